@@ -1,0 +1,44 @@
+"""JAX's persistent compilation cache, in the user's cache folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+import jax
+
+OFF = {"0", "off", "no", "false", "none"}
+
+
+@lru_cache(maxsize=1)
+def switch_on() -> None:
+    """Keep compiled programs between processes; never over a setting of the user's.
+
+    The environment variable CELLKINETICS_CACHE names another folder, or switches it off ("off").
+    """
+    asked = os.environ.get("CELLKINETICS_CACHE", "")
+    chosen_elsewhere = jax.config.jax_compilation_cache_dir or "JAX_ENABLE_COMPILATION_CACHE" in os.environ
+    if (asked and asked.lower() in OFF) or (chosen_elsewhere and not asked):
+        return
+    folder = Path(asked).expanduser() if asked else user_cache() / "cellkinetics"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return  # A home that cannot be written costs the compile time, nothing else.
+    if not os.access(folder, os.W_OK):
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def user_cache() -> Path:
+    """The folder where this system keeps caches of the user."""
+    home = Path.home()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"))
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")

@@ -1,0 +1,136 @@
+"""What is wrong with a table or a model: the place, the finding, the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+
+import pandas as pd
+
+from cellkinetics.notation import number_text
+
+LINES = 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding in a table.
+
+    Parameters
+    ----------
+    row : int or None
+        Line of the file (see `Study`); None when the finding is not about one row, or the row is unknown.
+    subject : str or None
+        Subject of the row.
+    day : float or None
+        Day of the row.
+    found : str
+        What is wrong, with the text that stands there.
+    remedy : str
+        What to do about it, as a sentence.
+    """
+
+    row: int | None
+    subject: str | None
+    day: float | None
+    found: str
+    remedy: str
+
+    def line(self, source: str = "") -> str:
+        """The finding in one line, beginning with `source`."""
+        place = [source] if source else []
+        if self.row is not None:
+            place.append(f"row {self.row}")
+        if self.subject is not None:
+            place.append(f"patient {self.subject}")
+        if self.day is not None:
+            place.append(f"day {number_text(self.day)}")
+        return f"{', '.join(place)}{': ' if place else ''}{self.found}. {self.remedy}".rstrip()
+
+
+class StudyError(ValueError):
+    """A table that cannot be read as a study, or a study that was asked for what it does not have.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+        Everything that was found, in the order of the rows. The message shows the first 20.
+    source : str
+        Name of the file; it opens each line of the message.
+
+    Attributes
+    ----------
+    problems : list of Problem
+        All of them.
+    source : str
+        As given.
+    """
+
+    def __init__(self, problems: Sequence[Problem], source: str = "") -> None:
+        self.problems = list(problems)
+        self.source = source
+        lines = [problem.line(source) for problem in self.problems[:LINES]]
+        if len(self.problems) > LINES:
+            lines.append(f"and {len(self.problems) - LINES} more")
+        super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[type[StudyError], tuple[list[Problem], str]]:
+        # An exception is rebuilt from its message by default; worker processes send these back whole.
+        return type(self), (self.problems, self.source)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a problem: row, subject, day, found, remedy."""
+        columns = [field.name for field in fields(Problem)]
+        return pd.DataFrame([asdict(problem) for problem in self.problems], columns=columns)
+
+
+class ModelError(ValueError):
+    """A model that cannot be used as written or as asked.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong and what to do about it.
+    name : str or None
+        The parameter or function at fault; None when there is no single one.
+    """
+
+    def __init__(self, message: str, name: str | None = None) -> None:
+        super().__init__(message)
+        self.name = name
+
+    def __reduce__(self) -> tuple[type[ModelError], tuple[str, str | None]]:
+        return type(self), (str(self), self.name)
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """A question with the known name that is nearest to an unknown one.
+
+    Parameters
+    ----------
+    name : str
+        The name that was not found. Case and underscores do not count.
+    known : iterable of str
+        The names there are.
+
+    Returns
+    -------
+    str
+        ``"Did you mean t_max?"``, or ``""`` when nothing is near.
+
+    Examples
+    --------
+    >>> suggest("Tmax", ["fold", "t_max", "c_max"])
+    'Did you mean t_max?'
+    >>> suggest("colour", ["fold", "t_max", "c_max"])
+    ''
+    """
+    plain = {_plain(candidate): candidate for candidate in reversed(list(known))}
+    near = difflib.get_close_matches(_plain(name), plain, n=1)
+    return f"Did you mean {plain[near[0]]}?" if near else ""
+
+
+def _plain(name: str) -> str:
+    return str(name).casefold().replace("_", "")

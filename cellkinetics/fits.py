@@ -1,0 +1,134 @@
+"""Every patient of a study, one fit each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from cellkinetics import fitting, summary
+from cellkinetics.errors import suggest
+from cellkinetics.model import Model
+from cellkinetics.result import Fit, Request
+from cellkinetics.sensitivity import Tie
+from cellkinetics.study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OUTCOME_COLUMNS = ["outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "log_likelihood", "aic", "bic"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Fits(Mapping[str, Fit]):
+    """The fits of a study: a mapping subject -> `Fit`, in the order of the study.
+
+    Parameters
+    ----------
+    study : the whole study.
+    by_subject : {subject: Fit}.
+    """
+
+    study: Study
+    by_subject: Mapping[str, Fit]
+
+    def __getitem__(self, subject: str) -> Fit:
+        if subject not in self.by_subject:
+            raise KeyError(f"no subject {subject!r}. {suggest(str(subject), self.by_subject)}".rstrip())
+        return self.by_subject[subject]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.by_subject)
+
+    def __len__(self) -> int:
+        return len(self.by_subject)
+
+    def __repr__(self) -> str:
+        converged = sum(fit.converged for fit in self.values())
+        return f"<Fits of {len(self)} subjects: {converged} converged>"
+
+    @property
+    def parameters(self) -> pd.DataFrame:
+        """Long table: subject, parameter, value, stderr, lower, upper, unit, status, source."""
+        tables = {subject: fit.parameters for subject, fit in self.items()}
+        return pd.concat(tables, names=["subject", "parameter"]).reset_index()
+
+    @property
+    def outcomes(self) -> pd.DataFrame:
+        """One row a subject: outcome, counts of samples, log-likelihood of the copies, AIC and BIC."""
+        rows = {subject: [getattr(fit, name) for name in OUTCOME_COLUMNS] for subject, fit in self.items()}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=OUTCOME_COLUMNS).rename_axis("subject")
+
+    def predict(self, times: Sequence[float] | None = None, *, level: float = 0.95) -> pd.DataFrame:
+        """The fitted curves, as `Fit.predict`, with ``subject`` in front."""
+        tables = {subject: fit.predict(times, level=level) for subject, fit in self.items()}
+        return pd.concat(tables, names=["subject"]).reset_index(level="subject").reset_index(drop=True)
+
+    def plot(self, page: int = 0) -> Figure:
+        """One panel a patient, coloured by dose cohort; 24 panels a page. Returns the figure."""
+        from cellkinetics import plotting
+
+        return plotting.plot_fits(self, page=page)
+
+    def summary(self) -> str:
+        """The fits in words: method, counts, what was fixed and why, who needs a look."""
+        return summary.of_fits(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write all fits as JSON, with the study; `ck.load` reads them back."""
+        from cellkinetics import storage
+
+        storage.save(self, path)
+
+
+def fit_each(
+    model: Model,
+    study: Study,
+    *,
+    fixed: Mapping[str, float] | None = None,
+    free: Sequence[str] | None = None,
+    initial: Mapping[str, float] | None = None,
+    tie: Mapping[str, Tie] | None = None,
+    censoring: str = "m3",
+    doses: object = None,
+    starts: int = 4,
+    seed: int = 2020,
+    progress: bool = True,
+) -> Fits:
+    """Fit a model to every subject of a study, each on its own.
+
+    A subject who cannot be fitted is an outcome with its reason and does not cost the others theirs. Arguments as in
+    `fit`; ``progress`` shows a bar on the terminal.
+
+    Raises
+    ------
+    ModelError, StudyError
+        What is wrong for every subject: an unknown parameter, no dose in the whole study for a model that needs one.
+    """
+    request = Request(
+        model=model, fixed=dict(fixed or {}), free=None if free is None else tuple(free), initial=dict(initial or {}),
+        tie=dict(tie or {}), censoring=censoring, doses=doses, starts=starts, seed=seed,
+    )  # fmt: skip
+    fitting.check(request, study)
+    subjects = _shown(study.subjects, progress)
+    return Fits(study, {subject: fitting.fit_one(request, study.select(subjects=[subject])) for subject in subjects})
+
+
+def _shown(subjects: Sequence[str], progress: bool) -> Iterator[str]:
+    """The subjects, with a bar that says who is being fitted."""
+    if not progress:
+        yield from subjects
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("fitting {task.fields[subject]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=len(subjects), subject="")
+        for subject in subjects:
+            bar.update(task, subject=subject)
+            yield subject
+            bar.advance(task)

@@ -1,0 +1,277 @@
+"""The optimum of one patient's problem: several starts, lmfit's least squares, then Newton steps with the exact Hessian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import lmfit
+import numpy as np
+from scipy.optimize import minimize
+from scipy.stats import qmc
+
+from cellkinetics.model import Parameter
+from cellkinetics.problem import Problem, SecondOrder, sd_names
+from cellkinetics.sensitivity import Floats
+
+SCREENED = 32
+SPREAD = 0.7  # of the screened starts, SD on the estimation scale
+ROUGH_SD = 1.0  # starts are compared at a generous sd, so that none is thrown out for one sample
+NEWTON_STEPS = 30
+LN_SD_FLOOR = -6.0
+CORNER_GAIN = 1e-4  # log-likelihood units that a simplex search may find at a corner
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """Where the optimiser ended.
+
+    x : the free vector of the problem. second : derivatives there. held : (len(x),) parameters at a bound.
+    converged : no further ascent, to first order. started : number of starts run to the end.
+    reached : how many of them ended within 0.01 log-likelihood units of the best.
+    lmfit : result of the least-squares run that led here.
+    """
+
+    x: Floats
+    second: SecondOrder
+    held: np.ndarray[Any, np.dtype[np.bool_]]
+    converged: bool
+    started: int
+    reached: int
+    lmfit: Any
+
+
+def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, seed: int) -> Optimum | None:
+    """The best of several local optima, or None when the model could not be solved at any start."""
+    ends = []
+    for x in starting_points(problem, initial, starts, seed):
+        result = least_squares(problem, x)
+        if result is not None:
+            ends.append((problem.log_likelihood(result[0]), *result))
+    if not ends:
+        return None
+    values = [end[0] for end in ends]
+    _, x, result = ends[int(np.argmax(values))]
+    x, second, held, converged = newton(problem, x)
+    if not second.solved:
+        return None
+    show(problem, result.params, x)
+    reached = int(np.sum(np.array(values) > second.value - 0.01))
+    return Optimum(x, second, held, converged, len(ends), max(reached, 1), result)
+
+
+def starting_points(problem: Problem, initial: Mapping[str, float], starts: int, seed: int) -> list[Floats]:
+    """The initial values, then the best of 32 seeded Sobol points around them, judged by the data."""
+    lower, upper = problem.bounds
+    first = np.clip(problem.start(initial), *_inside(lower, upper))
+    free = len(problem.free)
+    normal = qmc.MultivariateNormalQMC(np.zeros(max(free, 1)), seed=seed).random(SCREENED)[:, :free]
+    drawn = np.tile(first, (SCREENED, 1))
+    drawn[:, :free] += SPREAD * normal
+    drawn = np.clip(drawn, *_inside(lower, upper))
+    ordered = sorted((rough_objective(problem, x), position) for position, x in enumerate(drawn))
+    best = [drawn[position] for value, position in ordered[: max(starts - 1, 0)] if np.isfinite(value)]
+    return [first, *best][: max(starts, 1)]
+
+
+def rough_objective(problem: Problem, x: Floats) -> float:
+    """Sum of squared root-deviances at sd 1; inf where the explicit stepper gave up (a poor place to start)."""
+    rough = np.append(x[: len(problem.free)], np.full(problem.sd_free.sum(), np.log(ROUGH_SD)))
+    total = float(np.sum(problem.root(rough, rescue=False) ** 2))
+    return total if np.isfinite(total) else np.inf
+
+
+def least_squares(problem: Problem, x: Floats) -> tuple[Floats, Any] | None:
+    """lmfit from ``x``: first the curve at a fixed sd, then the curve and ln sd together.
+
+    With sd free the term n_q ln sd belongs to the objective: it enters as the residual sqrt(2 n_q ln(sd/sd0)), sd0
+    chosen so that ln(sd/sd0) is about 1/2, where its Gauss-Newton curvature is that of the likelihood.
+    """
+    free = len(problem.free)
+    counts = np.array(
+        [problem.quantified[problem.inputs.output == i].sum() for i in np.flatnonzero(problem.sd_free)]
+    )
+    if not np.all(np.isfinite(problem.root(x))):
+        return None
+    x, result = _run(problem, x, counts, None)
+    for _ in range(4 if len(counts) else 0):
+        spread = _ln_sd_of_residuals(problem, x)
+        x[free:] = spread
+        x, result = _run(problem, x, counts, spread - 0.5)
+        if np.all(np.abs(x[free:] - spread) < 0.1):
+            break
+    return x, result
+
+
+def _run(problem: Problem, x: Floats, counts: Floats, ln_sd0: Floats | None) -> tuple[Floats, Any]:
+    """One lmfit run; ``ln_sd0`` None holds the sds where they are."""
+    free, held_sd = len(problem.free), x[len(problem.free) :]
+    parameters = lmfit_parameters(problem, x, ln_sd0)
+    names = [name for name in parameters if parameters[name].vary]
+
+    def point(values: lmfit.Parameters) -> Floats:
+        varied = np.array([values[name].value for name in names])
+        return varied if ln_sd0 is not None else np.concatenate([varied, held_sd])
+
+    def residuals(values: lmfit.Parameters) -> Floats:
+        at = point(values)
+        root = problem.root(at)
+        return root if ln_sd0 is None else np.append(root, np.sqrt(2 * counts * (at[free:] - ln_sd0)))
+
+    def jacobian(values: lmfit.Parameters) -> Floats:
+        at = point(values)
+        by_x = problem.residuals(at)[1]
+        if ln_sd0 is None:
+            return by_x[:, :free].copy()
+        extra = np.zeros((len(counts), len(at)))
+        extra[:, free:] = np.diag(np.sqrt(counts / (2 * (at[free:] - ln_sd0))))
+        return np.vstack([by_x, extra])
+
+    minimizer = lmfit.Minimizer(residuals, parameters, nan_policy="propagate", scale_covar=False)
+    # lmfit's own covariance may be singular here; standard errors come from the exact Hessian.
+    with np.errstate(all="ignore"):
+        result = minimizer.minimize("least_squares", jac=jacobian, x_scale="jac", max_nfev=200)
+    return point(result.params), result
+
+
+def lmfit_parameters(problem: Problem, x: Floats, ln_sd0: Floats | None) -> lmfit.Parameters:
+    """All parameters: free ones vary as ``ln_beta``, shown as ``beta`` by an expression; the others are constants."""
+    shown = lmfit.Parameters()
+    values = problem.natural(x)
+    for name, parameter in problem.model.parameters.items():
+        if name not in problem.free:
+            shown.add(name, value=values[name], vary=False)
+            continue
+        lower, upper = parameter.bounds
+        estimate = x[problem.free.index(name)]
+        varied, expression = estimation_name(name, parameter)
+        shown.add(varied, value=estimate, min=lower, max=upper)
+        if expression:
+            shown.add(name, expr=expression)
+    for position, index in enumerate(np.flatnonzero(problem.sd_free)):
+        name = sd_names(problem.model)[index]
+        lower = -np.inf if ln_sd0 is None else ln_sd0[position] + 1e-8
+        shown.add(f"ln_{name}", value=x[len(problem.free) + position], min=lower, vary=ln_sd0 is not None)
+        shown.add(name, expr=f"exp(ln_{name})")
+    return shown
+
+
+def estimation_name(name: str, parameter: Parameter) -> tuple[str, str]:
+    """The name of what varies and the expression that gives the natural value ('' for the same)."""
+    if parameter.scale == "log":
+        return f"ln_{name}", f"exp(ln_{name})"
+    if parameter.scale == "logit":
+        width = parameter.max - parameter.min
+        return f"logit_{name}", f"{parameter.min!r} + {width!r} / (1 + exp(-logit_{name}))"
+    return name, ""
+
+
+def show(problem: Problem, parameters: lmfit.Parameters, x: Floats) -> None:
+    """Put the values after the Newton steps into lmfit's parameters."""
+    free = len(problem.free)
+    for name, value in zip(problem.free, x[:free], strict=True):
+        parameters[estimation_name(name, problem.model.parameters[name])[0]].value = value
+    for index, value in zip(np.flatnonzero(problem.sd_free), x[free:], strict=True):
+        parameters[f"ln_{sd_names(problem.model)[index]}"].value = value
+    parameters.update_constraints()
+
+
+def newton(
+    problem: Problem, x: Floats
+) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool]:
+    """Ascend the log-likelihood with its exact Hessian; what presses against a bound is held there.
+
+    A closed form that switches at an estimated time has a likelihood with corners, at the sampled days. Where Newton
+    steps end at one, a simplex search takes over and decides whether there is anything left to gain.
+    """
+    x, second, held, converged = _newton(problem, x)
+    if converged or not second.solved:
+        return x, second, held, converged
+    searched = _simplex(problem, x)
+    gained = problem.log_likelihood(searched) - second.value
+    if gained <= CORNER_GAIN:
+        return x, second, held, True
+    x, second, held, converged = _newton(problem, searched)
+    again = problem.log_likelihood(_simplex(problem, x)) - second.value
+    return x, second, held, converged or again <= CORNER_GAIN
+
+
+def _newton(
+    problem: Problem, x: Floats
+) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool]:
+    lower, upper = problem.bounds
+    second = problem.second_order(x)
+    for _ in range(NEWTON_STEPS):
+        held = _held(x, second.gradient, lower, upper)
+        step, expected = _ascent(second, ~held)
+        if expected < 1e-9:
+            return x, second, held, True
+        moved = _line_search(problem.log_likelihood, x, step, second.value, lower, upper)
+        if moved is None:
+            # A gain below the error of the solver cannot be seen.
+            return x, second, held, expected < 1e-6
+        x, second = moved, problem.second_order(moved)
+    return x, second, _held(x, second.gradient, lower, upper), False
+
+
+def _simplex(problem: Problem, x: Floats) -> Floats:
+    """Nelder-Mead from a small simplex around ``x``."""
+    lower, upper = problem.bounds
+    corners = np.clip(np.vstack([x, x + 0.02 * np.eye(len(x))]), lower, upper)
+    options = {"initial_simplex": corners, "maxfev": 100 * len(x), "xatol": 1e-7, "fatol": 1e-9}
+    result = minimize(
+        lambda at: -problem.log_likelihood(np.clip(at, lower, upper)),
+        x,
+        method="Nelder-Mead",
+        options=options,
+    )
+    return np.clip(result.x, lower, upper)
+
+
+def _ascent(second: SecondOrder, moving: np.ndarray[Any, Any]) -> tuple[Floats, float]:
+    """A Newton step (directions of wrong curvature turned uphill, length at most 2) and half its expected gain."""
+    step = np.zeros(len(moving))
+    if not moving.any():
+        return step, 0.0
+    values, vectors = np.linalg.eigh(-second.hessian[np.ix_(moving, moving)])
+    along = vectors.T @ second.gradient[moving]
+    size = along / np.maximum(np.abs(values), 1e-8 * max(np.abs(values).max(), 1e-300))
+    step[moving] = vectors @ size
+    expected = float(0.5 * np.sum(along * size))
+    return step * min(1.0, 2.0 / max(np.abs(step).max(), 1e-300)), expected
+
+
+def _line_search(
+    value: Callable[[Floats], float], x: Floats, step: Floats, start: float, lower: Floats, upper: Floats
+) -> Floats | None:
+    for halvings in range(12):
+        candidate = np.clip(x + step / 2**halvings, lower, upper)
+        if value(candidate) > start:
+            return candidate
+    return None
+
+
+def _held(x: Floats, gradient: Floats, lower: Floats, upper: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    near = 1e-6
+    return ((x <= lower + near) & (gradient < 0)) | ((x >= upper - near) & (gradient > 0))
+
+
+def _inside(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+    """A margin within the bounds, so that a start does not sit on one."""
+    margin = np.where(
+        np.isfinite(lower) & np.isfinite(upper),
+        0.01 * (np.where(np.isfinite(upper), upper, 0) - np.where(np.isfinite(lower), lower, 0)),
+        0.01,
+    )
+    return lower + margin, upper - margin
+
+
+def _ln_sd_of_residuals(problem: Problem, x: Floats) -> Floats:
+    """ln sd of each free output from its quantified residuals: exact but for censored rows, which the joint run adds."""
+    residual = np.array(problem.rows.upper) - problem.curve(x, 0).value
+    found = []
+    for index in np.flatnonzero(problem.sd_free):
+        rows = problem.quantified & (problem.inputs.output == index)
+        found.append(max(0.5 * np.log(np.mean(residual[rows] ** 2) + 1e-12), LN_SD_FLOOR))
+    return np.array(found)

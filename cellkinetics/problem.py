@@ -1,0 +1,241 @@
+"""One patient's estimation problem: the samples, the free parameters, the objective and its derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from cellkinetics import censoring
+from cellkinetics.censoring import Rows
+from cellkinetics.dosing import Doses
+from cellkinetics.model import Model
+from cellkinetics.sensitivity import Curve, Floats, Inputs, Tie, curve, naturals, pad, padded_length
+
+METHODS = ("m3", "m4", "drop", "half")
+
+
+@dataclass(eq=False)
+class Problem:
+    """A model, one subject's samples and what is free.
+
+    The free vector ``x`` holds the free parameters on their estimation scale, then ln sd of each output whose sd
+    is estimated. Derivatives are those of -log-likelihood on the scale of ln(copies).
+
+    Parameters
+    ----------
+    model : the model.
+    samples : (n,) table with day (since the first infusion), output (index), lower, upper (copies).
+    doses : events.
+    values : natural values of all parameters; those of free ones are where the default start lies.
+    free : names of the free parameters.
+    ties : (name, function of natural values) pairs.
+    sd : (outputs,) sd on the ln scale, fixed or where the optimiser starts.
+    sd_free : (outputs,) whether it is estimated.
+    """
+
+    model: Model
+    samples: pd.DataFrame
+    doses: Doses
+    values: Mapping[str, float]
+    free: tuple[str, ...]
+    ties: tuple[tuple[str, Tie], ...]
+    sd: Floats
+    sd_free: np.ndarray[Any, np.dtype[np.bool_]]
+    solved_implicitly: int = field(default=0, init=False)
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The samples on the ln scale, padded."""
+        length = padded_length(len(self.samples))
+        with np.errstate(divide="ignore"):
+            lower, upper = np.log(self.samples["lower"].to_numpy()), np.log(self.samples["upper"].to_numpy())
+        weight = np.zeros(length)
+        weight[: len(lower)] = 1.0
+        return Rows(pad(lower, length, 0.0), pad(upper, length, 0.0), weight)
+
+    @cached_property
+    def quantified(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """(padded n,) whether the sample is quantified."""
+        return (self.rows.lower == self.rows.upper) & (self.rows.weight > 0)
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What the curve takes at the sampled days."""
+        return self.inputs_at(self.samples["day"].to_numpy(), self.samples["output"].to_numpy())
+
+    def inputs_at(self, days: Floats, output: Sequence[int] | np.ndarray[Any, Any]) -> Inputs:
+        """The same at other days, padded."""
+        names = list(self.model.parameters)
+        basis = np.zeros((len(names), len(self.free)))
+        for column, name in enumerate(self.free):
+            basis[names.index(name), column] = 1.0
+        length = padded_length(len(days))
+        natural = np.array([float(self.values[name]) for name in names])
+        index = pad(np.asarray(output, float), length, 0.0).astype(np.int64)
+        return Inputs(natural, basis, pad(days, length), index, self.doses)
+
+    @property
+    def bounds(self) -> tuple[Floats, Floats]:
+        """Bounds of ``x``; ln sd has none."""
+        ends = [self.model.parameters[name].bounds for name in self.free] + [(-np.inf, np.inf)] * int(
+            self.sd_free.sum()
+        )
+        lower, upper = np.array(ends).reshape(-1, 2).T
+        return lower, upper
+
+    def start(self, values: Mapping[str, float]) -> Floats:
+        """``x`` at these natural values, with the sd given for the problem."""
+        estimates = [self.model.parameters[name].to_estimation(float(values[name])) for name in self.free]
+        return np.concatenate([estimates, np.log(self.sd[self.sd_free])])
+
+    def natural(self, x: Floats) -> dict[str, float]:
+        """All parameters on the natural scale, ties included."""
+        values, _ = naturals(self.model, self.ties)(x[: len(self.free)], self.inputs)
+        return {name: float(value) for name, value in values.items()}
+
+    def natural_slopes(self, x: Floats) -> dict[str, Floats]:
+        """{name: (len(x),) derivative of its natural value by ``x``}, ties included."""
+        _, slopes = naturals(self.model, self.ties)(x[: len(self.free)], self.inputs)
+        sds = np.zeros(len(x) - len(self.free))
+        return {name: np.append(np.array(slope), sds) for name, slope in slopes.items()}
+
+    def sds(self, x: Floats) -> Floats:
+        """(outputs,) sd on the ln scale."""
+        sds = self.sd.copy()
+        sds[self.sd_free] = np.exp(x[len(self.free) :])
+        return sds
+
+    def curve(self, x: Floats, order: int, *, rescue: bool = True) -> Curve:
+        """ln f at the samples, with derivatives by the free parameters."""
+        result, again = curve(self.model, self.ties, x[: len(self.free)], self.inputs, order, rescue=rescue)
+        self.solved_implicitly += again
+        return result
+
+    def log_likelihood(self, x: Floats) -> float:
+        """Of ln(copies); -inf where the model could not be solved."""
+        at = self.curve(x, 0)
+        if not at.solved:
+            return -np.inf
+        return float(np.sum(_derivatives(at.value, self._ln_sd(x), self.rows)[0]))
+
+    def residuals(self, x: Floats) -> tuple[Floats, Floats]:
+        """Root-deviances (padded n,) and their Jacobian (padded n, len(x)); NaN where the model could not be solved."""
+        at = self.curve(x, 1)
+        root, by_curve, by_ln_sd = np.array(_roots(at.value, self._ln_sd(x), self.rows))
+        if not at.solved:
+            root = np.full_like(root, np.nan)
+        return root, np.hstack([by_curve[:, None] * at.jacobian, by_ln_sd[:, None] * self._sd_columns])
+
+    def root(self, x: Floats, *, rescue: bool = True) -> Floats:
+        """Root-deviances alone (padded n,)."""
+        at = self.curve(x, 0, rescue=rescue)
+        if not at.solved:
+            return np.full(len(at.value), np.nan)
+        return np.array(_roots(at.value, self._ln_sd(x), self.rows)[0])
+
+    def second_order(self, x: Floats) -> SecondOrder:
+        """Value, gradient and exact Hessian of the log-likelihood, and the part of the information in quantified rows."""
+        at = self.curve(x, 2)
+        value, g, s, gg, gs, ss = np.array(_derivatives(at.value, self._ln_sd(x), self.rows))
+        jacobian, columns = at.jacobian, self._sd_columns
+        gradient = np.concatenate([jacobian.T @ g, columns.T @ s])
+        mixed = jacobian.T @ (gs[:, None] * columns)
+        hessian = np.block(
+            [
+                [jacobian.T @ (gg[:, None] * jacobian) + np.einsum("n,nij->ij", g, at.hessian), mixed],
+                [mixed.T, columns.T @ (ss[:, None] * columns)],
+            ]
+        )
+        rows = self.quantified
+        return SecondOrder(
+            float(value.sum()),
+            gradient,
+            hessian,
+            (jacobian[rows].T * -gg[rows]) @ jacobian[rows],
+            bool(at.solved),
+        )
+
+    def _ln_sd(self, x: Floats) -> Floats:
+        """(padded n,) ln sd of each sample."""
+        return np.log(self.sds(x))[self.inputs.output]
+
+    @cached_property
+    def _sd_columns(self) -> Floats:
+        """(padded n, free sds) 1 where the sample belongs to the output of that sd."""
+        return (self.inputs.output[:, None] == np.flatnonzero(self.sd_free)).astype(float)
+
+
+@dataclass(frozen=True)
+class SecondOrder:
+    """The log-likelihood with gradient and Hessian by ``x``; ``quantified``: information (k, k) of quantified rows alone."""
+
+    value: float
+    gradient: Floats
+    hessian: Floats
+    quantified: Floats
+    solved: bool
+
+
+def censored(samples: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The samples as a method of handling values below the limit sees them.
+
+    m3 : the probability of lying below the limit (Beal 2001). m4 : the same, given that the value is positive; under
+    a log-normal error every value is, so that m4 equals m3. drop : censored rows are left out (M1). half : values
+    below a limit (or between two) are set to half of the upper one (M5); rows above a limit are left out.
+    """
+    if method not in METHODS:
+        raise ValueError(f"censoring={method!r}: take one of {', '.join(METHODS)}.")
+    if method in ("m3", "m4"):
+        return samples
+    quantified = samples["lower"] == samples["upper"]
+    if method == "drop":
+        return samples[quantified]
+    below = np.isfinite(samples["upper"]) & ~quantified
+    halved = samples[quantified | below].copy()
+    halved.loc[below, "lower"] = halved.loc[below, "upper"] = samples.loc[below, "upper"] / 2
+    return halved
+
+
+def sd_names(model: Model) -> list[str]:
+    """`sd` for one output, `sd_<output>` for several."""
+    outputs = list(model.outputs)
+    return ["sd"] if len(outputs) == 1 else [f"sd_{output}" for output in outputs]
+
+
+@jax.jit
+def _roots(value: jax.Array, ln_sd: jax.Array, rows: Rows) -> jax.Array:
+    """(3, n) root-deviances and their derivatives by ln f and by ln sd."""
+
+    def root(value: jax.Array, ln_sd: jax.Array) -> jax.Array:
+        return censoring.root_deviances(value, jnp.exp(ln_sd), rows)
+
+    ones, zeros = jnp.ones_like(value), jnp.zeros_like(value)
+    result, pushed = jax.linearize(root, value, ln_sd)
+    return jnp.stack([result, pushed(ones, zeros), pushed(zeros, ones)])
+
+
+@jax.jit
+def _derivatives(value: jax.Array, ln_sd: jax.Array, rows: Rows) -> jax.Array:
+    """(6, n) log-density of each sample and its derivatives by g = ln f and s = ln sd: l, g, s, gg, gs, ss."""
+
+    def density(pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+        return (censoring.log_density(pair[0], jnp.exp(pair[1]), rows),)
+
+    def with_slopes(inner: Callable[..., tuple[jax.Array, ...]]) -> Callable[..., tuple[jax.Array, ...]]:
+        def outer(pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+            result, pushed = jax.linearize(inner, pair)
+            ones, zeros = jnp.ones_like(value), jnp.zeros_like(value)
+            return (*result, *pushed((ones, zeros)), *pushed((zeros, ones)))
+
+        return outer
+
+    # with_slopes twice gives l, g, s, then each of these by g, then each by s.
+    l, g, s, _, gg, _, _, gs, ss = with_slopes(with_slopes(density))((value, ln_sd))
+    return jnp.stack([l, g, s, gg, gs, ss])

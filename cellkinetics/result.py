@@ -1,0 +1,280 @@
+"""A fit: what was asked, what came out, how sure it is, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cellkinetics import summary
+from cellkinetics.model import Model
+from cellkinetics.optimise import Optimum
+from cellkinetics.problem import Problem, sd_names
+from cellkinetics.sensitivity import Floats, Tie, curve
+from cellkinetics.study import Study
+from cellkinetics.table import parameter_table
+from cellkinetics.uncertainty import Uncertainty
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `ck.fit` was asked to do, as given."""
+
+    model: Model
+    fixed: Mapping[str, float]
+    free: tuple[str, ...] | None
+    initial: Mapping[str, float]
+    tie: Mapping[str, Tie]
+    censoring: str
+    doses: object
+    starts: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """One patient's fit.
+
+    Parameters
+    ----------
+    parameters : table by name: value, stderr (natural scale), lower, upper (95% interval, formed on the estimation
+        scale), unit, status (free, fixed, tied, at bound, not identifiable, not estimated), source. NaN where nothing was estimated.
+    outcome : "converged", or the reason why not, with advice.
+    log_likelihood_ln : of ln(copies); NaN for a patient who was not fitted.
+    n_quantified, n_censored : samples in the likelihood. n_excluded : rows left out (pre-dose, after ``until``, and
+        censored ones under censoring="drop").
+    n_free : free parameters, sds included.
+    """
+
+    request: Request
+    study: Study
+    parameters: pd.DataFrame
+    outcome: str
+    log_likelihood_ln: float
+    sum_ln_quantified: float
+    n_quantified: int
+    n_censored: int
+    n_excluded: int
+    n_free: int
+    problem: Problem = field(repr=False)
+    x: Floats
+    covariance: Floats
+    degrees_of_freedom: float
+    inflation: float
+    starts: tuple[int, int] = (0, 0)
+    solved_implicitly: int = 0
+    seconds: float = 0.0
+    lmfit: Any = field(default=None, repr=False)
+
+    @property
+    def model(self) -> Model:
+        """The model that was fitted."""
+        return self.request.model
+
+    @property
+    def subject(self) -> str:
+        """The patient."""
+        return self.study.subjects[0]
+
+    @property
+    def censoring(self) -> str:
+        """How values below the limit entered: m3, m4, drop or half."""
+        return self.request.censoring
+
+    @property
+    def converged(self) -> bool:
+        """Whether the outcome is "converged"."""
+        return self.outcome == "converged"
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there are estimates at all."""
+        return bool(np.isfinite(self.log_likelihood_ln))
+
+    @property
+    def sd(self) -> float | dict[str, float]:
+        """Residual sd on the ln scale (maximum likelihood, or as fixed); {output: sd} for several outputs."""
+        names = sd_names(self.model)
+        values = self.parameters.loc[names, "value"].to_numpy(float)
+        return (
+            float(values[0])
+            if len(names) == 1
+            else dict(zip(self.model.outputs, map(float, values), strict=True))
+        )
+
+    @property
+    def log_likelihood(self) -> float:
+        """Of the copies themselves, so that it compares across error models."""
+        return self.log_likelihood_ln - self.sum_ln_quantified
+
+    @property
+    def n(self) -> int:
+        """Samples in the likelihood."""
+        return self.n_quantified + self.n_censored
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion; compare only across fits of the same rows with the same censoring."""
+        return 2 * self.n_free - 2 * self.log_likelihood
+
+    @property
+    def aicc(self) -> float:
+        """Its small-sample form; NaN when n <= k + 1."""
+        n, k = self.n, self.n_free
+        return self.aic + 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else np.nan
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion, n counting quantified and censored samples."""
+        return self.n_free * np.log(max(self.n, 1)) - 2 * self.log_likelihood
+
+    def predict(self, times: npt.ArrayLike | None = None, *, level: float = 0.95) -> pd.DataFrame:
+        """The fitted curve with its interval.
+
+        Parameters
+        ----------
+        times : (n,) days, as in the study; 200 days from the infusion to the last sample when not given.
+        level : of the interval of the curve (not of a new sample), formed on the ln scale.
+
+        Returns
+        -------
+        DataFrame with day and, for each output, its curve and ``<output>_lower``, ``<output>_upper``; NaN bands where
+        the Hessian does not give one, NaN curves for a patient who was not fitted.
+        """
+        first = self.study.infusion_day(self.subject)
+        days = self._days() if times is None else np.atleast_1d(np.asarray(times, float))
+        table = pd.DataFrame({"day": days})
+        for index, output in enumerate(self.model.outputs):
+            ln_f, half = self._ln_curve(days - first, index, level)
+            table[output] = np.exp(ln_f)
+            table[f"{output}_lower"], table[f"{output}_upper"] = np.exp(ln_f - half), np.exp(ln_f + half)
+        return table
+
+    @property
+    def residuals(self) -> pd.DataFrame:
+        """Every sample in the likelihood: day, output, status, observed, lower, upper, predicted, residual.
+
+        ``residual`` is (ln y - ln f)/sd for a quantified sample, NaN for a censored one; ``root_deviance`` is there
+        for all: its squares add up to the deviance.
+        """
+        problem, first = self.problem, self.study.infusion_day(self.subject)
+        rows = problem.samples
+        table = pd.DataFrame(
+            {
+                "day": rows["day"] + first,
+                "output": [list(self.model.outputs)[i] for i in rows["output"]],
+                "status": rows["status"], "observed": rows["value"], "lower": rows["lower"], "upper": rows["upper"],
+                "predicted": np.nan, "residual": np.nan, "root_deviance": np.nan,
+            }
+        ).reset_index(drop=True)  # fmt: skip
+        if self.fitted:
+            ln_f, sd = problem.curve(self.x, 0).value[: len(rows)], problem.sds(self.x)[rows["output"]]
+            table["predicted"] = np.exp(ln_f)
+            table["residual"] = (np.log(table["observed"]) - ln_f) / sd
+            table["root_deviance"] = problem.root(self.x)[: len(rows)]
+        return table
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Samples, limit and fitted curve with its 95% interval on a log axis; returns the axes."""
+        from cellkinetics import plotting
+
+        return plotting.plot_fit(self, ax)
+
+    def summary(self) -> str:
+        """The fit in words: method, counts, what was fixed and why, estimates, outcome."""
+        return summary.of_fit(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fit as JSON, with its samples; `ck.load` reads it back."""
+        from cellkinetics import storage
+
+        storage.save(self, path)
+
+    def __repr__(self) -> str:
+        return f"<Fit {self.subject} {self.model.name}: {self.outcome}>"
+
+    def _days(self) -> Floats:
+        first = self.study.infusion_day(self.subject)
+        last = self.study.observations["day"].max()
+        return np.linspace(first, max(float(last), first + 1), 200)
+
+    def _ln_curve(self, times: Floats, output: int, level: float) -> tuple[Floats, Floats]:
+        """ln f and the half width of its interval, in blocks of the padded length that is already compiled."""
+        if not self.fitted:
+            return np.full(len(times), np.nan), np.full(len(times), np.nan)
+        problem, free = self.problem, len(self.problem.free)
+        block = len(problem.rows.weight)
+        covariance = self.covariance[:free, :free]
+        quantile = Uncertainty(self.covariance, self.degrees_of_freedom, self.inflation, ()).quantile_of(
+            level
+        )
+        ln_f, half = np.empty(len(times)), np.empty(len(times))
+        for at in range(0, len(times), block):
+            part = times[at : at + block]
+            length = len(part)
+            result, _ = curve(
+                self.model, problem.ties, self.x[:free], problem.inputs_at(part, [output] * length), 1
+            )
+            jacobian = result.jacobian[:length]
+            ln_f[at : at + length] = result.value[:length]
+            half[at : at + length] = quantile * np.sqrt(
+                np.einsum("ni,ij,nj->n", jacobian, covariance, jacobian)
+            )
+        return ln_f, half
+
+
+def finished(
+    request: Request,
+    study: Study,
+    problem: Problem,
+    samples: pd.DataFrame,
+    optimum: Optimum,
+    spread: Uncertainty,
+    outcome: str,
+    seconds: float,
+) -> Fit:
+    """The fit of a patient whose optimiser ended somewhere."""
+    return Fit(
+        request=request, study=study, problem=problem, outcome=outcome,
+        parameters=parameter_table(request, study, problem, optimum, spread),
+        log_likelihood_ln=optimum.second.value,
+        **_counts(problem, samples, study),
+        n_free=len(optimum.x), x=optimum.x,
+        covariance=spread.covariance, degrees_of_freedom=spread.degrees_of_freedom, inflation=spread.inflation,
+        starts=(optimum.reached, optimum.started),
+        solved_implicitly=problem.solved_implicitly, seconds=seconds, lmfit=optimum.lmfit,
+    )  # fmt: skip
+
+
+def refused(
+    request: Request, study: Study, problem: Problem, outcome: str, samples: pd.DataFrame, seconds: float
+) -> Fit:
+    """A patient who was not fitted: no value is given for what would have been estimated."""
+    size = len(problem.free)
+    return Fit(
+        request=request, study=study, outcome=outcome, parameters=parameter_table(request, study, problem),
+        log_likelihood_ln=np.nan, **_counts(problem, samples, study),
+        n_free=size, x=np.full(size, np.nan), covariance=np.full((size, size), np.nan),
+        degrees_of_freedom=np.nan, inflation=np.nan, seconds=seconds,
+    )  # fmt: skip
+
+
+def _counts(problem: Problem, samples: pd.DataFrame, study: Study) -> dict[str, Any]:
+    quantified = samples["lower"] == samples["upper"]
+    kept = samples.index.isin(problem.samples.index)
+    seen = problem.samples
+    in_likelihood = seen.loc[seen["lower"] == seen["upper"], "lower"]
+    return {
+        "n_quantified": int(quantified.sum()),
+        "n_censored": int((kept & ~quantified).sum()),
+        "n_excluded": len(study.observations) - int(kept.sum()),
+        "sum_ln_quantified": float(np.log(in_likelihood).sum()),
+    }

@@ -1,0 +1,76 @@
+"""Curves of a model at given parameters and doses."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cellkinetics.errors import ModelError
+from cellkinetics.model import Model, Values
+from cellkinetics.sensitivity import Floats, Inputs, curve, pad, padded_length
+
+
+def simulate(
+    model: Model, parameters: Values | None, times: npt.ArrayLike, doses: object = None
+) -> pd.DataFrame:
+    """Simulate a model.
+
+    Parameters
+    ----------
+    model : a `Model`.
+    parameters : {name: natural value}, defaults where not named; or a table with one row a draw and one column a
+        parameter, for many curves.
+    times : (n,) days since the first infusion; at the time of a dose, the value after it.
+    doses : an amount infused at day 0, (day, amount) pairs, or {channel: either}; None for a model without dose.
+
+    Returns
+    -------
+    DataFrame with ``day`` and one column an output, in the unit of ``model.outputs``; for a table of parameters with
+    ``draw`` (its index) in front.
+
+    Raises
+    ------
+    ModelError
+        An unknown parameter, no dose for a model that needs one, or parameters at which it cannot be solved.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> from cellkinetics import models
+    >>> il15 = models.load("il15_persistence")
+    >>> ck.simulate(il15, {}, [7, 28, 365], doses=1e6).round(1)
+       day  copies_per_ug
+    0    7         3798.8
+    1   28          136.1
+    2  365           17.4
+    """
+    days = np.atleast_1d(np.asarray(times))
+    if model.channels and doses is None:
+        raise ModelError(f"{model.name} needs a dose. Give doses=1e6, or (day, amount) pairs.", name="doses")
+    if isinstance(parameters, pd.DataFrame):
+        draws = {index: one(model, row.to_dict(), days, doses) for index, row in parameters.iterrows()}
+        return pd.concat(draws, names=["draw"]).reset_index(level="draw").reset_index(drop=True)
+    return one(model, parameters, days, doses)
+
+
+def one(model: Model, parameters: Values | None, days: Floats, doses: object) -> pd.DataFrame:
+    """One curve."""
+    values = model.values(parameters)
+    table: dict[str, Floats] = {"day": days}
+    natural, padding = np.array([float(v) for v in values.values()]), padded_length(len(days))
+    for index, name in enumerate(model.outputs):
+        inputs = Inputs(
+            natural,
+            np.zeros((len(natural), 0)),
+            pad(days, padding),
+            np.full(padding, index),
+            model.doses(doses),
+        )
+        result, _ = curve(model, (), np.zeros(0), inputs, 0)
+        if not result.solved:
+            raise ModelError(
+                f"{model.name} could not be integrated at {values}. Check the rates: are they per day?"
+            )
+        table[name] = np.maximum(np.exp(result.value[: len(days)]) - 1e-9, 0.0)
+    return pd.DataFrame(table)

@@ -1,0 +1,183 @@
+"""Fits as JSON: what was asked, the samples and what came out, without pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import cellkinetics
+from cellkinetics import fitting, models
+from cellkinetics.dosing import Doses
+from cellkinetics.errors import StudyError
+from cellkinetics.errors import Problem as Finding
+from cellkinetics.fits import Fits
+from cellkinetics.model import Model, load_model
+from cellkinetics.result import Fit, Request
+from cellkinetics.study import Study
+
+VERSION = 1
+
+
+def save(result: Fit | Fits, path: str | Path) -> None:
+    """Write a fit or the fits of a study; a temporary name first, so that a full disk leaves no half file."""
+    fits = result if isinstance(result, Fits) else None
+    study = fits.study if fits is not None else result.study
+    each = fits.by_subject if fits is not None else {result.subject: result}
+    content = {
+        "format": "cellkinetics fits", "version": VERSION, "written_by": cellkinetics.__version__,
+        "single": fits is None, "study": _study_out(study),
+        "request": _request_out(next(iter(each.values())).request) if each else None,
+        "fits": {subject: _fit_out(fit) for subject, fit in each.items()},
+    }  # fmt: skip
+    write_text(Path(path), json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def load(path: str | Path) -> Fit | Fits:
+    """Read what `Fit.save` or `Fits.save` wrote.
+
+    Estimates, intervals and curves come back as they were; nothing is fitted again. ``fit.lmfit`` is None and a
+    tie is kept as its values.
+
+    Raises
+    ------
+    StudyError
+        The file is not such a file, or of a newer version.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known = content["format"] == "cellkinetics fits"
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        known = False
+        content = {}
+    if not known or content["version"] > VERSION:
+        found = "is not a file of saved fits" if not known else f"has version {content['version']}, newer than this library"
+        raise StudyError([Finding(None, None, None, found, "Give a fits.json that fit.save(path) wrote.")], str(path))
+    study = _study_in(content["study"])
+    request = _request_in(content["request"])
+    each = {subject: _fit_in(request, study.select(subjects=[subject]), saved) for subject, saved in content["fits"].items()}
+    return next(iter(each.values())) if content["single"] else Fits(study, each)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _fit_out(fit: Fit) -> dict[str, Any]:
+    names = ("outcome", "log_likelihood_ln", "sum_ln_quantified", "n_quantified", "n_censored", "n_excluded", "n_free")
+    more = ("degrees_of_freedom", "inflation", "starts", "solved_implicitly", "seconds")
+    return {
+        **{name: _plain(getattr(fit, name)) for name in (*names, *more)},
+        "free": list(fit.problem.free), "sd_free": [bool(f) for f in fit.problem.sd_free], "sd": _plain(fit.problem.sds(fit.x) if fit.fitted else fit.problem.sd),
+        "x": _plain(fit.x), "covariance": _plain(fit.covariance), "parameters": _table_out(fit.parameters),
+    }  # fmt: skip
+
+
+def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
+    case = fitting.prepare(request, study)
+    parameters = _table_in(saved["parameters"])
+    problem = case.problem
+    problem.free, problem.sd_free = tuple(saved["free"]), np.array(saved["sd_free"], bool)
+    problem.sd = np.array([_number(v) for v in saved["sd"]])
+    # A tie is a function and is not saved: its value stands in its place.
+    problem.values = {name: float(parameters.loc[name, "value"]) for name in request.model.parameters}
+    names = ("outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "solved_implicitly")
+    numbers = ("log_likelihood_ln", "sum_ln_quantified", "degrees_of_freedom", "inflation", "seconds")
+    size = len(saved["x"])
+    return Fit(
+        request=request, study=study, problem=problem, parameters=parameters, starts=tuple(saved["starts"]),
+        x=np.array([_number(v) for v in saved["x"]]),
+        covariance=np.array([[_number(v) for v in row] for row in saved["covariance"]]).reshape(size, size),
+        **{name: saved[name] for name in names}, **{name: _number(saved[name]) for name in numbers},
+    )  # fmt: skip
+
+
+def _request_out(request: Request) -> dict[str, Any]:
+    doses = request.doses
+    if isinstance(doses, Doses):
+        doses = {"times": _plain(np.asarray(doses.times)), "amounts": _plain(np.asarray(doses.amounts))}
+        doses = {"arrays": doses}
+    elif doses is not None:
+        doses = {"given": doses}
+    return {
+        "model": {"name": request.model.name, "path": request.model.path},
+        "fixed": dict(request.fixed), "free": request.free, "initial": dict(request.initial), "tied": list(request.tie),
+        "censoring": request.censoring, "doses": doses, "starts": request.starts, "seed": request.seed,
+    }  # fmt: skip
+
+
+def _request_in(saved: Mapping[str, Any]) -> Request:
+    doses = saved["doses"]
+    if doses is not None:
+        arrays = doses.get("arrays")
+        doses = Doses(np.array([_number(t) for t in arrays["times"]]), np.array(arrays["amounts"])) if arrays else doses["given"]
+    free = saved["free"]
+    return Request(
+        model=_model_in(saved["model"]), fixed=saved["fixed"], free=None if free is None else tuple(free), initial=saved["initial"],
+        tie={}, censoring=saved["censoring"], doses=doses, starts=saved["starts"], seed=saved["seed"],
+    )  # fmt: skip
+
+
+def _model_in(saved: Mapping[str, str]) -> Model:
+    return load_model(saved["path"]) if saved["path"] else models.load(saved["name"])
+
+
+def _study_out(study: Study) -> dict[str, Any]:
+    return {
+        "observations": _table_out(study.observations), "doses": _table_out(study.doses), "covariates": _table_out(study.covariates),
+        "unit": study.unit, "dose_unit": study.dose_unit, "lloq": study.lloq, "source": study.source, "note": study.note,
+    }  # fmt: skip
+
+
+def _study_in(saved: Mapping[str, Any]) -> Study:
+    tables = {name: _table_in(saved[name]) for name in ("observations", "doses", "covariates")}
+    return Study(**{**saved, **tables})
+
+
+def _table_out(table: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "index": None if isinstance(table.index, pd.RangeIndex) else {"name": table.index.name, "values": list(table.index)},
+        "columns": {name: {"dtype": str(column.dtype), "values": [_plain(v) for v in column]} for name, column in table.items()},
+    }
+
+
+def _table_in(saved: Mapping[str, Any]) -> pd.DataFrame:
+    index = saved["index"]
+    columns = {
+        name: pd.Series([_number(v) for v in column["values"]] if "float" in column["dtype"] else column["values"], dtype=column["dtype"])
+        for name, column in saved["columns"].items()
+    }
+    table = pd.DataFrame(columns)
+    return table if index is None else table.set_index(pd.Index(index["values"], name=index["name"]))
+
+
+def _plain(value: Any) -> Any:
+    """JSON has neither NaN nor infinity: they are written as text."""
+    if isinstance(value, np.ndarray):
+        return [_plain(v) for v in value.tolist()]
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if value is None or value is pd.NA:
+        return None
+    if isinstance(value, np.generic):
+        value = value.item()
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _number(value: Any) -> Any:
+    if value is None:
+        return np.nan
+    return float(value) if isinstance(value, str) else value

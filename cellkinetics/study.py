@@ -1,0 +1,332 @@
+"""A study: samples with their limits, doses, covariates."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.errors import Problem, StudyError, suggest
+from cellkinetics.notation import number_text, written
+
+OBSERVATIONS = ("subject", "day", "output", "value", "lower", "upper", "status", "lloq", "excluded", "row")
+COVARIATES = ("cohort", "dose", "until", "until_reason")
+UNIT, DOSE_UNIT = "copies/ug", "cells/kg"
+AFTER = "after day "
+STYLES = ("plain",)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Study:
+    """Samples, doses and covariates, as `read_study` makes them.
+
+    Parameters
+    ----------
+    observations : DataFrame
+        One row a sample, by subject in the order of the file, then by day:
+
+        - subject (text), day (as in the file: the actual one where it is given, else the nominal one),
+          output (text, "1" where the file names none);
+        - value (in `unit`; NaN unless quantified), lower and upper (in `unit`): quantified, both the value;
+          below, 0 and the limit; interval, both ends; above, the limit and infinity; an end is NaN where no
+          limit is known, which is so on excluded rows only;
+        - status: "quantified", "below", "interval", "above", or "missing" on a row without a value;
+        - lloq (in `unit`): the limit in force for the row, NaN where none is known;
+        - excluded: "" when the row is used, else the reason;
+        - row: line of the file (its first line is 1); in a DataFrame the position + 2, its line as a CSV;
+        - then nominal_day and other columns of the file that vary within a subject.
+    doses : DataFrame
+        One row a dose, in the same order: subject, day, amount (in the unit beside it), kind ("cells" or the
+        name of the drug), unit ("" where none is said), row.
+    covariates : DataFrame
+        One row a subject, index "subject": cohort (text or missing), dose (amount of cells given on the day
+        of the first infusion; NaN when none), until (day on which the follow-up ends, NaN when it does not),
+        until_reason (text, "" when none), then the other columns of the file that are constant within each
+        subject.
+    unit, dose_unit : str
+        Of the values, of the cells.
+    lloq : float or None
+        The lower limit, when all rows that have one have the same; else None.
+    source : str
+        Name of the file, or "DataFrame".
+    note : str
+        The comment lines above the header.
+    """
+
+    observations: pd.DataFrame
+    doses: pd.DataFrame
+    covariates: pd.DataFrame
+    unit: str = UNIT
+    dose_unit: str = DOSE_UNIT
+    lloq: float | None = None
+    source: str = "DataFrame"
+    note: str = ""
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The subjects, in the order of the file."""
+        return tuple(self.covariates.index)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the note says that the data are simulated."""
+        return re.search(r"\bsimulated\b", self.note, re.IGNORECASE) is not None
+
+    @property
+    def used(self) -> pd.DataFrame:
+        """The observations that are not excluded."""
+        return self.observations[self.observations["excluded"] == ""]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples used, by status: quantified, below, interval, above (0 included)."""
+        found = self.used["status"].value_counts()
+        return {status: int(found.get(status, 0)) for status in ("quantified", "below", "interval", "above")}
+
+    @property
+    def exclusions(self) -> dict[str, int]:
+        """Samples not used, by reason, the most frequent first."""
+        reasons = self.observations["excluded"]
+        return {str(reason): int(n) for reason, n in reasons[reasons != ""].value_counts().items()}
+
+    def infusion_day(self, subject: str) -> float:
+        """Day of the subject's first infusion of cells; 0.0 when the study has none for the subject.
+
+        Raises
+        ------
+        StudyError
+            When there is no such subject.
+        """
+        self._known("subject", [subject], self.subjects)
+        days = self.doses.loc[(self.doses["subject"] == subject) & (self.doses["kind"] == "cells"), "day"]
+        return float(days.min()) if len(days) else 0.0
+
+    def select(
+        self,
+        subjects: str | Iterable[str] | None = None,
+        cohort: str | Iterable[str] | None = None,
+        until: float | None = None,
+    ) -> Study:
+        """A part of the study, in the same order.
+
+        Parameters
+        ----------
+        subjects, cohort : str or iterable of str, optional
+            Those to keep; with both, the subjects that are in both.
+        until : float, optional
+            Rows after this day are excluded, for every subject, with the reason. Infinity uses again the rows
+            after the day in the file's column ``until`` (and after an earlier ``until=`` of this function).
+
+        Returns
+        -------
+        Study
+
+        Raises
+        ------
+        StudyError
+            When there is no such subject or cohort, or nobody is left.
+        """
+        keep = pd.Series(True, index=self.covariates.index)
+        if subjects is not None:
+            wanted = [subjects] if isinstance(subjects, str) else [str(name) for name in subjects]
+            self._known("subject", wanted, self.subjects)
+            keep &= keep.index.isin(wanted)
+        if cohort is not None:
+            wanted = [cohort] if isinstance(cohort, str) else [str(name) for name in cohort]
+            self._known("cohort", wanted, self.covariates["cohort"].dropna().unique())
+            keep &= self.covariates["cohort"].isin(wanted)
+        if not keep.any():
+            asked = f"subjects={subjects!r}, cohort={cohort!r}"
+            raise StudyError([Problem(None, None, None, f"nobody is in {asked}", "")], self.source)
+        names = keep.index[keep]
+        observations, covariates = self.observations, self.covariates[keep]
+        if until is not None:
+            if math.isnan(until):
+                raise StudyError(
+                    [Problem(None, None, None, "until is NaN", "Give a day or math.inf.")], self.source
+                )
+            excluded = observations["excluded"]
+            if until == math.inf:
+                excluded = excluded.mask(excluded.str.startswith(AFTER), "")
+                covariates = covariates.assign(until=np.nan, until_reason="")
+            late = (excluded == "") & (observations["day"] > until)
+            reason = cut_reason(until, f"select(until={number_text(until)})")
+            observations = observations.assign(excluded=excluded.mask(late, reason))
+        return replace(
+            self,
+            observations=observations[observations["subject"].isin(names)].reset_index(drop=True),
+            doses=self.doses[self.doses["subject"].isin(names)].reset_index(drop=True),
+            covariates=covariates.astype({"until_reason": "str"}),
+        )
+
+    def to_csv(self, path: str | os.PathLike[str], style: str = "plain") -> None:
+        """Write the study as a file that `read_study` reads without options.
+
+        The study that is read back is equal but for `row` and `source`, with two exceptions: a carried column
+        that has become constant within every subject that is left is read as a covariate, and censored wells
+        of one sample that are alike are told apart by a column ``replicate``.
+
+        Parameters
+        ----------
+        path : path
+            Written under a temporary name first, so that it is never half a file.
+        style : str
+            "plain": subject, day, copies_per_ug (``<3``, with the limit in lloq and lod), dose, cohort ...; a
+            line for each dose and for each sample.
+
+        Raises
+        ------
+        ValueError
+            When there is no such style.
+        """
+        if style not in STYLES:
+            known = f"to_csv has no style {style!r}; it has {', '.join(STYLES)}. {suggest(style, STYLES)}"
+            raise ValueError(known.rstrip())
+        path = Path(path)
+        lines = _plain(self)
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        try:
+            with partial.open("w", encoding="utf-8", newline="") as file:
+                file.writelines(f"# {line}\n" for line in self.note.split("\n") if self.note)
+                table = csv.writer(file, lineterminator="\n")
+                table.writerow(lines.columns)
+                table.writerows(zip(*(lines[name] for name in lines.columns), strict=True))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def __repr__(self) -> str:
+        counts, excluded = self.counts, self.exclusions
+        lines = [f"Study of {len(self.subjects)} subjects ({self.source})"]
+        status = ", ".join(
+            f"{n} {status}" for status, n in counts.items() if n or status in ("quantified", "below")
+        )
+        lines.append(f"  samples used      {sum(counts.values())}: {status}")
+        if excluded:
+            shown = [f"{n} {reason}" for reason, n in list(excluded.items())[:5]]
+            more = [f"{len(excluded) - 5} more reasons"] if len(excluded) > 5 else []
+            lines.append(f"  samples excluded  {sum(excluded.values())}: {', '.join(shown + more)}")
+        limits = self.observations["lloq"].dropna()
+        ends = dict.fromkeys(number_text(limit) for limit in (limits.min(), limits.max()))
+        limit = " to ".join(ends) if len(limits) else "none known"
+        lines.append(f"  unit              {self.unit}, lower limit {limit}")
+        cells = int((self.doses["kind"] == "cells").sum())
+        lines.append(f"  infusions         {cells}" + (f" ({self.dose_unit})" if cells else ""))
+        return "\n".join(lines + ["  simulated data"] * self.simulated)
+
+    def _known(self, what: str, names: Iterable[str], there: Iterable[str]) -> None:
+        there = [str(name) for name in there]
+        listed = ", ".join(there[:20]) + (", ..." if len(there) > 20 else "")
+        has = f"There are {listed}." if there else f"It has no {what}."
+        problems = [
+            Problem(
+                None, None, None, f"there is no {what} {name!r}", f"{has} {suggest(name, there)}".rstrip()
+            )
+            for name in dict.fromkeys(names)
+            if name not in there
+        ]
+        if problems:
+            raise StudyError(problems, self.source)
+
+
+def cut_reason(day: float, why: str) -> str:
+    """The reason of a row after the end of a follow-up: "after day 42: transplantation"."""
+    return f"{AFTER}{number_text(day)}: {why or 'end of follow-up'}"
+
+
+def infusions(doses: pd.DataFrame, subjects: Iterable[str]) -> pd.DataFrame:
+    """Infusions of cells: subject, day, amount; for a subject without any, one of unknown amount on day 0."""
+    given = doses.loc[doses["kind"] == "cells", ["subject", "day", "amount"]]
+    treated = set(given["subject"])
+    without = [subject for subject in subjects if subject not in treated]
+    assumed = pd.DataFrame({"subject": pd.Series(without, dtype="str"), "day": 0.0, "amount": np.nan})
+    return pd.concat([part for part in (given, assumed) if len(part)] or [given])
+
+
+def _plain(study: Study) -> pd.DataFrame:
+    """The study as lines of text, in the lower-case spelling."""
+    samples, doses = study.observations, study.doses
+    extra = [name for name in samples.columns if name not in OBSERVATIONS]
+    steady = [name for name in study.covariates.columns if name not in COVARIATES]
+    of_samples = pd.DataFrame({"subject": samples["subject"], "day": samples["day"], "row": samples["row"]})
+    of_samples = pd.concat([of_samples, written(samples)], axis=1).assign(
+        output=samples["output"], dosing=False
+    )
+    of_samples["excluded"] = samples["excluded"]
+    pairs = pd.MultiIndex.from_frame(infusions(doses, study.subjects)[["subject", "day"]])
+    at_infusion = pd.MultiIndex.from_frame(samples[["subject", "day"]]).isin(pairs)
+    of_samples["postdose"] = np.where(at_infusion & (samples["excluded"] == ""), "1", "")
+    of_samples["replicate"] = _replicates(samples, extra)
+    for name in extra:
+        of_samples[name] = _texts(samples[name])
+    of_doses = doses.assign(
+        dosing=True, dose=_texts(doses["amount"]), kind=doses["kind"].mask(doses["kind"] == "cells", "")
+    )
+    of_doses = of_doses.rename(columns={"unit": "dose_unit"}).drop(columns="amount")
+    heard = {*samples["subject"], *doses["subject"]}
+    silent = [subject for subject in study.subjects if subject not in heard]
+    of_nobody = pd.DataFrame({"subject": silent, "day": 0.0, "row": 0, "evid": "2", "dosing": True})
+
+    parts = [part for part in (of_samples, of_doses, of_nobody) if len(part)]
+    lines = pd.concat(parts, ignore_index=True)
+    place = pd.Index(study.subjects).get_indexer(pd.Index(lines["subject"]))
+    lines = lines.iloc[np.lexsort((lines["dosing"], lines["row"], lines["day"], place))]
+    lines["day"] = _texts(lines["day"])
+    for name in ("cohort", "until", "until_reason", *steady):
+        lines[name] = _texts(study.covariates[name]).reindex(lines["subject"]).to_numpy()
+    value = "copies_per_ug" if study.unit == UNIT else "value"
+    lines = lines.rename(columns={"value": value})
+    if "unit" not in extra and study.unit != UNIT:
+        lines["unit"] = study.unit
+    if study.dose_unit != DOSE_UNIT:
+        lines["dose_unit"] = lines.get("dose_unit", pd.Series(np.nan, index=lines.index)).fillna(
+            study.dose_unit
+        )
+    elif "dose_unit" in lines:
+        lines["dose_unit"] = lines["dose_unit"].mask(lines["dose_unit"] == DOSE_UNIT, "")
+    order = [
+        "subject",
+        "day",
+        value,
+        "cens",
+        "limit",
+        "lloq",
+        "lod",
+        "unit",
+        "output",
+        "dose",
+        "kind",
+        "dose_unit",
+        "evid",
+    ]
+    order += ["cohort", "until", "until_reason", "excluded", "postdose", *extra, *steady]
+    order += [] if "replicate" in order else ["replicate"]
+    none = pd.Series("", index=lines.index, dtype="str")
+    lines = pd.DataFrame({name: lines[name].fillna("") if name in lines else none for name in order})
+    if (samples["output"] == "1").all():
+        lines["output"] = ""
+    needed = {"subject", "day", value, *extra, *steady}
+    return lines[[name for name in order if name in needed or (lines[name] != "").any()]]
+
+
+def _replicates(samples: pd.DataFrame, extra: list[str]) -> pd.Series:
+    """Running numbers of the samples that nothing else tells apart; "" for the others."""
+    said = samples[samples["status"] != "missing"]
+    same = ["subject", "day", "output", "status", "value", "lower", "upper", "lloq", *extra]
+    alike = said[said.duplicated(same, keep=False)]
+    number = alike.groupby(same, dropna=False).cumcount() + 1
+    return number.astype("str").reindex(samples.index).fillna("")
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    if pd.api.types.is_float_dtype(column.dtype):
+        column = column.map(number_text, na_action="ignore")
+    return column.astype("str").fillna("")

@@ -1,0 +1,129 @@
+"""Fits in words: method, counts, what was fixed and why, estimates, how it ended."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from cellkinetics.fits import Fits
+    from cellkinetics.result import Fit
+
+METHODS = {
+    "m3": "probability of lying below the limit (M3)",
+    "m4": "probability of lying below the limit, given a positive value (M4; equals M3 under a log-normal error)",
+    "drop": "dropped (M1): biased, for comparison only",
+    "half": "set to half the limit (M5): biased, for comparison only",
+}
+
+
+def of_fit(fit: Fit) -> str:
+    """One patient's fit."""
+    table = fit.parameters
+    lines = [
+        f"{fit.subject}: {fit.model.name}" + (" (simulated data)" if fit.study.simulated else ""),
+        *_wrapped("outcome", fit.outcome),
+        *_wrapped("samples", _samples(fit)),
+        *_wrapped("censored", METHODS[fit.censoring]),
+    ]
+    if fit.fitted:
+        lines += [
+            *_wrapped("method", _method(fit)),
+            *_wrapped("ln L", f"{fit.log_likelihood:.3f} (of ln copies {fit.log_likelihood_ln:.3f}), AIC {fit.aic:.2f}, AICc {fit.aicc:.2f}, BIC {fit.bic:.2f}"),
+            *_wrapped("intervals", _intervals(fit)),
+            *_wrapped("doses", _doses(fit)),
+        ]
+    estimated = table[table["status"] != "fixed"]
+    lines += ["", estimates(estimated), ""] if len(estimated) else [""]
+    return "\n".join(lines + _fixed(table)) + "\n"
+
+
+def of_fits(fits: Fits) -> str:
+    """A study's fits: counts, who needs a look, medians of the estimates."""
+    everyone = list(fits.values())
+    if not everyone:
+        return "no subject\n"
+    first = everyone[0]
+    look = [fit for fit in everyone if not fit.converged]
+    totals = [sum(getattr(fit, name) for fit in everyone) for name in ("n_quantified", "n_censored", "n_excluded")]
+    lines = [
+        f"{first.model.name}, {len(everyone)} subjects" + (" (simulated data)" if fits.study.simulated else ""),
+        *_wrapped("outcome", f"{len(everyone) - len(look)} converged" + (f", {len(look)} {'needs' if len(look) == 1 else 'need'} a look:" if look else "")),
+        *[line for fit in look for line in _wrapped("", f"{fit.subject}: {fit.outcome}")],
+        *_wrapped("samples", "{} quantified, {} censored, {} excluded".format(*totals)),
+        *_wrapped("censored", METHODS[first.censoring]),
+    ]
+    free = fits.parameters[fits.parameters["status"] == "free"]
+    if len(free):
+        groups = free.groupby("parameter", sort=False)["value"]
+        table = pd.DataFrame({"subjects": groups.size(), "median": groups.median(), "lowest": groups.min(), "highest": groups.max()})
+        table["unit"] = free.groupby("parameter", sort=False)["unit"].first()
+        lines += ["", table.to_string(float_format=_number, index_names=False), ""]
+    return "\n".join(lines + _fixed(first.parameters)) + "\n"
+
+
+def estimates(table: pd.DataFrame) -> str:
+    """Estimates with their intervals, as text."""
+    shown = table[["value", "stderr", "lower", "upper", "unit", "status"]]
+    return shown.to_string(float_format=_number, index_names=False, na_rep="-")
+
+
+def _samples(fit: Fit) -> str:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in fit.study.exclusions.items())
+    return f"{fit.n_quantified} quantified, {fit.n_censored} censored, {fit.n_excluded} excluded" + (f" ({reasons})" if reasons else "")
+
+
+def _method(fit: Fit) -> str:
+    reached, started = fit.starts
+    text = f"nonlinear least squares on ln copies (lmfit), exact Hessian; {reached} of {started} starts reached the best optimum"
+    if fit.solved_implicitly:
+        text += f"; {fit.solved_implicitly} solves needed the implicit stepper"
+    return text + ". lmfit's own chisqr, redchi and aic come from root-deviances and are not the values above."
+
+
+def _intervals(fit: Fit) -> str:
+    if np.isfinite(fit.degrees_of_freedom):
+        return (
+            f"95%, Student t with {fit.degrees_of_freedom:.1f} degrees of freedom; standard errors times {fit.inflation:.2f} "
+            f"because the curve used up samples (the sd {float(np.max(list(_sds(fit)))):.3g} below is the maximum-likelihood one)"
+        )
+    return "95%, normal, on the estimation scale; the sd was not estimated"
+
+
+def _sds(fit: Fit) -> list[float]:
+    return list(fit.sd.values()) if isinstance(fit.sd, dict) else [fit.sd]
+
+
+def _doses(fit: Fit) -> str:
+    given = fit.study.doses
+    if not fit.model.channels:
+        return f"ignored: {fit.model.name} has none" if len(given) else "none"
+    if fit.request.doses is not None:
+        return f"as given: {fit.request.doses}"
+    known = given[given["kind"].isin(fit.model.channels)]
+    text = ", ".join(f"{amount:g} {unit or 'of'} {kind} on day {day:g}" for amount, unit, kind, day in known[["amount", "unit", "kind", "day"]].to_numpy())
+    other = sorted(set(given["kind"]) - set(fit.model.channels))
+    return text + (f" (not in the model: {', '.join(other)})" if other else "")
+
+
+def _fixed(table: pd.DataFrame) -> list[str]:
+    """What was fixed, by where its value comes from."""
+    fixed = table[table["status"] == "fixed"]
+    if fixed.empty:
+        return []
+    lines = ["fixed:"]
+    for source, rows in fixed.groupby("source", sort=False):
+        values = ", ".join(f"{name} {value:g}" for name, value in rows["value"].items())
+        lines += textwrap.wrap(f"{values} ({source})", 96, initial_indent="  ", subsequent_indent="    ")
+    return lines
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    return textwrap.wrap(text, 96, initial_indent=f"  {label:<10}", subsequent_indent=" " * 12)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"

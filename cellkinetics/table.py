@@ -1,0 +1,107 @@
+"""The parameter table of a fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.optimise import Optimum
+from cellkinetics.problem import Problem, sd_names
+from cellkinetics.study import Study
+from cellkinetics.uncertainty import Uncertainty
+
+if TYPE_CHECKING:
+    from cellkinetics.result import Request
+
+COLUMNS = ["value", "stderr", "lower", "upper", "unit", "status", "source"]
+
+
+def parameter_table(
+    request: Request,
+    study: Study,
+    problem: Problem,
+    optimum: Optimum | None = None,
+    spread: Uncertainty | None = None,
+) -> pd.DataFrame:
+    """Value, stderr, lower, upper, unit, status and source of every parameter and sd; NaN for what was not estimated."""
+    model, free = problem.model, list(problem.free)
+    rows: dict[str, dict[str, Any]] = {}
+    values = problem.natural(optimum.x) if optimum else dict(problem.values)
+    slopes = problem.natural_slopes(optimum.x) if optimum else {}
+    for name, parameter in model.parameters.items():
+        row: dict[str, Any] = {"value": values[name], "stderr": np.nan, "lower": np.nan, "upper": np.nan}
+        row |= {"unit": parameter.unit, "status": "fixed", "source": parameter.source}
+        if model.scale_free and parameter.unit in model.outputs.values():
+            row["unit"] = study.unit
+        if name in free or name in request.tie:
+            row |= {
+                "status": "free" if name in free else "tied",
+                "source": "estimated" if name in free else "tied to other parameters",
+            }
+            if optimum is None or spread is None:
+                row |= {"value": np.nan, "status": "not estimated", "source": "not estimated"}
+            elif name in free and optimum.held[free.index(name)]:
+                row["status"] = "at bound"
+            else:
+                row["status"] = "not identifiable" if name in spread.loose else row["status"]
+                slope = slopes[name]
+                row["stderr"] = float(np.sqrt(slope @ spread.covariance @ slope))
+                row |= _interval(name, row["value"], row["stderr"], problem, optimum, spread)
+        elif name in request.fixed:
+            row["source"] = "fixed by the user"
+        rows[name] = row
+    return pd.DataFrame.from_dict(rows | _sd_rows(request, problem, optimum, spread), orient="index")[
+        COLUMNS
+    ].rename_axis("parameter")
+
+
+def _interval(
+    name: str, value: float, stderr: float, problem: Problem, optimum: Optimum, spread: Uncertainty
+) -> dict[str, float]:
+    """Formed on the estimation scale; for a tie on the ln scale of a positive value."""
+    parameter = problem.model.parameters[name]
+    if name in problem.free:
+        at = problem.free.index(name)
+        half = spread.quantile * np.sqrt(spread.covariance[at, at])
+        ends = [parameter.from_estimation(optimum.x[at] + side * half) for side in (-1, 1)]
+    elif value > 0 and parameter.scale == "log":
+        half = spread.quantile * stderr / value
+        ends = [value * float(np.exp(side * half)) for side in (-1, 1)]
+    else:
+        ends = [value + side * spread.quantile * stderr for side in (-1, 1)]
+    return {"lower": ends[0], "upper": ends[1]}
+
+
+def _sd_rows(
+    request: Request, problem: Problem, optimum: Optimum | None, spread: Uncertainty | None
+) -> dict[str, dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
+    sds = problem.sds(optimum.x) if optimum else problem.sd
+    position = len(problem.free)
+    for i, name in enumerate(sd_names(problem.model)):
+        row: dict[str, Any] = {
+            "value": float(sds[i]),
+            "stderr": np.nan,
+            "lower": np.nan,
+            "upper": np.nan,
+            "unit": "ln",
+            "status": "fixed",
+        }
+        if problem.sd_free[i] and optimum and spread:
+            half = spread.quantile * np.sqrt(spread.covariance[position, position])
+            row |= {
+                "stderr": sds[i] * np.sqrt(spread.covariance[position, position]),
+                "lower": sds[i] * spread.inflation * np.exp(-half), "upper": sds[i] * spread.inflation * np.exp(half),
+                "status": "free", "source": "estimated",
+            }  # fmt: skip
+            position += 1
+        else:
+            row["source"] = (
+                "fixed by the user"
+                if name in request.fixed
+                else "assumption: too few quantified samples to estimate it"
+            )
+        rows[name] = row
+    return rows

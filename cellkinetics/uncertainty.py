@@ -1,0 +1,91 @@
+"""From the exact Hessian to standard errors and intervals, calibrated for few samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from cellkinetics.optimise import Optimum
+from cellkinetics.problem import Problem
+from cellkinetics.sensitivity import Floats
+
+# A direction whose SD on the ln scale exceeds ln 10 has a 95% interval of a factor of 100 each way.
+UNIDENTIFIABLE = float(np.log(10))
+
+
+@dataclass(frozen=True, eq=False)
+class Uncertainty:
+    """What the Hessian says about the free vector.
+
+    covariance : (k, k) on the estimation scale, small-sample calibrated; 0 for held parameters, NaN if the
+        information is not positive definite.
+    degrees_of_freedom : quantified rows minus the parameters that they, and not censored rows, determine;
+        inf where sd was given.
+    inflation : factor of sd and of all standard errors, sqrt(n_quantified / degrees_of_freedom).
+    loose : names that move together in directions which the samples do not determine, most affected first.
+    """
+
+    covariance: Floats
+    degrees_of_freedom: float
+    inflation: float
+    loose: tuple[str, ...]
+
+    @property
+    def quantile(self) -> float:
+        """Half width of a 95% interval in standard errors."""
+        return self.quantile_of(0.95)
+
+    def quantile_of(self, level: float) -> float:
+        """The same at another level; Student's t, normal where sd was given."""
+        return float(stats.t.ppf(0.5 + level / 2, self.degrees_of_freedom))
+
+
+def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
+    """Standard errors by inverting the exact Hessian over the parameters that are not at a bound.
+
+    The ML estimate of sd is biased low when the curve has used up samples. The correction counts what quantified rows
+    spent: with information I and its part I_q from quantified rows, they spent trace(I^-1 I_q) parameters.
+    """
+    free = len(problem.free)
+    moving = ~optimum.held
+    information = -optimum.second.hessian[np.ix_(moving, moving)]
+    covariance = np.zeros_like(optimum.second.hessian)
+    values, vectors = np.linalg.eigh(information) if moving.any() else (np.ones(0), np.ones((0, 0)))
+    names = np.array([*problem.free, *["sd"] * int(problem.sd_free.sum())])[moving]
+    loose = _loose(values, vectors, names, problem)
+    if np.any(values <= 1e-12 * np.abs(values).max(initial=1e-300)):
+        covariance[np.ix_(moving, moving)] = np.nan
+        return Uncertainty(covariance, np.nan if problem.sd_free.any() else np.inf, 1.0, loose)
+    inverse = (vectors / values) @ vectors.T
+    degrees, inflation = np.inf, 1.0
+    if problem.sd_free.any():
+        quantified = int(
+            problem.quantified[np.isin(problem.inputs.output, np.flatnonzero(problem.sd_free))].sum()
+        )
+        curve = moving[:free]
+        block = information[: curve.sum(), : curve.sum()]
+        spent = (
+            float(np.trace(np.linalg.solve(block, optimum.second.quantified[np.ix_(curve, curve)])))
+            if curve.any()
+            else 0.0
+        )
+        degrees = max(quantified - spent, 1.0)
+        inflation = float(np.sqrt(quantified / degrees))
+    covariance[np.ix_(moving, moving)] = inflation**2 * inverse
+    return Uncertainty(covariance, degrees, inflation, loose)
+
+
+def _loose(values: Floats, vectors: Floats, names: np.ndarray[Any, Any], problem: Problem) -> tuple[str, ...]:
+    """Names with a large share in a direction whose SD is beyond `UNIDENTIFIABLE` (or not defined)."""
+    scaled = [name in problem.free and problem.model.parameters[name].scale == "identity" for name in names]
+    found: dict[str, float] = {}
+    for value, vector in zip(values, vectors.T, strict=True):
+        singular = value <= 1e-12 * np.abs(values).max()
+        if singular or (value < UNIDENTIFIABLE**-2 and not np.any(np.abs(vector[scaled]) > 0.3)):
+            for name, share in zip(names, np.abs(vector), strict=True):
+                if share > 0.3 and name != "sd":
+                    found[name] = max(found.get(name, 0.0), float(share))
+    return tuple(sorted(found, key=lambda name: -found[name]))
