@@ -180,21 +180,18 @@ class Rows:
         self.code, subjects = pd.factorize(self.subject)
         self.subjects: tuple[str, ...] = tuple(subjects)
         self.day = np.full(len(self.row), np.nan)
-        self.report(self.subject == "", lambda _: f"{names['subject']} is empty", "Say whose row it is.")
-        hidden = {name for name in subjects if name.startswith("#") and name[1:].strip() in set(subjects)}
-        remedy = "Comments stand above the header: remove the row, or its #."
-        self.report(np.isin(self.subject, list(hidden)), lambda _: "the row is commented out", remedy)
         self.nominal_day = self.number("nominal_day")
         if names["day"] == names.get("nominal_day"):
             self.day = self.nominal_day
         else:
             actual = self.number("day")
             self.day = np.where(np.isnan(actual), self.nominal_day, actual)
-        self.report(
-            np.isnan(self.day) & ~self.reported,
-            lambda _: f"{names['day']} is empty",
-            "Give the day of the row.",
-        )
+        no_day = np.isnan(self.day) & ~self.reported
+        self.report(no_day, lambda _: f"{names['day']} is empty", "Give the day of the row.")
+        self.report(self.subject == "", lambda _: f"{names['subject']} is empty", "Say whose row it is.")
+        hidden = {name for name in subjects if name.startswith("#") and name[1:].strip() in set(subjects)}
+        remedy = "Comments stand above the header: remove the row, or its #."
+        self.report(np.isin(self.subject, list(hidden)), lambda _: "the row is commented out", remedy)
 
     def text(self, meaning: str) -> pd.Series:
         """Cells of the column with a meaning, "" for each row when there is no such column."""
@@ -211,11 +208,8 @@ class Rows:
         remedy = f"Write a number{self.comma}, or leave the cell empty."
         self.report(unreadable, lambda at: f"{name} is {text[at]!r}, which is not a number", remedy)
         outside = np.isinf(values) | (values < least)
-        self.report(
-            outside,
-            lambda at: f"{name} is {text[at]}",
-            "Give a finite number, not negative, or leave it empty.",
-        )
+        remedy = f"Give a finite number{', not negative,' * (least == 0)} or leave the cell empty."
+        self.report(outside, lambda at: f"{name} is {text[at]}", remedy)
         return np.where(outside, np.nan, values)
 
     def choice(self, meaning: str, allowed: tuple[int, ...]) -> Floats:
@@ -230,21 +224,18 @@ class Rows:
 
     def constant(self, meaning: str, number: bool = False) -> pd.Series:
         """One cell a subject (index: the subjects), missing where all are empty; a change is reported."""
-        values = (
-            self.number(meaning) if number else self.text(meaning).replace("", np.nan).to_numpy(dtype=object)
-        )
-        series = pd.Series(values, dtype=float if number else "str")
+        text = self.text(meaning)
+        series = pd.Series(self.number(meaning)) if number else text.replace("", np.nan)
         first = series.groupby(self.code).first().reindex(range(len(self.subjects)))
         expected = first.iloc[self.code].reset_index(drop=True)
         differs = (series.notna() & (series != expected)).to_numpy(dtype=bool)
-        found, text = self.names.get(meaning), self.text(meaning)
-        self.report(
-            differs & ~pd.Series(self.code).where(differs).duplicated().to_numpy(),
-            lambda at: (
-                f"{found} is {text[at]!r} and was {number_text(expected[at]) if number else expected[at]!r}"
-            ),
-            "It is one and the same for all rows of a subject.",
-        )
+        begins = differs & ~pd.Series(self.code).where(differs).duplicated().to_numpy()
+
+        def found(at: int) -> str:
+            was = number_text(expected[at]) if number else expected[at]
+            return f"{self.names[meaning]} is {text[at]} and was {was}"
+
+        self.report(begins, found, "It is one and the same for all rows of a subject.")
         first.index = pd.Index(self.subjects)
         return first
 

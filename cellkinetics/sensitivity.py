@@ -20,7 +20,9 @@ from cellkinetics.dosing import Doses
 from cellkinetics.model import Model, names_of
 from cellkinetics.solver import closed_form, solve_ode
 
+# Programs are compiled for multiples of so many samples and free parameters: few of them serve every patient.
 ROWS = 32
+COLUMNS = 3
 Floats = npt.NDArray[np.float64]
 Tie = Callable[..., Any]
 
@@ -134,11 +136,20 @@ def curve(
     -------
     The curve, and whether the implicit stepper was needed. ``solved`` is False if that failed too.
     """
+    count = len(free)
+    width = -(-count // COLUMNS) * COLUMNS
+    basis = np.hstack([inputs.basis, np.zeros((len(inputs.basis), width - count))])
+    inputs, free = inputs._replace(basis=basis), np.append(free, np.zeros(width - count))
     result = program(model, ties, order, False)(free, inputs)
     again = rescue and not bool(result.solved)
     if again:
         result = program(model, ties, order, True)(free, inputs)
-    return jax.tree.map(np.array, result), again
+    value, jacobian, hessian, solved = jax.tree.map(np.array, result)
+    if order > 0:
+        jacobian = jacobian[:, :count]
+    if order > 1:
+        hessian = hessian[:, :count, :count]
+    return Curve(value, jacobian, hessian, solved), again
 
 
 def padded_length(count: int) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from cellkinetics import cache
 from cellkinetics.dosing import Doses
 
 if TYPE_CHECKING:
@@ -92,11 +93,12 @@ def solve_ode(
         begin, stop, amount = slot
         dosed = _to_scale(_to_natural(state, in_log) + amount @ gains, in_log)
         saved = jnp.append(jnp.clip(asked, begin, stop), stop)
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(field), stepper, begin, stop, None, dosed,
-            saveat=diffrax.SaveAt(ts=saved), stepsize_controller=controller,
-            adjoint=adjoint, max_steps=MAX_STEPS, throw=False,
-        )  # fmt: skip
+        with cache.cacheable():
+            solution = diffrax.diffeqsolve(
+                diffrax.ODETerm(field), stepper, begin, stop, None, dosed,
+                saveat=diffrax.SaveAt(ts=saved), stepsize_controller=controller,
+                adjoint=adjoint, max_steps=MAX_STEPS, throw=False,
+            )  # fmt: skip
         assert solution.ys is not None
         return solution.ys[-1], (solution.ys[:-1], solution.result == diffrax.RESULTS.successful)
 
