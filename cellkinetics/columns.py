@@ -99,9 +99,7 @@ def load(table: str | os.PathLike[str] | pd.DataFrame, columns: Mapping[str, str
     names = list(sheet.cells.columns)
     twice = [name for place, name in enumerate(names) if name in names[:place]]
     for name in dict.fromkeys(twice):
-        sheet.problems.append(
-            Problem(None, None, None, f"two columns are called {name!r}", "Rename one of them.")
-        )
+        sheet.problems.append(Problem(None, None, None, f"two columns are called {name!r}", "Rename one of them."))
     if twice:
         raise StudyError(sheet.problems, sheet.source)
     cells = sheet.cells.apply(_stripped)
@@ -115,9 +113,7 @@ def load(table: str | os.PathLike[str] | pd.DataFrame, columns: Mapping[str, str
     return Sheet(cells, sheet.row[filled], sheet.source, sheet.note, sheet.separator, sheet.problems)
 
 
-def resolve(
-    names: Sequence[str], columns: Mapping[str, str] | None = None
-) -> tuple[dict[str, str], list[Problem]]:
+def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> tuple[dict[str, str], list[Problem]]:
     """Which column of a table has which meaning.
 
     Parameters
@@ -145,9 +141,7 @@ def resolve(
         if meaning is None:
             report(f"columns= has no {ours!r}", f"It takes {', '.join(SYNONYMS)}. {suggest(ours, SYNONYMS)}")
         elif theirs not in names:
-            report(
-                f"there is no column {theirs!r}", f"There are {', '.join(names)}. {suggest(theirs, names)}"
-            )
+            report(f"there is no column {theirs!r}", f"There are {', '.join(names)}. {suggest(theirs, names)}")
         else:
             found[meaning] = theirs
     taken = set(found.values())
@@ -217,9 +211,7 @@ class Rows:
         values = self.number(meaning)
         wrong = ~np.isnan(values) & ~np.isin(values, allowed)
         found = f"{self.names.get(meaning)} is "
-        self.report(
-            wrong, lambda at: found + number_text(values[at]), f"It is one of {', '.join(map(str, allowed))}."
-        )
+        self.report(wrong, lambda at: found + number_text(values[at]), f"It is one of {', '.join(map(str, allowed))}.")
         return np.where(wrong, np.nan, values)
 
     def constant(self, meaning: str, number: bool = False) -> pd.Series:
@@ -331,9 +323,7 @@ def _from_file(path: Path, columns: Mapping[str, str] | None) -> Sheet:
         start = note.pop()
         lines[start] = lines[start][1:]
     separator = _separator(lines[start])
-    reader = csv.reader(
-        io.StringIO("\n".join(lines[start:]), newline=""), delimiter=separator, skipinitialspace=True
-    )
+    reader = csv.reader(io.StringIO("\n".join(lines[start:]), newline=""), delimiter=separator, skipinitialspace=True)
     records: list[list[str]] = []
     begins: list[int] = []
     line = start + 1
@@ -357,9 +347,7 @@ def _from_file(path: Path, columns: Mapping[str, str] | None) -> Sheet:
             width[place] = len(names)
         elif any(cell.strip() for cell in record):
             found = f"it has {len(record)} cells and the header has {len(names)}"
-            problems.append(
-                Problem(int(row[place]), None, None, found, "Give each column a cell, empty or not.")
-            )
+            problems.append(Problem(int(row[place]), None, None, found, "Give each column a cell, empty or not."))
     whole = width == len(names)
     cells = pd.DataFrame([rows[place] for place in np.flatnonzero(whole)], columns=names, dtype="str")
     notes = "\n".join(lines[number][1:].removeprefix(" ") for number in note)
@@ -390,7 +378,8 @@ _OTHER_FILES = {
 
 
 def _separator(header: str) -> str:
-    counts = {separator: header.count(separator) for separator in (",", ";", "\t")}
+    bare = re.sub(r'"[^"]*"', "", header)
+    counts = {separator: bare.count(separator) for separator in (",", ";", "\t")}
     return max(counts, key=lambda separator: counts[separator])
 
 

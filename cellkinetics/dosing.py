@@ -12,9 +12,7 @@ import numpy.typing as npt
 from cellkinetics.errors import ModelError, suggest
 
 Array = jax.Array | npt.NDArray[np.float64]
-DoseLike = (
-    "Doses | float | Sequence[tuple[float, float]] | Mapping[str, float | Sequence[tuple[float, float]]]"
-)
+DoseLike = "Doses | float | Sequence[tuple[float, float]] | Mapping[str, float | Sequence[tuple[float, float]]]"
 
 
 class Doses(NamedTuple):

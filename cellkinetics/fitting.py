@@ -148,9 +148,7 @@ def fit_one(request: Request, study: Study) -> Fit:
         return refused(request, study, problem, reason, case.samples, time.perf_counter() - began)
     spread = uncertainty(problem, optimum)
     reason = outcome(problem, optimum, spread.loose)
-    return finished(
-        request, study, problem, case.samples, optimum, spread, reason, time.perf_counter() - began
-    )
+    return finished(request, study, problem, case.samples, optimum, spread, reason, time.perf_counter() - began)
 
 
 @dataclass(frozen=True)
@@ -170,9 +168,7 @@ def prepare(request: Request, study: Study) -> Case:
     seen = censored(samples, request.censoring)
     values = model.values({n: v for n, v in request.fixed.items() if n in model.parameters})
     chosen = request.free if request.free is not None else model.default_free(study)
-    free = tuple(
-        n for n in model.parameters if n in chosen and n not in request.fixed and n not in request.tie
-    )
+    free = tuple(n for n in model.parameters if n in chosen and n not in request.fixed and n not in request.tie)
     names = sd_names(model)
     quantified = seen["lower"] == seen["upper"]
     sd = np.array([request.fixed.get(n, request.initial.get(n, SD_WHEN_FEW)) for n in names])
@@ -180,9 +176,7 @@ def prepare(request: Request, study: Study) -> Case:
     each = [int((quantified & (seen["output"] == i)).sum()) >= SPARE_ROWS for i in range(len(names))]
     sd_free = np.array([n not in request.fixed and enough and each[i] for i, n in enumerate(names)])
     doses, reason = doses_of(request, study)
-    problem = Problem(
-        model, seen, doses, values, free, tuple(request.tie.items()), sd, sd_free
-    )
+    problem = Problem(model, seen, doses, values, free, tuple(request.tie.items()), sd, sd_free)
     guess = dict(model.guess(*_points(seen))) if model.guess and len(seen) else {}
     initial = {**values, **_within(model, guess), **{n: v for n, v in request.initial.items() if n in values}}
     for name in free:
@@ -201,9 +195,7 @@ def samples_of(model: Model, study: Study) -> pd.DataFrame:
     """
     (subject,) = study.subjects
     used = study.used.copy()
-    names = {str(i + 1): i for i in range(len(model.outputs))} | {
-        name: i for i, name in enumerate(model.outputs)
-    }
+    names = {str(i + 1): i for i in range(len(model.outputs))} | {name: i for i, name in enumerate(model.outputs)}
     used = used[used["output"].isin(names)]
     used["output"] = used["output"].map(names).astype(int)
     used["day"] = used["day"] - study.infusion_day(subject)
@@ -228,26 +220,29 @@ def doses_of(request: Request, study: Study) -> tuple[Doses, str]:
         return model.doses(None), f"not fitted: {error}"
 
 
-def outcome(problem: Problem, optimum: Optimum, loose: Iterable[str]) -> str:
+def outcome(problem: Problem, optimum: Optimum, loose: Sequence[str]) -> str:
     """How the fit ended, in words."""
-    free = len(problem.free)
-    loose = list(loose)
-    if loose:
-        together = (
-            f"{_join(loose)} move together" if len(loose) > 1 else f"the samples do not determine {loose[0]}"
-        )
-        return f"not identifiable: {together}. Fix {loose[0]} (fixed=), free fewer parameters, or add samples where they differ."
     lower, _ = problem.bounds
-    at_bound = [
-        f"{name} at its {'lower' if optimum.x[i] <= lower[i] + 1e-6 else 'upper'} bound"
-        for i, name in enumerate(problem.free)
-        if optimum.held[:free][i]
-    ]
+    held = optimum.held[: len(problem.free)]
+    at_bound = _join(
+        [
+            f"{name} at its {'lower' if optimum.x[i] <= lower[i] + 1e-6 else 'upper'} bound"
+            for i, name in enumerate(problem.free)
+            if held[i]
+        ]
+    )
+    if loose:
+        found = f"{_join(loose)} move together" if len(loose) > 1 else f"the samples do not determine {loose[0]}"
+        also = f", with {at_bound}" if at_bound else ""
+        advice = f"Fix {loose[0]} (fixed=), free fewer parameters, or add samples where they differ."
+        return f"not identifiable: {found}{also}. {advice}"
     if at_bound:
         last = problem.samples.loc[problem.samples["lower"] == problem.samples["upper"], "day"].max()
-        return f"{_join(at_bound)}: the last quantified sample is on day {last:g}. Fix it, or see whether a simpler model does."
+        advice = "Fix it, or see whether a simpler model does."
+        return f"{at_bound}: the last quantified sample is on day {last:g}. {advice}"
     if not optimum.converged:
-        return "not converged: the optimiser stopped before the likelihood was flat. Give initial= nearer to the curve, or more starts=."
+        advice = "Give initial= nearer to the curve, or more starts=."
+        return f"not converged: the optimiser stopped before the likelihood was flat. {advice}"
     return "converged"
 
 
@@ -289,4 +284,6 @@ def _unfit(found: str, remedy: str) -> StudyError:
 
 
 def _join(words: Sequence[str]) -> str:
+    if not words:
+        return ""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -142,6 +142,12 @@ class Model:
         return super().__reduce__()
 
     @property
+    def description(self) -> str:
+        """The text at the top of the model's file: title, equations, source, assumptions."""
+        function = self.curve or self.rhs
+        return str(getattr(function, "__globals__", {}).get("__doc__") or "")
+
+    @property
     def channels(self) -> tuple[str, ...]:
         """What can be given: the names in `dosing`, or cells for a closed form that names ``dose``."""
         if self.dosing:
@@ -188,9 +194,7 @@ class Model:
         """
         from cellkinetics.solver import solve
 
-        outputs, _ = solve(
-            self, jnp.asarray(times, float), self.values(parameters), self.doses(doses), reverse=reverse
-        )
+        outputs, _ = solve(self, jnp.asarray(times, float), self.values(parameters), self.doses(doses), reverse=reverse)
         return outputs
 
     def doses(self, doses: object) -> Doses:
@@ -267,9 +271,7 @@ def _check(model: Model) -> None:
     if model.rhs is not None and (model.observe is None or not model.states):
         raise ModelError(f"{model.name}: an ODE needs states=, rhs= and observe=.")
     if not model.outputs:
-        raise ModelError(
-            f'{model.name}: name what is observed, such as outputs={{"copies_per_ug": "copies/ug"}}.'
-        )
+        raise ModelError(f'{model.name}: name what is observed, such as outputs={{"copies_per_ug": "copies/ug"}}.')
     for name, parameter in model.parameters.items():
         _check_parameter(model.name, name, parameter)
     known = {*model.parameters, *model.states, "t", "dose"}
@@ -303,8 +305,6 @@ def _check_parameter(model: str, name: str, parameter: Parameter) -> None:
             name=name,
         )
     if parameter.scale == "log" and parameter.min < 0:
-        raise ModelError(
-            f"{model}: {name} may be negative (min {parameter.min:g}); give scale='identity'.", name=name
-        )
+        raise ModelError(f"{model}: {name} may be negative (min {parameter.min:g}); give scale='identity'.", name=name)
     if parameter.scale == "logit" and not (np.isfinite(parameter.min) and np.isfinite(parameter.max)):
         raise ModelError(f"{model}: {name} has scale='logit' and needs two finite bounds.", name=name)

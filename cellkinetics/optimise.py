@@ -89,9 +89,7 @@ def least_squares(problem: Problem, x: Floats) -> tuple[Floats, Any] | None:
     chosen so that ln(sd/sd0) is about 1/2, where its Gauss-Newton curvature is that of the likelihood.
     """
     free = len(problem.free)
-    counts = np.array(
-        [problem.quantified[problem.inputs.output == i].sum() for i in np.flatnonzero(problem.sd_free)]
-    )
+    counts = np.array([problem.quantified[problem.inputs.output == i].sum() for i in np.flatnonzero(problem.sd_free)])
     if not np.all(np.isfinite(problem.root(x))):
         return None
     x, result = _run(problem, x, counts, None)
@@ -143,8 +141,8 @@ def lmfit_parameters(problem: Problem, x: Floats, ln_sd0: Floats | None) -> lmfi
         if name not in problem.free:
             shown.add(name, value=values[name], vary=False)
             continue
-        lower, upper = parameter.bounds
-        estimate = x[problem.free.index(name)]
+        position = problem.free.index(name)
+        estimate, lower, upper = x[position], problem.bounds[0][position], problem.bounds[1][position]
         varied, expression = estimation_name(name, parameter)
         shown.add(varied, value=estimate, min=lower, max=upper)
         if expression:
@@ -177,9 +175,7 @@ def show(problem: Problem, parameters: lmfit.Parameters, x: Floats) -> None:
     parameters.update_constraints()
 
 
-def newton(
-    problem: Problem, x: Floats
-) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool]:
+def newton(problem: Problem, x: Floats) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool]:
     """Ascend the log-likelihood with its exact Hessian; what presses against a bound is held there.
 
     A closed form that switches at an estimated time has a likelihood with corners, at the sampled days. Where Newton
@@ -197,9 +193,7 @@ def newton(
     return x, second, held, converged or again <= CORNER_GAIN
 
 
-def _newton(
-    problem: Problem, x: Floats
-) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool]:
+def _newton(problem: Problem, x: Floats) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool]:
     lower, upper = problem.bounds
     second = problem.second_order(x)
     for _ in range(NEWTON_STEPS):

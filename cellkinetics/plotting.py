@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,42 +13,33 @@ from matplotlib.patches import Patch
 
 from cellkinetics import style
 from cellkinetics.errors import suggest
-from cellkinetics.notation import number_text
-from cellkinetics.style import FAINT, INK, LATE, NO_COHORT, ONE, SMALL, TEXT, TITLE, Floats, plain
 from cellkinetics.study import AFTER, Study
+from cellkinetics.style import FAINT, INK, LATE, MARKS, ONE, SMALL, TITLE, Floats, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.legend import Legend
 
     from cellkinetics.fits import Fits
     from cellkinetics.result import Fit
 
 PER_PAGE = 24
-NOBODY = "no cohort"
-# What a sample is drawn with, and what the legend calls it.
-MARKS = {
-    "quantified": ("o", "quantified"),
-    "below": ("v", "below the limit"),
-    "interval": ("v", "detected, below the LLOQ"),
-    "above": ("^", "above the upper limit"),
-}
 
 
 def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort") -> Axes:
     """All samples of a study against the days since each subject's first infusion.
 
-    Quantified samples are points, joined by a thin line as long as no sample beyond a limit lies between them;
-    samples beyond a limit are open triangles at it. Days are compressed after day 28 when the follow-up is longer than
-    60 days. Of several outputs the first is shown.
+    Quantified samples are points, joined by a thin line where no sample beyond a limit lies between them;
+    samples beyond a limit are open triangles at it, those of several cohorts side by side. When the follow-up
+    is longer than 60 days, days are evenly spaced up to day 28 and compressed after it, like a logarithm; a
+    shorter one is linear. Of several outputs the first is shown.
 
     Parameters
     ----------
     study : the study.
     ax : axes to draw on; new ones when not given.
-    by : what the colour says, the lowest dose lightest: "cohort" (ordered by its median first dose, then by name),
-        "dose" (the first one), or another covariate of the study.
+    by : what the colour says, the lowest dose lightest: "cohort" (ordered by its median first dose, then by
+        name; grey without one), "dose" (the first one), or another covariate of the study.
 
     Returns
     -------
@@ -57,39 +47,43 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort") -> Axes
     """
     samples = _samples(study, set(study.used["output"].iloc[:1]))
     samples = samples[~samples["late"]]
-    groups, shades = _groups(study, by)
+    groups, shades = style.groups(study, by)
     ax = ax or _new_axes((6.8, 3.9))
     _frame(ax, samples, study.unit)
+    step = min(5.0, 20 / len(shades))
+    aside = {name: step * (place - (len(shades) - 1) / 2) for place, name in enumerate(shades)}
     for subject in study.subjects:
         colour = shades[groups[subject]]
         own = samples[samples["subject"] == subject]
         for _, run in own.groupby((own["status"] != "quantified").cumsum()):
             joined = run[run["status"] == "quantified"]
             ax.plot(joined["day"], joined["value"], color=colour, linewidth=0.9, alpha=0.75, zorder=2.5)
-        _draw_samples(ax, own, colour, size=3.4)
+        _draw_samples(ax, own, colour, 3.4, aside[groups[subject]])
     _draw_limits(ax, samples)
     if study.simulated:
         _tag(ax)
     members = groups.value_counts()
-    key: list[tuple[Any, str]] = [
-        (Line2D([], [], color=shade, marker="o", markersize=4, linewidth=1.2), f"{name} (n = {members[name]})")
-        for name, shade in shades.items()
-    ]
-    key += [(_handle(status, FAINT), MARKS[status][1]) for status in MARKS if (samples["status"] == status).any()][1:]
-    _style_legend(
-        ax.legend(*_entries(key), loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0, frameon=False)
-    )
+    key: list[tuple[Any, str]] = []
+    for name, shade in shades.items() if set(shades) != {style.NOBODY} else ():
+        sample = Line2D([], [], color=shade, marker="o", markersize=4, linewidth=1.2)
+        key.append((sample, f"{name} (n = {members[name]})"))
+    beyond = [status for status in list(MARKS)[1:] if (samples["status"] == status).any()]
+    key += [(style.handle(status, FAINT), MARKS[status][1]) for status in beyond]
+    if key:
+        style.tidy(ax.legend(*style.entries(key), loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False))
     return ax
 
 
 def plot_fit(fit: Fit, ax: Axes | None = None, *, output: str | None = None, colour: str = ONE) -> Axes:
     """One patient's samples, limit and fitted curve with its 95% interval, on a log axis.
 
-    Filled points are quantified samples; open triangles are samples beyond a limit, at that limit (one between
-    detection and quantification has a line down to its lower end); samples after the end of the follow-up are
-    grey; other excluded samples are not shown. Short bars at the top are infusions. Days are compressed after day 28
-    when the follow-up is longer than 60 days. A fit that did not converge says why; the interval may run off
-    the axes, which the samples and the curve set.
+    Filled points are quantified samples; open triangles are samples beyond a limit, at that limit (one
+    between detection and quantification has a line down to its lower end); samples after the end of the
+    follow-up are grey; other excluded samples are not shown. Short bars at the top are infusions. A fit that
+    did not converge says why. The samples and the curve set the axes; the interval may run off them. When the
+    follow-up is longer than 60 days, days are evenly spaced up to day 28 and compressed after it, like a
+    logarithm; a shorter one is linear. Axes that show a fit already keep it in view, so that two fits of a
+    patient can be laid over each other.
 
     Parameters
     ----------
@@ -106,15 +100,15 @@ def plot_fit(fit: Fit, ax: Axes | None = None, *, output: str | None = None, col
     samples, curve = _samples(fit.study, _names(fit, name)), _curve(fit, name)
     own_figure = ax is None
     ax = ax or _new_axes((5.6, 3.7))
-    width, height = (72 * inches for inches in ax.get_window_extent().size / ax.figure.dpi)
-    words = _wrapped(_reason(fit), width)
-    _frame(ax, samples, fit.study.unit, [curve], len(words) * SMALL * 1.35 / height)
-    _draw_fit(ax, fit, samples, curve, colour, words)
+    width, height = style.size(ax)
+    words = style.wrapped(_reason(fit), width)
+    _frame(ax, samples, fit.study.unit, [curve], _room(words, height))
+    _draw_fit(ax, fit, samples, curve, colour, words, width - 45 * fit.study.simulated)
     _draw_limits(ax, samples)
     if fit.study.simulated:
         _tag(ax)
     if own_figure:
-        _legend_below(ax, _key([samples], [fit], colour))
+        style.legend_below(ax, _key([samples], [fit], [curve], colour))
     return ax
 
 
@@ -126,7 +120,10 @@ def plot_fits(
     *,
     by: str = "cohort",
 ) -> Figure:
-    """One panel a patient on shared axes, as `plot_fit` draws it, by cohort from the lowest dose to the highest.
+    """One panel a patient on shared axes, as `plot_fit` draws it, from the cohort of the lowest dose on.
+
+    Within a cohort the patients are in the order of the study. The legend stands right of the panels, and
+    says so when the study is simulated.
 
     Parameters
     ----------
@@ -142,25 +139,29 @@ def plot_fits(
 
     Raises
     ------
+    ValueError
+        There are no fits.
     IndexError
         There is no such page.
     """
+    if not fits:
+        raise ValueError("there are no fits to draw.")
     if not 0 <= page < pages(fits):
         raise IndexError(f"there is no page {page}: {len(fits)} patients are on pages 0 to {pages(fits) - 1}.")
-    groups, shades = _groups(fits.study, by)
+    groups, shades = style.groups(fits.study, by)
     order = sorted(fits, key=lambda subject: list(shades).index(groups[subject]))
     shown = {subject: fits[subject] for subject in order[page * PER_PAGE : (page + 1) * PER_PAGE]}
     return _page(fits, shown, groups, shades, min(columns, len(fits)), axes_size)
 
 
 def pages(fits: Mapping[str, Fit]) -> int:
-    """How many pages `plot_fits` has for these fits: one for every 24 patients begun, at least one."""
-    return max(1, math.ceil(len(fits) / PER_PAGE))
+    """How many pages of at most 24 patients `plot_fits` has for these fits."""
+    return math.ceil(len(fits) / PER_PAGE)
 
 
 def cohort_colours(study: Study, by: str = "cohort") -> dict[str, str]:
-    """{cohort: colour}, from the lowest dose to the highest, in the colours of `plot_study` and `plot_fits`."""
-    return _groups(study, by)[1]
+    """{cohort: colour} of `plot_study` and `plot_fits`, from the lowest dose to the highest."""
+    return style.groups(study, by)[1]
 
 
 def _page(
@@ -173,35 +174,46 @@ def _page(
 ) -> Figure:
     import matplotlib.pyplot as plt
 
-    rows = max(1, math.ceil(len(shown) / columns))
-    longest = max(map(len, [*shades, MARKS["interval"][1]]))
-    figure = plt.figure(
-        figsize=(columns * size[0] + 0.6 + 0.075 * longest, rows * size[1] + 0.35), layout="constrained"
-    )
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.02)  # pyright: ignore
-    names = {subject: _output(fit, None) for subject, fit in shown.items()}
+    rows, count = math.ceil(len(shown) / columns), len(shown)
+    beside = 0.6 + 0.067 * max(map(len, [*shades, MARKS["interval"][1]]))
+    width = columns * size[0] + 0.6 + beside
+    figure = plt.figure(figsize=(width, rows * size[1] + 0.35), layout="constrained")
+    names = {subject: _output(fit, None) for subject, fit in fits.items()}
+    samples = {subject: _samples(fit.study, _names(fit, names[subject])) for subject, fit in fits.items()}
     curves = {subject: _curve(fit, names[subject]) for subject, fit in shown.items()}
-    samples = {subject: _samples(fit.study, _names(fit, names[subject])) for subject, fit in shown.items()}
-    whole = pd.concat([_samples(fit.study, _names(fit, _output(fit, None))) for fit in fits.values()])
-    one_limit = whole["lloq"].nunique() == 1
-    words = {subject: _wrapped(_reason(fit), 0.84 * 72 * size[0]) for subject, fit in shown.items()}
-    room = {subject: len(words[subject]) * SMALL * 1.35 / (0.74 * 72 * size[1]) for subject in shown}
-    lower, upper = _range(whole, list(curves.values()))
-    tops = [_raised(lower, _top(samples[s], curves[s]), room[s]) for s in shown]
+    inside, height = 0.84 * 72 * size[0], 0.74 * 72 * size[1]
+    words = {subject: style.wrapped(_reason(fit), inside) for subject, fit in shown.items()}
+    whole = pd.concat(samples)
+    lower, upper = _range(whole, list(curves.values()), reach=10)
+    for subject in shown:
+        upper = max(upper, _raised(lower, _top(samples[subject]), _room(words[subject], height)))
+    last, one_limit = float(whole["day"].max()), whole["lloq"].nunique() == 1
     grid, first = figure.add_gridspec(rows, columns), None
     for place, (subject, fit) in enumerate(shown.items()):
         ax = figure.add_subplot(grid[divmod(place, columns)], sharex=first, sharey=first)
         first = first or ax
-        _scales(ax, lower, max([upper, *tops]), float(whole["day"].max()))
-        _draw_fit(ax, fit, samples[subject], curves[subject], shades[groups[subject]], words[subject])
-        alone = place == len(shown) - 1 or place % columns == columns - 1
-        _draw_limits(ax, samples[subject], named=alone or not one_limit)
-        ax.tick_params(labelleft=place % columns == 0, labelbottom=place + columns >= len(shown))
-    key: list[tuple[Any, str]] = [(Line2D([], [], color=c, linewidth=4), name) for name, c in shades.items()]
-    key += _key(list(samples.values()), list(shown.values()), FAINT)
-    figure.supxlabel("days since infusion", fontsize=style.LABEL, color=INK)
-    figure.supylabel(style.unit_label(fits.study.unit), fontsize=style.LABEL, color=INK)
-    _style_legend(figure.legend(*_entries(key), loc="outside right upper", frameon=False))
+        _scales(ax, lower, upper, last)
+        shade = shades[groups[subject]]
+        _draw_fit(ax, fit, samples[subject], curves[subject], shade, words[subject], inside)
+        right = place % columns == columns - 1
+        named = right or place == count - 1 or not one_limit
+        # Beside the last panel there is an empty place: its label needs no wider gap between the columns.
+        _draw_limits(ax, samples[subject], named=named, in_layout=right or place < count - 1)
+        ax.tick_params(labelleft=place % columns == 0, labelbottom=place + columns >= count)
+    key: list[tuple[Any, str]] = []
+    if set(shades) != {style.NOBODY}:
+        key = [(Line2D([], [], color=shade, linewidth=4), name) for name, shade in shades.items()]
+    key += _key([samples[s] for s in shown], list(shown.values()), list(curves.values()), FAINT)
+    if fits.study.simulated:
+        key.append((Line2D([], [], linestyle="none"), "simulated"))
+    legend = figure.legend(*style.entries(key), loc="outside right upper", frameon=False)
+    style.tidy(legend)
+    if fits.study.simulated:
+        legend.get_texts()[-1].set(style="italic", color=FAINT, gid="simulated")
+    middle = (0.7 + width - beside) / 2 / width
+    figure.supxlabel("days since infusion", x=middle, fontsize=style.LABEL, color=INK)
+    unit = style.unit_label(fits.study.unit)
+    figure.supylabel(unit, fontsize=style.LABEL, color=INK, parse_math=False)
     return figure
 
 
@@ -209,8 +221,15 @@ def _page(
 
 
 def _draw_fit(
-    ax: Axes, fit: Fit, samples: pd.DataFrame, curve: pd.DataFrame, colour: str, words: Sequence[str]
+    ax: Axes,
+    fit: Fit,
+    samples: pd.DataFrame,
+    curve: pd.DataFrame,
+    colour: str,
+    words: Sequence[str],
+    width: float,
 ) -> None:
+    """Curve, samples, doses, title (of at most `width` points) and the words of a fit that did not converge."""
     if len(curve):
         lower, upper = (curve[end].clip(1e-30, 1e30).to_numpy() for end in ("lower", "upper"))
         ax.fill_between(curve["day"], lower, upper, color=colour, alpha=0.16, linewidth=0, zorder=1.5)
@@ -218,53 +237,45 @@ def _draw_fit(
     _draw_samples(ax, samples, colour)
     _draw_doses(ax, fit.study)
     cohort = fit.study.covariates["cohort"].iloc[0]
-    title = fit.subject if pd.isna(cohort) else f"{fit.subject} · {cohort}"
-    ax.set_title(
-        _shortened(title, 34), loc="left", fontsize=TITLE, color=INK, pad=9, parse_math=False
-    )
-    if words:
-        ax.text(
-            0.98, 0.98, "\n".join(words), transform=ax.transAxes, ha="right", va="top", fontsize=SMALL,
-            color=INK, linespacing=1.2, parse_math=False, gid="outcome",
-        )  # fmt: skip
+    title, most = f"{fit.subject} · {cohort}", int(width / (0.58 * TITLE))
+    if pd.isna(cohort) or len(title) > most:
+        title = style.shortened(fit.subject, most)
+    ax.set_title(title, loc="left", fontsize=TITLE, color=INK, pad=9, parse_math=False)
+    if not words:
+        return
+    for text in [text for text in ax.texts if text.get_gid() == "outcome"]:
+        words = [text.get_text(), *words]
+        text.remove()
+    ax.text(
+        0.98, 0.98, "\n".join(words), transform=ax.transAxes, ha="right", va="top", fontsize=SMALL, color=INK,
+        linespacing=1.2, parse_math=False, gid="outcome", zorder=4,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1.5},
+    )  # fmt: skip
 
 
-def _draw_samples(ax: Axes, samples: pd.DataFrame, colour: str, size: float = 5.0) -> None:
+def _draw_samples(ax: Axes, samples: pd.DataFrame, colour: str, size: float = 5.0, shift: float = 0.0) -> None:
+    """Marks; those of samples beyond a limit are moved by `shift` points to the right."""
+    aside = ax.transData + style.points(ax, right=shift) if shift else ax.transData
     for (status, late), rows in samples.groupby(["status", "late"]):
-        shade = LATE if late else colour
+        shade, day = LATE if late else colour, rows["day"]
         at = {"quantified": rows["value"], "above": rows["lower"]}.get(str(status), rows["upper"])
+        place = ax.transData if status == "quantified" else aside
         if status == "interval":
-            ax.vlines(rows["day"], rows["lower"], rows["upper"], color=shade, linewidth=1.0, zorder=3)
-        ax.plot(rows["day"], at, **_marker(str(status), shade, size), zorder=3.2, gid=str(status))
-
-
-def _marker(status: str, colour: str, size: float = 5.0) -> dict[str, Any]:
-    filled = status == "quantified"
-    return {
-        "linestyle": "none",
-        "marker": MARKS[status][0],
-        "markersize": size if filled else size + 0.6,
-        "markerfacecolor": colour if filled else "white",
-        "markeredgecolor": "white" if filled else colour,
-        "markeredgewidth": 0.6 if filled else 1.1,
-    }
+            ax.vlines(day, rows["lower"], rows["upper"], color=shade, linewidth=1, zorder=3, transform=place)
+        look = style.marker(str(status), shade, size)
+        ax.plot(day, at, **look, zorder=3.2, gid=str(status), transform=place)
 
 
 def _draw_doses(ax: Axes, study: Study) -> None:
-    """Bars that stand on the top edge: dark for cells, open diamonds for another drug."""
-    first = study.infusion_day(study.subjects[0])
-    for kind, rows in study.doses.groupby("kind"):
-        look: dict[str, Any] = {"marker": 2, "markersize": 6, "markeredgewidth": 1.8}
-        if kind != "cells":
-            look = {"marker": "D", "markersize": 3.5, "markerfacecolor": "white", "markeredgewidth": 0.9}
-        ax.plot(
-            rows["day"] - first, np.ones(len(rows)), transform=ax.get_xaxis_transform(), clip_on=False,
-            linestyle="none", color=INK, zorder=3, gid=f"dose {kind}", **look,
-        )  # fmt: skip
+    """Marks on the top edge: bars for cells, open diamonds for another drug."""
+    doses = study.doses.assign(since=study.doses["day"] - study.infusion_day(study.subjects[0]))
+    for kind, rows in doses[doses["since"].between(*ax.get_xlim())].groupby("kind"):
+        top, look = ax.get_xaxis_transform() + style.points(ax, up=3.5), style.dose_marker(str(kind))
+        ax.plot(rows["since"], np.ones(len(rows)), transform=top, clip_on=False, gid=f"dose {kind}", **look)
 
 
-def _draw_limits(ax: Axes, samples: pd.DataFrame, *, named: bool = True) -> None:
-    """A dashed line at the lower limit, or at the two ends of its range; its name stands right of the axes."""
+def _draw_limits(ax: Axes, samples: pd.DataFrame, *, named: bool = True, in_layout: bool = True) -> None:
+    """A dashed line at the lower limit, or at both ends of its range, and its name right of the axes."""
     limits = samples["lloq"].dropna()
     if limits.empty or any(line.get_gid() == "lloq" for line in ax.lines):
         return
@@ -280,6 +291,7 @@ def _draw_limits(ax: Axes, samples: pd.DataFrame, *, named: bool = True) -> None
         ax.annotate(
             text, (1, limit), (3, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
             va="center", fontsize=SMALL, color=FAINT, annotation_clip=False, gid="lloq name",
+            in_layout=in_layout,
         )  # fmt: skip
 
 
@@ -294,20 +306,22 @@ def _tag(ax: Axes) -> None:
 # The axes
 
 
-def _frame(
-    ax: Axes, samples: pd.DataFrame, unit: str, curves: Sequence[pd.DataFrame] = (), room: float = 0.0
-) -> None:
-    """Scales and names; on axes that already show something the wider limits are kept."""
+def _frame(ax: Axes, samples: pd.DataFrame, unit: str, curves: Sequence[pd.DataFrame] = (), room: float = 0.0) -> None:
+    """Scales and names; what these axes, or axes that share theirs, already show stays in view."""
     lower, upper = _range(samples, curves)
     upper = max([upper, *(_raised(lower, _top(samples, curve), room) for curve in curves)])
     last = float(samples["day"].max()) if len(samples) else 28.0
-    if ax.has_data() and ax.get_yscale() == "log":
-        there = ax.get_ylim()
-        lower, upper = min(lower, there[0]), max(upper, there[1])
-        last = max(last, float(ax.dataLim.x1))
+    last = max([last, *(float(np.max(line.get_xdata())) for line in _marks(ax.get_shared_x_axes(), ax))])
+    if _marks(ax.get_shared_y_axes(), ax):
+        lower, upper = min(lower, ax.get_ylim()[0]), max(upper, ax.get_ylim()[1])
     _scales(ax, lower, upper, last)
     ax.set_xlabel("days since infusion", fontsize=style.LABEL, color=INK)
     ax.set_ylabel(style.unit_label(unit), fontsize=style.LABEL, color=INK, parse_math=False)
+
+
+def _marks(shared: Any, ax: Axes) -> list[Line2D]:
+    """The samples drawn on axes that share theirs with these, these included."""
+    return [line for other in shared.get_siblings(ax) for line in other.lines if line.get_gid() in MARKS]
 
 
 def _scales(ax: Axes, lower: float, upper: float, last: float) -> None:
@@ -316,30 +330,35 @@ def _scales(ax: Axes, lower: float, upper: float, last: float) -> None:
     style.days(ax, last if last > 0 else 1.0)
 
 
-def _range(samples: pd.DataFrame, curves: Sequence[pd.DataFrame]) -> tuple[float, float]:
-    """Limits of the log axis: a third of the lowest limit (a tenth of the lowest value without one), and room above."""
-    ends = samples[["lloq", "lower", "upper"]].to_numpy(float)[(samples["status"] != "quantified").to_numpy()]
-    limits = np.append(ends.ravel(), samples["lloq"].to_numpy(float))
+def _range(samples: pd.DataFrame, curves: Sequence[pd.DataFrame], reach: float = 100) -> tuple[float, float]:
+    """Ends of the log axis: from a third of the lowest limit or (without) a tenth of the lowest value."""
+    beyond = samples[samples["status"] != "quantified"]
+    limits = np.append(beyond[["lower", "upper"]].to_numpy(float), samples["lloq"].to_numpy(float))
     limits = limits[np.isfinite(limits) & (limits > 0)]
     values = samples["value"].dropna().to_numpy(float)
     lower = min([*limits / 3, *(values / (2 if len(limits) else 10))], default=0.1)
-    upper = 2 * max([lower, *(_top(samples, curve) for curve in curves or [pd.DataFrame()])])
+    upper = 2 * max([lower, *(_top(samples, curve, reach) for curve in curves or [None])])
     while math.floor(math.log10(upper)) - math.ceil(math.log10(lower)) < 1:
         upper = 1.3 * 10 ** math.ceil(math.log10(upper * 1.0001))
     return lower, upper
 
 
-def _top(samples: pd.DataFrame, curve: pd.DataFrame) -> float:
-    """The highest mark or point of the curve; the curve counts up to 100 times the highest mark."""
+def _top(samples: pd.DataFrame, curve: pd.DataFrame | None = None, reach: float = 100) -> float:
+    """The highest mark or point of the curve; the curve counts up to `reach` times the highest mark."""
     marks = samples[["value", "lower", "lloq"]].to_numpy(float)
     highest = float(np.nanmax(marks, initial=0.0))
-    peak = float(np.nanmax(curve["value"], initial=0.0)) if len(curve) else 0.0
-    return max(highest, min(peak, 100 * highest))
+    peak = 0.0 if curve is None else float(np.nanmax(curve["value"].to_numpy(float), initial=0.0))
+    return max(highest, min(peak, reach * highest))
+
+
+def _room(words: Sequence[str], height: float) -> float:
+    """The part of axes of this height in points that the words take, with the half of a marker below."""
+    return min((len(words) * SMALL * 1.35 + 8) / height, 0.6) if words else 0.0
 
 
 def _raised(lower: float, top: float, room: float) -> float:
     """The upper limit that leaves a part `room` of the axes free above `top`."""
-    return lower * (1.25 * top / lower) ** (1 / (1 - min(room, 0.6))) if room else 0.0
+    return lower * (top / lower) ** (1 / (1 - room)) if room and top else 0.0
 
 
 def _new_axes(size: tuple[float, float]) -> Axes:
@@ -351,54 +370,32 @@ def _new_axes(size: tuple[float, float]) -> Axes:
 # The legend
 
 
-def _handle(status: str, colour: str) -> Any:
-    mark = Line2D([], [], **_marker(status, colour))
-    tail = Line2D([], [], color=colour, linestyle="none", marker=3, markersize=8, markeredgewidth=1)
-    return (tail, mark) if status == "interval" else mark
-
-
-def _key(samples: Sequence[pd.DataFrame], fits: Sequence[Fit], colour: str) -> list[tuple[Any, str]]:
+def _key(
+    samples: Sequence[pd.DataFrame], fits: Sequence[Fit], curves: Sequence[pd.DataFrame], colour: str
+) -> list[tuple[Any, str]]:
     """Handles and names of what is there to be explained."""
     rows = pd.concat(samples)
     seen = [status for status in MARKS if ((rows["status"] == status) & ~rows["late"]).any()]
-    key: list[tuple[Any, str]] = [(_handle(status, colour), MARKS[status][1]) for status in seen]
-    if any(fit.fitted for fit in fits):
-        band = Patch(facecolor=colour, alpha=0.2, linewidth=0)
-        key.append(((band, Line2D([], [], color=colour, linewidth=1.6)), "fit, 95% interval"))
+    key: list[tuple[Any, str]] = [(style.handle(status, colour), MARKS[status][1]) for status in seen]
+    line, band = Line2D([], [], color=colour, linewidth=1.6), Patch(facecolor=colour, alpha=0.2, linewidth=0)
+    if any(curve["upper"].notna().any() for curve in curves):
+        key.append(((band, line), "fit, 95% interval"))
+    elif any(len(curve) for curve in curves):
+        key.append((line, "fit"))
     if rows["late"].any():
-        key.append((_handle("quantified", LATE), "after the follow-up"))
+        key.append((style.handle("quantified", LATE), "after the follow-up"))
     kinds = pd.concat([fit.study.doses["kind"] for fit in fits]).unique()
-    if "cells" in kinds:
-        key.append((Line2D([], [], color=INK, linestyle="none", marker="|", markeredgewidth=1.8), "infusion"))
-    drug = {"color": INK, "linestyle": "none", "marker": "D", "markersize": 3.5, "markerfacecolor": "white"}
-    key += [(Line2D([], [], **drug), str(kind)) for kind in kinds if kind != "cells"]
+    for kind in kinds:
+        name = "infusion" if kind == "cells" else str(kind)
+        key.append((Line2D([], [], **style.dose_marker(str(kind))), name))
     return key
-
-
-def _entries(key: Sequence[tuple[Any, str]]) -> tuple[list[Any], list[str]]:
-    """Handles and labels; a label that begins with an underscore would be hidden."""
-    return [handle for handle, _ in key], [f" {text}" if text.startswith("_") else text for _, text in key]
-
-
-def _legend_below(ax: Axes, key: Sequence[tuple[Any, str]]) -> None:
-    figure = ax.get_figure(root=True)
-    if figure is not None and key:
-        columns = min(len(key), 4)
-        _style_legend(
-            figure.legend(*_entries(key), loc="outside lower center", ncols=columns, frameon=False)
-        )
-
-
-def _style_legend(legend: Legend) -> None:
-    for text in legend.get_texts():
-        text.set(fontsize=TEXT, color=INK, parse_math=False)
 
 
 # What is known of the samples, the curve and the cohorts
 
 
 def _samples(study: Study, outputs: Collection[str]) -> pd.DataFrame:
-    """The samples to draw, on days since the subject's first infusion; `late` are those after the end of follow-up."""
+    """The samples to draw, by days since the first infusion; `late` are those after the end of follow-up."""
     rows = study.observations
     late = rows["excluded"].str.startswith(AFTER)
     rows = rows.assign(late=late)[((rows["excluded"] == "") | late) & rows["output"].isin(outputs)]
@@ -420,7 +417,7 @@ def _names(fit: Fit, output: str) -> set[str]:
 
 
 def _curve(fit: Fit, output: str) -> pd.DataFrame:
-    """day since infusion, value, lower, upper up to the last sample used; empty for a patient who was not fitted.
+    """Columns day (since infusion), value, lower, upper up to the last sample used; empty when not fitted.
 
     Days are evenly spaced on the axis as it is drawn, with both sides of each dose.
     """
@@ -433,43 +430,13 @@ def _curve(fit: Fit, output: str) -> pd.DataFrame:
     doses = doses[(doses > 0) & (doses < last)]
     even = style.expanded(np.linspace(0, style.compressed(last), 240))
     days: Floats = np.unique(np.concatenate([even, doses - 1e-6, doses]))
-    with np.errstate(over="ignore", invalid="ignore"):  # An interval without an upper end is drawn to the edge.
+    # Where nothing bounds the interval, its end overflows; it is drawn to the edge.
+    with np.errstate(over="ignore", invalid="ignore"):
         table = fit.predict(days + first)
-    columns = {"value": output, "lower": f"{output}_lower", "upper": f"{output}_upper"}
-    return pd.DataFrame({"day": days, **{ours: table[name].to_numpy(float) for ours, name in columns.items()}})
-
-
-def _groups(study: Study, by: str) -> tuple[pd.Series, dict[str, str]]:
-    """Each subject's group, and {group: colour} in order of dose; those without a group come last, in grey."""
-    table = study.covariates
-    if by not in table:
-        raise ValueError(f"there is no covariate {by!r}. {suggest(by, list(table))}".rstrip())
-    values, suffix = table[by], f" {study.dose_unit}" if by == "dose" else ""
-    numeric = pd.api.types.is_numeric_dtype(values)
-    text = values.map(lambda value: f"{_short(value) if numeric else value}{suffix}", na_action="ignore")
-    rank = (values if numeric else table["dose"]).astype(float).groupby(text).median()
-    names = sorted(rank.index, key=lambda name: (math.isnan(rank[name]), rank[name], name))
-    shades = dict(zip(names, style.ramp(len(names)), strict=True))
-    return text.fillna(NOBODY), shades | ({NOBODY: NO_COHORT} if text.isna().any() else {})
-
-
-def _short(number: float) -> str:
-    """A dose as it is written: 1e6, 2.5e7, 40."""
-    if number < 1e4:
-        return number_text(number)
-    mantissa, exponent = f"{number:e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
+    columns = {output: "value", f"{output}_lower": "lower", f"{output}_upper": "upper"}
+    return table.rename(columns=columns)[list(columns.values())].assign(day=days)
 
 
 def _reason(fit: Fit) -> str:
     """The first sentence of an outcome that is not "converged"."""
     return "" if fit.converged else fit.outcome.split(". ")[0].rstrip(".")
-
-
-def _wrapped(text: str, width: float) -> list[str]:
-    """Lines of small text for axes of this width in points; a letter of it is 0.56 of its height wide."""
-    return textwrap.wrap(text, max(12, int(0.94 * width / (0.56 * SMALL))))
-
-
-def _shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

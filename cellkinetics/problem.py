@@ -18,6 +18,7 @@ from cellkinetics.dosing import Doses
 from cellkinetics.model import Model
 from cellkinetics.sensitivity import Curve, Floats, Inputs, Tie, curve, naturals, pad, padded_length
 
+FAR = float(np.log(1e12))
 METHODS = ("m3", "m4", "drop", "half")
 
 
@@ -83,11 +84,16 @@ class Problem:
 
     @property
     def bounds(self) -> tuple[Floats, Floats]:
-        """Bounds of ``x``; ln sd has none."""
-        ends = [self.model.parameters[name].bounds for name in self.free] + [(-np.inf, np.inf)] * int(
-            self.sd_free.sum()
-        )
-        lower, upper = np.array(ends).reshape(-1, 2).T
+        """Bounds of ``x``; an open end of a log or logit scale lies a factor of 1e12 away, ln sd has none."""
+        ends = []
+        for name in self.free:
+            parameter = self.model.parameters[name]
+            lower, upper = parameter.bounds
+            if parameter.scale != "identity":
+                centre = parameter.to_estimation(parameter.value or 1.0) if parameter.scale == "log" else 0.0
+                lower, upper = max(lower, centre - FAR), min(upper, centre + FAR)
+            ends.append((lower, upper))
+        lower, upper = np.array([*ends, *[(-np.inf, np.inf)] * int(self.sd_free.sum())]).reshape(-1, 2).T
         return lower, upper
 
     def start(self, values: Mapping[str, float]) -> Floats:

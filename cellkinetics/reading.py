@@ -24,7 +24,7 @@ from cellkinetics.notation import (
     numbers,
     place,
 )
-from cellkinetics.study import DOSE_UNIT, UNIT, Study, cut_reason, infusions
+from cellkinetics.study import DOSE_UNIT, UNIT, Study, common_limit, cut_reason, infusions
 
 Ints = npt.NDArray[np.intp]
 
@@ -114,7 +114,7 @@ def read_study(
     # A NONMEM table fills the DV of a dose row with 0.
     sample = ~skipped & ~(dosing.any & empty) & ~(dosing.event & zero)
     excluded = _exclusions(rows, dosing.doses, empty)
-    _report_faults(rows, measured, sample & (excluded == ""))
+    _report_faults(rows, measured, sample, excluded == "")
     excluded, until = _cut(rows, excluded)
     cohort = rows.constant("cohort")
 
@@ -139,14 +139,13 @@ def read_study(
     first = first[first["day"] == first.groupby("subject")["day"].transform("first")]
     amount = first.groupby("subject")["amount"].sum(min_count=1).reindex(rows.subjects)
     covariates = pd.DataFrame({"cohort": cohort, "dose": amount}).join([until, steady])
-    limit = observations["lloq"].dropna().unique()
     return Study(
         observations=observations,
         doses=doses,
         covariates=covariates.rename_axis("subject"),
         unit=unit,
         dose_unit=dose_unit,
-        lloq=float(limit[0]) if len(limit) == 1 else None,
+        lloq=common_limit(observations),
         source=sheet.source,
         note=sheet.note,
     )
@@ -177,10 +176,7 @@ def _limits(rows: Rows, lloq: float | None, lod: float | None, uloq: float | Non
         )
         rows.report(limit <= 0, lambda at, found=found, limit=limit: found + number_text(limit[at]), remedy)
     pairs = zip(own, (lloq, lod, uloq), strict=True)
-    used = {
-        name: np.where(np.isnan(own[name]), np.nan if study is None else study, own[name])
-        for name, study in pairs
-    }
+    used = {name: np.where(np.isnan(own[name]), np.nan if study is None else study, own[name]) for name, study in pairs}
     for low, high in (("lod", "lloq"), ("lloq", "uloq")):
         # The lloq of a row may lie under the lod of the study, which then says nothing about the row.
         own_pair = ~np.isnan(own["lod"]) if low == "lod" else ~np.isnan(own["lloq"]) | ~np.isnan(own["uloq"])
@@ -207,18 +203,14 @@ def _measure(rows: Rows, limits: Limits, skipped: Flags) -> tuple[Measurements, 
     remedy = f"Write a number{rows.comma}, <3, >1e6, BLQ or ND, or leave the cell empty."
     rows.report(mark == "unreadable", lambda at: f"{name} is {text[at]!r}, which is not a number", remedy)
     remedy = "Give the values untransformed; 0, BLQ or <3 where nothing was measured."
-    rows.report(
-        (mark == "number") & (number < 0), lambda at: f"{name} is {text[at]}, which is negative", remedy
-    )
-    rows.report(
-        np.isposinf(number), lambda at: f"{name} is {text[at]}", "Write >1e6 for a value above the range."
-    )
+    rows.report((mark == "number") & (number < 0), lambda at: f"{name} is {text[at]}, which is negative", remedy)
+    rows.report(np.isposinf(number), lambda at: f"{name} is {text[at]}", "Write >1e6 for a value above the range.")
     cens = np.where(skipped, np.nan, rows.choice("cens", (-1, 0, 1)))
     return place(mark, number, cens, rows.number("limit", 0), limits), (mark == "number") & (number == 0)
 
 
-def _report_faults(rows: Rows, measured: Measurements, where: Flags) -> None:
-    """Say what `place` found, on rows that have no other fault."""
+def _report_faults(rows: Rows, measured: Measurements, sample: Flags, used: Flags) -> None:
+    """Say what `place` found, on rows that have no other fault; a row that is not used needs no limit."""
     name, text = rows.names["value"], rows.text("value").to_numpy(dtype=object)
     cens, limit = rows.text("cens").to_numpy(dtype=object), rows.text("limit").to_numpy(dtype=object)
     lloq = rows.text("lloq").to_numpy(dtype=object)
@@ -228,9 +220,7 @@ def _report_faults(rows: Rows, measured: Measurements, where: Flags) -> None:
         return f"{censored}{name} is {text[at]!r}" if text[at] else f"{censored}{name} is empty"
 
     def named(at: int) -> str:
-        return (
-            re.sub(r"[^\d.eE+-]", "", text[at]) if text[at][:1] in "<≤" and text[at][-1:].isdigit() else "..."
-        )
+        return re.sub(r"[^\d.eE+-]", "", text[at]) if text[at][:1] in "<≤" and text[at][-1:].isdigit() else "..."
 
     faults = {
         "no lower limit": (
@@ -254,7 +244,7 @@ def _report_faults(rows: Rows, measured: Measurements, where: Flags) -> None:
             "LIMIT is the other end: under DV when cens is 1, above it when cens is -1.",
         ),
     }
-    clean = where & ~rows.reported
+    clean = sample & ~rows.reported & (used | ~np.isin(measured.fault, ["no lower limit", "no upper limit"]))
     for fault, (found, remedy) in faults.items():
         rows.report(clean & (measured.fault == fault), found, remedy)
 
@@ -341,9 +331,7 @@ def _exclusions(rows: Rows, doses: pd.DataFrame, empty: Flags) -> Texts:
     follows = (np.arange(len(own)) > position) | mark.isin(_YES).to_numpy()
     stated = rows.text("excluded")
     low = stated.str.casefold()
-    stated = (
-        stated.mask(low.isin(_NO), "").mask(low.isin(_YES), "excluded in the file").to_numpy(dtype=object)
-    )
+    stated = stated.mask(low.isin(_NO), "").mask(low.isin(_YES), "excluded in the file").to_numpy(dtype=object)
     return np.select(
         [stated != "", empty, rows.day < first, ~np.isnan(position) & ~follows],
         [stated, "no value", "before the first infusion", "pre-dose"],
@@ -353,9 +341,7 @@ def _exclusions(rows: Rows, doses: pd.DataFrame, empty: Flags) -> Texts:
 
 def _cut(rows: Rows, excluded: Texts) -> tuple[Texts, pd.DataFrame]:
     """Exclude the rows after the end of a subject's follow-up; the ends, one row a subject."""
-    until = pd.DataFrame(
-        {"until": rows.constant("until", True), "until_reason": rows.constant("until_reason")}
-    )
+    until = pd.DataFrame({"until": rows.constant("until", True), "until_reason": rows.constant("until_reason")})
     until["until_reason"] = until["until_reason"].fillna("")
     day, why = (until[name].to_numpy()[rows.code] for name in until)
     late = (excluded == "") & (rows.day > day)
@@ -372,9 +358,7 @@ def _unit(rows: Rows, output: pd.Series, sample: Flags, unit: str) -> tuple[str,
         return unit, False
     units = said["unit"].unique().tolist()
     if said["output"].duplicated().any() or (unit != UNIT and unit not in units):
-        found = f"the column {rows.names['unit']} says {', '.join(units)}" + f" and unit={unit!r}" * (
-            unit != UNIT
-        )
+        found = f"the column {rows.names['unit']} says {', '.join(units)}" + f" and unit={unit!r}" * (unit != UNIT)
         rows.problems.append(Problem(None, None, None, found, "Values of one output have one unit."))
     return units[0], len(units) > 1
 
@@ -384,18 +368,14 @@ def _dose_unit(rows: Rows, dosing: _Dosing, dose_unit: str) -> str:
     said = rows.text("dose_unit")[~dosing.other]
     units = said[said != ""].unique().tolist()
     if len(units) > 1 or (units and dose_unit not in (DOSE_UNIT, units[0])):
-        found = (
-            f"the column {rows.names['dose_unit']} says {', '.join(units)}" + f" and dose_unit={dose_unit!r}"
-        )
+        found = f"the column {rows.names['dose_unit']} says {', '.join(units)}" + f" and dose_unit={dose_unit!r}"
         rows.problems.append(Problem(None, None, None, found, "The cells of a study have one unit."))
     unit = units[0] if units else dose_unit
-    dosing.doses["unit"] = dosing.doses["unit"].mask(dosing.doses["kind"] == "cells", unit)
+    dosing.doses["unit"] = dosing.doses["unit"].mask(dosing.doses["kind"] == "cells", unit).astype("str")
     return unit
 
 
-def _carried(
-    rows: Rows, sample: Flags, spare: Flags, units_differ: bool
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _carried(rows: Rows, sample: Flags, spare: Flags, units_differ: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The columns that mean nothing here: those that vary within a subject, and those that do not."""
     known = set(rows.names.values())
     texts = {name: rows.cells[name] for name in rows.cells.columns if name not in known}

@@ -104,11 +104,7 @@ class Fit:
         """Residual sd on the ln scale (maximum likelihood, or as fixed); {output: sd} for several outputs."""
         names = sd_names(self.model)
         values = self.parameters.loc[names, "value"].to_numpy(float)
-        return (
-            float(values[0])
-            if len(names) == 1
-            else dict(zip(self.model.outputs, map(float, values), strict=True))
-        )
+        return float(values[0]) if len(names) == 1 else dict(zip(self.model.outputs, map(float, values), strict=True))
 
     @property
     def log_likelihood(self) -> float:
@@ -213,21 +209,15 @@ class Fit:
         problem, free = self.problem, len(self.problem.free)
         block = len(problem.rows.weight)
         covariance = self.covariance[:free, :free]
-        quantile = Uncertainty(self.covariance, self.degrees_of_freedom, self.inflation, ()).quantile_of(
-            level
-        )
+        quantile = Uncertainty(self.covariance, self.degrees_of_freedom, self.inflation, ()).quantile_of(level)
         ln_f, half = np.empty(len(times)), np.empty(len(times))
         for at in range(0, len(times), block):
             part = times[at : at + block]
             length = len(part)
-            result, _ = curve(
-                self.model, problem.ties, self.x[:free], problem.inputs_at(part, [output] * length), 1
-            )
+            result, _ = curve(self.model, problem.ties, self.x[:free], problem.inputs_at(part, [output] * length), 1)
             jacobian = result.jacobian[:length]
             ln_f[at : at + length] = result.value[:length]
-            half[at : at + length] = quantile * np.sqrt(
-                np.einsum("ni,ij,nj->n", jacobian, covariance, jacobian)
-            )
+            half[at : at + length] = quantile * np.sqrt(np.einsum("ni,ij,nj->n", jacobian, covariance, jacobian))
         return ln_f, half
 
 
@@ -260,7 +250,7 @@ def refused(
     """A patient who was not fitted: no value is given for what would have been estimated."""
     size = len(problem.free)
     return Fit(
-        request=request, study=study, outcome=outcome, parameters=parameter_table(request, study, problem),
+        request=request, study=study, problem=problem, outcome=outcome, parameters=parameter_table(request, study, problem),
         log_likelihood_ln=np.nan, **_counts(problem, samples, study),
         n_free=size, x=np.full(size, np.nan), covariance=np.full((size, size), np.nan),
         degrees_of_freedom=np.nan, inflation=np.nan, seconds=seconds,

@@ -52,9 +52,7 @@ class Curve(NamedTuple):
     solved: Any
 
 
-def natural_values(
-    model: Model, ties: tuple[tuple[str, Tie], ...], free: Any, inputs: Inputs
-) -> dict[str, Any]:
+def natural_values(model: Model, ties: tuple[tuple[str, Tie], ...], free: Any, inputs: Inputs) -> dict[str, Any]:
     """{name: natural value}: free ones from the estimation scale, ties from the others."""
     estimates, is_free = inputs.basis @ free, inputs.basis.any(axis=1)
     values = {
@@ -65,9 +63,7 @@ def natural_values(
 
 
 @lru_cache(maxsize=64)
-def naturals(
-    model: Model, ties: tuple[tuple[str, Tie], ...]
-) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
+def naturals(model: Model, ties: tuple[tuple[str, Tie], ...]) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
     """The compiled function (free, inputs) -> natural values and their derivatives (k,) by name."""
 
     def values(free: Any, inputs: Inputs) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -83,9 +79,7 @@ def naturals(
 
 
 @lru_cache(maxsize=64)
-def program(
-    model: Model, ties: tuple[tuple[str, Tie], ...], order: int, implicit: bool
-) -> Callable[..., Curve]:
+def program(model: Model, ties: tuple[tuple[str, Tie], ...], order: int, implicit: bool) -> Callable[..., Curve]:
     """The compiled function (free (k,), inputs) -> Curve with derivatives up to ``order``."""
     cache.switch_on()
 
@@ -97,9 +91,7 @@ def program(
                 jnp.array(True),
             )
         else:
-            curves, solved = solve_ode(
-                model, jnp.asarray(inputs.times), values, inputs.doses, implicit=implicit
-            )
+            curves, solved = solve_ode(model, jnp.asarray(inputs.times), values, inputs.doses, implicit=implicit)
         stacked = jnp.stack([curves[name] for name in model.outputs])
         predicted = censoring.ln(stacked[inputs.output, jnp.arange(len(inputs.times))])
         return predicted, (predicted, solved)

@@ -11,9 +11,7 @@ from cellkinetics.model import Model, Values
 from cellkinetics.sensitivity import Floats, Inputs, curve, pad, padded_length
 
 
-def simulate(
-    model: Model, parameters: Values | None, times: npt.ArrayLike, doses: object = None
-) -> pd.DataFrame:
+def simulate(model: Model, parameters: Values | None, times: npt.ArrayLike, doses: object = None) -> pd.DataFrame:
     """Simulate a model.
 
     Parameters
@@ -69,8 +67,6 @@ def one(model: Model, parameters: Values | None, days: Floats, doses: object) ->
         )
         result, _ = curve(model, (), np.zeros(0), inputs, 0)
         if not result.solved:
-            raise ModelError(
-                f"{model.name} could not be integrated at {values}. Check the rates: are they per day?"
-            )
+            raise ModelError(f"{model.name} could not be integrated at {values}. Check the rates: are they per day?")
         table[name] = np.maximum(np.exp(result.value[: len(days)]) - 1e-9, 0.0)
     return pd.DataFrame(table)

@@ -87,9 +87,7 @@ def solve_ode(
     controller = diffrax.PIDController(rtol=RTOL, atol=1e-10 if implicit else RTOL)
     adjoint = diffrax.RecursiveCheckpointAdjoint() if reverse else diffrax.ForwardMode()
 
-    def segment(
-        state: jax.Array, slot: tuple[jax.Array, ...]
-    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    def segment(state: jax.Array, slot: tuple[jax.Array, ...]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         begin, stop, amount = slot
         dosed = _to_scale(_to_natural(state, in_log) + amount @ gains, in_log)
         saved = jnp.append(jnp.clip(asked, begin, stop), stop)
@@ -134,9 +132,7 @@ def _to_scale(natural: jax.Array, in_log: jax.Array) -> jax.Array:
 
 
 def _start(model: Model, values: Mapping[str, Any]) -> jax.Array:
-    return jnp.stack(
-        [jnp.asarray(values[model.start[s]] if s in model.start else 0.0, float) for s in model.states]
-    )
+    return jnp.stack([jnp.asarray(values[model.start[s]] if s in model.start else 0.0, float) for s in model.states])
 
 
 def _gains(model: Model, values: Mapping[str, Any]) -> jax.Array:

@@ -58,11 +58,15 @@ def load(path: str | Path) -> Fit | Fits:
         known = False
         content = {}
     if not known or content["version"] > VERSION:
-        found = "is not a file of saved fits" if not known else f"has version {content['version']}, newer than this library"
+        found = (
+            "is not a file of saved fits" if not known else f"has version {content['version']}, newer than this library"
+        )
         raise StudyError([Finding(None, None, None, found, "Give a fits.json that fit.save(path) wrote.")], str(path))
     study = _study_in(content["study"])
     request = _request_in(content["request"])
-    each = {subject: _fit_in(request, study.select(subjects=[subject]), saved) for subject, saved in content["fits"].items()}
+    each = {
+        subject: _fit_in(request, study.select(subjects=[subject]), saved) for subject, saved in content["fits"].items()
+    }
     return next(iter(each.values())) if content["single"] else Fits(study, each)
 
 
@@ -123,7 +127,11 @@ def _request_in(saved: Mapping[str, Any]) -> Request:
     doses = saved["doses"]
     if doses is not None:
         arrays = doses.get("arrays")
-        doses = Doses(np.array([_number(t) for t in arrays["times"]]), np.array(arrays["amounts"])) if arrays else doses["given"]
+        doses = (
+            Doses(np.array([_number(t) for t in arrays["times"]]), np.array(arrays["amounts"]))
+            if arrays
+            else doses["given"]
+        )
     free = saved["free"]
     return Request(
         model=_model_in(saved["model"]), fixed=saved["fixed"], free=None if free is None else tuple(free), initial=saved["initial"],
@@ -149,15 +157,22 @@ def _study_in(saved: Mapping[str, Any]) -> Study:
 
 def _table_out(table: pd.DataFrame) -> dict[str, Any]:
     return {
-        "index": None if isinstance(table.index, pd.RangeIndex) else {"name": table.index.name, "values": list(table.index)},
-        "columns": {name: {"dtype": str(column.dtype), "values": [_plain(v) for v in column]} for name, column in table.items()},
+        "index": None
+        if isinstance(table.index, pd.RangeIndex)
+        else {"name": table.index.name, "values": list(table.index)},
+        "columns": {
+            name: {"dtype": str(column.dtype), "values": [_plain(v) for v in column]} for name, column in table.items()
+        },
     }
 
 
 def _table_in(saved: Mapping[str, Any]) -> pd.DataFrame:
     index = saved["index"]
     columns = {
-        name: pd.Series([_number(v) for v in column["values"]] if "float" in column["dtype"] else column["values"], dtype=column["dtype"])
+        name: pd.Series(
+            [_number(v) for v in column["values"]] if "float" in column["dtype"] else column["values"],
+            dtype=column["dtype"],
+        )
         for name, column in saved["columns"].items()
     }
     table = pd.DataFrame(columns)

@@ -150,9 +150,7 @@ class Study:
         observations, covariates = self.observations, self.covariates[keep]
         if until is not None:
             if math.isnan(until):
-                raise StudyError(
-                    [Problem(None, None, None, "until is NaN", "Give a day or math.inf.")], self.source
-                )
+                raise StudyError([Problem(None, None, None, "until is NaN", "Give a day or math.inf.")], self.source)
             excluded = observations["excluded"]
             if until == math.inf:
                 excluded = excluded.mask(excluded.str.startswith(AFTER), "")
@@ -160,19 +158,22 @@ class Study:
             late = (excluded == "") & (observations["day"] > until)
             reason = cut_reason(until, f"select(until={number_text(until)})")
             observations = observations.assign(excluded=excluded.mask(late, reason))
+        observations = observations[observations["subject"].isin(names)].reset_index(drop=True)
         return replace(
             self,
-            observations=observations[observations["subject"].isin(names)].reset_index(drop=True),
+            observations=observations,
             doses=self.doses[self.doses["subject"].isin(names)].reset_index(drop=True),
             covariates=covariates.astype({"until_reason": "str"}),
+            lloq=common_limit(observations),
         )
 
     def to_csv(self, path: str | os.PathLike[str], style: str = "plain") -> None:
         """Write the study as a file that `read_study` reads without options.
 
-        The study that is read back is equal but for `row` and `source`, with two exceptions: a carried column
-        that has become constant within every subject that is left is read as a covariate, and censored wells
-        of one sample that are alike are told apart by a column ``replicate``.
+        The study that is read back is equal but for `row` and `source`, with two exceptions: what a carried
+        column is (a covariate when it is constant within every subject, a number when all of its cells are)
+        is read from the part that is written, and censored wells of one sample that are alike are told apart
+        by a column ``replicate``.
 
         Parameters
         ----------
@@ -206,9 +207,7 @@ class Study:
     def __repr__(self) -> str:
         counts, excluded = self.counts, self.exclusions
         lines = [f"Study of {len(self.subjects)} subjects ({self.source})"]
-        status = ", ".join(
-            f"{n} {status}" for status, n in counts.items() if n or status in ("quantified", "below")
-        )
+        status = ", ".join(f"{n} {status}" for status, n in counts.items() if n or status in ("quantified", "below"))
         lines.append(f"  samples used      {sum(counts.values())}: {status}")
         if excluded:
             shown = [f"{n} {reason}" for reason, n in list(excluded.items())[:5]]
@@ -227,9 +226,7 @@ class Study:
         listed = ", ".join(there[:20]) + (", ..." if len(there) > 20 else "")
         has = f"There are {listed}." if there else f"It has no {what}."
         problems = [
-            Problem(
-                None, None, None, f"there is no {what} {name!r}", f"{has} {suggest(name, there)}".rstrip()
-            )
+            Problem(None, None, None, f"there is no {what} {name!r}", f"{has} {suggest(name, there)}".rstrip())
             for name in dict.fromkeys(names)
             if name not in there
         ]
@@ -240,6 +237,12 @@ class Study:
 def cut_reason(day: float, why: str) -> str:
     """The reason of a row after the end of a follow-up: "after day 42: transplantation"."""
     return f"{AFTER}{number_text(day)}: {why or 'end of follow-up'}"
+
+
+def common_limit(observations: pd.DataFrame) -> float | None:
+    """The lower limit that all rows with one share, or None."""
+    limits = observations["lloq"].dropna().unique()
+    return float(limits[0]) if len(limits) == 1 else None
 
 
 def infusions(doses: pd.DataFrame, subjects: Iterable[str]) -> pd.DataFrame:
@@ -257,20 +260,19 @@ def _plain(study: Study) -> pd.DataFrame:
     extra = [name for name in samples.columns if name not in OBSERVATIONS]
     steady = [name for name in study.covariates.columns if name not in COVARIATES]
     of_samples = pd.DataFrame({"subject": samples["subject"], "day": samples["day"], "row": samples["row"]})
-    of_samples = pd.concat([of_samples, written(samples)], axis=1).assign(
-        output=samples["output"], dosing=False
-    )
-    of_samples["excluded"] = samples["excluded"]
+    of_samples = pd.concat([of_samples.assign(dosing=False), written(samples)], axis=1)
+    for name in ("output", "excluded"):
+        of_samples[name] = samples[name]
     pairs = pd.MultiIndex.from_frame(infusions(doses, study.subjects)[["subject", "day"]])
     at_infusion = pd.MultiIndex.from_frame(samples[["subject", "day"]]).isin(pairs)
     of_samples["postdose"] = np.where(at_infusion & (samples["excluded"] == ""), "1", "")
     of_samples["replicate"] = _replicates(samples, extra)
     for name in extra:
         of_samples[name] = _texts(samples[name])
-    of_doses = doses.assign(
-        dosing=True, dose=_texts(doses["amount"]), kind=doses["kind"].mask(doses["kind"] == "cells", "")
-    )
-    of_doses = of_doses.rename(columns={"unit": "dose_unit"}).drop(columns="amount")
+    cells = doses["kind"] == "cells"
+    of_doses = doses[["subject", "day", "row"]].assign(dosing=True, dose=_texts(doses["amount"]))
+    of_doses["kind"] = doses["kind"].mask(cells, "")
+    of_doses["dose_unit"] = doses["unit"].mask(cells & (doses["unit"] == DOSE_UNIT), "")
     heard = {*samples["subject"], *doses["subject"]}
     silent = [subject for subject in study.subjects if subject not in heard]
     of_nobody = pd.DataFrame({"subject": silent, "day": 0.0, "row": 0, "evid": "2", "dosing": True})
@@ -287,28 +289,10 @@ def _plain(study: Study) -> pd.DataFrame:
     if "unit" not in extra and study.unit != UNIT:
         lines["unit"] = study.unit
     if study.dose_unit != DOSE_UNIT:
-        lines["dose_unit"] = lines.get("dose_unit", pd.Series(np.nan, index=lines.index)).fillna(
-            study.dose_unit
-        )
-    elif "dose_unit" in lines:
-        lines["dose_unit"] = lines["dose_unit"].mask(lines["dose_unit"] == DOSE_UNIT, "")
-    order = [
-        "subject",
-        "day",
-        value,
-        "cens",
-        "limit",
-        "lloq",
-        "lod",
-        "unit",
-        "output",
-        "dose",
-        "kind",
-        "dose_unit",
-        "evid",
-    ]
-    order += ["cohort", "until", "until_reason", "excluded", "postdose", *extra, *steady]
-    order += [] if "replicate" in order else ["replicate"]
+        lines["dose_unit"] = lines["dose_unit"].fillna(study.dose_unit) if len(doses) else study.dose_unit
+    measured = ("subject", "day", value, "cens", "limit", "lloq", "lod", "unit", "output")
+    given = ("dose", "kind", "dose_unit", "evid", "cohort", "until", "until_reason", "excluded", "postdose")
+    order = list(dict.fromkeys([*measured, *given, *extra, *steady, "replicate"]))
     none = pd.Series("", index=lines.index, dtype="str")
     lines = pd.DataFrame({name: lines[name].fillna("") if name in lines else none for name in order})
     if (samples["output"] == "1").all():

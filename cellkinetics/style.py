@@ -2,38 +2,80 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MultipleLocator, NullFormatter
+from matplotlib.transforms import ScaledTranslation
+
+from cellkinetics.errors import suggest
+from cellkinetics.notation import number_text
+from cellkinetics.study import Study
 
 Floats = npt.NDArray[np.float64]
 
-# From amber to indigo, each step about 10 L* darker than the one before: ordered in grey and for colour-blind readers.
+# From amber to indigo. Each is about 10 L* darker than the one before, so that the order survives in grey
+# and for colour-blind readers.
 RAMP = ("#d9921e", "#dd7243", "#c4496a", "#8d3a86", "#55307f", "#26194f")
 STEPS = {1: (4,), 2: (1, 4), 3: (0, 2, 4), 4: (0, 2, 3, 5), 5: (0, 1, 2, 3, 5), 6: (0, 1, 2, 3, 4, 5)}
 ONE = "#1b6a8f"  # A single patient, of whom no other dose is to be told apart.
-NO_COHORT = "#70757c"
+NOBODY, GREY = "no cohort", "#70757c"
 INK, FAINT, HAIR, LATE = "#2b2f36", "#6b7078", "#e9eaec", "#b9bcc1"
 
 SMALL, TEXT, LABEL, TITLE = 7.5, 8.0, 9.0, 9.5
 
+# What a sample is drawn with, and what the legend calls it.
+MARKS = {
+    "quantified": ("o", "quantified"),
+    "below": ("v", "below the limit"),
+    "interval": ("v", "detected, below the LLOQ"),
+    "above": ("^", "above the upper limit"),
+}
+
 # Up to here a day is a day; later days are compressed when the follow-up is longer than LONG.
 WIDE, LONG, PACE = 28.0, 60.0, 14.0
-TICKS = (0, 7, 14, 28, 90, 180, 365, 730, 1825, 3650)
+TICKS = (0, 28, 90, 365, 180, 14, 7, 730, 1825, 60)
 UNITS = {"copies/ug": "CAR copies per µg genomic DNA"}
 
 
 def ramp(n: int) -> list[str]:
-    """Colours of n cohorts, the lowest dose first and lightest; between the six picked ones when there are more."""
+    """Colours of n cohorts, the lowest dose first and lightest; more than six are mixed from them."""
     if n in STEPS:
         return [RAMP[step] for step in STEPS[n]]
     between = LinearSegmentedColormap.from_list("dose", RAMP)
     return [to_hex(between(i / (n - 1))) for i in range(n)]
+
+
+def groups(study: Study, by: str) -> tuple[pd.Series, dict[str, str]]:
+    """Each subject's group, and {group: colour} in order of dose; grey, and last, for those without one."""
+    table = study.covariates
+    if by not in table:
+        raise ValueError(f"there is no covariate {by!r}. {suggest(by, map(str, table))}".rstrip())
+    values, suffix = table[by], f" {study.dose_unit}" if by == "dose" else ""
+    numeric = pd.api.types.is_numeric_dtype(values)
+    text = values.map(lambda value: f"{dose_text(value) if numeric else value}{suffix}", na_action="ignore")
+    rank = (values if numeric else table["dose"]).astype(float).groupby(text).median()
+    names = sorted(rank.index, key=lambda name: (math.isnan(rank[name]), rank[name], name))
+    shades = dict(zip(names, ramp(len(names)), strict=True))
+    return text.astype(object).fillna(NOBODY), shades | ({NOBODY: GREY} if text.isna().any() else {})
+
+
+def dose_text(number: float) -> str:
+    """A dose as it is written: 1e6, 2.5e7, 40."""
+    if number < 1e4:
+        return number_text(number)
+    mantissa, exponent = f"{number:e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def plain(number: float) -> str:
@@ -48,6 +90,20 @@ def unit_label(unit: str) -> str:
     return UNITS.get(unit, unit)
 
 
+def wrapped(text: str, width: float) -> list[str]:
+    """Lines of small text, about equally long, for axes of this width in points."""
+    # A letter is about 0.56 of its height wide.
+    most = max(12, int(0.94 * width / (0.56 * SMALL)))
+    lines = textwrap.wrap(text, most)
+    fewest = (textwrap.wrap(text, narrow) for narrow in range(12, most))
+    return next((even for even in fewest if len(even) == len(lines)), lines)
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many letters, with … for the rest."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def dress(ax: Axes) -> None:
     """Spines, ticks and a faint line a decade; nothing but this is changed on the axes."""
     ax.spines[["top", "right"]].set_visible(False)
@@ -59,27 +115,41 @@ def dress(ax: Axes) -> None:
     ax.set_axisbelow(True)
 
 
+def size(ax: Axes) -> tuple[float, float]:
+    """Width and height of axes in points; less than now where a layout will still make room beside them."""
+    figure = ax.get_figure(root=True)
+    box = ax.get_window_extent()
+    share = 1.0 if figure is None or figure.get_layout_engine() is None else 0.85
+    dpi = 72.0 if figure is None else figure.dpi
+    return share * box.width * 72 / dpi, share * box.height * 72 / dpi
+
+
+def points(ax: Axes, right: float = 0.0, up: float = 0.0) -> ScaledTranslation:
+    """A shift by so many points."""
+    return ScaledTranslation(right / 72, up / 72, ax.figure.dpi_scale_trans)
+
+
 def decades(ax: Axes, lower: float, upper: float) -> None:
     """A log axis from lower to upper whose decades are written out: 1, 10, 100, 1,000."""
     ax.set_yscale("log")
     ax.set_ylim(lower, upper)
     ax.yaxis.set_major_locator(LogLocator(numticks=12))
-    ax.yaxis.set_major_formatter(FuncFormatter(_decade))
+    ax.yaxis.set_major_formatter(FuncFormatter(_tick))
     ax.yaxis.set_minor_locator(LogLocator(subs=np.arange(2, 10).tolist(), numticks=99))
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def days(ax: Axes, last: float) -> None:
-    """The axis of days since infusion, from 0 to `last`; compressed after day 28 when `last` is beyond day 60."""
+    """The axis of days since infusion up to `last`, compressed after day 28 when `last` is beyond day 60."""
     if last > LONG:
         ax.set_xscale("function", functions=(compressed, expanded))
-        _ticks(ax.xaxis, [day for day in TICKS if day <= last], _months(last))
+        _ticks(ax.xaxis, _labelled(last, size(ax)[0]), _months(last))
         margin = 0.025 * float(compressed(last))
         ax.set_xlim(-margin, float(expanded(compressed(last) + margin)))
         return
     step = next(step for step, longest in ((1, 8), (2, 14), (7, 42), (14, np.inf)) if last <= longest)
     ax.xaxis.set_major_locator(MultipleLocator(step))
-    ax.xaxis.set_major_formatter(FuncFormatter(_plain_tick))
+    ax.xaxis.set_major_formatter(FuncFormatter(_tick))
     ax.set_xlim(-0.025 * last, 1.025 * last)
 
 
@@ -98,8 +168,20 @@ def expanded(place: npt.ArrayLike) -> Floats:
 def _ticks(axis: Axis, major: Sequence[float], minor: Sequence[float]) -> None:
     axis.set_major_locator(FixedLocator(major))
     axis.set_minor_locator(FixedLocator(minor))
-    axis.set_major_formatter(FuncFormatter(_plain_tick))
+    axis.set_major_formatter(FuncFormatter(_tick))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _labelled(last: float, width: float) -> list[float]:
+    """Days to write on an axis `width` points long: the first of TICKS, and those that have room beside them."""
+    point = 1.05 * float(compressed(last)) / width
+    days: list[float] = []
+    for day in TICKS:
+        apart = [abs(float(compressed(day) - compressed(other))) / point for other in days]
+        needed = [0.32 * TEXT * (len(plain(day)) + len(plain(other))) + 2.5 for other in days]
+        if day <= last and all(gap > least for gap, least in zip(apart, needed, strict=True)):
+            days.append(day)
+    return sorted(days)
 
 
 def _months(last: float) -> list[float]:
@@ -107,9 +189,62 @@ def _months(last: float) -> list[float]:
     return [day for day in (21.0, *np.arange(60.0, 361.0, 30.0)) if day <= last]
 
 
-def _decade(value: float, position: int | None) -> str:
+def _tick(value: float, position: int | None) -> str:
     return plain(float(f"{value:.6g}"))
 
 
-def _plain_tick(value: float, position: int | None) -> str:
-    return plain(float(f"{value:.6g}"))
+def marker(status: str, colour: str, size: float = 5.0) -> dict[str, Any]:
+    """How a sample is drawn: filled when quantified, else open."""
+    filled = status == "quantified"
+    return {
+        "linestyle": "none",
+        "marker": MARKS[status][0],
+        "markersize": size if filled else size + 0.6,
+        "markerfacecolor": colour if filled else "white",
+        "markeredgecolor": "white" if filled else colour,
+        "markeredgewidth": 0.6 if filled else 1.1,
+    }
+
+
+def dose_marker(kind: str) -> dict[str, Any]:
+    """How a dose is drawn: a bar for cells, an open diamond for another drug."""
+    look: dict[str, Any] = {"color": INK, "linestyle": "none"}
+    if kind == "cells":
+        return look | {"marker": "|", "markersize": 6.5, "markeredgewidth": 1.8}
+    return look | {"marker": "D", "markersize": 3.8, "markerfacecolor": "white", "markeredgewidth": 1.0}
+
+
+def handle(status: str, colour: str) -> Any:
+    """A sample in the legend."""
+    mark = Line2D([], [], **marker(status, colour))
+    tail = Line2D([], [], color=colour, linestyle="none", marker=3, markersize=8, markeredgewidth=1)
+    return (tail, mark) if status == "interval" else mark
+
+
+def entries(key: Sequence[tuple[Any, str]]) -> tuple[list[Any], list[str]]:
+    """Handles and labels; a label that begins with an underscore would be hidden."""
+    return [handle for handle, _ in key], [f" {text}" if text.startswith("_") else text for _, text in key]
+
+
+def legend_below(ax: Axes, key: Sequence[tuple[Any, str]]) -> None:
+    """A legend under the axes, in as many columns as fit."""
+    figure = ax.get_figure(root=True)
+    if figure is None or not key:
+        return
+    lengths, width = [len(text) for _, text in key], 72 * figure.get_figwidth()
+    columns, wide = len(key) + 1, math.inf
+    while wide > width and columns > 1:
+        columns -= 1
+        deep = math.ceil(len(key) / columns)
+        wide = sum(max(lengths[at : at + deep]) * 0.58 * TEXT + 34 for at in range(0, len(key), deep))
+    legend = figure.legend(
+        *entries(key), loc="outside lower center", ncols=columns, frameon=False, columnspacing=1.4,
+        handlelength=1.6, handletextpad=0.5, fontsize=TEXT,
+    )  # fmt: skip
+    tidy(legend)
+
+
+def tidy(legend: Legend) -> None:
+    """Small text, in which no dollar sign is mathematics."""
+    for text in legend.get_texts():
+        text.set(fontsize=TEXT, color=INK, parse_math=False)

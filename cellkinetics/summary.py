@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +33,10 @@ def of_fit(fit: Fit) -> str:
     if fit.fitted:
         lines += [
             *_wrapped("method", _method(fit)),
-            *_wrapped("ln L", f"{fit.log_likelihood:.3f} (of ln copies {fit.log_likelihood_ln:.3f}), AIC {fit.aic:.2f}, AICc {fit.aicc:.2f}, BIC {fit.bic:.2f}"),
+            *_wrapped(
+                "ln L",
+                f"{fit.log_likelihood:.3f} (of ln copies {fit.log_likelihood_ln:.3f}), AIC {fit.aic:.2f}, AICc {fit.aicc:.2f}, BIC {fit.bic:.2f}",
+            ),
             *_wrapped("intervals", _intervals(fit)),
             *_wrapped("doses", _doses(fit)),
         ]
@@ -51,15 +55,21 @@ def of_fits(fits: Fits) -> str:
     totals = [sum(getattr(fit, name) for fit in everyone) for name in ("n_quantified", "n_censored", "n_excluded")]
     lines = [
         f"{first.model.name}, {len(everyone)} subjects" + (" (simulated data)" if fits.study.simulated else ""),
-        *_wrapped("outcome", f"{len(everyone) - len(look)} converged" + (f", {len(look)} {'needs' if len(look) == 1 else 'need'} a look:" if look else "")),
-        *[line for fit in look for line in _wrapped("", f"{fit.subject}: {fit.outcome}")],
+        *_wrapped(
+            "outcome",
+            f"{len(everyone) - len(look)} converged"
+            + (f", {len(look)} {'needs' if len(look) == 1 else 'need'} a look:" if look else ""),
+        ),
+        *[line for text in _grouped(look) for line in _wrapped("", text)],
         *_wrapped("samples", "{} quantified, {} censored, {} excluded".format(*totals)),
         *_wrapped("censored", METHODS[first.censoring]),
     ]
     free = fits.parameters[fits.parameters["status"] == "free"]
     if len(free):
         groups = free.groupby("parameter", sort=False)["value"]
-        table = pd.DataFrame({"subjects": groups.size(), "median": groups.median(), "lowest": groups.min(), "highest": groups.max()})
+        table = pd.DataFrame(
+            {"subjects": groups.size(), "median": groups.median(), "lowest": groups.min(), "highest": groups.max()}
+        )
         table["unit"] = free.groupby("parameter", sort=False)["unit"].first()
         lines += ["", table.to_string(float_format=_number, index_names=False), ""]
     return "\n".join(lines + _fixed(first.parameters)) + "\n"
@@ -71,9 +81,23 @@ def estimates(table: pd.DataFrame) -> str:
     return shown.to_string(float_format=_number, index_names=False, na_rep="-")
 
 
+def _grouped(fits: Sequence[Fit]) -> list[str]:
+    """One text an outcome, with all who share it."""
+    subjects: dict[str, list[str]] = {}
+    for fit in fits:
+        subjects.setdefault(fit.outcome, []).append(fit.subject)
+    return [f"{', '.join(names)}: {outcome}" for outcome, names in subjects.items()]
+
+
 def _samples(fit: Fit) -> str:
-    reasons = ", ".join(f"{count} {reason}" for reason, count in fit.study.exclusions.items())
-    return f"{fit.n_quantified} quantified, {fit.n_censored} censored, {fit.n_excluded} excluded" + (f" ({reasons})" if reasons else "")
+    reasons = [f"{count} {reason}" for reason, count in fit.study.exclusions.items()]
+    other = fit.n_excluded - sum(fit.study.exclusions.values())
+    if other and fit.censoring == "m3":
+        reasons.append(f"{other} of an output that the model does not have")
+    elif other:
+        reasons.append(f"{other} dropped or of an output that the model does not have")
+    counts = f"{fit.n_quantified} quantified, {fit.n_censored} censored, {fit.n_excluded} excluded"
+    return counts + (f" ({', '.join(reasons)})" if reasons else "")
 
 
 def _method(fit: Fit) -> str:
@@ -104,7 +128,10 @@ def _doses(fit: Fit) -> str:
     if fit.request.doses is not None:
         return f"as given: {fit.request.doses}"
     known = given[given["kind"].isin(fit.model.channels)]
-    text = ", ".join(f"{amount:g} {unit or 'of'} {kind} on day {day:g}" for amount, unit, kind, day in known[["amount", "unit", "kind", "day"]].to_numpy())
+    text = ", ".join(
+        f"{amount:g} {unit or 'of'} {kind} on day {day:g}"
+        for amount, unit, kind, day in known[["amount", "unit", "kind", "day"]].to_numpy()
+    )
     other = sorted(set(given["kind"]) - set(fit.model.channels))
     return text + (f" (not in the model: {', '.join(other)})" if other else "")
 

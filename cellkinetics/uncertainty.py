@@ -20,8 +20,8 @@ UNIDENTIFIABLE = float(np.log(10))
 class Uncertainty:
     """What the Hessian says about the free vector.
 
-    covariance : (k, k) on the estimation scale, small-sample calibrated; 0 for held parameters, NaN if the
-        information is not positive definite.
+    covariance : (k, k) on the estimation scale, small-sample calibrated; 0 for held parameters, NaN for those
+        that lie in a direction of which the samples tell nothing.
     degrees_of_freedom : quantified rows minus the parameters that they, and not censored rows, determine;
         inf where sd was given.
     inflation : factor of sd and of all standard errors, sqrt(n_quantified / degrees_of_freedom).
@@ -56,35 +56,33 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
     values, vectors = np.linalg.eigh(information) if moving.any() else (np.ones(0), np.ones((0, 0)))
     names = np.array([*problem.free, *["sd"] * int(problem.sd_free.sum())])[moving]
     loose = _loose(values, vectors, names, problem)
-    if np.any(values <= 1e-12 * np.abs(values).max(initial=1e-300)):
-        covariance[np.ix_(moving, moving)] = np.nan
-        return Uncertainty(covariance, np.nan if problem.sd_free.any() else np.inf, 1.0, loose)
-    inverse = (vectors / values) @ vectors.T
+    singular = _singular(values)
+    inverse = (vectors[:, ~singular] / values[~singular]) @ vectors[:, ~singular].T
+    undetermined = np.any(np.abs(vectors[:, singular]) > 0.01, axis=1)
+    inverse[undetermined, :] = inverse[:, undetermined] = np.nan
     degrees, inflation = np.inf, 1.0
     if problem.sd_free.any():
-        quantified = int(
-            problem.quantified[np.isin(problem.inputs.output, np.flatnonzero(problem.sd_free))].sum()
-        )
+        quantified = int(problem.quantified[np.isin(problem.inputs.output, np.flatnonzero(problem.sd_free))].sum())
         curve = moving[:free]
-        block = information[: curve.sum(), : curve.sum()]
-        spent = (
-            float(np.trace(np.linalg.solve(block, optimum.second.quantified[np.ix_(curve, curve)])))
-            if curve.any()
-            else 0.0
-        )
+        block = np.linalg.pinv(information[: curve.sum(), : curve.sum()], rcond=1e-12, hermitian=True)
+        spent = float(np.trace(block @ optimum.second.quantified[np.ix_(curve, curve)]))
         degrees = max(quantified - spent, 1.0)
         inflation = float(np.sqrt(quantified / degrees))
     covariance[np.ix_(moving, moving)] = inflation**2 * inverse
     return Uncertainty(covariance, degrees, inflation, loose)
 
 
+def _singular(values: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which eigenvalues of the information are not positive, to rounding."""
+    return values <= 1e-12 * np.abs(values).max(initial=1e-300)
+
+
 def _loose(values: Floats, vectors: Floats, names: np.ndarray[Any, Any], problem: Problem) -> tuple[str, ...]:
     """Names with a large share in a direction whose SD is beyond `UNIDENTIFIABLE` (or not defined)."""
     scaled = [name in problem.free and problem.model.parameters[name].scale == "identity" for name in names]
     found: dict[str, float] = {}
-    for value, vector in zip(values, vectors.T, strict=True):
-        singular = value <= 1e-12 * np.abs(values).max()
-        if singular or (value < UNIDENTIFIABLE**-2 and not np.any(np.abs(vector[scaled]) > 0.3)):
+    for value, flat, vector in zip(values, _singular(values), vectors.T, strict=True):
+        if flat or (value < UNIDENTIFIABLE**-2 and not np.any(np.abs(vector[scaled]) > 0.3)):
             for name, share in zip(names, np.abs(vector), strict=True):
                 if share > 0.3 and name != "sd":
                     found[name] = max(found.get(name, 0.0), float(share))

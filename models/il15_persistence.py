@@ -88,9 +88,7 @@ model = Model(
         "N": Parameter(150.0, "copies/ug", CALIBRATED),
         "mu0": Parameter(0.25, "1/day", CALIBRATED),
         "K_tau": Parameter(0.015, "IL-15, healthy = 1", CALIBRATED),
-        "gamma_M": Parameter(
-            0.0, "1/day", "assumption: lymphocytes do not reach the niche", scale="identity"
-        ),
+        "gamma_M": Parameter(0.0, "1/day", "assumption: lymphocytes do not reach the niche", scale="identity"),
         "r": Parameter(0.4, "1/day", CALIBRATED),
         "L0": Parameter(0.01, "fraction of normal", CALIBRATED, min=1e-4, max=1.0, scale="log"),
         "kappa": Parameter(8.0, "1", CALIBRATED),

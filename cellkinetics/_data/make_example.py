@@ -51,7 +51,10 @@ def draw(rng: np.random.Generator) -> pd.DataFrame:
     """Parameters of the eleven, with F calibrated to the two medians of the peaks."""
     model = models.load("il15_persistence")
     table = pd.DataFrame(
-        {name: model.parameters[name].value * np.exp(sd * rng.normal(size=len(DOSES))) for name, sd in VARIABILITY.items()}
+        {
+            name: model.parameters[name].value * np.exp(sd * rng.normal(size=len(DOSES)))
+            for name, sd in VARIABILITY.items()
+        }
     )
     response = np.array(["non-responder" if i + 1 in NON_RESPONDERS else "responder" for i in range(len(DOSES))])
     table.loc[response == "non-responder", "mu0"] *= MU0_NON_RESPONDERS
@@ -61,7 +64,9 @@ def draw(rng: np.random.Generator) -> pd.DataFrame:
 
         def excess(ln_factor: float, members: np.ndarray = members, target: float = target) -> float:
             peaks = [
-                simulate(model, {**table.loc[i], "F": table.loc[i, "F"] * np.exp(ln_factor)}, days, DOSES[i])["copies_per_ug"].max()
+                simulate(model, {**table.loc[i], "F": table.loc[i, "F"] * np.exp(ln_factor)}, days, DOSES[i])[
+                    "copies_per_ug"
+                ].max()
                 for i in members
             ]
             return float(np.log(np.median(peaks) / target))
@@ -97,8 +102,32 @@ def main() -> pd.DataFrame:
         until, reason = UNTIL.get(i + 1, ("", ""))
         for (nominal, actual), value in zip(days, noisy, strict=True):
             shown = "0" if nominal == 0 else "<3" if value < LLOQ else f"{float(f'{value:.3g}'):g}"
-            rows.append((f"P{i + 1:02d}", nominal, actual, shown, LLOQ, dose, COHORTS[i], truth.loc[i, "response"], until, reason))
-    names = ["subject", "nominal_day", "day", "copies_per_ug", "lloq", "dose", "cohort", "response", "until", "until_reason"]
+            rows.append(
+                (
+                    f"P{i + 1:02d}",
+                    nominal,
+                    actual,
+                    shown,
+                    LLOQ,
+                    dose,
+                    COHORTS[i],
+                    truth.loc[i, "response"],
+                    until,
+                    reason,
+                )
+            )
+    names = [
+        "subject",
+        "nominal_day",
+        "day",
+        "copies_per_ug",
+        "lloq",
+        "dose",
+        "cohort",
+        "response",
+        "until",
+        "until_reason",
+    ]
     return pd.DataFrame(rows, columns=names)
 
 

@@ -1,0 +1,249 @@
+"""The command line: fit a table of patients, check a table, look at the models."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cyclopts
+from cyclopts import Parameter as Option
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import cellkinetics
+from cellkinetics import models, output
+from cellkinetics.errors import ModelError, StudyError
+from cellkinetics.fits import Fits, fit_each
+from cellkinetics.model import Model, load_model
+from cellkinetics.reading import read_study
+from cellkinetics.simulated import example
+from cellkinetics.study import Study
+
+EPILOGUE = "Exit codes: 0 done, 1 no patient could be fitted (fit) or the table has problems (check), 2 bad input."
+
+app = cyclopts.App(
+    name="cellkinetics",
+    help="Fit the cellular kinetics of CAR-NK and CAR-T cells to qPCR curves, with the limit of quantification as censoring.",
+    help_epilogue=EPILOGUE,
+    version=cellkinetics.__version__,
+)
+
+
+@app.command
+def fit(
+    table: Path | None = None,
+    /,
+    *,
+    model: str = "il15_persistence",
+    lloq: float | None = None,
+    unit: str = "copies/ug",
+    columns: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
+    doses: float | None = None,
+    fixed: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
+    free: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
+    censoring: Literal["m3", "m4", "drop", "half"] = "m3",
+    out: Path | None = None,
+    force: Annotated[bool, Option(negative="")] = False,
+    seed: int = 2020,
+) -> int:
+    """Fit a model to every patient of a table and write the results into a folder.
+
+    Without a table it runs on the example that comes with the library: eleven simulated patients. The folder gets
+    parameters.csv, predictions.csv, outcomes.csv, summary.txt, fits.json (for ck.load) and the figures fits.png.
+
+    Parameters
+    ----------
+    table
+        A CSV of samples: subject, day, copies_per_ug, dose, cohort ... or ID, TIME, DV, AMT, CENS ...
+    model
+        A model's name (see `cellkinetics models`) or a Python file that defines one.
+    lloq
+        Lower limit of quantification, for rows that do not have their own.
+    unit
+        Unit of the values.
+    columns
+        Names of the table where they are not recognised: day=T copies_per_ug=result.
+    doses
+        One amount infused at day 0 for everybody, in place of the table's doses.
+    fixed
+        Parameters held fixed: f_b=0.0079 beta=0.0032.
+    free
+        Parameters to estimate, in place of the model's default set.
+    censoring
+        How values below the limit enter: m3 (their probability), drop or half (for comparison only).
+    out
+        Folder to write; it must not exist yet. By default cellkinetics-fit-1, -2, ... in the current folder.
+    force
+        Write into an existing folder.
+    seed
+        Seed of the start values.
+    """
+    study = example() if table is None else read_study(table, lloq=lloq, unit=unit, columns=_pairs(columns, "columns"))
+    chosen = find_model(model)
+    folder = output.folder(out, force=force)
+    values = {name: _number(name, value) for name, value in _pairs(fixed, "fixed").items()}
+    fits = fit_each(chosen, study, fixed=values, free=free, doses=doses, censoring=censoring, seed=seed)
+    output.write(fits, folder, force=force)
+    console = Console()
+    console.print(outcome_table(fits))
+    if study.simulated:
+        console.print("Simulated patients: no measurements of anybody.")
+    console.print(
+        f"Written to {escape(str(folder))}: {', '.join(sorted(p.name for p in folder.iterdir()))}", soft_wrap=True
+    )
+    return 0 if any(fit.fitted for fit in fits.values()) else 1
+
+
+@app.command
+def check(
+    table: Path,
+    /,
+    *,
+    lloq: float | None = None,
+    unit: str = "copies/ug",
+    columns: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
+) -> int:
+    """Read a table and say what is in it, or everything that is wrong with it.
+
+    Parameters
+    ----------
+    table
+        A CSV of samples.
+    lloq
+        Lower limit of quantification, for rows that do not have their own.
+    unit
+        Unit of the values.
+    columns
+        Names of the table where they are not recognised: day=T copies_per_ug=result.
+    """
+    console = Console()
+    try:
+        study = read_study(table, lloq=lloq, unit=unit, columns=_pairs(columns, "columns"))
+    except StudyError as error:
+        found = Table(
+            "row",
+            "patient",
+            "day",
+            "found",
+            "remedy",
+            title=f"{len(error.problems)} problems in {table.name}",
+            box=SIMPLE,
+        )
+        for problem in error.problems:
+            cells = (problem.row, problem.subject, problem.day, problem.found, problem.remedy)
+            found.add_row(*(escape("" if cell is None else str(cell)) for cell in cells))
+        console.print(found)
+        return 1
+    console.print(escape(repr(study)))
+    return 0
+
+
+@app.command(name="models")
+def list_models() -> None:
+    """List the models of the library."""
+    listed = Table(box=SIMPLE)
+    listed.add_column("model", no_wrap=True)
+    listed.add_column("what it is")
+    listed.add_column("reference", overflow="fold")
+    for name in models.names():
+        model = models.load(name)
+        kind = "Closed form" if model.curve else "ODE"
+        title = model.description.partition("\n")[0]
+        listed.add_row(name, f"{title} {kind}, {len(model.parameters)} parameters.", model.reference)
+    Console().print(listed)
+
+
+@app.command(name="model")
+def show_model(name: str, /) -> None:
+    """Show a model: equations, assumptions, parameters with units and sources.
+
+    Parameters
+    ----------
+    name
+        A model's name or a Python file that defines one.
+    """
+    model = find_model(name)
+    console = Console()
+    console.print(escape(model.description.strip()), highlight=False, soft_wrap=True)
+    shown = Table("parameter", "default", "unit", "bounds", "scale", title=f"parameters of {model.name}", box=SIMPLE)
+    shown.add_column("source", overflow="fold")
+    for parameter, p in model.parameters.items():
+        shown.add_row(parameter, f"{p.value:g}", p.unit, f"{p.min:g} to {p.max:g}", p.scale, p.source)
+    console.print(shown)
+
+
+def outcome_table(fits: Fits) -> Table:
+    """Who was fitted, on what, and how it ended."""
+    study: Study = fits.study
+    model = next(iter(fits.values())).model.name
+    table = Table(
+        "patient", "cohort", "quantified", "below", "sd", "outcome", title=f"{model}: {len(fits)} patients", box=SIMPLE
+    )
+    for column in table.columns[2:5]:
+        column.justify = "right"
+    for subject, fit in fits.items():
+        cohort = study.covariates.loc[subject, "cohort"]
+        sd = max(fit.sd.values()) if isinstance(fit.sd, dict) else fit.sd
+        shown = f"{sd:.2f}" if fit.fitted else ""
+        style = "" if fit.converged else "yellow"
+        named = "" if cohort is None or cohort != cohort else str(cohort)
+        table.add_row(
+            escape(subject),
+            escape(named),
+            str(fit.n_quantified),
+            str(fit.n_censored),
+            shown,
+            escape(fit.outcome),
+            style=style,
+        )
+    return table
+
+
+def find_model(name: str) -> Model:
+    """A model of the library by name, or of a user's file by path."""
+    return load_model(name) if name.endswith(".py") else models.load(name)
+
+
+def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
+    pairs = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise ValueError(
+                f"--{option} {text}: write name=value, such as --{option} {'day=T' if option == 'columns' else 'beta=0.0032'}."
+            )
+        pairs[name] = value
+    return pairs
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--fixed {name}={text}: {text!r} is not a number.") from None
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; bad input ends with a message and exit code 2, not with a traceback."""
+    errors = Console(stderr=True)
+    try:
+        code = app(arguments, exit_on_error=False, print_error=True)
+    except cyclopts.CycloptsError:
+        sys.exit(2)
+    except FileNotFoundError as error:
+        errors.print(f"[red]cellkinetics:[/red] there is no file {escape(str(error.filename))}.", soft_wrap=True)
+        sys.exit(2)
+    except (StudyError, ModelError, ValueError, OSError) as error:
+        errors.print(f"[red]cellkinetics:[/red] {escape(str(error))}", soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("stopped")
+        sys.exit(130)
+    sys.exit(code or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""`ck.fit_each`: every subject, an outcome for each; saved and read back."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cellkinetics as ck
+from cellkinetics import models
+
+STEIN = models.load("stein_2019_tisagenlecleucel")
+REAL = Path(__file__).parents[2] / "shared" / "data"
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the folder with real patients' curves is not here")
+
+
+@pytest.fixture(scope="module")
+def study():
+    """One patient who can be fitted, one with three samples, one below the limit throughout."""
+    days = [1, 3, 5, 7, 9, 12, 14, 21, 28, 60, 120, 300]
+    curve = STEIN.solve(days)["copies_per_ug"] * np.exp(0.3 * np.random.default_rng(3).normal(size=12))
+    rich = pd.DataFrame({"subject": "good", "day": days, "copies_per_ug": curve})
+    few = pd.DataFrame({"subject": "few", "day": [7, 14, 21], "copies_per_ug": [3000.0, 20000.0, 900.0]})
+    none = pd.DataFrame({"subject": "none", "day": [7, 14, 21, 28, 60, 90, 120], "copies_per_ug": 0.0})
+    return ck.read_study(pd.concat([rich, few, none]), lloq=3)
+
+
+@pytest.fixture(scope="module")
+def fits(study):
+    return ck.fit_each(STEIN, study, progress=False)
+
+
+def test_fits_are_a_mapping_in_the_order_of_the_study(fits, study):
+    assert tuple(fits) == study.subjects == ("good", "few", "none")
+    assert fits["good"].converged
+
+
+def test_a_subject_who_cannot_be_fitted_does_not_cost_the_others_theirs(fits):
+    outcomes = fits.outcomes["outcome"]
+    assert outcomes["good"] == "converged"
+    assert outcomes["few"].startswith("not identifiable: 3 samples for 6")
+    assert outcomes["none"].startswith("no quantified sample: all 7")
+
+
+def test_a_fit_among_others_is_the_fit_alone(fits, study):
+    alone = ck.fit(STEIN, study.select("good"))
+    pd.testing.assert_frame_equal(alone.parameters, fits["good"].parameters)
+
+
+def test_parameters_are_one_long_table(fits):
+    table = fits.parameters
+    assert list(table)[:3] == ["subject", "parameter", "value"]
+    assert len(table) == 3 * 7
+
+
+def test_an_unknown_subject_is_suggested(fits):
+    with pytest.raises(KeyError, match="Did you mean good"):
+        fits["goood"]
+
+
+def test_the_summary_counts_and_names_who_needs_a_look(fits):
+    text = fits.summary()
+    assert "1 converged, 2 need a look" in text
+    assert "few: not identifiable" in text
+    assert "15 quantified, 7 censored, 0 excluded" in text
+
+
+def test_a_subject_without_a_dose_is_an_outcome_when_others_have_one():
+    rows = {
+        "subject": ["A"] * 4 + ["B"] * 4,
+        "day": [1, 2, 3, 5] * 2,
+        "copies_per_ug": [90.0, 20, 8, 5] * 2,
+        "dose": [1e6] * 4 + [None] * 4,
+    }
+    fits = ck.fit_each(models.load("nk_decline"), ck.read_study(pd.DataFrame(rows)), progress=False)
+    assert fits["B"].outcome.startswith("no dose: nk_decline needs one")
+    assert fits["A"].fitted
+
+
+def test_the_bar_goes_to_the_error_stream_and_leaves_the_output_clean(study, capsys):
+    ck.fit_each(STEIN, study.select("few"), progress=True)
+    assert capsys.readouterr().out == ""
+
+
+def test_saved_fits_come_back_as_they_were(fits, tmp_path):
+    fits.save(tmp_path / "fits.json")
+    again = ck.load(tmp_path / "fits.json")
+    pd.testing.assert_frame_equal(again.parameters, fits.parameters)
+    pd.testing.assert_frame_equal(again.outcomes, fits.outcomes)
+    pd.testing.assert_frame_equal(again.predict([10.0, 60.0]), fits.predict([10.0, 60.0]), rtol=1e-12)
+    assert [path.name for path in tmp_path.iterdir()] == ["fits.json"]
+
+
+def test_a_saved_single_fit_comes_back_as_a_fit_with_its_tie_as_a_value(study, tmp_path):
+    fit = ck.fit(STEIN, study.select("good"), tie={"beta": lambda alpha: alpha / 50})
+    fit.save(tmp_path / "one.json")
+    again = ck.load(tmp_path / "one.json")
+    assert isinstance(again, ck.Fit)
+    pd.testing.assert_frame_equal(again.parameters, fit.parameters)
+    pd.testing.assert_frame_equal(
+        again.predict([60.0])[["copies_per_ug"]], fit.predict([60.0])[["copies_per_ug"]], rtol=1e-12
+    )
+
+
+def test_saved_fits_are_json_without_nan(fits, tmp_path):
+    fits.save(tmp_path / "fits.json")
+    content = json.loads((tmp_path / "fits.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert content["version"] == 1
+
+
+@pytest.mark.parametrize("text", ["{}", "[1, 2]", "not json", '{"format": "cellkinetics fits", "version": 99}'])
+def test_another_file_is_refused_with_the_remedy(tmp_path, text):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(ck.StudyError, match="x.json"):
+        ck.load(tmp_path / "x.json")
+
+
+@needs_real
+def test_three_weekly_samples_of_real_children_end_as_not_identifiable():
+    study = ck.read_study(REAL / "sjcar19_weekly.csv")
+    for name in ("il15_persistence", "stein_2019_tisagenlecleucel"):
+        fits = ck.fit_each(models.load(name), study, progress=False)
+        assert fits.outcomes["outcome"].str.startswith("not identifiable: 3 samples for").all()
+        assert (
+            fits.parameters.query("parameter in @names", local_dict={"names": ["rho", "r", "alpha"]})["value"]
+            .isna()
+            .sum()
+            >= 14
+        )
+
+
+@needs_real
+def test_real_patients_in_remission_are_fitted_or_say_why_not():
+    study = ck.read_study(REAL / "b_all_remission.csv", unit="cells/uL")
+    fits = ck.fit_each(STEIN, study, progress=False)
+    assert len(fits) == 14
+    zeros = study.observations.query("output == '1' and day == 0")
+    assert len(zeros) == 14
+    assert (zeros["excluded"] == "pre-dose").all()
+    assert fits["1"].converged
+    assert fits["1"].parameters.loc["c_max", "unit"] == "cells/uL"
+    quantified = fits.outcomes["n_quantified"]
+    assert (fits.outcomes.loc[quantified < 6, "outcome"].str.startswith("not identifiable")).all()
