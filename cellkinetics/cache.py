@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -21,7 +23,9 @@ def switch_on() -> None:
     The environment variable CELLKINETICS_CACHE names another folder, or switches it off ("off").
     """
     asked = os.environ.get("CELLKINETICS_CACHE", "")
-    chosen_elsewhere = jax.config.jax_compilation_cache_dir or "JAX_ENABLE_COMPILATION_CACHE" in os.environ
+    chosen_elsewhere = (
+        getattr(jax.config, "jax_compilation_cache_dir", None) or "JAX_ENABLE_COMPILATION_CACHE" in os.environ
+    )
     if (asked and asked.lower() in OFF) or (chosen_elsewhere and not asked):
         return
     folder = Path(asked).expanduser() if asked else user_cache() / "cellkinetics"
@@ -43,14 +47,13 @@ def cacheable() -> Iterator[None]:
     diffrax checks by such a callback that the times to save at are sorted and inside the segment, which they are by
     construction. Without this, each process compiles every ODE anew (il15_persistence: about 10 s a fit).
     """
-    from equinox import _errors
-
-    before = getattr(_errors, "EQX_ON_ERROR", None)
-    _errors.EQX_ON_ERROR = "off" if before == "raise" else before
+    errors: Any = importlib.import_module("equinox._errors")
+    before = getattr(errors, "EQX_ON_ERROR", None)
+    errors.EQX_ON_ERROR = "off" if before == "raise" else before
     try:
         yield
     finally:
-        _errors.EQX_ON_ERROR = before
+        errors.EQX_ON_ERROR = before
 
 
 def user_cache() -> Path:

@@ -20,13 +20,12 @@ from cellkinetics.fits import Fits, fit_each
 from cellkinetics.model import Model, load_model
 from cellkinetics.reading import read_study
 from cellkinetics.simulated import example
-from cellkinetics.study import Study
 
 EPILOGUE = "Exit codes: 0 done, 1 no patient could be fitted (fit) or the table has problems (check), 2 bad input."
 
 app = cyclopts.App(
     name="cellkinetics",
-    help="Fit the cellular kinetics of CAR-NK and CAR-T cells to qPCR curves, with the limit of quantification as censoring.",
+    help="Fit the cellular kinetics of CAR-NK and CAR-T cells to qPCR curves, with the limit as censoring.",
     help_epilogue=EPILOGUE,
     version=cellkinetics.__version__,
 )
@@ -177,7 +176,7 @@ def show_model(name: str, /) -> None:
 
 def outcome_table(fits: Fits) -> Table:
     """Who was fitted, on what, and how it ended."""
-    study: Study = fits.study
+    cohorts = fits.study.covariates["cohort"].fillna("").astype("str")
     model = next(iter(fits.values())).model.name
     table = Table(
         "patient", "cohort", "quantified", "below", "sd", "outcome", title=f"{model}: {len(fits)} patients", box=SIMPLE
@@ -185,14 +184,12 @@ def outcome_table(fits: Fits) -> Table:
     for column in table.columns[2:5]:
         column.justify = "right"
     for subject, fit in fits.items():
-        cohort = study.covariates.loc[subject, "cohort"]
         sd = max(fit.sd.values()) if isinstance(fit.sd, dict) else fit.sd
         shown = f"{sd:.2f}" if fit.fitted else ""
         style = "" if fit.converged else "yellow"
-        named = "" if cohort is None or cohort != cohort else str(cohort)
         table.add_row(
             escape(subject),
-            escape(named),
+            escape(cohorts[subject]),
             str(fit.n_quantified),
             str(fit.n_censored),
             shown,
@@ -213,7 +210,7 @@ def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise ValueError(
-                f"--{option} {text}: write name=value, such as --{option} {'day=T' if option == 'columns' else 'beta=0.0032'}."
+                f"--{option} {text}: write name=value, such as {'day=T' if option == 'columns' else 'beta=0.0032'}."
             )
         pairs[name] = value
     return pairs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -45,7 +45,7 @@ def as_doses(doses: object, channels: Sequence[str]) -> Doses:
     if not channels:
         # A model that names no dose: what was given is carried by the study and does not reach the curve.
         return Doses(np.zeros(1), np.zeros((1, 0)))
-    given = doses if isinstance(doses, Mapping) else {} if doses is None else {channels[0]: doses}
+    given: Mapping[str, Any] = doses if isinstance(doses, Mapping) else {} if doses is None else {channels[0]: doses}
     events: dict[float, npt.NDArray[np.float64]] = {0.0: np.zeros(len(channels))}
     for channel, value in given.items():
         if channel not in channels:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,7 +144,7 @@ def fit_one(request: Request, study: Study) -> Fit:
         return refused(request, study, problem, reason, case.samples, time.perf_counter() - began)
     optimum = optimise(problem, case.initial, starts=request.starts, seed=request.seed)
     if optimum is None:
-        reason = "not solved: the model could not be integrated at any start. Give initial= nearer to the curve, or fix parameters."
+        reason = "not solved: the model could not be integrated at any start. Give initial=, or fix parameters."
         return refused(request, study, problem, reason, case.samples, time.perf_counter() - began)
     spread = uncertainty(problem, optimum)
     reason = outcome(problem, optimum, spread.loose)
@@ -153,7 +153,7 @@ def fit_one(request: Request, study: Study) -> Fit:
 
 @dataclass(frozen=True)
 class Case:
-    """One subject made ready: all its samples, the problem, where to start, and why it cannot be fitted ('' if it can)."""
+    """One subject made ready: its samples, the problem, where to start, why it cannot be fitted ('' if it can)."""
 
     samples: pd.DataFrame
     problem: Problem
@@ -182,7 +182,8 @@ def prepare(request: Request, study: Study) -> Case:
     for name in free:
         if not np.isfinite(model.parameters[name].to_estimation(initial[name])):
             raise ModelError(
-                f"{name} starts at {initial[name]:g}, where its {model.parameters[name].scale} is not finite. Give initial={{{name!r}: ...}}.",
+                f"{name} starts at {initial[name]:g}, where its {model.parameters[name].scale} is not finite. "
+                f"Give initial={{{name!r}: ...}}.",
                 name=name,
             )
     return Case(samples, problem, initial, reason or _refusal(seen, samples, free))
@@ -258,7 +259,8 @@ def _refusal(seen: pd.DataFrame, samples: pd.DataFrame, free: Sequence[str]) -> 
     if len(seen) < len(free):
         return (
             f"not identifiable: {len(seen)} samples for {len(free)} free parameters ({', '.join(free)}). "
-            f"Fix all but {max(len(seen) - 1, 1)} at published values (fixed=, or free=), take a simpler model, or add samples."
+            f"Fix all but {max(len(seen) - 1, 1)} at published values (fixed=, or free=), take a simpler model, "
+            "or add samples."
         )
     return ""
 

@@ -301,7 +301,7 @@ def _check_parameter(model: str, name: str, parameter: Parameter) -> None:
         )
     if not (np.isfinite(parameter.value) and parameter.min <= parameter.value <= parameter.max):
         raise ModelError(
-            f"{model}: the default of {name}, {parameter.value:g}, is not within [{parameter.min:g}, {parameter.max:g}].",
+            f"{model}: the default of {name}, {parameter.value:g}, is not in [{parameter.min:g}, {parameter.max:g}].",
             name=name,
         )
     if parameter.scale == "log" and parameter.min < 0:

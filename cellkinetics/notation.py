@@ -202,6 +202,8 @@ def place(mark: Texts, number: Floats, cens: Floats, other: Floats, limits: Limi
         np.nan,
     )
     below, above = named_below | blq | nd | low, named_above | alq | high
+    # LIMIT without the limit itself says nothing.
+    lower, upper = np.where(below & np.isnan(upper), 0, lower), np.where(above & np.isnan(lower), np.inf, upper)
     interval = (lower > 0) & (upper < np.inf) & (below | above)
     status = np.select(
         [quantified, interval, below, above], ["quantified", "interval", "below", "above"], "missing"

@@ -1,4 +1,4 @@
-"""The optimum of one patient's problem: several starts, lmfit's least squares, then Newton steps with the exact Hessian."""
+"""The optimum of one patient's problem: several starts, lmfit's least squares, Newton steps with the exact Hessian."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def starting_points(problem: Problem, initial: Mapping[str, float], starts: int,
     lower, upper = problem.bounds
     first = np.clip(problem.start(initial), *_inside(lower, upper))
     free = len(problem.free)
-    normal = qmc.MultivariateNormalQMC(np.zeros(max(free, 1)), seed=seed).random(SCREENED)[:, :free]
+    normal = qmc.MultivariateNormalQMC(np.zeros(max(free, 1)), rng=np.random.default_rng(seed)).random(SCREENED)[
+        :, :free
+    ]
     drawn = np.tile(first, (SCREENED, 1))
     drawn[:, :free] += SPREAD * normal
     drawn = np.clip(drawn, *_inside(lower, upper))
@@ -83,7 +85,7 @@ def rough_objective(problem: Problem, x: Floats) -> float:
 
 
 def least_squares(problem: Problem, x: Floats) -> tuple[Floats, Any] | None:
-    """lmfit from ``x``: first the curve at a fixed sd, then the curve and ln sd together.
+    """Lmfit from ``x``: first the curve at a fixed sd, then the curve and ln sd together.
 
     With sd free the term n_q ln sd belongs to the objective: it enters as the residual sqrt(2 n_q ln(sd/sd0)), sd0
     chosen so that ln(sd/sd0) is about 1/2, where its Gauss-Newton curvature is that of the likelihood.
@@ -129,7 +131,7 @@ def _run(problem: Problem, x: Floats, counts: Floats, ln_sd0: Floats | None) -> 
     minimizer = lmfit.Minimizer(residuals, parameters, nan_policy="propagate", scale_covar=False)
     # lmfit's own covariance may be singular here; standard errors come from the exact Hessian.
     with np.errstate(all="ignore"):
-        result = minimizer.minimize("least_squares", jac=jacobian, x_scale="jac", max_nfev=200)
+        result: Any = minimizer.minimize("least_squares", jac=jacobian, x_scale="jac", max_nfev=200)
     return point(result.params), result
 
 
@@ -262,7 +264,7 @@ def _inside(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
 
 
 def _ln_sd_of_residuals(problem: Problem, x: Floats) -> Floats:
-    """ln sd of each free output from its quantified residuals: exact but for censored rows, which the joint run adds."""
+    """Ln sd of each free output from its quantified residuals; the joint run adds what censored rows say."""
     residual = np.array(problem.rows.upper) - problem.curve(x, 0).value
     found = []
     for index in np.flatnonzero(problem.sd_free):

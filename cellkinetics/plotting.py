@@ -80,7 +80,7 @@ def plot_fit(fit: Fit, ax: Axes | None = None, *, output: str | None = None, col
     Filled points are quantified samples; open triangles are samples beyond a limit, at that limit (one
     between detection and quantification has a line down to its lower end); samples after the end of the
     follow-up are grey; other excluded samples are not shown. Short bars at the top are infusions. A fit that
-    did not converge says why. The samples and the curve set the axes; the interval may run off them. When the
+    did not converge says why. The samples and the curve set the axes; a very wide interval runs off them. When the
     follow-up is longer than 60 days, days are evenly spaced up to day 28 and compressed after it, like a
     logarithm; a shorter one is linear. Axes that show a fit already keep it in view, so that two fits of a
     patient can be laid over each other.
@@ -175,9 +175,6 @@ def _page(
     import matplotlib.pyplot as plt
 
     rows, count = math.ceil(len(shown) / columns), len(shown)
-    beside = 0.6 + 0.067 * max(map(len, [*shades, MARKS["interval"][1]]))
-    width = columns * size[0] + 0.6 + beside
-    figure = plt.figure(figsize=(width, rows * size[1] + 0.35), layout="constrained")
     names = {subject: _output(fit, None) for subject, fit in fits.items()}
     samples = {subject: _samples(fit.study, _names(fit, names[subject])) for subject, fit in fits.items()}
     curves = {subject: _curve(fit, names[subject]) for subject, fit in shown.items()}
@@ -188,11 +185,21 @@ def _page(
     for subject in shown:
         upper = max(upper, _raised(lower, _top(samples[subject]), _room(words[subject], height)))
     last, one_limit = float(whole["day"].max()), whole["lloq"].nunique() == 1
+    key: list[tuple[Any, str]] = []
+    if set(shades) != {style.NOBODY}:
+        key = [(Line2D([], [], color=shade, linewidth=4), name) for name, shade in shades.items()]
+    key += _key([samples[s] for s in shown], list(shown.values()), list(curves.values()), FAINT)
+    if fits.study.simulated:
+        key.append((Line2D([], [], linestyle="none"), "simulated"))
+    beside = 1.0 + 0.064 * max(len(text) for _, text in key)
+    width = columns * size[0] + 0.5 + beside
+    figure = plt.figure(figsize=(width, rows * size[1] + 0.35), layout="constrained")
     grid, first = figure.add_gridspec(rows, columns), None
     for place, (subject, fit) in enumerate(shown.items()):
         ax = figure.add_subplot(grid[divmod(place, columns)], sharex=first, sharey=first)
         first = first or ax
-        _scales(ax, lower, upper, last)
+        # Small panels have no room for ticks between decades, which would be most of the time of drawing.
+        _scales(ax, lower, upper, last, minor=False)
         shade = shades[groups[subject]]
         _draw_fit(ax, fit, samples[subject], curves[subject], shade, words[subject], inside)
         right = place % columns == columns - 1
@@ -200,12 +207,6 @@ def _page(
         # Beside the last panel there is an empty place: its label needs no wider gap between the columns.
         _draw_limits(ax, samples[subject], named=named, in_layout=right or place < count - 1)
         ax.tick_params(labelleft=place % columns == 0, labelbottom=place + columns >= count)
-    key: list[tuple[Any, str]] = []
-    if set(shades) != {style.NOBODY}:
-        key = [(Line2D([], [], color=shade, linewidth=4), name) for name, shade in shades.items()]
-    key += _key([samples[s] for s in shown], list(shown.values()), list(curves.values()), FAINT)
-    if fits.study.simulated:
-        key.append((Line2D([], [], linestyle="none"), "simulated"))
     legend = figure.legend(*style.entries(key), loc="outside right upper", frameon=False)
     style.tidy(legend)
     if fits.study.simulated:
@@ -324,9 +325,9 @@ def _marks(shared: Any, ax: Axes) -> list[Line2D]:
     return [line for other in shared.get_siblings(ax) for line in other.lines if line.get_gid() in MARKS]
 
 
-def _scales(ax: Axes, lower: float, upper: float, last: float) -> None:
+def _scales(ax: Axes, lower: float, upper: float, last: float, *, minor: bool = True) -> None:
     style.dress(ax)
-    style.decades(ax, lower, upper)
+    style.decades(ax, lower, upper, minor=minor)
     style.days(ax, last if last > 0 else 1.0)
 
 
@@ -337,7 +338,9 @@ def _range(samples: pd.DataFrame, curves: Sequence[pd.DataFrame], reach: float =
     limits = limits[np.isfinite(limits) & (limits > 0)]
     values = samples["value"].dropna().to_numpy(float)
     lower = min([*limits / 3, *(values / (2 if len(limits) else 10))], default=0.1)
-    upper = 2 * max([lower, *(_top(samples, curve, reach) for curve in curves or [None])])
+    highest = max([lower, *(_top(samples, curve, reach) for curve in curves or [None])])
+    bands = [float(np.nanmax(curve["upper"].to_numpy(float), initial=0.0)) for curve in curves]
+    upper = max([2 * highest, *(1.2 * band for band in bands if band <= 6 * highest)])
     while math.floor(math.log10(upper)) - math.ceil(math.log10(lower)) < 1:
         upper = 1.3 * 10 ** math.ceil(math.log10(upper * 1.0001))
     return lower, upper

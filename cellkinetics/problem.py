@@ -119,7 +119,7 @@ class Problem:
         return sds
 
     def curve(self, x: Floats, order: int, *, rescue: bool = True) -> Curve:
-        """ln f at the samples, with derivatives by the free parameters."""
+        """Ln f at the samples, with derivatives by the free parameters."""
         result, again = curve(self.model, self.ties, x[: len(self.free)], self.inputs, order, rescue=rescue)
         self.solved_implicitly += again
         return result
@@ -147,7 +147,7 @@ class Problem:
         return np.array(_roots(at.value, self._ln_sd(x), self.rows)[0])
 
     def second_order(self, x: Floats) -> SecondOrder:
-        """Value, gradient and exact Hessian of the log-likelihood, and the part of the information in quantified rows."""
+        """Value, gradient and exact Hessian of the log-likelihood, and the information in quantified rows."""
         at = self.curve(x, 2)
         value, g, s, gg, gs, ss = np.array(_derivatives(at.value, self._ln_sd(x), self.rows))
         jacobian, columns = at.jacobian, self._sd_columns
@@ -180,7 +180,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class SecondOrder:
-    """The log-likelihood with gradient and Hessian by ``x``; ``quantified``: information (k, k) of quantified rows alone."""
+    """The log-likelihood with derivatives by ``x``; ``quantified``: information (k, k) of quantified rows alone."""
 
     value: float
     gradient: Floats

@@ -293,23 +293,24 @@ def _doses(rows: Rows, evid: Floats, empty: Flags) -> _Dosing:
     # A row with a dose and no value is the row of a dose, even when it is the only one.
     constant = ~eventful & same & (each(filled) == each(~event)) & (each(~event & ~empty) > 0)
     infused = filled & ~(eventful | constant)[rows.code]
-    _, first = np.unique(rows.code, return_index=True)
-    listed, repeated = np.flatnonzero(event | infused), first[constant]
-    at = np.concatenate([listed, repeated])
+    repeating = np.flatnonzero(filled & constant[rows.code])
+    _, first = np.unique(rows.code[repeating], return_index=True)
+    given = event | infused
+    at = np.concatenate([np.flatnonzero(given), repeating[first]])
+    once = given[at]
     doses = pd.DataFrame(
         {
             "subject": pd.Series(rows.subject[at], dtype="str"),
-            "day": np.concatenate([rows.day[listed], np.zeros(len(repeated))]),
-            "amount": np.where(event, np.where(np.isnan(amount), dose, amount), dose)[at],
-            "kind": pd.Series(np.where((event | infused)[at], kind[at], "cells"), dtype="str"),
+            "day": np.where(once, rows.day[at], 0.0),
+            "amount": np.where(event & ~np.isnan(amount), amount, dose)[at],
+            "kind": pd.Series(np.where(once, kind[at], "cells"), dtype="str"),
             "unit": rows.text("dose_unit").iloc[at].to_numpy(),
             "row": rows.row[at],
             "at": at,
-            "position": np.concatenate([listed.astype(float), np.full(len(repeated), np.inf)]),
+            "position": np.where(once, at, np.inf),
         }
     )
     doses = doses.iloc[np.lexsort((at, doses["day"], rows.code[at]))].reset_index(drop=True)
-    given = event | infused
     return _Dosing(doses, event, given, given & (kind != "cells"), filled & eventful[rows.code])
 
 

@@ -46,7 +46,8 @@ class Fit:
     Parameters
     ----------
     parameters : table by name: value, stderr (natural scale), lower, upper (95% interval, formed on the estimation
-        scale), unit, status (free, fixed, tied, at bound, not identifiable, not estimated), source. NaN where nothing was estimated.
+        scale), unit, status (free, fixed, tied, at bound, not identifiable, not estimated), source.
+        NaN where nothing was estimated.
     outcome : "converged", or the reason why not, with advice.
     log_likelihood_ln : of ln(copies); NaN for a patient who was not fitted.
     n_quantified, n_censored : samples in the likelihood. n_excluded : rows left out (pre-dose, after ``until``, and
@@ -203,7 +204,7 @@ class Fit:
         return np.linspace(first, max(float(last), first + 1), 200)
 
     def _ln_curve(self, times: Floats, output: int, level: float) -> tuple[Floats, Floats]:
-        """ln f and the half width of its interval, in blocks of the padded length that is already compiled."""
+        """Ln f and the half width of its interval, in blocks of the padded length that is already compiled."""
         if not self.fitted:
             return np.full(len(times), np.nan), np.full(len(times), np.nan)
         problem, free = self.problem, len(self.problem.free)
@@ -250,7 +251,8 @@ def refused(
     """A patient who was not fitted: no value is given for what would have been estimated."""
     size = len(problem.free)
     return Fit(
-        request=request, study=study, problem=problem, outcome=outcome, parameters=parameter_table(request, study, problem),
+        request=request, study=study, problem=problem, outcome=outcome,
+        parameters=parameter_table(request, study, problem),
         log_likelihood_ln=np.nan, **_counts(problem, samples, study),
         n_free=size, x=np.full(size, np.nan), covariance=np.full((size, size), np.nan),
         degrees_of_freedom=np.nan, inflation=np.nan, seconds=seconds,

@@ -54,7 +54,7 @@ class Curve(NamedTuple):
 
 def natural_values(model: Model, ties: tuple[tuple[str, Tie], ...], free: Any, inputs: Inputs) -> dict[str, Any]:
     """{name: natural value}: free ones from the estimation scale, ties from the others."""
-    estimates, is_free = inputs.basis @ free, inputs.basis.any(axis=1)
+    estimates, is_free = inputs.basis @ free, jnp.any(inputs.basis > 0, axis=1)
     values = {
         name: jnp.where(is_free[i], parameter.to_natural(estimates[i]), inputs.natural[i])
         for i, (name, parameter) in enumerate(model.parameters.items())

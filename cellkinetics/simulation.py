@@ -47,7 +47,10 @@ def simulate(model: Model, parameters: Values | None, times: npt.ArrayLike, dose
     if model.channels and doses is None:
         raise ModelError(f"{model.name} needs a dose. Give doses=1e6, or (day, amount) pairs.", name="doses")
     if isinstance(parameters, pd.DataFrame):
-        draws = {index: one(model, row.to_dict(), days, doses) for index, row in parameters.iterrows()}
+        draws = {
+            index: one(model, {str(name): v for name, v in row.items()}, days, doses)
+            for index, row in parameters.iterrows()
+        }
         return pd.concat(draws, names=["draw"]).reset_index(level="draw").reset_index(drop=True)
     return one(model, parameters, days, doses)
 

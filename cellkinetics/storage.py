@@ -15,11 +15,12 @@ import pandas as pd
 import cellkinetics
 from cellkinetics import fitting, models
 from cellkinetics.dosing import Doses
-from cellkinetics.errors import StudyError
 from cellkinetics.errors import Problem as Finding
+from cellkinetics.errors import StudyError
 from cellkinetics.fits import Fits
 from cellkinetics.model import Model, load_model
 from cellkinetics.result import Fit, Request
+from cellkinetics.sensitivity import Floats
 from cellkinetics.study import Study
 
 VERSION = 1
@@ -27,15 +28,17 @@ VERSION = 1
 
 def save(result: Fit | Fits, path: str | Path) -> None:
     """Write a fit or the fits of a study; a temporary name first, so that a full disk leaves no half file."""
-    fits = result if isinstance(result, Fits) else None
-    study = fits.study if fits is not None else result.study
-    each = fits.by_subject if fits is not None else {result.subject: result}
+    single = isinstance(result, Fit)
+    each = {result.subject: result} if single else result.by_subject
     content = {
-        "format": "cellkinetics fits", "version": VERSION, "written_by": cellkinetics.__version__,
-        "single": fits is None, "study": _study_out(study),
+        "format": "cellkinetics fits",
+        "version": VERSION,
+        "written_by": cellkinetics.__version__,
+        "single": single,
+        "study": _study_out(result.study),
         "request": _request_out(next(iter(each.values())).request) if each else None,
         "fits": {subject: _fit_out(fit) for subject, fit in each.items()},
-    }  # fmt: skip
+    }
     write_text(Path(path), json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
@@ -85,9 +88,17 @@ def _fit_out(fit: Fit) -> dict[str, Any]:
     more = ("degrees_of_freedom", "inflation", "starts", "solved_implicitly", "seconds")
     return {
         **{name: _plain(getattr(fit, name)) for name in (*names, *more)},
-        "free": list(fit.problem.free), "sd_free": [bool(f) for f in fit.problem.sd_free], "sd": _plain(fit.problem.sds(fit.x) if fit.fitted else fit.problem.sd),
-        "x": _plain(fit.x), "covariance": _plain(fit.covariance), "parameters": _table_out(fit.parameters),
-    }  # fmt: skip
+        "free": list(fit.problem.free),
+        "sd_free": [bool(f) for f in fit.problem.sd_free],
+        "sd": _plain(_sds(fit)),
+        "x": _plain(fit.x),
+        "covariance": _plain(fit.covariance),
+        "parameters": _table_out(fit.parameters),
+    }
+
+
+def _sds(fit: Fit) -> Floats:
+    return fit.problem.sds(fit.x) if fit.fitted else fit.problem.sd
 
 
 def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
@@ -97,16 +108,22 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
     problem.free, problem.sd_free = tuple(saved["free"]), np.array(saved["sd_free"], bool)
     problem.sd = np.array([_number(v) for v in saved["sd"]])
     # A tie is a function and is not saved: its value stands in its place.
-    problem.values = {name: float(parameters.loc[name, "value"]) for name in request.model.parameters}
+    values = dict(zip(parameters.index, parameters["value"].to_numpy(float), strict=True))
+    problem.values = {name: float(values[name]) for name in request.model.parameters}
     names = ("outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "solved_implicitly")
     numbers = ("log_likelihood_ln", "sum_ln_quantified", "degrees_of_freedom", "inflation", "seconds")
     size = len(saved["x"])
     return Fit(
-        request=request, study=study, problem=problem, parameters=parameters, starts=tuple(saved["starts"]),
+        request=request,
+        study=study,
+        problem=problem,
+        parameters=parameters,
+        starts=tuple(saved["starts"]),
         x=np.array([_number(v) for v in saved["x"]]),
         covariance=np.array([[_number(v) for v in row] for row in saved["covariance"]]).reshape(size, size),
-        **{name: saved[name] for name in names}, **{name: _number(saved[name]) for name in numbers},
-    )  # fmt: skip
+        **{name: saved[name] for name in names},
+        **{name: _number(saved[name]) for name in numbers},
+    )
 
 
 def _request_out(request: Request) -> dict[str, Any]:
@@ -118,9 +135,15 @@ def _request_out(request: Request) -> dict[str, Any]:
         doses = {"given": doses}
     return {
         "model": {"name": request.model.name, "path": request.model.path},
-        "fixed": dict(request.fixed), "free": request.free, "initial": dict(request.initial), "tied": list(request.tie),
-        "censoring": request.censoring, "doses": doses, "starts": request.starts, "seed": request.seed,
-    }  # fmt: skip
+        "fixed": dict(request.fixed),
+        "free": request.free,
+        "initial": dict(request.initial),
+        "tied": list(request.tie),
+        "censoring": request.censoring,
+        "doses": doses,
+        "starts": request.starts,
+        "seed": request.seed,
+    }
 
 
 def _request_in(saved: Mapping[str, Any]) -> Request:
@@ -134,9 +157,16 @@ def _request_in(saved: Mapping[str, Any]) -> Request:
         )
     free = saved["free"]
     return Request(
-        model=_model_in(saved["model"]), fixed=saved["fixed"], free=None if free is None else tuple(free), initial=saved["initial"],
-        tie={}, censoring=saved["censoring"], doses=doses, starts=saved["starts"], seed=saved["seed"],
-    )  # fmt: skip
+        model=_model_in(saved["model"]),
+        fixed=saved["fixed"],
+        free=None if free is None else tuple(free),
+        initial=saved["initial"],
+        tie={},
+        censoring=saved["censoring"],
+        doses=doses,
+        starts=saved["starts"],
+        seed=saved["seed"],
+    )
 
 
 def _model_in(saved: Mapping[str, str]) -> Model:
@@ -145,9 +175,15 @@ def _model_in(saved: Mapping[str, str]) -> Model:
 
 def _study_out(study: Study) -> dict[str, Any]:
     return {
-        "observations": _table_out(study.observations), "doses": _table_out(study.doses), "covariates": _table_out(study.covariates),
-        "unit": study.unit, "dose_unit": study.dose_unit, "lloq": study.lloq, "source": study.source, "note": study.note,
-    }  # fmt: skip
+        "observations": _table_out(study.observations),
+        "doses": _table_out(study.doses),
+        "covariates": _table_out(study.covariates),
+        "unit": study.unit,
+        "dose_unit": study.dose_unit,
+        "lloq": study.lloq,
+        "source": study.source,
+        "note": study.note,
+    }
 
 
 def _study_in(saved: Mapping[str, Any]) -> Study:

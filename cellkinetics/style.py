@@ -15,7 +15,7 @@ from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MultipleLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MultipleLocator, NullFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from cellkinetics.errors import suggest
@@ -129,13 +129,14 @@ def points(ax: Axes, right: float = 0.0, up: float = 0.0) -> ScaledTranslation:
     return ScaledTranslation(right / 72, up / 72, ax.figure.dpi_scale_trans)
 
 
-def decades(ax: Axes, lower: float, upper: float) -> None:
+def decades(ax: Axes, lower: float, upper: float, *, minor: bool = True) -> None:
     """A log axis from lower to upper whose decades are written out: 1, 10, 100, 1,000."""
     ax.set_yscale("log")
     ax.set_ylim(lower, upper)
     ax.yaxis.set_major_locator(LogLocator(numticks=12))
     ax.yaxis.set_major_formatter(FuncFormatter(_tick))
-    ax.yaxis.set_minor_locator(LogLocator(subs=np.arange(2, 10).tolist(), numticks=99))
+    between = LogLocator(subs=np.arange(2, 10).tolist(), numticks=99)
+    ax.yaxis.set_minor_locator(between if minor else NullLocator())
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
@@ -179,7 +180,8 @@ def _labelled(last: float, width: float) -> list[float]:
     for day in TICKS:
         apart = [abs(float(compressed(day) - compressed(other))) / point for other in days]
         needed = [0.32 * TEXT * (len(plain(day)) + len(plain(other))) + 2.5 for other in days]
-        if day <= last and all(gap > least for gap, least in zip(apart, needed, strict=True)):
+        shown = day <= last and not (day == 60 and last >= 90)
+        if shown and all(gap > least for gap, least in zip(apart, needed, strict=True)):
             days.append(day)
     return sorted(days)
 

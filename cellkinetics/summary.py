@@ -35,7 +35,8 @@ def of_fit(fit: Fit) -> str:
             *_wrapped("method", _method(fit)),
             *_wrapped(
                 "ln L",
-                f"{fit.log_likelihood:.3f} (of ln copies {fit.log_likelihood_ln:.3f}), AIC {fit.aic:.2f}, AICc {fit.aicc:.2f}, BIC {fit.bic:.2f}",
+                f"{fit.log_likelihood:.3f} (of ln copies {fit.log_likelihood_ln:.3f}), "
+                f"AIC {fit.aic:.2f}, AICc {fit.aicc:.2f}, BIC {fit.bic:.2f}",
             ),
             *_wrapped("intervals", _intervals(fit)),
             *_wrapped("doses", _doses(fit)),
@@ -102,7 +103,8 @@ def _samples(fit: Fit) -> str:
 
 def _method(fit: Fit) -> str:
     reached, started = fit.starts
-    text = f"nonlinear least squares on ln copies (lmfit), exact Hessian; {reached} of {started} starts reached the best optimum"
+    text = "nonlinear least squares on ln copies (lmfit), exact Hessian; "
+    text += f"{reached} of {started} starts reached the best optimum"
     if fit.solved_implicitly:
         text += f"; {fit.solved_implicitly} solves needed the implicit stepper"
     return text + ". lmfit's own chisqr, redchi and aic come from root-deviances and are not the values above."
@@ -111,14 +113,10 @@ def _method(fit: Fit) -> str:
 def _intervals(fit: Fit) -> str:
     if np.isfinite(fit.degrees_of_freedom):
         return (
-            f"95%, Student t with {fit.degrees_of_freedom:.1f} degrees of freedom; standard errors times {fit.inflation:.2f} "
-            f"because the curve used up samples (the sd {float(np.max(list(_sds(fit)))):.3g} below is the maximum-likelihood one)"
+            f"95%, Student t with {fit.degrees_of_freedom:.1f} degrees of freedom; standard errors times "
+            f"{fit.inflation:.2f} because the curve used up samples (the sd below is the maximum-likelihood one)"
         )
     return "95%, normal, on the estimation scale; the sd was not estimated"
-
-
-def _sds(fit: Fit) -> list[float]:
-    return list(fit.sd.values()) if isinstance(fit.sd, dict) else [fit.sd]
 
 
 def _doses(fit: Fit) -> str:

@@ -25,7 +25,7 @@ def parameter_table(
     optimum: Optimum | None = None,
     spread: Uncertainty | None = None,
 ) -> pd.DataFrame:
-    """Value, stderr, lower, upper, unit, status and source of every parameter and sd; NaN for what was not estimated."""
+    """Value, stderr, interval, unit, status and source of every parameter and sd; NaN for what was not estimated."""
     model, free = problem.model, list(problem.free)
     rows: dict[str, dict[str, Any]] = {}
     values = problem.natural(optimum.x) if optimum else dict(problem.values)
@@ -47,7 +47,8 @@ def parameter_table(
             else:
                 row["status"] = "not identifiable" if name in spread.loose else row["status"]
                 slope = slopes[name]
-                row["stderr"] = float(np.sqrt(slope @ spread.covariance @ slope))
+                used = np.flatnonzero(slope)
+                row["stderr"] = float(np.sqrt(slope[used] @ spread.covariance[np.ix_(used, used)] @ slope[used]))
                 row |= _interval(name, row["value"], row["stderr"], problem, optimum, spread)
         elif name in request.fixed:
             row["source"] = "fixed by the user"

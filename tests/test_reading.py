@@ -214,6 +214,11 @@ def test_other_drugs_have_their_name_and_do_not_count_as_the_infusion(read):
     assert reasons(study) == ["", "pre-dose"]
 
 
+def test_a_repeated_dose_of_cells_stands_beside_the_row_of_another_drug(read):
+    study = read("ID,TIME,DV,dose,AMT,ADM\n1,0,.,1e6,0.4,rimiducid\n1,7,5,1e6,.,.\n1,8,6,1e6,.,.\n")
+    assert study.doses[["amount", "kind", "row"]].values.tolist() == [[0.4, "rimiducid", 2], [1e6, "cells", 3]]
+
+
 def test_mdv_1_and_evid_2_and_3_are_no_samples(read):
     study = read("ID,TIME,DV,EVID,MDV\n1,7,5,0,0\n1,8,6,0,1\n1,9,7,2,\n1,10,8,3,\n1,11,not read,2,1\n")
     assert study.observations["day"].tolist() == [7.0]

@@ -2,9 +2,10 @@
 
     python tests/benchmarks/censoring_bias.py
 
-Copies fall from 1,000 with 0.2 per day, residual sd 0.5 on the ln scale, limit 20 copies/ug; the true curve is below the
-limit at 44% of the days. With 16 samples a patient the slope's own small-sample bias shows (maximum likelihood: about
-1.5%); with 32 what is left is due to the handling of the censored samples. Writes censoring_bias.csv beside this file.
+Copies fall from 1,000 with 0.2 per day, residual sd 0.5 on the ln scale, limit 20 copies/ug; the true curve is below
+the limit at 44% of the days. With 16 samples a patient the slope's own small-sample bias shows (maximum likelihood:
+about 1.5%); with 32 what is left is due to the handling of the censored samples. Writes censoring_bias.csv beside
+this file.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The equations of il15_persistence in numpy, for scipy's steppers: written from the formulas, not from the model file."""
+"""The equations of il15_persistence in numpy, for scipy's steppers; written from the formulas, not the model file."""
 
 import numpy as np
 from scipy.integrate import solve_ivp
