@@ -44,6 +44,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "kind": ("adm", "kind"),
     "dose_unit": ("dose_unit",),
     "evid": ("evid",),
+    "addl": ("addl",),
     "mdv": ("mdv",),
     "postdose": ("postdose", "post_dose"),
     "cohort": ("cohort",),
@@ -136,6 +137,9 @@ def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> t
     def report(finding: str, remedy: str) -> None:
         problems.append(Problem(None, None, None, finding, remedy.strip()))
 
+    if len(names) == 1:
+        report(f"the header has one cell, {names[0]!r}", "Separate the cells by comma, semicolon or tab.")
+        return found, problems
     for ours, theirs in (columns or {}).items():
         meaning = ours if ours in SYNONYMS else MEANING.get(plain(ours))
         if meaning is None:

@@ -80,10 +80,10 @@ def plot_fit(fit: Fit, ax: Axes | None = None, *, output: str | None = None, col
     Filled points are quantified samples; open triangles are samples beyond a limit, at that limit (one
     between detection and quantification has a line down to its lower end); samples after the end of the
     follow-up are grey; other excluded samples are not shown. Short bars at the top are infusions. A fit that
-    did not converge says why. The samples and the curve set the axes; a very wide interval runs off them. When the
-    follow-up is longer than 60 days, days are evenly spaced up to day 28 and compressed after it, like a
-    logarithm; a shorter one is linear. Axes that show a fit already keep it in view, so that two fits of a
-    patient can be laid over each other.
+    did not converge says why. The samples and the curve set the axes; a very wide interval runs off them.
+    When the follow-up is longer than 60 days, days are evenly spaced up to day 28 and compressed after it,
+    like a logarithm; a shorter one is linear. Axes that show a fit already keep it in view, so that two fits
+    of a patient can be laid over each other.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def _page(
     key += _key([samples[s] for s in shown], list(shown.values()), list(curves.values()), FAINT)
     if fits.study.simulated:
         key.append((Line2D([], [], linestyle="none"), "simulated"))
-    beside = 1.0 + 0.064 * max(len(text) for _, text in key)
+    beside = 1.0 + 0.064 * max((len(text) for _, text in key), default=0)
     width = columns * size[0] + 0.5 + beside
     figure = plt.figure(figsize=(width, rows * size[1] + 0.35), layout="constrained")
     grid, first = figure.add_gridspec(rows, columns), None
@@ -199,7 +199,8 @@ def _page(
         ax = figure.add_subplot(grid[divmod(place, columns)], sharex=first, sharey=first)
         first = first or ax
         # Small panels have no room for ticks between decades, which would be most of the time of drawing.
-        _scales(ax, lower, upper, last, minor=False)
+        style.decades(ax, lower, upper, minor=False)
+        style.days(ax, last, inside)
         shade = shades[groups[subject]]
         _draw_fit(ax, fit, samples[subject], curves[subject], shade, words[subject], inside)
         right = place % columns == columns - 1
@@ -207,10 +208,11 @@ def _page(
         # Beside the last panel there is an empty place: its label needs no wider gap between the columns.
         _draw_limits(ax, samples[subject], named=named, in_layout=right or place < count - 1)
         ax.tick_params(labelleft=place % columns == 0, labelbottom=place + columns >= count)
-    legend = figure.legend(*style.entries(key), loc="outside right upper", frameon=False)
-    style.tidy(legend)
-    if fits.study.simulated:
-        legend.get_texts()[-1].set(style="italic", color=FAINT, gid="simulated")
+    if key:
+        legend = figure.legend(*style.entries(key), loc="outside right upper", frameon=False)
+        style.tidy(legend)
+        if fits.study.simulated:
+            legend.get_texts()[-1].set(style="italic", color=FAINT, gid="simulated")
     middle = (0.7 + width - beside) / 2 / width
     figure.supxlabel("days since infusion", x=middle, fontsize=style.LABEL, color=INK)
     unit = style.unit_label(fits.study.unit)
@@ -299,7 +301,7 @@ def _draw_limits(ax: Axes, samples: pd.DataFrame, *, named: bool = True, in_layo
 def _tag(ax: Axes) -> None:
     if not any(text.get_gid() == "simulated" for text in ax.texts):
         ax.annotate(
-            "simulated", (1, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", ha="right",
+            "simulated", (1, 1), (0, 9), xycoords="axes fraction", textcoords="offset points", ha="right",
             va="bottom", fontsize=SMALL, style="italic", color=FAINT, gid="simulated",
         )  # fmt: skip
 
@@ -315,7 +317,8 @@ def _frame(ax: Axes, samples: pd.DataFrame, unit: str, curves: Sequence[pd.DataF
     last = max([last, *(float(np.max(line.get_xdata())) for line in _marks(ax.get_shared_x_axes(), ax))])
     if _marks(ax.get_shared_y_axes(), ax):
         lower, upper = min(lower, ax.get_ylim()[0]), max(upper, ax.get_ylim()[1])
-    _scales(ax, lower, upper, last)
+    style.decades(ax, lower, upper)
+    style.days(ax, last, style.size(ax)[0])
     ax.set_xlabel("days since infusion", fontsize=style.LABEL, color=INK)
     ax.set_ylabel(style.unit_label(unit), fontsize=style.LABEL, color=INK, parse_math=False)
 
@@ -323,12 +326,6 @@ def _frame(ax: Axes, samples: pd.DataFrame, unit: str, curves: Sequence[pd.DataF
 def _marks(shared: Any, ax: Axes) -> list[Line2D]:
     """The samples drawn on axes that share theirs with these, these included."""
     return [line for other in shared.get_siblings(ax) for line in other.lines if line.get_gid() in MARKS]
-
-
-def _scales(ax: Axes, lower: float, upper: float, last: float, *, minor: bool = True) -> None:
-    style.dress(ax)
-    style.decades(ax, lower, upper, minor=minor)
-    style.days(ax, last if last > 0 else 1.0)
 
 
 def _range(samples: pd.DataFrame, curves: Sequence[pd.DataFrame], reach: float = 100) -> tuple[float, float]:

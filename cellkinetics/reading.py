@@ -49,11 +49,11 @@ def read_study(
     Parameters
     ----------
     table : path or DataFrame
-        One row a sample or a dose. Cells are separated by comma, semicolon or tab; with semicolons, decimal
-        commas are read. Lines that begin with ``#`` above the header are kept as the note. The columns go by
-        many names (``cellkinetics.columns.SYNONYMS``), in any case: ID, TIME, DV, AMT, EVID, CENS, LIMIT,
-        ADM, COHORT or subject, day, copies_per_ug, lloq, lod, dose, cohort. Required are the subject, the day
-        and the value. Other columns are carried along.
+        One row a sample or a dose, times in days. Cells are separated by comma, semicolon or tab; with
+        semicolons, decimal commas are read. Lines that begin with ``#`` above the header are kept as the note.
+        The columns go by many names (``cellkinetics.columns.SYNONYMS``), in any case: ID, TIME, DV, AMT, EVID,
+        CENS, LIMIT, ADM, COHORT or subject, day, copies_per_ug, lloq, lod, dose, cohort. Required are the
+        subject, the day and the value. Other columns are carried along.
     lloq, lod, uloq : float, optional
         Lower limit of quantification, limit of detection and upper limit of quantification, in `unit`. A
         column of that name wins, row by row. A value under the limit (0 included) is censored and its number
@@ -282,6 +282,8 @@ def _doses(rows: Rows, evid: Floats, empty: Flags) -> _Dosing:
         lambda at: f"{column} is {evid[at]:g} and {rows.names['amount']} is {number_text(amount[at])}",
         "A dose has evid 1; a sample has no amount.",
     )
+    more = rows.number("addl", 0)
+    rows.report(more > 0, lambda at: f"{rows.names['addl']} is {more[at]:g}", "Give each dose a row of its own.")
 
     def each(where: Flags) -> Ints:
         return np.bincount(rows.code[where], minlength=len(rows.subjects))

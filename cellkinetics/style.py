@@ -105,7 +105,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def dress(ax: Axes) -> None:
-    """Spines, ticks and a faint line a decade; nothing but this is changed on the axes."""
+    """Spines, ticks and a faint line at each decade."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.8)
     ax.tick_params(which="both", color=FAINT, labelcolor=INK, labelsize=TEXT, direction="out")
@@ -119,7 +119,9 @@ def size(ax: Axes) -> tuple[float, float]:
     """Width and height of axes in points; less than now where a layout will still make room beside them."""
     figure = ax.get_figure(root=True)
     box = ax.get_window_extent()
-    share = 1.0 if figure is None or figure.get_layout_engine() is None else 0.85
+    share = 1.0
+    if figure is not None and figure.get_layout_engine() is not None:
+        share = 0.85 if len(figure.axes) == 1 else 0.72
     dpi = 72.0 if figure is None else figure.dpi
     return share * box.width * 72 / dpi, share * box.height * 72 / dpi
 
@@ -131,6 +133,7 @@ def points(ax: Axes, right: float = 0.0, up: float = 0.0) -> ScaledTranslation:
 
 def decades(ax: Axes, lower: float, upper: float, *, minor: bool = True) -> None:
     """A log axis from lower to upper whose decades are written out: 1, 10, 100, 1,000."""
+    dress(ax)
     ax.set_yscale("log")
     ax.set_ylim(lower, upper)
     ax.yaxis.set_major_locator(LogLocator(numticks=12))
@@ -140,11 +143,12 @@ def decades(ax: Axes, lower: float, upper: float, *, minor: bool = True) -> None
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def days(ax: Axes, last: float) -> None:
-    """The axis of days since infusion up to `last`, compressed after day 28 when `last` is beyond day 60."""
+def days(ax: Axes, last: float, width: float) -> None:
+    """The axis of days since infusion up to `last`, `width` points long; see LONG for when it is compressed."""
+    last = last if last > 0 else 1.0
     if last > LONG:
         ax.set_xscale("function", functions=(compressed, expanded))
-        _ticks(ax.xaxis, _labelled(last, size(ax)[0]), _months(last))
+        _ticks(ax.xaxis, _labelled(last, width), _months(last))
         margin = 0.025 * float(compressed(last))
         ax.set_xlim(-margin, float(expanded(compressed(last) + margin)))
         return
@@ -219,7 +223,7 @@ def dose_marker(kind: str) -> dict[str, Any]:
 def handle(status: str, colour: str) -> Any:
     """A sample in the legend."""
     mark = Line2D([], [], **marker(status, colour))
-    tail = Line2D([], [], color=colour, linestyle="none", marker=3, markersize=8, markeredgewidth=1)
+    tail = Line2D([], [], color=colour, linestyle="none", marker=3, markersize=6, markeredgewidth=1)
     return (tail, mark) if status == "interval" else mark
 
 

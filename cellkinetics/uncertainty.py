@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ from cellkinetics.optimise import Optimum
 from cellkinetics.problem import Problem
 from cellkinetics.sensitivity import Floats
 
-# A direction whose SD on the ln scale exceeds ln 10 has a 95% interval of a factor of 100 each way.
-UNIDENTIFIABLE = float(np.log(10))
+# Half width on the ln scale from which on a 95% interval says nothing: a factor of 100 each way.
+UNIDENTIFIABLE = float(np.log(100))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,6 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
     covariance = np.zeros_like(optimum.second.hessian)
     values, vectors = np.linalg.eigh(information) if moving.any() else (np.ones(0), np.ones((0, 0)))
     names = np.array([*problem.free, *["sd"] * int(problem.sd_free.sum())])[moving]
-    loose = _loose(values, vectors, names, problem)
     singular = _singular(values)
     inverse = (vectors[:, ~singular] / values[~singular]) @ vectors[:, ~singular].T
     undetermined = np.any(np.abs(vectors[:, singular]) > 0.01, axis=1)
@@ -69,7 +68,8 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
         degrees = max(quantified - spent, 1.0)
         inflation = float(np.sqrt(quantified / degrees))
     covariance[np.ix_(moving, moving)] = inflation**2 * inverse
-    return Uncertainty(covariance, degrees, inflation, loose)
+    known = Uncertainty(covariance, degrees, inflation, ())
+    return replace(known, loose=_loose(values, vectors, names, problem, known.quantile * inflation))
 
 
 def _singular(values: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -77,12 +77,14 @@ def _singular(values: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return values <= 1e-12 * np.abs(values).max(initial=1e-300)
 
 
-def _loose(values: Floats, vectors: Floats, names: np.ndarray[Any, Any], problem: Problem) -> tuple[str, ...]:
-    """Names with a large share in a direction whose SD is beyond `UNIDENTIFIABLE` (or not defined)."""
+def _loose(
+    values: Floats, vectors: Floats, names: np.ndarray[Any, Any], problem: Problem, quantile: float
+) -> tuple[str, ...]:
+    """Names with a large share in a direction whose interval is beyond `UNIDENTIFIABLE` (or has no end)."""
     scaled = [name in problem.free and problem.model.parameters[name].scale == "identity" for name in names]
     found: dict[str, float] = {}
     for value, flat, vector in zip(values, _singular(values), vectors.T, strict=True):
-        if flat or (value < UNIDENTIFIABLE**-2 and not np.any(np.abs(vector[scaled]) > 0.3)):
+        if flat or (value < (quantile / UNIDENTIFIABLE) ** 2 and not np.any(np.abs(vector[scaled]) > 0.3)):
             for name, share in zip(names, np.abs(vector), strict=True):
                 if share > 0.3 and name != "sd":
                     found[name] = max(found.get(name, 0.0), float(share))

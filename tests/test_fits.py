@@ -112,7 +112,7 @@ def test_saved_fits_are_json_without_nan(fits, tmp_path):
 @pytest.mark.parametrize("text", ["{}", "[1, 2]", "not json", '{"format": "cellkinetics fits", "version": 99}'])
 def test_another_file_is_refused_with_the_remedy(tmp_path, text):
     (tmp_path / "x.json").write_text(text)
-    with pytest.raises(ck.StudyError, match="x.json"):
+    with pytest.raises(ck.StudyError, match=r"x\.json"):
         ck.load(tmp_path / "x.json")
 
 

@@ -242,7 +242,7 @@ def test_a_wrong_argument_is_named_with_its_remedy(rich, arguments, error, text)
 
 
 def test_a_study_of_several_subjects_is_refused_with_the_remedy():
-    with pytest.raises(ck.StudyError, match="11.*fit_each"):
+    with pytest.raises(ck.StudyError, match=r"11.*fit_each"):
         ck.fit(models.load("il15_persistence"), ck.example())
 
 

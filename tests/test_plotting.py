@@ -12,7 +12,9 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from cellkinetics import plotting, style
+from cellkinetics import models, plotting, style
+from cellkinetics.fits import Fits
+from cellkinetics.fitting import fit
 from cellkinetics.reading import read_study
 from cellkinetics.study import Study
 
@@ -312,9 +314,10 @@ def test_simulated_studies_carry_the_tag(patient: Study):
 def test_names_with_dollar_signs_are_not_mathematics(patient: Study):
     study = study_of({"P$_1$": [(7, 500), (14, 90)]}, cohort="$a$")
     ax = plotting.plot_fit(fit_of(study, "P$_1$"))
-    drawn(ax)
     assert ax.get_title(loc="left") == "P$_1$ · $a$"
-    assert not [text for text in [ax._left_title, ax.yaxis.label] if text.get_parse_math()]  # pyright: ignore
+    figure: Any = ax.figure
+    written: Any = [text for text in figure.findobj(Text) if "$" in text.get_text()]
+    assert not any(text.get_parse_math() for text in written)
 
 
 def cohorts() -> Study:
@@ -405,3 +408,27 @@ def test_no_text_is_smaller_than_seven_points(wide: Study):
     figure.draw_without_rendering()
     sizes = [float(text.get_fontsize()) for text in figure.findobj(Text) if text.get_text()]  # pyright: ignore
     assert min(sizes) >= 7
+
+
+def test_a_fit_draws_itself_and_its_curve_passes_through_the_samples():
+    study = study_of({"P1": [(1, 900), (3, 640), (7, 330), (14, 60), (28, "<3")]})
+    fits = Fits(study, {"P1": fit(models.load("nk_decline"), study, free=["F"], starts=1)})
+    ax = fits["P1"].plot()
+    (curve,) = [line for line in ax.lines if len(np.asarray(line.get_xdata())) > 100]
+    residuals = fits["P1"].residuals
+    at = np.interp(residuals["day"], np.asarray(curve.get_xdata()), np.log(np.asarray(curve.get_ydata())))
+    np.testing.assert_allclose(at, np.log(residuals["predicted"]), atol=0.01)
+    assert len(fits.plot().axes) == 1
+
+
+def test_a_patient_without_a_sample_that_counts_has_an_empty_panel_with_the_reason():
+    study = study_of({"P1": [(0, 5), (7, "")], "P2": [(7, 500)]})
+    fits = together(study, curve=None, outcome="no sample: every row is excluded.")
+    assert words(plotting.plot_fit(fits["P1"]), "outcome") == ["no sample: every row is excluded"]
+    assert [len(ax.lines) for ax in plotting.plot_fits(fits).axes] == [1, 3]
+
+
+def test_panels_with_nothing_to_explain_have_no_legend():
+    table = pd.DataFrame({"subject": "P1", "day": [7], "copies_per_ug": [""]})
+    fits = together(read_study(table), curve=None, outcome="no sample: every row is excluded.")
+    assert plotting.plot_fits(fits).legends == []

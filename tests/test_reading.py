@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +5,6 @@ import pytest
 from cellkinetics.errors import StudyError
 from cellkinetics.reading import read_study
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 UPPER = """\
 ID,TIME,DV,AMT,EVID,CENS,LIMIT,ADM,COHORT
 P01,0,.,1e6,1,.,.,cells,B
@@ -352,6 +349,7 @@ def test_all_problems_of_a_file_are_raised_at_once_in_the_order_of_its_rows(read
         (curve("5,7", header="ID,day,dv,evid"), "evid is 7"),
         (curve("5,1", header="ID,day,dv,evid"), "evid is 1 and no amount is given"),
         (curve("5,0,9", header="ID,day,dv,evid,amt"), "evid is 0 and amt is 9"),
+        (curve(",9,3", header="ID,day,dv,amt,addl"), "addl is 3"),
         (curve("5,maybe", header="ID,day,dv,postdose"), "postdose is 'maybe'"),
         (curve("BLQ"), "copies_per_ug is 'BLQ' and no limit is known"),
         (curve("0"), "copies_per_ug is '0' and no limit is known"),
@@ -449,6 +447,7 @@ def test_columns_names_what_is_not_there(problems):
         (b"ID,TIME,DV\n1,7\n", "it has 2 cells and the header has 3"),
         (b"ID,TIME,DV\n1,7,5,6\n", "it has 4 cells and the header has 3"),
         (b"ID,TIME,DV,x,x\n1,7,5,6,7\n", "two columns are called 'x'"),
+        (b"ID TIME DV\n1 7 5\n", "the header has one cell, 'ID TIME DV'"),
     ],
 )
 def test_what_is_no_table_is_said_to_be_none(problems, content, found):

@@ -1,0 +1,47 @@
+"""Compiled programs are kept between processes, in the user's cache folder."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import cellkinetics as ck
+ck.simulate(ck.models.load({model!r}), {{}}, [1.0, 7.0], doses=1e6)
+"""
+
+
+def run(model, **environment):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "CELLKINETICS_", "XDG_CACHE"))}
+    subprocess.run([sys.executable, "-c", CODE.format(model=model)], env={**kept, **environment}, check=True)
+
+
+def programs(folder):
+    return sorted(path.name for path in folder.rglob("jit_run-*-cache"))
+
+
+def test_the_solve_of_an_ode_is_kept_and_found_again(tmp_path):
+    # A program that calls back to Python would not be kept: see cache.cacheable.
+    run("il15_persistence", CELLKINETICS_CACHE=str(tmp_path))
+    first = programs(tmp_path)
+    assert first
+    run("il15_persistence", CELLKINETICS_CACHE=str(tmp_path))
+    assert programs(tmp_path) == first
+
+
+def test_the_folder_is_the_users_cache_unless_another_is_named(tmp_path):
+    run("nk_decline", XDG_CACHE_HOME=str(tmp_path))
+    if sys.platform == "linux":
+        assert programs(tmp_path / "cellkinetics")
+
+
+@pytest.mark.parametrize("word", ["off", "0"])
+def test_the_cache_can_be_switched_off(tmp_path, word):
+    run("nk_decline", XDG_CACHE_HOME=str(tmp_path), CELLKINETICS_CACHE=word)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_setting_of_the_user_is_left_alone(tmp_path):
+    run("nk_decline", XDG_CACHE_HOME=str(tmp_path / "ours"), JAX_COMPILATION_CACHE_DIR=str(tmp_path / "theirs"))
+    assert not (tmp_path / "ours").exists()

@@ -1,0 +1,170 @@
+"""The command line: what it writes, what it prints, how it refuses."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+import cellkinetics as ck
+from cellkinetics import cli
+
+FILES = {"fits.json", "fits.png", "outcomes.csv", "parameters.csv", "predictions.csv", "summary.txt"}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def patients(folder):
+    """A file of two patients whom a decline fits quickly; the second is below the limit throughout."""
+    days = [0.1, 0.5, 1, 2, 3, 4, 7, 12]
+    copies = [380, 190, 95, 31, 18, 12, 8, "<3"]
+    table = pd.DataFrame({"subject": "A", "day": days, "copies_per_ug": copies, "dose": 1e6, "cohort": "low"})
+    below = table.assign(subject="B", copies_per_ug="<3")
+    path = folder / "patients.csv"
+    pd.concat([table, below]).to_csv(path, index=False)
+    return path
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(argument) for argument in arguments])
+    return stopped.value.code
+
+
+def test_a_fit_writes_tables_figure_and_fits_into_a_new_folder(patients, folder, capsys):
+    assert run("fit", patients, "--lloq", 3, "--model", "nk_decline") == 0
+    out = folder / "cellkinetics-fit-1"
+    assert {path.name for path in out.iterdir()} == FILES
+    printed = capsys.readouterr().out
+    assert "nk_decline: 2 patients" in printed
+    assert "no quantified sample" in printed
+    parameters = pd.read_csv(out / "parameters.csv")
+    assert set(parameters["parameter"]) == {"F", "alpha", "f_b", "beta", "sd"}
+    assert set(pd.read_csv(out / "predictions.csv")["subject"]) == {"A", "B"}
+    again = ck.load(out / "fits.json")
+    assert again["A"].outcome == pd.read_csv(out / "outcomes.csv", index_col="subject").loc["A", "outcome"]
+    assert (out / "fits.png").stat().st_size > 10_000
+
+
+def test_each_run_without_out_makes_the_next_numbered_folder(patients, folder):
+    run("fit", patients, "--lloq", 3, "--model", "nk_decline")
+    run("fit", patients, "--lloq", 3, "--model", "nk_decline")
+    assert (folder / "cellkinetics-fit-2" / "fits.json").is_file()
+
+
+def test_an_existing_folder_is_refused_unless_forced(patients, folder, capsys):
+    (folder / "mine").mkdir()
+    (folder / "mine" / "notes.txt").write_text("keep")
+    assert run("fit", patients, "--lloq", 3, "--model", "nk_decline", "--out", "mine") == 2
+    assert "exists already: add --force" in capsys.readouterr().err
+    assert run("fit", patients, "--lloq", 3, "--model", "nk_decline", "--out", "mine", "--force") == 0
+    assert (folder / "mine" / "notes.txt").read_text() == "keep"
+    assert (folder / "mine" / "fits.json").is_file()
+
+
+def test_nothing_half_written_is_left_when_writing_fails(patients, folder, monkeypatch, capsys):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cellkinetics.fits.Fits.save", full)
+    assert run("fit", patients, "--lloq", 3, "--model", "nk_decline") == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["patients.csv"]
+
+
+def test_options_reach_the_fit(patients, folder):
+    code = run(
+        "fit", patients, "--lloq", 3, "--model", "nk_decline", "--fixed", "beta=0.2", "sd=0.4", "--free", "F", "alpha",
+        "--censoring", "half", "--out", "results",
+    )  # fmt: skip
+    assert code == 0
+    saved = json.loads((folder / "results" / "fits.json").read_text())["request"]
+    assert saved["fixed"] == {"beta": 0.2, "sd": 0.4}
+    assert saved["free"] == ["F", "alpha"]
+    assert saved["censoring"] == "half"
+
+
+def test_columns_of_another_name_are_given_by_pairs(patients, folder):
+    text = patients.read_text().replace("day", "visit", 1).replace("copies_per_ug", "result", 1)
+    patients.write_text(text)
+    renamed = ["--columns", "day=visit", "copies_per_ug=result"]
+    assert run("fit", patients, "--lloq", 3, "--model", "nk_decline", *renamed) == 0
+
+
+def test_a_model_of_the_user_is_read_from_its_file(patients, folder):
+    (folder / "mine.py").write_text(
+        '"""One rate."""\nimport jax.numpy as jnp\nfrom cellkinetics.model import Model, Parameter\n'
+        "def curve(t, c_0, k):\n    return c_0 * jnp.exp(-k * t)\n"
+        'model = Model(name="one_rate", parameters={"c_0": Parameter(100.0, "copies/ug", "assumption"),\n'
+        '    "k": Parameter(0.5, "1/day", "assumption")}, outputs={"copies_per_ug": "copies/ug"}, curve=curve)\n'
+    )
+    assert run("fit", patients, "--lloq", 3, "--model", "mine.py", "--out", "results") == 0
+    assert ck.load(folder / "results" / "fits.json")["A"].model.name == "one_rate"
+
+
+def test_no_patient_fitted_ends_with_exit_code_1(patients, folder):
+    lines = [line for line in patients.read_text().splitlines() if not line.startswith("A")]
+    patients.write_text("\n".join(lines) + "\n")
+    assert run("fit", patients, "--lloq", 3, "--model", "nk_decline") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["fit", "nobody.csv"], "there is no file nobody.csv"),
+        (["fit", "patients.csv"], "no limit is known"),
+        (["fit", "patients.csv", "--lloq", "3", "--model", "nk_declin"], "Did you mean nk_decline"),
+        (["fit", "patients.csv", "--lloq", "3", "--model", "gone.py"], "no such model file"),
+        (["fit", "patients.csv", "--lloq", "3", "--fixed", "beta"], "write name=value"),
+        (["fit", "patients.csv", "--lloq", "3", "--fixed", "beta=slow"], "'slow' is not a number"),
+        (["fit", "patients.csv", "--lloq", "3", "--fixed", "rh=1"], "no parameter rh"),
+        (["fit", "patients.csv", "--lloq", "three"], "three"),
+        (["fit", "patients.csv", "--lloq", "3", "--unit", "cells/uL"], "cells/uL"),
+        (["model", "stein_2019"], "no model 'stein_2019'"),
+    ],
+)
+def test_bad_input_ends_with_a_message_and_exit_code_2(patients, capsys, arguments, text):
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert text in " ".join((captured.err + captured.out).split())
+    assert "Traceback" not in captured.err + captured.out
+
+
+def test_check_says_what_is_in_a_table(patients, capsys):
+    assert run("check", patients, "--lloq", 3) == 0
+    assert "Study of 2 subjects" in capsys.readouterr().out
+
+
+def test_check_lists_every_problem_at_once(folder, capsys):
+    (folder / "bad.csv").write_text("subject,day,copies_per_ug,lloq\nA,1,abc,3\nA,x,5,3\nB,2,-4,3\n")
+    assert run("check", "bad.csv") == 1
+    printed = capsys.readouterr().out
+    assert "3 problems in bad.csv" in printed
+    assert all(found in printed for found in ("abc", "x", "-4"))
+
+
+def test_models_are_listed_by_their_whole_names(capsys):
+    assert run("models") == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ck.models.names())
+
+
+def test_a_model_is_shown_with_equations_units_and_sources(capsys):
+    assert run("model", "nk_decline") == 0
+    printed = capsys.readouterr().out
+    assert ".. math::" in printed
+    assert "copies/ug per" in printed
+
+
+def test_help_and_version_run_in_a_process_of_their_own():
+    for option, text in (("--help", "fit"), ("--version", ck.__version__)):
+        done = subprocess.run(
+            [sys.executable, "-m", "cellkinetics.cli", option], capture_output=True, text=True, check=True
+        )
+        assert text in done.stdout
