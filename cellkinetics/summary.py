@@ -142,12 +142,12 @@ def _fixed(table: pd.DataFrame) -> list[str]:
     lines = ["fixed:"]
     for source, rows in fixed.groupby("source", sort=False):
         values = ", ".join(f"{name} {value:g}" for name, value in rows["value"].items())
-        lines += textwrap.wrap(f"{values} ({source})", 96, initial_indent="  ", subsequent_indent="    ")
+        lines += textwrap.wrap(f"{values} ({source})", 80, initial_indent="  ", subsequent_indent="    ")
     return lines
 
 
 def _wrapped(label: str, text: str) -> list[str]:
-    return textwrap.wrap(text, 96, initial_indent=f"  {label:<10}", subsequent_indent=" " * 12)
+    return textwrap.wrap(text, 80, initial_indent=f"  {label:<10}", subsequent_indent=" " * 12)
 
 
 def _number(value: float) -> str:
