@@ -66,9 +66,10 @@ class Parameter:
         return value
 
     def from_estimation(self, value: float) -> float:
-        """`to_natural` for a plain number."""
+        """`to_natural` for a plain number; the end of an interval without an end is inf."""
         if self.scale == "log":
-            return float(np.exp(value))
+            with np.errstate(over="ignore"):
+                return float(np.exp(value))
         if self.scale == "logit":
             return float(self.min + (self.max - self.min) * expit(value))
         return float(value)

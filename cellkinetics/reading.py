@@ -292,8 +292,10 @@ def _doses(rows: Rows, evid: Floats, empty: Flags) -> _Dosing:
     filled = ~event & ~np.isnan(dose)
     by_subject = pd.Series(np.where(filled, dose, np.nan)).groupby(rows.code)
     same = (by_subject.min() == by_subject.max()).to_numpy()
-    # A row with a dose and no value is the row of a dose, even when it is the only one.
-    constant = ~eventful & same & (each(filled) == each(~event)) & (each(~event & ~empty) > 0)
+    every = each(filled) == each(~event)
+    # A subject without any value may have rows of doses only, or missing samples: it is read like the others.
+    doses_have_rows = ((each(filled) > 0) & ~every).any()
+    constant = ~eventful & same & every & ((each(~event & ~empty) > 0) | ~doses_have_rows)
     infused = filled & ~(eventful | constant)[rows.code]
     repeating = np.flatnonzero(filled & constant[rows.code])
     _, first = np.unique(rows.code[repeating], return_index=True)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics import summary
+from cellkinetics.censoring import EPSILON
 from cellkinetics.model import Model
 from cellkinetics.optimise import Optimum
 from cellkinetics.problem import Problem, sd_names
@@ -152,7 +153,8 @@ class Fit:
         for index, output in enumerate(self.model.outputs):
             ln_f, half = self._ln_curve(days - first, index, level)
             table[output] = np.exp(ln_f)
-            table[f"{output}_lower"], table[f"{output}_upper"] = np.exp(ln_f - half), np.exp(ln_f + half)
+            with np.errstate(over="ignore"):
+                table[f"{output}_lower"], table[f"{output}_upper"] = np.exp(ln_f - half), np.exp(ln_f + half)
         return table
 
     @property
@@ -216,8 +218,12 @@ class Fit:
             part = times[at : at + block]
             length = len(part)
             result, _ = curve(self.model, problem.ties, self.x[:free], problem.inputs_at(part, [output] * length), 1)
-            jacobian = result.jacobian[:length]
-            ln_f[at : at + length] = result.value[:length]
+            # From ln(f + 1e-9) to ln f; where the 1e-9 is all that is left there is no interval.
+            value = result.value[:length]
+            share = -np.expm1(np.log(EPSILON) - value)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ln_f[at : at + length] = value + np.log(share)
+                jacobian = result.jacobian[:length] / np.where(share > 1e-3, share, np.nan)[:, None]
             half[at : at + length] = quantile * np.sqrt(np.einsum("ni,ij,nj->n", jacobian, covariance, jacobian))
         return ln_f, half
 

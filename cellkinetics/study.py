@@ -273,6 +273,8 @@ def _plain(study: Study) -> pd.DataFrame:
     of_doses = doses[["subject", "day", "row"]].assign(dosing=True, dose=_texts(doses["amount"]))
     of_doses["kind"] = doses["kind"].mask(cells, "")
     of_doses["dose_unit"] = doses["unit"].mask(cells & (doses["unit"] == DOSE_UNIT), "")
+    # Without a sample beside it, a dose could be taken for one that is repeated on every row.
+    of_doses["evid"] = np.where(doses["subject"].isin(samples["subject"]), "", "1")
     heard = {*samples["subject"], *doses["subject"]}
     silent = [subject for subject in study.subjects if subject not in heard]
     of_nobody = pd.DataFrame({"subject": silent, "day": 0.0, "row": 0, "evid": "2", "dosing": True})

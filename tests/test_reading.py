@@ -175,10 +175,13 @@ def test_a_dose_on_some_rows_is_an_infusion_on_each_of_them(read):
     assert study.covariates["dose"].tolist() == [1e6]
 
 
-def test_the_only_row_of_a_subject_is_a_dose_when_it_has_no_value(read):
-    study = read("subject,day,dv,dose\nP01,2,,1e6\n")
-    assert study.doses["day"].tolist() == [2.0]
-    assert study.observations.empty
+def test_a_subject_without_any_value_has_its_dose_read_like_those_of_the_others(read):
+    rows = read("subject,day,dv,dose\nP01,2,,1e6\nP02,2,,1e6\nP02,9,5,\n")
+    assert rows.doses["day"].tolist() == [2.0, 2.0]
+    assert rows.observations["subject"].tolist() == ["P02"]
+    repeated = read("subject,day,dv,dose\nP01,2,,1e6\nP01,9,,1e6\nP02,9,5,1e6\n")
+    assert repeated.doses[["subject", "day"]].values.tolist() == [["P01", 0.0], ["P02", 0.0]]
+    assert reasons(repeated) == ["no value", "no value", ""]
 
 
 def test_two_bags_on_one_day_are_one_first_dose(read):

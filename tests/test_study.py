@@ -274,6 +274,8 @@ def test_a_written_study_reads_like_the_table_of_the_documentation(trial, tmp_pa
         "ID,TIME,DV,AMT,ADM,dose_unit\n1,0,.,0.4,rimiducid,mg/kg\n1,0,.,1e6,cells,\n1,1,9,.,.,\n",
         "ID,TIME,DV,AMT,ADM,dose_unit\n1,0,.,0.4,rimiducid,mg/kg\n1,0,.,1e6,cells,cells\n1,1,9,.,.,\n",
         "ID,TIME,DV,AMT,DOSE\n1,0,.,9.4e5,1e6\n1,7,50,.,1e6\n",
+        "ID,TIME,DV,AMT\n1,3,.,1e6\n1,9,.,1e6\n",
+        "ID,TIME,DV,dose\n1,3,.,1e6\n1,9,.,1e6\n2,9,5,1e6\n",
         'ID,TIME,DV,cohort,comment\n1,7,5,"A, first","said ""no"""\n1,8,6,,"two\nlines"\n',
         "ID,TIME,DV,excluded\n1,7,5,haemolysed\n1,8,ND,haemolysed\n1,9,>ULOQ,x\n1,9,8,\n",
         "ID,TIME,DV,replicate\n1,7,5,1\n1,7,6,2\n",
