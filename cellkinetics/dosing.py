@@ -31,7 +31,8 @@ def as_doses(doses: object, channels: Sequence[str]) -> Doses:
 
     Parameters
     ----------
-    doses : a number (one infusion of cells at day 0), a list of (day, amount) pairs,
+    doses
+        a number (one infusion of cells at day 0), a list of (day, amount) pairs,
         or a dictionary {channel: either of these}; None for no dose at all.
     channels : names of what the model takes, cells first.
 

@@ -44,15 +44,18 @@ def fit(
     ----------
     model : a `Model`, from ``models.load(name)`` or ``ck.load_model(path)``.
     study : a study of one subject, as ``study.select(subjects=["P07"])``.
-    fixed : {name: natural value} held fixed; also ``sd`` (on the ln scale). Other parameters of the model's default
+    fixed
+        {name: natural value} held fixed; also ``sd`` (on the ln scale). Other parameters of the model's default
         free set stay free.
     free : names to estimate, in place of the model's default free set.
     initial : {name: natural value} where the optimiser starts; also ``sd``.
     tie : {name: function of other parameters, by name}, such as ``{"beta": lambda alpha: alpha / 50}``.
     censoring : "m3" (probability below the limit), "m4" (the same under a log-normal error), "drop", "half".
-    doses : doses in place of the study's: an amount at day 0, (day, amount) pairs or {channel: either}. With F times
+    doses
+        doses in place of the study's: an amount at day 0, (day, amount) pairs or {channel: either}. With F times
         dose in the model and no dose known, ``doses=1`` fits their product.
-    starts : local optimisations: from ``initial``, the model's guess or its defaults, and from the best of 32
+    starts
+        local optimisations: from ``initial``, the model's guess or its defaults, and from the best of 32
         seeded Sobol points.
     seed : of those points.
 

@@ -37,7 +37,8 @@ class Parameter:
     unit : as text, "1" for a pure number.
     source : where the value comes from ("Table 2", "derived: ln 2/0.755 d", "assumption").
     min, max : bounds on the natural scale.
-    scale : the scale on which it is estimated: "log" (positive values, the default), "logit" (between two
+    scale
+        the scale on which it is estimated: "log" (positive values, the default), "logit" (between two
         finite bounds) or "identity".
     """
 
@@ -95,7 +96,8 @@ class Model:
     outputs : {name: unit}, in the order of DVID 1, 2, ...
     reference : DOI or citation; "ours" with what it is for a model of this library.
     curve : closed form; returns an array of the shape of ``t``, or {output: array}.
-    states, rhs, observe : an ODE: names, derivatives (one value a state, in that order, natural units per
+    states, rhs, observe
+        an ODE: names, derivatives (one value a state, in that order, natural units per
         day), and what is observed of the states.
     start : {state: parameter that gives its value at day 0}; 0 where not named.
     dosing : {channel: (state, parameter)}: an amount adds parameter x amount to the state; cells come first.

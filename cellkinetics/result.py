@@ -46,12 +46,14 @@ class Fit:
 
     Parameters
     ----------
-    parameters : table by name: value, stderr (natural scale), lower, upper (95% interval, formed on the estimation
+    parameters
+        table by name: value, stderr (natural scale), lower, upper (95% interval, formed on the estimation
         scale), unit, status (free, fixed, tied, at bound, not identifiable, not estimated), source.
         NaN where nothing was estimated.
     outcome : "converged", or the reason why not, with advice.
     log_likelihood_ln : of ln(copies); NaN for a patient who was not fitted.
-    n_quantified, n_censored : samples in the likelihood. n_excluded : rows left out (pre-dose, after ``until``, and
+    n_quantified, n_censored
+        samples in the likelihood. n_excluded : rows left out (pre-dose, after ``until``, and
         censored ones under censoring="drop").
     n_free : free parameters, sds included.
     """

@@ -11,13 +11,16 @@ from cellkinetics.model import Model, Values
 from cellkinetics.sensitivity import Floats, Inputs, curve, pad, padded_length
 
 
-def simulate(model: Model, parameters: Values | None, times: npt.ArrayLike, doses: object = None) -> pd.DataFrame:
+def simulate(
+    model: Model, parameters: Values | pd.DataFrame | None, times: npt.ArrayLike, doses: object = None
+) -> pd.DataFrame:
     """Simulate a model.
 
     Parameters
     ----------
     model : a `Model`.
-    parameters : {name: natural value}, defaults where not named; or a table with one row a draw and one column a
+    parameters
+        {name: natural value}, defaults where not named; or a table with one row a draw and one column a
         parameter, for many curves.
     times : (n,) days since the first infusion; at the time of a dose, the value after it.
     doses : an amount infused at day 0, (day, amount) pairs, or {channel: either}; None for a model without dose.

@@ -4,7 +4,7 @@
 
 Every positive parameter is drawn log-normally (log-SD 0.3) around its default and kept within its bounds; dose 1e6
 cells/kg, days 0 to 365. The error is relative, where the curve is above 1e-3 copies/ug, and the largest over the days.
-The reference is LSODA; where the explicit stepper did not finish or LSODA failed, Radau on the logarithms of the states.
+The reference is LSODA; where the explicit stepper did not finish or LSODA failed, Radau on the logarithms of states.
 Writes solver_accuracy.csv.
 """
 
