@@ -51,7 +51,7 @@ def copies(days, p, cells=((0.0, 1e6),), rimiducid=(), method="LSODA", rtol=1e-1
 def copies_in_logs(days, p, dose=1e6, rtol=1e-10):
     """The same after one infusion at day 0 with D in closed form and Radau in (ln E, ln M), for the stiffest curves.
 
-    Where E passes 1e14 copies/ug both LSODA and Radau lose M on the natural scale (by up to 7% at E = 1e30).
+    Where E passes 1e14 copies/ug LSODA gives up, and Radau on the natural scale loses M (by 7% where E passes 1e30).
     """
     first = 1e-7  # E and M are 0 at day 0; here their leading terms hold to 1e-7 of themselves
     days, infused = np.asarray(days, float), p["F"] * dose
