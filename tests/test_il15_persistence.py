@@ -77,6 +77,7 @@ def test_il15_of_the_transgene_is_what_persistence_needs(dose):
 
 def test_the_cells_do_not_change_endogenous_il15():
     """L and I are functions of time alone: the cells' equations contain them, theirs contain no cells."""
+    assert MODEL.rhs is not None
     values = MODEL.values()
     rates = []
     for cells in (1.0, 1e6):

@@ -82,6 +82,7 @@ def test_gradients_are_finite_where_the_branch_not_taken_overflows():
 
 def test_the_guess_finds_peak_and_slopes_of_its_own_curve():
     days = np.array([1, 4, 7, 9.3, 11, 14, 21, 28, 60, 120, 180, 365.0])
+    assert MODEL.guess is not None
     guess = MODEL.guess(days, curve(days))
     assert guess["t_max"] == 9.3
     assert guess["c_max"] == pytest.approx(24000)
