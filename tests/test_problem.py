@@ -445,13 +445,13 @@ def test_what_each_method_sees():
 
 
 def test_m3_recovers_the_slope_that_drop_and_half_miss():
-    """30 patients, 32 samples each, 44% below the limit; the table for 200 is benchmarks/censoring_bias.csv."""
-    found = BIAS["table"](BIAS["slopes"](30, 32)).set_index("method")
+    """60 patients, 32 samples each, 44% below the limit; the table for 200 is benchmarks/censoring_bias.csv."""
+    found = BIAS["table"](BIAS["slopes"](60, 32)).set_index("method")
     error = (found["mean_estimate"] - found["true_slope"]) / found["monte_carlo_error"]
     assert found["share_below"].iloc[0] == pytest.approx(0.44, abs=0.02)
     assert abs(error["m3"]) < 2
-    assert error["drop"] < -2
-    assert error["half"] < -2
+    assert error["drop"] < -3
+    assert error["half"] < -3
     assert found.loc["drop", "bias_percent"] < -5
     assert found.loc["half", "bias_percent"] < -20
 
