@@ -195,9 +195,9 @@ class Model:
         -------
         {output: (n,)} in the unit of `outputs`; NaN where neither solver finished.
         """
-        from cellkinetics.solver import solve
+        from cellkinetics.solver import compiled
 
-        outputs, _ = solve(self, jnp.asarray(times, float), self.values(parameters), self.doses(doses), reverse=reverse)
+        outputs, _ = compiled(self, reverse)(jnp.asarray(times, float), self.values(parameters), self.doses(doses))
         return outputs
 
     def doses(self, doses: object) -> Doses:

@@ -6,7 +6,8 @@ done again by an implicit one on the natural scale. Whether a solve succeeded is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -47,6 +48,13 @@ def solve(
     curves = {name: jnp.where(done, explicit[name], implicit[name]) for name in explicit}
     succeeded = done | done_again
     return {name: jnp.where(succeeded, curve, jnp.nan) for name, curve in curves.items()}, succeeded
+
+
+@lru_cache(maxsize=64)
+def compiled(model: Model, reverse: bool) -> Callable[..., tuple[Curves, jax.Array]]:
+    """`solve` of one model under jit: (times, values, doses) -> curves, succeeded."""
+    cache.switch_on()
+    return jax.jit(partial(solve, model, reverse=reverse))
 
 
 def closed_form(model: Model, times: jax.Array, values: Mapping[str, Any], doses: Doses) -> Curves:
