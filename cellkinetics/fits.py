@@ -67,11 +67,11 @@ class Fits(Mapping[str, Fit]):
         tables = {subject: fit.predict(times, level=level) for subject, fit in self.items()}
         return pd.concat(tables, names=["subject"]).reset_index(level="subject").reset_index(drop=True)
 
-    def plot(self, page: int = 0) -> Figure:
+    def plot(self, page: int = 0, *, columns: int = 4) -> Figure:
         """One panel a patient, coloured by dose cohort; 24 panels a page. Returns the figure."""
         from cellkinetics import plotting
 
-        return plotting.plot_fits(self, page=page)
+        return plotting.plot_fits(self, columns=columns, page=page)
 
     def summary(self) -> str:
         """The fits in words: method, counts, what was fixed and why, who needs a look."""

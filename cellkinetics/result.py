@@ -52,9 +52,8 @@ class Fit:
         NaN where nothing was estimated.
     outcome : "converged", or the reason why not, with advice.
     log_likelihood_ln : of ln(copies); NaN for a patient who was not fitted.
-    n_quantified, n_censored
-        samples in the likelihood. n_excluded : rows left out (pre-dose, after ``until``, and
-        censored ones under censoring="drop").
+    n_quantified, n_censored : samples in the likelihood.
+    n_excluded : rows left out: pre-dose, after ``until``, dropped, or of another output.
     n_free : free parameters, sds included.
     """
 
@@ -146,8 +145,9 @@ class Fit:
 
         Returns
         -------
-        DataFrame with day and, for each output, its curve and ``<output>_lower``, ``<output>_upper``; NaN bands where
-        the Hessian does not give one, NaN curves for a patient who was not fitted.
+        DataFrame
+            day and, for each output, its curve and ``<output>_lower``, ``<output>_upper``; NaN bands where the
+            Hessian does not give one, NaN curves for a patient who was not fitted.
         """
         first = self.study.infusion_day(self.subject)
         days = self._days() if times is None else np.atleast_1d(np.asarray(times, float))

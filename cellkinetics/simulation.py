@@ -27,8 +27,9 @@ def simulate(
 
     Returns
     -------
-    DataFrame with ``day`` and one column an output, in the unit of ``model.outputs``; for a table of parameters with
-    ``draw`` (its index) in front.
+    DataFrame
+        ``day`` and one column an output, in the unit of ``model.outputs``; for a table of parameters with ``draw``
+        (its index) in front.
 
     Raises
     ------

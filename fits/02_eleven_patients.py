@@ -19,7 +19,7 @@ print(study.note)
 # --------
 
 fits = ck.fit_each(models.load("il15_persistence"), study, progress=False)
-fits.plot()
+figure = fits.plot(columns=3)
 
 # %%
 # Who needs a look, and why

@@ -36,20 +36,25 @@ UNTIL = {3: (270, "post-remission therapy"), 5: (120, "post-remission therapy"),
 HEADER = """\
 Simulated data: eleven simulated patients, not measurements of anybody.
 Made by make_example.py (seed {seed}) from the model il15_persistence of cellkinetics.
-The study whose design is copied (Liu et al., N Engl J Med 2020;382:545-53) does not publish individual values.
-Put in: doses of 1e5 (P01-P03), 0.25e6 (P04, in the 1e6 cohort), 1e6 (P05-P07) and 1e7 (P08-P11) cells/kg;
-  lower limit of quantification 3 copies/ug; follow-up of 2.8 to 20 months with median 13.8, cut at 12 months;
-  post-remission therapy after month 9 (P03) and week 6 (P07); for P05, P08 and P11 on assumed days
-  (the simulated curve goes on unchanged);
-  responders P03 and P05-P11, non-responders P01, P02 and P04 (one choice that the published counts allow);
-  medians of the peaks within 28 days, 31,744 (responders) and 903 (non-responders) copies/ug:
-  one factor on F in each group;
-  mu0 three times as high in non-responders (shorter persistence; the size is assumed).
-Versions: in a first one, with the same seed, mu0 did not depend on response and no sample was
-  below the limit; no other was tried.
-Between patients, SD on the ln scale: {variability}; all else at the defaults of the model.
-Residual SD {sd} on the ln scale.
-Samples: nominal days {days}; actual days differ; {missing:.0%} of those after day 3 are missing."""
+The study whose design is copied (Liu et al., N Engl J Med 2020;382:545-53)
+  does not publish individual values.
+Put in:
+  doses of 1e5 (P01-P03), 0.25e6 (P04, in the 1e6 cohort), 1e6 (P05-P07) and
+  1e7 (P08-P11) cells/kg; lower limit of quantification 3 copies/ug;
+  follow-up of 2.8 to 20 months with median 13.8, cut at 12 months;
+  post-remission therapy after month 9 (P03) and week 6 (P07); for P05, P08 and
+  P11 on assumed days (the simulated curve goes on unchanged);
+  responders P03 and P05-P11, non-responders P01, P02 and P04 (one choice that
+  the published counts allow);
+  medians of the peaks within 28 days, 31,744 (responders) and 903
+  (non-responders) copies/ug: one factor on F in each group;
+  mu0 three times as high in non-responders (shorter persistence; size assumed).
+Versions: in a first one, with the same seed, mu0 did not depend on response and
+  no sample was below the limit; no other was tried.
+Between patients, SD on the ln scale: {variability};
+  all else at the defaults of the model. Residual SD {sd} on the ln scale.
+Samples: nominal days {days};
+  actual days differ; {missing:.0%} of those after day 3 are missing."""
 
 
 def draw(rng: np.random.Generator) -> pd.DataFrame:
