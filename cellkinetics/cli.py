@@ -66,7 +66,7 @@ def fit(
     columns
         Names of the table where they are not recognised: day=T copies_per_ug=result.
     doses
-        One amount infused at day 0 for everybody, in place of the table's doses.
+        One amount given to everybody at the first infusion, in place of the table's doses.
     fixed
         Parameters held fixed: f_b=0.0079 beta=0.0032.
     free
@@ -84,7 +84,7 @@ def fit(
     chosen = find_model(model)
     folder = output.folder(out, force=force)
     values = {name: _number(name, value) for name, value in _pairs(fixed, "fixed").items()}
-    fits = fit_each(chosen, study, fixed=values, free=free, doses=doses, censoring=censoring, seed=seed)
+    fits = fit_each(chosen, study, fixed=values, free=_split(free), doses=doses, censoring=censoring, seed=seed)
     output.write(fits, folder, force=force)
     console = Console()
     console.print(outcome_table(fits))
@@ -214,6 +214,11 @@ def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
             )
         pairs[name] = value
     return pairs
+
+
+def _split(names: list[str] | None) -> list[str] | None:
+    """Names given one by one or with commas."""
+    return None if names is None else [name for text in names for name in text.split(",") if name]
 
 
 def _number(name: str, text: str) -> float:

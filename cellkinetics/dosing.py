@@ -55,9 +55,7 @@ def as_doses(doses: object, channels: Sequence[str]) -> Doses:
                 f"{suggest(str(channel), channels)}",
                 name=str(channel),
             )
-        pairs = [(0.0, value)] if np.ndim(value) == 0 else value
-        for day, amount in pairs:
-            day, amount = float(day), float(amount)
+        for day, amount in _pairs(str(channel), value):
             if not (np.isfinite(day) and np.isfinite(amount) and day >= 0 and amount >= 0):
                 raise ModelError(
                     f"dose of {channel}: day {day:g}, amount {amount:g}. Both must be finite and not negative; "
@@ -67,6 +65,15 @@ def as_doses(doses: object, channels: Sequence[str]) -> Doses:
             events.setdefault(day, np.zeros(len(channels)))[list(channels).index(channel)] += amount
     times = np.array(sorted(events))
     return padded(Doses(times, np.array([events[time] for time in times]).reshape(len(times), len(channels))))
+
+
+def _pairs(channel: str, value: Any) -> list[tuple[float, float]]:
+    try:
+        pairs = [(0.0, value)] if np.ndim(value) == 0 else value
+        return [(float(day), float(amount)) for day, amount in pairs]
+    except (TypeError, ValueError):
+        text = f"doses of {channel} are {value!r}. Give a number, or (day, amount) pairs such as [(0, 1e6), (7, 1e6)]."
+        raise ModelError(text, name=channel) from None
 
 
 def padded(doses: Doses) -> Doses:

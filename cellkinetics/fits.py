@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from cellkinetics import fitting, summary
 from cellkinetics.errors import suggest
 from cellkinetics.model import Model
-from cellkinetics.result import Fit, Request
+from cellkinetics.result import Fit, Request, refused
 from cellkinetics.sensitivity import Tie
 from cellkinetics.study import Study
 
@@ -89,7 +90,7 @@ def fit_each(
     study: Study,
     *,
     fixed: Mapping[str, float] | None = None,
-    free: Sequence[str] | None = None,
+    free: str | Sequence[str] | None = None,
     initial: Mapping[str, float] | None = None,
     tie: Mapping[str, Tie] | None = None,
     censoring: str = "m3",
@@ -108,13 +109,20 @@ def fit_each(
     ModelError, StudyError
         What is wrong for every subject: an unknown parameter, no dose in the whole study for a model that needs one.
     """
-    request = Request(
-        model=model, fixed=dict(fixed or {}), free=None if free is None else tuple(free), initial=dict(initial or {}),
-        tie=dict(tie or {}), censoring=censoring, doses=doses, starts=starts, seed=seed,
-    )  # fmt: skip
+    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed)
     fitting.check(request, study)
     subjects = _shown(study.subjects, progress)
-    return Fits(study, {subject: fitting.fit_one(request, study.select(subjects=[subject])) for subject in subjects})
+    return Fits(study, {subject: fit_or_reason(request, study.select(subjects=[subject])) for subject in subjects})
+
+
+def fit_or_reason(request: Request, alone: Study) -> Fit:
+    """One subject's fit; what goes wrong with this subject's numbers is its outcome."""
+    try:
+        return fitting.fit_one(request, alone)
+    except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
+        plain = replace(request, model=replace(request.model, guess=None), initial={})
+        case = fitting.prepare(plain, alone)
+        return refused(request, alone, case.problem, f"not fitted: {error}", case.samples, 0.0)
 
 
 def _shown(subjects: Sequence[str], progress: bool) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from cellkinetics.uncertainty import uncertainty
 
 SD_WHEN_FEW = 0.5
 SPARE_ROWS = 3
+ONE_AMOUNT = "one amount"
 
 
 def fit(
@@ -30,7 +31,7 @@ def fit(
     study: Study,
     *,
     fixed: Mapping[str, float] | None = None,
-    free: Sequence[str] | None = None,
+    free: str | Sequence[str] | None = None,
     initial: Mapping[str, float] | None = None,
     tie: Mapping[str, Tie] | None = None,
     censoring: str = "m3",
@@ -52,8 +53,8 @@ def fit(
     tie : {name: function of other parameters, by name}, such as ``{"beta": lambda alpha: alpha / 50}``.
     censoring : "m3" (probability below the limit), "m4" (the same under a log-normal error), "drop", "half".
     doses
-        doses in place of the study's: an amount at day 0, (day, amount) pairs or {channel: either}. With F times
-        dose in the model and no dose known, ``doses=1`` fits their product.
+        doses in place of the study's: an amount at the first infusion, (days after it, amount) pairs or
+        {channel: either}; "one amount" where no dose is known, to fit the product of F and dose.
     starts
         local optimisations: from ``initial``, the model's guess or its defaults, and from the best of 32
         seeded Sobol points.
@@ -72,10 +73,7 @@ def fit(
     StudyError
         More than one subject, no dose for a model that needs one, a unit that is not the model's.
     """
-    request = Request(
-        model=model, fixed=dict(fixed or {}), free=None if free is None else tuple(free), initial=dict(initial or {}),
-        tie=dict(tie or {}), censoring=censoring, doses=doses, starts=starts, seed=seed,
-    )  # fmt: skip
+    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed)
     check(request, study)
     if len(study.subjects) != 1:
         first = study.subjects[0] if study.subjects else "..."
@@ -94,7 +92,7 @@ def check(request: Request, study: Study) -> None:
     if request.censoring not in METHODS:
         raise ValueError(f"censoring={request.censoring!r}: take one of {', '.join(METHODS)}.")
     sds = sd_names(model)
-    for name, value in {**request.fixed, **request.initial}.items():
+    for name, value in [*request.fixed.items(), *request.initial.items()]:
         if name in sds:
             if not (np.isfinite(value) and value > 0):
                 raise ModelError(f"{name}={value:g}: an sd is a positive number on the ln scale.", name=name)
@@ -121,9 +119,11 @@ def check(request: Request, study: Study) -> None:
                     f"tie of {name} uses {other}, which is tied itself. Write it in terms of {other}'s own tie.",
                     name=name,
                 )
-    twice = [n for n in request.fixed if n in (request.free or ()) or n in request.tie]
+    asked = [*request.fixed, *(request.free or ()), *request.tie]
+    twice = [n for n in dict.fromkeys(asked) if asked.count(n) > 1] + [n for n in request.initial if n in request.fixed]
     if twice:
-        raise ModelError(f"{twice[0]} is fixed and also free or tied; keep one.", name=twice[0])
+        raise ModelError(f"{twice[0]} is given twice among fixed, free, tie and initial; keep one.", name=twice[0])
+    _check_dose_unit(request, study)
     units = set(model.outputs.values())
     if not model.scale_free and study.unit not in units:
         raise _unfit(
@@ -133,8 +133,8 @@ def check(request: Request, study: Study) -> None:
     if model.channels and request.doses is None and study.doses.empty:
         raise _unfit(
             f"{model.name} needs a dose and the study has none",
-            "Give the column dose (or AMT), doses=1e6, doses=1 to fit F times dose as one amount, or take a model "
-            "without dose (such as stein_2019_tisagenlecleucel).",
+            "Give the column dose (or AMT), doses=1e6, doses='one amount' to fit F times dose, or take a model without "
+            "dose (such as stein_2019_tisagenlecleucel).",
         )
 
 
@@ -172,14 +172,9 @@ def prepare(request: Request, study: Study) -> Case:
     values = model.values({n: v for n, v in request.fixed.items() if n in model.parameters})
     chosen = request.free if request.free is not None else model.default_free(study)
     free = tuple(n for n in model.parameters if n in chosen and n not in request.fixed and n not in request.tie)
-    names = sd_names(model)
-    quantified = seen["lower"] == seen["upper"]
-    sd = np.array([request.fixed.get(n, request.initial.get(n, SD_WHEN_FEW)) for n in names])
-    enough = quantified.sum() >= len(free) + SPARE_ROWS
-    each = [int((quantified & (seen["output"] == i)).sum()) >= SPARE_ROWS for i in range(len(names))]
-    sd_free = np.array([n not in request.fixed and enough and each[i] for i, n in enumerate(names)])
     doses, reason = doses_of(request, study)
-    problem = Problem(model, seen, doses, values, free, tuple(request.tie.items()), sd, sd_free)
+    given = np.array([request.fixed.get(name, SD_WHEN_FEW) for name in sd_names(model)])
+    problem = Problem(model, seen, doses, values, free, tuple(request.tie.items()), given, np.zeros(len(given), bool))
     guess = dict(model.guess(*_points(seen))) if model.guess and len(seen) else {}
     initial = {**values, **_within(model, guess), **{n: v for n, v in request.initial.items() if n in values}}
     for name in free:
@@ -189,7 +184,22 @@ def prepare(request: Request, study: Study) -> Case:
                 f"Give initial={{{name!r}: ...}}.",
                 name=name,
             )
-    return Case(samples, problem, initial, reason or _refusal(seen, samples, free))
+    reason = reason or _refusal(seen, samples, free)
+    return Case(samples, problem if reason else _with_sd(problem, request, initial), initial, reason)
+
+
+def _with_sd(problem: Problem, request: Request, initial: Mapping[str, float]) -> Problem:
+    """Free the sd of each output with rows to spare: with fewer the likelihood has no bound as sd goes to 0."""
+    names = sd_names(problem.model)
+    reached = np.ones((len(names), len(problem.free)), bool)
+    if len(names) > 1:
+        slopes = problem.curve(problem.start(initial), 1).jacobian
+        reached = np.array([np.any(slopes[problem.inputs.output == i] != 0, axis=0) for i in range(len(names))])
+    rows = np.array([int(problem.quantified[problem.inputs.output == i].sum()) for i in range(len(names))])
+    enough = rows >= reached.sum(axis=1) + SPARE_ROWS
+    free = enough & np.array([name not in request.fixed for name in names])
+    sd = np.where(free, [request.initial.get(name, SD_WHEN_FEW) for name in names], problem.sd)
+    return replace(problem, sd=sd, sd_free=free)
 
 
 def samples_of(model: Model, study: Study) -> pd.DataFrame:
@@ -210,14 +220,16 @@ def doses_of(request: Request, study: Study) -> tuple[Doses, str]:
     """The subject's events on the days of the model, and why they cannot be taken ('' if they can)."""
     model, (subject,) = request.model, study.subjects
     if request.doses is not None or not model.channels:
-        return model.doses(request.doses), ""
+        return model.doses(1.0 if request.doses == ONE_AMOUNT else request.doses), ""
     first = study.infusion_day(subject)
     events: dict[str, list[tuple[float, float]]] = {}
     for day, amount, kind in zip(study.doses["day"], study.doses["amount"], study.doses["kind"], strict=True):
         if kind in model.channels:
             events.setdefault(kind, []).append((day - first, amount))
     if model.channels[0] not in events:
-        return model.doses(None), f"no dose: {model.name} needs one. Give it in the table, or doses=."
+        kinds = ", ".join(sorted(set(study.doses["kind"]))) or "nothing"
+        text = f"no dose: {model.name} takes {model.channels[0]}, and the table has {kinds}."
+        return model.doses(None), f"{text} Give it in the table, or doses=."
     try:
         return model.doses(events), ""
     except ModelError as error:
@@ -226,6 +238,12 @@ def doses_of(request: Request, study: Study) -> tuple[Doses, str]:
 
 def outcome(problem: Problem, optimum: Optimum, loose: Sequence[str]) -> str:
     """How the fit ended, in words."""
+    if not optimum.converged:
+        advice = "Give initial= nearer to the curve, or more starts=."
+        return f"not converged: the optimiser stopped before the likelihood was flat. {advice}"
+    if optimum.held[len(problem.free) :].any():
+        advice = "Give fixed={'sd': 0.5}, or free fewer parameters."
+        return f"sd at its lower bound: the curve goes through every sample. {advice}"
     lower, _ = problem.bounds
     held = optimum.held[: len(problem.free)]
     at_bound = _join(
@@ -243,15 +261,12 @@ def outcome(problem: Problem, optimum: Optimum, loose: Sequence[str]) -> str:
     if at_bound:
         last = problem.samples.loc[problem.samples["lower"] == problem.samples["upper"], "day"].max()
         advice = "Fix it, or see whether a simpler model does."
-        return f"{at_bound}: the last quantified sample is on day {last:g}. {advice}"
-    if not optimum.converged:
-        advice = "Give initial= nearer to the curve, or more starts=."
-        return f"not converged: the optimiser stopped before the likelihood was flat. {advice}"
+        return f"{at_bound}: the last quantified sample is {last:g} days after the infusion. {advice}"
     return "converged"
 
 
 def _refusal(seen: pd.DataFrame, samples: pd.DataFrame, free: Sequence[str]) -> str:
-    quantified = int((seen["lower"] == seen["upper"]).sum())
+    quantified = int((samples["lower"] == samples["upper"]).sum())
     if samples.empty:
         return "no sample: every row is excluded or of an output that the model does not have."
     if not quantified:
@@ -281,11 +296,22 @@ def _within(model: Model, guess: Mapping[str, float]) -> dict[str, float]:
         n: float(np.clip(v, p.min + 1e-6 * min(1.0, p.max - p.min), p.max - 1e-6 * min(1.0, p.max - p.min)))
         for n, v in guess.items()
         for p in [model.parameters[n]]
+        if np.isfinite(v)
     }
 
 
 def _unfit(found: str, remedy: str) -> StudyError:
     return StudyError([Finding(None, None, None, found, remedy)])
+
+
+def _check_dose_unit(request: Request, study: Study) -> None:
+    """A model whose F is per cell/kg does not take cells."""
+    units = {p.unit.partition(" per ")[2] for p in request.model.parameters.values()}
+    if "cell/kg" in units and request.doses is None and study.dose_unit != "cells/kg":
+        raise _unfit(
+            f"the study's doses are in {study.dose_unit} and {request.model.name} takes cells/kg",
+            "Divide them by the body weight, or give doses=.",
+        )
 
 
 def _join(words: Sequence[str]) -> str:

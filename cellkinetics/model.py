@@ -103,6 +103,9 @@ class Model:
     dosing : {channel: (state, parameter)}: an amount adds parameter x amount to the state; cells come first.
     natural : states solved on the natural instead of the log scale, because they may stay at 0.
     free : names estimated by default, or a function of the study that returns them; all when not given.
+    canonical
+        function of natural values that returns an equal curve's values under the labels that were meant, such as the
+        faster of two exponentials first.
     guess : function of days (n,) and observed values (n,) that returns start values {name: value}.
     linear_in_dose : a closed form that names ``dose`` and may be superposed over infusions.
     scale_free : the model takes the unit of the study (its level is a free parameter).
@@ -125,6 +128,7 @@ class Model:
     dosing: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     natural: tuple[str, ...] = ()
     free: Sequence[str] | Callable[[Study], Sequence[str]] | None = None
+    canonical: Callable[[Mapping[str, float]], Mapping[str, float]] | None = None
     guess: Callable[[npt.NDArray[np.float64], npt.NDArray[np.float64]], Mapping[str, float]] | None = None
     linear_in_dose: bool = False
     scale_free: bool = False
@@ -277,7 +281,12 @@ def _check(model: Model) -> None:
         raise ModelError(f'{model.name}: name what is observed, such as outputs={{"copies_per_ug": "copies/ug"}}.')
     for name, parameter in model.parameters.items():
         _check_parameter(model.name, name, parameter)
-    known = {*model.parameters, *model.states, "t", "dose"}
+    for state in model.states:
+        if state in model.parameters or state in RESERVED:
+            raise ModelError(
+                f"{model.name}: {state} is a state and also a parameter or reserved. Rename one.", name=state
+            )
+    known = {*model.parameters, *model.states, "t", *(["dose"] if model.curve else [])}
     for function in (model.curve, model.rhs, model.observe):
         for name in names_of(function) if function else ():
             if name not in known:
@@ -296,7 +305,8 @@ def _check(model: Model) -> None:
 
 
 def _check_parameter(model: str, name: str, parameter: Parameter) -> None:
-    if name in RESERVED or name.startswith("sd_"):
+    # lmfit shows natural values by expressions, in which the functions of numpy have their names.
+    if name in RESERVED or name.startswith("sd_") or hasattr(np, name):
         raise ModelError(f"{model}: the name {name} is reserved. Take another.", name=name)
     if not parameter.unit or not parameter.source:
         raise ModelError(

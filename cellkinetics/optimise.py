@@ -12,14 +12,13 @@ from scipy.optimize import minimize
 from scipy.stats import qmc
 
 from cellkinetics.model import Parameter
-from cellkinetics.problem import Problem, SecondOrder, sd_names
+from cellkinetics.problem import LN_SD_FLOOR, Problem, SecondOrder, sd_names
 from cellkinetics.sensitivity import Floats
 
 SCREENED = 32
 SPREAD = 0.7  # of the screened starts, SD on the estimation scale
 ROUGH_SD = 1.0  # starts are compared at a generous sd, so that none is thrown out for one sample
 NEWTON_STEPS = 30
-LN_SD_FLOOR = -6.0
 CORNER_GAIN = 1e-4  # log-likelihood units that a simplex search may find at a corner
 
 
@@ -28,7 +27,8 @@ class Optimum:
     """Where the optimiser ended.
 
     x : the free vector of the problem. second : derivatives there. held : (len(x),) parameters at a bound.
-    converged : no further ascent, to first order. started : number of starts run to the end.
+    converged : nothing left to gain, to first order or, at a corner, by a simplex search.
+    started : number of starts run to the end.
     reached : how many of them ended within 0.01 log-likelihood units of the best.
     lmfit : result of the least-squares run that led here.
     """
@@ -51,14 +51,26 @@ def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, see
             ends.append((problem.log_likelihood(result[0]), *result))
     if not ends:
         return None
-    values = [end[0] for end in ends]
+    values = np.nan_to_num([end[0] for end in ends], nan=-np.inf)
     _, x, result = ends[int(np.argmax(values))]
-    x, second, held, converged = newton(problem, x)
+    x, second, held, converged = newton(problem, relabelled(problem, x))
     if not second.solved:
         return None
     show(problem, result.params, x)
-    reached = int(np.sum(np.array(values) > second.value - 0.01))
+    reached = int(np.sum(values > second.value - 0.01))
     return Optimum(x, second, held, converged, len(ends), max(reached, 1), result)
+
+
+def relabelled(problem: Problem, x: Floats) -> Floats:
+    """The same curve under the labels that the model means, where its parameters can swap roles."""
+    if problem.model.canonical is None:
+        return x
+    swapped = x.copy()
+    swapped[: len(problem.free)] = problem.start(problem.model.canonical(problem.natural(x)))[: len(problem.free)]
+    lower, upper = problem.bounds
+    allowed = np.all((lower <= swapped) & (swapped <= upper))
+    same = allowed and abs(problem.log_likelihood(swapped) - problem.log_likelihood(x)) < 1e-6
+    return swapped if same else x
 
 
 def starting_points(problem: Problem, initial: Mapping[str, float], starts: int, seed: int) -> list[Floats]:
@@ -70,7 +82,7 @@ def starting_points(problem: Problem, initial: Mapping[str, float], starts: int,
         :, :free
     ]
     drawn = np.tile(first, (SCREENED, 1))
-    drawn[:, :free] += SPREAD * normal
+    drawn[:, :free] += SPREAD * normal * problem.units(first)[:free]
     drawn = np.clip(drawn, *_inside(lower, upper))
     ordered = sorted((rough_objective(problem, x), position) for position, x in enumerate(drawn))
     best = [drawn[position] for value, position in ordered[: max(starts - 1, 0)] if np.isfinite(value)]
@@ -151,7 +163,7 @@ def lmfit_parameters(problem: Problem, x: Floats, ln_sd0: Floats | None) -> lmfi
             shown.add(name, expr=expression)
     for position, index in enumerate(np.flatnonzero(problem.sd_free)):
         name = sd_names(problem.model)[index]
-        lower = -np.inf if ln_sd0 is None else ln_sd0[position] + 1e-8
+        lower = -np.inf if ln_sd0 is None else max(ln_sd0[position] + 1e-8, LN_SD_FLOOR)
         shown.add(f"ln_{name}", value=x[len(problem.free) + position], min=lower, vary=ln_sd0 is not None)
         shown.add(name, expr=f"exp(ln_{name})")
     return shown
@@ -173,7 +185,8 @@ def show(problem: Problem, parameters: lmfit.Parameters, x: Floats) -> None:
     for name, value in zip(problem.free, x[:free], strict=True):
         parameters[estimation_name(name, problem.model.parameters[name])[0]].value = value
     for index, value in zip(np.flatnonzero(problem.sd_free), x[free:], strict=True):
-        parameters[f"ln_{sd_names(problem.model)[index]}"].value = value
+        shown = parameters[f"ln_{sd_names(problem.model)[index]}"]
+        shown.min, shown.value = LN_SD_FLOOR, value
     parameters.update_constraints()
 
 
@@ -200,7 +213,7 @@ def _newton(problem: Problem, x: Floats) -> tuple[Floats, SecondOrder, np.ndarra
     second = problem.second_order(x)
     for _ in range(NEWTON_STEPS):
         held = _held(x, second.gradient, lower, upper)
-        step, expected = _ascent(second, ~held)
+        step, expected = _ascent(second, ~held, problem.units(x))
         if expected < 1e-9:
             return x, second, held, True
         moved = _line_search(problem.log_likelihood, x, step, second.value, lower, upper)
@@ -214,7 +227,7 @@ def _newton(problem: Problem, x: Floats) -> tuple[Floats, SecondOrder, np.ndarra
 def _simplex(problem: Problem, x: Floats) -> Floats:
     """Nelder-Mead from a small simplex around ``x``."""
     lower, upper = problem.bounds
-    corners = np.clip(np.vstack([x, x + 0.02 * np.eye(len(x))]), lower, upper)
+    corners = np.clip(np.vstack([x, x + 0.02 * np.diag(problem.units(x))]), lower, upper)
     options = {"initial_simplex": corners, "maxfev": 100 * len(x), "xatol": 1e-7, "fatol": 1e-9}
     result = minimize(
         lambda at: -problem.log_likelihood(np.clip(at, lower, upper)),
@@ -225,17 +238,19 @@ def _simplex(problem: Problem, x: Floats) -> Floats:
     return np.clip(result.x, lower, upper)
 
 
-def _ascent(second: SecondOrder, moving: np.ndarray[Any, Any]) -> tuple[Floats, float]:
-    """A Newton step (directions of wrong curvature turned uphill, length at most 2) and half its expected gain."""
+def _ascent(second: SecondOrder, moving: np.ndarray[Any, Any], units: Floats) -> tuple[Floats, float]:
+    """A Newton step (wrong curvature turned uphill, length at most 2 units) and half its expected gain."""
     step = np.zeros(len(moving))
     if not moving.any():
         return step, 0.0
-    values, vectors = np.linalg.eigh(-second.hessian[np.ix_(moving, moving)])
-    along = vectors.T @ second.gradient[moving]
+    counted, gradient = units[moving], second.gradient[moving] * units[moving]
+    values, vectors = np.linalg.eigh(-second.hessian[np.ix_(moving, moving)] * np.outer(counted, counted))
+    along = vectors.T @ gradient
     size = along / np.maximum(np.abs(values), 1e-8 * max(np.abs(values).max(), 1e-300))
-    step[moving] = vectors @ size
+    relative = vectors @ size
     expected = float(0.5 * np.sum(along * size))
-    return step * min(1.0, 2.0 / max(np.abs(step).max(), 1e-300)), expected
+    step[moving] = counted * relative * min(1.0, 2.0 / max(np.abs(relative).max(), 1e-300))
+    return step, expected
 
 
 def _line_search(

@@ -19,6 +19,8 @@ from cellkinetics.model import Model
 from cellkinetics.sensitivity import Curve, Floats, Inputs, Tie, curve, naturals, pad, padded_length
 
 FAR = float(np.log(1e12))
+# An assay is not better than 1%: below, the curve goes through every sample and the likelihood has no bound.
+LN_SD_FLOOR = float(np.log(0.01))
 METHODS = ("m3", "m4", "drop", "half")
 
 
@@ -84,7 +86,7 @@ class Problem:
 
     @property
     def bounds(self) -> tuple[Floats, Floats]:
-        """Bounds of ``x``; an open end of a log or logit scale lies a factor of 1e12 away, ln sd has none."""
+        """Bounds of ``x``; an open end of a log or logit scale lies a factor of 1e12 away; sd is at least 0.01."""
         ends = []
         for name in self.free:
             parameter = self.model.parameters[name]
@@ -93,8 +95,14 @@ class Problem:
                 centre = parameter.to_estimation(parameter.value or 1.0) if parameter.scale == "log" else 0.0
                 lower, upper = max(lower, centre - FAR), min(upper, centre + FAR)
             ends.append((lower, upper))
-        lower, upper = np.array([*ends, *[(-np.inf, np.inf)] * int(self.sd_free.sum())]).reshape(-1, 2).T
+        lower, upper = np.array([*ends, *[(LN_SD_FLOOR, np.inf)] * int(self.sd_free.sum())]).reshape(-1, 2).T
         return lower, upper
+
+    def units(self, x: Floats) -> Floats:
+        """In what each value of ``x`` is counted: 1 on a log or logit scale, its own size on the natural one."""
+        natural = [self.model.parameters[name].scale == "identity" for name in self.free]
+        natural += [False] * int(self.sd_free.sum())
+        return np.where(np.array(natural, bool) & (x != 0), np.abs(x), 1.0)
 
     def start(self, values: Mapping[str, float]) -> Floats:
         """``x`` at these natural values, with the sd given for the problem."""
@@ -159,7 +167,7 @@ class Problem:
                 [mixed.T, columns.T @ (ss[:, None] * columns)],
             ]
         )
-        rows = self.quantified
+        rows = self.quantified & np.isin(self.inputs.output, np.flatnonzero(self.sd_free))
         return SecondOrder(
             float(value.sum()),
             gradient,
@@ -180,7 +188,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class SecondOrder:
-    """The log-likelihood with derivatives by ``x``; ``quantified``: information (k, k) of quantified rows alone."""
+    """The log-likelihood with derivatives by ``x``; ``quantified``: information of quantified rows of free sd."""
 
     value: float
     gradient: Floats

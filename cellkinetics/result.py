@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from cellkinetics.censoring import EPSILON
 from cellkinetics.model import Model
 from cellkinetics.optimise import Optimum
 from cellkinetics.problem import Problem, sd_names
-from cellkinetics.sensitivity import Floats, Tie, curve
+from cellkinetics.sensitivity import Floats, Tie, curve, finite_days
 from cellkinetics.study import Study
 from cellkinetics.table import parameter_table
 from cellkinetics.uncertainty import Uncertainty
@@ -38,6 +38,24 @@ class Request:
     doses: object
     starts: int
     seed: int
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        fixed: Mapping[str, float] | None,
+        free: str | Sequence[str] | None,
+        initial: Mapping[str, float] | None,
+        tie: Mapping[str, Tie] | None,
+        censoring: str,
+        doses: object,
+        starts: int,
+        seed: int,
+    ) -> Request:
+        """The arguments of `ck.fit` as plain numbers and tuples."""
+        fixed, initial = ({name: float(v) for name, v in (given or {}).items()} for given in (fixed, initial))
+        names = None if free is None else (free,) if isinstance(free, str) else tuple(free)
+        return cls(model, fixed, names, initial, dict(tie or {}), censoring, doses, starts, seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +168,7 @@ class Fit:
             Hessian does not give one, NaN curves for a patient who was not fitted.
         """
         first = self.study.infusion_day(self.subject)
-        days = self._days() if times is None else np.atleast_1d(np.asarray(times, float))
+        days = self._days() if times is None else finite_days(times)
         table = pd.DataFrame({"day": days})
         for index, output in enumerate(self.model.outputs):
             ln_f, half = self._ln_curve(days - first, index, level)

@@ -144,6 +144,14 @@ def curve(
     return Curve(value, jacobian, hessian, solved), again
 
 
+def finite_days(times: npt.ArrayLike) -> Floats:
+    """Days as an array; ValueError for NaN and infinity."""
+    days = np.atleast_1d(np.asarray(times, float))
+    if not np.all(np.isfinite(days)):
+        raise ValueError("times holds NaN or infinity. Give finite days.")
+    return days
+
+
 def padded_length(count: int) -> int:
     """The number of rows that a program is compiled for: the next multiple of 32."""
     return max(ROWS, -(-count // ROWS) * ROWS)
@@ -152,4 +160,5 @@ def padded_length(count: int) -> int:
 def pad(values: npt.ArrayLike, length: int, fill: float | None = None) -> Floats:
     """Fill up to ``length`` with ``fill``, or with the last value."""
     values = np.asarray(values, float)
-    return np.append(values, np.full(length - len(values), values[-1] if fill is None else fill))
+    last = values[-1] if len(values) else 0.0
+    return np.append(values, np.full(length - len(values), last if fill is None else fill))

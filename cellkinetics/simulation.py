@@ -8,7 +8,7 @@ import pandas as pd
 
 from cellkinetics.errors import ModelError
 from cellkinetics.model import Model, Values
-from cellkinetics.sensitivity import Floats, Inputs, curve, pad, padded_length
+from cellkinetics.sensitivity import Floats, Inputs, curve, finite_days, pad, padded_length
 
 
 def simulate(
@@ -42,12 +42,12 @@ def simulate(
     >>> from cellkinetics import models
     >>> il15 = models.load("il15_persistence")
     >>> ck.simulate(il15, {}, [7, 28, 365], doses=1e6).round(1)
-       day  copies_per_ug
-    0    7         3798.8
-    1   28          136.1
-    2  365           17.4
+         day  copies_per_ug
+    0    7.0         3798.8
+    1   28.0          136.1
+    2  365.0           17.4
     """
-    days = np.atleast_1d(np.asarray(times))
+    days = finite_days(times)
     if model.channels and doses is None:
         raise ModelError(f"{model.name} needs a dose. Give doses=1e6, or (day, amount) pairs.", name="doses")
     if isinstance(parameters, pd.DataFrame):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from cellkinetics import cache
 from cellkinetics.dosing import Doses
+from cellkinetics.errors import ModelError
 
 if TYPE_CHECKING:
     from cellkinetics.model import Function, Model
@@ -61,15 +62,17 @@ def closed_form(model: Model, times: jax.Array, values: Mapping[str, Any], doses
     """A closed form; summed over infusions where the model is linear in dose."""
     assert model.curve is not None
     if not model.channels:
-        return _outputs(model, _call(model.curve, {**values, "t": times}))
+        return _outputs(model, _call(model.curve, {**values, "t": times}), times)
     amounts = jnp.asarray(doses.amounts)[:, 0]
     if not model.linear_in_dose:
-        return _outputs(model, _call(model.curve, {**values, "t": times, "dose": amounts[0]}))
+        since = jnp.maximum(times, 0.0)
+        once = _outputs(model, _call(model.curve, {**values, "t": since, "dose": amounts[0]}), times)
+        return {name: jnp.where(times < 0, 0.0, curve) for name, curve in once.items()}
     total = {name: jnp.zeros_like(times) for name in model.outputs}
     for slot, start in enumerate(doses.times):
         given = times >= start
         since = jnp.where(given, times - jnp.where(jnp.isfinite(start), start, 0.0), 0.0)
-        one = _outputs(model, _call(model.curve, {**values, "t": since, "dose": amounts[slot]}))
+        one = _outputs(model, _call(model.curve, {**values, "t": since, "dose": amounts[slot]}), times)
         total = {name: total[name] + jnp.where(given, one[name], 0.0) for name in total}
     return total
 
@@ -119,8 +122,9 @@ def solve_ode(
     _, (path, done) = jax.lax.scan(segment, first, (edges[:-1], edges[1:], amounts))
     current = jnp.maximum(jnp.searchsorted(events, asked, side="right") - 1, 0)
     states = _to_natural(path[current, jnp.arange(len(asked))], in_log)[jnp.argsort(order)]
+    states = jnp.where((times < 0)[:, None], _start(model, values), states)
     named = dict(zip(model.states, states.T, strict=True))
-    return _outputs(model, _call(model.observe, {**values, **named, "t": times})), jnp.all(done)
+    return _outputs(model, _call(model.observe, {**values, **named, "t": times}), times), jnp.all(done)
 
 
 def _vector_field(model: Model, values: Mapping[str, Any], in_log: jax.Array) -> Function:
@@ -130,6 +134,12 @@ def _vector_field(model: Model, values: Mapping[str, Any], in_log: jax.Array) ->
     def field(t: jax.Array, state: jax.Array, _: None) -> jax.Array:
         natural = _to_natural(state, in_log)
         slopes = _call(rhs, {**values, **dict(zip(model.states, natural, strict=True)), "t": t})
+        if len(slopes) != len(model.states):
+            raise ModelError(
+                f"{model.name}: rhs() returns {len(slopes)} derivatives for {len(model.states)} states "
+                f"({', '.join(model.states)}). Return one a state, in that order.",
+                name="rhs",
+            )
         slopes = jnp.stack([jnp.asarray(slope, float) for slope in slopes])
         return jnp.where(in_log, slopes / jnp.where(in_log, natural, 1.0), slopes)
 
@@ -164,8 +174,12 @@ def _call(function: Function, known: Mapping[str, Any]) -> Any:
     return function(**{name: known[name] for name in names_of(function)})
 
 
-def _outputs(model: Model, result: Any) -> Curves:
-    if isinstance(result, Mapping):
-        return {name: result[name] for name in model.outputs}
-    (name,) = model.outputs
-    return {name: result}
+def _outputs(model: Model, result: Any, times: jax.Array) -> Curves:
+    given = dict(result) if isinstance(result, Mapping) else dict.fromkeys(list(model.outputs)[:1], result)
+    if set(given) != set(model.outputs):
+        raise ModelError(
+            f"{model.name}: outputs are {', '.join(model.outputs)}; the model returns {', '.join(given)}. "
+            "Return {output: array}.",
+            name="outputs",
+        )
+    return {name: jnp.broadcast_to(jnp.asarray(given[name]), times.shape) for name in model.outputs}

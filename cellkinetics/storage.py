@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import uuid
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,8 @@ import pandas as pd
 import cellkinetics
 from cellkinetics import fitting, models
 from cellkinetics.dosing import Doses
+from cellkinetics.errors import ModelError, StudyError
 from cellkinetics.errors import Problem as Finding
-from cellkinetics.errors import StudyError
 from cellkinetics.fits import Fits
 from cellkinetics.model import Model, load_model
 from cellkinetics.result import Fit, Request
@@ -45,8 +47,9 @@ def save(result: Fit | Fits, path: str | Path) -> None:
 def load(path: str | Path) -> Fit | Fits:
     """Read what `Fit.save` or `Fits.save` wrote.
 
-    Estimates, intervals and curves come back as they were; nothing is fitted again. ``fit.lmfit`` is None and a
-    tie is kept as its values.
+    Estimates, intervals and curves come back as they were; nothing is fitted again. ``fit.lmfit`` is None. A tie is
+    kept as its values, and curves of a tied fit come without a band. A model's file that has changed since is
+    named in a warning.
 
     Raises
     ------
@@ -107,7 +110,8 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
     problem = case.problem
     problem.free, problem.sd_free = tuple(saved["free"]), np.array(saved["sd_free"], bool)
     problem.sd = np.array([_number(v) for v in saved["sd"]])
-    # A tie is a function and is not saved: its value stands in its place.
+    # A tie is a function and is not saved: its value stands in its place, and a band without it would be wrong.
+    tied = bool((parameters["status"] == "tied").any())
     values = dict(zip(parameters.index, parameters["value"].to_numpy(float), strict=True))
     problem.values = {name: float(values[name]) for name in request.model.parameters}
     names = ("outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "solved_implicitly")
@@ -120,7 +124,9 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
         parameters=parameters,
         starts=tuple(saved["starts"]),
         x=np.array([_number(v) for v in saved["x"]]),
-        covariance=np.array([[_number(v) for v in row] for row in saved["covariance"]]).reshape(size, size),
+        covariance=np.array([[np.nan if tied else _number(v) for v in row] for row in saved["covariance"]]).reshape(
+            size, size
+        ),
         **{name: saved[name] for name in names},
         **{name: _number(saved[name]) for name in numbers},
     )
@@ -132,9 +138,9 @@ def _request_out(request: Request) -> dict[str, Any]:
         doses = {"times": _plain(np.asarray(doses.times)), "amounts": _plain(np.asarray(doses.amounts))}
         doses = {"arrays": doses}
     elif doses is not None:
-        doses = {"given": doses}
+        doses = {"given": _plain(doses)}
     return {
-        "model": {"name": request.model.name, "path": request.model.path},
+        "model": _model_out(request.model),
         "fixed": dict(request.fixed),
         "free": request.free,
         "initial": dict(request.initial),
@@ -169,8 +175,27 @@ def _request_in(saved: Mapping[str, Any]) -> Request:
     )
 
 
+def _model_out(model: Model) -> dict[str, str]:
+    if not model.path and (model.name not in models.names() or models.load(model.name) is not model):
+        raise ModelError(
+            f"{model.name} was made in memory and could not be found again. Write it to a file and take "
+            "ck.load_model(path), then fit and save.",
+            name=model.name,
+        )
+    return {"name": model.name, "path": model.path, "sha256": _fingerprint(model)}
+
+
 def _model_in(saved: Mapping[str, str]) -> Model:
-    return load_model(saved["path"]) if saved["path"] else models.load(saved["name"])
+    model = load_model(saved["path"]) if saved["path"] else models.load(saved["name"])
+    if saved["sha256"] != _fingerprint(model):
+        text = f"the file of {model.name} has changed since this fit: its curves may differ from the saved estimates."
+        warnings.warn(text, UserWarning, stacklevel=4)
+    return model
+
+
+def _fingerprint(model: Model) -> str:
+    function: Any = model.curve or model.rhs
+    return hashlib.sha256(Path(function.__code__.co_filename).read_bytes()).hexdigest()
 
 
 def _study_out(study: Study) -> dict[str, Any]:
@@ -196,9 +221,7 @@ def _table_out(table: pd.DataFrame) -> dict[str, Any]:
         "index": None
         if isinstance(table.index, pd.RangeIndex)
         else {"name": table.index.name, "values": list(table.index)},
-        "columns": {
-            name: {"dtype": str(column.dtype), "values": [_plain(v) for v in column]} for name, column in table.items()
-        },
+        "columns": {name: {"dtype": str(column.dtype), "values": _cells(column)} for name, column in table.items()},
     }
 
 
@@ -221,11 +244,19 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value.tolist()]
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(v) for name, v in value.items()}
     if value is None or value is pd.NA:
         return None
     if isinstance(value, np.generic):
         value = value.item()
     return str(value) if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _cells(column: pd.Series) -> list[Any]:
+    """A missing text is null, not the word nan."""
+    texts = not pd.api.types.is_float_dtype(column.dtype)
+    return [None if texts and pd.isna(value) else _plain(value) for value in column]
 
 
 def _number(value: Any) -> Any:

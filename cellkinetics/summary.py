@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,7 @@ def of_fits(fits: Fits) -> str:
         )
         table["unit"] = free.groupby("parameter", sort=False)["unit"].first()
         lines += ["", table.to_string(float_format=_number, index_names=False), ""]
-    return "\n".join(lines + _fixed(first.parameters)) + "\n"
+    return "\n".join(lines + _fixed(fits.parameters.set_index("parameter"), len(everyone))) + "\n"
 
 
 def estimates(table: pd.DataFrame) -> str:
@@ -134,14 +135,18 @@ def _doses(fit: Fit) -> str:
     return text + (f" (not in the model: {', '.join(other)})" if other else "")
 
 
-def _fixed(table: pd.DataFrame) -> list[str]:
-    """What was fixed, by where its value comes from."""
+def _fixed(table: pd.DataFrame, subjects: int = 1) -> list[str]:
+    """What was fixed, by where its value comes from; for how many where not for all."""
     fixed = table[table["status"] == "fixed"]
     if fixed.empty:
         return []
     lines = ["fixed:"]
     for source, rows in fixed.groupby("source", sort=False):
-        values = ", ".join(f"{name} {value:g}" for name, value in rows["value"].items())
+        counts = Counter(zip(map(str, rows.index), rows["value"].to_numpy(float).tolist(), strict=True))
+        values = ", ".join(
+            f"{name} {value:g}" + (f" for {count} of {subjects} subjects" if count < subjects else "")
+            for (name, value), count in counts.items()
+        )
         lines += textwrap.wrap(f"{values} ({source})", 80, initial_indent="  ", subsequent_indent="    ")
     return lines
 

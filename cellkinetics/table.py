@@ -15,6 +15,7 @@ from cellkinetics.uncertainty import Uncertainty
 if TYPE_CHECKING:
     from cellkinetics.result import Request
 
+NOT_ESTIMATED = {"value": np.nan, "status": "not estimated", "source": "not estimated"}
 COLUMNS = ["value", "stderr", "lower", "upper", "unit", "status", "source"]
 
 
@@ -35,20 +36,24 @@ def parameter_table(
         row |= {"unit": parameter.unit, "status": "fixed", "source": parameter.source}
         if model.scale_free and parameter.unit in model.outputs.values():
             row["unit"] = study.unit
+        elif request.doses == "one amount":
+            # The product of a fraction and an unknown dose has the unit of what the dose adds to.
+            row["unit"] = parameter.unit.partition(" per cell")[0]
         if name in free or name in request.tie:
             row |= {
                 "status": "free" if name in free else "tied",
                 "source": "estimated" if name in free else "tied to other parameters",
             }
             if optimum is None or spread is None:
-                row |= {"value": np.nan, "status": "not estimated", "source": "not estimated"}
+                row |= NOT_ESTIMATED
             elif name in free and optimum.held[free.index(name)]:
                 row["status"] = "at bound"
             else:
                 row["status"] = "not identifiable" if name in spread.loose else row["status"]
                 slope = slopes[name]
                 used = np.flatnonzero(slope)
-                row["stderr"] = float(np.sqrt(slope[used] @ spread.covariance[np.ix_(used, used)] @ slope[used]))
+                if len(used):
+                    row["stderr"] = float(np.sqrt(slope[used] @ spread.covariance[np.ix_(used, used)] @ slope[used]))
                 row |= _interval(name, row["value"], row["stderr"], problem, optimum, spread)
         elif name in request.fixed:
             row["source"] = "fixed by the user"
@@ -90,19 +95,19 @@ def _sd_rows(
             "unit": "ln",
             "status": "fixed",
         }
-        if problem.sd_free[i] and optimum and spread:
-            half = spread.quantile * np.sqrt(spread.covariance[position, position])
-            row |= {
-                "stderr": sds[i] * np.sqrt(spread.covariance[position, position]),
-                "lower": sds[i] * spread.inflation * np.exp(-half), "upper": sds[i] * spread.inflation * np.exp(half),
-                "status": "free", "source": "estimated",
-            }  # fmt: skip
+        if optimum is None or spread is None:
+            fixed = name in request.fixed
+            row |= {"source": "fixed by the user"} if fixed else NOT_ESTIMATED
+        elif problem.sd_free[i]:
+            se, held = np.sqrt(spread.covariance[position, position]), bool(optimum.held[position])
+            row |= {"status": "at bound" if held else "free", "source": "estimated"}
+            if not held:
+                centre, half = sds[i] * spread.inflation, spread.quantile * se
+                row |= {"stderr": sds[i] * se, "lower": centre * np.exp(-half), "upper": centre * np.exp(half)}
             position += 1
+        elif name in request.fixed:
+            row["source"] = "fixed by the user"
         else:
-            row["source"] = (
-                "fixed by the user"
-                if name in request.fixed
-                else "assumption: too few quantified samples to estimate it"
-            )
+            row["source"] = "assumption: too few quantified samples to estimate it"
         rows[name] = row
     return rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -49,43 +48,46 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
     The ML estimate of sd is biased low when the curve has used up samples. The correction counts what quantified rows
     spent: with information I and its part I_q from quantified rows, they spent trace(I^-1 I_q) parameters.
     """
-    free = len(problem.free)
-    moving = ~optimum.held
+    free, moving = len(problem.free), ~optimum.held
     information = -optimum.second.hessian[np.ix_(moving, moving)]
-    covariance = np.zeros_like(optimum.second.hessian)
-    values, vectors = np.linalg.eigh(information) if moving.any() else (np.ones(0), np.ones((0, 0)))
-    names = np.array([*problem.free, *["sd"] * int(problem.sd_free.sum())])[moving]
-    singular = _singular(values)
-    inverse = (vectors[:, ~singular] / values[~singular]) @ vectors[:, ~singular].T
-    undetermined = np.any(np.abs(vectors[:, singular]) > 0.01, axis=1)
-    inverse[undetermined, :] = inverse[:, undetermined] = np.nan
+    inverse, null = _inverse(information, problem.units(optimum.x)[moving])
     degrees, inflation = np.inf, 1.0
     if problem.sd_free.any():
         quantified = int(problem.quantified[np.isin(problem.inputs.output, np.flatnonzero(problem.sd_free))].sum())
         curve = moving[:free]
-        block = np.linalg.pinv(information[: curve.sum(), : curve.sum()], rcond=1e-12, hermitian=True)
-        spent = float(np.trace(block @ optimum.second.quantified[np.ix_(curve, curve)]))
-        degrees = max(quantified - spent, 1.0)
+        block = information[: curve.sum(), : curve.sum()]
+        of_curve, _ = _inverse(block, problem.units(optimum.x)[:free][curve])
+        spent = float(np.trace(np.nan_to_num(of_curve) @ optimum.second.quantified[np.ix_(curve, curve)]))
+        degrees = max(quantified - float(np.clip(spent, 0.0, curve.sum())), 1.0)
         inflation = float(np.sqrt(quantified / degrees))
+    covariance = np.zeros_like(optimum.second.hessian)
     covariance[np.ix_(moving, moving)] = inflation**2 * inverse
     known = Uncertainty(covariance, degrees, inflation, ())
-    return replace(known, loose=_loose(values, vectors, names, problem, known.quantile * inflation))
+    widths = known.quantile * np.sqrt(np.abs(np.diag(covariance)))[:free] / problem.units(optimum.x)[:free]
+    limits = [UNIDENTIFIABLE if problem.model.parameters[name].scale != "identity" else 100.0 for name in problem.free]
+    free_direction = np.zeros(len(moving))
+    free_direction[moving] = null
+    # What lies in a direction of no information first, then what has an interval that says nothing.
+    order = sorted(range(free), key=lambda k: (-free_direction[k], -np.nan_to_num(widths[k], nan=np.inf)))
+    loose = [problem.free[k] for k in order if free_direction[k] > 0.3 or widths[k] > limits[k]]
+    return replace(known, loose=tuple(loose))
 
 
-def _singular(values: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which eigenvalues of the information are not positive, to rounding."""
-    return values <= 1e-12 * np.abs(values).max(initial=1e-300)
+def _inverse(information: Floats, units: Floats) -> tuple[Floats, Floats]:
+    """The covariance, NaN for what lies in a direction of no information, and each one's share in such directions.
 
-
-def _loose(
-    values: Floats, vectors: Floats, names: np.ndarray[Any, Any], problem: Problem, quantile: float
-) -> tuple[str, ...]:
-    """Names with a large share in a direction whose interval is beyond `UNIDENTIFIABLE` (or has no end)."""
-    scaled = [name in problem.free and problem.model.parameters[name].scale == "identity" for name in names]
-    found: dict[str, float] = {}
-    for value, flat, vector in zip(values, _singular(values), vectors.T, strict=True):
-        if flat or (value < (quantile / UNIDENTIFIABLE) ** 2 and not np.any(np.abs(vector[scaled]) > 0.3)):
-            for name, share in zip(names, np.abs(vector), strict=True):
-                if share > 0.3 and name != "sd":
-                    found[name] = max(found.get(name, 0.0), float(share))
-    return tuple(sorted(found, key=lambda name: -found[name]))
+    Whether there is information is decided on unit diagonal, where units do not matter.
+    """
+    if not len(information):
+        return information, np.zeros(0)
+    counted = units[:, None] * information * units
+    diagonal = np.abs(np.diag(counted))
+    scale = 1 / np.sqrt(np.maximum(diagonal, 1e-14 * diagonal.max(initial=1e-300)))
+    values, vectors = np.linalg.eigh(scale[:, None] * counted * scale)
+    known = values > 1e-10
+    inverse = (vectors[:, known] / values[known]) @ vectors[:, known].T
+    inverse = (units * scale)[:, None] * inverse * (units * scale)
+    null = scale[:, None] * vectors[:, ~known]
+    shares = np.max(np.abs(null) / np.maximum(np.abs(null).max(axis=0), 1e-300), axis=1, initial=0.0)
+    inverse[shares > 0.01, :] = inverse[:, shares > 0.01] = np.nan
+    return inverse, shares

@@ -24,6 +24,13 @@ def curve(t, dose, F, alpha, f_b, beta):
     return F * dose * ((1 - f_b) * jnp.exp(-alpha * t) + f_b * jnp.exp(-beta * t))
 
 
+def canonical(values):
+    """The faster rate is alpha."""
+    if values["alpha"] >= values["beta"]:
+        return values
+    return {**values, "alpha": values["beta"], "beta": values["alpha"], "f_b": 1 - values["f_b"]}
+
+
 model = Model(
     name="nk_decline",
     reference="ours; a baseline",
@@ -39,5 +46,6 @@ model = Model(
     },
     outputs={"copies_per_ug": "copies/ug"},
     curve=curve,
+    canonical=canonical,
     linear_in_dose=True,
 )

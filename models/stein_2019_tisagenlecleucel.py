@@ -35,6 +35,13 @@ def curve(t, fold, t_max, c_max, alpha, f_b, beta):
     return c_max * jnp.exp(jnp.log(fold) / t_max * before) * decline
 
 
+def canonical(values):
+    """The faster rate is alpha."""
+    if values["alpha"] >= values["beta"]:
+        return values
+    return {**values, "alpha": values["beta"], "beta": values["alpha"], "f_b": 1 - values["f_b"]}
+
+
 def guess(days, values):
     """Peak from the highest sample, decay rates from the slopes after it."""
     peak = int(np.argmax(values))
@@ -44,7 +51,7 @@ def guess(days, values):
     early, late = (later > 0) & (later <= 21), later > 21
     if early.any():
         found["alpha"] = float(np.clip(np.median(level[early] / later[early]), 0.02, 2.0))
-    if late.sum() > 1:
+    if len(np.unique(later[late])) > 1:
         slope = np.polyfit(later[late], -level[late], 1)[0]
         found["beta"] = float(np.clip(-slope, 5e-4, 0.1))
     return found
@@ -63,6 +70,7 @@ model = Model(
     },
     outputs={"copies_per_ug": "copies/ug"},
     curve=curve,
+    canonical=canonical,
     guess=guess,
     scale_free=True,
 )

@@ -1,6 +1,8 @@
 """`ck.fit_each`: every subject, an outcome for each; saved and read back."""
 
+import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +76,51 @@ def test_a_subject_without_a_dose_is_an_outcome_when_others_have_one():
         "dose": [1e6] * 4 + [None] * 4,
     }
     fits = ck.fit_each(models.load("nk_decline"), ck.read_study(pd.DataFrame(rows)), progress=False)
-    assert fits["B"].outcome.startswith("no dose: nk_decline needs one")
+    assert fits["B"].outcome.startswith("no dose: nk_decline takes cells")
     assert fits["A"].fitted
+
+
+def test_what_goes_wrong_for_one_subject_is_its_outcome(study):
+    def guess(days, values):
+        if len(days) == 3:
+            raise ValueError("no peak to be seen")
+        return {}
+
+    fits = ck.fit_each(replace(STEIN, guess=guess), study.select(["few", "good"]), progress=False)
+    assert fits["few"].outcome == "not fitted: no peak to be seen"
+    assert fits["good"].fitted
+
+
+def test_what_was_fixed_for_some_is_not_said_of_all():
+    model = models.load("il15_persistence")
+    text = ck.fit_each(model, ck.example().select(["P01", "P05"]), progress=False).summary()
+    assert "N 150 for 1 of 2 subjects" in " ".join(text.split())
+
+
+def test_a_model_made_in_memory_is_refused_before_it_is_lost(study, tmp_path):
+    fit = ck.fit(replace(STEIN, name="mine"), study.select("good"), free=["c_max"])
+    with pytest.raises(ck.ModelError, match="mine was made in memory"):
+        fit.save(tmp_path / "x.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_file_that_changed_since_is_named_when_its_fit_is_loaded(study, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        Path(inspect.getfile(models.load("nk_decline").canonical)).with_name(f"{STEIN.name}.py").read_text()
+    )
+    fit = ck.fit(ck.load_model(path), study.select("good"), free=["c_max"])
+    fit.save(tmp_path / "x.json")
+    path.write_text(path.read_text() + "\n# another version\n")
+    with pytest.warns(UserWarning, match="has changed since this fit"):
+        ck.load(tmp_path / "x.json")
+
+
+def test_a_missing_cohort_stays_missing_when_saved(tmp_path):
+    rows = pd.DataFrame({"subject": ["A", "B"], "day": 1.0, "copies_per_ug": 5.0, "cohort": ["low", None]})
+    fits = ck.fit_each(STEIN, ck.read_study(rows), progress=False)
+    fits.save(tmp_path / "x.json")
+    assert ck.load(tmp_path / "x.json").study.covariates["cohort"].isna().tolist() == [False, True]
 
 
 def test_the_bar_goes_to_the_error_stream_and_leaves_the_output_clean(study, capsys):

@@ -223,7 +223,7 @@ def test_bounds_are_those_of_the_estimation_scale(stein):
     far = 12 * np.log(10)
     c_max = np.log(24000.0)
     np.testing.assert_allclose(
-        lower, [0.0, np.log(0.1), c_max - far, np.log(1e-4), -far, np.log(1e-5), -INF], rtol=1e-6
+        lower, [0.0, np.log(0.1), c_max - far, np.log(1e-4), -far, np.log(1e-5), np.log(0.01)], rtol=1e-6
     )
     np.testing.assert_allclose(
         upper, [np.log(1e9), np.log(100), c_max + far, np.log(20), far, np.log(5), INF], rtol=1e-6
