@@ -85,8 +85,8 @@ def read_study(
     -----
     A ``dose`` that stands on every row of a subject, the same, is one infusion on day 0; otherwise each
     filled cell is an infusion on the day of its row. AMT, with EVID 1 or without EVID, is a dose on the day
-    of its row. A dose of 0 is none. A subject without a dose is taken as infused on day 0. Rows with MDV 1,
-    EVID 2 or EVID 3 are no samples.
+    of its row. A dose of 0 is none. A subject without a dose is taken as infused on day 0. Rows with EVID 2
+    or EVID 3 are no samples, nor are those with MDV 1, unless a column ``excluded`` says why.
 
     Examples
     --------
@@ -121,6 +121,7 @@ def read_study(
     output = rows.text("output").replace("", "1")
     unit, units_differ = _unit(rows, output, sample, unit)
     dose_unit = _dose_unit(rows, dosing, dose_unit)
+    output = rows.text("output_name").mask(rows.text("output_name") == "", output)
     observations = pd.DataFrame({"subject": rows.subject, "day": rows.day, "output": output})
     for name in ("value", "lower", "upper", "status", "lloq"):
         observations[name] = getattr(measured, name)
@@ -193,7 +194,9 @@ def _limits(rows: Rows, lloq: float | None, lod: float | None, uloq: float | Non
 def _events(rows: Rows) -> tuple[Floats, Flags]:
     """EVID, and the rows that are no samples whatever stands in them."""
     evid = rows.choice("evid", (0, 1, 2, 3, 4))
-    return evid, np.isin(evid, (2, 3)) | (rows.choice("mdv", (0, 1)) == 1)
+    # A sample that is excluded for a stated reason is one, whatever MDV tells other programs.
+    reason = ~rows.text("excluded").str.casefold().isin([*_YES, *_NO]).to_numpy()
+    return evid, np.isin(evid, (2, 3)) | ((rows.choice("mdv", (0, 1)) == 1) & ~reason)
 
 
 def _measure(rows: Rows, limits: Limits, skipped: Flags) -> tuple[Measurements, Flags]:
@@ -267,7 +270,7 @@ class _Dosing:
 def _doses(rows: Rows, evid: Floats, empty: Flags) -> _Dosing:
     amount, dose = rows.number("amount", 0), rows.number("dose", 0)
     amount[amount == 0], dose[dose == 0] = np.nan, np.nan
-    kind = rows.text("kind")
+    kind = rows.text("kind_name").mask(rows.text("kind_name") == "", rows.text("kind"))
     kind = kind.mask(kind.str.casefold().isin(_CELLS), "cells").to_numpy(dtype=object)
     says_dose = np.isin(evid, (1, 4))
     event = (~np.isnan(amount) & (says_dose | np.isnan(evid))) | (says_dose & ~np.isnan(dose))
@@ -335,6 +338,8 @@ def _exclusions(rows: Rows, doses: pd.DataFrame, empty: Flags) -> Texts:
     )
     follows = (np.arange(len(own)) > position) | mark.isin(_YES).to_numpy()
     stated = rows.text("excluded")
+    ours = stated.str.startswith("after_day_") | stated.isin(["before_the_first_infusion", "no_value"])
+    stated = stated.mask(ours, stated.str.replace("_", " "))
     low = stated.str.casefold()
     stated = stated.mask(low.isin(_NO), "").mask(low.isin(_YES), "excluded in the file").to_numpy(dtype=object)
     return np.select(
