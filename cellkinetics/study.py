@@ -8,12 +8,16 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from cellkinetics.errors import Problem, StudyError, suggest
 from cellkinetics.notation import number_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 OBSERVATIONS = ("subject", "day", "output", "value", "lower", "upper", "status", "lloq", "excluded", "row")
 COVARIATES = ("cohort", "dose", "until", "until_reason")
@@ -200,6 +204,28 @@ class Study:
         from cellkinetics.writing import write
 
         write(self, Path(path), style)
+
+    def summary(self) -> str:
+        """The study in words: patients, samples, shares below the limit, follow-up, doses, what is excluded and why.
+
+        Follow-up is the day of a subject's last sample used, since the first infusion; windows are 0-28, 28-90,
+        90-365 days and later, the later end included.
+        """
+        from cellkinetics import overview
+
+        return overview.of_study(self)
+
+    def plot(self, ax: Axes | None = None, by: str = "cohort") -> Axes:
+        """All samples against the days since the first infusion, on a log axis; returns the axes.
+
+        Parameters
+        ----------
+        ax : axes to draw on; new ones when not given.
+        by : what the colour says: "cohort", "dose", or another covariate.
+        """
+        from cellkinetics import plotting
+
+        return plotting.plot_study(self, ax, by)
 
     def __repr__(self) -> str:
         counts, excluded = self.counts, self.exclusions
