@@ -17,6 +17,7 @@ from rich.table import Table
 
 import cellkinetics
 from cellkinetics import models, output, report
+from cellkinetics.cleaning import clean
 from cellkinetics.errors import ModelError, StudyError
 from cellkinetics.fits import Fits, fit_each
 from cellkinetics.model import Model, load_model
@@ -118,6 +119,7 @@ def check(
     lloq: float | None = None,
     unit: str = "copies/ug",
     columns: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
+    fix: Annotated[bool, Option(negative="")] = False,
 ) -> int:
     """Read a table and say what is in it, or everything that is wrong with it.
 
@@ -131,8 +133,16 @@ def check(
         Unit of the values.
     columns
         Names of the table where they are not recognised: day=T copies_per_ug=result.
+    fix
+        Write a cleaned copy beside the table (.cleaned.csv, with .cleaned.log) and check that: repeated samples are
+        removed, days sorted, blanks and decimal commas corrected, columns renamed. What needs a decision is left.
     """
     console = Console()
+    if fix:
+        table, log, changes = clean(table)
+        console.print(
+            f"Written {escape(str(table))}: {number_of('change', len(changes))}, listed in {escape(log.name)}."
+        )
     try:
         study = read_study(table, lloq=lloq, unit=unit, columns=_pairs(columns, "columns"))
     except StudyError as error:
@@ -142,7 +152,7 @@ def check(
             "day",
             "found",
             "remedy",
-            title=f"{len(error.problems)} problems in {table.name}",
+            title=f"{number_of('problem', len(error.problems))} in {escape(table.name)}",
             box=SIMPLE,
         )
         for problem in error.problems:
@@ -228,6 +238,11 @@ def _command(table: Path | None, **options: str | float | list[str] | None) -> s
         values = value if isinstance(value, list) else [value]
         words += [f"--{name}", *(v if isinstance(v, str) else number_text(v) for v in values if v is not None)]
     return shlex.join(words)
+
+
+def number_of(what: str, n: int) -> str:
+    """A count with its noun: 1 problem, 2 problems."""
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
