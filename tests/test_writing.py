@@ -6,6 +6,8 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import cellkinetics as ck
 from cellkinetics import models
@@ -201,3 +203,40 @@ def test_a_sample_without_a_known_limit_is_written_as_censored_without_one():
         {"status": ["below", "above"], "value": np.nan, "lower": [0, np.nan], "upper": [np.nan, np.inf]}
     )
     assert censored_cells(frame.assign(lloq=np.nan))[["value", "cens"]].values.tolist() == [["", "1"], ["", "-1"]]
+
+
+CELLS = ["0", "ND", "BLQ", "<3", "<7.5", "", ">1e6", ">ULOQ", "2", "0.5", "5.25", "123456.7"]
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["P1", "02", "C"]),
+        st.sampled_from([-1.0, 0.0, 5.0, 12.25, 30.0]),
+        st.sampled_from(CELLS),
+        st.sampled_from(["", "", "given"]),
+        st.sampled_from(["cells", "rimiducid"]),
+        st.sampled_from(["", "", "1"]),
+        st.sampled_from(["1", "il15"]),
+    ),
+    max_size=12,
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(rows=ROWS, lod=st.sampled_from([None, 1.0]), until=st.sampled_from(["", "20"]), style=st.sampled_from(OTHERS))
+def test_any_study_has_the_same_samples_and_doses_when_it_is_read_back(tmp_path_factory, rows, lod, until, style):
+    rows = [*rows, ("P1", 40.0, "50", "", "", "", "1"), ("P1", 41.0, "BLQ", "", "", "", "1")]
+    table = pd.DataFrame(rows, columns=["subject", "day", "copies", "dose", "kind", "postdose", "output"])
+    table["well"] = np.arange(len(table)) + 1
+    table["dose"] = (table["well"].astype("str") + "e5").where(table["dose"] == "given", "")
+    study = read_study(table.assign(until=until), lloq=3, lod=lod, uloq=1e6)
+    path = tmp_path_factory.mktemp("written") / "study.csv"
+    study.to_csv(path, style=style)
+    back = read_study(path)
+    order = ["place", "day", "well"]
+    for name, columns in (("observations", [*COLUMNS, "excluded", "output"]), ("doses", ["day", "amount", "kind"])):
+        tables = []
+        for each in (study, back):
+            rows_of = getattr(each, name)
+            place = rows_of["subject"].map({subject: at for at, subject in enumerate(each.subjects)})
+            by = order if name == "observations" else ["place", "day", "amount"]
+            tables.append(rows_of.assign(place=place).sort_values(by)[["place", *columns]].reset_index(drop=True))
+        pd.testing.assert_frame_equal(*tables, check_exact=True)
