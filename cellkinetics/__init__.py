@@ -8,6 +8,7 @@ jax.config.update("jax_enable_x64", True)
 __version__ = "0.1.0"
 
 from cellkinetics import models
+from cellkinetics.assay import Assay
 from cellkinetics.errors import ModelError, StudyError
 from cellkinetics.fits import Fits, fit_each
 from cellkinetics.fitting import fit
@@ -20,6 +21,7 @@ from cellkinetics.storage import load
 from cellkinetics.study import Study
 
 __all__ = [
+    "Assay",
     "Fit",
     "Fits",
     "Model",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,13 +16,16 @@ from rich.markup import escape
 from rich.table import Table
 
 import cellkinetics
-from cellkinetics import models, output
+from cellkinetics import models, output, report
+from cellkinetics.cleaning import clean
 from cellkinetics.errors import ModelError, StudyError
 from cellkinetics.fits import Fits, fit_each
 from cellkinetics.model import Model, load_model
+from cellkinetics.notation import number_text
 from cellkinetics.reading import read_study
 from cellkinetics.simulated import example
 
+EXAMPLE = Path(__file__).parent / "_data" / "example.csv"
 EPILOGUE = "Exit codes: 0 done, 1 no patient could be fitted (fit) or the table has problems (check), 2 bad input."
 
 app = cyclopts.App(
@@ -51,7 +56,8 @@ def fit(
     """Fit a model to every patient of a table and write the results into a folder.
 
     Without a table it runs on the example that comes with the library: eleven simulated patients. The folder gets
-    parameters.csv, predictions.csv, outcomes.csv, summary.txt, fits.json (for ck.load) and the figures fits.png.
+    report.html (all of it, to look at), parameters.csv, predictions.csv, outcomes.csv, summary.txt, fits.json (for
+    ck.load) and the figures fits.png.
 
     Parameters
     ----------
@@ -81,11 +87,20 @@ def fit(
         Seed of the start values.
     """
     study = example() if table is None else read_study(table, lloq=lloq, unit=unit, columns=_pairs(columns, "columns"))
+    # The file as it was read: it may change before the report is written.
+    origin = report.Origin.of(
+        EXAMPLE if table is None else table,
+        _command(
+            table, model=model, lloq=lloq, unit=unit, columns=columns, doses=doses, fixed=fixed, free=free,
+            censoring=censoring, seed=seed,
+        ),
+        "example.csv, which comes with the library" if table is None else None,
+    )  # fmt: skip
     chosen = find_model(model)
     folder = output.folder(out, force=force)
     values = {name: _number(name, value) for name, value in _pairs(fixed, "fixed").items()}
     fits = fit_each(chosen, study, fixed=values, free=_split(free), doses=doses, censoring=censoring, seed=seed)
-    output.write(fits, folder, force=force)
+    output.write(fits, folder, force=force, origin=origin)
     console = Console()
     console.print(outcome_table(fits))
     if study.simulated:
@@ -104,6 +119,7 @@ def check(
     lloq: float | None = None,
     unit: str = "copies/ug",
     columns: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
+    fix: Annotated[bool, Option(negative="")] = False,
 ) -> int:
     """Read a table and say what is in it, or everything that is wrong with it.
 
@@ -117,8 +133,16 @@ def check(
         Unit of the values.
     columns
         Names of the table where they are not recognised: day=T copies_per_ug=result.
+    fix
+        Write a cleaned copy beside the table (.cleaned.csv, with .cleaned.log) and check that: repeated samples are
+        removed, days sorted, blanks and decimal commas corrected, columns renamed. What needs a decision is left.
     """
     console = Console()
+    if fix:
+        table, log, changes = clean(table)
+        console.print(
+            f"Written {escape(str(table))}: {number_of('change', len(changes))}, listed in {escape(log.name)}."
+        )
     try:
         study = read_study(table, lloq=lloq, unit=unit, columns=_pairs(columns, "columns"))
     except StudyError as error:
@@ -128,7 +152,7 @@ def check(
             "day",
             "found",
             "remedy",
-            title=f"{len(error.problems)} problems in {table.name}",
+            title=f"{number_of('problem', len(error.problems))} in {escape(table.name)}",
             box=SIMPLE,
         )
         for problem in error.problems:
@@ -202,6 +226,23 @@ def outcome_table(fits: Fits) -> Table:
 def find_model(name: str) -> Model:
     """A model of the library by name, or of a user's file by path."""
     return load_model(name) if name.endswith(".py") else models.load(name)
+
+
+def _command(table: Path | None, **options: str | float | list[str] | None) -> str:
+    """The command line of a fit: what differs from the defaults, and the seed."""
+    words = ["cellkinetics", "fit", *([] if table is None else [str(table)])]
+    usual = {name: parameter.default for name, parameter in inspect.signature(fit).parameters.items()}
+    for name, value in options.items():
+        if value == usual[name] and name != "seed":
+            continue
+        values = value if isinstance(value, list) else [value]
+        words += [f"--{name}", *(v if isinstance(v, str) else number_text(v) for v in values if v is not None)]
+    return shlex.join(words)
+
+
+def number_of(what: str, n: int) -> str:
+    """A count with its noun: 1 problem, 2 problems."""
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, str]:

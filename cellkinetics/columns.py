@@ -19,14 +19,32 @@ from cellkinetics.errors import Problem, StudyError, suggest
 from cellkinetics.notation import MISSING, Flags, Floats, number_text, numbers
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
-    "subject": ("subject", "id", "patient", "usubjid", "subjid", "subject_id", "patient_id"),
-    "day": ("day", "time", "days", "t", "actual_day", "actual_time", "time_days"),
+    "subject": ("subject", "id", "patient", "usubjid", "subjid", "subject_id", "patient_id", "patient_no"),
+    "day": (
+        "day",
+        "time",
+        "days",
+        "t",
+        "actual_day",
+        "actual_time",
+        "time_days",
+        "days_post_infusion",
+        "days_after_infusion",
+        "days_since_infusion",
+        "day_post_infusion",
+    ),
     "nominal_day": ("nominal_day", "ntime", "nominal_time"),
     "value": (
         "copies_per_ug",
         "dv",
         "copies_per_ug_dna",
         "copies_ug",
+        "copies_ug_dna",
+        "copies_per_ug_gdna",
+        "copies_ug_gdna",
+        "transgene_copies_ug",
+        "transgene_copies_per_ug",
+        "transgene_copies_ug_dna",
         "copies",
         "y",
         "value",
@@ -39,9 +57,11 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "lod": ("lod",),
     "uloq": ("uloq",),
     "output": ("output", "dvid", "ytype", "y_id"),
+    "output_name": ("dvid_name",),
     "amount": ("amt", "amount"),
     "dose": ("dose", "dose_per_kg"),
     "kind": ("adm", "kind"),
+    "kind_name": ("adm_name",),
     "dose_unit": ("dose_unit",),
     "evid": ("evid",),
     "addl": ("addl",),
@@ -54,6 +74,12 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "unit": ("unit", "dv_unit"),
 }
 MEANING = {name: meaning for meaning, names in SYNONYMS.items() for name in names}
+# What a heading may say in brackets, and still mean the same: "LLOQ (copies/ug)". "TIME (h)" is no day.
+_COPIES = {"copies_ug", "copies_ug_dna", "copies_ug_gdna", "copies_per_ug", "copies_per_ug_dna", "copies_per_ug_gdna"}
+_BRACKETS: dict[str, frozenset[str]] = {}
+_BRACKETS |= dict.fromkeys(("value", "lloq", "lod", "uloq", "limit"), frozenset(_COPIES))
+_BRACKETS |= dict.fromkeys(("day", "nominal_day", "until"), frozenset({"d", "day", "days"}))
+_BRACKETS |= dict.fromkeys(("dose", "amount"), frozenset({"cells_kg", "cells_per_kg"}))
 # Columns of Study.observations and Study.covariates that a column of the file may not take.
 RESERVED = {"row", "status", "lower", "upper", *MEANING, *SYNONYMS}
 
@@ -150,7 +176,7 @@ def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> t
             found[meaning] = theirs
     taken = set(found.values())
     for meaning in SYNONYMS:
-        same = [name for name in names if name not in taken and MEANING.get(plain(name)) == meaning]
+        same = [name for name in names if name not in taken and meaning_of(name) == meaning]
         if meaning in found or not same:
             continue
         found[meaning] = same[0]
@@ -260,7 +286,16 @@ def _decimal(sheet: Sheet, names: dict[str, str]) -> str:
 
 def plain(name: str) -> str:
     """A column name as the synonyms write it: lower case, underscores for blanks, points and strokes."""
-    return re.sub(r"[\s./\\-]+", "_", name.strip().casefold().replace("μ", "u")).strip("_")
+    return re.sub(r"[\s./\\-]+", "_", name.strip().casefold().replace("\u03bc", "u").replace("\u00b5", "u")).strip("_")
+
+
+def meaning_of(name: str) -> str | None:
+    """The meaning of a heading, None when it has none; a unit in brackets must be the one that is meant."""
+    said = re.fullmatch(r"(.*?)[(\[](.*)[)\]]\s*", name, re.DOTALL)
+    meaning = MEANING.get(plain(said[1])) if said else None
+    if said and meaning and plain(said[2]) in _BRACKETS.get(meaning, ()):
+        return meaning
+    return MEANING.get(plain(name))
 
 
 def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:

@@ -29,9 +29,23 @@ Texts = npt.NDArray[np.object_]
 MISSING = frozenset({"", ".", "na", "n/a", "nan", "null", "<na>"})
 
 # Below the lower limit of quantification; not seen at all (below the limit of detection when there is one).
-_BLQ = {"blq", "bloq", "bql", "blloq", "<lloq", "<loq", "<llq", "<blq", "<bloq"}
-_ND = {"nd", "<lod", "<llod", "<nd", "blod", "notdetected", "undetected", "undetectable"}
-_ALQ = {"alq", "aloq", "aql", "auloq", ">uloq", ">ulq", ">alq"}
+_BLQ = {
+    "blq",
+    "bloq",
+    "bql",
+    "blloq",
+    "<lloq",
+    "<loq",
+    "<llq",
+    "<blq",
+    "<bloq",
+    "belowlloq",
+    "belowloq",
+    "notquantifiable",
+}
+_ND = {"nd", "n.d.", "<lod", "<llod", "<nd", "blod", "bld", "bdl", "belowlod", "tnd", "negative", "neg"}
+_ND |= {"notdetected", "targetnotdetected", "undetected", "undetectable", "undetermined"}
+_ALQ = {"alq", "aloq", "aql", "auloq", ">uloq", ">ulq", ">alq", "aboveuloq"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _BOUND = re.compile(r"([<>≤≥])=?(.+)")
 

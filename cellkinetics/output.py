@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from cellkinetics import plotting
+from cellkinetics import plotting, report
 from cellkinetics.fits import Fits
 
 NAME = "cellkinetics-fit"
@@ -38,13 +38,13 @@ def folder(asked: Path | None, *, force: bool = False) -> Path:
     return asked
 
 
-def write(fits: Fits, target: Path, *, force: bool = False) -> None:
-    """Write tables, figures and the fits; into a temporary folder first, so that nothing is left half-written."""
+def write(fits: Fits, target: Path, *, force: bool = False, origin: report.Origin | None = None) -> None:
+    """Write tables, figures, fits and the report; into a temporary folder first, so that none is half-written."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{NAME}-") as name:
         partial = Path(name) / "results"
         partial.mkdir()
-        _files(fits, partial)
+        _files(fits, partial, origin)
         if not target.exists():
             shutil.move(partial, target)
             return
@@ -54,7 +54,7 @@ def write(fits: Fits, target: Path, *, force: bool = False) -> None:
             file.replace(target / file.name)
 
 
-def _files(fits: Fits, target: Path) -> None:
+def _files(fits: Fits, target: Path, origin: report.Origin | None) -> None:
     from matplotlib import pyplot
 
     fits.parameters.to_csv(target / "parameters.csv", index=False)
@@ -65,7 +65,10 @@ def _files(fits: Fits, target: Path) -> None:
         fits.summary() + "\n" + "\n".join(fit.summary() for fit in fits.values()), encoding="utf-8"
     )
     pages = plotting.pages(fits)
-    for page in range(pages):
+    pictures = [target / ("fits.png" if pages == 1 else f"fits-{page + 1}.png") for page in range(pages)]
+    for page, picture in enumerate(pictures):
         figure = plotting.plot_fits(fits, page=page)
-        figure.savefig(target / ("fits.png" if pages == 1 else f"fits-{page + 1}.png"), dpi=150)
+        figure.savefig(picture, dpi=150)
         pyplot.close(figure)
+    html = report.page(fits, [picture.read_bytes() for picture in pictures], origin)
+    (target / report.NAME).write_text(html, encoding="utf-8")

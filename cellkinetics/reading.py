@@ -24,6 +24,7 @@ from cellkinetics.notation import (
     numbers,
     place,
 )
+from cellkinetics.preparing import Limit, averaged, checked, dated, limit_of_rows, with_limits_of_wells
 from cellkinetics.study import DOSE_UNIT, UNIT, Study, common_limit, cut_reason, infusions
 
 Ints = npt.NDArray[np.intp]
@@ -37,12 +38,14 @@ _LEADING_ZERO = re.compile(r"[+-]?0\d.*")
 def read_study(
     table: str | os.PathLike[str] | pd.DataFrame,
     *,
-    lloq: float | None = None,
-    lod: float | None = None,
-    uloq: float | None = None,
+    lloq: Limit = None,
+    lod: Limit = None,
+    uloq: Limit = None,
     unit: str = UNIT,
     dose_unit: str = DOSE_UNIT,
     columns: Mapping[str, str] | None = None,
+    lloq_copies_per_well: float | None = None,
+    replicates: str = "each",
 ) -> Study:
     """Read the samples, doses and covariates of a study.
 
@@ -53,11 +56,13 @@ def read_study(
         semicolons, decimal commas are read. Lines that begin with ``#`` above the header are kept as the note.
         The columns go by many names (``cellkinetics.columns.SYNONYMS``), in any case: ID, TIME, DV, AMT, EVID,
         CENS, LIMIT, ADM, COHORT or subject, day, copies_per_ug, lloq, lod, dose, cohort. Required are the
-        subject, the day and the value. Other columns are carried along.
-    lloq, lod, uloq : float, optional
+        subject, the day and the value. Other columns are carried along. In place of days, ISO dates are read,
+        with the date of the infusion in a column ``infusion_date`` or on the row of the dose.
+    lloq, lod, uloq : float or mapping, optional
         Lower limit of quantification, limit of detection and upper limit of quantification, in `unit`. A
         column of that name wins, row by row. A value under the limit (0 included) is censored and its number
-        is not used; with a lod under the lloq it lies under the lod or between the two.
+        is not used; with a lod under the lloq it lies under the lod or between the two. A mapping gives the
+        limit of each output, ``{"1": 3, "2": 0.5}``.
     unit : str
         Of the values. A column ``unit`` wins over the default.
     dose_unit : str
@@ -65,6 +70,14 @@ def read_study(
         their row says, or "".
     columns : mapping, optional
         ``{ours: theirs}``, such as ``{"day": "T"}``, for a name that is not known or several of one meaning.
+
+    lloq_copies_per_well : float, optional
+        Lower limit in copies per well, for rows with the mass of DNA in the well (``dna_ug`` or ``dna_ng``) and no
+        limit of their own. A column of that name wins.
+    replicates : "each" or "mean"
+        Whether each well is a sample, or the wells of one sample are averaged on the log scale. Of a censored
+        well only the two ends are known, and the mean then lies between the means of the ends: of 5 and below 3
+        it is below 3.87.
 
     Returns
     -------
@@ -85,8 +98,8 @@ def read_study(
     -----
     A ``dose`` that stands on every row of a subject, the same, is one infusion on day 0; otherwise each
     filled cell is an infusion on the day of its row. AMT, with EVID 1 or without EVID, is a dose on the day
-    of its row. A dose of 0 is none. A subject without a dose is taken as infused on day 0. Rows with MDV 1,
-    EVID 2 or EVID 3 are no samples.
+    of its row. A dose of 0 is none. A subject without a dose is taken as infused on day 0. Rows with EVID 2
+    or EVID 3 are no samples, nor are those with MDV 1, unless a column ``excluded`` says why.
 
     Examples
     --------
@@ -98,15 +111,27 @@ def read_study(
     0    7.0  5120.0  5120.0  quantified
     1  180.0     NaN     3.0       below
     """
-    sheet = load(table, columns)
+    if replicates not in ("each", "mean"):
+        raise ValueError(f"replicates={replicates!r}: take 'each' or 'mean'.")
+    sheet = with_limits_of_wells(dated(checked(load(table, columns)), columns), lloq_copies_per_well)
     names, problems = resolve(list(sheet.cells.columns), columns)
-    problems = [*_check_arguments(lloq, lod, uloq), *problems]
+    given = (lloq, lod, uloq)
+    for key in {str(key) for limit in given if isinstance(limit, Mapping) for key in limit} or {""}:
+        problems = [*_check_arguments(*(_of_output(limit, key) for limit in given)), *problems]
     if problems:
         raise StudyError([*sheet.problems, *problems], sheet.source)
     problems = list(sheet.problems)
     rows = Rows(sheet, names, problems)
 
-    limits = _limits(rows, lloq, lod, uloq)
+    output = rows.text("output").replace("", "1")
+    output = rows.text("output_name").mask(rows.text("output_name") == "", output)
+    limits = _limits(
+        rows,
+        [
+            limit_of_rows(*limit, output, problems)
+            for limit in zip((lloq, lod, uloq), ("lloq", "lod", "uloq"), strict=True)
+        ],
+    )
     evid, skipped = _events(rows)
     measured, zero = _measure(rows, limits, skipped)
     empty = measured.status == "missing"
@@ -118,7 +143,6 @@ def read_study(
     excluded, until = _cut(rows, excluded)
     cohort = rows.constant("cohort")
 
-    output = rows.text("output").replace("", "1")
     unit, units_differ = _unit(rows, output, sample, unit)
     dose_unit = _dose_unit(rows, dosing, dose_unit)
     observations = pd.DataFrame({"subject": rows.subject, "day": rows.day, "output": output})
@@ -134,6 +158,7 @@ def read_study(
 
     order = np.lexsort((rows.day, rows.code))
     observations = observations.iloc[order[sample[order]]].reset_index(drop=True)
+    observations = averaged(observations).reset_index(drop=True) if replicates == "mean" else observations
     doses = dosing.doses.drop(columns=["at", "position"])
     first = infusions(doses, rows.subjects).sort_values("day", kind="stable")
     first = first[first["day"] == first.groupby("subject")["day"].transform("first")]
@@ -151,6 +176,10 @@ def read_study(
     )
 
 
+def _of_output(limit: Limit, output: str) -> float | None:
+    return {str(key): value for key, value in limit.items()}.get(output) if isinstance(limit, Mapping) else limit
+
+
 def _check_arguments(lloq: float | None, lod: float | None, uloq: float | None) -> list[Problem]:
     given = {"lloq": lloq, "lod": lod, "uloq": uloq}
     problems = [
@@ -166,8 +195,8 @@ def _check_arguments(lloq: float | None, lod: float | None, uloq: float | None) 
     return problems
 
 
-def _limits(rows: Rows, lloq: float | None, lod: float | None, uloq: float | None) -> Limits:
-    """The limits of each row: those of its columns, else those of the study."""
+def _limits(rows: Rows, study: list[Floats]) -> Limits:
+    """The limits of each row: those of its columns, else those of the study (lloq, lod, uloq)."""
     own = {name: rows.number(name) for name in ("lloq", "lod", "uloq")}
     for name, limit in own.items():
         found, remedy = (
@@ -175,8 +204,7 @@ def _limits(rows: Rows, lloq: float | None, lod: float | None, uloq: float | Non
             "A limit is above 0; leave the cell empty where none is known.",
         )
         rows.report(limit <= 0, lambda at, found=found, limit=limit: found + number_text(limit[at]), remedy)
-    pairs = zip(own, (lloq, lod, uloq), strict=True)
-    used = {name: np.where(np.isnan(own[name]), np.nan if study is None else study, own[name]) for name, study in pairs}
+    used = {name: np.where(np.isnan(own[name]), other, own[name]) for name, other in zip(own, study, strict=True)}
     for low, high in (("lod", "lloq"), ("lloq", "uloq")):
         # The lloq of a row may lie under the lod of the study, which then says nothing about the row.
         own_pair = ~np.isnan(own["lod"]) if low == "lod" else ~np.isnan(own["lloq"]) | ~np.isnan(own["uloq"])
@@ -193,7 +221,9 @@ def _limits(rows: Rows, lloq: float | None, lod: float | None, uloq: float | Non
 def _events(rows: Rows) -> tuple[Floats, Flags]:
     """EVID, and the rows that are no samples whatever stands in them."""
     evid = rows.choice("evid", (0, 1, 2, 3, 4))
-    return evid, np.isin(evid, (2, 3)) | (rows.choice("mdv", (0, 1)) == 1)
+    # A sample that is excluded for a stated reason is one, whatever MDV tells other programs.
+    reason = ~rows.text("excluded").str.casefold().isin([*_YES, *_NO]).to_numpy()
+    return evid, np.isin(evid, (2, 3)) | ((rows.choice("mdv", (0, 1)) == 1) & ~reason)
 
 
 def _measure(rows: Rows, limits: Limits, skipped: Flags) -> tuple[Measurements, Flags]:
@@ -267,7 +297,7 @@ class _Dosing:
 def _doses(rows: Rows, evid: Floats, empty: Flags) -> _Dosing:
     amount, dose = rows.number("amount", 0), rows.number("dose", 0)
     amount[amount == 0], dose[dose == 0] = np.nan, np.nan
-    kind = rows.text("kind")
+    kind = rows.text("kind_name").mask(rows.text("kind_name") == "", rows.text("kind"))
     kind = kind.mask(kind.str.casefold().isin(_CELLS), "cells").to_numpy(dtype=object)
     says_dose = np.isin(evid, (1, 4))
     event = (~np.isnan(amount) & (says_dose | np.isnan(evid))) | (says_dose & ~np.isnan(dose))
@@ -335,6 +365,8 @@ def _exclusions(rows: Rows, doses: pd.DataFrame, empty: Flags) -> Texts:
     )
     follows = (np.arange(len(own)) > position) | mark.isin(_YES).to_numpy()
     stated = rows.text("excluded")
+    ours = stated.str.startswith("after_day_") | stated.isin(["before_the_first_infusion", "no_value"])
+    stated = stated.mask(ours, stated.str.replace("_", " "))
     low = stated.str.casefold()
     stated = stated.mask(low.isin(_NO), "").mask(low.isin(_YES), "excluded in the file").to_numpy(dtype=object)
     return np.select(

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import re
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from cellkinetics.errors import Problem, StudyError, suggest
-from cellkinetics.notation import number_text, written
+from cellkinetics.notation import number_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 OBSERVATIONS = ("subject", "day", "output", "value", "lower", "upper", "status", "lloq", "excluded", "row")
 COVARIATES = ("cohort", "dose", "until", "until_reason")
 UNIT, DOSE_UNIT = "copies/ug", "cells/kg"
 AFTER = "after day "
-STYLES = ("plain",)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,8 +78,9 @@ class Study:
 
     @property
     def simulated(self) -> bool:
-        """Whether the note says that the data are simulated."""
-        return re.search(r"\bsimulated\b", self.note, re.IGNORECASE) is not None
+        """Whether the note, or a column ``SIMULATED`` that is 1, says that the data are simulated."""
+        said = "SIMULATED" in self.covariates and (self.covariates["SIMULATED"].astype("str") == "1.0").any()
+        return bool(said) or re.search(r"\bsimulated\b", self.note, re.IGNORECASE) is not None
 
     @property
     def used(self) -> pd.DataFrame:
@@ -173,36 +175,57 @@ class Study:
         The study that is read back is equal but for `row` and `source`, with two exceptions: what a carried
         column is (a covariate when it is constant within every subject, a number when all of its cells are)
         is read from the part that is written, and censored wells of one sample that are alike are told apart
-        by a column ``replicate``.
+        by a column ``replicate``. The styles other than plain lose a little more, as said below.
 
         Parameters
         ----------
         path : path
             Written under a temporary name first, so that it is never half a file.
         style : str
-            "plain": subject, day, copies_per_ug (``<3``, with the limit in lloq and lod), dose, cohort ...; a
-            line for each dose and for each sample.
+            A line for each dose and for each sample, as
+
+            - "plain": subject, day, copies_per_ug (``<3``, with the limit in lloq and lod), dose, cohort ...;
+            - "monolix": ID, TIME, DV, AMT, EVID, CENS, LIMIT, ADM, DVID, MDV, LLOQ, COHORT ..., ``.`` for an empty
+              cell, ADM 1 for the cells, other drugs from 2 on with their name in ADM_NAME, no
+              note (a column SIMULATED where it says so);
+            - "nlmixr2": the same, with NA for an empty cell;
+            - "nonmem": like "monolix", with ``#`` before the note and the header (what NM-TRAN ignores by
+              default), whole numbers for ID and DVID with the names beside them in ID_NAME and DVID_NAME, and
+              ``_`` for the blanks, commas and quotation marks of a text.
+
+            CENS is 1 for below (DV is the limit, LIMIT the lower end of an interval), -1 for above. Samples that
+            are excluded have MDV 1, and the reason in EXCLUDED.
 
         Raises
         ------
         ValueError
             When there is no such style.
         """
-        if style not in STYLES:
-            known = f"to_csv has no style {style!r}; it has {', '.join(STYLES)}. {suggest(style, STYLES)}"
-            raise ValueError(known.rstrip())
-        path = Path(path)
-        lines = _plain(self)
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            with partial.open("w", encoding="utf-8", newline="") as file:
-                file.writelines(f"# {line}\n" for line in self.note.split("\n") if self.note)
-                table = csv.writer(file, lineterminator="\n")
-                table.writerow(lines.columns)
-                table.writerows(zip(*(lines[name] for name in lines.columns), strict=True))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        from cellkinetics.writing import write
+
+        write(self, Path(path), style)
+
+    def summary(self) -> str:
+        """The study in words: patients, samples, shares below the limit, follow-up, doses, what is excluded and why.
+
+        Follow-up is the day of a subject's last sample used, since the first infusion; windows are 0-28, 28-90,
+        90-365 days and later, the later end included.
+        """
+        from cellkinetics import overview
+
+        return overview.of_study(self)
+
+    def plot(self, ax: Axes | None = None, by: str = "cohort") -> Axes:
+        """All samples against the days since the first infusion, on a log axis; returns the axes.
+
+        Parameters
+        ----------
+        ax : axes to draw on; new ones when not given.
+        by : what the colour says: "cohort", "dose", or another covariate.
+        """
+        from cellkinetics import plotting
+
+        return plotting.plot_study(self, ax, by)
 
     def __repr__(self) -> str:
         counts, excluded = self.counts, self.exclusions
@@ -252,67 +275,3 @@ def infusions(doses: pd.DataFrame, subjects: Iterable[str]) -> pd.DataFrame:
     without = [subject for subject in subjects if subject not in treated]
     assumed = pd.DataFrame({"subject": pd.Series(without, dtype="str"), "day": 0.0, "amount": np.nan})
     return pd.concat([part for part in (given, assumed) if len(part)] or [given])
-
-
-def _plain(study: Study) -> pd.DataFrame:
-    """The study as lines of text, in the lower-case spelling."""
-    samples, doses = study.observations, study.doses
-    extra = [name for name in samples.columns if name not in OBSERVATIONS]
-    steady = [name for name in study.covariates.columns if name not in COVARIATES]
-    of_samples = pd.DataFrame({"subject": samples["subject"], "day": samples["day"], "row": samples["row"]})
-    of_samples = pd.concat([of_samples.assign(dosing=False), written(samples)], axis=1)
-    for name in ("output", "excluded"):
-        of_samples[name] = samples[name]
-    pairs = pd.MultiIndex.from_frame(infusions(doses, study.subjects)[["subject", "day"]])
-    at_infusion = pd.MultiIndex.from_frame(samples[["subject", "day"]]).isin(pairs)
-    of_samples["postdose"] = np.where(at_infusion & (samples["excluded"] == ""), "1", "")
-    of_samples["replicate"] = _replicates(samples, extra)
-    for name in extra:
-        of_samples[name] = _texts(samples[name])
-    cells = doses["kind"] == "cells"
-    of_doses = doses[["subject", "day", "row"]].assign(dosing=True, dose=_texts(doses["amount"]))
-    of_doses["kind"] = doses["kind"].mask(cells, "")
-    of_doses["dose_unit"] = doses["unit"].mask(cells & (doses["unit"] == DOSE_UNIT), "")
-    # Without a sample beside it, a dose could be taken for one that is repeated on every row.
-    of_doses["evid"] = np.where(doses["subject"].isin(samples["subject"]), "", "1")
-    heard = {*samples["subject"], *doses["subject"]}
-    silent = [subject for subject in study.subjects if subject not in heard]
-    of_nobody = pd.DataFrame({"subject": silent, "day": 0.0, "row": 0, "evid": "2", "dosing": True})
-
-    parts = [part for part in (of_samples, of_doses, of_nobody) if len(part)]
-    lines = pd.concat(parts, ignore_index=True)
-    place = pd.Index(study.subjects).get_indexer(pd.Index(lines["subject"]))
-    lines = lines.iloc[np.lexsort((lines["dosing"], lines["row"], lines["day"], place))]
-    lines["day"] = _texts(lines["day"])
-    for name in ("cohort", "until", "until_reason", *steady):
-        lines[name] = _texts(study.covariates[name]).reindex(lines["subject"]).to_numpy()
-    value = "copies_per_ug" if study.unit == UNIT else "value"
-    lines = lines.rename(columns={"value": value})
-    if "unit" not in extra and study.unit != UNIT:
-        lines["unit"] = study.unit
-    if study.dose_unit != DOSE_UNIT:
-        lines["dose_unit"] = lines["dose_unit"].fillna(study.dose_unit) if len(doses) else study.dose_unit
-    measured = ("subject", "day", value, "cens", "limit", "lloq", "lod", "unit", "output")
-    given = ("dose", "kind", "dose_unit", "evid", "cohort", "until", "until_reason", "excluded", "postdose")
-    order = list(dict.fromkeys([*measured, *given, *extra, *steady, "replicate"]))
-    none = pd.Series("", index=lines.index, dtype="str")
-    lines = pd.DataFrame({name: lines[name].fillna("") if name in lines else none for name in order})
-    if (samples["output"] == "1").all():
-        lines["output"] = ""
-    needed = {"subject", "day", value, *extra, *steady}
-    return lines[[name for name in order if name in needed or (lines[name] != "").any()]]
-
-
-def _replicates(samples: pd.DataFrame, extra: list[str]) -> pd.Series:
-    """Running numbers of the samples that nothing else tells apart; "" for the others."""
-    said = samples[samples["status"] != "missing"]
-    same = ["subject", "day", "output", "status", "value", "lower", "upper", "lloq", *extra]
-    alike = said[said.duplicated(same, keep=False)]
-    number = alike.groupby(same, dropna=False).cumcount() + 1
-    return number.astype("str").reindex(samples.index).fillna("")
-
-
-def _texts(column: pd.Series) -> pd.Series:
-    if pd.api.types.is_float_dtype(column.dtype):
-        column = column.map(number_text, na_action="ignore")
-    return column.astype("str").fillna("")

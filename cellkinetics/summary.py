@@ -91,13 +91,19 @@ def _grouped(fits: Sequence[Fit]) -> list[str]:
     return [f"{', '.join(names)}: {outcome}" for outcome, names in subjects.items()]
 
 
-def _samples(fit: Fit) -> str:
+def left_out(fit: Fit) -> list[str]:
+    """Why samples are not in the likelihood, with how many."""
     reasons = [f"{count} {reason}" for reason, count in fit.study.exclusions.items()]
     other = fit.n_excluded - sum(fit.study.exclusions.values())
     if other and fit.censoring == "m3":
         reasons.append(f"{other} of an output that the model does not have")
     elif other:
         reasons.append(f"{other} dropped or of an output that the model does not have")
+    return reasons
+
+
+def _samples(fit: Fit) -> str:
+    reasons = left_out(fit)
     counts = f"{fit.n_quantified} quantified, {fit.n_censored} censored, {fit.n_excluded} excluded"
     return counts + (f" ({', '.join(reasons)})" if reasons else "")
 

@@ -10,7 +10,7 @@ import pytest
 import cellkinetics as ck
 from cellkinetics import cli
 
-FILES = {"fits.json", "fits.png", "outcomes.csv", "parameters.csv", "predictions.csv", "summary.txt"}
+FILES = {"fits.json", "fits.png", "outcomes.csv", "parameters.csv", "predictions.csv", "report.html", "summary.txt"}
 
 
 @pytest.fixture

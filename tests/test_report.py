@@ -1,0 +1,239 @@
+import hashlib
+import re
+import shlex
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import cellkinetics as ck
+from cellkinetics import cli, models, report
+
+SCRIPT = "<script>alert(1)</script>"
+ODD = [SCRIPT, "=cmd()", '"><img src=x onerror=alert(2)>']
+DAYS = [0.1, 0.5, 1, 2, 3, 4, 7, 12]
+COPIES = ["380", "190", "95", "31", "18", "12", "8", "<3"]
+PNG = b"\x89PNG page"
+
+
+class Tags(HTMLParser):
+    """Tags with their attributes, and the text outside of them."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.text, self.open = [], "", []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, "tags are closed in their order"
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+
+
+def patients(names=("A", "B"), simulated=False):
+    table = pd.concat(
+        [pd.DataFrame({"subject": name, "day": DAYS, "copies_per_ug": COPIES, "dose": 1e6}) for name in names]
+    )
+    # The last one is below the limit throughout, and cannot be fitted.
+    table.loc[table["subject"] == names[-1], "copies_per_ug"] = "<3"
+    study = ck.read_study(table.assign(cohort="low"), lloq=3.0)
+    return replace(study, note="Simulated data, seed 1") if simulated else study
+
+
+def fitted(study):
+    return ck.fit_each(models.load("nk_decline"), study, starts=1, seed=7, progress=False)
+
+
+@pytest.fixture(scope="module")
+def fits():
+    return fitted(patients())
+
+
+@pytest.fixture(scope="module")
+def page(fits):
+    origin = report.Origin("cellkinetics fit 'my table.csv' --seed 7", "my table.csv", "ab" * 32)
+    return report.page(fits, [PNG], origin)
+
+
+def test_what_needs_a_look_stands_first(page):
+    text = Tags(page).text
+    assert "1 of 2 fits needs a look" in text
+    assert text.index("1 of 2 fits needs a look") < text.index("The study") < text.index("Outcomes")
+    look = re.search(r'<section class="look".*?</section>', page, re.DOTALL)
+    assert look
+    assert '<a href="#patient-2">B</a>: ' in look[0]
+    assert "no quantified sample" in look[0]
+
+
+def test_when_all_fits_converged_it_says_so(fits):
+    only = fitted(fits.study.select(subjects="A"))
+    assert only["A"].converged
+    page = report.page(only, [PNG])
+    assert "The fit converged." in page
+    assert "needs a look" not in Tags(page).text
+
+
+def test_every_patient_has_a_section_and_links_lead_to_it(fits, page):
+    tags = Tags(page).tags
+    sections = {attrs["id"]: attrs for tag, attrs in tags if tag == "details" and "id" in attrs}
+    assert list(sections) == ["patient-1", "patient-2"]
+    assert "open" in sections["patient-2"], "who needs a look is not folded away"
+    assert "open" not in sections["patient-1"]
+    targets = {attrs["href"] for tag, attrs in tags if tag == "a" and attrs["href"].startswith("#")}
+    assert targets == {"#patient-1", "#patient-2"}
+    for subject in fits:
+        assert f"<summary><b>{subject}</b>" in page
+
+
+def test_parameters_have_values_units_and_sources(fits, page):
+    table = fits["A"].parameters
+    assert f'<th scope="row">F</th><td class="n">{report.number(table.loc["F", "value"])}</td>' in page
+    assert "copies/ug per cell/kg" in page
+    for source in table["source"]:
+        assert report.linked(source) in page
+
+
+def test_it_needs_no_other_file_and_no_network(page):
+    for tag, attrs in Tags(page).tags:
+        assert tag not in ("script", "link", "iframe", "object")
+        assert not [name for name in attrs if name.startswith("on")]
+        if "src" in attrs:
+            assert attrs["src"].startswith("data:image/png;base64,")
+        if "href" in attrs:
+            assert attrs["href"].startswith(("#", "https://doi.org/"))
+    assert "@import" not in page
+    assert "url(" not in page
+    assert "default-src 'none'" in page
+
+
+def test_it_says_what_makes_it_again(page):
+    text = Tags(page).text
+    assert "cellkinetics fit 'my table.csv' --seed 7" in text
+    assert "ab" * 32 in text
+    assert re.search(r"seed\s*7 \(1 start a patient\)", text)
+    for name in ("cellkinetics", "jax", "diffrax", "lmfit", "numpy", "scipy", "pandas", "python"):
+        assert f"{name} {report.versions()[name]}" in text
+    assert report.versions()["cellkinetics"] == ck.__version__
+
+
+def test_without_an_origin_the_hash_is_not_known(fits):
+    assert "not known" in Tags(report.page(fits, [PNG])).text
+
+
+def test_what_the_data_say_is_text_and_nothing_else():
+    study = patients(ODD)
+    covariates = study.covariates.assign(cohort=SCRIPT)
+    observations = study.observations.assign(
+        excluded=study.observations["excluded"].mask(study.observations["day"] == 12, f"after day 9: {SCRIPT}")
+    )
+    study = replace(study, covariates=covariates, observations=observations, note=SCRIPT, source=SCRIPT)
+    page = report.page(fitted(study), [PNG], report.Origin(SCRIPT, SCRIPT, ""))
+    plain = Tags(page)
+    assert "script" not in [tag for tag, _ in plain.tags]
+    assert "<script" not in page
+    assert [attrs["src"] for tag, attrs in plain.tags if tag == "img" and not attrs["src"].startswith("data:")] == []
+    assert not any("onerror" in attrs for _, attrs in plain.tags)
+    for name in ODD:
+        assert name in plain.text
+    plt.close("all")
+
+
+def test_a_simulated_study_is_said_to_be_one():
+    study = patients(simulated=True)
+    page = report.page(fitted(study), [PNG])
+    assert '<p class="simulated">Simulated patients: no measurements of anybody.</p>' in page
+    assert "(simulated)</title>" in page
+
+
+def test_a_measured_study_is_not(page):
+    assert "simulated" not in Tags(page).text.lower()
+
+
+def test_counts_of_samples_say_what_was_left_out():
+    study = patients(("A", "B")).select(until=5)
+    page = report.page(fitted(study), [PNG])
+    # 6 of 8 samples are on day 4 or before.
+    row = re.search(r'<tr><th scope="row">A</th>(<td class="n">.*?)</tr>', page)
+    assert row
+    assert re.findall(r'<td class="n">(\d+)</td>', row[1]) == ["6", "0", "0", "0", "6", "2"]
+    assert "2 after day 5: select(until=5)" in row[1]
+
+
+def test_what_was_fixed_is_listed_with_its_reason_and_for_whom(fits):
+    study = patients()
+    page = report.page(ck.fit_each(models.load("nk_decline"), study, fixed={"beta": 0.2}, progress=False), [PNG])
+    row = re.search(r'<tr><th scope="row">beta</th>.*?</tr>', page)
+    assert row
+    assert "<td>everybody</td>" in row[0]
+    assert "fixed by the user" in row[0]
+    assert Tags(page).text.count("too few quantified samples to estimate it") >= 1
+
+
+def test_figures_are_closed(fits):
+    plt.close("all")
+    report.page(fits, [PNG])
+    assert plt.get_fignums() == []
+
+
+def test_the_command_line_writes_a_report_that_names_its_input(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = pd.DataFrame({"T": DAYS, "subject": "A", "copies_per_ug": COPIES, "dose": 1e6, "lloq": 3})
+    table.to_csv("my table.csv", index=False)
+    digest = hashlib.sha256((tmp_path / "my table.csv").read_bytes()).hexdigest()
+    given = ["fit", "my table.csv", "--model", "nk_decline", "--columns", "day=T", "--fixed", "beta=0.2", "sd=0.4"]
+    assert run([*given, "--out", "one"]) == 0
+    page = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
+    assert digest in page
+    command = re.search(r"cellkinetics fit .*--seed 2020", Tags(page).text)
+    assert command
+    words = shlex.split(command[0])
+    assert words == ["cellkinetics", *given, "--seed", "2020"]
+    # The command makes it again.
+    assert run([*words[1:], "--out", "two"]) == 0
+    for name in ("parameters.csv", "predictions.csv"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+def test_the_command_leaves_out_what_is_usual():
+    usual = {"model": "il15_persistence", "lloq": None, "columns": None, "seed": 2020}
+    assert cli._command(None, **usual) == "cellkinetics fit --seed 2020"
+    assert (
+        cli._command(None, lloq=3.0, free=["F", "a b"], seed=1) == "cellkinetics fit --lloq 3 --free F 'a b' --seed 1"
+    )
+
+
+def run(arguments):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    return stopped.value.code
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.nan, "–"), (np.inf, "∞"), (-np.inf, "−∞"), (0.0, "0"), (0.00020713, "0.0002071"), (7.77e-5, "7.77e-05"),
+        (-48.9234, "-48.92"), (41160.1, "41,160"), (123456.0, "123,500"), (7.63e11, "7.63e+11"), (3.0, "3"),
+    ],
+)  # fmt: skip
+def test_numbers_have_four_digits(value, text):
+    assert report.number(value) == text
+
+
+def test_a_doi_is_a_link_and_all_else_is_text():
+    link = '<a href="https://doi.org/10.1002/psp4.12388">doi:10.1002/psp4.12388</a>'
+    assert report.linked("Stein 2019, doi:10.1002/psp4.12388.") == f"Stein 2019, {link}."
+    assert report.linked("<b> & doi:10.1/x") == "&lt;b&gt; &amp; doi:10.1/x"
+    assert report.linked('doi:10.1002/a"onclick="x') == (
+        '<a href="https://doi.org/10.1002/a">doi:10.1002/a</a>&#34;onclick=&#34;x'
+    )
