@@ -9,10 +9,16 @@ __version__ = "0.1.0"
 
 from cellkinetics import models
 from cellkinetics.assay import Assay
+from cellkinetics.cohort_curves import cohort_curves
+from cellkinetics.comparison import Comparison, compare_cohorts
 from cellkinetics.errors import ModelError, StudyError
 from cellkinetics.fits import Fits, fit_each
 from cellkinetics.fitting import fit
-from cellkinetics.model import Model, Parameter, load_model
+from cellkinetics.loading import load_model
+from cellkinetics.model import Check, Model
+from cellkinetics.nca import nca
+from cellkinetics.nca_summary import nca_summary
+from cellkinetics.parameter import Parameter, Parameters
 from cellkinetics.reading import read_study
 from cellkinetics.result import Fit
 from cellkinetics.simulated import example
@@ -22,19 +28,26 @@ from cellkinetics.study import Study
 
 __all__ = [
     "Assay",
+    "Check",
+    "Comparison",
     "Fit",
     "Fits",
     "Model",
     "ModelError",
     "Parameter",
+    "Parameters",
     "Study",
     "StudyError",
+    "cohort_curves",
+    "compare_cohorts",
     "example",
     "fit",
     "fit_each",
     "load",
     "load_model",
     "models",
+    "nca",
+    "nca_summary",
     "read_study",
     "simulate",
 ]

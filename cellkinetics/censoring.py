@@ -19,6 +19,7 @@ root-deviances of `root_deviances` turn the same likelihood into least squares: 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -80,6 +81,25 @@ def root_deviances(predicted: jax.Array, sd: Any, rows: Rows) -> jax.Array:
     certain = inside > -1e-300
     two_sided = jnp.where(certain, 0.0, jnp.sqrt(-2 * jnp.where(certain, -1.0, inside)))
     return rows.weight * jnp.select([quantified, below | above], [z_upper, one_sided], two_sided)
+
+
+def derivatives(value: jax.Array, ln_sd: jax.Array, rows: Rows) -> jax.Array:
+    """(6, n) log-density of each sample and its derivatives by g = ln f and s = ln sd: l, g, s, gg, gs, ss."""
+
+    def density(pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+        return (log_density(pair[0], jnp.exp(pair[1]), rows),)
+
+    def with_slopes(inner: Callable[..., tuple[jax.Array, ...]]) -> Callable[..., tuple[jax.Array, ...]]:
+        def outer(pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+            result, pushed = jax.linearize(inner, pair)
+            ones, zeros = jnp.ones_like(value), jnp.zeros_like(value)
+            return (*result, *pushed((ones, zeros)), *pushed((zeros, ones)))
+
+        return outer
+
+    # with_slopes twice gives l, g, s, then each of these by g, then each by s.
+    l, g, s, _, gg, _, _, gs, ss = with_slopes(with_slopes(density))((value, ln_sd))
+    return jnp.stack([l, g, s, gg, gs, ss])
 
 
 @jax.custom_jvp

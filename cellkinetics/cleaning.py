@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cellkinetics.columns import SYNONYMS, load, meaning_of, resolve
+from cellkinetics.columns import SYNONYMS, is_numeric, meaning_of, resolve
 from cellkinetics.errors import StudyError
 from cellkinetics.notation import number_of
+from cellkinetics.sheet import Sheet, load
 
 _COMMA = re.compile(r"([<>≤≥]=?\s*)?[+-]?\d+,(\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
-_NUMBERS = ("day", "nominal_day", "value", "limit", "lloq", "lod", "uloq", "amount", "dose", "until")
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ def clean(path: Path) -> tuple[Path, Path, list[Change]]:
         raise FileExistsError(f"{taken} exists already: move it away, it is never written over.")
     cells, row = sheet.cells.copy(), sheet.row
     names, _ = resolve(list(cells.columns))
-    changes = _blanks(path, sheet.separator)
+    changes = _blanks(path, sheet)
 
-    known = {name for meaning, name in names.items() if meaning in _NUMBERS}
+    known = {name for name in cells.columns if is_numeric(name)}
     texts = [text for name in known for text in cells[name]]
     # 5.120 among decimal commas may be five thousand: nobody but its writer knows.
-    if sheet.separator == ";" and not any(re.search(r"\d\.\d", text) for text in texts):
+    if (sheet.separator == ";" or sheet.decimal == ",") and not any(re.search(r"\d\.\d", text) for text in texts):
         for name in cells.columns:
             column = cells[name]
             if name not in known and any(number_of(text, ",") is None for text in column):
@@ -122,11 +122,13 @@ def clean(path: Path) -> tuple[Path, Path, list[Change]]:
     return cleaned, log, changes
 
 
-def _blanks(path: Path, separator: str) -> list[Change]:
-    """The cells with blanks around them, as they stand in the file."""
+def _blanks(path: Path, sheet: Sheet) -> list[Change]:
+    """The cells with blanks around them, as they stand in the file; where blanks separate the cells, there are none."""
     changes: list[Change] = []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=separator)
+    if sheet.separator == " ":
+        return changes
+    with path.open(encoding=sheet.encoding, newline="") as file:
+        reader = csv.reader(file, delimiter=sheet.separator)
         line = 1
         for record in reader:
             if record and not record[0].startswith("#"):
@@ -139,6 +141,7 @@ def _blanks(path: Path, separator: str) -> list[Change]:
 def _write(path: Path, note: str, separator: str, cells: pd.DataFrame) -> None:
     with path.open("x", encoding="utf-8", newline="") as file:
         file.writelines(f"# {line}\n" for line in note.split("\n") if note)
-        table = csv.writer(file, delimiter=separator, lineterminator="\n")
+        # An empty cell between blanks is none.
+        table = csv.writer(file, delimiter="," if separator == " " else separator, lineterminator="\n")
         table.writerow(cells.columns)
         table.writerows(cells.itertuples(index=False))

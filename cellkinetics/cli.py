@@ -20,7 +20,8 @@ from cellkinetics import models, output, report
 from cellkinetics.cleaning import clean
 from cellkinetics.errors import ModelError, StudyError
 from cellkinetics.fits import Fits, fit_each
-from cellkinetics.model import Model, load_model
+from cellkinetics.loading import load_model
+from cellkinetics.model import Model
 from cellkinetics.notation import number_text
 from cellkinetics.reading import read_study
 from cellkinetics.simulated import example
@@ -44,6 +45,7 @@ def fit(
     model: str = "il15_persistence",
     lloq: float | None = None,
     unit: str = "copies/ug",
+    time_unit: Literal["day", "hour", "week", "month"] | None = None,
     columns: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
     doses: float | None = None,
     fixed: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
@@ -69,6 +71,8 @@ def fit(
         Lower limit of quantification, for rows that do not have their own.
     unit
         Unit of the values.
+    time_unit
+        Unit of the times, which become days.
     columns
         Names of the table where they are not recognised: day=T copies_per_ug=result.
     doses
@@ -86,13 +90,14 @@ def fit(
     seed
         Seed of the start values.
     """
-    study = example() if table is None else read_study(table, lloq=lloq, unit=unit, columns=_pairs(columns, "columns"))
+    named = _pairs(columns, "columns")
+    study = example() if table is None else read_study(table, lloq=lloq, unit=unit, time_unit=time_unit, columns=named)
     # The file as it was read: it may change before the report is written.
     origin = report.Origin.of(
         EXAMPLE if table is None else table,
         _command(
-            table, model=model, lloq=lloq, unit=unit, columns=columns, doses=doses, fixed=fixed, free=free,
-            censoring=censoring, seed=seed,
+            table, model=model, lloq=lloq, unit=unit, time_unit=time_unit, columns=columns, doses=doses, fixed=fixed,
+            free=free, censoring=censoring, seed=seed,
         ),
         "example.csv, which comes with the library" if table is None else None,
     )  # fmt: skip
@@ -118,6 +123,7 @@ def check(
     *,
     lloq: float | None = None,
     unit: str = "copies/ug",
+    time_unit: Literal["day", "hour", "week", "month"] | None = None,
     columns: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
     fix: Annotated[bool, Option(negative="")] = False,
 ) -> int:
@@ -131,6 +137,8 @@ def check(
         Lower limit of quantification, for rows that do not have their own.
     unit
         Unit of the values.
+    time_unit
+        Unit of the times, which become days.
     columns
         Names of the table where they are not recognised: day=T copies_per_ug=result.
     fix
@@ -144,7 +152,7 @@ def check(
             f"Written {escape(str(table))}: {number_of('change', len(changes))}, listed in {escape(log.name)}."
         )
     try:
-        study = read_study(table, lloq=lloq, unit=unit, columns=_pairs(columns, "columns"))
+        study = read_study(table, lloq=lloq, unit=unit, time_unit=time_unit, columns=_pairs(columns, "columns"))
     except StudyError as error:
         found = Table(
             "row",
@@ -189,13 +197,7 @@ def show_model(name: str, /) -> None:
         A model's name or a Python file that defines one.
     """
     model = find_model(name)
-    console = Console()
-    console.print(escape(model.description.strip()), highlight=False, soft_wrap=True)
-    shown = Table("parameter", "default", "unit", "bounds", "scale", title=f"parameters of {model.name}", box=SIMPLE)
-    shown.add_column("source", overflow="fold")
-    for parameter, p in model.parameters.items():
-        shown.add_row(parameter, f"{p.value:g}", p.unit, f"{p.min:g} to {p.max:g}", p.scale, p.source)
-    console.print(shown)
+    Console().print(escape(model.describe()), highlight=False, soft_wrap=True)
 
 
 def outcome_table(fits: Fits) -> Table:
@@ -236,7 +238,10 @@ def _command(table: Path | None, **options: str | float | list[str] | None) -> s
         if value == usual[name] and name != "seed":
             continue
         values = value if isinstance(value, list) else [value]
-        words += [f"--{name}", *(v if isinstance(v, str) else number_text(v) for v in values if v is not None)]
+        words += [
+            f"--{name.replace('_', '-')}",
+            *(v if isinstance(v, str) else number_text(v) for v in values if v is not None),
+        ]
     return shlex.join(words)
 
 

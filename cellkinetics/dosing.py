@@ -12,34 +12,41 @@ import numpy.typing as npt
 from cellkinetics.errors import ModelError, suggest
 
 Array = jax.Array | npt.NDArray[np.float64]
-DoseLike = "Doses | float | Sequence[tuple[float, float]] | Mapping[str, float | Sequence[tuple[float, float]]]"
+Pair = "tuple[float, float] | tuple[float, float, float]"
+DoseLike = f"Doses | float | Sequence[{Pair}] | Mapping[str, float | Sequence[{Pair}]]"
 
 
 class Doses(NamedTuple):
     """Events in the order of their times; a padded slot has time inf and amount 0.
 
-    times : (m,) days since the first infusion; the first event is at day 0 (of amount 0 if nothing is given then).
-    amounts : (m, c) one column a channel of the model's ``dosing``, in its order and unit.
+    times
+        (m,) days since the first infusion. One event is at day 0 (of amount 0 if nothing is given then); only
+        markers, such as a lymphodepletion, come before it.
+    amounts : (m, c) one column a channel of the model (`Model.channels`), in its unit.
+    rates
+        (m, c) change of the infusion rate at the event, amount per day; None where everything is a bolus.
     """
 
     times: Array
     amounts: Array
+    rates: Array | None = None
 
 
-def as_doses(doses: object, channels: Sequence[str]) -> Doses:
+def as_doses(doses: object, channels: Sequence[str], markers: Sequence[str] = ()) -> Doses:
     """Read what a user gives as doses.
 
     Parameters
     ----------
     doses
-        a number (one infusion of cells at day 0), a list of (day, amount) pairs,
-        or a dictionary {channel: either of these}; None for no dose at all.
+        a number (one bolus of cells at day 0), a list of (day, amount) pairs or (day, amount, days of infusion)
+        triples, or a dictionary {channel: either of these}; None for no dose at all.
     channels : names of what the model takes, cells first.
+    markers : those of them that only mark a day and may come before the first infusion.
 
     Raises
     ------
     ModelError
-        A channel that the model does not have, a negative or non-finite day or amount.
+        A channel that the model does not have, a negative or non-finite day, amount or duration.
     """
     if isinstance(doses, Doses):
         return doses
@@ -47,7 +54,8 @@ def as_doses(doses: object, channels: Sequence[str]) -> Doses:
         # A model that names no dose: what was given is carried by the study and does not reach the curve.
         return Doses(np.zeros(1), np.zeros((1, 0)))
     given: Mapping[str, Any] = doses if isinstance(doses, Mapping) else {} if doses is None else {channels[0]: doses}
-    events: dict[float, npt.NDArray[np.float64]] = {0.0: np.zeros(len(channels))}
+    amounts: dict[float, npt.NDArray[np.float64]] = {0.0: np.zeros(len(channels))}
+    changes: dict[float, npt.NDArray[np.float64]] = {}
     for channel, value in given.items():
         if channel not in channels:
             raise ModelError(
@@ -55,24 +63,44 @@ def as_doses(doses: object, channels: Sequence[str]) -> Doses:
                 f"{suggest(str(channel), channels)}",
                 name=str(channel),
             )
-        for day, amount in _pairs(str(channel), value):
-            if not (np.isfinite(day) and np.isfinite(amount) and day >= 0 and amount >= 0):
+        column = list(channels).index(channel)
+        for day, amount, duration in _events(str(channel), value):
+            early = day < 0 and channel not in markers
+            if early or not np.all(np.isfinite([day, amount, duration])) or min(amount, duration) < 0:
                 raise ModelError(
-                    f"dose of {channel}: day {day:g}, amount {amount:g}. Both must be finite and not negative; "
-                    "days count from the first infusion.",
+                    f"dose of {channel}: day {day:g}, amount {amount:g}, over {duration:g} days. All must be finite "
+                    "and not negative; days count from the first infusion.",
                     name=str(channel),
                 )
-            events.setdefault(day, np.zeros(len(channels)))[list(channels).index(channel)] += amount
-    times = np.array(sorted(events))
-    return padded(Doses(times, np.array([events[time] for time in times]).reshape(len(times), len(channels))))
+            if duration == 0:
+                amounts.setdefault(day, np.zeros(len(channels)))[column] += amount
+                continue
+            for at, change in ((day, amount / duration), (day + duration, -amount / duration)):
+                changes.setdefault(at, np.zeros(len(channels)))[column] += change
+    times = np.array(sorted({*amounts, *changes}))
+    nothing = np.zeros(len(channels))
+    return padded(
+        Doses(
+            times,
+            np.array([amounts.get(time, nothing) for time in times]).reshape(len(times), len(channels)),
+            np.array([changes.get(time, nothing) for time in times]) if changes else None,
+        )
+    )
 
 
-def _pairs(channel: str, value: Any) -> list[tuple[float, float]]:
+def _events(channel: str, value: Any) -> list[tuple[float, float, float]]:
+    """(day, amount, days of infusion), 0 days for a bolus."""
     try:
-        pairs = [(0.0, value)] if np.ndim(value) == 0 else value
-        return [(float(day), float(amount)) for day, amount in pairs]
+        # np.ndim alone has no answer for a list of pairs and triples.
+        one = not isinstance(value, list | tuple) and np.ndim(value) == 0
+        given: list[tuple[Any, ...]] = [(0.0, value)] if one else [tuple(event) for event in value]
+        whole = [(*event, 0.0) if len(event) == 2 else event for event in given]
+        return [(float(day), float(amount), float(duration)) for day, amount, duration in whole]
     except (TypeError, ValueError):
-        text = f"doses of {channel} are {value!r}. Give a number, or (day, amount) pairs such as [(0, 1e6), (7, 1e6)]."
+        text = (
+            f"doses of {channel} are {value!r}. Give a number, or (day, amount) pairs such as [(0, 1e6), (7, 1e6)]; "
+            "a third number is the duration of an infusion in days."
+        )
         raise ModelError(text, name=channel) from None
 
 
@@ -82,4 +110,8 @@ def padded(doses: Doses) -> Doses:
     slots = 1 << (count - 1).bit_length()
     times, amounts = np.full(slots, np.inf), np.zeros((slots, doses.amounts.shape[1]))
     times[:count], amounts[:count] = doses.times, doses.amounts
-    return Doses(times, amounts)
+    if doses.rates is None:
+        return Doses(times, amounts)
+    rates = np.zeros_like(amounts)
+    rates[:count] = doses.rates
+    return Doses(times, amounts, rates)

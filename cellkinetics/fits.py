@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics import fitting, summary
+from cellkinetics.batch import batchable, optima
+from cellkinetics.cases import Case, prepare, prepare_each
 from cellkinetics.errors import suggest
 from cellkinetics.model import Model
 from cellkinetics.result import Fit, Request, refused
@@ -111,8 +114,53 @@ def fit_each(
     """
     request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed)
     fitting.check(request, study)
+    if batchable(model):
+        return Fits(study, together(request, study, progress))
     subjects = _shown(study.subjects, progress)
     return Fits(study, {subject: fit_or_reason(request, study.select(subjects=[subject])) for subject in subjects})
+
+
+def together(request: Request, study: Study, progress: bool) -> Mapping[str, Fit]:
+    """All subjects on the batch engine, a chunk at a time."""
+    began = time.perf_counter()
+    cases = prepare_each(request, study)
+    ready = {s: case for s, case in cases.items() if isinstance(case, Case) and not case.reason}
+    found = optima(
+        [case.problem for case in ready.values()],
+        [case.initial for case in ready.values()],
+        request.starts,
+        request.seed,
+    )
+    ends = dict(zip(ready, found, strict=True))
+    seconds = (time.perf_counter() - began) / max(len(cases), 1)
+
+    def fit_of(subject: str) -> Fit:
+        case, alone = cases[subject], study.select(subjects=[subject])
+        if isinstance(case, Case):
+            return fitting.ended(request, alone, case, ends.get(subject), seconds)
+        return not_fitted(request, alone, case)
+
+    return Later(cases, fit_of)
+
+
+class Later(Mapping[str, Fit]):
+    """Fits that are put together when they are first asked for."""
+
+    def __init__(self, subjects: Iterable[str], make: Callable[[str], Fit]) -> None:
+        self._made: dict[str, Fit | None] = dict.fromkeys(subjects)
+        self._make = make
+
+    def __getitem__(self, subject: str) -> Fit:
+        fit = self._made[subject]
+        if fit is None:
+            fit = self._made[subject] = self._make(subject)
+        return fit
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
 
 
 def fit_or_reason(request: Request, alone: Study) -> Fit:
@@ -120,9 +168,14 @@ def fit_or_reason(request: Request, alone: Study) -> Fit:
     try:
         return fitting.fit_one(request, alone)
     except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
-        plain = replace(request, model=replace(request.model, guess=None), initial={})
-        case = fitting.prepare(plain, alone)
-        return refused(request, alone, case.problem, f"not fitted: {error}", case.samples, 0.0)
+        return not_fitted(request, alone, error)
+
+
+def not_fitted(request: Request, alone: Study, error: Exception) -> Fit:
+    """The fit of a subject with whose numbers something went wrong."""
+    plain = replace(request, model=replace(request.model, initial=None), initial={})
+    case = prepare(plain, alone)
+    return refused(request, alone, case.problem, f"not fitted: {error}", case.samples, 0.0)
 
 
 def _shown(subjects: Sequence[str], progress: bool) -> Iterator[str]:

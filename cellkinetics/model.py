@@ -2,92 +2,58 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy.typing as npt
-from scipy.special import expit, logit
 
 from cellkinetics.dosing import Doses, as_doses
 from cellkinetics.errors import ModelError, suggest
+from cellkinetics.parameter import AsParameters
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from cellkinetics.study import Study
 
-RESERVED = ("t", "dose", "sd", "lambda")
 Values = Mapping[str, Any]
 Function = Callable[..., Any]
+SINCE = "since_"
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """One parameter of a model.
+class Check:
+    """A number that the paper reports and the model gives back.
 
     Parameters
     ----------
-    value : the default, on the natural scale.
-    unit : as text, "1" for a pure number.
-    source : where the value comes from ("Table 2", "derived: ln 2/0.755 d", "assumption").
-    min, max : bounds on the natural scale.
-    scale
-        the scale on which it is estimated: "log" (positive values, the default), "logit" (between two
-        finite bounds) or "identity".
+    what : in words, "doubling time".
+    published : the number.
+    unit : of it, "1" for a pure number.
+    compute : function of the model that returns the number anew.
+    tolerance : relative.
+    source : where it is printed.
     """
 
-    value: float
+    what: str
+    published: float
     unit: str
-    source: str
-    min: float = 0.0
-    max: float = np.inf
-    scale: Literal["log", "logit", "identity"] = "log"
-
-    def to_estimation(self, value: float) -> float:
-        """The value on the estimation scale: ln, logit between the bounds, or as it is."""
-        if self.scale == "log":
-            return float(np.log(value)) if value > 0 else -np.inf
-        if self.scale == "logit":
-            share = (value - self.min) / (self.max - self.min)
-            return float(logit(share))
-        return float(value)
-
-    def to_natural(self, value: Any) -> Any:
-        """The inverse of `to_estimation`; takes JAX values."""
-        if self.scale == "log":
-            return jnp.exp(value)
-        if self.scale == "logit":
-            return self.min + (self.max - self.min) * jax.nn.sigmoid(value)
-        return value
-
-    def from_estimation(self, value: float) -> float:
-        """`to_natural` for a plain number; the end of an interval without an end is inf."""
-        if self.scale == "log":
-            with np.errstate(over="ignore"):
-                return float(np.exp(value))
-        if self.scale == "logit":
-            return float(self.min + (self.max - self.min) * expit(value))
-        return float(value)
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The bounds on the estimation scale; a logit has none."""
-        if self.scale == "logit":
-            return -np.inf, np.inf
-        return self.to_estimation(self.min), self.to_estimation(self.max)
+    compute: Callable[[Model], float]
+    tolerance: float = 0.02
+    source: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
     """A curve in time with named, sourced parameters: a closed form (`curve`) or an ODE (`rhs`, `observe`).
 
-    Functions take by name what they need: ``t`` (days since the first infusion), ``dose``, states and parameters.
+    Functions take by name what they need: ``t`` (days since the first infusion), ``dose`` (closed forms), states,
+    parameters, ``inputs``, ``since_<marker>`` (days since its last event, by default since the first infusion) and
+    ``phase`` (number of switches passed).
 
     Parameters
     ----------
@@ -95,57 +61,103 @@ class Model:
     parameters : {name: Parameter}.
     outputs : {name: unit}, in the order of DVID 1, 2, ...
     reference : DOI or citation; "ours" with what it is for a model of this library.
+    population : whom it describes: patients, product, assay.
     curve : closed form; returns an array of the shape of ``t``, or {output: array}.
     states, rhs, observe
         an ODE: names, derivatives (one value a state, in that order, natural units per
         day), and what is observed of the states.
-    start : {state: parameter that gives its value at day 0}; 0 where not named.
-    dosing : {channel: (state, parameter)}: an amount adds parameter x amount to the state; cells come first.
+    start : {state: parameter, or function of parameters, that gives its value at day 0}; 0 where not named.
+    dosing
+        {channel: (state, parameter or function of parameters)}: an amount adds factor x amount to the state; cells
+        come first.
+    markers : channels whose events only mark a day, such as a lymphodepletion.
+    lags : {channel: parameter}: its doses arrive so many days later.
+    switches : parameters that are days at which `rhs` changes; it takes ``phase`` to know where it is.
+    inputs : {name: unit} of covariates over time, taken from the study's column of that name.
     natural : states solved on the natural instead of the log scale, because they may stay at 0.
+    stiff : solve with the implicit stepper from the start.
+    solution
+        function (times, values, doses, prepared, fineness) -> ({output: (n,)}, whether it may be trusted) that uses
+        the structure of an ODE; where it may not, it is asked again with the next of ``fineness``, then the stepper.
+    prepare
+        function (times, doses, fineness, size) of numbers that makes what `solution` takes as ``prepared``; ``size``
+        as `size_of` of it, so that patients share one program.
+    size_of : function of what `prepare` made.
+    finenesses : how many there are.
     free : names estimated by default, or a function of the study that returns them; all when not given.
     canonical
         function of natural values that returns an equal curve's values under the labels that were meant, such as the
         faster of two exponentials first.
-    guess : function of days (n,) and observed values (n,) that returns start values {name: value}.
+    initial
+        function of ``days``, ``values`` (one patient's samples of the first output, by day), ``dose`` (the first
+        amount of cells) and ``inputs`` on these days, by name, that returns start values {name: value}.
+    corners
+        parameters that are days at which a closed form has a kink: the likelihood has a corner where such a day is
+        a sampled one.
+    checks : what the paper reports and the model gives back.
     linear_in_dose : a closed form that names ``dose`` and may be superposed over infusions.
     scale_free : the model takes the unit of the study (its level is a free parameter).
+    simulator : too many parameters for the curves of one patient: meant for simulation.
 
     Raises
     ------
     ModelError
-        An undeclared name, a missing unit or source, a value outside its bounds.
+        An undeclared name, a missing unit or source, a value outside its bounds, a result of a wrong shape.
     """
 
     name: str
-    parameters: Mapping[str, Parameter]
     outputs: Mapping[str, str]
+    parameters: AsParameters = AsParameters()  # noqa: RUF009
     reference: str = ""
+    population: str = ""
     curve: Function | None = None
     states: tuple[str, ...] = ()
     rhs: Function | None = None
     observe: Function | None = None
-    start: Mapping[str, str] = field(default_factory=dict)
-    dosing: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    start: Mapping[str, str | Function] = field(default_factory=dict)
+    dosing: Mapping[str, tuple[str, str | Function]] = field(default_factory=dict)
+    markers: tuple[str, ...] = ()
+    lags: Mapping[str, str] = field(default_factory=dict)
+    switches: tuple[str, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
     natural: tuple[str, ...] = ()
+    stiff: bool = False
+    solution: Function | None = None
+    prepare: Function | None = None
+    size_of: Function | None = None
+    finenesses: int = 1
     free: Sequence[str] | Callable[[Study], Sequence[str]] | None = None
     canonical: Callable[[Mapping[str, float]], Mapping[str, float]] | None = None
-    guess: Callable[[npt.NDArray[np.float64], npt.NDArray[np.float64]], Mapping[str, float]] | None = None
+    initial: Function | None = None
+    corners: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
     linear_in_dose: bool = False
     scale_free: bool = False
+    simulator: bool = False
+    ties: Mapping[str, Function] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
+    changes: Mapping[str, Any] = field(default_factory=dict)
     path: str = ""
 
     def __post_init__(self) -> None:
-        _check(self)
+        from cellkinetics.loading import check
+
+        check(self)
 
     def __repr__(self) -> str:
-        return f"<Model {self.name}: {', '.join(self.parameters)}>"
+        changed = f" with {', '.join(self.changes)}" if self.changes else ""
+        return f"<Model {self.name}{changed}: {', '.join(self.parameters)}>"
 
     def __reduce__(self) -> Any:
+        from cellkinetics import loading
+
         # Functions of a model file have no importable home: a model travels by its name or its file.
-        if self is _library_twin(self):
-            return _load_library, (self.name,)
+        if self.changes and (self.path or loading.in_library(self.name)):
+            return loading.changed, (self.name, self.path, dict(self.changes))
+        if self is loading.library_twin(self):
+            return loading.load_library, (self.name,)
         if self.path:
-            return load_model, (self.path,)
+            return loading.load_model, (self.path,)
         return super().__reduce__()
 
     @property
@@ -156,17 +168,19 @@ class Model:
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """What can be given: the names in `dosing`, or cells for a closed form that names ``dose``."""
-        if self.dosing:
-            return tuple(self.dosing)
+        """What can be given: the names in `dosing` and `markers`, or cells for a closed form that names ``dose``."""
+        if self.dosing or self.markers:
+            return (*self.dosing, *self.markers)
         return ("cells",) if self.curve is not None and "dose" in names_of(self.curve) else ()
 
     def values(self, given: Values | None = None) -> dict[str, Any]:
-        """The defaults with ``given`` in their place, in the order of `parameters`."""
+        """The defaults with ``given`` in their place and ties worked out, in the order of `parameters`."""
         given = given or {}
         for name in given:
             self.require(name)
-        return {name: given.get(name, parameter.value) for name, parameter in self.parameters.items()}
+        values = {name: given.get(name, parameter.value) for name, parameter in self.parameters.items()}
+        tied = {name: call(tie, values) for name, tie in self.ties.items() if name not in given}
+        return {**values, **tied}
 
     def require(self, name: str) -> None:
         """Raise ModelError, with the nearest name, unless the model has this parameter."""
@@ -179,12 +193,119 @@ class Model:
 
     def default_free(self, study: Study) -> tuple[str, ...]:
         """The parameters that are estimated unless the user says otherwise."""
-        if self.free is None:
-            return tuple(self.parameters)
-        return tuple(self.free(study) if callable(self.free) else self.free)
+        chosen = self.parameters if self.free is None else self.free(study) if callable(self.free) else self.free
+        return tuple(name for name in chosen if name not in self.held and name not in self.ties)
+
+    def guess(self, study: Study) -> dict[str, float]:
+        """Start values from the data of one subject, inside the bounds; defaults for what the samples do not show.
+
+        Raises
+        ------
+        StudyError
+            More than one subject.
+        """
+        from cellkinetics import guessing
+
+        return guessing.guess(self, study)
+
+    def with_(
+        self,
+        *,
+        fixed: Mapping[str, float] | None = None,
+        free: str | Sequence[str] | None = None,
+        tie: Mapping[str, Function] | None = None,
+        bounds: Mapping[str, tuple[float, float]] | None = None,
+        values: Mapping[str, float] | None = None,
+    ) -> Model:
+        """The model with other defaults; the file is not touched.
+
+        Parameters
+        ----------
+        fixed : {name: value} not estimated by default.
+        free : names estimated by default, in place of the model's own.
+        tie : {name: function of other parameters, by name}.
+        bounds : {name: (lower, upper)} on the natural scale.
+        values : {name: default}; stays free if it was.
+
+        Returns
+        -------
+        Model
+
+        Examples
+        --------
+        >>> from cellkinetics import models
+        >>> without = models.load("il15_persistence").with_(fixed={"tau": 0.0})
+        >>> without.parameters["tau"].value
+        0.0
+
+        Raises
+        ------
+        ModelError
+            An unknown name, a value outside its bounds, a tie in terms of a tied parameter.
+        """
+        free = (free,) if isinstance(free, str) else free
+        fixed, tie, bounds, values = fixed or {}, tie or {}, bounds or {}, values or {}
+        for name in [*fixed, *(free or ()), *tie, *bounds, *values]:
+            self.require(name)
+        twice = [name for name in fixed if name in tie or name in values or name in (free or ())]
+        twice += [name for name in tie if name in (free or ())]
+        if twice:
+            raise ModelError(f"{twice[0]} is given twice among fixed, free, tie and values; keep one.", name=twice[0])
+        parameters = dict(self.parameters)
+        for name, (lower, upper) in bounds.items():
+            parameters[name] = replace(parameters[name], min=float(lower), max=float(upper))
+        for name, value in {**values, **fixed}.items():
+            parameters[name] = replace(parameters[name], value=float(value), source="given by the user")
+        ties = {name: f for name, f in self.ties.items() if name not in (*fixed, *(free or ()))} | dict(tie)
+        check_ties(self, ties)
+        said = {"fixed": fixed, "free": free, "tie": tie, "bounds": bounds, "values": values}
+        kept = {name for name in self.held | set(fixed) if name not in (free or ())}
+        return replace(
+            self,
+            parameters=parameters,
+            free=self.free if free is None else tuple(free),
+            ties=ties,
+            held=frozenset(kept),
+            changes=_joined(self.changes, {name: value for name, value in said.items() if value}),
+        )
+
+    def describe(self, *, markdown: bool = False) -> str:
+        """Equations, source, parameters, checks in words; for a docs page with ``markdown``."""
+        from cellkinetics import description
+
+        return description.describe(self, markdown=markdown)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        doses: object = None,
+        days: float = 365.0,
+        parameters: Values | None = None,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> Axes:
+        """The curve of each output at its defaults on a log axis; returns the axes.
+
+        Parameters
+        ----------
+        ax : axes to draw on; new ones when not given.
+        doses : as in `solve`; 1e6 at day 0 for a model that needs one when not given.
+        days : length of the curve.
+        parameters : {name: natural value} in place of the defaults.
+        inputs : covariates over time, as in `solve`.
+        """
+        from cellkinetics import trajectory
+
+        return trajectory.plot_model(self, ax, doses, days, parameters, inputs)
 
     def solve(
-        self, times: Any, parameters: Values | None = None, doses: object = None, *, reverse: bool = False
+        self,
+        times: Any,
+        parameters: Values | None = None,
+        doses: object = None,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        reverse: bool = False,
     ) -> dict[str, jax.Array]:
         """The curves: pure JAX, for jit, vmap and forward derivatives.
 
@@ -192,34 +313,42 @@ class Model:
         ----------
         times : (n,) days since the first infusion; at the time of a dose, the value after it.
         parameters : {name: value} on the natural scale; defaults where not named.
-        doses : a number (infused at day 0), (day, amount) pairs, {channel: either}, or `Doses`.
+        doses
+            a number (a bolus at day 0), (day, amount) pairs, (day, amount, days of infusion) triples, {channel: any
+            of these}, or `Doses`.
+        inputs : {name: number or (day, value) pairs} of covariates over time, where the model takes any.
         reverse : make an ODE reverse-differentiable instead of forward.
 
         Returns
         -------
-        {output: (n,)} in the unit of `outputs`; NaN where neither solver finished.
+        {output: (n,)} in the unit of `outputs`; NaN where no solver finished.
         """
+        from cellkinetics.course import as_courses
         from cellkinetics.solver import compiled
 
-        outputs, _ = compiled(self, reverse)(jnp.asarray(times, float), self.values(parameters), self.doses(doses))
+        courses = as_courses(inputs, self.inputs, self.name)
+        days, events = jnp.asarray(times, float), self.doses(doses)
+        outputs, _ = compiled(self, reverse)(days, self.values(parameters), events, courses)
         return outputs
 
     def doses(self, doses: object) -> Doses:
         """Doses as arrays; refuses a second infusion that a closed form cannot take."""
-        events = as_doses(doses, self.channels)
-        if (
-            self.curve is not None
-            and self.channels
-            and not self.linear_in_dose
-            and isinstance(events.amounts, np.ndarray)
-        ):
-            later = events.times[np.asarray(events.amounts[:, 0]) > 0]
-            if len(later) > 1 or np.any(np.asarray(later) > 0):
-                raise ModelError(
-                    f"{self.name} is a closed form for one infusion and cannot take {len(later)}. "
-                    "Take an ODE model, such as il15_persistence.",
-                    name="doses",
-                )
+        events = as_doses(doses, self.channels, self.markers)
+        if self.curve is None or not self.channels or not isinstance(events.amounts, np.ndarray):
+            return events
+        if events.rates is not None:
+            raise ModelError(
+                f"{self.name} is a closed form for a bolus and cannot take an infusion over time. Take an ODE model, "
+                "such as il15_persistence, or give the dose without a duration.",
+                name="doses",
+            )
+        later = events.times[np.asarray(events.amounts[:, 0]) > 0]
+        if not self.linear_in_dose and (len(later) > 1 or np.any(np.asarray(later) > 0)):
+            raise ModelError(
+                f"{self.name} is a closed form for one infusion and cannot take {len(later)}. "
+                "Take an ODE model, such as il15_persistence.",
+                name="doses",
+            )
         return events
 
 
@@ -228,96 +357,32 @@ def names_of(function: Function) -> tuple[str, ...]:
     return tuple(inspect.signature(function).parameters)
 
 
-def load_model(path: str | Path) -> Model:
-    """Read a model from a Python file that defines ``model = Model(...)``.
-
-    Raises
-    ------
-    ModelError
-        The file cannot be run or defines no ``model``.
-    """
-    path = Path(path).resolve()
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model file.")
-    # Not registered in sys.modules: a worker process could not import it from there by name.
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(f"{path}: {type(error).__name__}: {error}") from error
-    return replace(model_of(module, str(path)), path=str(path))
+def call(function: Function, known: Mapping[str, Any]) -> Any:
+    """A model function with what it takes by name."""
+    return function(**{name: known[name] for name in names_of(function)})
 
 
-def model_of(module: ModuleType, where: str) -> Model:
-    """The ``model`` of a module, or a ModelError that says what is missing."""
-    found = getattr(module, "model", None)
-    if not isinstance(found, Model):
-        raise ModelError(f"{where} defines no model. End the file with model = Model(name=..., ...).")
-    return found
-
-
-def _load_library(name: str) -> Model:
-    from cellkinetics import models
-
-    return models.load(name)
-
-
-def _library_twin(model: Model) -> Model | None:
-    from cellkinetics import models
-
-    return models.load(model.name) if model.name in models.names() else None
-
-
-def _check(model: Model) -> None:
-    if (model.curve is None) == (model.rhs is None):
-        raise ModelError(f"{model.name}: give either curve= (a closed form) or rhs= and observe= (an ODE).")
-    if model.rhs is not None and (model.observe is None or not model.states):
-        raise ModelError(f"{model.name}: an ODE needs states=, rhs= and observe=.")
-    if not model.outputs:
-        raise ModelError(f'{model.name}: name what is observed, such as outputs={{"copies_per_ug": "copies/ug"}}.')
-    for name, parameter in model.parameters.items():
-        _check_parameter(model.name, name, parameter)
-    for state in model.states:
-        if state in model.parameters or state in RESERVED:
-            raise ModelError(
-                f"{model.name}: {state} is a state and also a parameter or reserved. Rename one.", name=state
-            )
-    known = {*model.parameters, *model.states, "t", *(["dose"] if model.curve else [])}
-    for function in (model.curve, model.rhs, model.observe):
-        for name in names_of(function) if function else ():
-            if name not in known:
+def check_ties(model: Model, ties: Mapping[str, Function]) -> None:
+    """Raise for a tie of or in terms of an unknown parameter, or in terms of one that is tied itself."""
+    for name, function in ties.items():
+        model.require(name)
+        for other in names_of(function):
+            model.require(other)
+            if other in ties:
                 raise ModelError(
-                    f"{model.name}: {getattr(function, '__name__', 'a function')}() takes {name}, which is neither "
-                    f"a parameter nor a state. Declare it in parameters=. {suggest(name, known)}".rstrip(),
+                    f"tie of {name} uses {other}, which is tied itself. Write it in terms of {other}'s own tie.",
                     name=name,
                 )
-    for role, pairs in (("start", model.start.items()), ("dosing", model.dosing.values())):
-        for state, parameter in pairs:
-            if state not in model.states or parameter not in model.parameters:
-                raise ModelError(
-                    f"{model.name}: {role} names {state} and {parameter}; one of them is not declared.",
-                    name=state,
-                )
 
 
-def _check_parameter(model: str, name: str, parameter: Parameter) -> None:
-    # lmfit shows natural values by expressions, in which the functions of numpy have their names.
-    if name in RESERVED or name.startswith("sd_") or hasattr(np, name):
-        raise ModelError(f"{model}: the name {name} is reserved. Take another.", name=name)
-    if not parameter.unit or not parameter.source:
-        raise ModelError(
-            f"{model}: {name} needs a unit ('1' for a pure number) and a source ('assumption').", name=name
-        )
-    if not (np.isfinite(parameter.value) and parameter.min <= parameter.value <= parameter.max):
-        raise ModelError(
-            f"{model}: the default of {name}, {parameter.value:g}, is not in [{parameter.min:g}, {parameter.max:g}].",
-            name=name,
-        )
-    if parameter.scale == "log" and parameter.min < 0:
-        raise ModelError(f"{model}: {name} may be negative (min {parameter.min:g}); give scale='identity'.", name=name)
-    if parameter.scale == "logit" and not (np.isfinite(parameter.min) and np.isfinite(parameter.max)):
-        raise ModelError(f"{model}: {name} has scale='logit' and needs two finite bounds.", name=name)
+def factor(rule: str | Function, values: Mapping[str, Any]) -> Any:
+    """The value that a rule stands for: a parameter by name, or a function of parameters."""
+    return call(rule, values) if callable(rule) else values[rule]
+
+
+def _joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes on top of changes: later ones win, name by name."""
+    joined = dict(before)
+    for kind, value in now.items():
+        joined[kind] = {**before.get(kind, {}), **value} if isinstance(value, Mapping) else tuple(value)
+    return joined

@@ -47,6 +47,7 @@ _ND = {"nd", "n.d.", "<lod", "<llod", "<nd", "blod", "bld", "bdl", "belowlod", "
 _ND |= {"notdetected", "targetnotdetected", "undetected", "undetectable", "undetermined"}
 _ALQ = {"alq", "aloq", "aql", "auloq", ">uloq", ">ulq", ">alq", "aboveuloq"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+_INFINITE = re.compile(r"([+-]?)inf(inity)?", re.IGNORECASE)
 _BOUND = re.compile(r"([<>≤≥])=?(.+)")
 
 
@@ -54,6 +55,11 @@ def number_text(number: float) -> str:
     """The shortest text that reads back as the same number: 3.0 is "3", 0.1 is "0.1", infinity is "inf"."""
     number = float(number)
     return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
+
+
+def cell_of(number: float, decimal: str = ".") -> str:
+    """A number as a cell of a table with these decimals; "" for NaN."""
+    return "" if np.isnan(number) else number_text(number).replace(".", decimal)
 
 
 def number_of(text: str, decimal: str = ".") -> float | None:
@@ -66,7 +72,7 @@ def number_of(text: str, decimal: str = ".") -> float | None:
         text = text.replace(",", ".")
     if _NUMBER.fullmatch(text):
         return float(text)
-    infinite = re.fullmatch(r"([+-]?)inf(inity)?", text, re.IGNORECASE)
+    infinite = _INFINITE.fullmatch(text)
     return float(f"{infinite[1]}inf") if infinite else None
 
 

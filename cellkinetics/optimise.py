@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import lmfit
@@ -11,7 +12,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.stats import qmc
 
-from cellkinetics.model import Parameter
+from cellkinetics.parameter import Parameter
 from cellkinetics.problem import LN_SD_FLOOR, Problem, SecondOrder, sd_names
 from cellkinetics.sensitivity import Floats
 
@@ -19,6 +20,7 @@ SCREENED = 32
 SPREAD = 0.7  # of the screened starts, SD on the estimation scale
 ROUGH_SD = 1.0  # starts are compared at a generous sd, so that none is thrown out for one sample
 NEWTON_STEPS = 30
+AT_CORNER, ASIDE, CORNER_SLOPE = 0.02, 1e-7, 1e-4  # how near to a sampled day (relative), how far beside it, how flat
 CORNER_GAIN = 1e-4  # log-likelihood units that a simplex search may find at a corner
 
 
@@ -65,8 +67,12 @@ def relabelled(problem: Problem, x: Floats) -> Floats:
     """The same curve under the labels that the model means, where its parameters can swap roles."""
     if problem.model.canonical is None:
         return x
+    values = problem.natural(x)
+    meant = problem.model.canonical(values)
+    if all(meant[name] == values[name] for name in values):
+        return x
     swapped = x.copy()
-    swapped[: len(problem.free)] = problem.start(problem.model.canonical(problem.natural(x)))[: len(problem.free)]
+    swapped[: len(problem.free)] = problem.start(meant)[: len(problem.free)]
     lower, upper = problem.bounds
     allowed = np.all((lower <= swapped) & (swapped <= upper))
     same = allowed and abs(problem.log_likelihood(swapped) - problem.log_likelihood(x)) < 1e-6
@@ -75,18 +81,50 @@ def relabelled(problem: Problem, x: Floats) -> Floats:
 
 def starting_points(problem: Problem, initial: Mapping[str, float], starts: int, seed: int) -> list[Floats]:
     """The initial values, then the best of 32 seeded Sobol points around them, judged by the data."""
-    lower, upper = problem.bounds
-    first = np.clip(problem.start(initial), *_inside(lower, upper))
+    first, drawn = drawn_around(problem, initial, seed)
+    objective = np.array([rough_objective(problem, x) for x in drawn])
+    return [first, *drawn[chosen(problem, first, drawn, objective, starts)]]
+
+
+def chosen(problem: Problem, first: Floats, drawn: Floats, objective: Floats, starts: int) -> list[int]:
+    """Which of the drawn points to start from besides the first: the best by their objective.
+
+    A switch day has a local optimum between any two sampled days: the best of each such interval comes before the
+    second best of another.
+    """
+    days = np.unique(problem.samples.day)
+    places = [problem.free.index(name) for name in problem.model.corners if name in problem.free]
+    scales = [problem.model.parameters[problem.free[at]] for at in places]
+
+    def interval(x: Floats) -> tuple[int, ...]:
+        switched = [scale.from_estimation(x[at]) for at, scale in zip(places, scales, strict=True)]
+        return tuple(int(at) for at in np.searchsorted(days, switched))
+
+    ordered = [int(at) for at in np.argsort(objective, kind="stable") if np.isfinite(objective[at])]
+    seen = {interval(first)}
+    fresh: list[int] = []
+    for at in ordered if places else ():
+        where = interval(drawn[at])
+        if where not in seen:
+            seen.add(where)
+            fresh.append(at)
+    return [*fresh, *(at for at in ordered if at not in fresh)][: max(starts - 1, 0)]
+
+
+def drawn_around(problem: Problem, initial: Mapping[str, float], seed: int) -> tuple[Floats, Floats]:
+    """The initial values as a free vector inside the bounds, and 32 seeded Sobol points around them."""
+    inside = _inside(*problem.bounds)
+    first = np.clip(problem.start(initial), *inside)
     free = len(problem.free)
-    normal = qmc.MultivariateNormalQMC(np.zeros(max(free, 1)), rng=np.random.default_rng(seed)).random(SCREENED)[
-        :, :free
-    ]
     drawn = np.tile(first, (SCREENED, 1))
-    drawn[:, :free] += SPREAD * normal * problem.units(first)[:free]
-    drawn = np.clip(drawn, *_inside(lower, upper))
-    ordered = sorted((rough_objective(problem, x), position) for position, x in enumerate(drawn))
-    best = [drawn[position] for value, position in ordered[: max(starts - 1, 0)] if np.isfinite(value)]
-    return [first, *best][: max(starts, 1)]
+    drawn[:, :free] += SPREAD * _normal(free, seed) * problem.units(first)[:free]
+    return first, np.clip(drawn, *inside)
+
+
+@lru_cache(maxsize=64)
+def _normal(free: int, seed: int) -> Floats:
+    points = qmc.MultivariateNormalQMC(np.zeros(max(free, 1)), rng=np.random.default_rng(seed)).random(SCREENED)
+    return points[:, :free]
 
 
 def rough_objective(problem: Problem, x: Floats) -> float:
@@ -199,6 +237,9 @@ def newton(problem: Problem, x: Floats) -> tuple[Floats, SecondOrder, np.ndarray
     x, second, held, converged = _newton(problem, x)
     if converged or not second.solved:
         return x, second, held, converged
+    at_corner = _corner(problem, x)
+    if at_corner is not None and at_corner[1].value >= second.value:
+        return at_corner
     searched = _simplex(problem, x)
     gained = problem.log_likelihood(searched) - second.value
     if gained <= CORNER_GAIN:
@@ -208,12 +249,16 @@ def newton(problem: Problem, x: Floats) -> tuple[Floats, SecondOrder, np.ndarray
     return x, second, held, converged or again <= CORNER_GAIN
 
 
-def _newton(problem: Problem, x: Floats) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool]:
+def _newton(
+    problem: Problem, x: Floats, still: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool]:
+    """Newton steps of all but what is to stay ``still``."""
     lower, upper = problem.bounds
-    second = problem.second_order(x)
+    still = np.zeros(len(x), bool) if still is None else still
+    second, expected = problem.second_order(x), np.inf
     for _ in range(NEWTON_STEPS):
         held = _held(x, second.gradient, lower, upper)
-        step, expected = _ascent(second, ~held, problem.units(x))
+        step, expected = _ascent(second, ~held & ~still, problem.units(x))
         if expected < 1e-9:
             return x, second, held, True
         moved = _line_search(problem.log_likelihood, x, step, second.value, lower, upper)
@@ -221,7 +266,41 @@ def _newton(problem: Problem, x: Floats) -> tuple[Floats, SecondOrder, np.ndarra
             # A gain below the error of the solver cannot be seen.
             return x, second, held, expected < 1e-6
         x, second = moved, problem.second_order(moved)
-    return x, second, _held(x, second.gradient, lower, upper), False
+    return x, second, _held(x, second.gradient, lower, upper), expected < 1e-6
+
+
+def near_sampled(problem: Problem, name: str, x: Floats) -> float | None:
+    """The sampled day, on the estimation scale, beside which the switch day ``name`` stopped, if it did."""
+    days = problem.samples.day[problem.samples.day > 0]
+    if name not in problem.free or not len(days):
+        return None
+    parameter = problem.model.parameters[name]
+    day = parameter.from_estimation(x[problem.free.index(name)])
+    near = float(days[np.argmin(np.abs(days - day))])
+    inside = abs(near - day) < AT_CORNER * day and parameter.min < near < parameter.max
+    return parameter.to_estimation(near) if inside else None
+
+
+def _corner(
+    problem: Problem, x: Floats
+) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool] | None:
+    """The optimum with a switch on a sampled day, if the likelihood falls on both sides of it."""
+    for name in problem.model.corners:
+        day = near_sampled(problem, name, x)
+        if day is None:
+            continue
+        at = problem.free.index(name)
+        start, still = x.copy(), np.zeros(len(x), bool)
+        start[at], still[at] = day, True
+        x_there, second, held, converged = _newton(problem, start, still)
+        slopes = []
+        for side in (ASIDE, -ASIDE):
+            beside = x_there.copy()
+            beside[at] += side
+            slopes.append(problem.second_order(beside).gradient[at])
+        if converged and slopes[0] <= CORNER_SLOPE and slopes[1] >= -CORNER_SLOPE:
+            return x_there, second, held, True
+    return None
 
 
 def _simplex(problem: Problem, x: Floats) -> Floats:

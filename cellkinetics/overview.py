@@ -69,7 +69,7 @@ def below(study: Study) -> pd.DataFrame:
         One row a cohort and, when there are several, one of all; a column for each of `WINDOWS`: "3/40 (8%)", "-"
         where there is no sample.
     """
-    rows = _since(study)
+    rows = since_infusion(study)
     window = pd.cut(rows["since"], [-np.inf, *WINDOWS.values()], labels=list(WINDOWS))
     censored = rows["status"].isin(["below", "interval"])
     group = rows["subject"].map(cohorts(study)).astype(cohorts(study).dtype)
@@ -100,7 +100,7 @@ def doses(study: Study) -> pd.DataFrame:
 
 def follow_up(study: Study) -> pd.Series:
     """Days from the first infusion to the last sample used, by subject; NaN for a subject without one."""
-    rows = _since(study)
+    rows = since_infusion(study)
     return rows.groupby("subject")["since"].max().reindex(list(study.subjects)).rename("follow_up")
 
 
@@ -120,7 +120,7 @@ def cut(study: Study) -> list[tuple[str, list[str]]]:
     return sorted(found.items(), key=lambda item: -len(item[1]))
 
 
-def _since(study: Study) -> pd.DataFrame:
+def since_infusion(study: Study) -> pd.DataFrame:
     """The samples used, with the days since each subject's first infusion."""
     rows = study.used
     first = {subject: study.infusion_day(subject) for subject in study.subjects}

@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 
 from cellkinetics import style
 from cellkinetics.errors import suggest
+from cellkinetics.medians import by_visit
 from cellkinetics.study import AFTER, Study
 from cellkinetics.style import FAINT, INK, LATE, MARKS, ONE, SMALL, TITLE, Floats, plain
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cellkinetics.fits import Fits
     from cellkinetics.result import Fit
 
-PER_PAGE = 24
+PER_PAGE, THICK = 24, 2.4
 
 
 def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort") -> Axes:
@@ -32,7 +33,9 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort") -> Axes
     Quantified samples are points, joined by a thin line where no sample beyond a limit lies between them;
     samples beyond a limit are open triangles at it, those of several cohorts side by side. When the follow-up
     is longer than 60 days, days are evenly spaced up to day 28 and compressed after it, like a logarithm; a
-    shorter one is linear. Of several outputs the first is shown.
+    shorter one is linear. Of several outputs the first is shown. The thick lines are the medians of
+    `medians.by_visit`, broken and with an open triangle where they lie below the limit: at the limit when more
+    than half of the patients are below it.
 
     Parameters
     ----------
@@ -57,8 +60,11 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort") -> Axes
         own = samples[samples["subject"] == subject]
         for _, run in own.groupby((own["status"] != "quantified").cumsum()):
             joined = run[run["status"] == "quantified"]
-            ax.plot(joined["day"], joined["value"], color=colour, linewidth=0.9, alpha=0.75, zorder=2.5)
+            ax.plot(joined["day"], joined["value"], color=colour, linewidth=0.8, alpha=0.5, zorder=2.5)
         _draw_samples(ax, own, colour, 3.4, aside[groups[subject]])
+    medians = by_visit(samples, groups)
+    for name, own in medians.groupby("group"):
+        _draw_medians(ax, own, shades[str(name)])
     _draw_limits(ax, samples)
     if study.simulated:
         _tag(ax)
@@ -67,6 +73,11 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort") -> Axes
     for name, shade in shades.items() if set(shades) != {style.NOBODY} else ():
         sample = Line2D([], [], color=shade, marker="o", markersize=4, linewidth=1.2)
         key.append((sample, f"{name} (n = {members[name]})"))
+    if len(medians):
+        broken = (medians["lower"] < medians["upper"]).any()
+        key.append(
+            (Line2D([], [], color=FAINT, linewidth=THICK), "median, broken beyond a limit" if broken else "median")
+        )
     beyond = [status for status in list(MARKS)[1:] if (samples["status"] == status).any()]
     key += [(style.handle(status, FAINT), MARKS[status][1]) for status in beyond]
     if key:
@@ -269,6 +280,20 @@ def _draw_samples(ax: Axes, samples: pd.DataFrame, colour: str, size: float = 5.
         ax.plot(day, at, **look, zorder=3.2, gid=str(status), transform=place)
 
 
+def _draw_medians(ax: Axes, medians: pd.DataFrame, colour: str) -> None:
+    """A thick line from visit to visit, broken where an end of it is not quantified, with a mark there."""
+    known = (medians["lower"] == medians["upper"]).to_numpy()
+    upper = medians["upper"].to_numpy(float)
+    at = np.where(np.isfinite(upper), upper, medians["lower"].to_numpy(float))
+    day = medians["day"].to_numpy(float)
+    for first in range(len(day) - 1):
+        both = slice(first, first + 2)
+        dashes = "-" if known[both].all() else (0, (1.6, 1.2))
+        ax.plot(day[both], at[both], color=colour, linewidth=THICK, linestyle=dashes, zorder=3.4, gid="median")
+    for status, where in (("below", ~known & np.isfinite(upper)), ("above", np.isinf(upper))):
+        ax.plot(day[where], at[where], **style.marker(status, colour, 6.5), zorder=3.5, gid=f"median {status}")
+
+
 def _draw_doses(ax: Axes, study: Study) -> None:
     """Marks on the top edge: bars for cells, open diamonds for another drug."""
     doses = study.doses.assign(since=study.doses["day"] - study.infusion_day(study.subjects[0]))
@@ -384,7 +409,9 @@ def _key(
         key.append((line, "fit"))
     if rows["late"].any():
         key.append((style.handle("quantified", LATE), "after the follow-up"))
-    kinds = pd.concat([fit.study.doses["kind"] for fit in fits]).unique()
+    # What was given before the infusion, such as lymphodepletion, lies left of the axes.
+    given = [fit.study.doses[fit.study.doses["day"] >= fit.study.infusion_day(fit.subject)] for fit in fits]
+    kinds = pd.concat([doses["kind"] for doses in given]).unique()
     for kind in kinds:
         name = "infusion" if kind == "cells" else str(kind)
         key.append((Line2D([], [], **style.dose_marker(str(kind))), name))

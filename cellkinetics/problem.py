@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,18 +10,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 
 from cellkinetics import censoring
 from cellkinetics.censoring import Rows
 from cellkinetics.dosing import Doses
 from cellkinetics.model import Model
+from cellkinetics.samples import Samples
 from cellkinetics.sensitivity import Curve, Floats, Inputs, Tie, curve, naturals, pad, padded_length
+from cellkinetics.solver import NO_COURSES, Courses, prepared_for
 
 FAR = float(np.log(1e12))
 # An assay is not better than 1%: below, the curve goes through every sample and the likelihood has no bound.
 LN_SD_FLOOR = float(np.log(0.01))
-METHODS = ("m3", "m4", "drop", "half")
 
 
 @dataclass(eq=False)
@@ -34,23 +34,25 @@ class Problem:
     Parameters
     ----------
     model : the model.
-    samples : (n,) table with day (since the first infusion), output (index), lower, upper (copies).
+    samples : those in the likelihood.
     doses : events.
     values : natural values of all parameters; those of free ones are where the default start lies.
     free : names of the free parameters.
     ties : (name, function of natural values) pairs.
     sd : (outputs,) sd on the ln scale, fixed or where the optimiser starts.
     sd_free : (outputs,) whether it is estimated.
+    courses : covariates over time, on the days of the model.
     """
 
     model: Model
-    samples: pd.DataFrame
+    samples: Samples
     doses: Doses
     values: Mapping[str, float]
     free: tuple[str, ...]
     ties: tuple[tuple[str, Tie], ...]
     sd: Floats
     sd_free: np.ndarray[Any, np.dtype[np.bool_]]
+    courses: Courses = field(default_factory=lambda: NO_COURSES)
     solved_implicitly: int = field(default=0, init=False)
 
     @cached_property
@@ -58,7 +60,7 @@ class Problem:
         """The samples on the ln scale, padded."""
         length = padded_length(len(self.samples))
         with np.errstate(divide="ignore"):
-            lower, upper = np.log(self.samples["lower"].to_numpy()), np.log(self.samples["upper"].to_numpy())
+            lower, upper = np.log(self.samples.lower), np.log(self.samples.upper)
         weight = np.zeros(length)
         weight[: len(lower)] = 1.0
         return Rows(pad(lower, length, 0.0), pad(upper, length, 0.0), weight)
@@ -71,7 +73,7 @@ class Problem:
     @cached_property
     def inputs(self) -> Inputs:
         """What the curve takes at the sampled days."""
-        return self.inputs_at(self.samples["day"].to_numpy(), self.samples["output"].to_numpy())
+        return self.inputs_at(self.samples.day, self.samples.output)
 
     def inputs_at(self, days: Floats, output: Sequence[int] | np.ndarray[Any, Any]) -> Inputs:
         """The same at other days, padded."""
@@ -82,7 +84,9 @@ class Problem:
         length = padded_length(len(days))
         natural = np.array([float(self.values[name]) for name in names])
         index = pad(np.asarray(output, float), length, 0.0).astype(np.int64)
-        return Inputs(natural, basis, pad(days, length), index, self.doses)
+        padded = pad(days, length)
+        prepared = prepared_for(self.model, padded, self.doses)
+        return Inputs(natural, basis, padded, index, self.doses, self.courses, prepared)
 
     @property
     def bounds(self) -> tuple[Floats, Floats]:
@@ -197,26 +201,6 @@ class SecondOrder:
     solved: bool
 
 
-def censored(samples: pd.DataFrame, method: str) -> pd.DataFrame:
-    """The samples as a method of handling values below the limit sees them.
-
-    m3 : the probability of lying below the limit (Beal 2001). m4 : the same, given that the value is positive; under
-    a log-normal error every value is, so that m4 equals m3. drop : censored rows are left out (M1). half : values
-    below a limit (or between two) are set to half of the upper one (M5); rows above a limit are left out.
-    """
-    if method not in METHODS:
-        raise ValueError(f"censoring={method!r}: take one of {', '.join(METHODS)}.")
-    if method in ("m3", "m4"):
-        return samples
-    quantified = samples["lower"] == samples["upper"]
-    if method == "drop":
-        return samples[quantified]
-    below = np.isfinite(samples["upper"]) & ~quantified
-    halved = samples[quantified | below].copy()
-    halved.loc[below, "lower"] = halved.loc[below, "upper"] = samples.loc[below, "upper"] / 2
-    return halved
-
-
 def sd_names(model: Model) -> list[str]:
     """`sd` for one output, `sd_<output>` for several."""
     outputs = list(model.outputs)
@@ -235,21 +219,4 @@ def _roots(value: jax.Array, ln_sd: jax.Array, rows: Rows) -> jax.Array:
     return jnp.stack([result, pushed(ones, zeros), pushed(zeros, ones)])
 
 
-@jax.jit
-def _derivatives(value: jax.Array, ln_sd: jax.Array, rows: Rows) -> jax.Array:
-    """(6, n) log-density of each sample and its derivatives by g = ln f and s = ln sd: l, g, s, gg, gs, ss."""
-
-    def density(pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
-        return (censoring.log_density(pair[0], jnp.exp(pair[1]), rows),)
-
-    def with_slopes(inner: Callable[..., tuple[jax.Array, ...]]) -> Callable[..., tuple[jax.Array, ...]]:
-        def outer(pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
-            result, pushed = jax.linearize(inner, pair)
-            ones, zeros = jnp.ones_like(value), jnp.zeros_like(value)
-            return (*result, *pushed((ones, zeros)), *pushed((zeros, ones)))
-
-        return outer
-
-    # with_slopes twice gives l, g, s, then each of these by g, then each by s.
-    l, g, s, _, gg, _, _, gs, ss = with_slopes(with_slopes(density))((value, ln_sd))
-    return jnp.stack([l, g, s, gg, gs, ss])
+_derivatives = jax.jit(censoring.derivatives)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from cellkinetics.columns import RESERVED, Rows, load, plain, resolve
+from cellkinetics.administrations import Dosing, doses_of, unit_of_cells
+from cellkinetics.columns import RESERVED, Rows, plain, resolve
+from cellkinetics.days import dated, timed
 from cellkinetics.errors import Problem, StudyError
 from cellkinetics.notation import (
     Flags,
@@ -20,44 +20,51 @@ from cellkinetics.notation import (
     Measurements,
     Texts,
     marks,
+    number_of,
     number_text,
     numbers,
     place,
 )
-from cellkinetics.preparing import Limit, averaged, checked, dated, limit_of_rows, with_limits_of_wells
+from cellkinetics.preparing import Limit, checked, limit_of_rows
+from cellkinetics.sheet import Arrow, load
 from cellkinetics.study import DOSE_UNIT, UNIT, Study, common_limit, cut_reason, infusions
-
-Ints = npt.NDArray[np.intp]
+from cellkinetics.wells import averaged, per_ug
+from cellkinetics.wide import tall
 
 _YES, _NO = ["1", "yes", "y", "true", "x"], ["", "0", "no", "n", "false"]
-# Monolix numbers its administrations; the first is that of the cells.
-_CELLS = ["", "0", "1", "cell", "cells"]
+# Reasons of ours as NM-TRAN's files hold them, which have no blanks.
+_OURS = ["before_the_first_infusion", "no_value", "MDV_1", "EVID_2", "EVID_3"]
 _LEADING_ZERO = re.compile(r"[+-]?0\d.*")
 
 
 def read_study(
-    table: str | os.PathLike[str] | pd.DataFrame,
+    table: str | os.PathLike[str] | pd.DataFrame | Arrow,
     *,
     lloq: Limit = None,
     lod: Limit = None,
     uloq: Limit = None,
     unit: str = UNIT,
     dose_unit: str = DOSE_UNIT,
+    time_unit: str | None = None,
     columns: Mapping[str, str] | None = None,
     lloq_copies_per_well: float | None = None,
+    dna_ug: float | None = None,
     replicates: str = "each",
+    progress: bool = True,
 ) -> Study:
     """Read the samples, doses and covariates of a study.
 
     Parameters
     ----------
-    table : path or DataFrame
-        One row a sample or a dose, times in days. Cells are separated by comma, semicolon or tab; with
-        semicolons, decimal commas are read. Lines that begin with ``#`` above the header are kept as the note.
+    table : path, DataFrame, or a table of polars or pyarrow
+        One row a sample or a dose, times in days. Cells are separated by comma, semicolon, tab, ``|`` or blanks;
+        where it is not the comma, decimal commas are read. Text is UTF-8; other text is read as Windows-1252, with
+        a warning. Lines that begin with ``#`` above the header are kept as the note.
         The columns go by many names (``cellkinetics.columns.SYNONYMS``), in any case: ID, TIME, DV, AMT, EVID,
         CENS, LIMIT, ADM, COHORT or subject, day, copies_per_ug, lloq, lod, dose, cohort. Required are the
         subject, the day and the value. Other columns are carried along. In place of days, ISO dates are read,
-        with the date of the infusion in a column ``infusion_date`` or on the row of the dose.
+        with the date of the infusion in a column ``infusion_date`` or on the row of the dose. A table of one row
+        a subject with a column for each day (``d0``, ``d7`` ... or ``0``, ``7`` ...) is read as well.
     lloq, lod, uloq : float or mapping, optional
         Lower limit of quantification, limit of detection and upper limit of quantification, in `unit`. A
         column of that name wins, row by row. A value under the limit (0 included) is censored and its number
@@ -68,16 +75,24 @@ def read_study(
     dose_unit : str
         Of the infused cells. A column ``dose_unit`` wins over the default. Other drugs have the unit that
         their row says, or "".
+    time_unit : "day", "hour", "week" or "month", optional
+        Of the times, which become days (a month is 365.25 / 12 of them). A heading that says another unit, such as
+        ``TIME (h)`` or ``weeks``, is refused when it is not asked for; "day" takes the numbers as days whatever the
+        heading says.
     columns : mapping, optional
         ``{ours: theirs}``, such as ``{"day": "T"}``, for a name that is not known or several of one meaning.
-
     lloq_copies_per_well : float, optional
         Lower limit in copies per well, for rows with the mass of DNA in the well (``dna_ug`` or ``dna_ng``) and no
-        limit of their own. A column of that name wins.
+        limit of their own. A column of that name wins. Values in a column such as ``copies_per_well`` become
+        copies/ug with the same mass.
+    dna_ug : float, optional
+        Mass of DNA in each well, ug, for rows that do not have it in a column.
     replicates : "each" or "mean"
         Whether each well is a sample, or the wells of one sample are averaged on the log scale. Of a censored
         well only the two ends are known, and the mean then lies between the means of the ends: of 5 and below 3
         it is below 3.87.
+    progress : bool
+        Whether a bar is shown on the terminal while a file above 20 MB is read.
 
     Returns
     -------
@@ -98,8 +113,11 @@ def read_study(
     -----
     A ``dose`` that stands on every row of a subject, the same, is one infusion on day 0; otherwise each
     filled cell is an infusion on the day of its row. AMT, with EVID 1 or without EVID, is a dose on the day
-    of its row. A dose of 0 is none. A subject without a dose is taken as infused on day 0. Rows with EVID 2
-    or EVID 3 are no samples, nor are those with MDV 1, unless a column ``excluded`` says why.
+    of its row. A dose of 0 is none. A subject without a dose is taken as infused on day 0. ADM (or ``kind``)
+    names other drugs: "rimiducid", with its amount, and "lymphodepletion", a day that needs no amount (1 is put
+    there). A value with EVID 2 or MDV 1 is not used and counted as that, unless a column ``excluded`` says why;
+    EVID 4 is a dose and EVID 3 nothing on the first row of a subject, and an error later, because nothing resets a
+    patient.
 
     Examples
     --------
@@ -113,7 +131,10 @@ def read_study(
     """
     if replicates not in ("each", "mean"):
         raise ValueError(f"replicates={replicates!r}: take 'each' or 'mean'.")
-    sheet = with_limits_of_wells(dated(checked(load(table, columns)), columns), lloq_copies_per_well)
+    sheet = dated(checked(tall(load(table, columns, progress), columns)), columns)
+    sheet, columns = timed(sheet, columns, time_unit)
+    if unit == UNIT:
+        sheet, columns = per_ug(sheet, columns, lloq_copies_per_well, dna_ug)
     names, problems = resolve(list(sheet.cells.columns), columns)
     given = (lloq, lod, uloq)
     for key in {str(key) for limit in given if isinstance(limit, Mapping) for key in limit} or {""}:
@@ -133,18 +154,19 @@ def read_study(
         ],
     )
     evid, skipped = _events(rows)
-    measured, zero = _measure(rows, limits, skipped)
+    measured, zero = _measure(rows, limits, skipped != "")
     empty = measured.status == "missing"
-    dosing = _doses(rows, evid, empty)
-    # A NONMEM table fills the DV of a dose row with 0.
-    sample = ~skipped & ~(dosing.any & empty) & ~(dosing.event & zero)
-    excluded = _exclusions(rows, dosing.doses, empty)
+    dosing = doses_of(rows, evid, empty | (skipped != ""))
+    # A NONMEM table fills the DV of a dose row, or of another event, with 0.
+    other = np.isin(skipped, ["EVID 2", "EVID 3"]) & (empty | zero)
+    sample = ~other & ~(dosing.any & (empty | (skipped != ""))) & ~(dosing.event & zero)
+    excluded = np.where(skipped == "", _exclusions(rows, dosing.doses, empty), skipped).astype(object)
     _report_faults(rows, measured, sample, excluded == "")
     excluded, until = _cut(rows, excluded)
     cohort = rows.constant("cohort")
 
     unit, units_differ = _unit(rows, output, sample, unit)
-    dose_unit = _dose_unit(rows, dosing, dose_unit)
+    dose_unit = unit_of_cells(rows, dosing, dose_unit)
     observations = pd.DataFrame({"subject": rows.subject, "day": rows.day, "output": output})
     for name in ("value", "lower", "upper", "status", "lloq"):
         observations[name] = getattr(measured, name)
@@ -218,25 +240,36 @@ def _limits(rows: Rows, study: list[Floats]) -> Limits:
     return Limits(used["lloq"], used["lod"], used["uloq"], own["lloq"])
 
 
-def _events(rows: Rows) -> tuple[Floats, Flags]:
-    """EVID, and the rows that are no samples whatever stands in them."""
+def _events(rows: Rows) -> tuple[Floats, Texts]:
+    """EVID, and why a row is no sample that is used, whatever stands in it: "EVID 2", "EVID 3", "MDV 1"."""
     evid = rows.choice("evid", (0, 1, 2, 3, 4))
-    # A sample that is excluded for a stated reason is one, whatever MDV tells other programs.
-    reason = ~rows.text("excluded").str.casefold().isin([*_YES, *_NO]).to_numpy()
-    return evid, np.isin(evid, (2, 3)) | ((rows.choice("mdv", (0, 1)) == 1) & ~reason)
+    order = np.lexsort((rows.day, rows.code))
+    begins = np.zeros(len(order), dtype=bool)
+    begins[order[np.unique(rows.code[order], return_index=True)[1]]] = True
+    rows.report(
+        np.isin(evid, (3, 4)) & ~begins,
+        lambda at: f"{rows.names['evid']} is {evid[at]:g}, which resets the curve of a subject",
+        "Give what follows as another subject, or evid 1 for a dose that adds to the first.",
+    )
+    # A sample that is excluded for a stated reason keeps it, whatever MDV tells other programs.
+    stated = ~rows.text("excluded").str.casefold().isin([*_YES, *_NO]).to_numpy()
+    hidden = (rows.choice("mdv", (0, 1)) == 1) & ~stated
+    return evid, np.select([evid == 2, evid == 3, hidden], ["EVID 2", "EVID 3", "MDV 1"], "").astype(object)
 
 
 def _measure(rows: Rows, limits: Limits, skipped: Flags) -> tuple[Measurements, Flags]:
-    """The measurement of each row, and where it is the number 0."""
-    name, text = rows.names["value"], rows.text("value").mask(skipped, "").to_numpy(dtype=object)
+    """The measurement of each row, and where it is the number 0; what makes no sense on a skipped row is missing."""
+    name, text = rows.names["value"], rows.text("value").to_numpy(dtype=object)
     mark, number = marks(text, rows.decimal)
+    senseless = (mark == "unreadable") | ((mark == "number") & ((number < 0) | np.isinf(number)))
+    mark[skipped & senseless], number[skipped & senseless] = "missing", np.nan
     remedy = f"Write a number{rows.comma}, <3, >1e6, BLQ or ND, or leave the cell empty."
     rows.report(mark == "unreadable", lambda at: f"{name} is {text[at]!r}, which is not a number", remedy)
     remedy = "Give the values untransformed; 0, BLQ or <3 where nothing was measured."
     rows.report((mark == "number") & (number < 0), lambda at: f"{name} is {text[at]}, which is negative", remedy)
     rows.report(np.isposinf(number), lambda at: f"{name} is {text[at]}", "Write >1e6 for a value above the range.")
-    cens = np.where(skipped, np.nan, rows.choice("cens", (-1, 0, 1)))
-    return place(mark, number, cens, rows.number("limit", 0), limits), (mark == "number") & (number == 0)
+    measured = place(mark, number, rows.choice("cens", (-1, 0, 1)), rows.number("limit", 0), limits)
+    return measured, (mark == "number") & (number == 0)
 
 
 def _report_faults(rows: Rows, measured: Measurements, sample: Flags, used: Flags) -> None:
@@ -279,83 +312,15 @@ def _report_faults(rows: Rows, measured: Measurements, sample: Flags, used: Flag
         rows.report(clean & (measured.fault == fault), found, remedy)
 
 
-@dataclass(frozen=True)
-class _Dosing:
-    """The doses, with `at`, the row they were read from, and `position`, infinite if no row can follow them.
-
-    (n,) flags: `event`, AMT or EVID says dose; `any`, the row is a dose; `other`, one that is not cells;
-    `spare`, a cell of the column dose that is no dose because the subject has AMT.
-    """
-
-    doses: pd.DataFrame
-    event: Flags
-    any: Flags
-    other: Flags
-    spare: Flags
-
-
-def _doses(rows: Rows, evid: Floats, empty: Flags) -> _Dosing:
-    amount, dose = rows.number("amount", 0), rows.number("dose", 0)
-    amount[amount == 0], dose[dose == 0] = np.nan, np.nan
-    kind = rows.text("kind_name").mask(rows.text("kind_name") == "", rows.text("kind"))
-    kind = kind.mask(kind.str.casefold().isin(_CELLS), "cells").to_numpy(dtype=object)
-    says_dose = np.isin(evid, (1, 4))
-    event = (~np.isnan(amount) & (says_dose | np.isnan(evid))) | (says_dose & ~np.isnan(dose))
-    column = rows.names.get("evid")
-    rows.report(
-        says_dose & ~event & ~rows.reported,
-        lambda at: f"{column} is {evid[at]:g} and no amount is given",
-        "Give the amount, or evid 0 for a sample.",
-    )
-    rows.report(
-        ~np.isnan(amount) & ~says_dose & ~np.isnan(evid),
-        lambda at: f"{column} is {evid[at]:g} and {rows.names['amount']} is {number_text(amount[at])}",
-        "A dose has evid 1; a sample has no amount.",
-    )
-    more = rows.number("addl", 0)
-    rows.report(more > 0, lambda at: f"{rows.names['addl']} is {more[at]:g}", "Give each dose a row of its own.")
-
-    def each(where: Flags) -> Ints:
-        return np.bincount(rows.code[where], minlength=len(rows.subjects))
-
-    eventful = each(event & (kind == "cells")) > 0
-    filled = ~event & ~np.isnan(dose)
-    by_subject = pd.Series(np.where(filled, dose, np.nan)).groupby(rows.code)
-    same = (by_subject.min() == by_subject.max()).to_numpy()
-    every = each(filled) == each(~event)
-    # A subject without any value may have rows of doses only, or missing samples: it is read like the others.
-    doses_have_rows = ((each(filled) > 0) & ~every).any()
-    constant = ~eventful & same & every & ((each(~event & ~empty) > 0) | ~doses_have_rows)
-    infused = filled & ~(eventful | constant)[rows.code]
-    repeating = np.flatnonzero(filled & constant[rows.code])
-    _, first = np.unique(rows.code[repeating], return_index=True)
-    given = event | infused
-    at = np.concatenate([np.flatnonzero(given), repeating[first]])
-    once = given[at]
-    doses = pd.DataFrame(
-        {
-            "subject": pd.Series(rows.subject[at], dtype="str"),
-            "day": np.where(once, rows.day[at], 0.0),
-            "amount": np.where(event & ~np.isnan(amount), amount, dose)[at],
-            "kind": pd.Series(np.where(once, kind[at], "cells"), dtype="str"),
-            "unit": rows.text("dose_unit").iloc[at].to_numpy(),
-            "row": rows.row[at],
-            "at": at,
-            "position": np.where(once, at, np.inf),
-        }
-    )
-    doses = doses.iloc[np.lexsort((at, doses["day"], rows.code[at]))].reset_index(drop=True)
-    return _Dosing(doses, event, given, given & (kind != "cells"), filled & eventful[rows.code])
-
-
 def _exclusions(rows: Rows, doses: pd.DataFrame, empty: Flags) -> Texts:
     """Why each row is not used, but for the end of the follow-up; "" when it is."""
     given = infusions(doses, rows.subjects)
     given["position"] = doses["position"].reindex(given.index).where(given["amount"].notna(), np.inf)
-    own = pd.DataFrame({"subject": rows.subject, "day": rows.day}).astype({"subject": "str"})
-    first = own["subject"].map(given.groupby("subject")["day"].min()).to_numpy()
-    last = given.groupby(["subject", "day"], as_index=False)["position"].max()
-    position = own.merge(last, how="left", on=["subject", "day"])["position"].to_numpy(dtype=float)
+    given["code"] = pd.Index(rows.subjects).get_indexer(pd.Index(given["subject"]))
+    own = pd.DataFrame({"code": rows.code, "day": rows.day})
+    first = given.groupby("code")["day"].min().reindex(range(len(rows.subjects))).to_numpy()[rows.code]
+    last = given.groupby(["code", "day"], as_index=False)["position"].max()
+    position = own.merge(last, how="left", on=["code", "day"])["position"].to_numpy(dtype=float)
     mark = rows.text("postdose").str.casefold()
     text = rows.text("postdose").to_numpy(dtype=object)
     rows.report(
@@ -365,7 +330,7 @@ def _exclusions(rows: Rows, doses: pd.DataFrame, empty: Flags) -> Texts:
     )
     follows = (np.arange(len(own)) > position) | mark.isin(_YES).to_numpy()
     stated = rows.text("excluded")
-    ours = stated.str.startswith("after_day_") | stated.isin(["before_the_first_infusion", "no_value"])
+    ours = stated.str.startswith("after_day_") | stated.isin(_OURS)
     stated = stated.mask(ours, stated.str.replace("_", " "))
     low = stated.str.casefold()
     stated = stated.mask(low.isin(_NO), "").mask(low.isin(_YES), "excluded in the file").to_numpy(dtype=object)
@@ -400,18 +365,6 @@ def _unit(rows: Rows, output: pd.Series, sample: Flags, unit: str) -> tuple[str,
     return units[0], len(units) > 1
 
 
-def _dose_unit(rows: Rows, dosing: _Dosing, dose_unit: str) -> str:
-    """The unit of the cells; it is put on their doses."""
-    said = rows.text("dose_unit")[~dosing.other]
-    units = said[said != ""].unique().tolist()
-    if len(units) > 1 or (units and dose_unit not in (DOSE_UNIT, units[0])):
-        found = f"the column {rows.names['dose_unit']} says {', '.join(units)}" + f" and dose_unit={dose_unit!r}"
-        rows.problems.append(Problem(None, None, None, found, "The cells of a study have one unit."))
-    unit = units[0] if units else dose_unit
-    dosing.doses["unit"] = dosing.doses["unit"].mask(dosing.doses["kind"] == "cells", unit).astype("str")
-    return unit
-
-
 def _carried(rows: Rows, sample: Flags, spare: Flags, units_differ: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The columns that mean nothing here: those that vary within a subject, and those that do not."""
     known = set(rows.names.values())
@@ -427,13 +380,14 @@ def _carried(rows: Rows, sample: Flags, spare: Flags, units_differ: bool) -> tup
         varying["nominal_day"] = pd.Series(rows.nominal_day)
     if units_differ:
         varying["unit"] = rows.text("unit").replace("", np.nan)
-    samples = np.bincount(rows.code[sample], minlength=len(rows.subjects))
+    size = len(rows.subjects)
+    samples = np.bincount(rows.code[sample], minlength=size)
     for name, text in texts.items():
-        filled = (text != "").to_numpy()
-        pairs = pd.DataFrame({"code": rows.code[filled], "text": text[filled]}).drop_duplicates()
-        on_samples = np.bincount(rows.code[filled & sample], minlength=len(rows.subjects))
-        if pairs["code"].is_unique and np.isin(on_samples - samples * (on_samples > 0), 0).all():
-            each = pairs.set_index("code")["text"].reindex(range(len(rows.subjects)), fill_value="")
+        filled = (text != "").to_numpy(dtype=bool)
+        said = pd.Series(pd.factorize(text)[0][filled]).groupby(rows.code[filled])
+        on_samples = np.bincount(rows.code[filled & sample], minlength=size)
+        if (said.min() == said.max()).all() and np.isin(on_samples - samples * (on_samples > 0), 0).all():
+            each = text[filled].groupby(rows.code[filled]).first().reindex(range(size), fill_value="")
             steady[name] = _typed(each, rows.decimal)
         else:
             varying[name] = _typed(text.where(sample, ""), rows.decimal)
@@ -452,21 +406,26 @@ def _free(name: str, taken: set[str]) -> str:
 
 def _typed(text: pd.Series, decimal: str) -> pd.Series:
     """Numbers where every filled cell is one (01 is a code, not a number), else text; missing where empty."""
-    values, unreadable = numbers(text.to_numpy(dtype=object), decimal)
-    code = text.str.fullmatch(_LEADING_ZERO)
-    if unreadable.any() or np.isinf(values).any() or np.isnan(values).all() or code.any():
-        return text.replace("", np.nan)
-    return pd.Series(values, index=text.index)
+    places, distinct = pd.factorize(text.to_numpy(dtype=object))
+    # A column of text says so by its first cell; a name for each sample need not be looked at a million times.
+    if any(number_of(cell, decimal) is None for cell in distinct[:2]):
+        return text.mask(text == "")
+    values, unreadable = numbers(distinct, decimal)
+    code = any(_LEADING_ZERO.fullmatch(cell) for cell in distinct)
+    if unreadable.any() or np.isinf(values).any() or np.isnan(values).all() or code:
+        return text.mask(text == "")
+    return pd.Series(values[places], index=text.index)
 
 
-def _report_repeats(rows: Rows, observations: pd.DataFrame, where: Flags, dosing: _Dosing) -> None:
+def _report_repeats(rows: Rows, observations: pd.DataFrame, where: Flags, dosing: Dosing) -> None:
     """Say which samples and doses stand there twice, with nothing that tells them apart."""
-    said = observations.drop(columns=["row", "excluded"]).assign(said=rows.text("value"))
+    same = pd.DataFrame({"code": rows.code, "day": rows.day})[where].duplicated(keep=False)
+    at = np.flatnonzero(where)[same.to_numpy()]
+    said = observations.iloc[at].drop(columns=["row", "excluded"]).assign(said=rows.text("value").iloc[at])
     number, _ = numbers(said["said"].to_numpy(dtype=object), rows.decimal)
     said["said"] = said["said"].mask(~np.isnan(number), "")
     said["number"] = number
-    remedy = "Remove it, or tell replicates apart by a column such as well."
-    _report_same(rows, said[where], remedy)
+    _report_same(rows, said, "Remove it, or tell replicates apart by a column such as well.")
     doses = dosing.doses.set_index("at")[["subject", "day", "amount", "kind"]]
     _report_same(rows, doses, "Remove it, or give the sum in one row.")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cellkinetics import overview
+from cellkinetics import overview, plotting
 from cellkinetics.fits import Fits
 from cellkinetics.result import Fit
 from cellkinetics.summary import METHODS, left_out
@@ -29,6 +29,8 @@ NAME = "report.html"
 TEMPLATE = Path(__file__).parent / "_data" / "report.html.jinja"
 PACKAGES = ("jax", "diffrax", "lmfit", "numpy", "scipy", "pandas", "matplotlib")
 NONE = "–"
+# Patients with a picture of their own; the others are in the figures of all patients, and have their tables.
+PICTURES = 120
 _DOI = re.compile(r"doi:(10\.\d{4,9}/[-._;()/:A-Za-z0-9]*[A-Za-z0-9])")
 
 
@@ -81,6 +83,8 @@ def page(fits: Fits, figures: Sequence[bytes], origin: Origin | None = None) -> 
     for subject, fit in fits.items():
         if not fit.converged:
             looks.setdefault(fit.outcome, []).append(subject)
+    # Those who need a look first: a page of a thousand pictures opens on no phone.
+    pictured = set(sorted(fits, key=lambda subject: fits[subject].converged)[:PICTURES])
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         fits=fits,
         study=study,
@@ -101,7 +105,9 @@ def page(fits: Fits, figures: Sequence[bytes], origin: Origin | None = None) -> 
         fixed=_fixed(fits),
         figures=[_encoded(figure) for figure in figures],
         picture=_picture(study.plot().figure),
-        patients=[_patient(fit) for fit in fits.values()],
+        per_figure=plotting.PER_PAGE,
+        pictured=len(pictured),
+        patients=[_patient(fit, subject in pictured) for subject, fit in fits.items()],
         origin=origin,
         versions=versions(),
     )
@@ -140,13 +146,13 @@ def linked(text: str) -> Markup:
     return Markup("").join([*parts, escape(text[end:])])
 
 
-def _patient(fit: Fit) -> dict[str, Any]:
+def _patient(fit: Fit, pictured: bool) -> dict[str, Any]:
     """What the section of one patient shows."""
     table = fit.parameters.reset_index()
     return {
         "fit": fit,
         "cohort": fit.study.covariates["cohort"].fillna("").iloc[0],
-        "picture": _picture(fit.plot().figure),
+        "picture": _picture(fit.plot().figure) if pictured else "",
         "estimated": table[table["status"] != "fixed"].to_dict("records"),
         "fixed": table[table["status"] == "fixed"].to_dict("records"),
         "sd": max(fit.sd.values()) if isinstance(fit.sd, dict) else fit.sd,

@@ -16,6 +16,7 @@ from cellkinetics.censoring import EPSILON
 from cellkinetics.model import Model
 from cellkinetics.optimise import Optimum
 from cellkinetics.problem import Problem, sd_names
+from cellkinetics.samples import Samples
 from cellkinetics.sensitivity import Floats, Tie, curve, finite_days
 from cellkinetics.study import Study
 from cellkinetics.table import parameter_table
@@ -55,7 +56,8 @@ class Request:
         """The arguments of `ck.fit` as plain numbers and tuples."""
         fixed, initial = ({name: float(v) for name, v in (given or {}).items()} for given in (fixed, initial))
         names = None if free is None else (free,) if isinstance(free, str) else tuple(free)
-        return cls(model, fixed, names, initial, dict(tie or {}), censoring, doses, starts, seed)
+        own = {name: function for name, function in model.ties.items() if name not in (*fixed, *(names or ()))}
+        return cls(model, fixed, names, initial, {**own, **(tie or {})}, censoring, doses, starts, seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,14 +190,16 @@ class Fit:
         rows = problem.samples
         table = pd.DataFrame(
             {
-                "day": rows["day"] + first,
-                "output": [list(self.model.outputs)[i] for i in rows["output"]],
-                "status": rows["status"], "observed": rows["value"], "lower": rows["lower"], "upper": rows["upper"],
+                "day": rows.day + first,
+                "output": [list(self.model.outputs)[i] for i in rows.output],
+                "status": pd.Series(rows.status, dtype="str"),
+                "observed": np.where(rows.status == "quantified", rows.upper, np.nan),
+                "lower": rows.lower, "upper": rows.upper,
                 "predicted": np.nan, "residual": np.nan, "root_deviance": np.nan,
             }
-        ).reset_index(drop=True)  # fmt: skip
+        )  # fmt: skip
         if self.fitted:
-            ln_f, sd = problem.curve(self.x, 0).value[: len(rows)], problem.sds(self.x)[rows["output"]]
+            ln_f, sd = problem.curve(self.x, 0).value[: len(rows)], problem.sds(self.x)[rows.output]
             table["predicted"] = np.exp(ln_f)
             table["residual"] = (np.log(table["observed"]) - ln_f) / sd
             table["root_deviance"] = problem.root(self.x)[: len(rows)]
@@ -252,7 +256,7 @@ def finished(
     request: Request,
     study: Study,
     problem: Problem,
-    samples: pd.DataFrame,
+    samples: Samples,
     optimum: Optimum,
     spread: Uncertainty,
     outcome: str,
@@ -271,9 +275,7 @@ def finished(
     )  # fmt: skip
 
 
-def refused(
-    request: Request, study: Study, problem: Problem, outcome: str, samples: pd.DataFrame, seconds: float
-) -> Fit:
+def refused(request: Request, study: Study, problem: Problem, outcome: str, samples: Samples, seconds: float) -> Fit:
     """A patient who was not fitted: no value is given for what would have been estimated."""
     size = len(problem.free)
     return Fit(
@@ -285,14 +287,12 @@ def refused(
     )  # fmt: skip
 
 
-def _counts(problem: Problem, samples: pd.DataFrame, study: Study) -> dict[str, Any]:
-    quantified = samples["lower"] == samples["upper"]
-    kept = samples.index.isin(problem.samples.index)
-    seen = problem.samples
-    in_likelihood = seen.loc[seen["lower"] == seen["upper"], "lower"]
+def _counts(problem: Problem, samples: Samples, study: Study) -> dict[str, Any]:
+    quantified, seen = samples.quantified, problem.samples
+    kept = np.isin(samples.row, seen.row)
     return {
         "n_quantified": int(quantified.sum()),
         "n_censored": int((kept & ~quantified).sum()),
         "n_excluded": len(study.observations) - int(kept.sum()),
-        "sum_ln_quantified": float(np.log(in_likelihood).sum()),
+        "sum_ln_quantified": float(np.log(seen.lower[seen.quantified]).sum()),
     }

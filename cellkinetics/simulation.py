@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cellkinetics.course import as_courses
 from cellkinetics.errors import ModelError
 from cellkinetics.model import Model, Values
 from cellkinetics.sensitivity import Floats, Inputs, curve, finite_days, pad, padded_length
+from cellkinetics.solver import prepared_for
 
 
 def simulate(
-    model: Model, parameters: Values | pd.DataFrame | None, times: npt.ArrayLike, doses: object = None
+    model: Model,
+    parameters: Values | pd.DataFrame | None,
+    times: npt.ArrayLike,
+    doses: object = None,
+    *,
+    inputs: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Simulate a model.
 
@@ -23,7 +33,10 @@ def simulate(
         {name: natural value}, defaults where not named; or a table with one row a draw and one column a
         parameter, for many curves.
     times : (n,) days since the first infusion; at the time of a dose, the value after it.
-    doses : an amount infused at day 0, (day, amount) pairs, or {channel: either}; None for a model without dose.
+    doses
+        an amount infused at day 0, (day, amount) pairs, (day, amount, days of infusion) triples, or {channel: any of
+        these}; None for a model without dose.
+    inputs : {name: number or (day, value) pairs} of covariates over time, where the model takes any.
 
     Returns
     -------
@@ -52,27 +65,32 @@ def simulate(
         raise ModelError(f"{model.name} needs a dose. Give doses=1e6, or (day, amount) pairs.", name="doses")
     if isinstance(parameters, pd.DataFrame):
         draws = {
-            index: one(model, {str(name): v for name, v in row.items()}, days, doses)
+            index: one(model, {str(name): v for name, v in row.items()}, days, doses, inputs)
             for index, row in parameters.iterrows()
         }
         return pd.concat(draws, names=["draw"]).reset_index(level="draw").reset_index(drop=True)
-    return one(model, parameters, days, doses)
+    return one(model, parameters, days, doses, inputs)
 
 
-def one(model: Model, parameters: Values | None, days: Floats, doses: object) -> pd.DataFrame:
+def one(
+    model: Model, parameters: Values | None, days: Floats, doses: object, inputs: Mapping[str, Any] | None
+) -> pd.DataFrame:
     """One curve."""
+    courses, events = as_courses(inputs, model.inputs, model.name), model.doses(doses)
     values = model.values(parameters)
     table: dict[str, Floats] = {"day": days}
     natural, padding = np.array([float(v) for v in values.values()]), padded_length(len(days))
     for index, name in enumerate(model.outputs):
-        inputs = Inputs(
+        asked = Inputs(
             natural,
             np.zeros((len(natural), 0)),
             pad(days, padding),
             np.full(padding, index),
-            model.doses(doses),
+            events,
+            courses,
+            prepared_for(model, pad(days, padding), events),
         )
-        result, _ = curve(model, (), np.zeros(0), inputs, 0)
+        result, _ = curve(model, (), np.zeros(0), asked, 0)
         if not result.solved:
             raise ModelError(f"{model.name} could not be integrated at {values}. Check the rates: are they per day?")
         table[name] = np.maximum(np.exp(result.value[: len(days)]) - 1e-9, 0.0)

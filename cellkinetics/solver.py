@@ -6,7 +6,7 @@ done again by an implicit one on the natural scale. Whether a solve succeeded is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from cellkinetics import cache
+from cellkinetics.course import Course
 from cellkinetics.dosing import Doses
-from cellkinetics.errors import ModelError
+from cellkinetics.model import SINCE, call, factor
+from cellkinetics.segments import Segments, segments
 
 if TYPE_CHECKING:
     from cellkinetics.model import Function, Model
@@ -32,47 +34,101 @@ FLOOR = 1e-6
 LN_FLOOR = -230.0
 
 Curves = dict[str, jax.Array]
+Courses = Mapping[str, Course]
+NO_COURSES: Courses = {}
+CLOSED_FORM, EXPLICIT, IMPLICIT = "closed form", "explicit", "implicit"
+STRUCTURE = ("structure", "finer structure", "finest structure")
+
+
+def methods(model: Model) -> tuple[str, ...]:
+    """The ways in which a model is solved, in the order in which they are tried."""
+    if model.curve is not None:
+        return (CLOSED_FORM,)
+    own = STRUCTURE[: model.finenesses] if model.solution is not None else ()
+    return (*own, IMPLICIT) if model.stiff else (*own, EXPLICIT, IMPLICIT)
 
 
 def solve(
-    model: Model, times: jax.Array, values: Mapping[str, Any], doses: Doses, *, reverse: bool = False
+    model: Model,
+    times: jax.Array,
+    values: Mapping[str, Any],
+    doses: Doses,
+    courses: Courses = NO_COURSES,
+    *,
+    reverse: bool = False,
 ) -> tuple[Curves, jax.Array]:
     """Curves at ``times`` (n,) and whether the solve succeeded; NaN curves where it did not."""
-    if model.curve is not None:
-        return closed_form(model, times, values, doses), jnp.array(True)
-    explicit, done = solve_ode(model, times, values, doses, reverse=reverse)
+    # One program holds them all: the finer structures would double its compile time.
+    first, *others = [method for method in methods(model) if method not in STRUCTURE[1:]]
+    curves, done = by(first, model, times, values, doses, courses, reverse=reverse)
+    for method in others:
 
-    def again() -> tuple[Curves, jax.Array]:
-        return solve_ode(model, times, values, doses, implicit=True, skip=done, reverse=reverse)
+        def again(method: str = method, done: jax.Array = done) -> tuple[Curves, jax.Array]:
+            return by(method, model, times, values, doses, courses, skip=done, reverse=reverse)
 
-    implicit, done_again = jax.lax.cond(done, lambda: (explicit, done), again)
-    curves = {name: jnp.where(done, explicit[name], implicit[name]) for name in explicit}
-    succeeded = done | done_again
-    return {name: jnp.where(succeeded, curve, jnp.nan) for name, curve in curves.items()}, succeeded
+        otherwise, done_again = jax.lax.cond(done, lambda curves=curves, done=done: (curves, done), again)
+        curves = {name: jnp.where(done, curves[name], otherwise[name]) for name in curves}
+        done = done | done_again
+    return {name: jnp.where(done, curve, jnp.nan) for name, curve in curves.items()}, done
 
 
 @lru_cache(maxsize=64)
 def compiled(model: Model, reverse: bool) -> Callable[..., tuple[Curves, jax.Array]]:
-    """`solve` of one model under jit: (times, values, doses) -> curves, succeeded."""
+    """`solve` of one model under jit: (times, values, doses, courses) -> curves, succeeded."""
     cache.switch_on()
     return jax.jit(partial(solve, model, reverse=reverse))
 
 
-def closed_form(model: Model, times: jax.Array, values: Mapping[str, Any], doses: Doses) -> Curves:
+def by(
+    method: str,
+    model: Model,
+    times: jax.Array,
+    values: Mapping[str, Any],
+    doses: Doses,
+    courses: Courses = NO_COURSES,
+    *,
+    prepared: tuple[Any, ...] = (),
+    skip: jax.Array | bool = False,
+    reverse: bool = False,
+) -> tuple[Curves, jax.Array]:
+    """`solve` by one of `methods`; ``skip`` makes a stepper's segments empty (for a batch in which few need it)."""
+    if method == CLOSED_FORM:
+        return closed_form(model, times, values, doses, courses), jnp.array(True)
+    if method in STRUCTURE:
+        assert model.solution is not None
+        if doses.rates is not None:
+            # The structure is worked out for boluses.
+            return {name: jnp.zeros_like(times) for name in model.outputs}, jnp.array(False)
+        fineness = STRUCTURE.index(method)
+        return model.solution(times, values, doses, prepared[fineness] if prepared else None, fineness)
+    return solve_ode(model, times, values, doses, courses, implicit=method == IMPLICIT, skip=skip, reverse=reverse)
+
+
+def prepared_for(model: Model, times: Any, doses: Doses, sizes: Sequence[int] = ()) -> tuple[Any, ...]:
+    """What the model's own solution takes, for each fineness, made from numbers; () for other models."""
+    if model.prepare is None or doses.rates is not None:
+        return ()
+    finenesses = range(model.finenesses)
+    return tuple(model.prepare(times, doses, fineness, sizes[fineness] if sizes else 0) for fineness in finenesses)
+
+
+def closed_form(model: Model, times: jax.Array, values: Mapping[str, Any], doses: Doses, courses: Courses) -> Curves:
     """A closed form; summed over infusions where the model is linear in dose."""
-    assert model.curve is not None
+    curve = model.curve
+    assert curve is not None
+    known = {**values, **{name: course.at(times) for name, course in courses.items()}}
     if not model.channels:
-        return _outputs(model, _call(model.curve, {**values, "t": times}), times)
+        return _outputs(model, call(curve, {**known, "t": times}), times)
     amounts = jnp.asarray(doses.amounts)[:, 0]
     if not model.linear_in_dose:
         since = jnp.maximum(times, 0.0)
-        once = _outputs(model, _call(model.curve, {**values, "t": since, "dose": amounts[0]}), times)
+        once = _outputs(model, call(curve, {**known, "t": since, "dose": amounts[0]}), times)
         return {name: jnp.where(times < 0, 0.0, curve) for name, curve in once.items()}
     total = {name: jnp.zeros_like(times) for name in model.outputs}
     for slot, start in enumerate(doses.times):
         given = times >= start
         since = jnp.where(given, times - jnp.where(jnp.isfinite(start), start, 0.0), 0.0)
-        one = _outputs(model, _call(model.curve, {**values, "t": since, "dose": amounts[slot]}), times)
+        one = _outputs(model, call(curve, {**known, "t": since, "dose": amounts[slot]}), times)
         total = {name: total[name] + jnp.where(given, one[name], 0.0) for name in total}
     return total
 
@@ -82,65 +138,84 @@ def solve_ode(
     times: jax.Array,
     values: Mapping[str, Any],
     doses: Doses,
+    courses: Courses = NO_COURSES,
     *,
     implicit: bool = False,
     skip: jax.Array | bool = False,
     reverse: bool = False,
 ) -> tuple[Curves, jax.Array]:
-    """One stepper over all segments; ``skip`` makes them empty (for a batch in which few need it)."""
+    """One stepper over all segments between doses and switches."""
     import diffrax
 
     assert model.observe is not None
     order = jnp.argsort(times)
     asked = times[order]
-    events, amounts = jnp.asarray(doses.times), jnp.asarray(doses.amounts)
+    parts = segments(model, values, doses)
     end = jnp.maximum(jnp.where(skip, 0.0, asked[-1]), 0.0)
-    edges = jnp.minimum(jnp.append(events, jnp.inf), end)
+    # Not clip: where an edge lies on day 0 or on the last day it has half a derivative.
+    edges = jnp.append(parts.begin, jnp.inf)
+    edges = jnp.where(edges < 0, 0.0, jnp.where(edges > end, end, edges))
     in_log = jnp.array([state not in model.natural and not implicit for state in model.states])
     gains = _gains(model, values)
-    field = _vector_field(model, values, in_log)
+    field = _vector_field(model, values, courses, in_log)
     chord = diffrax.VeryChord(rtol=CHORD_RTOL, atol=CHORD_ATOL)
     stepper = diffrax.Kvaerno5(root_finder=chord) if implicit else diffrax.Tsit5()
     rtol, atol = (IMPLICIT_RTOL, IMPLICIT_ATOL) if implicit else (RTOL, RTOL)
     controller = diffrax.PIDController(rtol=rtol, atol=atol)
     adjoint = diffrax.RecursiveCheckpointAdjoint() if reverse else diffrax.ForwardMode()
 
-    def segment(state: jax.Array, slot: tuple[jax.Array, ...]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        begin, stop, amount = slot
-        dosed = _to_scale(_to_natural(state, in_log) + amount @ gains, in_log)
+    def segment(state: jax.Array, slot: tuple[jax.Array, jax.Array, Segments]) -> tuple[jax.Array, tuple[Any, ...]]:
+        begin, stop, part = slot
+        dosed = _to_scale(_to_natural(state, in_log) + part.amounts @ gains, in_log)
+        infused = None if part.rates is None else part.rates @ gains
         saved = jnp.append(jnp.clip(asked, begin, stop), stop)
+        args = (infused, part.since, part.phase)
         with cache.cacheable():
             solution = diffrax.diffeqsolve(
-                diffrax.ODETerm(field), stepper, begin, stop, None, dosed,
+                diffrax.ODETerm(field), stepper, begin, stop, None, dosed, args=args,
                 saveat=diffrax.SaveAt(ts=saved), stepsize_controller=controller,
                 adjoint=adjoint, max_steps=IMPLICIT_MAX_STEPS if implicit else MAX_STEPS, throw=False,
             )  # fmt: skip
         assert solution.ys is not None
-        return solution.ys[-1], (solution.ys[:-1], solution.result == diffrax.RESULTS.successful)
+        # Of two edges on one day each has its derivative; a stepper with no way to go gives none.
+        last = solution.ys[-1] + jnp.where(begin == stop, (stop - begin) * field(begin, dosed, args), 0.0)
+        return last, (solution.ys[:-1], solution.result == diffrax.RESULTS.successful)
 
     first = _to_scale(_start(model, values), in_log)
-    _, (path, done) = jax.lax.scan(segment, first, (edges[:-1], edges[1:], amounts))
-    current = jnp.maximum(jnp.searchsorted(events, asked, side="right") - 1, 0)
-    states = _to_natural(path[current, jnp.arange(len(asked))], in_log)[jnp.argsort(order)]
+    _, (path, done) = jax.lax.scan(segment, first, (edges[:-1], edges[1:], parts))
+    current = jnp.maximum(jnp.searchsorted(parts.begin, asked, side="right") - 1, 0)
+    back = jnp.argsort(order)
+    states = _to_natural(path[current, jnp.arange(len(asked))], in_log)[back]
+    # The implicit stepper passes 0 by rounding where a state dies out; `natural` states may be negative.
+    positive = jnp.array([state not in model.natural for state in model.states])[None, :]
+    states = jnp.where(positive & (states < 0), 0.0, states)
     states = jnp.where((times < 0)[:, None], _start(model, values), states)
-    named = dict(zip(model.states, states.T, strict=True))
-    return _outputs(model, _call(model.observe, {**values, **named, "t": times}), times), jnp.all(done)
+    known = {
+        **values,
+        **_context(model, times, parts.since[current][back], parts.phase[current][back], courses),
+        **dict(zip(model.states, states.T, strict=True)),
+    }
+    return _outputs(model, call(model.observe, known), times), jnp.all(done)
 
 
-def _vector_field(model: Model, values: Mapping[str, Any], in_log: jax.Array) -> Function:
+def _context(model: Model, t: Any, since: Any, phase: Any, courses: Courses) -> dict[str, Any]:
+    """What a function may take by name besides parameters and states; ``since`` has one column a marker."""
+    clocks = {f"{SINCE}{marker}": t - since[..., column] for column, marker in enumerate(model.markers)}
+    return {"t": t, "phase": phase, **clocks, **{name: course.at(t) for name, course in courses.items()}}
+
+
+def _vector_field(model: Model, values: Mapping[str, Any], courses: Courses, in_log: jax.Array) -> Function:
     assert model.rhs is not None
     rhs = model.rhs
 
-    def field(t: jax.Array, state: jax.Array, _: None) -> jax.Array:
+    def field(t: jax.Array, state: jax.Array, args: tuple[Any, ...]) -> jax.Array:
+        infused, since, phase = args
         natural = _to_natural(state, in_log)
-        slopes = _call(rhs, {**values, **dict(zip(model.states, natural, strict=True)), "t": t})
-        if len(slopes) != len(model.states):
-            raise ModelError(
-                f"{model.name}: rhs() returns {len(slopes)} derivatives for {len(model.states)} states "
-                f"({', '.join(model.states)}). Return one a state, in that order.",
-                name="rhs",
-            )
+        named = dict(zip(model.states, natural, strict=True))
+        slopes = call(rhs, {**values, **named, **_context(model, t, since, phase, courses)})
         slopes = jnp.stack([jnp.asarray(slope, float) for slope in slopes])
+        if infused is not None:
+            slopes = slopes + infused
         return jnp.where(in_log, slopes / jnp.where(in_log, natural, 1.0), slopes)
 
     return field
@@ -157,29 +232,18 @@ def _to_scale(natural: jax.Array, in_log: jax.Array) -> jax.Array:
 
 
 def _start(model: Model, values: Mapping[str, Any]) -> jax.Array:
-    return jnp.stack([jnp.asarray(values[model.start[s]] if s in model.start else 0.0, float) for s in model.states])
+    started = [factor(model.start[state], values) if state in model.start else 0.0 for state in model.states]
+    return jnp.stack([jnp.asarray(value, float) for value in started])
 
 
 def _gains(model: Model, values: Mapping[str, Any]) -> jax.Array:
     """(channels, states): what one unit of each channel adds to each state."""
-    gains = jnp.zeros((len(model.dosing), len(model.states)))
-    for row, (state, parameter) in enumerate(model.dosing.values()):
-        gains = gains.at[row, model.states.index(state)].set(values[parameter])
+    gains = jnp.zeros((len(model.channels), len(model.states)))
+    for row, (state, rule) in enumerate(model.dosing.values()):
+        gains = gains.at[row, model.states.index(state)].set(factor(rule, values))
     return gains
-
-
-def _call(function: Function, known: Mapping[str, Any]) -> Any:
-    from cellkinetics.model import names_of
-
-    return function(**{name: known[name] for name in names_of(function)})
 
 
 def _outputs(model: Model, result: Any, times: jax.Array) -> Curves:
     given = dict(result) if isinstance(result, Mapping) else dict.fromkeys(list(model.outputs)[:1], result)
-    if set(given) != set(model.outputs):
-        raise ModelError(
-            f"{model.name}: outputs are {', '.join(model.outputs)}; the model returns {', '.join(given)}. "
-            "Return {output: array}.",
-            name="outputs",
-        )
     return {name: jnp.broadcast_to(jnp.asarray(given[name]), times.shape) for name in model.outputs}

@@ -15,12 +15,14 @@ import numpy as np
 import pandas as pd
 
 import cellkinetics
-from cellkinetics import fitting, models
+from cellkinetics import models
+from cellkinetics.cases import prepare
 from cellkinetics.dosing import Doses
 from cellkinetics.errors import ModelError, StudyError
 from cellkinetics.errors import Problem as Finding
 from cellkinetics.fits import Fits
-from cellkinetics.model import Model, load_model
+from cellkinetics.loading import changed, load_model
+from cellkinetics.model import Model
 from cellkinetics.result import Fit, Request
 from cellkinetics.sensitivity import Floats
 from cellkinetics.study import Study
@@ -105,7 +107,7 @@ def _sds(fit: Fit) -> Floats:
 
 
 def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
-    case = fitting.prepare(request, study)
+    case = prepare(request, study)
     parameters = _table_in(saved["parameters"])
     problem = case.problem
     problem.free, problem.sd_free = tuple(saved["free"]), np.array(saved["sd_free"], bool)
@@ -135,7 +137,7 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
 def _request_out(request: Request) -> dict[str, Any]:
     doses = request.doses
     if isinstance(doses, Doses):
-        doses = {"times": _plain(np.asarray(doses.times)), "amounts": _plain(np.asarray(doses.amounts))}
+        doses = {name: _plain(np.asarray(part)) for name, part in doses._asdict().items() if part is not None}
         doses = {"arrays": doses}
     elif doses is not None:
         doses = {"given": _plain(doses)}
@@ -157,7 +159,11 @@ def _request_in(saved: Mapping[str, Any]) -> Request:
     if doses is not None:
         arrays = doses.get("arrays")
         doses = (
-            Doses(np.array([_number(t) for t in arrays["times"]]), np.array(arrays["amounts"]))
+            Doses(
+                np.array([_number(t) for t in arrays["times"]]),
+                np.array(arrays["amounts"]),
+                np.array(arrays["rates"]) if "rates" in arrays else None,
+            )
             if arrays
             else doses["given"]
         )
@@ -175,18 +181,25 @@ def _request_in(saved: Mapping[str, Any]) -> Request:
     )
 
 
-def _model_out(model: Model) -> dict[str, str]:
-    if not model.path and (model.name not in models.names() or models.load(model.name) is not model):
+def _model_out(model: Model) -> dict[str, Any]:
+    of_library = model.name in models.names() and (models.load(model.name) is model or bool(model.changes))
+    if not model.path and not of_library:
         raise ModelError(
             f"{model.name} was made in memory and could not be found again. Write it to a file and take "
             "ck.load_model(path), then fit and save.",
             name=model.name,
         )
-    return {"name": model.name, "path": model.path, "sha256": _fingerprint(model)}
+    # A tie is a function and is not saved: see `load`.
+    changes = {kind: _plain(value) for kind, value in model.changes.items() if kind != "tie"}
+    return {"name": model.name, "path": model.path, "sha256": _fingerprint(model), "changes": changes}
 
 
-def _model_in(saved: Mapping[str, str]) -> Model:
+def _model_in(saved: Mapping[str, Any]) -> Model:
     model = load_model(saved["path"]) if saved["path"] else models.load(saved["name"])
+    changes = saved.get("changes", {})
+    if changes:
+        bounds = {name: (_number(low), _number(high)) for name, (low, high) in changes.get("bounds", {}).items()}
+        model = changed(model.name, model.path, {**changes, **({"bounds": bounds} if bounds else {})})
     if saved["sha256"] != _fingerprint(model):
         text = f"the file of {model.name} has changed since this fit: its curves may differ from the saved estimates."
         warnings.warn(text, UserWarning, stacklevel=4)

@@ -10,9 +10,13 @@ from sphinx.application import Sphinx
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cellkinetics
-from cellkinetics import models
+from cellkinetics import description, models
+from cellkinetics.trajectory import USUAL_DOSE
 
 matplotlib.use("Agg")
+
+# Courses of covariates for the pictures of models that take one: leukocytes/uL after lymphodepletion.
+EXAMPLE_INPUTS = {"leukocytes": [(0, 300.0), (7, 200.0), (14, 1500.0), (28, 4000.0), (60, 5000.0)]}
 
 project = "cellkinetics"
 author = "The cellkinetics developers"
@@ -69,22 +73,27 @@ def linked(text: str) -> str:
 
 
 def model_page(name: str) -> str:
-    """The docstring of a model's file, which has its equations, and a table of its parameters."""
+    """A model in words, from its file: equations, facts, trajectory, parameters, published and recomputed numbers."""
     model = models.load(name)
-    lines = [name, "=" * len(name), "", linked(model.description), "", "Parameters", "----------", ""]
-    lines += [
-        ".. list-table::",
-        "   :header-rows: 1",
-        "",
-        "   * - Name",
-        "     - Default",
-        "     - Unit",
-        "     - Source",
-    ]
-    for symbol, parameter in model.parameters.items():
-        lines += [f"   * - ``{symbol}``", f"     - {parameter.value:g}"]
-        lines += [f"     - {plain(parameter.unit)}", f"     - {plain(parameter.source)}"]
-    return "\n".join([*lines, "", f"Reference: {linked(model.reference)}.", ""])
+    lines = [name, "=" * len(name), "", linked(model.description), "", *picture(name), "Facts", "-----", ""]
+    lines += [f"- {linked(plain(fact))}" for fact in description.facts(model)]
+    for table in description.tables(model):
+        lines += ["", table.title, "-" * len(table.title), "", ".. list-table::", "   :header-rows: 1", ""]
+        for row in (table.header, *table.rows):
+            cells = [linked(plain(cell)) for cell in row]
+            lines += [f"   * - {cells[0]}", *(f"     - {cell}" for cell in cells[1:])]
+    return "\n".join([*lines, ""])
+
+
+def picture(name: str) -> list[str]:
+    """The trajectory at the defaults, drawn beside the page."""
+    model = models.load(name)
+    inputs = {each: EXAMPLE_INPUTS[each] for each in model.inputs}
+    figure = model.plot(inputs=inputs).figure
+    figure.savefig(Path(__file__).parent / "generated" / "models" / f"{name}.png", dpi=150)
+    given = f", after {USUAL_DOSE:g} cells/kg on day 0" if "cells" in model.channels else ""
+    alternative = f"The curves of {name} at its defaults over one year{given}, on a logarithmic axis."
+    return [f".. figure:: {name}.png", f"   :alt: {alternative}", "", f"   {alternative} Simulated.", ""]
 
 
 def write_model_pages(app: Sphinx) -> None:

@@ -14,26 +14,44 @@ The cells are in blood from the end of the infusion; infusions add up.
 
 from __future__ import annotations
 
-import jax.numpy as jnp
+import numpy as np
 
-from cellkinetics.model import Model, Parameter
+from cellkinetics import Model, Parameter
+from cellkinetics.biexponential import decline, faster_first
 
 
 def curve(t, dose, F, alpha, f_b, beta):
     """Copies/ug, shape (n,), after one infusion at day 0."""
-    return F * dose * ((1 - f_b) * jnp.exp(-alpha * t) + f_b * jnp.exp(-beta * t))
+    return F * dose * decline(t, alpha, f_b, beta)
 
 
-def canonical(values):
-    """The faster rate is alpha."""
-    if values["alpha"] >= values["beta"]:
-        return values
-    return {**values, "alpha": values["beta"], "beta": values["alpha"], "f_b": 1 - values["f_b"]}
+def free(study):
+    """f_b and beta only from 1e6 cells/kg on: below, the second phase lies under the limit."""
+    highest = study.doses.loc[study.doses["kind"] == "cells", "amount"].max()
+    return ("F", "alpha") if highest < 1e6 else ("F", "alpha", "f_b", "beta")
+
+
+def initial(days, values, dose):
+    """Slopes of the first and the second half of the samples, and their levels at day 0."""
+    kept = (days >= 0) & (values > 0)
+    days, logs = days[kept], np.log(values[kept])
+    half = len(days) // 2
+    if len(np.unique(days[:half])) < 2 or len(np.unique(days[half:])) < 2 or not dose > 0:
+        return {}
+    (fast, first), (slow, second) = (np.polyfit(days[part], logs[part], 1) for part in (slice(half), slice(half, None)))
+    alpha = float(np.clip(-fast, 0.02, 20.0))
+    return {
+        "F": np.exp(first) / dose,
+        "alpha": alpha,
+        "f_b": float(np.clip(np.exp(second - first), 1e-4, 0.5)),
+        "beta": float(np.clip(-slow, 1e-3, alpha / 2)),
+    }
 
 
 model = Model(
     name="nk_decline",
     reference="ours; a baseline",
+    population="patients whose infused NK cells do not expand, the majority after haplo-identical NK cells",
     parameters={
         "F": Parameter(
             4e-4,
@@ -46,6 +64,8 @@ model = Model(
     },
     outputs={"copies_per_ug": "copies/ug"},
     curve=curve,
-    canonical=canonical,
+    free=free,
+    canonical=faster_first,
+    initial=initial,
     linear_in_dose=True,
 )

@@ -1,5 +1,12 @@
 import jax
+import jax.numpy as jnp
 import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import chi2
+
+import cellkinetics as ck
 
 matplotlib.use("Agg")
 
@@ -8,3 +15,55 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Scripts that made the numbers beside them: run by hand, not collected.
 collect_ignore_glob = ["benchmarks/*", "reference/*"]
+
+
+@pytest.fixture
+def patient():
+    """Function that simulates one patient: a study of noisy samples of the first output, with a limit."""
+
+    def simulated(model, days, *, values=None, dose=None, sd=0.3, limit=3.0, seed=2020):
+        rng = np.random.default_rng(seed)
+        exact = np.asarray(model.solve(days, values, dose)[next(iter(model.outputs))])
+        measured = exact * np.exp(sd * rng.normal(size=len(days)))
+        copies = [f"<{limit:g}" if copy < limit else copy for copy in measured]
+        table = pd.DataFrame({"subject": "simulated", "day": days, "copies_per_ug": copies, "lloq": limit})
+        return ck.read_study(table if dose is None else table.assign(dose=dose))
+
+    return simulated
+
+
+@pytest.fixture
+def recovered():
+    """Function that says whether a fit converged to where the truth is as likely as in 999 of 1000 patients."""
+
+    def near(fit, truth):
+        if fit.outcome != "converged":
+            return False
+        there = ck.fit(fit.model, fit.study, fixed=truth)
+        free = (fit.parameters["status"] == "free") & fit.parameters.index.isin(list(fit.model.parameters))
+        return 2 * (fit.log_likelihood - there.log_likelihood) < chi2.ppf(0.999, int(free.sum()))
+
+    return near
+
+
+@pytest.fixture
+def slopes():
+    """Function that gives d ln(output) / d ln(parameter) on one day, forward and by central differences."""
+
+    def both(model, day, *, output=None, doses=None, inputs=None, step=1e-6):
+        values = model.values()
+        output = output or next(iter(model.outputs))
+
+        # Counted from the defaults, so that a day that is a default is hit to the last bit.
+        def ln_curve(changes):
+            changed = {name: values[name] * jnp.exp(change) for name, change in changes.items()}
+            return jnp.log(model.solve(jnp.array([float(day)]), changed, doses, inputs=inputs)[output][0])
+
+        here = {name: 0.0 for name, value in values.items() if value > 0}
+        forward = {name: float(slope) for name, slope in jax.jacfwd(ln_curve)(here).items()}
+        differences = {
+            name: float(ln_curve({**here, name: step}) - ln_curve({**here, name: -step})) / (2 * step) for name in here
+        }
+        return forward, differences
+
+    return both

@@ -97,9 +97,31 @@ def test_columns_of_another_name_are_given_by_pairs(patients, folder):
     assert run("fit", patients, "--lloq", 3, "--model", "nk_decline", *renamed) == 0
 
 
+def test_times_in_hours_are_fitted_as_days_and_the_command_says_so(patients, folder):
+    table = pd.read_csv(patients)
+    table["day"] *= 24
+    table.rename(columns={"day": "TIME (h)"}).to_csv(patients, index=False)
+    assert run("fit", patients, "--lloq", 3, "--model", "nk_decline") == 2
+    arguments = ["--lloq", 3, "--model", "nk_decline", "--time-unit", "hour", "--out", "results"]
+    assert run("fit", patients, *arguments) == 0
+    assert pd.read_csv(folder / "results" / "predictions.csv")["day"].max() == 12
+    assert "--time-unit hour" in (folder / "results" / "report.html").read_text(encoding="utf-8")
+    assert run("check", patients, "--lloq", 3, "--time-unit", "hour") == 0
+
+
+def test_an_out_without_permission_or_that_is_a_file_is_refused_first(patients, folder, monkeypatch, capsys):
+    monkeypatch.setattr("cellkinetics.cli.fit_each", lambda *_args, **_kwargs: pytest.fail("fitted before"))
+    assert run("fit", patients, "--lloq", 3, "--out", "patients.csv") == 2
+    assert "it is a file; name a folder" in capsys.readouterr().err
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert run("fit", patients, "--lloq", 3, "--out", "results") == 2
+    assert "no permission to write in" in capsys.readouterr().err
+    assert not (folder / "results").exists()
+
+
 def test_a_model_of_the_user_is_read_from_its_file(patients, folder):
     (folder / "mine.py").write_text(
-        '"""One rate."""\nimport jax.numpy as jnp\nfrom cellkinetics.model import Model, Parameter\n'
+        '"""One rate."""\nimport jax.numpy as jnp\nfrom cellkinetics import Model, Parameter\n'
         "def curve(t, c_0, k):\n    return c_0 * jnp.exp(-k * t)\n"
         'model = Model(name="one_rate", parameters={"c_0": Parameter(100.0, "copies/ug", "assumption"),\n'
         '    "k": Parameter(0.5, "1/day", "assumption")}, outputs={"copies_per_ug": "copies/ug"}, curve=curve)\n'

@@ -35,12 +35,22 @@ def test_no_dose_is_an_event_of_amount_0():
     assert as_doses(None, CHANNELS).amounts.tolist() == [[0, 0]]
 
 
+def test_boluses_and_infusions_over_time_are_given_together():
+    doses = as_doses({"cells": [(0, 6.0, 2.0), (7, 3.0)]}, CHANNELS)
+    assert doses.times.tolist() == [0, 2, 7, np.inf]
+    assert doses.amounts[:, 0].tolist() == [0, 0, 3, 0]
+    assert doses.rates is not None
+    assert doses.rates[:, 0].tolist() == [3, -3, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("doses", "text"),
     [
         ({"cels": 1e6}, "no dosing channel 'cels'.*Did you mean cells"),
         (-1.0, "must be finite and not negative"),
         ([(float("nan"), 1e6)], "must be finite"),
+        ([(0, 1e6, -1)], "must be finite and not negative"),
+        ([(0, 1e6, 1, 1)], "a third number is the duration"),
         ([(-3, 1e6)], "days count from the first infusion"),
     ],
 )

@@ -80,13 +80,19 @@ def test_a_subject_without_a_dose_is_an_outcome_when_others_have_one():
     assert fits["A"].fitted
 
 
+def test_a_subject_with_one_sample_is_told_that_it_determines_nothing():
+    table = pd.DataFrame({"subject": "A", "day": [7], "copies_per_ug": ["80"], "dose": 1e6})
+    one = ck.fit_each(models.load("nk_decline"), ck.read_study(table, lloq=3), starts=1, progress=False)["A"]
+    assert one.outcome.startswith("not identifiable: 1 samples for 4 free parameters")
+
+
 def test_what_goes_wrong_for_one_subject_is_its_outcome(study):
     def guess(days, values):
         if len(days) == 3:
             raise ValueError("no peak to be seen")
         return {}
 
-    fits = ck.fit_each(replace(STEIN, guess=guess), study.select(["few", "good"]), progress=False)
+    fits = ck.fit_each(replace(STEIN, initial=guess), study.select(["few", "good"]), progress=False)
     assert fits["few"].outcome == "not fitted: no peak to be seen"
     assert fits["good"].fitted
 
@@ -106,9 +112,7 @@ def test_a_model_made_in_memory_is_refused_before_it_is_lost(study, tmp_path):
 
 def test_a_model_file_that_changed_since_is_named_when_its_fit_is_loaded(study, tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text(
-        Path(inspect.getfile(models.load("nk_decline").canonical)).with_name(f"{STEIN.name}.py").read_text()
-    )
+    path.write_text(Path(inspect.getfile(models.load("nk_decline").curve)).with_name(f"{STEIN.name}.py").read_text())
     fit = ck.fit(ck.load_model(path), study.select("good"), free=["c_max"])
     fit.save(tmp_path / "x.json")
     path.write_text(path.read_text() + "\n# another version\n")

@@ -82,7 +82,7 @@ def test_the_cells_do_not_change_endogenous_il15():
     rates = []
     for cells in (1.0, 1e6):
         others = {name: values[name] for name in values if name not in ("F", "k_s")}
-        _, dE, _, _ = MODEL.rhs(t=5.0, D=0.0, E=cells, M=0.0, X=0.0, **others)
+        _, dE, _, _ = MODEL.rhs(since_lymphodepletion=5.0, D=0.0, E=cells, M=0.0, X=0.0, **others)
         rates.append(float(dE) / cells)
     assert rates[0] == pytest.approx(rates[1], rel=1e-12), "the growth rate of E is the same for 1 and 1e6 copies"
     _, I = host(np.array(5.0), values)
@@ -131,3 +131,23 @@ def test_the_default_free_set_has_n_where_the_dose_fills_the_niche():
 def test_every_default_is_called_an_assumption_or_an_own_estimate():
     for name, parameter in MODEL.parameters.items():
         assert parameter.source.startswith(("assumption", "own estimate")), name
+
+
+TRUTH = {"F": 1e-3, "rho": 1.4, "r": 0.3, "mu0": 0.7, "N": 300.0}
+
+
+def test_the_guess_from_a_curve_without_error_is_within_twofold_of_what_made_it():
+    days = np.array([0.2, 1, 3, 5, 7, 9, 11, 14, 17, 21, 28, 60, 120, 180, 365])
+    table = pd.DataFrame({"subject": "P", "day": days, "copies_per_ug": copies(days, 1e6, TRUTH), "dose": 1e6})
+    guess = MODEL.guess(ck.read_study(table))
+    for name, value in TRUTH.items():
+        assert abs(np.log(guess[name] / value)) < np.log(2), name
+    assert guess["K"] == MODEL.values()["K"], "what the samples do not show is left at its default"
+
+
+def test_the_guess_without_a_sample_of_the_first_day_takes_the_level_from_the_peak():
+    days = np.array([3.0, 7, 9, 14, 28])
+    table = pd.DataFrame({"subject": "P", "day": days, "copies_per_ug": copies(days, 1e6, {"F": 2e-3}), "dose": 1e6})
+    guess = MODEL.guess(ck.read_study(table))
+    assert guess["F"] == pytest.approx(2e-3, rel=0.1)
+    assert guess["rho"] == MODEL.values()["rho"]

@@ -5,13 +5,17 @@ import pandas as pd
 import pytest
 
 from cellkinetics import models
+from cellkinetics.course import as_courses
 from cellkinetics.problem import Problem
 from cellkinetics.reading import read_study
+from cellkinetics.samples import Samples
 
 DAYS = np.array([0, 0.5, 1, 3, 7, 10, 14, 21, 28, 60, 180, 365.0])
 DOSE = 1e6
 LOG_SD = 0.3
 DRAWS = 20
+COURSE = [(0.0, 300.0), (7.0, 100.0), (28.0, 4000.0)]
+CHECKS = [(name, check.what) for name in models.names() for check in models.load(name).checks]
 LINEAR = [name for name in models.names() if models.load(name).linear_in_dose]
 
 
@@ -63,14 +67,24 @@ def test_a_model_is_finite_and_not_negative_with_finite_gradients_around_its_def
     samples = pd.DataFrame({"day": np.tile(DAYS, len(model.outputs)), "output": outputs, "lower": ones, "upper": ones})
     sd = np.full(len(model.outputs), 0.5)
     problem = Problem(
-        model, samples, model.doses(doses(model)), model.values(), tuple(model.parameters), (), sd, sd > 1
+        model, Samples.of(samples), model.doses(doses(model)), model.values(), tuple(model.parameters), (), sd, sd > 1
     )
+    problem.courses = as_courses(dict.fromkeys(model.inputs, COURSE), model.inputs, name)
     for number, values in enumerate(draws(model)):
         found = problem.curve(problem.start(values), 1)
         assert found.solved, (number, values)
         assert np.all(np.isfinite(found.value)), (number, values)
         assert np.all(np.exp(found.value) - 1e-9 >= -1e-20), (number, values)
         assert np.all(np.isfinite(found.jacobian)), (number, values)
+
+
+@pytest.mark.parametrize(("name", "what"), CHECKS)
+def test_a_published_number_is_given_back_within_its_tolerance(name, what):
+    model = models.load(name)
+    (check,) = (check for check in model.checks if check.what == what)
+    assert check.compute(model) == pytest.approx(check.published, rel=check.tolerance)
+    assert check.unit
+    assert check.source
 
 
 @pytest.mark.parametrize("name", LINEAR)

@@ -54,7 +54,7 @@ MY_MODEL = '''
 
 import jax.numpy as jnp
 
-from cellkinetics.model import Model, Parameter
+from cellkinetics import Model, Parameter
 
 
 def curve(t, c_0, k):

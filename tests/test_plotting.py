@@ -154,6 +154,18 @@ def test_each_infusion_has_a_mark_on_the_top_edge(wide: Study):
     np.testing.assert_array_equal(bars.get_xydata(), [(0, 1), (3, 1), (7, 1)])
 
 
+def test_what_was_given_before_the_infusion_is_neither_drawn_nor_explained():
+    study = study_of({"P1": [(7, 400), (14, 90)]})
+    earlier = study.doses.assign(day=-5.0, amount=1.0, kind="lymphodepletion", unit="")
+    fitted = fit_of(replace(study, doses=pd.concat([earlier, study.doses], ignore_index=True)))
+    ax = plotting.plot_fit(fitted)
+    drawn(ax)
+    assert [line.get_gid() for line in ax.lines if str(line.get_gid()).startswith("dose")] == ["dose cells"]
+    shown = [text.get_text() for legend in ax.figure.legends for text in legend.get_texts()]
+    assert "infusion" in shown
+    assert "lymphodepletion" not in shown
+
+
 def test_days_count_from_the_first_infusion():
     study = study_of({"P1": [(17, 400), (24, 90)]}, dose=np.nan)
     dose = pd.DataFrame({"subject": ["P1"], "day": 10.0, "amount": 1e6, "kind": "cells", "unit": "", "row": 2})
@@ -359,9 +371,25 @@ def test_the_study_is_shown_whole_with_a_legend_off_the_data():
     lines = [np.asarray(line.get_xdata()).tolist() for line in ax.lines if line.get_gid() is None]
     assert lines == [[3], [14, 28], [7, 14]]
     legend: Any = ax.get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == ["B (n = 2)", "below the limit"]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "B (n = 2)",
+        "median, broken beyond a limit",
+        "below the limit",
+    ]
     assert legend.get_window_extent().x0 > ax.get_window_extent().x1
     assert words(ax, "lloq name") == ["LLOQ 3"]
+
+
+def test_medians_are_thick_and_broken_below_the_limit():
+    later = [(28, "<3"), (60, "<3")]
+    study = study_of({"P1": [(7, 400), (14, 900), *later], "P2": [(7, 70), (14, 30), *later], "P3": [(7, 9), (14, 90)]})
+    ax = plotting.plot_study(study)
+    drawn(ax)
+    lines = [line for line in ax.lines if line.get_gid() == "median"]
+    ends = [[*np.asarray(line.get_ydata()).round(6).tolist(), line.get_linestyle()] for line in lines]
+    assert ends == [[70, 90, "-"], [90, 3, "--"], [3, 3, "--"]]
+    [below] = [line for line in ax.lines if line.get_gid() == "median below" and len(np.asarray(line.get_xdata()))]
+    assert np.asarray(below.get_xdata()).tolist() == [28, 60]
 
 
 def test_panels_go_by_dose_and_carry_their_cohort():

@@ -1,9 +1,5 @@
-"""Dates, limits by mass of DNA and by output, means of wells, and tables that hide something."""
+"""Limits by output, and tables that hide something."""
 
-import math
-
-import numpy as np
-import pandas as pd
 import pytest
 
 from cellkinetics.columns import meaning_of
@@ -28,51 +24,6 @@ def refused(read, text, **options):
     return str(caught.value)
 
 
-def test_dates_are_days_since_the_infusion_date_also_across_a_leap_day(read):
-    study = read(
-        "id,date,dv,infusion_date\n1,2024-03-01,5,2024-02-28\n1,2024-02-28,2,2024-02-28\n2,2023-03-01,7,2023-02-28\n"
-    )
-    assert study.observations[["subject", "day"]].values.tolist() == [["1", 0.0], ["1", 2.0], ["2", 1.0]]
-    assert study.exclusions == {"pre-dose": 1}
-    assert study.observations["date"].tolist() == ["2024-02-28", "2024-03-01", "2023-03-01"]
-
-
-def test_the_date_of_the_first_dose_row_is_the_infusion(read):
-    text = "id,date,dv,dose\n1,2024-02-27,0,\n1,2024-02-28,,1e6\n1,2024-03-10 12:00,7,\n1,2024-03-12,,2e6\n"
-    study = read(text)
-    assert study.doses["day"].tolist() == [0.0, 13.0]
-    assert study.observations["day"].tolist() == [-1.0, 11.5]
-
-
-def test_a_column_of_clock_times_is_added_to_the_date_also_with_decimal_commas(read):
-    study = read("id;date;time;dv;dose\n1;2024-02-28;9:00;;1e6\n1;2024-03-10;21:00;7,5;\n")
-    assert study.observations[["day", "value", "clock"]].values.tolist() == [[11.5, 7.5, "21:00"]]
-
-
-def test_days_win_over_dates(read):
-    assert read("id,date,day,dv\n1,2024-02-28,7,5\n").observations["day"].tolist() == [7.0]
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        (
-            "id,date,dv,infusion_date\n1,3/4/2024,5,2024-02-28\n",
-            "row 2, patient 1: date is '3/4/2024', which is not an ISO",
-        ),
-        ("id,date,dv,infusion_date\n1,2024-02-30,5,2024-02-28\n", "date is '2024-02-30', which is not an ISO date"),
-        (
-            "id,date,dv,dose\n1,2024-03-01,5,1e6\n",
-            "the date of the infusion is not known. Give it in a column infusion",
-        ),
-        ("id,date,dv\n1,2024-03-01,5\n", "the date of the infusion is not known"),
-        ("id,date,dv,infusion_date\n1,,5,2024-02-28\n", "row 2, patient 1: day is empty"),
-    ],
-)
-def test_a_date_that_says_no_day_is_refused(read, text, found):
-    assert found in refused(read, text)
-
-
 def test_limits_differ_by_output_and_a_row_wins(read):
     text = "id,time,dv,dvid,lloq\n1,1,2,1,\n1,1,0.4,2,0.1\n1,3,0.4,2,\n"
     study = read(text, lloq={"1": 3, "2": 0.5})
@@ -90,69 +41,6 @@ def test_limits_of_outputs_are_checked(read):
     assert "lod=4 is above lloq=3" in refused(read, text, lloq={"copies": 3}, lod=4)
 
 
-@pytest.mark.parametrize("column", ["dna_ug", "DNA ng"])
-def test_the_limit_follows_from_copies_per_well_and_the_mass_of_dna(read, column):
-    mass = (0.2, 0.1) if column == "dna_ug" else (200, 100)
-    rows = f"1,1,60,{mass[0]},10\n1,2,ND,{mass[1]},10\n1,3,30,,\n"
-    study = read(f"id,time,dv,{column},lloq_copies_per_well\n{rows}")
-    assert study.observations["lloq"].tolist()[:2] == [50.0, 100.0]
-    assert study.observations["status"].tolist() == ["quantified", "below", "quantified"]
-    assert np.isnan(study.observations["lloq"][2])
-
-
-def test_copies_per_well_can_be_an_argument_and_a_limit_of_the_row_wins(read):
-    study = read("id;time;dv;dna_ug;lloq\n1;1;60,5;0,2;\n1;2;ND;0,1;3,5\n", lloq_copies_per_well=10)
-    assert study.observations["lloq"].tolist() == [50.0, 3.5]
-
-
-def test_a_limit_per_well_without_a_mass_is_refused(read):
-    assert "no mass. Give the column dna_ug or dna_ng" in refused(read, "id,time,dv\n1,1,5\n", lloq_copies_per_well=10)
-    assert "dna_ug is '0'" in refused(read, "id,time,dv,dna_ug\n1,1,5,0\n", lloq_copies_per_well=10)
-    assert "lloq_copies_per_well=0 was given" in refused(read, "id,time,dv,dna_ug\n1,1,5,1\n", lloq_copies_per_well=0)
-
-
-WELLS = (
-    "id,time,dv,well\n1,1,5,1\n1,1,<3,2\n1,2,4,1\n1,2,16,2\n1,3,ND,1\n1,3,ND,2\n1,4,9,1\n"
-    "1,5,8,1\n1,5,>20,2\n1,6,.,1\n1,6,.,2\n"
-)
-
-
-def test_each_well_is_a_sample_unless_the_mean_is_asked_for(read):
-    assert len(read(WELLS, lloq=3).observations) == 11
-
-
-def test_the_mean_of_wells_lies_between_the_means_of_their_ends(read):
-    rows = read(WELLS, lloq=3, replicates="mean").observations
-    assert rows["day"].tolist() == [1, 2, 3, 4, 5, 6]
-    assert rows["status"].tolist() == ["below", "quantified", "below", "quantified", "above", "missing"]
-    assert rows["value"].tolist() == pytest.approx([np.nan, 8, np.nan, 9, np.nan, np.nan], nan_ok=True)
-    assert rows["upper"].tolist() == pytest.approx([math.sqrt(15), 8, 3, 9, np.inf, np.nan], nan_ok=True)
-    assert rows["lower"][4] == pytest.approx(math.sqrt(160))
-    assert rows["upper"][2] == 3.0
-    assert rows["wells_averaged"].tolist() == [2, 2, 2, 1, 2, 2]
-    assert rows["row"].tolist() == [2, 4, 6, 8, 9, 11]
-
-
-def test_wells_between_two_limits_have_a_mean_between_two_ends(read):
-    study = read("id,time,dv,well\n1,1,8,1\n1,1,<2,2\n", lloq=2, lod=1, replicates="mean")
-    [low, high] = study.observations[["lower", "upper"]].values[0]
-    assert (low, high) == pytest.approx((math.sqrt(8), 4))
-
-
-def test_wells_that_were_averaged_are_written_and_read_back(read, tmp_path):
-    study = read(WELLS, lloq=3, replicates="mean")
-    for style in ("plain", "monolix"):
-        study.to_csv(tmp_path / "again.csv", style=style)
-        back = read_study(tmp_path / "again.csv")
-        columns = ["value", "lower", "upper", "status", "lloq"]
-        pd.testing.assert_frame_equal(back.observations[columns], study.observations[columns], check_exact=True)
-
-
-def test_replicates_takes_two_words(read):
-    with pytest.raises(ValueError, match="replicates='median': take 'each' or 'mean'"):
-        read(WELLS, replicates="median")
-
-
 @pytest.mark.parametrize(
     ("heading", "meaning"),
     [
@@ -168,6 +56,36 @@ def test_replicates_takes_two_words(read):
 )
 def test_a_unit_in_brackets_must_be_the_one_that_is_meant(heading, meaning):
     assert meaning_of(heading) == meaning
+
+
+@pytest.mark.parametrize(
+    ("header", "found", "options"),
+    [
+        (
+            "id,time,DV (cells/uL),dose",
+            "the column DV (cells/uL) is not in copies/ug. "
+            "Give read_study(..., unit='cells/uL', columns={'value': 'DV (cells/uL)'}).",
+            {"unit": "cells/uL", "columns": {"value": "DV (cells/uL)"}},
+        ),
+        (
+            "id,time,dv,Dose (cells)",
+            "the column Dose (cells) is not in cells/kg. "
+            "Give read_study(..., dose_unit='cells', columns={'dose': 'Dose (cells)'}).",
+            {"dose_unit": "cells", "columns": {"dose": "Dose (cells)"}},
+        ),
+        ("id,time,dv,LLOQ [copies/mL]", "the column LLOQ [copies/mL] is not in copies/ug", None),
+    ],
+)
+def test_a_column_in_another_unit_is_refused_until_it_is_named(read, header, found, options):
+    text = f"{header}\n1,1,5,2\n"
+    assert found in refused(read, text)
+    if options:
+        assert len(read(text, **options).used) == 1
+
+
+def test_a_second_column_in_another_unit_is_carried(read):
+    study = read("id,time,dv,DV (cells/uL)\n1,1,5,2\n1,2,6,3\n")
+    assert study.observations["DV (cells/uL)"].tolist() == [2.0, 3.0]
 
 
 @pytest.mark.parametrize("word", ["BLD", "BDL", "TND", "n.d.", "negative", "Undetermined", "target not detected"])

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from scipy import optimize, stats
 
-from cellkinetics import models
+from cellkinetics import Model, Parameter, models
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting import fit
-from cellkinetics.model import Model, Parameter
-from cellkinetics.problem import Problem, censored, sd_names
+from cellkinetics.problem import Problem, sd_names
 from cellkinetics.reading import read_study
+from cellkinetics.samples import Samples
 
 HERE = Path(__file__).parent
 SCIPY = runpy.run_path(str(HERE / "reference" / "il15_numpy.py"))
@@ -29,7 +29,9 @@ def table(days, lower, upper, output=0):
 
 def problem(model, samples, free, *, values=None, doses=None, ties=(), sd=(0.5,), sd_free=(True,)):
     start = model.values(values)
-    return Problem(model, samples, model.doses(doses), start, tuple(free), tuple(ties), np.array(sd), np.array(sd_free))
+    return Problem(
+        model, Samples.of(samples), model.doses(doses), start, tuple(free), tuple(ties), np.array(sd), np.array(sd_free)
+    )
 
 
 def central(function, x, h):
@@ -111,9 +113,9 @@ def test_derivatives_of_a_closed_form_agree_with_finite_differences(name, reques
 def test_log_likelihood_is_the_one_written_in_scipy(name, request):
     case = request.getfixturevalue(name)
     x = case.start(case.values)
-    lower, upper = case.samples["lower"].to_numpy(), case.samples["upper"].to_numpy()
+    lower, upper = case.samples.lower, case.samples.upper
     curve = numpy_stein if name == "stein" else numpy_nk
-    ln_f = np.log(curve(case.samples["day"].to_numpy(), **case.natural(x)) + 1e-9)
+    ln_f = np.log(curve(case.samples.day, **case.natural(x)) + 1e-9)
     assert case.log_likelihood(x) == pytest.approx(log_likelihood(ln_f, case.sd[0], lower, upper), rel=1e-11)
 
 
@@ -125,8 +127,8 @@ def test_squares_of_the_residuals_are_minus_twice_the_log_likelihood(stein):
 
 
 def test_derivatives_of_il15_persistence_agree_with_differences_of_scipys_solution(il15):
-    days, free = il15.samples["day"].to_numpy(), len(il15.free)
-    lower, upper = il15.samples["lower"].to_numpy(), il15.samples["upper"].to_numpy()
+    days, free = il15.samples.day, len(il15.free)
+    lower, upper = il15.samples.lower, il15.samples.upper
 
     def ln_f(x):
         values = il15.values | dict(zip(il15.free, np.exp(x[:free]), strict=True))
@@ -430,18 +432,17 @@ def test_fit_of_the_piecewise_model_is_not_worse_than_scipys():
 
 
 def test_what_each_method_sees():
-    samples = table(
-        [1.0, 2.0, 3.0, 4.0], [5.0, 0.0, 1.0, 9.0], [5.0, 3.0, 3.0, INF]
-    )  # quantified, below 3, between 1 and 3, above 9
-    assert censored(samples, "m3") is samples
-    assert censored(samples, "m4") is samples
-    assert list(censored(samples, "drop")["day"]) == [1.0]
-    half = censored(samples, "half")
-    assert list(half["day"]) == [1.0, 2.0, 3.0]
-    assert list(half["lower"]) == list(half["upper"]) == [5.0, 1.5, 1.5]
-    assert list(samples["upper"]) == [5.0, 3.0, 3.0, INF], "the samples themselves stay as they are"
+    # Quantified, below 3, between 1 and 3, above 9.
+    samples = Samples.of(table([1.0, 2.0, 3.0, 4.0], [5.0, 0.0, 1.0, 9.0], [5.0, 3.0, 3.0, INF]))
+    assert samples.censored("m3") is samples
+    assert samples.censored("m4") is samples
+    assert list(samples.censored("drop").day) == [1.0]
+    half = samples.censored("half")
+    assert list(half.day) == [1.0, 2.0, 3.0]
+    assert list(half.lower) == list(half.upper) == [5.0, 1.5, 1.5]
+    assert list(samples.upper) == [5.0, 3.0, 3.0, INF], "the samples themselves stay as they are"
     with pytest.raises(ValueError, match="m3, m4, drop, half"):
-        censored(samples, "m5")
+        samples.censored("m5")
 
 
 def test_m3_recovers_the_slope_that_drop_and_half_miss():

@@ -219,9 +219,20 @@ def test_a_repeated_dose_of_cells_stands_beside_the_row_of_another_drug(read):
     assert study.doses[["amount", "kind", "row"]].values.tolist() == [[0.4, "rimiducid", 2], [1e6, "cells", 3]]
 
 
-def test_mdv_1_and_evid_2_and_3_are_no_samples(read):
-    study = read("ID,TIME,DV,EVID,MDV\n1,7,5,0,0\n1,8,6,0,1\n1,9,7,2,\n1,10,8,3,\n1,11,not read,2,1\n")
-    assert study.observations["day"].tolist() == [7.0]
+def test_values_with_mdv_1_or_evid_2_are_not_used_and_counted(read):
+    study = read("ID,TIME,DV,EVID,MDV\n1,7,5,0,0\n1,8,6,0,1\n1,9,7,2,\n1,10,not read,2,1\n1,11,.,0,1\n1,12,-99,0,1\n")
+    assert study.used["day"].tolist() == [7.0]
+    assert study.exclusions == {"MDV 1": 3, "EVID 2": 1}
+    assert study.observations["value"].tolist() == pytest.approx([5, 6, 7, np.nan, np.nan], nan_ok=True)
+
+
+def test_an_event_without_a_value_is_no_sample(read):
+    assert len(read("ID,TIME,DV,EVID\n1,7,5,0\n1,8,.,2\n1,9,0,2\n").observations) == 1
+
+
+def test_a_reason_that_is_stated_wins_over_mdv(read):
+    study = read("ID,TIME,DV,MDV,EXCLUDED\n1,7,5,0,.\n1,8,6,1,haemolysed\n")
+    assert study.exclusions == {"haemolysed": 1}
 
 
 def test_the_zero_that_fills_the_dv_of_a_dose_row_is_no_sample(read):
@@ -446,11 +457,11 @@ def test_columns_names_what_is_not_there(problems):
         (b"PK\x03\x04rest", "it is a zip archive or an Excel workbook, not a table of text"),
         (b"ID,TIME,DV\n1,\0,2\n", "it is a binary file (it holds NUL bytes), not a table of text"),
         ("ID,TIME,DV\n1,7,5\n".encode("utf-16"), "it is UTF-16 text, not a table of text"),
-        (b"ID,TIME,DV\n\xe9,7,5\n", "it is not UTF-8 text, not a table of text"),
+        (b"ID,TIME,DV\n\xe9\x81,7,5\n", "it is neither UTF-8 nor Windows-1252 text, not a table of text"),
         (b"ID,TIME,DV\n1,7\n", "it has 2 cells and the header has 3"),
         (b"ID,TIME,DV\n1,7,5,6\n", "it has 4 cells and the header has 3"),
         (b"ID,TIME,DV,x,x\n1,7,5,6,7\n", "two columns are called 'x'"),
-        (b"ID TIME DV\n1 7 5\n", "the header has one cell, 'ID TIME DV'"),
+        (b"ID-TIME-DV\n1-7-5\n", "the header has one cell, 'ID-TIME-DV'"),
     ],
 )
 def test_what_is_no_table_is_said_to_be_none(problems, content, found):

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy import optimize, stats
 
+from cellkinetics import Model, Parameter
 from cellkinetics.fitting import fit
-from cellkinetics.model import Model, Parameter
 from cellkinetics.reading import read_study
 
 FOLDER = Path(__file__).parent / "reference"

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics import cli, models, report
+from cellkinetics import cli, models, output, plotting, report
 
 SCRIPT = "<script>alert(1)</script>"
 ODD = [SCRIPT, "=cmd()", '"><img src=x onerror=alert(2)>']
@@ -179,6 +179,29 @@ def test_what_was_fixed_is_listed_with_its_reason_and_for_whom(fits):
     assert "fixed by the user" in row[0]
     # A patient who was not fitted has no sd, and was not short of samples to estimate one.
     assert "too few quantified samples" not in Tags(page).text
+
+
+def test_of_many_patients_those_who_need_a_look_have_pictures_and_all_have_tables(fits, monkeypatch):
+    monkeypatch.setattr(report, "PICTURES", 1)
+    page = report.page(fits, [PNG])
+    assert 'alt="Samples and fitted curve of B"' in page
+    assert 'alt="Samples and fitted curve of A"' not in page
+    text = " ".join(Tags(page).text.split())
+    assert "Tables for all 2 patients, pictures for 1 of them: those who need a look first." in text
+    assert "1 of 2 are larger under" in text
+    for subject, place in (("A", 1), ("B", 2)):
+        section = page.split(f'id="patient-{place}"')[1].split("<summary>The fit in words")[0]
+        assert f"<b>{subject}</b>" in section
+        assert "<caption>" in section
+
+
+def test_several_figures_say_how_many_patients_are_in_each(fits, monkeypatch, tmp_path):
+    monkeypatch.setattr(plotting, "PER_PAGE", 1)
+    output.write(fits, tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"fits-1.png", "fits-2.png"}
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    for place in (1, 2):
+        assert f"Figure {place} of 2: at most 1 patients each" in page
 
 
 def test_figures_are_closed(fits):

@@ -134,14 +134,13 @@ def test_days_before_the_infusion_have_no_cells_and_wrong_days_are_refused():
 
 
 def test_an_rhs_with_the_wrong_number_of_derivatives_is_refused():
-    ode = Model(
-        name="short",
-        parameters={"F": parameter(1e-4), "k": parameter(0.3)},
-        outputs={"c": "copies/ug"},
-        states=("A", "B"),
-        rhs=lambda A, k: (-k * A,),
-        observe=lambda A: A,
-        dosing={"cells": ("A", "F")},
-    )
     with pytest.raises(ck.ModelError, match=r"returns 1 derivatives for 2 states \(A, B\)"):
-        ode.solve([1.0], {}, 1e6)
+        Model(
+            name="short",
+            parameters={"F": parameter(1e-4), "k": parameter(0.3)},
+            outputs={"c": "copies/ug"},
+            states=("A", "B"),
+            rhs=lambda A, k: (-k * A,),
+            observe=lambda A: A,
+            dosing={"cells": ("A", "F")},
+        )

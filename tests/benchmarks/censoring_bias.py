@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from cellkinetics import Model, Parameter
 from cellkinetics.fitting import fit
-from cellkinetics.model import Model, Parameter
 from cellkinetics.reading import read_study
 
 SEED = 2020

@@ -1,0 +1,65 @@
+"""All ways to give n values to groups of fixed sizes, or a sample of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+Labels = npt.NDArray[np.int8]
+
+# Eleven patients in cohorts of 3, 4 and 4 have 11,550; above this many a sample is drawn.
+MOST = 2_000_000
+
+
+def count(sizes: Sequence[int]) -> int:
+    """The multinomial coefficient.
+
+    Examples
+    --------
+    >>> count([3, 4, 4])
+    11550
+    """
+    total, ways = 0, 1
+    for size in sizes:
+        total += size
+        ways *= math.comb(total, size)
+    return ways
+
+
+def all_of(sizes: Sequence[int]) -> Labels:
+    """Every arrangement.
+
+    Returns
+    -------
+    (count(sizes), n) the group of each value, 0 to k - 1; read-only. ``[0, 0, 1]`` comes first for sizes 2 and 1.
+    """
+    return _all_of(tuple(int(size) for size in sizes))
+
+
+def sampled(sizes: Sequence[int], n: int, rng: np.random.Generator) -> Labels:
+    """(n, total) random arrangements, each as likely as another."""
+    labels = np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)
+    return rng.permuted(np.tile(labels, (n, 1)), axis=1)
+
+
+@lru_cache(maxsize=4)
+def _all_of(sizes: tuple[int, ...]) -> Labels:
+    total = sum(sizes)
+    if len(sizes) <= 1:
+        return np.zeros((1, total), np.int8)
+    first = np.array(list(combinations(range(total), sizes[0])), int)
+    ways = np.zeros((len(first), total), bool)
+    np.put_along_axis(ways, first, True, axis=1)
+    rest = np.nonzero(~ways)[1].reshape(len(first), total - sizes[0])
+    others = _all_of(sizes[1:]) + np.int8(1)
+    found = np.zeros((len(first), len(others), total), np.int8)
+    rows, columns = np.arange(len(first))[:, None, None], np.arange(len(others))[None, :, None]
+    found[rows, columns, rest[:, None, :]] = others
+    found = found.reshape(-1, total)
+    found.flags.writeable = False
+    return found

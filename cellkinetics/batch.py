@@ -1,0 +1,186 @@
+"""Many patients' optima at once, on the engine; what it cannot settle goes the careful way of `optimise`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cellkinetics import cache, censoring, engine
+from cellkinetics.engine import LANES, Data
+from cellkinetics.model import Model
+from cellkinetics.optimise import (
+    ASIDE,
+    CORNER_SLOPE,
+    ROUGH_SD,
+    SCREENED,
+    Optimum,
+    chosen,
+    drawn_around,
+    near_sampled,
+    newton,
+    optimise,
+    relabelled,
+)
+from cellkinetics.polishing import Ascent
+from cellkinetics.problem import Problem, SecondOrder
+from cellkinetics.sensitivity import Floats, Ties, ln_curve
+from cellkinetics.solver import CLOSED_FORM, STRUCTURE, methods
+from cellkinetics.stacking import places, shape_of, stacked
+
+# Patients in a compiled batch: two programs serve every study.
+SIZES = (LANES, 1024)
+
+
+def batchable(model: Model) -> bool:
+    """Whether the engine takes the model: it has a closed form or a solution of its own."""
+    return methods(model)[0] in (CLOSED_FORM, STRUCTURE[0])
+
+
+def optima(problems: Sequence[Problem], initial: Sequence[Mapping[str, float]], starts: int, seed: int) -> list[Any]:
+    """The optimum of each problem, as `optimise` gives it; None where the model could not be solved.
+
+    Parameters
+    ----------
+    problems : of one model with the same ties; any number of samples, doses and free parameters.
+    initial : natural values of the first start of each.
+    """
+    found: list[Any] = [None] * len(problems)
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, problem in enumerate(problems):
+        groups.setdefault(shape_of(problem), []).append(index)
+    for shape, members in groups.items():
+        for at in range(0, len(members), SIZES[-1]):
+            part = members[at : at + SIZES[-1]]
+            ends = _group([problems[i] for i in part], [initial[i] for i in part], shape, starts, seed)
+            for index, optimum in zip(part, ends, strict=True):
+                found[index] = optimum
+    return found
+
+
+def _group(
+    problems: Sequence[Problem], initial: Sequence[Mapping[str, float]], shape: tuple[int, ...], starts: int, seed: int
+) -> list[Optimum | None]:
+    model, ties = problems[0].model, problems[0].ties
+    method, width = methods(model)[0], shape[1]
+    size = next(size for size in SIZES if len(problems) <= size)
+    data = stacked(problems, shape, size)
+    points, whose = _starts(problems, initial, data, width, starts, seed)
+    queue = np.zeros((size * max(starts, 1), points.shape[1]))
+    queue[: len(points)] = points
+    owners = np.zeros(len(queue), int)
+    owners[: len(points)] = whose
+    run = engine.searcher(model, ties, method, LANES)
+    ends = jax.tree.map(np.array, run(data, queue, owners, len(points)))
+    values = np.where(np.isfinite(ends.value[: len(points)]), ends.value[: len(points)], -np.inf)
+    tops = [values[whose == i] for i in range(len(problems))]
+    best = [np.flatnonzero(whose == i)[np.argmax(top)] for i, top in enumerate(tops)]
+    ascent = Ascent.of(data, ends.x[best], engine.curvatures(model, ties, method))
+    _settle_corners(problems, ascent)
+    return [
+        _optimum(problem, initial[i], ascent, i, tops[i], width, starts, seed) for i, problem in enumerate(problems)
+    ]
+
+
+def _optimum(
+    problem: Problem,
+    initial: Mapping[str, float],
+    ascent: Ascent,
+    i: int,
+    values: Floats,
+    width: int,
+    starts: int,
+    seed: int,
+) -> Optimum | None:
+    """The engine's end in the terms of the problem; where it did not converge, the careful way from there."""
+    keep, at = places(problem, width), ascent.at
+    x = ascent.x[i][keep]
+    if not np.isfinite(values).any():
+        return optimise(problem, initial, starts=starts, seed=seed)
+    label = relabelled(problem, x) if problem.model.canonical is not None else x
+    # Where the first method may not be trusted, `newton` asks the next one.
+    if not (ascent.converged[i] and at.solved[i]) or label is not x:
+        x, second, held, converged = newton(problem, label)
+        if not second.solved:
+            return optimise(problem, initial, starts=starts, seed=seed)
+    else:
+        free, converged, held = keep[: len(problem.free)], True, ascent.held[i][keep]
+        hessian, quantified = at.hessian[i][np.ix_(keep, keep)], at.quantified[i][np.ix_(free, free)]
+        second = SecondOrder(float(at.value[i]), at.gradient[i][keep], hessian, quantified, True)
+    reached = int(np.sum(values > second.value - 0.01))
+    return Optimum(x, second, held, converged, len(values), max(reached, 1), None)
+
+
+def _settle_corners(problems: Sequence[Problem], ascent: Ascent) -> None:
+    """Optima at which a switch lies on a sampled day, where Newton steps end at a corner of the likelihood.
+
+    The switch is held on that day, the others move, and the slopes on both sides decide.
+    """
+    for name in problems[0].model.corners:
+        stopped = {
+            i: near_sampled(problem, name, ascent.x[i][: len(problem.free)])
+            for i, problem in enumerate(problems)
+            if not ascent.converged[i]
+        }
+        picked = np.array([i for i, day in stopped.items() if day is not None], int)
+        if not len(picked):
+            continue
+        column = np.array([problems[i].free.index(name) for i in picked])
+        each = np.arange(len(picked))
+        x, still = ascent.x[picked], np.zeros_like(ascent.x[picked], bool)
+        x[each, column], still[each, column] = [stopped[i] for i in picked], True
+        there = ascent.again(picked, x, still)
+        slopes = []
+        for side in (ASIDE, -ASIDE):
+            beside = there.x.copy()
+            beside[each, column] += side
+            slopes.append(ascent.curvature(beside, picked).gradient[each, column])
+        settled = there.converged & (slopes[0] <= CORNER_SLOPE) & (slopes[1] >= -CORNER_SLOPE)
+        ascent.take(picked[settled], there, settled)
+
+
+def _starts(
+    problems: Sequence[Problem],
+    initial: Sequence[Mapping[str, float]],
+    data: Data,
+    width: int,
+    starts: int,
+    seed: int,
+) -> tuple[Floats, np.ndarray[Any, np.dtype[np.int_]]]:
+    """Starting points (q, d) and whose they are: the initial values, then the best of 32 Sobol points each."""
+    outputs = len(problems[0].sd)
+    drawn = [drawn_around(problem, values, seed) for problem, values in zip(problems, initial, strict=True)]
+    size = len(data.moving)
+    points = np.zeros((size, SCREENED + 1, width + outputs))
+    points[:, :, width:] = [np.log(problems[i if i < len(problems) else 0].sd)[None, :] for i in range(size)]
+    for i, (problem, (first, others)) in enumerate(zip(problems, drawn, strict=True)):
+        points[i][:, places(problem, width)] = np.vstack([first, others])
+    picked: list[list[int]] = [[] for _ in problems]
+    if starts > 1:
+        rough = _screen(problems[0].model, problems[0].ties, methods(problems[0].model)[0])
+        objective = np.array(rough(points[:, 1:], data))
+        picked = [
+            chosen(problem, first, others, objective[i], starts)
+            for i, (problem, (first, others)) in enumerate(zip(problems, drawn, strict=True))
+        ]
+    whose = np.concatenate([np.full(len(others) + 1, i) for i, others in enumerate(picked)])
+    which = np.concatenate([[0, *(1 + np.array(others, int))] for others in picked])
+    return points[whose, which], whose
+
+
+@lru_cache(maxsize=64)
+def _screen(model: Model, ties: Ties, method: str) -> Callable[[Any, Data], Any]:
+    """The compiled function (points (b, s, d), data (b, ...)) -> (b, s) sum of squared root-deviances at sd 1."""
+    cache.switch_on()
+
+    def one(x: Any, data: Data) -> Any:
+        free = data.inputs.basis.shape[-1]
+        predicted, solved = ln_curve(model, ties, method, x[:free], data.inputs)
+        roots = censoring.root_deviances(predicted, ROUGH_SD, data.rows)
+        return jnp.where(solved, jnp.sum(roots**2), jnp.inf)
+
+    return jax.jit(jax.vmap(jax.vmap(one, in_axes=(0, None))))

@@ -1,0 +1,276 @@
+"""Cohorts of a study compared, to see whether the dose or another factor drives expansion and persistence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics import style
+from cellkinetics.cohort_curves import curve_test
+from cellkinetics.cohort_values import Window, fitted_windows, windows
+from cellkinetics.dose_exponent import DoseExponent, dose_exponent
+from cellkinetics.fits import Fits
+from cellkinetics.ranks import RankTest, hodges_lehmann, holm, jonckheere, kruskal, tied_at_limit, wilcoxon
+from cellkinetics.study import Study
+from cellkinetics.tobit import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# More groups than this are values, not cohorts.
+MOST_GROUPS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class WindowResult:
+    """What one window says.
+
+    window : the values.
+    test : Wilcoxon-Mann-Whitney of two groups, Kruskal-Wallis of several.
+    trend : Jonckheere-Terpstra over ordered groups, when there are three or more.
+    ratio : Hodges-Lehmann's, of the last group to the first: columns of the table.
+    exponent : of the dose; None where the dose is not what is asked.
+    """
+
+    window: Window
+    test: RankTest
+    trend: RankTest | None
+    ratio: dict[str, Any]
+    exponent: DoseExponent | None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """The result of `compare_cohorts`.
+
+    Parameters
+    ----------
+    study : Study
+    by : str
+        What the groups are.
+    groups : Series
+        The group of each subject.
+    shades : {group: colour}
+        The groups in order; "no cohort" last, for subjects who have none.
+    results : sequence of WindowResult
+        One for each window.
+    curves : RankTest
+        The permutation test of whole curves.
+    margin, mid_p
+        As asked.
+    table : DataFrame
+        One row a window and quantity: window, quantity (a test, "ratio high : low", "dose exponent"), variant, estimate
+        (the statistic of a test), lower, upper, level, p, p_holm (adjusted over the windows), mid_p, smallest_p,
+        attained_size, equivalence, n_needed, n, n_interval, n_missing, note.
+    """
+
+    study: Study
+    by: str
+    groups: pd.Series
+    shades: dict[str, str]
+    results: Sequence[WindowResult]
+    curves: RankTest
+    margin: float
+    mid_p: bool
+    table: pd.DataFrame
+
+    @property
+    def names(self) -> list[str]:
+        """The groups that are compared, in order."""
+        return [name for name in self.shades if name != style.NOBODY]
+
+    def summary(self) -> str:
+        """The comparison in words, with the limits of what cohorts of this size can show."""
+        from cellkinetics import comparison_text
+
+        return comparison_text.of_comparison(self)
+
+    def plot(self) -> Figure:
+        """Curves with medians, peaks and late levels by group; returns the figure."""
+        from cellkinetics import comparison_plot
+
+        return comparison_plot.plot_comparison(self)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} ({int((self.groups == name).sum())})" for name in self.names)
+        return f"<Comparison by {self.by}: {sizes}; {len(self.results)} windows>"
+
+
+def compare_cohorts(
+    x: Study | Fits,
+    by: str = "cohort",
+    *,
+    margin: float = 2.0,
+    days: Sequence[float] | None = None,
+    output: str | None = None,
+    interval: str = "profile",
+    mid_p: bool = False,
+    seed: int = 2020,
+) -> Comparison:
+    """Compare dose cohorts, or groups by another covariate, without a model.
+
+    Windows: the peak and the area of the first 28 days, the level on each planned day after day 14 that more than half
+    of the patients have, the area from day 28 to 365; of fits, peak and area of the fitted curves as well.
+
+    Parameters
+    ----------
+    x : Study, or Fits of `fit_each`.
+    by : "cohort" (the assigned one, ordered by dose), "dose" (the one given), or another covariate such as "response".
+    margin : the change over the dose range that counts as none, to be chosen **before** the values are seen.
+    days : planned days for the level, in place of those above.
+    output : which output of the study; the first when not given.
+    interval : of the dose exponent: "profile", "wald" or "bootstrap".
+    mid_p : whether the summary prints mid-p beside the exact p.
+    seed : of the bootstrap, and of arrangements where there are too many to count.
+
+    Returns
+    -------
+    Comparison
+        With ``.summary()``, ``.table`` and ``.plot()``.
+
+    Notes
+    -----
+    Exact permutation tests of midranks. Values under the largest limit of a window are tied; an area with censored
+    samples is an interval, tested with all areas at their lower and all at their upper ends (not with one group at its
+    lower and another at its upper), and the larger p counts. p is adjusted over the windows by Holm, for
+    each kind of test. A dose exponent is estimated where the groups are doses. What a model can say is not asked here.
+
+    Raises
+    ------
+    ValueError
+        There is no such covariate, or it has more than 8 different values.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> found = ck.compare_cohorts(ck.example())
+    >>> found
+    <Comparison by cohort: 1e5/kg (3), 1e6/kg (4), 1e7/kg (4); 10 windows>
+    """
+    study = x.study if isinstance(x, Fits) else x
+    groups, shades = style.groups(study, by)
+    names = [name for name in shades if name != style.NOBODY]
+    if len(names) > MOST_GROUPS:
+        raise ValueError(f"{by} has {len(names)} different values: give a covariate with at most {MOST_GROUPS} groups.")
+    chosen = windows(study, output, None if days is None else [float(day) for day in days])
+    if isinstance(x, Fits):
+        chosen = fitted_windows(x) + chosen
+    dose = study.covariates["dose"].astype(float)
+    ordered = is_ordered(study, by, groups, names)
+    results = []
+    for window in chosen:
+        exponent = None
+        if by in ("cohort", "dose"):
+            known = (groups != style.NOBODY).to_numpy() if by == "cohort" else np.ones(len(groups), bool)
+            values = window.values[known]
+            ends = values["lower"].to_numpy(float), values["upper"].to_numpy(float)
+            exponent = dose_exponent(dose[known], *ends, method=interval, margin=margin, seed=seed)
+        results.append(_compared(window, groups, names, ordered, exponent, seed))
+    table = pd.DataFrame([row for result in results for row in _rows(result, names)])
+    table["p_holm"] = math.nan
+    for _, rows in table.groupby("quantity"):
+        table.loc[rows.index, "p_holm"] = holm(rows["p"])
+    curves = curve_test(study, by, output, seed)
+    return Comparison(study, by, groups, shades, results, curves, margin, mid_p, table[COLUMNS])
+
+
+COLUMNS = [
+    "window", "quantity", "variant", "estimate", "lower", "upper", "level", "p", "p_holm", "mid_p", "smallest_p",
+    "attained_size", "equivalence", "n_needed", "n", "n_interval", "n_missing", "note",
+]  # fmt: skip
+
+
+def is_ordered(study: Study, by: str, groups: pd.Series, names: Sequence[str]) -> bool:
+    """Whether the groups have an order: a number, or cohorts each with a median dose of its own."""
+    if by != "cohort":
+        return bool(pd.api.types.is_numeric_dtype(study.covariates[by]))
+    medians = [float(study.covariates.loc[groups == name, "dose"].median()) for name in names]
+    return not any(math.isnan(median) for median in medians) and len(set(medians)) == len(medians)
+
+
+def _compared(
+    window: Window,
+    groups: pd.Series,
+    names: Sequence[str],
+    ordered: bool,
+    exponent: DoseExponent | None,
+    seed: int,
+) -> WindowResult:
+    there = window.values["lower"].notna()
+    members = [(groups == name).to_numpy() & there.to_numpy() for name in names]
+    low, high = (window.values[end].to_numpy(float) for end in ("lower", "upper"))
+    everyone = np.any(members, axis=0) if members else np.zeros(len(low), bool)
+    if window.hidden_by_limit:
+        scores = np.full(len(low), math.nan)
+        scores[everyone] = tied_at_limit(low[everyone], high[everyone])
+        sides = [[scores[member] for member in members]]
+    else:
+        sides = [[ends[member] for member in members] for ends in (low, high)]
+    if len(names) < 2:
+        nan = math.nan
+        nothing = RankTest("rank test", "none", nan, nan, nan, nan, nan, (), 0, reason="there is one group")
+        return WindowResult(window, nothing, None, {"note": "there is one group"}, exponent)
+    test = _weaker([wilcoxon(*side) if len(names) == 2 else kruskal(side, seed) for side in sides])
+    trend = _weaker([jonckheere(side, seed) for side in sides]) if ordered and len(names) > 2 else None
+    found = hodges_lehmann(*_of(low, high, members[0]), *_of(low, high, members[-1]))
+    ratio = {
+        "estimate": found.ratio, "lower": found.lower, "upper": found.upper, "level": found.level,
+        "note": found.reason or ("" if not math.isnan(found.ratio)
+                                 else _range(found.ratio_lower, found.ratio_upper)),
+        "n": int(members[0].sum() + members[-1].sum()),
+    }  # fmt: skip
+    return WindowResult(window, test, trend, ratio, exponent)
+
+
+def _range(low: float, high: float) -> str:
+    if math.isinf(high):
+        return f"at least {low:.3g}" if low > 0 else "of any size"
+    return f"between {low:.3g} and {high:.3g}"
+
+
+def _of(low: Floats, high: Floats, member: np.ndarray[Any, Any]) -> tuple[Floats, Floats]:
+    return low[member], high[member]
+
+
+def _weaker(tests: Sequence[RankTest]) -> RankTest:
+    """Of the tests at both ends of the intervals, the one with the larger p: a claim holds if both make it."""
+    return max(tests, key=lambda test: math.inf if test.reason else test.p)
+
+
+def _rows(result: WindowResult, names: Sequence[str]) -> list[dict[str, Any]]:
+    values = result.window.values
+    counts = {
+        "window": result.window.name,
+        "n_interval": int((values["lower"] < values["upper"]).sum()),
+        "n_missing": int(values["lower"].isna().sum()),
+    }
+    blank = dict.fromkeys(COLUMNS, math.nan) | {"variant": "", "equivalence": "", "note": ""} | counts
+    found = []
+    for test in (result.test, result.trend):
+        if test is not None:
+            found.append(
+                blank
+                | {
+                    "quantity": test.name, "variant": test.variant, "estimate": test.statistic, "p": test.p,
+                    "mid_p": test.mid_p, "smallest_p": test.smallest_p, "attained_size": test.attained_size,
+                    "n": sum(test.sizes), "note": test.reason,
+                }
+            )  # fmt: skip
+    if len(names) > 1:
+        pair = f"ratio {names[-1]} : {names[0]}"
+        found.append(blank | {"quantity": pair, "variant": "Hodges-Lehmann, exact interval"} | result.ratio)
+    b = result.exponent
+    if b is not None:
+        found.append(
+            blank
+            | {
+                "quantity": "dose exponent", "variant": b.method, "estimate": b.b, "lower": b.lower, "upper": b.upper,
+                "level": b.level, "equivalence": b.equivalence, "n_needed": b.n_needed, "n": b.n, "note": b.reason,
+            }
+        )  # fmt: skip
+    return found

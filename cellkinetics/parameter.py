@@ -1,0 +1,120 @@
+"""A parameter with its unit, source, bounds and scale, and the parameters of a model as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logit
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a model.
+
+    Parameters
+    ----------
+    value : the default, on the natural scale.
+    unit : as text, "1" for a pure number.
+    source : where the value comes from ("Table 2", "derived: ln 2/0.755 d", "assumption").
+    min, max : bounds on the natural scale.
+    scale
+        the scale on which it is estimated: "log" (positive values, the default), "logit" (between two
+        finite bounds) or "identity".
+    between : between-patient variability as published, in words, with its scale and where sources disagree.
+    """
+
+    value: float
+    unit: str
+    source: str
+    min: float = 0.0
+    max: float = np.inf
+    scale: Literal["log", "logit", "identity"] = "log"
+    between: str = ""
+
+    def to_estimation(self, value: float) -> float:
+        """The value on the estimation scale: ln, logit between the bounds, or as it is."""
+        if self.scale == "log":
+            return float(np.log(value)) if value > 0 else -np.inf
+        if self.scale == "logit":
+            share = (value - self.min) / (self.max - self.min)
+            return float(logit(share))
+        return float(value)
+
+    def to_natural(self, value: Any) -> Any:
+        """The inverse of `to_estimation`; takes JAX values."""
+        if self.scale == "log":
+            return jnp.exp(value)
+        if self.scale == "logit":
+            return self.min + (self.max - self.min) * jax.nn.sigmoid(value)
+        return value
+
+    def from_estimation(self, value: float) -> float:
+        """`to_natural` for a plain number; the end of an interval without an end is inf."""
+        if self.scale == "log":
+            with np.errstate(over="ignore"):
+                return float(np.exp(value))
+        if self.scale == "logit":
+            return float(self.min + (self.max - self.min) * expit(value))
+        return float(value)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The bounds on the estimation scale; a logit has none."""
+        if self.scale == "logit":
+            return -np.inf, np.inf
+        return self.to_estimation(self.min), self.to_estimation(self.max)
+
+
+class AsParameters:
+    """An attribute that takes any mapping of parameters and gives it back as `Parameters`."""
+
+    def __get__(self, owner: Any, kind: Any = None) -> Parameters:
+        if owner is None:
+            raise AttributeError("parameters")  # so that a dataclass sees no default
+        return owner.__dict__["_parameters"]
+
+    def __set__(self, owner: Any, value: Mapping[str, Parameter]) -> None:
+        owner.__dict__["_parameters"] = Parameters(value)
+
+
+class Parameters(Mapping[str, Parameter]):
+    """The parameters of a model by name, in order; shown as a table.
+
+    >>> from cellkinetics import models
+    >>> models.load("stein_2019_tisagenlecleucel").parameters["t_max"].unit
+    'day'
+    >>> list(models.load("stein_2019_tisagenlecleucel").parameters.table.columns)
+    ['default', 'unit', 'min', 'max', 'scale', 'source', 'between']
+    """
+
+    def __init__(self, by_name: Mapping[str, Parameter]) -> None:
+        self._by_name = dict(by_name)
+
+    def __getitem__(self, name: str) -> Parameter:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a parameter: default, unit, min, max, scale, source, between (variability between patients)."""
+        columns = ["value", "unit", "min", "max", "scale", "source", "between"]
+        rows = {name: [getattr(parameter, column) for column in columns] for name, parameter in self.items()}
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=["default", *columns[1:]])
+        return table.rename_axis("parameter")
+
+    def __repr__(self) -> str:
+        return self.table.to_string()
+
+    def _repr_html_(self) -> str:
+        return self.table.to_html()

@@ -1,0 +1,117 @@
+"""Newton steps with exact Hessians for many problems: a compiled program evaluates, numpy decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+import numpy.typing as npt
+
+from cellkinetics.engine import LANES, Curvature, Data
+from cellkinetics.sensitivity import Floats
+from cellkinetics.stacking import taken
+
+Flags = npt.NDArray[np.bool_]
+EVALUATIONS = 16
+FEW = 8
+ENOUGH, UNSEEN = 1e-9, 1e-6  # log-likelihood units that a step may still promise; below the second nobody sees a gain
+LONGEST = 2.0
+FLATTEST = 1e-8  # of the largest curvature
+NEAR = 1e-6  # a bound
+
+
+@dataclass(eq=False)
+class Ascent:
+    """Problems (b, ...) on their way up.
+
+    data : of all. x : (b, d) where they are. at : `Curvature` there. held : (b, d) pressed against a bound.
+    converged : (b,) whether nothing is left to gain.
+    """
+
+    data: Data
+    x: Floats
+    evaluate: Callable[[Any, Data], Curvature]
+    still: Flags
+    rows: npt.NDArray[np.int64]
+    at: Curvature = field(init=False)
+    held: Flags = field(init=False)
+    converged: Flags = field(init=False)
+
+    @classmethod
+    def of(cls, data: Data, x: Floats, evaluate: Callable[[Any, Data], Curvature]) -> Ascent:
+        """Climb from ``x`` (b, d), the first b problems of ``data``."""
+        ascent = cls(data, x.copy(), evaluate, np.zeros_like(x, bool), np.arange(len(x)))
+        ascent.climb()
+        return ascent
+
+    def again(self, which: npt.NDArray[np.int64], x: Floats, still: Flags) -> Ascent:
+        """Climb from other places with some parameters held."""
+        ascent = Ascent(self.data, x.copy(), self.evaluate, still, self.rows[which])
+        ascent.climb()
+        return ascent
+
+    def take(self, which: npt.NDArray[np.int64], other: Ascent, of: Flags) -> None:
+        """Go where another ascent ended."""
+        self.x[which], self.held[which], self.converged[which] = other.x[of], other.held[of], other.converged[of]
+        for mine, theirs in zip(self.at, other.at, strict=True):
+            mine[which] = theirs[of]
+
+    def curvature(self, x: Floats, which: npt.NDArray[np.int64]) -> Curvature:
+        """At ``x`` (len(which), d), in blocks of the compiled size."""
+        blocks = []
+        for begin in range(0, len(which), LANES):
+            here = slice(begin, min(begin + LANES, len(which)))
+            count = here.stop - here.start
+            fill = np.append(np.arange(count), np.zeros(LANES - count, int))
+            block = self.evaluate(x[here][fill], taken(self.data, self.rows[which[here]][fill]))
+            blocks.append(jax.tree.map(lambda part, count=count: np.array(part)[:count], block))
+        return Curvature(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
+
+    def climb(self) -> None:
+        """Newton steps, halved until they gain, for at most 16 evaluations."""
+        count = len(self.x)
+        self.at = self.curvature(self.x, np.arange(count))
+        steps, self.held, expected = self._steps(np.arange(count))
+        self.converged = self.at.solved & (expected < ENOUGH)
+        halvings = np.zeros(count, int)
+        lower, upper = (np.asarray(part)[self.rows] for part in (self.data.lower, self.data.upper))
+        active = np.flatnonzero(self.at.solved & ~self.converged)
+        for _ in range(EVALUATIONS):
+            # A block costs the same however few it holds: the last ones are cheaper one by one.
+            if len(active) <= FEW:
+                return
+            step = steps[active] / 2.0 ** halvings[active, None]
+            trial = np.clip(self.x[active] + step, lower[active], upper[active])
+            there = self.curvature(trial, active)
+            better = there.solved & (there.value > self.at.value[active])
+            moved = active[better]
+            self.x[moved] = trial[better]
+            for mine, new in zip(self.at, there, strict=True):
+                mine[moved] = new[better]
+            if len(moved):
+                steps[moved], self.held[moved], expected[moved] = self._steps(moved)
+                halvings[moved] = 0
+            halvings[active[~better]] += 2
+            # A gain below the error of the solver cannot be seen.
+            self.converged[active] = (expected[active] < ENOUGH) | (~better & (expected[active] < UNSEEN))
+            active = active[~self.converged[active]]
+
+    def _steps(self, which: npt.NDArray[np.int64]) -> tuple[Floats, Flags, Floats]:
+        """(n, d) steps with wrong curvature turned uphill, what is held at a bound, and half the expected gain."""
+        data = [np.asarray(part)[self.rows[which]] for part in (self.data.lower, self.data.upper, self.data.units)]
+        lower, upper, units = data
+        x, gradient = self.x[which], np.nan_to_num(self.at.gradient[which])
+        held = ((x <= lower + NEAR) & (gradient < 0)) | ((x >= upper - NEAR) & (gradient > 0))
+        free = (np.asarray(self.data.moving)[self.rows[which]] > 0) & ~held & ~self.still[which]
+        counted = np.where(free, units, 0.0)
+        curved = -np.nan_to_num(self.at.hessian[which]) * counted[:, :, None] * counted[:, None, :]
+        values, vectors = np.linalg.eigh(curved)
+        along = np.einsum("bji,bj->bi", vectors, gradient * counted)
+        largest = np.maximum(np.abs(values).max(axis=1, keepdims=True), 1e-300)
+        size = along / np.maximum(np.abs(values), FLATTEST * largest)
+        relative = np.where(free, np.einsum("bij,bj->bi", vectors, size), 0.0)
+        longest = np.maximum(np.abs(relative).max(axis=1, keepdims=True), 1e-300)
+        return counted * relative * np.minimum(1.0, LONGEST / longest), held, 0.5 * np.sum(along * size, axis=1)

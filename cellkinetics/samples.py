@@ -1,0 +1,98 @@
+"""The samples of one patient as a model sees them: days since the first infusion, outputs by number, both ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cellkinetics.study import Study
+
+if TYPE_CHECKING:
+    from cellkinetics.model import Model
+
+Floats = npt.NDArray[np.float64]
+METHODS = ("m3", "m4", "drop", "half")
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Arrays of one length n, by day.
+
+    day : since the first infusion. output : index of the model's output. lower, upper : copies, equal if quantified,
+    0 and inf at an open end. status : "quantified", "below", ... row : position in the study's observations.
+    """
+
+    day: Floats
+    output: npt.NDArray[np.int64]
+    lower: Floats
+    upper: Floats
+    status: npt.NDArray[np.object_]
+    row: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> Samples:
+        """From a table with day, output (index), lower and upper."""
+        day, lower, upper = (table[name].to_numpy(float) for name in ("day", "lower", "upper"))
+        beyond = np.where(np.isposinf(upper), "above", np.where(lower > 0, "interval", "below"))
+        status = np.where(lower == upper, "quantified", beyond).astype(object)
+        return cls(day, table["output"].to_numpy(np.int64), lower, upper, status, np.arange(len(table)))
+
+    def __len__(self) -> int:
+        return len(self.day)
+
+    @property
+    def quantified(self) -> npt.NDArray[np.bool_]:
+        """(n,) whether the sample is quantified."""
+        return self.lower == self.upper
+
+    def taken(self, which: Any) -> Samples:
+        """Those of a mask or an index."""
+        return Samples(*(getattr(self, part.name)[which] for part in fields(self)))
+
+    def censored(self, method: str) -> Samples:
+        """The samples as a method of handling values below the limit sees them.
+
+        m3 : the probability of lying below the limit (Beal 2001). m4 : the same, given that the value is positive;
+        under a log-normal error every value is, so that m4 equals m3. drop : censored rows are left out (M1). half :
+        values below a limit (or between two) are set to half of the upper one (M5); rows above a limit are left out.
+        """
+        if method not in METHODS:
+            raise ValueError(f"censoring={method!r}: take one of {', '.join(METHODS)}.")
+        if method in ("m3", "m4"):
+            return self
+        if method == "drop":
+            return self.taken(self.quantified)
+        kept = self.taken(self.quantified | np.isfinite(self.upper))
+        value = np.where(kept.quantified, kept.upper, kept.upper / 2)
+        return replace(kept, lower=value, upper=value)
+
+
+def samples_each(model: Model, study: Study) -> dict[str, Samples]:
+    """{subject: used samples}; those of an output that the model does not have are left out.
+
+    A DVID of 1, 2, ... is the model's first, second, ... output; a name is that output.
+    """
+    used = study.observations
+    names = {str(i + 1): i for i in range(len(model.outputs))} | {name: i for i, name in enumerate(model.outputs)}
+    output = used["output"].map(names).to_numpy(float)
+    subject = pd.Index(study.subjects).get_indexer(pd.Index(used["subject"]))
+    first = infusion_days(study)
+    day = used["day"].to_numpy(float) - first[subject]
+    keep = np.flatnonzero((used["excluded"].to_numpy() == "") & np.isfinite(output))
+    order = keep[np.lexsort((day[keep], subject[keep]))]
+    lower, upper = (used[name].to_numpy(float)[order] for name in ("lower", "upper"))
+    status = used["status"].to_numpy(object)[order]
+    everyone = Samples(day[order], output[order].astype(np.int64), lower, upper, status, order)
+    ends = np.searchsorted(subject[order], np.arange(len(study.subjects) + 1))
+    return {name: everyone.taken(slice(*ends[i : i + 2])) for i, name in enumerate(study.subjects)}
+
+
+def infusion_days(study: Study) -> Floats:
+    """(subjects,) day of the first infusion of cells; 0 where there is none."""
+    cells = study.doses[study.doses["kind"] == "cells"]
+    first = cells.groupby("subject")["day"].min().reindex(list(study.subjects))
+    return first.fillna(0.0).to_numpy(float)

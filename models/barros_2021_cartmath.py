@@ -1,0 +1,76 @@
+r"""CAR-T effector and memory cells against a tumour in the mouse: CARTmath.
+
+.. math::
+
+    \dot C &= (\phi - \rho)\, C + \theta\, T M - \alpha\, T C \qquad\text{(each infusion adds } F \times \text{dose)} \\
+    \dot M &= \epsilon\, C - \theta\, T M - \mu M \\
+    \dot T &= r\, T (1 - b\, T) - \gamma\, T C
+
+C: CAR-T effector cells, M: memory CAR-T cells, T: tumour cells, in cells of the animal. phi: proliferation and rho:
+loss of effector cells (death and conversion to memory); epsilon: conversion to memory; theta: memory cells that a
+tumour cell turns back into effector cells; alpha: inhibition by the tumour; mu: death of memory cells; r and 1/b:
+growth and capacity of the tumour; gamma: killing.
+
+Barros LRC, Paixao EA, Valli AMP, Naozuka GT, Fassoni AC, Almeida RC. CARTmath: a mathematical model of CAR-T
+immunotherapy in preclinical studies of hematological cancers. Cancers 2021;13:2941, doi:10.3390/cancers13122941. Values
+from the public code.
+
+Derived from the equations: only the difference of phi and rho matters; without tumour C falls at rate rho - phi, a
+half-life of 8.2 days, and M at rate mu once C is gone, one of 139 days. The tumour shrinks while
+:math:`C > r (1 - b T)/\gamma`, at most :math:`r/\gamma` = 15,200 cells; without CAR-T cells it follows the logistic
+curve.
+
+Assumptions and deviations
+--------------------------
+The tumour at day 0 (T0) is an assumption: no published value was at hand, and the size of the dose is the user's. The
+dose is in cells an animal, not in cells/kg, and all of it arrives. The equations are continuous: a tumour of less than
+one cell is not a number of cells here and its later growth is to be read as "not extinct".
+"""
+
+from __future__ import annotations
+
+from cellkinetics import Model, Parameter
+
+SOURCE = "Barros 2021, public code"
+
+
+def rhs(C, M, T, phi, rho, eps, theta, alpha, mu, r, b, gamma):
+    """Derivatives of C, M and T (cells), per day."""
+    return (
+        (phi - rho) * C + theta * T * M - alpha * T * C,
+        eps * C - theta * T * M - mu * M,
+        r * T * (1 - b * T) - gamma * T * C,
+    )
+
+
+def observe(C, M, T):
+    """Cells of the animal."""
+    return {"car_t_cells": C + M, "tumour_cells": T}
+
+
+model = Model(
+    name="barros_2021_cartmath",
+    reference="doi:10.3390/cancers13122941",
+    population="mice with a transplanted human tumour",
+    parameters={
+        "F": Parameter(1.0, "cells per cell", "assumption: all of the dose arrives", max=1.0),
+        "phi": Parameter(0.265, "1/day", SOURCE),
+        "rho": Parameter(0.35, "1/day", SOURCE),
+        "eps": Parameter(0.15, "1/day", SOURCE),
+        "theta": Parameter(6e-6, "1/(cell day)", SOURCE),
+        "alpha": Parameter(4.5e-8, "1/(cell day)", SOURCE),
+        "mu": Parameter(5e-3, "1/day", SOURCE),
+        "r": Parameter(0.0565, "1/day", SOURCE),
+        "b": Parameter(1.404e-12, "1/cell", SOURCE),
+        "gamma": Parameter(3.716e-6, "1/(cell day)", SOURCE),
+        "T0": Parameter(2e6, "cells", "assumption"),
+    },
+    outputs={"car_t_cells": "cells", "tumour_cells": "cells"},
+    states=("C", "M", "T"),
+    rhs=rhs,
+    observe=observe,
+    start={"T": "T0"},
+    dosing={"cells": ("C", "F")},
+    free=("rho", "theta", "gamma"),
+    simulator=True,
+)

@@ -1,0 +1,46 @@
+"""The CSV of a benchmark over models: rows of the models that ran are renewed, the others stay."""
+
+import os
+import platform
+import sys
+from datetime import date
+from pathlib import Path
+
+import diffrax
+import jax
+import pandas as pd
+import scipy
+
+import cellkinetics
+from cellkinetics import models
+
+
+def asked():
+    """The models named on the command line; all of the library when none is."""
+    names = sys.argv[1:] or models.names()
+    unknown = [name for name in names if name not in models.names()]
+    if unknown:
+        raise SystemExit(f"no model {unknown[0]}; there are {', '.join(models.names())}.")
+    return names
+
+
+def machine():
+    """What a row was measured on: date, processor, load of the machine at its end, versions."""
+    return {
+        "date": date.today().isoformat(),
+        "machine": f"{platform.processor() or platform.machine()} {os.cpu_count()} cores",
+        "load": os.getloadavg()[0],
+        "versions": f"cellkinetics {cellkinetics.__version__} jax {jax.__version__} diffrax {diffrax.__version__} "
+        f"scipy {scipy.__version__} Python {platform.python_version()}",
+    }
+
+
+def renew(path, row):
+    """Put a row (with its ``model``) in place of the one of that model, in the order of `models.names`."""
+    path, new = Path(path), pd.DataFrame([{k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()}])
+    if path.exists():
+        old = pd.read_csv(path, dtype=str, keep_default_na=False)
+        new = pd.concat([old[old["model"] != row["model"]], new])
+    order = {name: at for at, name in enumerate(models.names())}
+    new = new[new["model"].isin(order)]
+    new.sort_values("model", key=lambda column: column.map(order)).to_csv(path, index=False)

@@ -1,0 +1,145 @@
+"""The batch engine: the same optima as the careful way, whoever else is in the batch."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cellkinetics as ck
+from cellkinetics import batch, models, stacking
+from cellkinetics.cases import prepare_each
+from cellkinetics.problem import Problem
+from cellkinetics.result import Request
+
+STEIN = models.load("stein_2019_tisagenlecleucel")
+DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
+SPREAD = {"fold": 0.8, "t_max": 0.2, "c_max": 0.65, "alpha": 0.4, "f_b": 0.5, "beta": 0.5}
+LLOQ = 100.0
+PATIENTS = 24
+
+
+def simulated(n, seed=2020):
+    """Simulated patients of Stein 2019, sd 0.5, about 30% below the limit."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(n):
+        values = {
+            name: float(
+                np.clip(p.from_estimation(p.to_estimation(p.value) + SPREAD[name] * rng.normal()), p.min, p.max)
+            )
+            for name, p in STEIN.parameters.items()
+        }
+        curve = np.asarray(STEIN.solve(DAYS, values)["copies_per_ug"])
+        rows.append(
+            pd.DataFrame(
+                {"subject": f"S{i:03d}", "day": DAYS, "copies_per_ug": curve * np.exp(0.5 * rng.normal(size=15))}
+            )
+        )
+    return pd.concat(rows, ignore_index=True)
+
+
+TABLE = simulated(PATIENTS)
+STUDY = ck.read_study(TABLE, lloq=LLOQ)
+
+
+@pytest.fixture(scope="module")
+def fits():
+    return ck.fit_each(STEIN, STUDY, progress=False)
+
+
+def ln_likelihoods(fits, subjects):
+    return np.array([fits[s].log_likelihood_ln for s in subjects])
+
+
+def test_the_engine_finds_what_the_careful_way_finds(fits):
+    alone = {s: ck.fit(STEIN, STUDY.select(s)) for s in STUDY.subjects[:8]}
+    difference = ln_likelihoods(fits, alone) - ln_likelihoods(alone, alone)
+    # It may end higher: other starts. It may not end lower by more than 1e-4 log-likelihood units.
+    assert np.all(difference > -1e-4)
+    for subject, fit in alone.items():
+        if fit.converged and fits[subject].converged and abs(difference[list(alone).index(subject)]) < 1e-4:
+            both = fit.parameters.join(fits[subject].parameters, suffixes=("", "_batch"))
+            free = both[both["status"] == "free"]
+            off = (free["value"] - free["value_batch"]).abs() / free["stderr"]
+            assert off.max() < 0.02, subject
+
+
+def test_the_order_of_the_patients_does_not_matter(fits):
+    shuffled = list(np.random.default_rng(2020).permutation(STUDY.subjects))
+    table = pd.concat([TABLE[TABLE["subject"] == subject] for subject in shuffled])
+    again = ck.fit_each(STEIN, ck.read_study(table, lloq=LLOQ), progress=False)
+    np.testing.assert_allclose(ln_likelihoods(again, STUDY.subjects), ln_likelihoods(fits, STUDY.subjects), rtol=1e-10)
+    for subject in STUDY.subjects:
+        assert again[subject].outcome == fits[subject].outcome
+
+
+def test_a_patient_does_not_depend_on_who_else_is_there(fits):
+    few = list(STUDY.subjects[3:6])
+    again = ck.fit_each(STEIN, STUDY.select(few), progress=False)
+    for subject in few:
+        np.testing.assert_allclose(
+            again[subject].parameters["value"].to_numpy(float),
+            fits[subject].parameters["value"].to_numpy(float),
+            rtol=1e-10,
+        )
+
+
+def test_the_size_of_the_chunks_does_not_matter(fits, monkeypatch):
+    monkeypatch.setattr(batch, "SIZES", (8,))
+    again = ck.fit_each(STEIN, STUDY, progress=False)
+    np.testing.assert_allclose(ln_likelihoods(again, STUDY.subjects), ln_likelihoods(fits, STUDY.subjects), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "lloq"),
+    [
+        ("all below the limit", np.full(15, 1.0), 3.0),
+        ("one sample", np.array([100.0]), 3.0),
+        ("sixty samples", None, 3.0),
+        ("a spike", np.where(np.arange(15) == 9, 1e6, np.exp(-0.01 * DAYS) * 500), 3.0),
+        ("a single quantified peak", np.where(np.arange(15) == 4, 900.0, 1.0), 3.0),
+    ],
+)
+def test_an_odd_patient_ends_in_a_batch_as_alone(name, values, lloq):
+    if values is None:
+        days = np.linspace(1, 365, 60)
+        values = np.asarray(STEIN.solve(days)["copies_per_ug"]) * np.exp(0.3 * np.random.default_rng(1).normal(size=60))
+    else:
+        days = DAYS[: len(values)]
+    odd = pd.DataFrame({"subject": "odd", "day": days, "copies_per_ug": values})
+    study = ck.read_study(pd.concat([odd, TABLE[TABLE["subject"] < "S003"]]), lloq=lloq)
+    together, alone = ck.fit_each(STEIN, study, progress=False)["odd"], ck.fit(STEIN, study.select("odd"))
+    assert together.outcome.split(":")[0] == alone.outcome.split(":")[0], name
+    if alone.fitted:
+        assert together.log_likelihood_ln > alone.log_likelihood_ln - 1e-4, name
+
+
+def test_a_free_set_of_another_size_within_the_padding_needs_no_new_program(fits):
+    from cellkinetics import engine
+
+    run: Any = engine.searcher(STEIN, (), "closed form", engine.LANES)
+    before = run._cache_size()
+    ck.fit_each(STEIN, STUDY, free=["t_max", "c_max", "alpha", "beta"], progress=False)
+    ck.fit_each(STEIN, STUDY.select(STUDY.subjects[:5]), progress=False)
+    assert run._cache_size() == before
+
+
+def test_the_score_is_the_likelihood_of_the_problem_with_its_gradient(fits):
+    from cellkinetics import engine
+
+    request = Request.of(STEIN, None, None, None, None, "m3", None, 1, 2020)
+    case = prepare_each(request, STUDY.select("S001"))["S001"]
+    assert not isinstance(case, Exception)
+    problem: Problem = case.problem
+    shape = stacking.shape_of(problem)
+    data = stacking.stacked([problem], shape, 1)
+    x = problem.start(case.initial)
+    value, gradient, _, solved = engine.scores(STEIN, (), "closed form")(x[None], data)
+    second = problem.second_order(x)
+    assert solved.all()
+    assert float(value[0]) == pytest.approx(second.value, rel=1e-12)
+    np.testing.assert_allclose(gradient[0], second.gradient, rtol=1e-9, atol=1e-9)
+    at = engine.curvatures(STEIN, (), "closed form")(x[None], data)
+    np.testing.assert_allclose(at.hessian[0], second.hessian, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(at.quantified[0], second.quantified, rtol=1e-8, atol=1e-8)
