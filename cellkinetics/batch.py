@@ -32,6 +32,8 @@ from cellkinetics.sensitivity import Floats, Ties, ln_curve
 from cellkinetics.solver import CLOSED_FORM, STRUCTURE, methods
 from cellkinetics.stacking import places, shape_of, stacked
 
+Rows = np.ndarray[Any, np.dtype[np.int_]]
+
 # Patients in a compiled batch: two programs serve every study.
 SIZES = (LANES, 1024)
 
@@ -49,6 +51,49 @@ def optima(problems: Sequence[Problem], initial: Sequence[Mapping[str, float]], 
     problems : of one model with the same ties; any number of samples, doses and free parameters.
     initial : natural values of the first start of each.
     """
+
+    def starting(part: Sequence[int], data: Data, width: int) -> tuple[Floats, Rows]:
+        return _starts([problems[i] for i in part], [initial[i] for i in part], data, width, starts, seed)
+
+    def alone(index: int) -> Optimum | None:
+        return optimise(problems[index], initial[index], starts=starts, seed=seed)
+
+    return _each(problems, starting, alone, max(starts, 1))
+
+
+def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
+    """The optimum of each problem uphill from one free vector; None where the model could not be solved.
+
+    For refits near a known optimum: profiles, bootstraps, permutations, a sample left out. Models that the engine
+    does not take are climbed one by one.
+    """
+
+    def starting(part: Sequence[int], data: Data, width: int) -> tuple[Floats, Rows]:
+        points = np.zeros((len(part), width + len(problems[0].sd)))
+        for row, i in enumerate(part):
+            points[row, width:] = np.log(problems[i].sd)
+            points[row, places(problems[i], width)] = x[i]
+        return points, np.arange(len(part))
+
+    def alone(index: int) -> Optimum | None:
+        at, second, held, converged = newton(problems[index], np.array(x[index], float))
+        return Optimum(at, second, held, converged, 1, 1, None) if second.solved else None
+
+    if not problems or not batchable(problems[0].model):
+        return [alone(index) for index in range(len(problems))]
+    return _each(problems, starting, alone, 1)
+
+
+def _each(
+    problems: Sequence[Problem],
+    starting: Callable[[Sequence[int], Data, int], tuple[Floats, Rows]],
+    alone: Callable[[int], Optimum | None],
+    starts: int,
+) -> list[Any]:
+    """Problems of one shape together, a chunk at a time; ``alone`` takes what the engine could not solve at all.
+
+    There are at most ``starts`` points a problem: the queue is as long, so that few programs are compiled.
+    """
     found: list[Any] = [None] * len(problems)
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, problem in enumerate(problems):
@@ -56,21 +101,22 @@ def optima(problems: Sequence[Problem], initial: Sequence[Mapping[str, float]], 
     for shape, members in groups.items():
         for at in range(0, len(members), SIZES[-1]):
             part = members[at : at + SIZES[-1]]
-            ends = _group([problems[i] for i in part], [initial[i] for i in part], shape, starts, seed)
+            size = next(size for size in SIZES if len(part) <= size)
+            data = stacked([problems[i] for i in part], shape, size)
+            points, whose = starting(part, data, shape[1])
+            ends = _group([problems[i] for i in part], data, points, whose, size * starts, shape[1])
             for index, optimum in zip(part, ends, strict=True):
-                found[index] = optimum
+                found[index] = alone(index) if optimum is None else optimum
     return found
 
 
 def _group(
-    problems: Sequence[Problem], initial: Sequence[Mapping[str, float]], shape: tuple[int, ...], starts: int, seed: int
+    problems: Sequence[Problem], data: Data, points: Floats, whose: Rows, length: int, width: int
 ) -> list[Optimum | None]:
+    """The best end of each problem from its starting points (q, d), ``whose`` (q,) they are; None if none is solved."""
     model, ties = problems[0].model, problems[0].ties
-    method, width = methods(model)[0], shape[1]
-    size = next(size for size in SIZES if len(problems) <= size)
-    data = stacked(problems, shape, size)
-    points, whose = _starts(problems, initial, data, width, starts, seed)
-    queue = np.zeros((size * max(starts, 1), points.shape[1]))
+    method = methods(model)[0]
+    queue = np.zeros((length, points.shape[1]))
     queue[: len(points)] = points
     owners = np.zeros(len(queue), int)
     owners[: len(points)] = whose
@@ -81,32 +127,21 @@ def _group(
     best = [np.flatnonzero(whose == i)[np.argmax(top)] for i, top in enumerate(tops)]
     ascent = Ascent.of(data, ends.x[best], engine.curvatures(model, ties, method))
     _settle_corners(problems, ascent)
-    return [
-        _optimum(problem, initial[i], ascent, i, tops[i], width, starts, seed) for i, problem in enumerate(problems)
-    ]
+    return [_optimum(problem, ascent, i, tops[i], width) for i, problem in enumerate(problems)]
 
 
-def _optimum(
-    problem: Problem,
-    initial: Mapping[str, float],
-    ascent: Ascent,
-    i: int,
-    values: Floats,
-    width: int,
-    starts: int,
-    seed: int,
-) -> Optimum | None:
-    """The engine's end in the terms of the problem; where it did not converge, the careful way from there."""
+def _optimum(problem: Problem, ascent: Ascent, i: int, values: Floats, width: int) -> Optimum | None:
+    """The engine's end in the terms of the problem; where it did not converge, exact Newton steps from there."""
     keep, at = places(problem, width), ascent.at
     x = ascent.x[i][keep]
     if not np.isfinite(values).any():
-        return optimise(problem, initial, starts=starts, seed=seed)
+        return None
     label = relabelled(problem, x) if problem.model.canonical is not None else x
     # Where the first method may not be trusted, `newton` asks the next one.
     if not (ascent.converged[i] and at.solved[i]) or label is not x:
         x, second, held, converged = newton(problem, label)
         if not second.solved:
-            return optimise(problem, initial, starts=starts, seed=seed)
+            return None
     else:
         free, converged, held = keep[: len(problem.free)], True, ascent.held[i][keep]
         hessian, quantified = at.hessian[i][np.ix_(keep, keep)], at.quantified[i][np.ix_(free, free)]
@@ -150,7 +185,7 @@ def _starts(
     width: int,
     starts: int,
     seed: int,
-) -> tuple[Floats, np.ndarray[Any, np.dtype[np.int_]]]:
+) -> tuple[Floats, Rows]:
     """Starting points (q, d) and whose they are: the initial values, then the best of 32 Sobol points each."""
     outputs = len(problems[0].sd)
     drawn = [drawn_around(problem, values, seed) for problem, values in zip(problems, initial, strict=True)]

@@ -143,3 +143,11 @@ def test_the_score_is_the_likelihood_of_the_problem_with_its_gradient(fits):
     at = engine.curvatures(STEIN, (), "closed form")(x[None], data)
     np.testing.assert_allclose(at.hessian[0], second.hessian, rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(at.quantified[0], second.quantified, rtol=1e-8, atol=1e-8)
+
+
+def test_a_climb_from_near_an_optimum_returns_to_it_at_any_size_of_free_set(fits):
+    subjects = [s for s in STUDY.subjects if fits[s].converged][:3]
+    problems = [fits[s].problem for s in subjects]
+    again = batch.climbed(problems, [fits[s].x + 0.05 for s in subjects])
+    np.testing.assert_allclose([end.x for end in again], [fits[s].x for s in subjects], atol=1e-5)
+    assert batch.climbed([], []) == []

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import matplotlib
 import pytest
 
 CODE = """
@@ -14,6 +15,8 @@ ck.simulate(ck.models.load({model!r}), {{}}, [1.0, 7.0], doses=1e6)
 
 def run(model, **environment):
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "CELLKINETICS_", "XDG_CACHE"))}
+    # matplotlib keeps its list of fonts in the same folder, and writes it on a machine's first import.
+    kept["MPLCONFIGDIR"] = matplotlib.get_configdir()
     subprocess.run([sys.executable, "-c", CODE.format(model=model)], env={**kept, **environment}, check=True)
 
 
