@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from cellkinetics.administrations import Dosing, doses_of, unit_of_cells
-from cellkinetics.columns import RESERVED, Rows, plain, resolve
+from cellkinetics.columns import RESERVED, Rows, meaning_of, plain, resolve
 from cellkinetics.days import dated, timed
 from cellkinetics.errors import Problem, StudyError
 from cellkinetics.notation import (
@@ -26,10 +27,12 @@ from cellkinetics.notation import (
     place,
 )
 from cellkinetics.preparing import Limit, checked, limit_of_rows
-from cellkinetics.sheet import Arrow, load
+from cellkinetics.sheet import Arrow, Sheet, load
 from cellkinetics.study import DOSE_UNIT, UNIT, Study, common_limit, cut_reason, infusions
 from cellkinetics.wells import averaged, per_ug
 from cellkinetics.wide import tall
+
+Step = Callable[[Sheet], tuple[Sheet, Mapping[str, str] | None]]
 
 _YES, _NO = ["1", "yes", "y", "true", "x"], ["", "0", "no", "n", "false"]
 # Reasons of ours as NM-TRAN's files hold them, which have no blanks.
@@ -131,10 +134,12 @@ def read_study(
     """
     if replicates not in ("each", "mean"):
         raise ValueError(f"replicates={replicates!r}: take 'each' or 'mean'.")
-    sheet = dated(checked(tall(load(table, columns, progress), columns)), columns)
-    sheet, columns = timed(sheet, columns, time_unit)
+    sheet, asked = checked(tall(load(table, columns, progress), columns)), columns
+    sheet = _set_aside(lambda sheet: (dated(sheet, asked), asked), sheet, asked)[0]
+    sheet, in_days = _set_aside(lambda sheet: timed(sheet, asked, time_unit), sheet, asked)
+    columns = in_days
     if unit == UNIT:
-        sheet, columns = per_ug(sheet, columns, lloq_copies_per_well, dna_ug)
+        sheet, columns = _set_aside(lambda sheet: per_ug(sheet, in_days, lloq_copies_per_well, dna_ug), sheet, asked)
     names, problems = resolve(list(sheet.cells.columns), columns)
     given = (lloq, lod, uloq)
     for key in {str(key) for limit in given if isinstance(limit, Mapping) for key in limit} or {""}:
@@ -196,6 +201,26 @@ def read_study(
         source=sheet.source,
         note=sheet.note,
     )
+
+
+def _set_aside(step: Step, sheet: Sheet, columns: Mapping[str, str] | None) -> tuple[Sheet, Mapping[str, str] | None]:
+    """What a step makes of the sheet without the subjects in whose rows it finds a problem.
+
+    The problems are kept with the sheet, and the rows of the others are looked at too: all is said at once.
+    """
+    try:
+        return step(sheet)
+    except StudyError as error:
+        problems = [*sheet.problems, *error.problems]
+        rows, subjects = {problem.row for problem in error.problems}, {problem.subject for problem in error.problems}
+        keep = ~np.isin(sheet.row, [row for row in rows if row is not None])
+        for name in sheet.cells.columns:
+            if meaning_of(name) == "subject" or name == (columns or {}).get("subject"):
+                keep &= ~sheet.cells[name].isin(subjects).to_numpy()
+        if None in rows or not keep.any():
+            raise StudyError(problems, sheet.source) from None
+        rest = replace(sheet, cells=sheet.cells[keep].reset_index(drop=True), row=sheet.row[keep], problems=problems)
+        return step(rest)
 
 
 def _of_output(limit: Limit, output: str) -> float | None:

@@ -153,3 +153,18 @@ def test_any_file_is_cleaned_or_refused_and_never_changed(tmp_path_factory, tabl
     except StudyError as error:
         assert error.problems
     assert path.read_bytes() == before
+
+
+def test_what_is_wrong_with_dates_masses_and_values_of_different_patients_is_said_at_once():
+    table = pd.DataFrame(
+        {
+            "subject": ["A", "A", "B", "B", "C", "C"],
+            "date": ["2024-01-01", "2024-01-99", "2024-01-01", "2024-01-08", "2024-01-02", "2024-01-09"],
+            "infusion_date": ["2024-01-01"] * 4 + ["2024-01-02"] * 2,
+            "copies_per_well": ["5", "6", "-3", "7", "8", "9"],
+            "dna_ug": [0.3, 0.3, 0.3, 0.3, 0.3, 0.0],
+        }
+    )
+    with pytest.raises(StudyError) as caught:
+        read_study(table, lloq_copies_per_well=1)
+    assert [(problem.row, problem.subject) for problem in caught.value.problems] == [(3, "A"), (4, "B"), (7, "C")]
