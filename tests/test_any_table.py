@@ -167,4 +167,4 @@ def test_what_is_wrong_with_dates_masses_and_values_of_different_patients_is_sai
     )
     with pytest.raises(StudyError) as caught:
         read_study(table, lloq_copies_per_well=1)
-    assert [(problem.row, problem.subject) for problem in caught.value.problems] == [(3, "A"), (4, "B"), (7, "C")]
+    assert {(problem.row, problem.subject) for problem in caught.value.problems} == {(3, "A"), (4, "B"), (7, "C")}
