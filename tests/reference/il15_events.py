@@ -42,9 +42,9 @@ def copies(days, p, cells=((0.0, 1e6),), rimiducid=(), lymphodepletion=(), metho
 def copies_by_free_niche(days, p, dose=1e6, rtol=1e-11, atol=1e-14):
     """D + E + M at sorted ``days`` after one infusion at day 0, by Radau in (ln E, 1 - M/N) with D in closed form.
 
-    Holds where E passes 1e30 and the niche is full to the last digit. In (ln E, ln M), as `copies_in_logs` of
-    il15_numpy.py has it, Radau at rtol 1e-10 was off by more than 1e-7 on 9 of 120 draws (log-SD 0.5 and 1) and on 4
-    of these by 12% to 16-fold, late, on mild curves too, and on other draws at rtol 1e-8.
+    Holds where E passes 1e30 and the niche is full to the last digit. In (ln E, ln M) Radau at rtol 1e-10 was off by
+    more than 1e-7 on 9 of 120 draws (log-SD 0.5 and 1) and on 4 of these by 12% to 16-fold, late, on mild curves too,
+    and on other draws at rtol 1e-8.
     """
     first = 1e-7  # E is 0 at day 0; here its leading term holds to 1e-7 of itself
     days, infused = np.asarray(days, float), p["F"] * dose
