@@ -76,6 +76,7 @@ class Model:
     inputs : {name: unit} of covariates over time, taken from the study's column of that name.
     natural : states solved on the natural instead of the log scale, because they may stay at 0.
     stiff : solve with the implicit stepper from the start.
+    rtol : tolerance of the explicit stepper, on ln x; smaller where the equations make errors grow.
     solution
         function (times, values, doses, prepared, fineness) -> ({output: (n,)}, whether it may be trusted) that uses
         the structure of an ODE; where it may not, it is asked again with the next of ``fineness``, then the stepper.
@@ -122,6 +123,7 @@ class Model:
     inputs: Mapping[str, str] = field(default_factory=dict)
     natural: tuple[str, ...] = ()
     stiff: bool = False
+    rtol: float = 3e-8
     solution: Function | None = None
     prepare: Function | None = None
     size_of: Function | None = None

@@ -22,7 +22,6 @@ from cellkinetics.segments import Segments, segments
 if TYPE_CHECKING:
     from cellkinetics.model import Function, Model
 
-RTOL = 3e-8
 MAX_STEPS = 4096
 # The implicit stepper works on natural scale. Its chord iteration stalls where it is asked for more digits than
 # rounding leaves beside 1e5 copies (tolerances of 1e-10: none of 75 hard draws solved; these: all, to 1e-6).
@@ -58,18 +57,61 @@ def solve(
     reverse: bool = False,
 ) -> tuple[Curves, jax.Array]:
     """Curves at ``times`` (n,) and whether the solve succeeded; NaN curves where it did not."""
-    # One program holds them all: the finer structures would double its compile time.
-    first, *others = [method for method in methods(model) if method not in STRUCTURE[1:]]
-    curves, done = by(first, model, times, values, doses, courses, reverse=reverse)
-    for method in others:
+    first, *others = methods(model)
+    if first in STRUCTURE:
+        # One program holds them all: the finest structure stands for the others, and for the explicit stepper.
+        others = [STRUCTURE[model.finenesses - 1], IMPLICIT] if doses.rates is None else [EXPLICIT, IMPLICIT]
 
-        def again(method: str = method, done: jax.Array = done) -> tuple[Curves, jax.Array]:
-            return by(method, model, times, values, doses, courses, skip=done, reverse=reverse)
+    def rescued(given: Any) -> tuple[Curves, jax.Array]:
+        curves, done, *asked = given
+        for method in others:
 
-        otherwise, done_again = jax.lax.cond(done, lambda curves=curves, done=done: (curves, done), again)
-        curves = {name: jnp.where(done, curves[name], otherwise[name]) for name in curves}
-        done = done | done_again
+            def again(method: str = method, done: jax.Array = done) -> tuple[Curves, jax.Array]:
+                return by(method, model, *asked, skip=done, reverse=reverse)
+
+            otherwise, done_again = jax.lax.cond(done, lambda curves=curves, done=done: (curves, done), again)
+            curves = {name: jnp.where(done, curves[name], otherwise[name]) for name in curves}
+            done = done | done_again
+        return curves, done
+
+    given = (*by(first, model, times, values, doses, courses, reverse=reverse), times, values, doses, courses)
+    if others:
+        # Reverse derivatives do not pass through a rule of batching.
+        given = rescued(given) if reverse else _lane_by_lane(rescued, given)
+    curves, done, *_ = given
     return {name: jnp.where(done, curve, jnp.nan) for name, curve in curves.items()}, done
+
+
+def _lane_by_lane(function: Callable[[Any], Any], given: Any) -> Any:
+    """The function of arrays, whose lanes are run one after the other where it is vmapped.
+
+    vmap makes of a `cond` both of its branches for every lane: here each lane takes its own, and a rescue costs
+    only those lanes that need one.
+    """
+    # As a list: batching rules take no structure with None in it.
+    leaves, tree = jax.tree.flatten(given)
+
+    def plain(*leaves: Any) -> Any:
+        return function(jax.tree.unflatten(tree, leaves))
+
+    mapped = jax.custom_batching.custom_vmap(plain)
+
+    @mapped.def_vmap
+    def rule(size: int, batched: Sequence[bool], *leaves: Any) -> tuple[Any, Any]:
+        del size
+        if not any(batched):
+            # Asked by forward derivatives, whose directions alone are batched.
+            result = plain(*leaves)
+            return result, jax.tree.map(lambda _: False, result)
+
+        def one(lane: Sequence[Any]) -> Any:
+            left = iter(lane)
+            return mapped(*(next(left) if flag else leaf for leaf, flag in zip(leaves, batched, strict=True)))
+
+        result = jax.lax.map(one, [leaf for leaf, flag in zip(leaves, batched, strict=True) if flag])
+        return result, jax.tree.map(lambda _: True, result)
+
+    return mapped(*leaves)
 
 
 @lru_cache(maxsize=64)
@@ -160,7 +202,7 @@ def solve_ode(
     field = _vector_field(model, values, courses, in_log)
     chord = diffrax.VeryChord(rtol=CHORD_RTOL, atol=CHORD_ATOL)
     stepper = diffrax.Kvaerno5(root_finder=chord) if implicit else diffrax.Tsit5()
-    rtol, atol = (IMPLICIT_RTOL, IMPLICIT_ATOL) if implicit else (RTOL, RTOL)
+    rtol, atol = (IMPLICIT_RTOL, IMPLICIT_ATOL) if implicit else (model.rtol, model.rtol)
     controller = diffrax.PIDController(rtol=rtol, atol=atol)
     adjoint = diffrax.RecursiveCheckpointAdjoint() if reverse else diffrax.ForwardMode()
 

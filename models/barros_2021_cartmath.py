@@ -72,5 +72,7 @@ model = Model(
     start={"T": "T0"},
     dosing={"cells": ("C", "F")},
     free=("rho", "theta", "gamma"),
+    # At 3e-8 the 99th percentile of the error was 1.8e-5 (tests/benchmarks/models_accuracy.py).
+    rtol=3e-9,
     simulator=True,
 )

@@ -97,5 +97,7 @@ model = Model(
         Check("normal T cells once CAR-T cells are gone: K_N", 2.50e11, "cells", at("normal_t_cells", 1000.0), 1e-6,
               "steady state of the equations"),
     ),
+    # At 3e-8 the 99th percentile of the error was 1.4e-5 (tests/benchmarks/models_accuracy.py).
+    rtol=3e-9,
     simulator=True,
 )  # fmt: skip

@@ -142,5 +142,7 @@ model = Model(
     rhs=rhs,
     observe=observe,
     start={"T_m": "T_m0", "T_e1": "T_e10", "T_e2": "T_e20", "T_x": "T_x0", "B": "B_0", "B_a": antigen_at_start},
+    # At 3e-8 the 99th percentile of the error was 3.9e-6 (tests/benchmarks/models_accuracy.py).
+    rtol=3e-9,
     simulator=True,
 )

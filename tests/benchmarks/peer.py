@@ -18,6 +18,7 @@ LOG_SD, SEED, DOSE = 0.3, 2020, 1e6
 DAYS = np.array([0, 0.5, 1, 3, 7, 10, 14, 21, 28, 60, 180, 365.0])
 COURSE = [(0.0, 300.0), (7.0, 100.0), (28.0, 4000.0)]
 LARGEST = 709.0
+SMALLEST = 1e-12  # where the logarithm of an empty state starts
 
 
 def exp(x):
@@ -174,5 +175,20 @@ def by_solve_ivp(method, rtol, atol=1e-9):
     def integrate(slope, state, asked):
         done = solve_ivp(slope, (asked[0], asked[-1]), state, method=method, t_eval=asked, rtol=rtol, atol=atol)
         return done.y if done.success else None
+
+    return integrate
+
+
+def by_radau_in_logs(rtol):
+    """Radau on the logarithms: keeps a state that falls below every absolute tolerance and grows again."""
+
+    def integrate(slope, state, asked):
+        def slopes(t, logs):
+            natural = np.exp(np.clip(logs, -LARGEST, LARGEST))
+            return np.asarray(slope(t, natural)) / natural
+
+        start = np.log(np.maximum(state, SMALLEST))
+        done = solve_ivp(slopes, (asked[0], asked[-1]), start, method="Radau", t_eval=asked, rtol=rtol, atol=rtol)
+        return np.exp(done.y) if done.success else None
 
     return integrate
