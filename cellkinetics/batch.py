@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -34,8 +34,7 @@ from cellkinetics.stacking import places, shape_of, stacked
 
 Rows = np.ndarray[Any, np.dtype[np.int_]]
 
-# Patients in a compiled batch: two programs serve every study.
-SIZES = (LANES, 1024)
+CHUNK = 1024  # patients in memory at a time
 
 
 def batchable(model: Model) -> bool:
@@ -43,13 +42,20 @@ def batchable(model: Model) -> bool:
     return methods(model)[0] in (CLOSED_FORM, STRUCTURE[0])
 
 
-def optima(problems: Sequence[Problem], initial: Sequence[Mapping[str, float]], starts: int, seed: int) -> list[Any]:
-    """The optimum of each problem, as `optimise` gives it; None where the model could not be solved.
+def optima(
+    problems: Sequence[Problem], initial: Sequence[Mapping[str, float]], starts: int, seed: int, chunk: int = CHUNK
+) -> Iterator[dict[int, Optimum | None]]:
+    """The optimum of each problem, as `optimise` gives it, a chunk at a time; None where it could not be solved.
 
     Parameters
     ----------
     problems : of one model with the same ties; any number of samples, doses and free parameters.
     initial : natural values of the first start of each.
+    chunk : problems in memory at a time; of fewer, one program of 128 does.
+
+    Yields
+    ------
+    {position: optimum}
     """
 
     def starting(part: Sequence[int], data: Data, width: int) -> tuple[Floats, Rows]:
@@ -58,7 +64,7 @@ def optima(problems: Sequence[Problem], initial: Sequence[Mapping[str, float]], 
     def alone(index: int) -> Optimum | None:
         return optimise(problems[index], initial[index], starts=starts, seed=seed)
 
-    return _each(problems, starting, alone, max(starts, 1))
+    yield from _each(problems, starting, alone, max(starts, 1), chunk)
 
 
 def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
@@ -81,7 +87,10 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
 
     if not problems or not batchable(problems[0].model):
         return [alone(index) for index in range(len(problems))]
-    return _each(problems, starting, alone, 1)
+    found: dict[int, Optimum | None] = {}
+    for ends in _each(problems, starting, alone, 1, CHUNK):
+        found |= ends
+    return [found[index] for index in range(len(problems))]
 
 
 def _each(
@@ -89,25 +98,25 @@ def _each(
     starting: Callable[[Sequence[int], Data, int], tuple[Floats, Rows]],
     alone: Callable[[int], Optimum | None],
     starts: int,
-) -> list[Any]:
+    chunk: int,
+) -> Iterator[dict[int, Optimum | None]]:
     """Problems of one shape together, a chunk at a time; ``alone`` takes what the engine could not solve at all.
 
     There are at most ``starts`` points a problem: the queue is as long, so that few programs are compiled.
     """
-    found: list[Any] = [None] * len(problems)
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, problem in enumerate(problems):
         groups.setdefault(shape_of(problem), []).append(index)
+    # Two programs serve every study: one of 128 problems, and one of a chunk.
+    sizes = sorted({LANES, max(chunk, 1)})
     for shape, members in groups.items():
-        for at in range(0, len(members), SIZES[-1]):
-            part = members[at : at + SIZES[-1]]
-            size = next(size for size in SIZES if len(part) <= size)
+        for at in range(0, len(members), max(chunk, 1)):
+            part = members[at : at + max(chunk, 1)]
+            size = next(size for size in sizes if len(part) <= size)
             data = stacked([problems[i] for i in part], shape, size)
             points, whose = starting(part, data, shape[1])
             ends = _group([problems[i] for i in part], data, points, whose, size * starts, shape[1])
-            for index, optimum in zip(part, ends, strict=True):
-                found[index] = alone(index) if optimum is None else optimum
-    return found
+            yield {i: alone(i) if end is None else end for i, end in zip(part, ends, strict=True)}
 
 
 def _group(

@@ -45,7 +45,7 @@ def prepare(request: Request, study: Study) -> Case:
 
 def prepare_each(request: Request, study: Study) -> dict[str, Case | Exception]:
     """{subject: its case, or what went wrong with this subject's numbers}."""
-    samples, events = samples_each(request.model, study), _events(study)
+    samples, events, only = samples_each(request.model, study), _events(study), study.each()
     designs: dict[object, tuple[str, ...]] = {}
     cases: dict[str, Case | Exception] = {}
     for subject in study.subjects:
@@ -55,11 +55,11 @@ def prepare_each(request: Request, study: Study) -> dict[str, Case | Exception]:
             # Which parameters are free is a matter of the design: asked once for each.
             design = (tuple(events[subject]), own.day.tobytes())
             if design not in designs:
-                designs[design] = request.model.default_free(study.select(subjects=[subject]))
+                designs[design] = request.model.default_free(only(subject))
             return designs[design]
 
         try:
-            cases[subject] = _case(request, study, subject, own, events[subject], free)
+            cases[subject] = _case(request, only, subject, own, events[subject], free)
         except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
             cases[subject] = error
     return cases
@@ -67,7 +67,7 @@ def prepare_each(request: Request, study: Study) -> dict[str, Case | Exception]:
 
 def _case(
     request: Request,
-    study: Study,
+    only: Callable[[str], Study],
     subject: str,
     samples: Samples,
     events: Sequence[Event],
@@ -82,7 +82,7 @@ def _case(
     given = np.array([request.fixed.get(name, SD_WHEN_FEW) for name in sd_names(model)])
     problem = Problem(model, seen, doses, values, free, tuple(request.tie.items()), given, np.zeros(len(given), bool))
     if model.inputs:
-        problem.courses, missing = courses_of(model, study.select(subjects=[subject]))
+        problem.courses, missing = courses_of(model, only(subject))
         reason = reason or missing
     guess = from_samples(model, seen, float(doses.amounts[0, 0]) if doses.amounts.size else 1.0, problem.courses)
     initial = {**values, **guess, **{n: v for n, v in request.initial.items() if n in values}}

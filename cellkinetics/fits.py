@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics import fitting, summary
-from cellkinetics.batch import batchable, optima
+from cellkinetics.batch import CHUNK, batchable, optima
 from cellkinetics.cases import Case, prepare, prepare_each
 from cellkinetics.errors import suggest
 from cellkinetics.model import Model
+from cellkinetics.optimise import Optimum
 from cellkinetics.result import Fit, Request, refused
 from cellkinetics.sensitivity import Tie
 from cellkinetics.study import Study
@@ -23,6 +25,7 @@ from cellkinetics.study import Study
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+INTERRUPTED = "interrupted before it was finished. Fit it again, or give fewer subjects."
 OUTCOME_COLUMNS = ["outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "log_likelihood", "aic", "bic"]
 
 
@@ -101,11 +104,21 @@ def fit_each(
     starts: int = 4,
     seed: int = 2020,
     progress: bool = True,
+    chunk: int = CHUNK,
 ) -> Fits:
     """Fit a model to every subject of a study, each on its own.
 
-    A subject who cannot be fitted is an outcome with its reason and does not cost the others theirs. Arguments as in
-    `fit`; ``progress`` shows a bar on the terminal.
+    A subject who cannot be fitted is an outcome with its reason and does not cost the others theirs. Interrupted from
+    the keyboard it returns what is finished; the others have the outcome "not fitted: interrupted".
+
+    Parameters
+    ----------
+    model, study : the model, and a study of any number of subjects.
+    fixed, free, initial, tie, censoring, doses, starts, seed : as in `fit`.
+    progress : whether a bar with the time left is shown on the terminal.
+    chunk
+        subjects fitted together in one batch, by models with a closed form or a solution of their own: fewer take
+        less memory and show progress earlier. The results do not depend on it.
 
     Raises
     ------
@@ -115,30 +128,37 @@ def fit_each(
     request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed)
     fitting.check(request, study)
     if batchable(model):
-        return Fits(study, together(request, study, progress))
-    subjects = _shown(study.subjects, progress)
-    return Fits(study, {subject: fit_or_reason(request, study.select(subjects=[subject])) for subject in subjects})
+        return Fits(study, together(request, study, progress, chunk))
+    only, found = study.each(), dict[str, Fit]()
+    with suppress(KeyboardInterrupt), _bar(len(study.subjects), progress) as advance:
+        for subject in study.subjects:
+            found[subject] = fit_or_reason(request, only(subject))
+            advance(1)
+    return Fits(study, {s: found.get(s) or not_fitted(request, only(s), INTERRUPTED) for s in study.subjects})
 
 
-def together(request: Request, study: Study, progress: bool) -> Mapping[str, Fit]:
+def together(request: Request, study: Study, progress: bool, chunk: int) -> Mapping[str, Fit]:
     """All subjects on the batch engine, a chunk at a time."""
     began = time.perf_counter()
     cases = prepare_each(request, study)
     ready = {s: case for s, case in cases.items() if isinstance(case, Case) and not case.reason}
-    found = optima(
-        [case.problem for case in ready.values()],
-        [case.initial for case in ready.values()],
-        request.starts,
-        request.seed,
-    )
-    ends = dict(zip(ready, found, strict=True))
+    problems, initial = [case.problem for case in ready.values()], [case.initial for case in ready.values()]
+    ends: dict[int, Optimum | None] = {}
+    with suppress(KeyboardInterrupt), _bar(len(ready), progress) as advance:
+        for part in optima(problems, initial, request.starts, request.seed, chunk):
+            ends |= part
+            advance(len(part))
+    at = {subject: number for number, subject in enumerate(ready)}
     seconds = (time.perf_counter() - began) / max(len(cases), 1)
+    only = study.each()
 
     def fit_of(subject: str) -> Fit:
-        case, alone = cases[subject], study.select(subjects=[subject])
-        if isinstance(case, Case):
-            return fitting.ended(request, alone, case, ends.get(subject), seconds)
-        return not_fitted(request, alone, case)
+        case, alone = cases[subject], only(subject)
+        if not isinstance(case, Case):
+            return not_fitted(request, alone, case)
+        if subject in at and at[subject] not in ends:
+            return not_fitted(request, alone, INTERRUPTED)
+        return fitting.ended(request, alone, case, ends[at[subject]] if subject in at else None, seconds)
 
     return Later(cases, fit_of)
 
@@ -171,25 +191,23 @@ def fit_or_reason(request: Request, alone: Study) -> Fit:
         return not_fitted(request, alone, error)
 
 
-def not_fitted(request: Request, alone: Study, error: Exception) -> Fit:
+def not_fitted(request: Request, alone: Study, error: Exception | str) -> Fit:
     """The fit of a subject with whose numbers something went wrong."""
     plain = replace(request, model=replace(request.model, initial=None), initial={})
     case = prepare(plain, alone)
     return refused(request, alone, case.problem, f"not fitted: {error}", case.samples, 0.0)
 
 
-def _shown(subjects: Sequence[str], progress: bool) -> Iterator[str]:
-    """The subjects, with a bar that says who is being fitted."""
+@contextmanager
+def _bar(subjects: int, progress: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on the terminal, with the time left; what it gives is called with how many more are fitted."""
     if not progress:
-        yield from subjects
+        yield lambda more: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("fitting {task.fields[subject]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("fitting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=len(subjects), subject="")
-        for subject in subjects:
-            bar.update(task, subject=subject)
-            yield subject
-            bar.advance(task)
+        task = bar.add_task("", total=subjects)
+        yield lambda more: bar.advance(task, more)

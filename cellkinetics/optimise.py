@@ -82,6 +82,8 @@ def relabelled(problem: Problem, x: Floats) -> Floats:
 def starting_points(problem: Problem, initial: Mapping[str, float], starts: int, seed: int) -> list[Floats]:
     """The initial values, then the best of 32 seeded Sobol points around them, judged by the data."""
     first, drawn = drawn_around(problem, initial, seed)
+    if starts <= 1:
+        return [first]
     objective = np.array([rough_objective(problem, x) for x in drawn])
     return [first, *drawn[chosen(problem, first, drawn, objective, starts)]]
 
@@ -157,7 +159,7 @@ def least_squares(problem: Problem, x: Floats) -> tuple[Floats, Any] | None:
 def _run(problem: Problem, x: Floats, counts: Floats, ln_sd0: Floats | None) -> tuple[Floats, Any]:
     """One lmfit run; ``ln_sd0`` None holds the sds where they are."""
     free, held_sd = len(problem.free), x[len(problem.free) :]
-    parameters = lmfit_parameters(problem, x, ln_sd0)
+    parameters = varied(problem, x, ln_sd0)
     names = [name for name in parameters if parameters[name].vary]
 
     def point(values: lmfit.Parameters) -> Floats:
@@ -178,32 +180,24 @@ def _run(problem: Problem, x: Floats, counts: Floats, ln_sd0: Floats | None) -> 
         extra[:, free:] = np.diag(np.sqrt(counts / (2 * (at[free:] - ln_sd0))))
         return np.vstack([by_x, extra])
 
-    minimizer = lmfit.Minimizer(residuals, parameters, nan_policy="propagate", scale_covar=False)
-    # lmfit's own covariance may be singular here; standard errors come from the exact Hessian.
+    # lmfit's own covariance may be singular, and took 40% of the time: standard errors come from the exact Hessian.
+    minimizer = lmfit.Minimizer(residuals, parameters, nan_policy="propagate", scale_covar=False, calc_covar=False)
     with np.errstate(all="ignore"):
         result: Any = minimizer.minimize("least_squares", jac=jacobian, x_scale="jac", max_nfev=200)
     return point(result.params), result
 
 
-def lmfit_parameters(problem: Problem, x: Floats, ln_sd0: Floats | None) -> lmfit.Parameters:
-    """All parameters: free ones vary as ``ln_beta``, shown as ``beta`` by an expression; the others are constants."""
+def varied(problem: Problem, x: Floats, ln_sd0: Floats | None) -> lmfit.Parameters:
+    """What lmfit varies: free parameters on the estimation scale, as ``ln_beta``, and ln sd."""
     shown = lmfit.Parameters()
-    values = problem.natural(x)
-    for name, parameter in problem.model.parameters.items():
-        if name not in problem.free:
-            shown.add(name, value=values[name], vary=False)
-            continue
-        position = problem.free.index(name)
-        estimate, lower, upper = x[position], problem.bounds[0][position], problem.bounds[1][position]
-        varied, expression = estimation_name(name, parameter)
-        shown.add(varied, value=estimate, min=lower, max=upper)
-        if expression:
-            shown.add(name, expr=expression)
+    for position, name in enumerate(problem.free):
+        lower, upper = problem.bounds[0][position], problem.bounds[1][position]
+        label, _ = estimation_name(name, problem.model.parameters[name])
+        shown.add(label, value=x[position], min=lower, max=upper)
     for position, index in enumerate(np.flatnonzero(problem.sd_free)):
-        name = sd_names(problem.model)[index]
         lower = -np.inf if ln_sd0 is None else max(ln_sd0[position] + 1e-8, LN_SD_FLOOR)
-        shown.add(f"ln_{name}", value=x[len(problem.free) + position], min=lower, vary=ln_sd0 is not None)
-        shown.add(name, expr=f"exp(ln_{name})")
+        label = f"ln_{sd_names(problem.model)[index]}"
+        shown.add(label, value=x[len(problem.free) + position], min=lower, vary=ln_sd0 is not None)
     return shown
 
 
@@ -218,14 +212,25 @@ def estimation_name(name: str, parameter: Parameter) -> tuple[str, str]:
 
 
 def show(problem: Problem, parameters: lmfit.Parameters, x: Floats) -> None:
-    """Put the values after the Newton steps into lmfit's parameters."""
-    free = len(problem.free)
-    for name, value in zip(problem.free, x[:free], strict=True):
-        parameters[estimation_name(name, problem.model.parameters[name])[0]].value = value
-    for index, value in zip(np.flatnonzero(problem.sd_free), x[free:], strict=True):
-        shown = parameters[f"ln_{sd_names(problem.model)[index]}"]
+    """Put the values after the Newton steps into lmfit's parameters, and show all on the natural scale.
+
+    A free one is an expression of what varied; the others are constants. While lmfit iterates they are left out: it
+    evaluates every expression at every step.
+    """
+    for index, value in zip(np.flatnonzero(problem.sd_free), x[len(problem.free) :], strict=True):
+        name = sd_names(problem.model)[index]
+        shown = parameters[f"ln_{name}"]
         shown.min, shown.value = LN_SD_FLOOR, value
-    parameters.update_constraints()
+        parameters.add(name, expr=f"exp(ln_{name})")
+    values = problem.natural(x)
+    for name, parameter in problem.model.parameters.items():
+        label, expression = estimation_name(name, parameter)
+        if name not in problem.free:
+            parameters.add(name, value=values[name], vary=False)
+            continue
+        parameters[label].value = x[problem.free.index(name)]
+        if expression:
+            parameters.add(name, expr=expression)
 
 
 def newton(problem: Problem, x: Floats) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool]:

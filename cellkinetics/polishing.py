@@ -10,13 +10,13 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from cellkinetics.engine import LANES, Curvature, Data
+from cellkinetics.engine import Curvature, Data
 from cellkinetics.sensitivity import Floats
 from cellkinetics.stacking import taken
 
 Flags = npt.NDArray[np.bool_]
-EVALUATIONS = 16
-FEW = 8
+EVALUATIONS = 12  # what is still moving then is on a ridge: the careful way, one by one, is not slower
+BLOCK = 32  # problems in a compiled block: it costs the same however few it holds
 ENOUGH, UNSEEN = 1e-9, 1e-6  # log-likelihood units that a step may still promise; below the second nobody sees a gain
 LONGEST = 2.0
 FLATTEST = 1e-8  # of the largest curvature
@@ -62,16 +62,16 @@ class Ascent:
     def curvature(self, x: Floats, which: npt.NDArray[np.int64]) -> Curvature:
         """At ``x`` (len(which), d), in blocks of the compiled size."""
         blocks = []
-        for begin in range(0, len(which), LANES):
-            here = slice(begin, min(begin + LANES, len(which)))
+        for begin in range(0, len(which), BLOCK):
+            here = slice(begin, min(begin + BLOCK, len(which)))
             count = here.stop - here.start
-            fill = np.append(np.arange(count), np.zeros(LANES - count, int))
+            fill = np.append(np.arange(count), np.zeros(BLOCK - count, int))
             block = self.evaluate(x[here][fill], taken(self.data, self.rows[which[here]][fill]))
             blocks.append(jax.tree.map(lambda part, count=count: np.array(part)[:count], block))
         return Curvature(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
     def climb(self) -> None:
-        """Newton steps, halved until they gain, for at most 16 evaluations."""
+        """Newton steps, halved until they gain, for at most 12 evaluations."""
         count = len(self.x)
         self.at = self.curvature(self.x, np.arange(count))
         steps, self.held, expected = self._steps(np.arange(count))
@@ -80,8 +80,7 @@ class Ascent:
         lower, upper = (np.asarray(part)[self.rows] for part in (self.data.lower, self.data.upper))
         active = np.flatnonzero(self.at.solved & ~self.converged)
         for _ in range(EVALUATIONS):
-            # A block costs the same however few it holds: the last ones are cheaper one by one.
-            if len(active) <= FEW:
+            if not len(active):
                 return
             step = steps[active] / 2.0 ** halvings[active, None]
             trial = np.clip(self.x[active] + step, lower[active], upper[active])

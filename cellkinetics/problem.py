@@ -77,16 +77,23 @@ class Problem:
 
     def inputs_at(self, days: Floats, output: Sequence[int] | np.ndarray[Any, Any]) -> Inputs:
         """The same at other days, padded."""
+        length = padded_length(len(days))
+        index = pad(np.asarray(output, float), length, 0.0).astype(np.int64)
+        padded = pad(days, length)
+        prepared = prepared_for(self.model, padded, self.doses)
+        return self._constants._replace(
+            times=padded, output=index, doses=self.doses, courses=self.courses, prepared=prepared
+        )
+
+    @cached_property
+    def _constants(self) -> Inputs:
+        """What is fixed and what is free, without samples."""
         names = list(self.model.parameters)
         basis = np.zeros((len(names), len(self.free)))
         for column, name in enumerate(self.free):
             basis[names.index(name), column] = 1.0
-        length = padded_length(len(days))
         natural = np.array([float(self.values[name]) for name in names])
-        index = pad(np.asarray(output, float), length, 0.0).astype(np.int64)
-        padded = pad(days, length)
-        prepared = prepared_for(self.model, padded, self.doses)
-        return Inputs(natural, basis, padded, index, self.doses, self.courses, prepared)
+        return Inputs(natural, basis, np.zeros(1), np.zeros(1, np.int64), Doses(np.zeros(1), np.zeros((1, 0))))
 
     @property
     def bounds(self) -> tuple[Floats, Floats]:
@@ -115,14 +122,14 @@ class Problem:
 
     def natural(self, x: Floats) -> dict[str, float]:
         """All parameters on the natural scale, ties included."""
-        values, _ = naturals(self.model, self.ties)(x[: len(self.free)], self.inputs)
-        return {name: float(value) for name, value in values.items()}
+        return self.natural_with_slopes(x)[0]
 
-    def natural_slopes(self, x: Floats) -> dict[str, Floats]:
-        """{name: (len(x),) derivative of its natural value by ``x``}, ties included."""
-        _, slopes = naturals(self.model, self.ties)(x[: len(self.free)], self.inputs)
+    def natural_with_slopes(self, x: Floats) -> tuple[dict[str, float], dict[str, Floats]]:
+        """All parameters on the natural scale, ties included, and the derivative (len(x),) of each by ``x``."""
+        values, slopes = naturals(self.model, self.ties)(x[: len(self.free)], self._constants)
         sds = np.zeros(len(x) - len(self.free))
-        return {name: np.append(np.array(slope), sds) for name, slope in slopes.items()}
+        by_x = {name: np.append(np.array(slope), sds) for name, slope in slopes.items()}
+        return {name: float(value) for name, value in values.items()}, by_x
 
     def sds(self, x: Floats) -> Floats:
         """(outputs,) sd on the ln scale."""
@@ -141,7 +148,7 @@ class Problem:
         at = self.curve(x, 0)
         if not at.solved:
             return -np.inf
-        return float(np.sum(_derivatives(at.value, self._ln_sd(x), self.rows)[0]))
+        return float(np.sum(np.array(_derivatives(at.value, self._ln_sd(x), self.rows))[0]))
 
     def residuals(self, x: Floats) -> tuple[Floats, Floats]:
         """Root-deviances (padded n,) and their Jacobian (padded n, len(x)); NaN where the model could not be solved."""
@@ -156,7 +163,7 @@ class Problem:
         at = self.curve(x, 0, rescue=rescue)
         if not at.solved:
             return np.full(len(at.value), np.nan)
-        return np.array(_roots(at.value, self._ln_sd(x), self.rows)[0])
+        return np.array(_roots(at.value, self._ln_sd(x), self.rows))[0]
 
     def second_order(self, x: Floats) -> SecondOrder:
         """Value, gradient and exact Hessian of the log-likelihood, and the information in quantified rows."""

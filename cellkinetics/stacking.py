@@ -98,13 +98,24 @@ def _prepared(problems: Sequence[Problem], rows: int, fill: Sequence[int]) -> tu
     if model.size_of is None:
         return ()
     days = [pad(problem.samples.day, rows) for problem in problems]
-    made = [prepared_for(model, day, problem.doses) for day, problem in zip(days, problems, strict=True)]
+    designs = [(day.tobytes(), *(np.asarray(part).tobytes() for part in problem.doses if part is not None))
+               for day, problem in zip(days, problems, strict=True)]  # fmt: skip
+    known: dict[object, tuple[Any, ...]] = {}
+
+    def once(sizes: Sequence[int] = ()) -> list[tuple[Any, ...]]:
+        # Patients of one schedule and dose share what is made for it.
+        for day, problem, design in zip(days, problems, designs, strict=True):
+            if (design, *sizes) not in known:
+                known[design, *sizes] = prepared_for(model, day, problem.doses, sizes)
+        return [known[design, *sizes] for design in designs]
+
+    made = once()
     if not all(made):
         return ()
     sizes = [max(model.size_of(each[fineness]) for each in made) for fineness in range(model.finenesses)]
     alike = [
-        each if [model.size_of(part) for part in each] == sizes else prepared_for(model, day, problem.doses, sizes)
-        for each, day, problem in zip(made, days, problems, strict=True)
+        each if [model.size_of(part) for part in each] == sizes else other
+        for each, other in zip(made, once(sizes), strict=True)
     ]
     return jax.tree.map(lambda *parts: np.stack([parts[i] for i in fill]), *alike)
 

@@ -72,9 +72,8 @@ def load(path: str | Path) -> Fit | Fits:
         raise StudyError([Finding(None, None, None, found, "Give a fits.json that fit.save(path) wrote.")], str(path))
     study = _study_in(content["study"])
     request = _request_in(content["request"])
-    each = {
-        subject: _fit_in(request, study.select(subjects=[subject]), saved) for subject, saved in content["fits"].items()
-    }
+    only = study.each()
+    each = {subject: _fit_in(request, only(subject), saved) for subject, saved in content["fits"].items()}
     return next(iter(each.values())) if content["single"] else Fits(study, each)
 
 

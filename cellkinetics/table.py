@@ -29,8 +29,7 @@ def parameter_table(
     """Value, stderr, interval, unit, status and source of every parameter and sd; NaN for what was not estimated."""
     model, free = problem.model, list(problem.free)
     rows: dict[str, dict[str, Any]] = {}
-    values = problem.natural(optimum.x) if optimum else dict(problem.values)
-    slopes = problem.natural_slopes(optimum.x) if optimum else {}
+    values, slopes = problem.natural_with_slopes(optimum.x) if optimum else (dict(problem.values), {})
     for name, parameter in model.parameters.items():
         row: dict[str, Any] = {"value": values[name], "stderr": np.nan, "lower": np.nan, "upper": np.nan}
         row |= {"unit": parameter.unit, "status": "fixed", "source": parameter.source}
@@ -58,9 +57,10 @@ def parameter_table(
         elif name in request.fixed:
             row["source"] = "fixed by the user"
         rows[name] = row
-    return pd.DataFrame.from_dict(rows | _sd_rows(request, problem, optimum, spread), orient="index")[
-        COLUMNS
-    ].rename_axis("parameter")
+    rows |= _sd_rows(request, problem, optimum, spread)
+    # Column by column: of a thousand patients a table made of rows takes twice as long as their fits.
+    columns = {column: [row[column] for row in rows.values()] for column in COLUMNS}
+    return pd.DataFrame(columns, index=pd.Index(list(rows), name="parameter"))
 
 
 def _interval(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cellkinetics.optimise import Optimum
 from cellkinetics.problem import Problem
@@ -39,7 +39,9 @@ class Uncertainty:
 
     def quantile_of(self, level: float) -> float:
         """The same at another level; Student's t, normal where sd was given."""
-        return float(stats.t.ppf(0.5 + level / 2, self.degrees_of_freedom))
+        if np.isinf(self.degrees_of_freedom):
+            return float(special.ndtri(0.5 + level / 2))
+        return float(special.stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
 
 
 def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:

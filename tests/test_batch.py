@@ -8,6 +8,7 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics import batch, models, stacking
+from cellkinetics import fits as fits_module
 from cellkinetics.cases import prepare_each
 from cellkinetics.problem import Problem
 from cellkinetics.result import Request
@@ -85,10 +86,43 @@ def test_a_patient_does_not_depend_on_who_else_is_there(fits):
         )
 
 
-def test_the_size_of_the_chunks_does_not_matter(fits, monkeypatch):
-    monkeypatch.setattr(batch, "SIZES", (8,))
-    again = ck.fit_each(STEIN, STUDY, progress=False)
+def test_the_size_of_the_chunks_does_not_matter(fits):
+    again = ck.fit_each(STEIN, STUDY, progress=False, chunk=7)
     np.testing.assert_allclose(ln_likelihoods(again, STUDY.subjects), ln_likelihoods(fits, STUDY.subjects), rtol=1e-10)
+
+
+def test_interrupted_from_the_keyboard_it_returns_what_is_finished(fits, monkeypatch):
+    whole = fits_module.optima
+
+    def interrupted(*arguments):
+        for number, part in enumerate(whole(*arguments)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield part
+
+    monkeypatch.setattr(fits_module, "optima", interrupted)
+    some = ck.fit_each(STEIN, STUDY, progress=False, chunk=7)
+    assert list(some) == list(STUDY.subjects)
+    outcomes = some.outcomes["outcome"]
+    assert outcomes.str.startswith("not fitted: interrupted").sum() == PATIENTS - 14
+    finished = STUDY.subjects[:14]
+    assert [some[s].outcome for s in finished] == [fits[s].outcome for s in finished]
+
+
+def test_interrupted_one_by_one_it_returns_what_is_finished(monkeypatch):
+    study, whole = STUDY.select(STUDY.subjects[:3]), fits_module.fit_or_reason
+
+    def interrupted(request, alone):
+        if alone.subjects == ("S001",):
+            raise KeyboardInterrupt
+        return whole(request, alone)
+
+    monkeypatch.setattr(fits_module, "fit_or_reason", interrupted)
+    monkeypatch.setattr(fits_module, "batchable", lambda model: False)
+    some = ck.fit_each(STEIN, study, starts=1, progress=True)
+    assert some["S000"].fitted
+    assert some["S001"].outcome.startswith("not fitted: interrupted")
+    assert some["S002"].outcome.startswith("not fitted: interrupted")
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,7 @@ def test_natural_slopes_follow_ties():
     ties = (("beta", lambda alpha: alpha / 50), ("c_max", lambda fold, t_max: fold * t_max**2))
     case = problem(STEIN, MIXED, ("fold", "t_max", "alpha", "f_b"), ties=ties)
     x = case.start(case.values)
-    natural, slopes = case.natural(x), case.natural_slopes(x)
+    natural, slopes = case.natural_with_slopes(x)
     assert natural["beta"] == pytest.approx(0.16 / 50)
     np.testing.assert_allclose(slopes["beta"], [0, 0, 0.16 / 50, 0, 0], rtol=1e-12)
     np.testing.assert_allclose(slopes["c_max"], [natural["c_max"], 2 * natural["c_max"], 0, 0, 0], rtol=1e-12)

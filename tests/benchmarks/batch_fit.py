@@ -1,0 +1,166 @@
+"""A thousand simulated patients fitted in one batch, beside lmfit with scipy on the same data and equations.
+
+    python tests/benchmarks/batch_fit.py [il15_persistence | stein_2019_tisagenlecleucel ...]
+
+Patients: 1,000 of each model, parameters log-normal around the defaults (SDs below), residual SD 0.5 on the ln scale,
+15 samples from day 1 to 365, one infusion of 1e6 cells/kg; the lower limit is the 30% quantile of all values. Fitted
+with the default free set and sd. Seed, SDs, days and limits were fixed before the first run.
+
+The peer is what a careful user writes: `lmfit.minimize` (leastsq, finite differences) over ln parameters and ln sd,
+with root-deviances for values below the limit and the term of sd as a residual; for il15_persistence `solve_ivp`
+(LSODA, rtol 1e-6) on the two states that have no closed form, for Stein the closed form in numpy. One start, the
+defaults, 20 patients.
+
+CPU is that of the process with all of its threads. `table` is the time of `fits.outcomes` and `fits.parameters`, which
+put the fits together. `best` is the best of 10 starts. Writes batch_fit.csv.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import lmfit
+import numpy as np
+import pandas as pd
+from scipy.integrate import solve_ivp
+from scipy.special import log_ndtr
+from table import machine, renew
+
+import cellkinetics as ck
+from cellkinetics import models
+
+SEED, PATIENTS, PEERS, SD, DOSE, BELOW = 2020, 1000, 20, 0.5, 1e6, 0.3
+DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
+SPREADS = {
+    "il15_persistence": {"F": 0.5, "rho": 0.06, "r": 0.1, "mu0": 0.3, "N": 0.4},
+    "stein_2019_tisagenlecleucel": {"fold": 0.8, "t_max": 0.2, "c_max": 0.65, "alpha": 0.4, "f_b": 0.5, "beta": 0.5},
+}
+
+
+def simulated(model, patients=PATIENTS):
+    """A table of simulated patients and their limit."""
+    rng = np.random.default_rng(SEED)
+    tables = []
+    for number in range(patients):
+        values = model.values()
+        for name, spread in SPREADS[model.name].items():
+            parameter = model.parameters[name]
+            drawn = parameter.from_estimation(parameter.to_estimation(parameter.value) + spread * rng.normal())
+            values[name] = float(np.clip(drawn, parameter.min, parameter.max))
+        curve = np.asarray(model.solve(DAYS, values, DOSE)["copies_per_ug"])
+        copies = curve * np.exp(SD * rng.normal(size=len(DAYS)))
+        tables.append(pd.DataFrame({"subject": f"S{number:04d}", "day": DAYS, "copies_per_ug": copies, "dose": DOSE}))
+    table = pd.concat(tables, ignore_index=True)
+    return table, float(table["copies_per_ug"].quantile(BELOW))
+
+
+def il15(days, p):
+    """Copies/ug: D, L and I in closed form, E and M by LSODA."""
+
+    def slopes(t, state):
+        E, M = state
+        D = p["F"] * DOSE * np.exp(-p["k_d"] * t)
+        L = 1 / (1 + (1 / p["L0"] - 1) * np.exp(-p["r"] * t))
+        S = (1 + p["kappa"]) / (1 + p["kappa"] * L) - 1 + p["tau"]
+        growth = p["rho"] * S / (p["K"] + S) - p["delta"] - p["gamma"] * L - p["eps"]
+        loss = p["mu0"] / (1 + p["tau"] / p["K_tau"]) + p["gamma_M"] * L
+        return p["phi"] * p["k_d"] * D + growth * E, p["eps"] * E * (1 - M / p["N"]) - loss * M
+
+    done = solve_ivp(slopes, (0, days[-1]), (0.0, 0.0), method="LSODA", t_eval=days, rtol=1e-6, atol=1e-6)
+    if not done.success:
+        return np.full(len(days), np.nan)
+    return p["F"] * DOSE * np.exp(-p["k_d"] * days) + done.y.sum(axis=0)
+
+
+def stein(days, p):
+    """Copies/ug in closed form."""
+    before, after = np.minimum(days - p["t_max"], 0), np.maximum(days - p["t_max"], 0)
+    decline = (1 - p["f_b"]) * np.exp(-p["alpha"] * after) + p["f_b"] * np.exp(-p["beta"] * after)
+    return p["c_max"] * np.exp(np.log(p["fold"]) / p["t_max"] * before) * decline
+
+
+CURVES = {"il15_persistence": il15, "stein_2019_tisagenlecleucel": stein}
+
+
+def by_hand(model, free, copies, limit):
+    """The log-likelihood at which lmfit ends for one patient."""
+    curve, below = CURVES[model.name], copies < limit
+    logs, quantified = np.log(np.where(below, limit, copies)), int((~below).sum())
+    given = lmfit.Parameters()
+    for name, value in model.values().items():
+        if name == "f_b":
+            given.add("logit_f_b", value=np.log(value / (1 - value)))
+            given.add(name, expr="1/(1 + exp(-logit_f_b))")
+        elif name in free:
+            given.add(f"ln_{name}", value=np.log(value))
+            given.add(name, expr=f"exp(ln_{name})")
+        else:
+            given.add(name, value=value, vary=False)
+    given.add("ln_sd", value=np.log(SD), min=np.log(0.02))
+
+    def residuals(parameters):
+        p = parameters.valuesdict()
+        z = (logs - np.log(np.maximum(curve(DAYS, p), 1e-9))) / np.exp(p["ln_sd"])
+        roots = np.where(below, np.sqrt(-2 * log_ndtr(z)), z)
+        return np.append(roots, np.sqrt(2 * quantified * (p["ln_sd"] - np.log(0.01))))
+
+    end = lmfit.minimize(residuals, given, method="leastsq", nan_policy="omit")
+    total = float(np.sum(residuals(end.params) ** 2)) + 2 * quantified * np.log(0.01)
+    return -0.5 * (total + quantified * np.log(2 * np.pi))
+
+
+def timed(function):
+    """What it returns, seconds on the wall, seconds of the processors."""
+    wall, processor = time.perf_counter(), time.process_time()
+    result = function()
+    return result, time.perf_counter() - wall, time.process_time() - processor
+
+
+def likelihoods(fits):
+    return np.nan_to_num([fit.log_likelihood_ln for fit in fits.values()], nan=-np.inf)
+
+
+def row(name):
+    """What the batch, single fits and the peer take for one model."""
+    model = models.load(name)
+    table, limit = simulated(model)
+    study = ck.read_study(table, lloq=limit)
+    found = {"model": name, "patients": PATIENTS, "below": f"{(table['copies_per_ug'] < limit).mean():.0%}"}
+    best = likelihoods(ck.fit_each(model, study, starts=10, progress=False))
+    for starts in (1, 4):
+        _, cold, _ = timed(lambda starts=starts: ck.fit_each(model, study, starts=starts, progress=False))
+        fits, wall, processor = timed(lambda starts=starts: ck.fit_each(model, study, starts=starts, progress=False))
+        _, table_wall, _ = timed(lambda fits=fits: (fits.outcomes, fits.parameters))
+        reached = likelihoods(fits)
+        found |= {
+            f"first_call_s_{starts}": cold,
+            f"wall_ms_{starts}": 1e3 * wall / PATIENTS,
+            f"cpu_ms_{starts}": 1e3 * processor / PATIENTS,
+            f"table_ms_{starts}": 1e3 * table_wall / PATIENTS,
+            f"optimiser_converged_{starts}": np.mean(np.isfinite(reached)),
+            f"within_0.01_of_best_{starts}": np.mean(reached > np.maximum(best, reached) - 0.01),
+            f"outcome_converged_{starts}": np.mean([fit.converged for fit in fits.values()]),
+        }
+    some = study.subjects[:PEERS]
+    alone = [study.select(subject) for subject in some]
+    ck.fit(model, alone[0], starts=1)
+    _, _, single = timed(lambda: [ck.fit(model, one, starts=1) for one in alone])
+    free = model.default_free(alone[0])
+    rows = [table.loc[table["subject"] == subject, "copies_per_ug"].to_numpy() for subject in some]
+    ends, peer_wall, peer = timed(lambda: [by_hand(model, free, copies, limit) for copies in rows])
+    return found | {
+        "one_fit_cpu_ms": 1e3 * single / PEERS,
+        "peer_cpu_ms": 1e3 * peer / PEERS,
+        "peer_wall_ms": 1e3 * peer_wall / PEERS,
+        "peer_within_0.01_of_best": np.mean(np.array(ends) > best[:PEERS] - 0.01),
+        "ratio_one_fit": peer / single,
+        "ratio_batch_1_start": peer / PEERS / (found["cpu_ms_1"] / 1e3),
+        "ratio_batch_4_starts": peer / PEERS / (found["cpu_ms_4"] / 1e3),
+    }
+
+
+if __name__ == "__main__":
+    for one in sys.argv[1:] or SPREADS:
+        renewed = row(one) | machine()
+        renew(Path(__file__).with_suffix(".csv"), renewed)
+        print("\n".join(f"{key}: {value}" for key, value in renewed.items()), flush=True)
