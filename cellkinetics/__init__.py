@@ -16,6 +16,7 @@ from cellkinetics.fits import Fits, fit_each
 from cellkinetics.fitting import fit
 from cellkinetics.loading import load_model
 from cellkinetics.model import Check, Model
+from cellkinetics.model_choice import compare_models, forecast_error, plot_models
 from cellkinetics.nca import nca
 from cellkinetics.nca_summary import nca_summary
 from cellkinetics.parameter import Parameter, Parameters
@@ -40,14 +41,17 @@ __all__ = [
     "StudyError",
     "cohort_curves",
     "compare_cohorts",
+    "compare_models",
     "example",
     "fit",
     "fit_each",
+    "forecast_error",
     "load",
     "load_model",
     "models",
     "nca",
     "nca_summary",
+    "plot_models",
     "read_study",
     "simulate",
 ]

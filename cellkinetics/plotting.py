@@ -51,7 +51,7 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort") -> Axes
     samples = _samples(study, set(study.used["output"].iloc[:1]))
     samples = samples[~samples["late"]]
     groups, shades = style.groups(study, by)
-    ax = ax or _new_axes((6.8, 3.9))
+    ax = ax or new_axes((6.8, 3.9))
     _frame(ax, samples, study.unit)
     step = min(5.0, 20 / len(shades))
     aside = {name: step * (place - (len(shades) - 1) / 2) for place, name in enumerate(shades)}
@@ -110,7 +110,7 @@ def plot_fit(fit: Fit, ax: Axes | None = None, *, output: str | None = None, col
     name = _output(fit, output)
     samples, curve = _samples(fit.study, _names(fit, name)), _curve(fit, name)
     own_figure = ax is None
-    ax = ax or _new_axes((5.6, 3.7))
+    ax = ax or new_axes((5.6, 3.7))
     width, height = style.size(ax)
     words = style.wrapped(_reason(fit), width)
     _frame(ax, samples, fit.study.unit, [curve], _room(words, height))
@@ -386,7 +386,8 @@ def _raised(lower: float, top: float, room: float) -> float:
     return lower * (top / lower) ** (1 / (1 - room)) if room and top else 0.0
 
 
-def _new_axes(size: tuple[float, float]) -> Axes:
+def new_axes(size: tuple[float, float]) -> Axes:
+    """Axes of a figure of their own, of a size in inches."""
     import matplotlib.pyplot as plt
 
     return plt.figure(figsize=size, layout="constrained").add_subplot()

@@ -1,0 +1,131 @@
+"""Models compared on the same samples."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import cellkinetics as ck
+from cellkinetics import models
+
+NK, STEIN = models.load("nk_decline"), models.load("stein_2019_tisagenlecleucel")
+DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
+
+
+def simulated(model, values, seed, subject="S1", lloq=3.0, **given):
+    curve = np.asarray(model.solve(DAYS, values, **given)["copies_per_ug"])
+    copies = curve * np.exp(0.4 * np.random.default_rng(seed).normal(size=len(DAYS)))
+    return pd.DataFrame({"subject": subject, "day": DAYS, "copies_per_ug": copies, "dose": 1e6})
+
+
+@pytest.fixture(scope="module")
+def expanding():
+    return ck.read_study(simulated(STEIN, {}, 1), lloq=3.0)
+
+
+@pytest.fixture(scope="module")
+def declining():
+    return ck.read_study(simulated(NK, {"F": 4e-3, "beta": 0.01}, 2, doses=1e6), lloq=3.0)
+
+
+@pytest.fixture(scope="module")
+def both(expanding):
+    return ck.fit(STEIN, expanding), ck.fit(NK, expanding)
+
+
+def test_a_patient_who_expands_is_told_from_one_who_does_not(both, declining):
+    assert ck.compare_models(both)["weight"].idxmax() == STEIN.name
+    other = ck.compare_models([ck.fit(STEIN, declining), ck.fit(NK, declining)])
+    assert other["weight"].idxmax() == NK.name
+
+
+def test_weights_are_those_of_akaike(both):
+    table = ck.compare_models(both)
+    assert table.attrs["criterion"] == "AICc"
+    aicc = np.array([fit.aicc for fit in both])
+    expected = np.exp(-(aicc - aicc.min()) / 2)
+    np.testing.assert_allclose(table["weight"], expected / expected.sum(), rtol=1e-12)
+    np.testing.assert_allclose(table["delta"], aicc - aicc.min(), rtol=1e-12)
+
+
+def test_aic_stands_in_where_a_model_has_no_aicc(expanding):
+    few = expanding.select(until=28)
+    fits = [ck.fit(STEIN, few, fixed={"beta": 0.003}), ck.fit(STEIN, few, free=["c_max", "alpha"])]
+    assert np.isnan(fits[0].aicc) or ck.compare_models(fits).attrs["criterion"] == "AICc"
+    if np.isnan(fits[0].aicc):
+        assert ck.compare_models(fits).attrs["criterion"] == "AIC"
+
+
+def test_a_nested_model_gets_its_likelihood_ratio(expanding):
+    large, small = ck.fit(STEIN, expanding), ck.fit(STEIN, expanding, fixed={"beta": 0.0032, "fold": 3900.0})
+    table = ck.compare_models([large, small])
+    ratio = 2 * (large.log_likelihood - small.log_likelihood)
+    row = table.iloc[1]
+    assert row["nested_in"] == table.index[0]
+    assert row["ratio"] == pytest.approx(ratio)
+    assert row["p"] == pytest.approx(stats.chi2.sf(ratio, 2))
+    assert table.iloc[0]["nested_in"] == ""
+
+
+def test_a_parameter_fixed_at_its_bound_halves_p_and_the_note_says_so(declining):
+    large = ck.fit(NK, declining, free=["F", "alpha", "f_b", "beta"])
+    small = ck.fit(NK, declining, free=["F", "alpha"], fixed={"f_b": NK.parameters["f_b"].min, "beta": 0.01})
+    row = ck.compare_models([large, small]).iloc[1]
+    assert row["note"].startswith("f_b fixed at a bound")
+
+
+def test_different_values_of_what_both_fix_are_not_nested(expanding):
+    large = ck.fit(STEIN, expanding, fixed={"fold": 3900.0})
+    small = ck.fit(STEIN, expanding, fixed={"fold": 1000.0, "beta": 0.0032})
+    assert ck.compare_models([large, small]).iloc[1]["nested_in"] == ""
+
+
+def test_other_samples_or_another_way_with_the_limit_are_refused(expanding, both):
+    with pytest.raises(ck.StudyError, match="same rows"):
+        ck.compare_models([both[0], ck.fit(NK, expanding.select(until=180))])
+    with pytest.raises(ck.StudyError, match="same censoring"):
+        ck.compare_models([both[0], ck.fit(NK, expanding, censoring="drop")])
+    with pytest.raises(ValueError, match="at least two"):
+        ck.compare_models([both[0]])
+
+
+def test_a_fit_without_an_optimum_keeps_its_row_without_weight():
+    few = ck.read_study(simulated(STEIN, {}, 3).iloc[[1, 4, 7, 9]], lloq=3.0)
+    table = ck.compare_models([ck.fit(STEIN, few), ck.fit(STEIN, few, free=["c_max"])])
+    assert table["weight"].to_list() == [0.0, 1.0]
+    assert np.isnan(table["log_likelihood"].iloc[0])
+
+
+def test_studies_are_compared_by_subject_and_in_sum(expanding, declining):
+    study = ck.read_study(pd.concat([simulated(STEIN, {}, n, f"S{n}") for n in (1, 4)]), lloq=3.0)
+    fits = [ck.fit_each(model, study, progress=False) for model in (STEIN, NK)]
+    table = ck.compare_models(fits)
+    assert list(dict.fromkeys(table.index.get_level_values("subject"))) == ["all", "S1", "S4"]
+    expected = sum(fit.log_likelihood for fit in fits[0].values())
+    assert table.loc[("all", STEIN.name), "log_likelihood"] == pytest.approx(expected)
+
+
+def test_the_forecast_of_late_samples_is_scored_with_their_density(expanding):
+    table = ck.forecast_error([STEIN, NK], expanding, until=90)
+    row = table.loc[(STEIN.name, "S1")]
+    early = ck.fit(STEIN, expanding.select(until=90))
+    late = expanding.used[expanding.used["day"] > 90]
+    predicted = np.log(early.predict(late["day"])["copies_per_ug"].to_numpy())
+    quantified = (late["status"] == "quantified").to_numpy()
+    density = np.where(
+        quantified,
+        stats.norm.logpdf(np.log(late["upper"]), predicted, early.sd),
+        stats.norm.logcdf(np.log(late["upper"]), predicted, early.sd),
+    )
+    assert row["n_quantified"] == quantified.sum()
+    assert row["log_score"] == pytest.approx(density.mean(), abs=1e-6)
+    errors = np.abs(np.log(late["upper"]) - predicted)[quantified]
+    assert row["absolute_error"] == pytest.approx(errors.mean(), abs=1e-6)
+
+
+def test_the_candidates_are_drawn_with_their_weights(both):
+    ax = ck.plot_models(both)
+    (legend,) = ax.figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts[0].startswith(f"{STEIN.name}: weight ")
+    assert len(texts) == 2
