@@ -20,6 +20,7 @@ from cellkinetics.model_choice import compare_models, forecast_error, plot_model
 from cellkinetics.nca import nca
 from cellkinetics.nca_summary import nca_summary
 from cellkinetics.parameter import Parameter, Parameters
+from cellkinetics.prior import LogitNormal, LogNormal, Normal
 from cellkinetics.reading import read_study
 from cellkinetics.result import Fit
 from cellkinetics.simulated import example
@@ -33,8 +34,11 @@ __all__ = [
     "Comparison",
     "Fit",
     "Fits",
+    "LogNormal",
+    "LogitNormal",
     "Model",
     "ModelError",
+    "Normal",
     "Parameter",
     "Parameters",
     "Study",

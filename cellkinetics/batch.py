@@ -225,6 +225,7 @@ def _screen(model: Model, ties: Ties, method: str) -> Callable[[Any, Data], Any]
         free = data.inputs.basis.shape[-1]
         predicted, solved = ln_curve(model, ties, method, x[:free], data.inputs)
         roots = censoring.root_deviances(predicted, ROUGH_SD, data.rows)
-        return jnp.where(solved, jnp.sum(roots**2), jnp.inf)
+        away = jnp.append(x[:free], jnp.full(len(x) - free, jnp.log(ROUGH_SD))) - data.prior_mean
+        return jnp.where(solved, jnp.sum(roots**2) + jnp.sum(data.prior_precision * away**2), jnp.inf)
 
     return jax.jit(jax.vmap(jax.vmap(one, in_axes=(0, None))))

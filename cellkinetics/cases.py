@@ -13,6 +13,7 @@ from cellkinetics.dosing import Doses
 from cellkinetics.errors import ModelError
 from cellkinetics.guessing import from_samples
 from cellkinetics.model import Model
+from cellkinetics.prior import centre
 from cellkinetics.problem import Problem, sd_names
 from cellkinetics.result import Request
 from cellkinetics.samples import Samples, infusion_days, samples_each
@@ -81,11 +82,19 @@ def _case(
     doses, reason = doses_of(request, events)
     given = np.array([request.fixed.get(name, SD_WHEN_FEW) for name in sd_names(model)])
     problem = Problem(model, seen, doses, values, free, tuple(request.tie.items()), given, np.zeros(len(given), bool))
+    problem.priors = {
+        name: (centre(model, name, prior), prior.sd)
+        for name, prior in request.prior.items()
+        if name in free or name in sd_names(model)
+    }
     if model.inputs:
         problem.courses, missing = courses_of(model, only(subject))
         reason = reason or missing
     guess = from_samples(model, seen, float(doses.amounts[0, 0]) if doses.amounts.size else 1.0, problem.courses)
-    initial = {**values, **guess, **{n: v for n, v in request.initial.items() if n in values}}
+    middle = {
+        name: model.parameters[name].from_estimation(problem.priors[name][0]) for name in free if name in problem.priors
+    }
+    initial = {**values, **guess, **middle, **{n: v for n, v in request.initial.items() if n in values}}
     for name in free:
         if not np.isfinite(model.parameters[name].to_estimation(initial[name])):
             raise ModelError(
@@ -93,7 +102,7 @@ def _case(
                 f"Give initial={{{name!r}: ...}}.",
                 name=name,
             )
-    reason = reason or _refusal(seen, samples, free)
+    reason = reason or _refusal(seen, samples, [name for name in free if name not in problem.priors])
     return Case(samples, problem if reason else _with_sd(problem, request, initial), initial, reason)
 
 
@@ -106,7 +115,9 @@ def _with_sd(problem: Problem, request: Request, initial: Mapping[str, float]) -
         slopes = problem.curve(problem.start(initial), 1).jacobian
         reached = np.array([np.any(slopes[problem.inputs.output == i] != 0, axis=0) for i in range(len(names))])
     rows = np.array([int((samples.quantified & (samples.output == i)).sum()) for i in range(len(names))])
-    enough = rows >= reached.sum(axis=1) + SPARE_ROWS
+    # What has a prior does not need rows of its own.
+    alone = np.array([name not in problem.priors for name in problem.free], bool)
+    enough = rows >= reached[:, alone].sum(axis=1) + SPARE_ROWS
     free = enough & np.array([name not in request.fixed for name in names])
     sd = np.where(free, [request.initial.get(name, SD_WHEN_FEW) for name in names], problem.sd)
     return replace(problem, sd=sd, sd_free=free)

@@ -18,6 +18,7 @@ from cellkinetics.cases import Case, prepare, prepare_each
 from cellkinetics.errors import suggest
 from cellkinetics.model import Model
 from cellkinetics.optimise import Optimum
+from cellkinetics.prior import Prior
 from cellkinetics.result import Fit, Request, refused
 from cellkinetics.sensitivity import Tie
 from cellkinetics.study import Study
@@ -101,6 +102,7 @@ def fit_each(
     tie: Mapping[str, Tie] | None = None,
     censoring: str = "m3",
     doses: object = None,
+    prior: Mapping[str, Prior] | str | None = None,
     starts: int = 4,
     seed: int = 2020,
     progress: bool = True,
@@ -114,7 +116,7 @@ def fit_each(
     Parameters
     ----------
     model, study : the model, and a study of any number of subjects.
-    fixed, free, initial, tie, censoring, doses, starts, seed : as in `fit`.
+    fixed, free, initial, tie, censoring, doses, prior, starts, seed : as in `fit`.
     progress : whether a bar with the time left is shown on the terminal.
     chunk
         subjects fitted together in one batch, by models with a closed form or a solution of their own: fewer take
@@ -125,7 +127,7 @@ def fit_each(
     ModelError, StudyError
         What is wrong for every subject: an unknown parameter, no dose in the whole study for a model that needs one.
     """
-    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed)
+    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior)
     fitting.check(request, study)
     if batchable(model):
         return Fits(study, together(request, study, progress, chunk))

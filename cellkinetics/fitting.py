@@ -12,6 +12,7 @@ from cellkinetics.errors import ModelError, StudyError, suggest
 from cellkinetics.errors import Problem as Finding
 from cellkinetics.model import Model, check_ties
 from cellkinetics.optimise import Optimum, optimise
+from cellkinetics.prior import Prior
 from cellkinetics.problem import Problem, sd_names
 from cellkinetics.result import Fit, Request, finished, refused
 from cellkinetics.samples import METHODS
@@ -30,6 +31,7 @@ def fit(
     tie: Mapping[str, Tie] | None = None,
     censoring: str = "m3",
     doses: object = None,
+    prior: Mapping[str, Prior] | str | None = None,
     starts: int = 4,
     seed: int = 2020,
 ) -> Fit:
@@ -49,6 +51,10 @@ def fit(
     doses
         doses in place of the study's: an amount at the first infusion, (days after it, amount) pairs or
         {channel: either}; "one amount" where no dose is known, to fit the product of F and dose.
+    prior
+        {name: `LogNormal`, `LogitNormal` or `Normal`, as its scale}: the maximum a posteriori is found, the
+        parameter's row says how much of its information is the prior's, and AIC and its kin are NaN; "published"
+        takes the spread between patients from the model's file, for all that is free and has one.
     starts
         local optimisations: from ``initial``, the model's guess or its defaults, and from the best of 32
         seeded Sobol points.
@@ -67,7 +73,7 @@ def fit(
     StudyError
         More than one subject, no dose for a model that needs one, a unit that is not the model's.
     """
-    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed)
+    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior)
     check(request, study)
     if len(study.subjects) != 1:
         first = study.subjects[0] if study.subjects else "..."
@@ -105,6 +111,11 @@ def check(request: Request, study: Study) -> None:
     for name in request.free or ():
         model.require(name)
     check_ties(model, request.tie)
+    for name in request.prior:
+        if name in request.fixed or name in request.tie:
+            raise ModelError(f"{name} has a prior and is {'fixed' if name in request.fixed else 'tied'}.", name=name)
+        if request.free is not None and name in model.parameters and name not in request.free:
+            raise ModelError(f"{name} has a prior and is not among free={list(request.free)}.", name=name)
     asked = [*request.fixed, *(request.free or ()), *request.tie]
     twice = [n for n in dict.fromkeys(asked) if asked.count(n) > 1] + [n for n in request.initial if n in request.fixed]
     if twice:

@@ -228,6 +228,10 @@ def _at_bound(fit: Fit, name: str) -> bool:
 def _check_same(fits: Sequence[Fit]) -> None:
     """Refuse likelihoods that do not compare."""
     first = fits[0]
+    for fit in fits:
+        if fit.problem.priors:
+            found = f"{fit.model.name} was fitted with priors: its likelihood is not at its maximum"
+            raise _differ(found, "Compare fits without priors, or forecasts (ck.forecast_error).")
     for other in fits[1:]:
         if other.censoring != first.censoring:
             found = f"values below the limit were handled by {first.censoring!r} and by {other.censoring!r}"

@@ -50,7 +50,7 @@ def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, see
     for x in starting_points(problem, initial, starts, seed):
         result = least_squares(problem, x)
         if result is not None:
-            ends.append((problem.log_likelihood(result[0]), *result))
+            ends.append((problem.objective(result[0]), *result))
     if not ends:
         return None
     values = np.nan_to_num([end[0] for end in ends], nan=-np.inf)
@@ -75,7 +75,7 @@ def relabelled(problem: Problem, x: Floats) -> Floats:
     swapped[: len(problem.free)] = problem.start(meant)[: len(problem.free)]
     lower, upper = problem.bounds
     allowed = np.all((lower <= swapped) & (swapped <= upper))
-    same = allowed and abs(problem.log_likelihood(swapped) - problem.log_likelihood(x)) < 1e-6
+    same = allowed and abs(problem.objective(swapped) - problem.objective(x)) < 1e-6
     return swapped if same else x
 
 
@@ -130,9 +130,9 @@ def _normal(free: int, seed: int) -> Floats:
 
 
 def rough_objective(problem: Problem, x: Floats) -> float:
-    """Sum of squared root-deviances at sd 1; inf where the explicit stepper gave up (a poor place to start)."""
+    """Sum of squared root-deviances at sd 1, priors included; inf where the explicit stepper gave up (a poor place to start)."""
     rough = np.append(x[: len(problem.free)], np.full(problem.sd_free.sum(), np.log(ROUGH_SD)))
-    total = float(np.sum(problem.root(rough, rescue=False) ** 2))
+    total = float(np.sum(problem.root(rough, rescue=False) ** 2)) - 2 * problem.log_prior(rough)
     return total if np.isfinite(total) else np.inf
 
 
@@ -168,12 +168,12 @@ def _run(problem: Problem, x: Floats, counts: Floats, ln_sd0: Floats | None) -> 
 
     def residuals(values: lmfit.Parameters) -> Floats:
         at = point(values)
-        root = problem.root(at)
+        root = np.append(problem.root(at), _prior_roots(problem, at))
         return root if ln_sd0 is None else np.append(root, np.sqrt(2 * counts * (at[free:] - ln_sd0)))
 
     def jacobian(values: lmfit.Parameters) -> Floats:
         at = point(values)
-        by_x = problem.residuals(at)[1]
+        by_x = np.vstack([problem.residuals(at)[1], np.diag(np.sqrt(problem.prior[1]))[problem.prior[1] > 0]])
         if ln_sd0 is None:
             return by_x[:, :free].copy()
         extra = np.zeros((len(counts), len(at)))
@@ -185,6 +185,12 @@ def _run(problem: Problem, x: Floats, counts: Floats, ln_sd0: Floats | None) -> 
     with np.errstate(all="ignore"):
         result: Any = minimizer.minimize("least_squares", jac=jacobian, x_scale="jac", max_nfev=200)
     return point(result.params), result
+
+
+def _prior_roots(problem: Problem, x: Floats) -> Floats:
+    """A residual for each prior."""
+    mean, precision = problem.prior
+    return (np.sqrt(precision) * (x - mean))[precision > 0]
 
 
 def varied(problem: Problem, x: Floats, ln_sd0: Floats | None) -> lmfit.Parameters:
@@ -246,11 +252,11 @@ def newton(problem: Problem, x: Floats) -> tuple[Floats, SecondOrder, np.ndarray
     if at_corner is not None and at_corner[1].value >= second.value:
         return at_corner
     searched = _simplex(problem, x)
-    gained = problem.log_likelihood(searched) - second.value
+    gained = problem.objective(searched) - second.value
     if gained <= CORNER_GAIN:
         return x, second, held, True
     x, second, held, converged = _newton(problem, searched)
-    again = problem.log_likelihood(_simplex(problem, x)) - second.value
+    again = problem.objective(_simplex(problem, x)) - second.value
     return x, second, held, converged or again <= CORNER_GAIN
 
 
@@ -266,7 +272,7 @@ def _newton(
         step, expected = _ascent(second, ~held & ~still, problem.units(x))
         if expected < 1e-9:
             return x, second, held, True
-        moved = _line_search(problem.log_likelihood, x, step, second.value, lower, upper)
+        moved = _line_search(problem.objective, x, step, second.value, lower, upper)
         if moved is None:
             # A gain below the error of the solver cannot be seen.
             return x, second, held, expected < 1e-6
@@ -314,7 +320,7 @@ def _simplex(problem: Problem, x: Floats) -> Floats:
     corners = np.clip(np.vstack([x, x + 0.02 * np.diag(problem.units(x))]), lower, upper)
     options = {"initial_simplex": corners, "maxfev": 100 * len(x), "xatol": 1e-7, "fatol": 1e-9}
     result = minimize(
-        lambda at: -problem.log_likelihood(np.clip(at, lower, upper)),
+        lambda at: -problem.objective(np.clip(at, lower, upper)),
         x,
         method="Nelder-Mead",
         options=options,

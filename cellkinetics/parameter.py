@@ -27,6 +27,7 @@ class Parameter:
         the scale on which it is estimated: "log" (positive values, the default), "logit" (between two
         finite bounds) or "identity".
     between : between-patient variability as published, in words, with its scale and where sources disagree.
+    spread : the same as a number: SD between patients on the estimation scale, for ``prior="published"``.
     """
 
     value: float
@@ -36,6 +37,7 @@ class Parameter:
     max: float = np.inf
     scale: Literal["log", "logit", "identity"] = "log"
     between: str = ""
+    spread: float | None = None
 
     def to_estimation(self, value: float) -> float:
         """The value on the estimation scale: ln, logit between the bounds, or as it is."""

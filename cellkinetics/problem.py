@@ -42,6 +42,7 @@ class Problem:
     sd : (outputs,) sd on the ln scale, fixed or where the optimiser starts.
     sd_free : (outputs,) whether it is estimated.
     courses : covariates over time, on the days of the model.
+    priors : {name of a parameter or sd: (mean, SD) on its estimation scale}.
     """
 
     model: Model
@@ -53,6 +54,7 @@ class Problem:
     sd: Floats
     sd_free: np.ndarray[Any, np.dtype[np.bool_]]
     courses: Courses = field(default_factory=lambda: NO_COURSES)
+    priors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     solved_implicitly: int = field(default=0, init=False)
 
     @cached_property
@@ -143,6 +145,23 @@ class Problem:
         self.solved_implicitly += again
         return result
 
+    @cached_property
+    def prior(self) -> tuple[Floats, Floats]:
+        """Means and precisions (len(x),) on the estimation scale; precision 0 where there is none."""
+        sds = [name for name, free in zip(sd_names(self.model), self.sd_free, strict=True) if free]
+        each = [self.priors.get(name, (0.0, np.inf)) for name in (*self.free, *sds)]
+        mean, sd = np.array(each, float).reshape(-1, 2).T
+        return mean, 1 / sd**2
+
+    def log_prior(self, x: Floats) -> float:
+        """Of the priors, 0 at their centre; 0 without priors."""
+        mean, precision = self.prior
+        return -0.5 * float(np.sum(precision * (x - mean) ** 2))
+
+    def objective(self, x: Floats) -> float:
+        """What is maximised: log-likelihood plus log prior."""
+        return self.log_likelihood(x) + self.log_prior(x)
+
     def log_likelihood(self, x: Floats) -> float:
         """Of ln(copies); -inf where the model could not be solved."""
         at = self.curve(x, 0)
@@ -166,7 +185,7 @@ class Problem:
         return np.array(_roots(at.value, self._ln_sd(x), self.rows))[0]
 
     def second_order(self, x: Floats) -> SecondOrder:
-        """Value, gradient and exact Hessian of the log-likelihood, and the information in quantified rows."""
+        """Value, gradient and exact Hessian of the objective, and the information in quantified rows."""
         at = self.curve(x, 2)
         value, g, s, gg, gs, ss = np.array(_derivatives(at.value, self._ln_sd(x), self.rows))
         jacobian, columns = at.jacobian, self._sd_columns
@@ -179,10 +198,11 @@ class Problem:
             ]
         )
         rows = self.quantified & np.isin(self.inputs.output, np.flatnonzero(self.sd_free))
+        mean, precision = self.prior
         return SecondOrder(
-            float(value.sum()),
-            gradient,
-            hessian,
+            float(value.sum()) + self.log_prior(x),
+            gradient - precision * (x - mean),
+            hessian - np.diag(precision),
             (jacobian[rows].T * -gg[rows]) @ jacobian[rows],
             bool(at.solved),
         )
@@ -199,7 +219,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class SecondOrder:
-    """The log-likelihood with derivatives by ``x``; ``quantified``: information of quantified rows of free sd."""
+    """The objective with derivatives by ``x``; ``quantified``: information of quantified rows of free sd."""
 
     value: float
     gradient: Floats

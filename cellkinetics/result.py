@@ -15,6 +15,7 @@ from cellkinetics import summary
 from cellkinetics.censoring import EPSILON
 from cellkinetics.model import Model
 from cellkinetics.optimise import Optimum
+from cellkinetics.prior import PUBLISHED, Prior, priors_of
 from cellkinetics.problem import Problem, sd_names
 from cellkinetics.samples import Samples
 from cellkinetics.sensitivity import Floats, Tie, curve, finite_days
@@ -39,6 +40,7 @@ class Request:
     doses: object
     starts: int
     seed: int
+    prior: Mapping[str, Prior] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -52,12 +54,16 @@ class Request:
         doses: object,
         starts: int,
         seed: int,
+        prior: Mapping[str, Prior] | str | None = None,
     ) -> Request:
         """The arguments of `ck.fit` as plain numbers and tuples."""
         fixed, initial = ({name: float(v) for name, v in (given or {}).items()} for given in (fixed, initial))
         names = None if free is None else (free,) if isinstance(free, str) else tuple(free)
         own = {name: function for name, function in model.ties.items() if name not in (*fixed, *(names or ()))}
-        return cls(model, fixed, names, initial, {**own, **(tie or {})}, censoring, doses, starts, seed)
+        known = priors_of(model, prior) if isinstance(model, Model) else {}
+        if prior == PUBLISHED:
+            known = {name: one for name, one in known.items() if name not in {**fixed, **own, **(tie or {})}}
+        return cls(model, fixed, names, initial, {**own, **(tie or {})}, censoring, doses, starts, seed, known)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +147,9 @@ class Fit:
 
     @property
     def aic(self) -> float:
-        """Akaike's criterion; compare only across fits of the same rows with the same censoring."""
+        """Akaike's criterion; compare only across fits of the same rows with the same censoring; NaN with priors."""
+        if self.problem.priors:
+            return np.nan
         return 2 * self.n_free - 2 * self.log_likelihood
 
     @property
@@ -152,7 +160,9 @@ class Fit:
 
     @property
     def bic(self) -> float:
-        """Schwarz's criterion, n counting quantified and censored samples."""
+        """Schwarz's criterion, n counting quantified and censored samples; NaN with priors."""
+        if self.problem.priors:
+            return np.nan
         return self.n_free * np.log(max(self.n, 1)) - 2 * self.log_likelihood
 
     def predict(self, times: npt.ArrayLike | None = None, *, level: float = 0.95) -> pd.DataFrame:
@@ -266,7 +276,7 @@ def finished(
     return Fit(
         request=request, study=study, problem=problem, outcome=outcome,
         parameters=parameter_table(request, study, problem, optimum, spread),
-        log_likelihood_ln=optimum.second.value,
+        log_likelihood_ln=optimum.second.value - problem.log_prior(optimum.x),
         **_counts(problem, samples, study),
         n_free=len(optimum.x), x=optimum.x,
         covariance=spread.covariance, degrees_of_freedom=spread.degrees_of_freedom, inflation=spread.inflation,

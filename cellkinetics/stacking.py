@@ -79,7 +79,6 @@ def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int) -> D
             gathered(lambda p: pad(np.log(p.samples.upper), rows, 0.0)),
             gathered(lambda p: pad(np.ones(len(p.samples)), rows, 0.0)),
         )
-    nothing = np.zeros((size, width + outputs))
     return Data(
         inputs,
         samples,
@@ -87,8 +86,8 @@ def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int) -> D
         wide(lambda p: p.bounds[0], -np.inf),
         wide(lambda p: p.bounds[1], np.inf),
         wide(lambda p: p.units(p.start(p.values)), 1.0),
-        nothing,
-        nothing,
+        wide(lambda p: p.prior[0], 0.0),
+        wide(lambda p: p.prior[1], 0.0),
     )
 
 

@@ -23,11 +23,13 @@ from cellkinetics.errors import Problem as Finding
 from cellkinetics.fits import Fits
 from cellkinetics.loading import changed, load_model
 from cellkinetics.model import Model
+from cellkinetics.prior import SCALES
 from cellkinetics.result import Fit, Request
 from cellkinetics.sensitivity import Floats
 from cellkinetics.study import Study
 
 VERSION = 1
+_PRIORS = {kind.__name__: kind for kind in SCALES.values()}
 
 
 def save(result: Fit | Fits, path: str | Path) -> None:
@@ -150,6 +152,7 @@ def _request_out(request: Request) -> dict[str, Any]:
         "doses": doses,
         "starts": request.starts,
         "seed": request.seed,
+        "prior": {name: [type(one).__name__, *vars(one).values()] for name, one in request.prior.items()},
     }
 
 
@@ -177,6 +180,7 @@ def _request_in(saved: Mapping[str, Any]) -> Request:
         doses=doses,
         starts=saved["starts"],
         seed=saved["seed"],
+        prior={name: _PRIORS[kind](*numbers) for name, (kind, *numbers) in saved.get("prior", {}).items()},
     )
 
 

@@ -37,14 +37,26 @@ def of_fit(fit: Fit) -> str:
             *_wrapped(
                 "ln L",
                 f"{fit.log_likelihood:.3f} (of ln copies {fit.log_likelihood_ln:.3f}), "
-                f"AIC {fit.aic:.2f}, AICc {fit.aicc:.2f}, BIC {fit.bic:.2f}",
+                "no AIC: with priors this is not the maximum of the likelihood"
+                if fit.problem.priors
+                else f"AIC {fit.aic:.2f}, AICc {fit.aicc:.2f}, BIC {fit.bic:.2f}",
             ),
+            *_priors(fit),
             *_wrapped("intervals", _intervals(fit)),
             *_wrapped("doses", _doses(fit)),
         ]
     estimated = table[table["status"] != "fixed"]
     lines += ["", estimates(estimated), ""] if len(estimated) else [""]
     return "\n".join(lines + _fixed(table)) + "\n"
+
+
+def _priors(fit: Fit) -> list[str]:
+    """A line a prior."""
+    texts = []
+    for name in fit.problem.priors:
+        source = str(fit.parameters.loc[name, "source"])
+        texts.append(f"{name}: {source.partition('with the prior ')[2]}" if "with the prior" in source else name)
+    return _wrapped("priors", "; ".join(texts)) if texts else []
 
 
 def of_fits(fits: Fits) -> str:

@@ -54,6 +54,7 @@ def parameter_table(
                 if len(used):
                     row["stderr"] = float(np.sqrt(slope[used] @ spread.covariance[np.ix_(used, used)] @ slope[used]))
                 row |= _interval(name, row["value"], row["stderr"], problem, optimum, spread)
+                row["source"] += _of_prior(name, problem, request, spread)
         elif name in request.fixed:
             row["source"] = "fixed by the user"
         rows[name] = row
@@ -80,6 +81,16 @@ def _interval(
     return {"lower": ends[0], "upper": ends[1]}
 
 
+def _of_prior(name: str, problem: Problem, request: Request, spread: Uncertainty) -> str:
+    """Which prior an estimate has, and how much of what is known of it is the prior's."""
+    if name not in problem.priors:
+        return ""
+    names = [*problem.free, *(sd for sd, free in zip(sd_names(problem.model), problem.sd_free, strict=True) if free)]
+    at = names.index(name)
+    share = float(np.clip(spread.covariance[at, at] * problem.prior[1][at], 0.0, 1.0))
+    return f" with the prior {request.prior[name]}: {share:.0%} of the information is the prior's"
+
+
 def _sd_rows(
     request: Request, problem: Problem, optimum: Optimum | None, spread: Uncertainty | None
 ) -> dict[str, dict[str, Any]]:
@@ -104,6 +115,7 @@ def _sd_rows(
             if not held:
                 centre, half = sds[i] * spread.inflation, spread.quantile * se
                 row |= {"stderr": sds[i] * se, "lower": centre * np.exp(-half), "upper": centre * np.exp(half)}
+                row["source"] += _of_prior(name, problem, request, spread)
             position += 1
         elif name in request.fixed:
             row["source"] = "fixed by the user"

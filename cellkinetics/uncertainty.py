@@ -52,6 +52,7 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
     """
     free, moving = len(problem.free), ~optimum.held
     information = -optimum.second.hessian[np.ix_(moving, moving)]
+    prior = np.diag(problem.prior[1][moving])
     inverse, null = _inverse(information, problem.units(optimum.x)[moving])
     degrees, inflation = np.inf, 1.0
     if problem.sd_free.any():
@@ -63,7 +64,12 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
         degrees = max(quantified - float(np.clip(spent, 0.0, curve.sum())), 1.0)
         inflation = float(np.sqrt(quantified / degrees))
     covariance = np.zeros_like(optimum.second.hessian)
-    covariance[np.ix_(moving, moving)] = inflation**2 * inverse
+    if prior.any():
+        # The correction is of what the samples say: a prior is as wide as it was given.
+        calibrated, null = _inverse((information - prior) / inflation**2 + prior, problem.units(optimum.x)[moving])
+    else:
+        calibrated = inflation**2 * inverse
+    covariance[np.ix_(moving, moving)] = calibrated
     known = Uncertainty(covariance, degrees, inflation, ())
     widths = known.quantile * np.sqrt(np.abs(np.diag(covariance)))[:free] / problem.units(optimum.x)[:free]
     limits = [UNIDENTIFIABLE if problem.model.parameters[name].scale != "identity" else 100.0 for name in problem.free]

@@ -38,7 +38,8 @@ SOURCE = "Stein 2019, model code and vignette"
 
 def between(number):
     """The published variability and how it is read."""
-    return f"{number}, read as SD on the ln scale; other public sources read a variance"
+    words = f"{number}, read as SD on the ln scale; other public sources read a variance"
+    return {"between": words, "spread": float(number)}
 
 
 def curve(t, fold, t_max, c_max, alpha, f_b, beta):
@@ -58,12 +59,12 @@ model = Model(
     reference="doi:10.1002/psp4.12388",
     population="90 patients, tisagenlecleucel (CD19 CAR-T); qPCR of blood",
     parameters={
-        "fold": Parameter(3900.0, "1", SOURCE, min=1.0, max=1e9, between=between(2.4)),
-        "t_max": Parameter(9.3, "day", SOURCE, min=0.1, max=100.0, between=between(0.38)),
-        "c_max": Parameter(24000.0, "copies/ug", SOURCE, between=between(0.65)),
-        "alpha": Parameter(0.16, "1/day", SOURCE, min=1e-4, max=20.0, between=between(0.91)),
-        "f_b": Parameter(0.0079, "1", SOURCE, max=1.0, scale="logit", between=between("0.80")),
-        "beta": Parameter(0.0032, "1/day", SOURCE, min=1e-5, max=5.0, between=between(0.86)),
+        "fold": Parameter(3900.0, "1", SOURCE, min=1.0, max=1e9, **between(2.4)),
+        "t_max": Parameter(9.3, "day", SOURCE, min=0.1, max=100.0, **between(0.38)),
+        "c_max": Parameter(24000.0, "copies/ug", SOURCE, **between(0.65)),
+        "alpha": Parameter(0.16, "1/day", SOURCE, min=1e-4, max=20.0, **between(0.91)),
+        "f_b": Parameter(0.0079, "1", SOURCE, max=1.0, scale="logit", **between("0.80")),
+        "beta": Parameter(0.0032, "1/day", SOURCE, min=1e-5, max=5.0, **between(0.86)),
     },
     outputs={"copies_per_ug": "copies/ug"},
     curve=curve,

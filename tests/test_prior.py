@@ -1,0 +1,113 @@
+"""Priors: the maximum a posteriori, on both paths, and how much of an estimate is the prior's."""
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+import cellkinetics as ck
+from cellkinetics import Model, Parameter, models
+
+STEIN = models.load("stein_2019_tisagenlecleucel")
+DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
+LEVEL = Model(
+    name="level",
+    parameters={"c": Parameter(100.0, "copies/ug", "this test")},
+    outputs={"copies_per_ug": "copies/ug"},
+    curve=lambda t, c: c * jnp.ones_like(t),
+)
+
+
+@pytest.fixture(scope="module")
+def study():
+    curve = np.asarray(STEIN.solve(DAYS)["copies_per_ug"])
+    copies = curve * np.exp(0.5 * np.random.default_rng(7).normal(size=(3, 15)))
+    tables = [pd.DataFrame({"subject": f"S{i}", "day": DAYS, "copies_per_ug": row}) for i, row in enumerate(copies)]
+    return ck.read_study(pd.concat(tables), lloq=100.0)
+
+
+def test_a_level_with_a_prior_is_the_mean_weighted_by_precision():
+    values = np.array([80.0, 120.0, 150.0])
+    study = ck.read_study(pd.DataFrame({"subject": "A", "day": [1.0, 2, 3], "copies_per_ug": values}), lloq=1.0)
+    fit = ck.fit(LEVEL, study, fixed={"sd": 0.4}, prior={"c": ck.LogNormal(50.0, 0.3)})
+    weights = np.array([3 / 0.4**2, 1 / 0.3**2])
+    expected = weights @ [np.log(values).mean(), np.log(50.0)] / weights.sum()
+    assert np.log(fit.parameters.loc["c", "value"]) == pytest.approx(expected, abs=1e-8)
+    assert fit.parameters.loc["c", "stderr"] / fit.parameters.loc["c", "value"] == pytest.approx(weights.sum() ** -0.5)
+    assert f"{weights[1] / weights.sum():.0%} of the information is the prior's" in fit.parameters.loc["c", "source"]
+    without = ck.fit(LEVEL, study, fixed={"sd": 0.4})
+    assert fit.log_likelihood < without.log_likelihood
+    assert np.isnan(fit.aic) and np.isnan(fit.aicc) and np.isnan(fit.bic)
+    assert "no AIC" in fit.summary()
+
+
+def test_the_derivatives_are_those_of_the_objective(study):
+    fit = ck.fit(STEIN, study.select("S0"), prior="published", starts=1)
+    problem, x = fit.problem, fit.x + 0.1
+    second, step = problem.second_order(x), 1e-4 * np.eye(len(x))
+    assert second.value == pytest.approx(problem.objective(x), abs=1e-12)
+    slopes = [(problem.objective(x + e) - problem.objective(x - e)) / 2e-4 for e in step]
+    np.testing.assert_allclose(second.gradient, slopes, rtol=1e-6, atol=1e-6)
+    curved = [(problem.second_order(x + e).gradient - problem.second_order(x - e).gradient) / 2e-4 for e in step]
+    np.testing.assert_allclose(second.hessian, curved, rtol=1e-5, atol=1e-4)
+
+
+def test_published_priors_pull_towards_the_population_and_narrow_the_interval(study):
+    with_prior, without = (ck.fit(STEIN, study.select("S0"), prior=p) for p in ("published", None))
+    assert set(with_prior.problem.priors) == set(STEIN.parameters)
+    for name in STEIN.parameters:
+        assert with_prior.parameters.loc[name, "stderr"] <= without.parameters.loc[name, "stderr"] * 1.05, name
+    assert with_prior.log_likelihood <= without.log_likelihood
+
+
+def test_the_engine_finds_the_same_maximum(study):
+    fits = ck.fit_each(STEIN, study, prior="published", progress=False)
+    for subject in study.subjects:
+        alone = ck.fit(STEIN, study.select(subject), prior="published")
+        assert fits[subject].log_likelihood == pytest.approx(alone.log_likelihood, abs=1e-4)
+        np.testing.assert_allclose(fits[subject].x, alone.x, atol=1e-4)
+        np.testing.assert_allclose(fits[subject].covariance, alone.covariance, rtol=1e-3, atol=1e-6)
+
+
+def test_three_samples_are_enough_with_a_published_population(study):
+    few = study.select("S0", until=14)
+    table = few.used.iloc[[2, 4, 5]][["subject", "day", "value"]].rename(columns={"value": "copies_per_ug"})
+    few = ck.read_study(table, lloq=100.0)
+    assert ck.fit(STEIN, few).outcome.startswith("not identifiable: 3 samples")
+    fit = ck.fit(STEIN, few, prior="published")
+    assert fit.outcome == "converged"
+    # Nothing was seen of the slow phase: its estimate is the population's.
+    assert "100% of the information is the prior's" in fit.parameters.loc["beta", "source"]
+    assert fit.parameters.loc["beta", "value"] == pytest.approx(STEIN.parameters["beta"].value, rel=0.05)
+    assert fit.parameters.loc["beta", "lower"] == pytest.approx(0.0032 * np.exp(-1.96 * 0.86), rel=0.1)
+
+
+def test_a_fit_with_priors_is_saved_with_them(study, tmp_path):
+    fit = ck.fit(STEIN, study.select("S0"), prior={"beta": ck.LogNormal(0.003, 0.5), "f_b": ck.LogitNormal(0.01, 1)})
+    fit.save(tmp_path / "fit.json")
+    back = ck.load(tmp_path / "fit.json")
+    assert back.request.prior == fit.request.prior
+    assert back.problem.priors == fit.problem.priors
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"bta": ck.LogNormal(1.0, 1.0)}, "Did you mean beta"),
+        ({"beta": ck.Normal(1.0, 1.0)}, "Give ck.LogNormal"),
+        ({"f_b": ck.LogNormal(0.01, 1.0)}, "Give ck.LogitNormal"),
+        ({"beta": ck.LogNormal(1.0, 0.0)}, "positive sd"),
+        ({"beta": ck.LogNormal(-1.0, 1.0)}, "within its bounds"),
+        ("posterior", "'published'"),
+    ],
+)
+def test_a_prior_that_cannot_be_meant_is_refused(study, given, said):
+    with pytest.raises(ck.ModelError, match=said):
+        ck.fit(STEIN, study.select("S0"), prior=given)
+
+
+def test_a_prior_of_what_is_fixed_or_without_a_published_spread_is_refused(study):
+    with pytest.raises(ck.ModelError, match="has a prior and is fixed"):
+        ck.fit(STEIN, study.select("S0"), fixed={"beta": 0.003}, prior={"beta": ck.LogNormal(0.003, 1.0)})
+    with pytest.raises(ck.ModelError, match="no published spread"):
+        ck.fit(LEVEL, study.select("S0"), prior="published")
