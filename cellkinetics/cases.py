@@ -91,9 +91,8 @@ def _case(
         problem.courses, missing = courses_of(model, only(subject))
         reason = reason or missing
     guess = from_samples(model, seen, float(doses.amounts[0, 0]) if doses.amounts.size else 1.0, problem.courses)
-    middle = {
-        name: model.parameters[name].from_estimation(problem.priors[name][0]) for name in free if name in problem.priors
-    }
+    known = [name for name in free if name in problem.priors]
+    middle = {name: model.parameters[name].from_estimation(problem.priors[name][0]) for name in known}
     initial = {**values, **guess, **middle, **{n: v for n, v in request.initial.items() if n in values}}
     for name in free:
         if not np.isfinite(model.parameters[name].to_estimation(initial[name])):
@@ -115,9 +114,7 @@ def _with_sd(problem: Problem, request: Request, initial: Mapping[str, float]) -
         slopes = problem.curve(problem.start(initial), 1).jacobian
         reached = np.array([np.any(slopes[problem.inputs.output == i] != 0, axis=0) for i in range(len(names))])
     rows = np.array([int((samples.quantified & (samples.output == i)).sum()) for i in range(len(names))])
-    # What has a prior does not need rows of its own.
-    alone = np.array([name not in problem.priors for name in problem.free], bool)
-    enough = rows >= reached[:, alone].sum(axis=1) + SPARE_ROWS
+    enough = rows >= reached.sum(axis=1) + SPARE_ROWS
     free = enough & np.array([name not in request.fixed for name in names])
     sd = np.where(free, [request.initial.get(name, SD_WHEN_FEW) for name in names], problem.sd)
     return replace(problem, sd=sd, sd_free=free)

@@ -130,7 +130,7 @@ def _normal(free: int, seed: int) -> Floats:
 
 
 def rough_objective(problem: Problem, x: Floats) -> float:
-    """Sum of squared root-deviances at sd 1, priors included; inf where the explicit stepper gave up (a poor place to start)."""
+    """Squared root-deviances at sd 1 and priors, summed; inf where the explicit stepper gave up: a poor place."""
     rough = np.append(x[: len(problem.free)], np.full(problem.sd_free.sum(), np.log(ROUGH_SD)))
     total = float(np.sum(problem.root(rough, rescue=False) ** 2)) - 2 * problem.log_prior(rough)
     return total if np.isfinite(total) else np.inf

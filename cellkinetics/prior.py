@@ -83,9 +83,7 @@ def priors_of(model: Model, given: Mapping[str, Prior] | str | None) -> dict[str
             )
         mean, sd = centre(model, name, prior), prior.sd
         if not (np.isfinite(mean) and np.isfinite(sd) and sd > 0):
-            raise ModelError(
-                f"prior of {name} is {prior!r}: give a centre within its bounds and a positive sd.", name=name
-            )
+            raise ModelError(f"prior of {name} is {prior!r}: give a centre within its bounds and a positive sd.", name)
     return dict(given)
 
 
