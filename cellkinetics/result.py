@@ -26,6 +26,8 @@ from cellkinetics.uncertainty import Uncertainty
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from cellkinetics.profile import Profile
+
 
 @dataclass(frozen=True)
 class Request:
@@ -214,6 +216,28 @@ class Fit:
             table["residual"] = (np.log(table["observed"]) - ln_f) / sd
             table["root_deviance"] = problem.root(self.x)[: len(rows)]
         return table
+
+    def profile(
+        self, parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
+    ) -> Profile:
+        """Profile likelihood of the free parameters: for each value of one, the best fit of the others.
+
+        Parameters
+        ----------
+        parameters : names of free parameters and sds; all when not given.
+        level : of the intervals.
+        calibrated : whether their threshold is that of few samples, or chi-squared.
+
+        Returns
+        -------
+        Profile
+            with ``.intervals``, ``.table`` and ``.plot()``; an end that the samples do not give is NaN, and the
+            shape says which.
+        """
+        from cellkinetics.profile import profile_each
+
+        (found,) = profile_each([self], parameters, level=level, calibrated=calibrated)
+        return found
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Samples, limit and fitted curve with its 95% interval on a log axis; returns the axes."""

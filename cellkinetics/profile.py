@@ -1,0 +1,243 @@
+"""Profile likelihood: for each value of a parameter the best that the others can do, all of it in a few batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import special
+from scipy.interpolate import PchipInterpolator
+
+from cellkinetics.batch import climbed
+from cellkinetics.errors import suggest
+from cellkinetics.problem import Problem, sd_names
+from cellkinetics.sensitivity import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cellkinetics.result import Fit
+
+POINTS = 7  # a side and round
+ROUNDS = 5
+FIRST, GROWTH = 1.6, 2.5  # span of the first round in half widths of the Hessian's interval, and of the next ones
+WIDEST = float(np.log(1e6))  # from the estimate: beyond, an end is called open
+BETTER = 1e-3  # log-likelihood units above the optimum
+DIP = 0.5  # by which a deviance falls again where there is a second optimum
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Profiles of one fit.
+
+    table : parameter, value (natural), log_likelihood, deviance (2 ln L below the optimum), by value.
+    intervals
+        by parameter: value, lower, upper, ``shape`` in words ("closed", "lower end open", "upper end open", "flat",
+        with "more than one optimum" or "a better optimum at ..." added) and the ``threshold`` of the deviance.
+    level : of the intervals.
+    method : how the threshold was chosen, in words.
+    """
+
+    table: pd.DataFrame
+    intervals: pd.DataFrame
+    level: float
+    method: str
+
+    def plot(self) -> Figure:
+        """One panel a parameter: deviance, threshold, estimate and interval. Returns the figure."""
+        from cellkinetics import profile_plot
+
+        return profile_plot.plot(self)
+
+
+@dataclass
+class _Side:
+    """One parameter to one side of its estimate: offsets on the estimation scale, deviances, optima of the others."""
+
+    fit: Fit
+    at: int
+    sign: int
+    offsets: list[float]
+    deviances: list[float]
+    last: Floats
+    span: float
+    limit: float
+    closed: bool = False
+
+
+def profile_each(
+    fits: Sequence[Fit], parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
+) -> list[Profile]:
+    """The profiles of several fits of one model, refitted together; arguments as in `Fit.profile`."""
+    sides = [
+        side for fit in fits for at in _asked(fit, parameters) for side in (_side(fit, at, sign) for sign in (-1, 1))
+    ]
+    thresholds = {id(fit): threshold(fit, level, calibrated=calibrated) for fit in fits}
+    for _ in range(ROUNDS):
+        moving = [side for side in sides if not side.closed and side.span < side.limit * (1 - 1e-9)]
+        if not moving:
+            break
+        _go_on(moving)
+        for side in moving:
+            side.closed = max(side.deviances, default=0.0) > thresholds[id(side.fit)]
+    words = "calibrated for few samples (F of the effective degrees of freedom)" if calibrated else "chi-squared"
+    return [_profile([s for s in sides if s.fit is fit], fit, thresholds[id(fit)], level, words) for fit in fits]
+
+
+def threshold(fit: Fit, level: float, *, calibrated: bool = True) -> float:
+    """The deviance at which the interval ends.
+
+    For a straight line with unknown sd the profile interval is Student's, exactly, when the deviance is compared with
+    n ln(1 + t^2/df): n quantified rows, df = n minus the parameters that they determine. With sd given, or not
+    calibrated, with chi-squared of one degree of freedom.
+    """
+    degrees = fit.degrees_of_freedom
+    if not calibrated or not np.isfinite(degrees):
+        return float(special.ndtri(0.5 + level / 2) ** 2)
+    t = float(special.stdtrit(degrees, 0.5 + level / 2))
+    return float(fit.inflation**2 * degrees * np.log1p(t**2 / degrees))
+
+
+def names_of(problem: Problem) -> list[str]:
+    """What the free vector holds: free parameters, then free sds."""
+    sds = [name for name, free in zip(sd_names(problem.model), problem.sd_free, strict=True) if free]
+    return [*problem.free, *sds]
+
+
+def held(problem: Problem, at: int, value: float) -> Problem:
+    """The problem with the at-th of its free vector fixed at a value of the estimation scale."""
+    if at < len(problem.free):
+        name = problem.free[at]
+        natural = problem.model.parameters[name].from_estimation(value)
+        rest = tuple(other for other in problem.free if other != name)
+        return replace(problem, values={**problem.values, name: natural}, free=rest)
+    output = np.flatnonzero(problem.sd_free)[at - len(problem.free)]
+    sd, sd_free = problem.sd.copy(), problem.sd_free.copy()
+    sd[output], sd_free[output] = np.exp(value), False
+    return replace(problem, sd=sd, sd_free=sd_free)
+
+
+def _asked(fit: Fit, parameters: Sequence[str] | None) -> list[int]:
+    if not fit.fitted:
+        return []
+    names = names_of(fit.problem)
+    for name in parameters or ():
+        if name not in names:
+            raise ValueError(f"{name} is not free in this fit; {', '.join(names)} are. {suggest(name, names)}".rstrip())
+    return [at for at, name in enumerate(names) if parameters is None or name in parameters]
+
+
+def _side(fit: Fit, at: int, sign: int) -> _Side:
+    lower, upper = fit.problem.bounds
+    unit = fit.problem.units(fit.x)[at]
+    room = (upper[at] - fit.x[at]) if sign > 0 else (fit.x[at] - lower[at])
+    limit = float(min(room, WIDEST * unit))
+    quantile = float(special.stdtrit(min(fit.degrees_of_freedom, 1e6), 0.975))
+    half = quantile * np.sqrt(fit.covariance[at, at])
+    span = FIRST * half if np.isfinite(half) and half > 0 else unit
+    return _Side(fit, at, sign, [], [], np.delete(fit.x, at), min(float(span), limit) / GROWTH, limit, limit <= 0)
+
+
+def _go_on(sides: Sequence[_Side]) -> None:
+    """One more round of points outward on each side, refitted together."""
+    problems, starts, owners, offsets = [], [], [], []
+    for side in sides:
+        begin = side.offsets[-1] if side.offsets else 0.0
+        side.span = min(side.span * GROWTH, side.limit)
+        for offset in np.linspace(begin, side.span, POINTS + 1)[1:]:
+            value = side.fit.x[side.at] + side.sign * offset
+            problem = held(side.fit.problem, side.at, value)
+            lower, upper = problem.bounds
+            problems.append(problem)
+            starts.append(np.clip(_conditional(side, offset), lower, upper))
+            owners.append(side)
+            offsets.append(float(offset))
+    for side, offset, end in zip(owners, offsets, climbed(problems, starts), strict=True):
+        if end is None:
+            continue
+        best = side.fit.problem.objective(side.fit.x)
+        side.offsets.append(offset)
+        side.deviances.append(2 * (best - end.second.value + _prior_of(side, offset)))
+        side.last = end.x
+
+
+def _conditional(side: _Side, offset: float) -> Floats:
+    """Where the others go by the covariance, near the estimate; where they last were, further out."""
+    variance = side.fit.covariance[side.at, side.at]
+    if side.offsets or not (np.isfinite(variance) and variance > 0):
+        return side.last
+    slope = np.delete(side.fit.covariance[:, side.at], side.at) / variance
+    return np.delete(side.fit.x, side.at) + np.nan_to_num(slope) * side.sign * offset
+
+
+def _prior_of(side: _Side, offset: float) -> float:
+    """What the prior of the held parameter itself takes from the objective."""
+    mean, precision = side.fit.problem.prior
+    value = side.fit.x[side.at] + side.sign * offset
+    return 0.5 * float(precision[side.at] * (value - mean[side.at]) ** 2)
+
+
+def _profile(sides: Sequence[_Side], fit: Fit, limit: float, level: float, words: str) -> Profile:
+    names, rows, found = names_of(fit.problem), [], {}
+    best = fit.problem.objective(fit.x) if fit.fitted else np.nan
+    for at in dict.fromkeys(side.at for side in sides):
+        pair = {side.sign: side for side in sides if side.at == at}
+        offsets = np.concatenate([-np.array(pair[-1].offsets)[::-1], [0.0], pair[1].offsets])
+        deviances = np.concatenate([pair[-1].deviances[::-1], [0.0], pair[1].deviances])
+        naturals = [_natural(fit.problem, at, fit.x[at] + offset) for offset in offsets]
+        for value, deviance in zip(naturals, deviances, strict=True):
+            rows.append(
+                {"parameter": names[at], "value": value, "log_likelihood": best - deviance / 2, "deviance": deviance}
+            )
+        ends = {sign: _end(side, limit) for sign, side in pair.items()}
+        lower, upper = (
+            _natural(fit.problem, at, fit.x[at] + sign * end) if np.isfinite(end) else np.nan
+            for sign, end in ends.items()
+        )
+        found[names[at]] = {
+            "value": _natural(fit.problem, at, fit.x[at]), "lower": lower, "upper": upper,
+            "shape": _shape(ends, deviances, naturals), "threshold": limit,
+        }  # fmt: skip
+    columns = ["value", "lower", "upper", "shape", "threshold"]
+    intervals = pd.DataFrame.from_dict(found, orient="index", columns=columns).rename_axis("parameter")
+    table = pd.DataFrame(rows, columns=["parameter", "value", "log_likelihood", "deviance"])
+    return Profile(table, intervals, level, words)
+
+
+def _natural(problem: Problem, at: int, value: float) -> float:
+    if at < len(problem.free):
+        return problem.model.parameters[problem.free[at]].from_estimation(value)
+    return float(np.exp(value))
+
+
+def _end(side: _Side, limit: float) -> float:
+    """The offset at which the deviance first passes the threshold, along its root, near to straight; inf if open."""
+    roots = np.sqrt(np.maximum([0.0, *side.deviances], 0.0))
+    offsets = np.array([0.0, *side.offsets])
+    beyond = np.flatnonzero(roots**2 > limit)
+    if not len(beyond):
+        return float("inf")
+    upto = int(beyond[0]) + 1
+    while upto < len(roots) and roots[upto] > roots[upto - 1]:
+        upto += 1
+    known, at = roots[:upto], offsets[:upto]
+    if len(known) > 2 and np.all(np.diff(known) > 0):
+        return float(PchipInterpolator(known, at)(np.sqrt(limit)))
+    last = int(beyond[0])
+    share = (np.sqrt(limit) - known[last - 1]) / (known[last] - known[last - 1])
+    return float(at[last - 1] + share * (at[last] - at[last - 1]))
+
+
+def _shape(ends: dict[int, float], deviances: Floats, naturals: Sequence[float]) -> str:
+    open_ends = [word for sign, word in ((-1, "lower"), (1, "upper")) if not np.isfinite(ends[sign])]
+    shape = {0: "closed", 1: f"{''.join(open_ends)} end open", 2: "flat"}[len(open_ends)]
+    if deviances.min() < -2 * BETTER:
+        return f"{shape}; a better optimum at {naturals[int(np.argmin(deviances))]:.4g}"
+    middle = int(np.argmin(deviances))
+    for part in (deviances[middle:], deviances[middle::-1]):
+        if np.any(np.maximum.accumulate(part) - part > DIP):
+            return f"{shape}; more than one optimum"
+    return shape
