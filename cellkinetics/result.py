@@ -185,7 +185,7 @@ class Fit:
         days = self._days() if times is None else finite_days(times)
         table = pd.DataFrame({"day": days})
         for index, output in enumerate(self.model.outputs):
-            ln_f, half = self._ln_curve(days - first, index, level)
+            ln_f, half = self.ln_curve(days - first, index, level)
             table[output] = np.exp(ln_f)
             with np.errstate(over="ignore"):
                 table[f"{output}_lower"], table[f"{output}_upper"] = np.exp(ln_f - half), np.exp(ln_f + half)
@@ -239,6 +239,26 @@ class Fit:
         (found,) = profile_each([self], parameters, level=level, calibrated=calibrated)
         return found
 
+    def derived(self, *, level: float = 0.95, output: str | None = None) -> pd.DataFrame:
+        """What the fitted curve says in the field's terms.
+
+        Parameters
+        ----------
+        level : of the intervals, formed on the ln scale from the covariance of the estimates.
+        output : of a model with several; its first when not given.
+
+        Returns
+        -------
+        DataFrame
+            value, lower, upper, unit and note by quantity: highest point of the curve and its day (of the curve,
+            not of the samples), area to day 28, doubling time at the steepest rise, half-lives at the steepest fall
+            after the peak and at day 365, last day above the study's lower limit, levels on days 28, 90 and 365.
+            NaN where there is none, with the reason as its note, which also says what lies beyond the last sample.
+        """
+        from cellkinetics.derived import derived
+
+        return derived(self, level=level, output=output)
+
     def plot(self, ax: Axes | None = None) -> Axes:
         """Samples, limit and fitted curve with its 95% interval on a log axis; returns the axes."""
         from cellkinetics import plotting
@@ -263,10 +283,14 @@ class Fit:
         last = self.study.observations["day"].max()
         return np.linspace(first, max(float(last), first + 1), 200)
 
-    def _ln_curve(self, times: Floats, output: int, level: float) -> tuple[Floats, Floats]:
-        """Ln f and the half width of its interval, in blocks of the padded length that is already compiled."""
+    def ln_curve(
+        self, times: Floats, output: int, level: float = 0.95, x: Floats | None = None
+    ) -> tuple[Floats, Floats]:
+        """Ln f at days since the infusion, and the half width of its interval; at another free vector where given."""
+        # In blocks of the padded length that is already compiled.
         if not self.fitted:
             return np.full(len(times), np.nan), np.full(len(times), np.nan)
+        x = self.x if x is None else x
         problem, free = self.problem, len(self.problem.free)
         block = len(problem.rows.weight)
         covariance = self.covariance[:free, :free]
@@ -275,7 +299,7 @@ class Fit:
         for at in range(0, len(times), block):
             part = times[at : at + block]
             length = len(part)
-            result, _ = curve(self.model, problem.ties, self.x[:free], problem.inputs_at(part, [output] * length), 1)
+            result, _ = curve(self.model, problem.ties, x[:free], problem.inputs_at(part, [output] * length), 1)
             # From ln(f + 1e-9) to ln f; where the 1e-9 is all that is left there is no interval.
             value = result.value[:length]
             share = -np.expm1(np.log(EPSILON) - value)
