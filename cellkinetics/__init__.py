@@ -14,6 +14,7 @@ from cellkinetics.comparison import Comparison, compare_cohorts
 from cellkinetics.errors import ModelError, StudyError
 from cellkinetics.fits import Fits, fit_each
 from cellkinetics.fitting import fit
+from cellkinetics.identifiability import Identifiability, identifiability
 from cellkinetics.loading import load_model
 from cellkinetics.model import Check, Model
 from cellkinetics.model_choice import compare_models, forecast_error, plot_models
@@ -34,6 +35,7 @@ __all__ = [
     "Comparison",
     "Fit",
     "Fits",
+    "Identifiability",
     "LogNormal",
     "LogitNormal",
     "Model",
@@ -50,6 +52,7 @@ __all__ = [
     "fit",
     "fit_each",
     "forecast_error",
+    "identifiability",
     "load",
     "load_model",
     "models",

@@ -75,6 +75,17 @@ class Fits(Mapping[str, Fit]):
         tables = {subject: fit.predict(times, level=level) for subject, fit in self.items()}
         return pd.concat(tables, names=["subject"]).reset_index(level="subject").reset_index(drop=True)
 
+    def quantile_residuals(self, seed: int = 2020) -> pd.DataFrame:
+        """Those of every fitted subject, as `Fit.quantile_residuals`; each subject has a stream of its own."""
+        parts = [fit.quantile_residuals(seed + number) for number, fit in enumerate(self.values()) if fit.fitted]
+        return pd.concat(parts, ignore_index=True)
+
+    def diagnostics(self, seed: int = 2020) -> Figure:
+        """Quantile residuals of all subjects over time, over the prediction and against the normal."""
+        from cellkinetics import diagnostics
+
+        return diagnostics.plot([fit for fit in self.values() if fit.fitted], seed)
+
     def plot(self, page: int = 0, *, columns: int = 4) -> Figure:
         """One panel a patient, coloured by dose cohort; 24 panels a page. Returns the figure."""
         from cellkinetics import plotting

@@ -25,7 +25,9 @@ from cellkinetics.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
+    from cellkinetics.identifiability import Identifiability
     from cellkinetics.profile import Profile
 
 
@@ -258,6 +260,33 @@ class Fit:
         from cellkinetics.derived import derived
 
         return derived(self, level=level, output=output)
+
+    def identifiability(self) -> Identifiability:
+        """Which parameters the samples determine and which move together, from the exact Hessian at the estimates.
+
+        Sds are left out. Printed it is a summary in words; `Fit.profile` looks further than the neighbourhood.
+        """
+        from cellkinetics.identifiability import of_fit
+
+        return of_fit(self)
+
+    def quantile_residuals(self, seed: int = 2020) -> pd.DataFrame:
+        """Randomised quantile residuals, standard normal where the model is right; see `diagnostics`."""
+        from cellkinetics import diagnostics
+
+        return diagnostics.quantile_residuals(self, seed)
+
+    def influence(self) -> pd.DataFrame:
+        """What leaving out each sample does to the estimates, in their standard errors."""
+        from cellkinetics import diagnostics
+
+        return diagnostics.influence(self)
+
+    def diagnostics(self, seed: int = 2020) -> Figure:
+        """Quantile residuals over time, over the prediction and against the normal. Returns the figure."""
+        from cellkinetics import diagnostics
+
+        return diagnostics.plot([self], seed)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Samples, limit and fitted curve with its 95% interval on a log axis; returns the axes."""

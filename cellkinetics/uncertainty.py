@@ -53,20 +53,20 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
     free, moving = len(problem.free), ~optimum.held
     information = -optimum.second.hessian[np.ix_(moving, moving)]
     prior = np.diag(problem.prior[1][moving])
-    inverse, null = _inverse(information, problem.units(optimum.x)[moving])
+    inverse, null = inverse_of(information, problem.units(optimum.x)[moving])
     degrees, inflation = np.inf, 1.0
     if problem.sd_free.any():
         quantified = int(problem.quantified[np.isin(problem.inputs.output, np.flatnonzero(problem.sd_free))].sum())
         curve = moving[:free]
         block = information[: curve.sum(), : curve.sum()]
-        of_curve, _ = _inverse(block, problem.units(optimum.x)[:free][curve])
+        of_curve, _ = inverse_of(block, problem.units(optimum.x)[:free][curve])
         spent = float(np.trace(np.nan_to_num(of_curve) @ optimum.second.quantified[np.ix_(curve, curve)]))
         degrees = max(quantified - float(np.clip(spent, 0.0, curve.sum())), 1.0)
         inflation = float(np.sqrt(quantified / degrees))
     covariance = np.zeros_like(optimum.second.hessian)
     if prior.any():
         # The correction is of what the samples say: a prior is as wide as it was given.
-        calibrated, null = _inverse((information - prior) / inflation**2 + prior, problem.units(optimum.x)[moving])
+        calibrated, null = inverse_of((information - prior) / inflation**2 + prior, problem.units(optimum.x)[moving])
     else:
         calibrated = inflation**2 * inverse
     covariance[np.ix_(moving, moving)] = calibrated
@@ -81,7 +81,7 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
     return replace(known, loose=tuple(loose))
 
 
-def _inverse(information: Floats, units: Floats) -> tuple[Floats, Floats]:
+def inverse_of(information: Floats, units: Floats) -> tuple[Floats, Floats]:
     """The covariance, NaN for what lies in a direction of no information, and each one's share in such directions.
 
     Whether there is information is decided on unit diagonal, where units do not matter.

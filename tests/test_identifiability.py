@@ -1,0 +1,103 @@
+"""What a design determines, against numbers computed beforehand and simulation, and what moves together, by itself."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import integrate, stats
+
+import cellkinetics as ck
+from cellkinetics import models
+from cellkinetics.identifiability import expected_information, of_information
+
+IL15, STEIN = models.load("il15_persistence"), models.load("stein_2019_tisagenlecleucel")
+DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
+
+
+@pytest.mark.parametrize("distance", [-6.0, -1.0, 0.0, 1.5, 8.0])
+def test_the_information_of_a_censored_sample_is_the_variance_of_its_score(distance):
+    sd, lloq = 0.5, 3.0
+    mean = np.log(lloq) - distance * sd
+
+    def squared_score(y):
+        return ((y - mean) / sd**2) ** 2 * stats.norm.pdf(y, mean, sd)
+
+    above = integrate.quad(squared_score, np.log(lloq), max(np.log(lloq), mean) + 12 * sd, points=[mean], limit=200)[0]
+    hazard = np.exp(stats.norm.logpdf(distance) - stats.norm.logcdf(distance))
+    below = stats.norm.cdf(distance) * (hazard / sd) ** 2
+    assert expected_information(np.array([mean]), sd, lloq)[0] == pytest.approx(above + below, rel=1e-6)
+
+
+def test_without_a_limit_every_sample_counts_in_full():
+    np.testing.assert_array_equal(expected_information(np.zeros(3), 0.5, None), np.full(3, 4.0))
+
+
+def test_the_default_free_set_of_il15_persistence_is_as_determined_as_was_computed_beforehand():
+    found = ck.identifiability(IL15, DAYS, doses=1e6, free=["F", "rho", "r", "mu0", "N"], lloq=3.0)
+    expected = {"F": 0.46, "rho": 0.10, "mu0": 0.25, "N": 0.27}
+    for name, value in expected.items():
+        assert found.parameters.loc[name, "se"] == pytest.approx(value, rel=0.12), name
+    assert 0.08 < found.parameters.loc["r", "se"] < 0.17
+    assert found.rank == 5 and not found.loose and not found.pairs
+
+
+def test_mu0_and_k_tau_are_found_to_be_exactly_confounded():
+    found = ck.identifiability(IL15, DAYS, doses=1e6, lloq=3.0)
+    assert found.pairs == (("mu0", "K_tau"),)
+    assert found.unseen == ["k_s", "k_e"]
+    assert "mu0 and K_tau cannot be told apart" in found.summary()
+    # gamma_M is estimated on its natural scale, where an SD of 1 a day is no measure.
+    narrow = found.directions[(found.directions["sd"] < 1) & (found.directions["gamma_M"].abs() < 0.5)]
+    assert len(narrow) in (4, 5, 6)
+
+
+def test_fold_lag_and_peak_day_are_found_to_move_together_without_early_samples():
+    model = models.load("ogasawara_2021_liso_cel")
+    early = ck.identifiability(model, [1, 2, 3, 4, 5, 7, *DAYS[4:]], lloq=1e-3)
+    late = ck.identifiability(model, DAYS[4:], lloq=1e-3)
+    assert early.rank == len(early.parameters)
+    assert "t_lag" in late.unseen
+    assert np.isinf(late.parameters.loc["t_lag", "se"])
+    # A day on the rise shows a lag only through what the rise multiplies it with.
+    one = ck.identifiability(model, [7, *DAYS[4:]], lloq=1e-3)
+    assert one.rank < len(one.parameters)
+    assert any({"rho", "t_max"} & set(names) for names in one.loose)
+
+
+def test_the_expected_errors_are_those_that_fits_of_simulated_patients_have():
+    free = ["fold", "t_max", "c_max", "alpha", "f_b"]
+    expected = ck.identifiability(STEIN, DAYS, free=free, sd=0.05).parameters["se"]
+    curve = np.asarray(STEIN.solve(DAYS)["copies_per_ug"])
+    rng = np.random.default_rng(2020)
+    tables = [
+        pd.DataFrame({"subject": f"S{i:03d}", "day": DAYS, "copies_per_ug": curve * np.exp(0.05 * rng.normal(size=15))})
+        for i in range(100)
+    ]
+    fits = ck.fit_each(
+        STEIN, ck.read_study(pd.concat(tables), lloq=1e-6), free=free, fixed={"sd": 0.05}, starts=1, progress=False
+    )
+    spread = np.std([fit.x for fit in fits.values()], axis=0, ddof=1)
+    # Noise so small that the curve is straight within it (at sd 0.3 the kink at t_max is not); 100 patients know an
+    # SD to 7%.
+    np.testing.assert_allclose(spread, expected, rtol=0.25)
+
+
+def test_a_fit_says_what_its_own_samples_determine():
+    fit = ck.fit(IL15, ck.example().select("P06"), starts=1)
+    found = fit.identifiability()
+    se = np.sqrt(np.diag(fit.covariance))[: len(fit.problem.free)] / fit.inflation
+    # The sd is another parameter: it is nearly, not exactly, independent of the curve.
+    np.testing.assert_allclose(found.parameters["se"], se, rtol=0.05)
+    assert "directions have information" in str(found)
+
+
+def test_a_direction_without_information_is_infinite_for_its_members_alone():
+    both = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 4.0]])
+    found = of_information(both, ["a", "b", "c"])
+    assert found.pairs == (("a", "b"),)
+    assert found.parameters["se"].to_list() == [np.inf, np.inf, 0.5]
+    assert found.rank == 2
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(ck.ModelError, match="Did you mean alpha"):
+        ck.identifiability(STEIN, DAYS, free=["alpa"])
