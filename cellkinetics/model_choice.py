@@ -114,15 +114,18 @@ def plot_models(fits: Sequence[Fit], ax: Axes | None = None) -> Axes:
     table = compare_models(fits)
     colours = [style.ONE, *style.ramp(max(len(fits) - 1, 1))][: len(fits)]
     key = []
+    own_figure = ax is None
+    ax = ax or plotting.new_axes((5.6, 3.7))
     for fit, (name, row), colour in zip(fits, table.iterrows(), colours, strict=True):
-        if ax is None:
-            ax = plotting.new_axes((5.6, 3.7))
         plotting.plot_fit(fit, ax, colour=colour)
         drawn = ax.lines[-1]
         line = type(drawn)([], [], color=colour, linewidth=1.6)
         key.append((line, f"{name}: weight {row['weight']:.2f}"))
-    assert ax is not None
-    style.legend_below(ax, key)
+    if own_figure:
+        style.legend_below(ax, key)
+    else:
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False}
+        style.tidy(ax.legend(*style.entries(key), **place))
     return ax
 
 

@@ -40,7 +40,7 @@ def plot(profile: Profile) -> Figure:
                 ax.plot([end, end], [0, limit], color=FAINT, linewidth=0.9)
         style.dress(ax)
         if (own["value"] > 0).all() and own["value"].max() / own["value"].min() > 3:
-            ax.set_xscale("log")
+            style.few_ticks(ax)
         ax.set_ylim(-0.05 * limit, ABOVE * limit)
         ax.set_title(f"{name}: {row['shape']}", loc="left", fontsize=8)
         ax.tick_params(labelsize=8)

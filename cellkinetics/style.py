@@ -143,6 +143,16 @@ def decades(ax: Axes, lower: float, upper: float, *, minor: bool = True) -> None
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
+def few_ticks(ax: Axes) -> None:
+    """A log axis across, whose range may be less than a decade: few numbers, written out."""
+    ax.set_xscale("log")
+    span = math.log10(max(ax.dataLim.x1 / max(ax.dataLim.x0, 1e-300), 1.0))
+    subs = (1.0,) if span > 3 else (1.0, 3.0) if span > 1.5 else (1.0, 2.0, 5.0)
+    ax.xaxis.set_major_locator(LogLocator(subs=subs, numticks=6))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
 def days(ax: Axes, last: float, width: float) -> None:
     """The axis of days since infusion up to `last`, `width` points long; see LONG for when it is compressed."""
     last = last if last > 0 else 1.0

@@ -77,7 +77,9 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
     free_direction[moving] = null
     # What lies in a direction of no information first, then what has an interval that says nothing.
     order = sorted(range(free), key=lambda k: (-free_direction[k], -np.nan_to_num(widths[k], nan=np.inf)))
-    loose = [problem.free[k] for k in order if free_direction[k] > 0.3 or widths[k] > limits[k]]
+    # A prior as wide as that is what was asked for.
+    wide = [widths[k] > limits[k] and problem.free[k] not in problem.priors for k in range(free)]
+    loose = [problem.free[k] for k in order if free_direction[k] > 0.3 or wide[k]]
     return replace(known, loose=tuple(loose))
 
 
