@@ -9,8 +9,8 @@ same **simulated** samples: its probability (M3, what this library does), leavin
 # %%
 # One patient, three ways
 # -----------------------
-# A decline with two late samples of three below the limit. Without them the curve is too high; at half the limit it is
-# held up at 1.5 copies/ug.
+# A decline whose last five samples are below the limit. Left out, they no longer say how steep it is; at half the limit
+# they hold the curve up.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -48,8 +48,8 @@ legend = ax.legend(frameon=False, fontsize=9, loc="upper right", bbox_to_anchor=
 # %%
 # On average
 # ----------
-# 200 patients, 44% of their samples below the limit: ``python tests/benchmarks/censoring_bias.py`` made this table. With
-# few samples maximum likelihood itself is a little biased; half the limit takes a quarter of the slope.
+# 200 patients, 44% of their samples below the limit: ``python tests/benchmarks/censoring_bias.py`` made this table.
+# With few samples maximum likelihood itself is a little biased; half the limit takes a quarter of the slope.
 
 from pathlib import Path
 

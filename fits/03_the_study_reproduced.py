@@ -29,8 +29,8 @@ print(study.note)
 # -------------------
 # The day of the highest sample in the first 28 days, and the exponent of the peak in the dose.
 
-values = ck.nca(study, window=(0, 28))
-peaks = values.loc[:, ["c_max", "t_max"]].join(study.covariates[["cohort", "dose", "response"]])
+values = ck.nca(study, window=(0, 28)).set_index("subject")
+peaks = values[["cmax", "tmax"]].join(study.covariates[["cohort", "dose", "response"]])
 peaks
 
 # %%
@@ -54,12 +54,12 @@ figure = comparison.plot()
 # %%
 # Comes out: responders and non-responders
 # ----------------------------------------
-# The study prints P = 0.02 (rank sum). With 8 against 3 the exact two-sided p can only be 0.0121, 0.0242, 0.0485 ...: 0.0121
-# prints as 0.01 and 0.0242 as 0.02, the normal approximation with continuity correction at complete separation (0.0189)
-# as 0.02. The peaks' medians were put in; the p below is what they give.
+# The study prints P = 0.02 (rank sum). With 8 against 3 the exact two-sided p can only be 0.0121, 0.0242, 0.0485 ...:
+# 0.0121 prints as 0.01 and 0.0242 as 0.02, the normal approximation with continuity correction at complete separation
+# (0.0189) as 0.02. The peaks' medians were put in; the p below is what they give.
 
 responses = ck.compare_cohorts(study, by="response").table
-tests = responses[(responses["window"] == "peak 0-28 d") & responses["p"].notna()]
+tests = responses[(responses["window"] == "peak, days 0-28") & responses["p"].notna()]
 tests[["quantity", "variant", "estimate", "p", "smallest_p", "attained_size"]].round(4)
 
 # %%
@@ -73,8 +73,8 @@ late[["day", "value", "status"]]
 # %%
 # Patient 4 both ways, and with or without the cut
 # ------------------------------------------------
-# Patient 4 got 0.25e6 cells/kg and belongs to the cohort of 1e6. Curves are cut where another therapy began (``until``); the
-# exponents with that cut ignored stand beside.
+# Patient 4 got 0.25e6 cells/kg and belongs to the cohort of 1e6. Curves are cut where another therapy began
+# (``until``); the exponents with that cut ignored stand beside.
 
 ways = {
     "given dose, cut": exponents["estimate"],
