@@ -87,7 +87,8 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
     for place, name in enumerate(found.names):
         own = values[(found.groups == name).to_numpy() & values["lower"].notna().to_numpy()]
         shade, n = found.shades[name], len(own)
-        ticks.append(f"{name}\nn = {n}")
+        # The key beside the curves has the unit; four names with it would run into each other.
+        ticks.append(f"{name.partition(' ')[0] if len(found.names) > 3 else name}\nn = {n}")
         aside = np.linspace(-SPREAD, SPREAD, n) if n > 1 else np.zeros(n)
         for shift, (lower, upper) in zip(aside, own[["lower", "upper"]].to_numpy(float), strict=True):
             status = (

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import matplotlib
+import pandas as pd
 from sphinx.application import Sphinx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -14,6 +15,8 @@ from cellkinetics import description, models
 from cellkinetics.trajectory import USUAL_DOSE
 
 matplotlib.use("Agg")
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "tests" / "benchmarks"
 
 # Courses of covariates for the pictures of models that take one: leukocytes/uL after lymphodepletion.
 EXAMPLE_INPUTS = {"leukocytes": [(0, 300.0), (7, 200.0), (14, 1500.0), (28, 4000.0), (60, 5000.0)]}
@@ -105,5 +108,18 @@ def write_model_pages(app: Sphinx) -> None:
             page.write_text(text)
 
 
+def write_tall_tables(app: Sphinx) -> None:
+    """Tables of benchmarks with a row a model, turned: a column a model reads better than thirty columns."""
+    folder = Path(app.srcdir) / "generated" / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("models_accuracy", "models_speed", "batch_fit"):
+        table = pd.read_csv(BENCHMARKS / f"{name}.csv", dtype=str, keep_default_na=False)
+        machine = ["date", "machine", "load", "versions"]
+        table = table[[column for column in table if column not in machine] + machine]
+        table.set_index("model").T.rename_axis("quantity").to_csv(folder / f"{name}.csv")
+    pd.read_csv(BENCHMARKS / "large_file.csv", comment="#", dtype=str).to_csv(folder / "large_file.csv", index=False)
+
+
 def setup(app: Sphinx) -> None:
     app.connect("builder-inited", write_model_pages)
+    app.connect("builder-inited", write_tall_tables)
