@@ -107,7 +107,7 @@ def test_studies_are_compared_by_subject_and_in_sum(expanding, declining):
 
 def test_the_forecast_of_late_samples_is_scored_with_their_density(expanding):
     table = ck.forecast_error([STEIN, NK], expanding, until=90)
-    row = table.loc[(STEIN.name, "S1")]
+    (row,) = (row for name, row in table.iterrows() if name == (STEIN.name, "S1"))
     early = ck.fit(STEIN, expanding.select(until=90))
     late = expanding.used[expanding.used["day"] > 90]
     predicted = np.log(early.predict(late["day"])["copies_per_ug"].to_numpy())
