@@ -20,13 +20,14 @@ from cellkinetics.problem import Problem, sd_names
 from cellkinetics.samples import Samples
 from cellkinetics.sensitivity import Floats, Tie, curve, finite_days
 from cellkinetics.study import Study
-from cellkinetics.table import parameter_table
+from cellkinetics.table import hessian_intervals, parameter_table
 from cellkinetics.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cellkinetics.bootstrap import Bootstrap
     from cellkinetics.identifiability import Identifiability
     from cellkinetics.profile import Profile
 
@@ -219,6 +220,31 @@ class Fit:
             table["root_deviance"] = problem.root(self.x)[: len(rows)]
         return table
 
+    def intervals(self, method: str = "hessian", *, level: float = 0.95) -> pd.DataFrame:
+        """Intervals of the free parameters and sds by choice.
+
+        Parameters
+        ----------
+        method : "hessian" (as in ``.parameters``), "profile" or "bootstrap" (parametric), each with its defaults.
+        level : of the intervals.
+
+        Returns
+        -------
+        DataFrame
+            value, lower and upper by parameter on the natural scale; NaN where an end is not given.
+        """
+        if method == "profile":
+            return self.profile(level=level).intervals[["value", "lower", "upper"]]
+        if method == "bootstrap":
+            return self.bootstrap(level=level).intervals
+        if method != "hessian":
+            raise ValueError(f"method={method!r}: take one of hessian, profile, bootstrap.")
+        return hessian_intervals(self.problem, self.x, self._spread, level)
+
+    @property
+    def _spread(self) -> Uncertainty:
+        return Uncertainty(self.covariance, self.degrees_of_freedom, self.inflation, ())
+
     def profile(
         self, parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
     ) -> Profile:
@@ -240,6 +266,25 @@ class Fit:
 
         (found,) = profile_each([self], parameters, level=level, calibrated=calibrated)
         return found
+
+    def bootstrap(self, n: int = 200, *, kind: str = "parametric", level: float = 0.95, seed: int = 2020) -> Bootstrap:
+        """Refits of samples that are drawn again, in a few batches.
+
+        Parameters
+        ----------
+        n : refits.
+        kind : "parametric" (around the fitted curve, censored at each sample's limits) or "case" (with replacement).
+        level : of the percentile intervals.
+        seed : of the draws.
+
+        Returns
+        -------
+        Bootstrap
+            with ``.intervals``, ``.draws`` and ``.failed``: refits without an optimum inside the bounds.
+        """
+        from cellkinetics.bootstrap import bootstrap
+
+        return bootstrap(self, n, kind, level, seed)
 
     def derived(self, *, level: float = 0.95, output: str | None = None) -> pd.DataFrame:
         """What the fitted curve says in the field's terms.
@@ -323,7 +368,7 @@ class Fit:
         problem, free = self.problem, len(self.problem.free)
         block = len(problem.rows.weight)
         covariance = self.covariance[:free, :free]
-        quantile = Uncertainty(self.covariance, self.degrees_of_freedom, self.inflation, ()).quantile_of(level)
+        quantile = self._spread.quantile_of(level)
         ln_f, half = np.empty(len(times)), np.empty(len(times))
         for at in range(0, len(times), block):
             part = times[at : at + block]

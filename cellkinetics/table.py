@@ -9,6 +9,7 @@ import pandas as pd
 
 from cellkinetics.optimise import Optimum
 from cellkinetics.problem import Problem, sd_names
+from cellkinetics.sensitivity import Floats
 from cellkinetics.study import Study
 from cellkinetics.uncertainty import Uncertainty
 
@@ -79,6 +80,25 @@ def _interval(
     else:
         ends = [value + side * spread.quantile * stderr for side in (-1, 1)]
     return {"lower": ends[0], "upper": ends[1]}
+
+
+def hessian_intervals(problem: Problem, x: Floats, spread: Uncertainty, level: float) -> pd.DataFrame:
+    """Value, lower and upper of the free vector on the natural scale; NaN without estimates or at a bound."""
+    rows = {}
+    quantile = spread.quantile_of(level)
+    sds = [name for name, free in zip(sd_names(problem.model), problem.sd_free, strict=True) if free]
+    for at, name in enumerate([*problem.free, *sds][: len(x)]):
+        variance = spread.covariance[at, at]
+        half = quantile * np.sqrt(variance) if variance > 0 else np.nan
+        if at < len(problem.free):
+            natural = problem.model.parameters[name].from_estimation
+            ends = [natural(x[at]), natural(x[at] - half), natural(x[at] + half)]
+        else:
+            # The maximum-likelihood sd is too small with few samples: its interval is around the corrected one.
+            ends = [np.exp(x[at]), *(spread.inflation * np.exp([x[at] - half, x[at] + half]))]
+        rows[name] = ends
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "lower", "upper"], dtype=float)
+    return table.rename_axis("parameter")
 
 
 def _of_prior(name: str, problem: Problem, request: Request, spread: Uncertainty) -> str:

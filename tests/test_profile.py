@@ -93,6 +93,16 @@ def test_several_fits_are_profiled_in_one_call(stein, profile):
         )
 
 
+def test_intervals_by_choice_are_those_of_each_method(stein, profile):
+    shown = stein.parameters.loc[list(profile.intervals.index), ["value", "lower", "upper"]].astype(float)
+    pd.testing.assert_frame_equal(stein.intervals(), shown, check_exact=False, rtol=1e-9)
+    pd.testing.assert_frame_equal(stein.intervals("profile"), profile.intervals[["value", "lower", "upper"]])
+    narrow, wide = stein.intervals(level=0.5), stein.intervals(level=0.99)
+    assert ((wide["lower"] < narrow["lower"]) & (narrow["upper"] < wide["upper"])).all()
+    with pytest.raises(ValueError, match="hessian, profile, bootstrap"):
+        stein.intervals("jackknife")
+
+
 def test_a_name_that_is_not_free_is_refused_and_a_patient_without_a_fit_has_no_profile(stein):
     with pytest.raises(ValueError, match="Did you mean alpha"):
         stein.profile(["alpa"])

@@ -1,0 +1,72 @@
+"""The bootstrap: its spread where theory has it, its limits, and what is counted as failed."""
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+import cellkinetics as ck
+from cellkinetics import Model, Parameter, bootstrap, models
+
+STEIN = models.load("stein_2019_tisagenlecleucel")
+DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
+LEVEL = Model(
+    name="level",
+    parameters={"c": Parameter(100.0, "copies/ug", "this test")},
+    outputs={"copies_per_ug": "copies/ug"},
+    curve=lambda t, c: c * jnp.ones_like(t),
+)
+
+
+@pytest.fixture(scope="module")
+def level():
+    values = 100 * np.exp(0.4 * np.random.default_rng(3).normal(size=20))
+    table = pd.DataFrame({"subject": "A", "day": np.arange(20) + 1.0, "copies_per_ug": values})
+    return ck.fit(LEVEL, ck.read_study(table, lloq=1.0))
+
+
+@pytest.fixture(scope="module")
+def stein():
+    curve = np.asarray(STEIN.solve(DAYS)["copies_per_ug"])
+    copies = curve * np.exp(0.4 * np.random.default_rng(7).normal(size=15))
+    study = ck.read_study(pd.DataFrame({"subject": "S", "day": DAYS, "copies_per_ug": copies}), lloq=120.0)
+    return ck.fit(STEIN, study, fixed={"beta": 0.0032})
+
+
+@pytest.mark.parametrize("kind", ["parametric", "case"])
+def test_a_level_spreads_as_the_error_of_a_mean(level, kind):
+    draws = level.bootstrap(400, kind=kind).draws["c"]
+    # Cases are drawn from the samples as they are: their sd is the maximum-likelihood one. 400 draws know it to 3.5%.
+    expected = level.sd * (level.inflation if kind == "parametric" else 1.0) / np.sqrt(20)
+    assert np.log(draws).std(ddof=1) == pytest.approx(expected, rel=0.12)
+
+
+def test_the_seed_decides_and_nothing_else(level):
+    one, two, other = level.bootstrap(20), level.bootstrap(20), level.bootstrap(20, seed=1)
+    pd.testing.assert_frame_equal(one.draws, two.draws)
+    assert not np.allclose(one.draws["c"], other.draws["c"])
+
+
+def test_simulated_samples_are_censored_at_their_limits(stein):
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        samples = bootstrap._simulated(stein, rng)
+        assert (samples.upper[~samples.quantified] == 120.0).all()
+        assert (samples.lower[samples.quantified] >= 120.0).all()
+        assert set(samples.status) <= {"quantified", "below"}
+
+
+def test_what_has_no_optimum_is_counted_and_the_others_give_intervals(stein):
+    found = stein.bootstrap(60)
+    assert len(found.draws) + found.failed == 60
+    assert len(found.draws) > 30
+    inside = found.intervals.loc["c_max"]
+    assert inside["lower"] < inside["value"] < inside["upper"]
+    assert list(found.intervals.index) == [*stein.problem.free, "sd"]
+
+
+def test_a_patient_without_a_fit_has_no_draws_and_an_unknown_kind_is_refused(stein):
+    few = ck.fit(STEIN, stein.study.select(until=3))
+    assert few.bootstrap().draws.empty
+    with pytest.raises(ValueError, match="parametric, case"):
+        stein.bootstrap(kind="wild")
