@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def plot(residuals: pd.DataFrame, *, simulated: bool) -> Figure:
     """Residuals over time, over the prediction, against the normal with its 95% band, and their histogram."""
-    from matplotlib.figure import Figure
+    import matplotlib.pyplot as plt
 
-    figure = Figure(figsize=(8.4, 5.6), layout="constrained")
+    figure = plt.figure(figsize=(8.4, 5.6), layout="constrained")
     panels = np.array(figure.subplots(2, 2))
     over_time, over_curve, normal, counts = panels.ravel()
     quantified = (residuals["status"] == "quantified").to_numpy()

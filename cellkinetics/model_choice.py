@@ -94,7 +94,8 @@ def forecast_error(
     DataFrame
         By model and subject: ``outcome`` of the early fit, held-back samples ``n_quantified`` and ``n_censored``,
         ``log_score`` (mean log density of ln copies at the estimates, censored samples with their probability;
-        higher is better) and ``absolute_error`` (mean distance of ln y from ln f, of the quantified ones). NaN where the early
+        higher is better) and ``absolute_error`` (mean distance of ln y from ln f, of the quantified
+        ones). NaN where the early
         samples could not be fitted or nothing was held back.
     """
     early = study.select(until=until)

@@ -20,12 +20,12 @@ ABOVE = 2.5  # thresholds that are shown
 
 def plot(profile: Profile) -> Figure:
     """Deviance over the value on a log axis where all values are positive; the shape stands in the title."""
-    from matplotlib.figure import Figure
+    import matplotlib.pyplot as plt
 
     names = list(profile.intervals.index)
     columns = min(COLUMNS, max(len(names), 1))
     rows = max(-(-len(names) // columns), 1)
-    figure = Figure(figsize=(3.0 * columns, 2.5 * rows), layout="constrained")
+    figure = plt.figure(figsize=(3.0 * columns, 2.5 * rows), layout="constrained")
     axes = np.atleast_1d(np.array(figure.subplots(rows, columns, squeeze=False))).ravel()
     for ax in axes[len(names) :]:
         ax.remove()
