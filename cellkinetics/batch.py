@@ -64,7 +64,7 @@ def optima(
     def alone(index: int) -> Optimum | None:
         return optimise(problems[index], initial[index], starts=starts, seed=seed)
 
-    yield from _each(problems, starting, alone, max(starts, 1), chunk)
+    yield from _each(problems, starting, alone, max(starts, 1), chunk, search=True)
 
 
 def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
@@ -82,13 +82,14 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
         return points, np.arange(len(part))
 
     def alone(index: int) -> Optimum | None:
-        at, second, held, converged = newton(problems[index], np.array(x[index], float))
+        # One of many refits near an optimum: a search of minutes for the last digit is not worth it.
+        at, second, held, converged = newton(problems[index], np.array(x[index], float), search=False)
         return Optimum(at, second, held, converged, 1, 1, None) if second.solved else None
 
     if not problems or not batchable(problems[0].model):
         return [alone(index) for index in range(len(problems))]
     found: dict[int, Optimum | None] = {}
-    for ends in _each(problems, starting, alone, 1, CHUNK):
+    for ends in _each(problems, starting, alone, 1, CHUNK, search=False):
         found |= ends
     return [found[index] for index in range(len(problems))]
 
@@ -99,8 +100,12 @@ def _each(
     alone: Callable[[int], Optimum | None],
     starts: int,
     chunk: int,
+    *,
+    search: bool,
 ) -> Iterator[dict[int, Optimum | None]]:
     """Problems of one shape together, a chunk at a time; ``alone`` takes what the engine could not solve at all.
+
+    What does not converge goes on by Newton steps one by one, and by a simplex search where ``search``.
 
     There are at most ``starts`` points a problem: the queue is as long, so that few programs are compiled.
     """
@@ -115,12 +120,18 @@ def _each(
             size = next(size for size in sizes if len(part) <= size)
             data = stacked([problems[i] for i in part], shape, size)
             points, whose = starting(part, data, shape[1])
-            ends = _group([problems[i] for i in part], data, points, whose, size * starts, shape[1])
+            ends = _group([problems[i] for i in part], data, points, whose, size * starts, shape[1], search)
             yield {i: alone(i) if end is None else end for i, end in zip(part, ends, strict=True)}
 
 
 def _group(
-    problems: Sequence[Problem], data: Data, points: Floats, whose: Rows, length: int, width: int
+    problems: Sequence[Problem],
+    data: Data,
+    points: Floats,
+    whose: Rows,
+    length: int,
+    width: int,
+    search: bool,
 ) -> list[Optimum | None]:
     """The best end of each problem from its starting points (q, d), ``whose`` (q,) they are; None if none is solved."""
     model, ties = problems[0].model, problems[0].ties
@@ -136,10 +147,10 @@ def _group(
     best = [np.flatnonzero(whose == i)[np.argmax(top)] for i, top in enumerate(tops)]
     ascent = Ascent.of(data, ends.x[best], engine.curvatures(model, ties, method))
     _settle_corners(problems, ascent)
-    return [_optimum(problem, ascent, i, tops[i], width) for i, problem in enumerate(problems)]
+    return [_optimum(problem, ascent, i, tops[i], width, search) for i, problem in enumerate(problems)]
 
 
-def _optimum(problem: Problem, ascent: Ascent, i: int, values: Floats, width: int) -> Optimum | None:
+def _optimum(problem: Problem, ascent: Ascent, i: int, values: Floats, width: int, search: bool) -> Optimum | None:
     """The engine's end in the terms of the problem; where it did not converge, exact Newton steps from there."""
     keep, at = places(problem, width), ascent.at
     x = ascent.x[i][keep]
@@ -148,7 +159,7 @@ def _optimum(problem: Problem, ascent: Ascent, i: int, values: Floats, width: in
     label = relabelled(problem, x) if problem.model.canonical is not None else x
     # Where the first method may not be trusted, `newton` asks the next one.
     if not (ascent.converged[i] and at.solved[i]) or label is not x:
-        x, second, held, converged = newton(problem, label)
+        x, second, held, converged = newton(problem, label, search=search)
         if not second.solved:
             return None
     else:

@@ -111,6 +111,12 @@ def check(request: Request, study: Study) -> None:
     for name in request.free or ():
         model.require(name)
     check_ties(model, request.tie)
+    known = request.free if request.free is not None else None if callable(model.free) else model.free
+    for name in request.initial:
+        if known is not None and name in model.parameters and name not in known:
+            raise ModelError(
+                f"initial={{{name!r}: ...}} and {name} is not free. Give fixed=, or free= with it.", name=name
+            )
     for name in request.prior:
         if name in request.fixed or name in request.tie:
             raise ModelError(f"{name} has a prior and is {'fixed' if name in request.fixed else 'tied'}.", name=name)

@@ -239,14 +239,17 @@ def show(problem: Problem, parameters: lmfit.Parameters, x: Floats) -> None:
             parameters.add(name, expr=expression)
 
 
-def newton(problem: Problem, x: Floats) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool]:
-    """Ascend the log-likelihood with its exact Hessian; what presses against a bound is held there.
+def newton(
+    problem: Problem, x: Floats, *, search: bool = True
+) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool]:
+    """Ascend the objective with its exact Hessian; what presses against a bound is held there.
 
     A closed form that switches at an estimated time has a likelihood with corners, at the sampled days. Where Newton
-    steps end at one, a simplex search takes over and decides whether there is anything left to gain.
+    steps end at one, a simplex search takes over and decides whether there is anything left to gain, unless it is not
+    to ``search``.
     """
     x, second, held, converged = _newton(problem, x)
-    if converged or not second.solved:
+    if converged or not second.solved or not search:
         return x, second, held, converged
     at_corner = _corner(problem, x)
     if at_corner is not None and at_corner[1].value >= second.value:
