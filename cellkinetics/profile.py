@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 POINTS = 7  # a side and round
 ROUNDS = 5
 FIRST, GROWTH = 1.6, 2.5  # span of the first round in half widths of the Hessian's interval, and of the next ones
-WIDEST = float(np.log(1e6))  # from the estimate: beyond, an end is called open
+WIDEST = float(np.log(1e3))  # from the estimate: beyond, an end is called open
 BETTER = 1e-3  # log-likelihood units above the optimum
 DIP = 0.5  # by which a deviance falls again where there is a second optimum
 
