@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -271,6 +271,8 @@ def _newton(
     still = np.zeros(len(x), bool) if still is None else still
     second, expected = problem.second_order(x), np.inf
     for _ in range(NEWTON_STEPS):
+        if not second.solved or not np.all(np.isfinite(second.hessian)):
+            return x, replace(second, solved=False), np.zeros(len(x), bool), False
         held = _held(x, second.gradient, lower, upper)
         step, expected = _ascent(second, ~held & ~still, problem.units(x))
         if expected < 1e-9:

@@ -132,13 +132,15 @@ def program(model: Model, ties: Ties, order: int, method: str) -> Callable[..., 
     cache.switch_on()
 
     def run(free: Any, inputs: Inputs) -> Curve:
-        if order == 0:
-            predicted, solved = ln_curve(model, ties, method, free, inputs)
-            return Curve(predicted, None, None, solved)
-        if order == 1:
-            predicted, jacobian, solved = evaluate(model, ties, method, free, inputs)
-            return Curve(predicted, jacobian, None, solved)
-        return Curve(*evaluate_twice(model, ties, method, free, inputs))
+        # Derivatives of an implicit stepper have checks of their own: what is not finite is told by `solved`.
+        with cache.cacheable():
+            if order == 0:
+                predicted, solved = ln_curve(model, ties, method, free, inputs)
+                return Curve(predicted, None, None, solved)
+            if order == 1:
+                predicted, jacobian, solved = evaluate(model, ties, method, free, inputs)
+                return Curve(predicted, jacobian, None, solved)
+            return Curve(*evaluate_twice(model, ties, method, free, inputs))
 
     return jax.jit(run)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import cellkinetics as ck
 from cellkinetics import Model, Parameter, models, sensitivity, solver
 from cellkinetics.dosing import Doses, as_doses
 from cellkinetics.errors import ModelError
@@ -391,3 +392,17 @@ def test_a_state_that_decays_is_never_negative_where_the_implicit_stepper_solves
     assert np.min(decay.solve(days, doses=1e3)["y"]) == 0
     # Rounding leads it past 0 on the natural scale; only a state that is declared to be on that scale shows it.
     assert -1e-9 < np.min(replace(decay, natural=("y",)).solve(days, doses=1e3)["y"]) < 0
+
+
+def test_where_no_stepper_can_go_a_fit_is_told_and_not_interrupted():
+    # Growth by exp(e^5) a day: the linear solves of the implicit stepper meet infinity.
+    from cellkinetics.optimise import newton
+
+    model = models.load("il15_persistence")
+    fit = ck.fit(model, ck.example().select("P06"), starts=1)
+    far = fit.x.copy()
+    far[fit.problem.free.index("rho")] += 5.0
+    at, second, _, converged = newton(fit.problem, far, search=False)
+    assert not second.solved
+    assert not converged
+    np.testing.assert_array_equal(at, far)
