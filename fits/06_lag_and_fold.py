@@ -2,9 +2,10 @@
 Lag and fold: what sparse early samples cannot tell
 ===================================================
 
-Lisocabtagene maraleucel (Ogasawara 2021, doi:10.1007/s40262-021-01039-5) has a lag, a growth rate and a peak day; other
-models have a fold instead. Without samples on days 1 to 5 these move together. The design says so before a sample is
-taken, and a profile likelihood shows it afterwards. The patient is **simulated**.
+The model of lisocabtagene maraleucel (Ogasawara 2021, Clin Pharmacokinet 60:1621) has a lag, a growth rate and a peak
+day; other models have a fold instead. Without samples on days 1 to 5 the data cannot tell a late start from a steep
+rise. The design says so before a sample is taken, and a profile likelihood shows it afterwards. The patient is
+**simulated**.
 """
 
 # %%
@@ -24,7 +25,7 @@ sparse = [7, 8, 9, 10, 12, 14, 21, 28, 60, 90, 180, 365]
 print(ck.identifiability(model, rich, lloq=1.0))
 
 # %%
-# Without the first days the lag has no interval, and the rate of growth hardly any:
+# Without the first days no sample depends on the lag, and the rate of growth is three times less certain:
 
 print(ck.identifiability(model, sparse, lloq=1.0))
 
