@@ -65,7 +65,9 @@ tests[["quantity", "variant", "estimate", "p", "smallest_p", "attained_size"]].r
 # %%
 # Comes out: persistence
 # ----------------------
-# Patients followed for a year, and how many of them are still above the limit of 3 copies/ug.
+# Patients followed for a year, and how many of them are still above the limit of 3 copies/ug. P03, P05 and P11 had
+# post-remission therapy before: in a real study these samples would belong to that therapy, here the simulated curve
+# goes on unchanged.
 
 late = study.select(until=np.inf).used.query("day > 330").groupby("subject").last()
 late[["day", "value", "status"]]
