@@ -32,7 +32,7 @@ from cellkinetics.sensitivity import Floats, Ties, ln_curve
 from cellkinetics.solver import CLOSED_FORM, STRUCTURE, methods
 from cellkinetics.stacking import places, shape_of, stacked
 
-Rows = np.ndarray[Any, np.dtype[np.int_]]
+Positions = np.ndarray[Any, np.dtype[np.int_]]
 
 CHUNK = 1024  # patients in memory at a time
 
@@ -58,7 +58,7 @@ def optima(
     {position: optimum}
     """
 
-    def starting(part: Sequence[int], data: Data, width: int) -> tuple[Floats, Rows]:
+    def starting(part: Sequence[int], data: Data, width: int) -> tuple[Floats, Positions]:
         return _starts([problems[i] for i in part], [initial[i] for i in part], data, width, starts, seed)
 
     def alone(index: int) -> Optimum | None:
@@ -74,7 +74,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
     does not take are climbed one by one.
     """
 
-    def starting(part: Sequence[int], data: Data, width: int) -> tuple[Floats, Rows]:
+    def starting(part: Sequence[int], data: Data, width: int) -> tuple[Floats, Positions]:
         points = np.zeros((len(part), width + len(problems[0].sd)))
         for row, i in enumerate(part):
             points[row, width:] = np.log(problems[i].sd)
@@ -96,7 +96,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
 
 def _each(
     problems: Sequence[Problem],
-    starting: Callable[[Sequence[int], Data, int], tuple[Floats, Rows]],
+    starting: Callable[[Sequence[int], Data, int], tuple[Floats, Positions]],
     alone: Callable[[int], Optimum | None],
     starts: int,
     chunk: int,
@@ -128,7 +128,7 @@ def _group(
     problems: Sequence[Problem],
     data: Data,
     points: Floats,
-    whose: Rows,
+    whose: Positions,
     length: int,
     width: int,
     search: bool,
@@ -205,7 +205,7 @@ def _starts(
     width: int,
     starts: int,
     seed: int,
-) -> tuple[Floats, Rows]:
+) -> tuple[Floats, Positions]:
     """Starting points (q, d) and whose they are: the initial values, then the best of 32 Sobol points each."""
     outputs = len(problems[0].sd)
     drawn = [drawn_around(problem, values, seed) for problem, values in zip(problems, initial, strict=True)]

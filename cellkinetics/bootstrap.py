@@ -9,9 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.batch import climbed
-from cellkinetics.profile import names_of
-from cellkinetics.samples import Samples
-from cellkinetics.sensitivity import Floats
+from cellkinetics.samples import Samples, status_of
 
 if TYPE_CHECKING:
     from cellkinetics.result import Fit
@@ -43,7 +41,7 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
         raise ValueError(f"kind={kind!r}: take one of {', '.join(KINDS)}.")
     if fit.problem.priors:
         raise ValueError("a bootstrap of a fit with priors draws its samples, not its priors. Fit without prior=.")
-    names = names_of(fit.problem)
+    names = fit.problem.names
     if not fit.fitted:
         nothing = pd.DataFrame(np.nan, index=pd.Index(names, name="parameter"), columns=["value", "lower", "upper"])
         return Bootstrap(pd.DataFrame(columns=names), nothing, 0, kind, level, seed)
@@ -51,17 +49,14 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
     drawn = [_cases(fit.problem.samples, rng) if kind == "case" else _simulated(fit, rng) for _ in range(n)]
     ends = climbed([replace(fit.problem, samples=samples) for samples in drawn], [fit.x] * n)
     kept = [end.x for end in ends if end is not None and end.converged and not end.held.any()]
-    draws = pd.DataFrame([_natural(fit, x) for x in kept], columns=names, dtype=float)
+    draws = pd.DataFrame(
+        [[fit.problem.natural_of(at, value) for at, value in enumerate(x)] for x in kept], columns=names, dtype=float
+    )
     rows = {"value": fit.parameters.loc[names, "value"].astype(float)}
     for side, share in (("lower", (1 - level) / 2), ("upper", (1 + level) / 2)):
         rows[side] = draws.quantile(share) if len(draws) else pd.Series(np.nan, index=names)
     intervals = pd.DataFrame(rows).loc[names].rename_axis("parameter")
     return Bootstrap(draws, intervals, n - len(kept), kind, level, seed)
-
-
-def _natural(fit: Fit, x: Floats) -> list[float]:
-    natural, sds = fit.problem.natural(x), fit.problem.sds(x)[fit.problem.sd_free]
-    return [*(natural[name] for name in fit.problem.free), *map(float, sds)]
 
 
 def _cases(samples: Samples, rng: np.random.Generator) -> Samples:
@@ -85,6 +80,5 @@ def _simulated(fit: Fit, rng: np.random.Generator) -> Samples:
     high = np.where(np.isinf(samples.upper), samples.lower, np.inf)
     lower = np.where(copies >= high, high, np.where(copies >= low, copies, np.where(copies >= between, between, 0.0)))
     upper = np.where(copies >= high, np.inf, np.where(copies >= low, copies, np.where(copies >= between, low, between)))
-    beyond = np.where(np.isinf(upper), "above", np.where(lower > 0, "interval", "below"))
-    status = np.where(lower == upper, "quantified", beyond).astype(object)
-    return replace(samples, lower=lower, upper=upper, status=status).censored(fit.censoring)
+    new = replace(samples, lower=lower, upper=upper, status=status_of(lower, upper))
+    return new.censored(fit.censoring)

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.sensitivity import Floats
-from cellkinetics.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
     from cellkinetics.result import Fit
@@ -50,7 +49,7 @@ def derived(fit: Fit, *, level: float = 0.95, output: str | None = None) -> pd.D
         return table.astype({"value": float, "lower": float, "upper": float})
     free = len(fit.problem.free)
     covariance = fit.covariance[:free, :free]
-    quantile = Uncertainty(fit.covariance, fit.degrees_of_freedom, fit.inflation, ()).quantile_of(level)
+    quantile = fit.spread.quantile_of(level)
     steps = STEP * fit.problem.units(fit.x)[:free]
     curves = [_curve(fit, fit.x, which)]
     for at in range(free):

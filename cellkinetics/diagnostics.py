@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from math import comb
 from typing import TYPE_CHECKING
@@ -12,12 +11,9 @@ import pandas as pd
 from scipy import special, stats
 
 from cellkinetics.batch import climbed
-from cellkinetics.profile import names_of
 from cellkinetics.sensitivity import Floats
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from cellkinetics.result import Fit
 
 
@@ -87,7 +83,7 @@ def influence(fit: Fit) -> pd.DataFrame:
         Cook's: the shift measured by the information of the whole fit, divided by the number of free parameters.
         NaN where the rest could not be fitted.
     """
-    names = names_of(fit.problem)
+    names = fit.problem.names
     table = fit.residuals[["day", "output", "status"]]
     if not fit.fitted:
         return table.assign(**dict.fromkeys(names, np.nan), distance=np.nan)
@@ -105,15 +101,6 @@ def influence(fit: Fit) -> pd.DataFrame:
         moved = shifts[:, known]
         distance = np.einsum("ni,ij,nj->n", moved, information, moved) / known.sum()
     return table.assign(**dict(zip(names, relative.T, strict=True)), distance=distance)
-
-
-def plot(fits: Sequence[Fit], seed: int = 2020) -> Figure:
-    """Four panels: residuals over time and over the prediction, against the normal, and their signs in order."""
-    from cellkinetics import diagnostics_plot
-
-    parts = [quantile_residuals(fit, seed + number) for number, fit in enumerate(fits)]
-    table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-    return diagnostics_plot.plot(table, simulated=any(fit.study.simulated for fit in fits))
 
 
 def _runs_distribution(positive: int, negative: int) -> Floats:

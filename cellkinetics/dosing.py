@@ -12,8 +12,6 @@ import numpy.typing as npt
 from cellkinetics.errors import ModelError, suggest
 
 Array = jax.Array | npt.NDArray[np.float64]
-Pair = "tuple[float, float] | tuple[float, float, float]"
-DoseLike = f"Doses | float | Sequence[{Pair}] | Mapping[str, float | Sequence[{Pair}]]"
 
 
 class Doses(NamedTuple):

@@ -49,6 +49,11 @@ class Problem:
         return f"{', '.join(place)}{': ' if place else ''}{self.found}. {self.remedy}".rstrip()
 
 
+def one_problem(found: str, remedy: str, source: str = "") -> StudyError:
+    """The error of the one thing that is wrong with a study as a whole."""
+    return StudyError([Problem(None, None, None, found, remedy)], source)
+
+
 class StudyError(ValueError):
     """A table that cannot be read as a study, or a study that was asked for what it does not have.
 

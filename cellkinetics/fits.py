@@ -77,14 +77,14 @@ class Fits(Mapping[str, Fit]):
 
     def quantile_residuals(self, seed: int = 2020) -> pd.DataFrame:
         """Those of every fitted subject, as `Fit.quantile_residuals`; each subject has a stream of its own."""
-        parts = [fit.quantile_residuals(seed + number) for number, fit in enumerate(self.values()) if fit.fitted]
-        return pd.concat(parts, ignore_index=True)
+        parts = [fit.quantile_residuals(seed + number) for number, fit in enumerate(self.values())]
+        return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
     def diagnostics(self, seed: int = 2020) -> Figure:
         """Quantile residuals of all subjects over time, over the prediction and against the normal."""
-        from cellkinetics import diagnostics
+        from cellkinetics import diagnostics_plot
 
-        return diagnostics.plot([fit for fit in self.values() if fit.fitted], seed)
+        return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated)
 
     def plot(self, page: int = 0, *, columns: int = 4) -> Figure:
         """One panel a patient, coloured by dose cohort; 24 panels a page. Returns the figure."""

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cellkinetics.cases import Case, prepare
-from cellkinetics.errors import ModelError, StudyError, suggest
-from cellkinetics.errors import Problem as Finding
+from cellkinetics.errors import ModelError, one_problem, suggest
 from cellkinetics.model import Model, check_ties
 from cellkinetics.optimise import Optimum, optimise
 from cellkinetics.prior import Prior
@@ -77,7 +76,7 @@ def fit(
     check(request, study)
     if len(study.subjects) != 1:
         first = study.subjects[0] if study.subjects else "..."
-        raise _unfit(
+        raise one_problem(
             f"ck.fit takes one subject and this study has {len(study.subjects)}",
             f"Take study.select(subjects={first!r}) or ck.fit_each(model, study).",
         )
@@ -129,12 +128,12 @@ def check(request: Request, study: Study) -> None:
     _check_dose_unit(request, study)
     units = set(model.outputs.values())
     if not model.scale_free and study.unit not in units:
-        raise _unfit(
+        raise one_problem(
             f"the study is in {study.unit} and {model.name} gives {', '.join(sorted(units))}",
             "Convert the values, or take a model that has the unit of the study (such as stein_2019_tisagenlecleucel).",
         )
     if model.channels and request.doses is None and study.doses.empty:
-        raise _unfit(
+        raise one_problem(
             f"{model.name} needs a dose and the study has none",
             "Give the column dose (or AMT), doses=1e6, doses='one amount' to fit F times dose, or take a model without "
             "dose (such as stein_2019_tisagenlecleucel).",
@@ -191,15 +190,11 @@ def outcome(problem: Problem, optimum: Optimum, loose: Sequence[str]) -> str:
     return "converged"
 
 
-def _unfit(found: str, remedy: str) -> StudyError:
-    return StudyError([Finding(None, None, None, found, remedy)])
-
-
 def _check_dose_unit(request: Request, study: Study) -> None:
     """A model whose F is per cell/kg does not take cells."""
     units = {p.unit.partition(" per ")[2] for p in request.model.parameters.values()}
     if "cell/kg" in units and request.doses is None and study.dose_unit != "cells/kg":
-        raise _unfit(
+        raise one_problem(
             f"the study's doses are in {study.dose_unit} and {request.model.name} takes cells/kg",
             "Divide them by the body weight, or give doses=.",
         )

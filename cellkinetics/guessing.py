@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cellkinetics.errors import Problem, StudyError
+from cellkinetics.errors import one_problem
 from cellkinetics.model import Model, call
 from cellkinetics.parameter import Parameter
 from cellkinetics.samples import Samples, samples_each
@@ -23,7 +23,7 @@ def guess(model: Model, study: Study) -> dict[str, float]:
     if len(study.subjects) != 1:
         found = f"a guess takes one subject and this study has {len(study.subjects)}"
         remedy = f"Take study.select(subjects={study.subjects[0]!r})." if study.subjects else ""
-        raise StudyError([Problem(None, None, None, found, remedy)], study.source)
+        raise one_problem(found, remedy, study.source)
     cells = study.doses.loc[study.doses["kind"] == "cells", "amount"]
     dose = float(cells.iloc[0]) if len(cells) else 1.0
     samples, (courses, _) = samples_each(model, study)[study.subjects[0]], courses_of(model, study)

@@ -12,11 +12,9 @@ from scipy import stats
 
 from cellkinetics import censoring
 from cellkinetics.censoring import Rows
-from cellkinetics.errors import Problem as Finding
-from cellkinetics.errors import StudyError
+from cellkinetics.errors import one_problem
 from cellkinetics.fits import Fits, fit_each
 from cellkinetics.model import Model
-from cellkinetics.problem import sd_names
 from cellkinetics.result import Fit
 from cellkinetics.samples import Samples, samples_each
 from cellkinetics.sensitivity import curve
@@ -67,7 +65,7 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
     subjects = list(each[0])
     for other in each[1:]:
         if list(other) != subjects:
-            raise _differ("the fits are of different subjects", "Fit every model to the same study.")
+            raise one_problem("the fits are of different subjects", "Fit every model to the same study.")
     tables = {subject: _of_one([fit[subject] for fit in each]) for subject in subjects}
     whole = {EVERYONE: _summed(list(tables.values())), **tables}
     criteria = {table.attrs["criterion"] for table in whole.values()}
@@ -175,21 +173,16 @@ def _has_optimum(fit: Fit) -> bool:
 def _labels(fits: Sequence[Fit]) -> list[str]:
     """Names of models; what is estimated is added where two fits share one."""
     names = [fit.model.name for fit in fits]
-    free = [",".join(_free(fit)) for fit in fits]
+    free = [",".join(fit.problem.names) for fit in fits]
     full = [f"{name} [{own}]" if names.count(name) > 1 else name for name, own in zip(names, free, strict=True)]
     return [name if full.count(name) == 1 else f"{name} #{at + 1}" for at, name in enumerate(full)]
-
-
-def _free(fit: Fit) -> list[str]:
-    sds = [name for name, free in zip(sd_names(fit.model), fit.problem.sd_free, strict=True) if free]
-    return [*fit.problem.free, *sds]
 
 
 def _nested(fit: Fit, fits: Sequence[Fit], names: Sequence[str]) -> dict[str, object]:
     """The smallest fit of the list of which this one is a special case, and their likelihood ratio."""
     nothing: dict[str, object] = {"nested_in": "", "ratio": np.nan, "p": np.nan, "note": ""}
     within = [
-        (len(_free(other)), name, other)
+        (len(other.problem.names), name, other)
         for other, name in zip(fits, names, strict=True)
         if other is not fit and _is_part(fit, other)
     ]
@@ -198,7 +191,7 @@ def _nested(fit: Fit, fits: Sequence[Fit], names: Sequence[str]) -> dict[str, ob
     _, name, other = min(within, key=lambda one: one[0])
     if not _has_optimum(other):
         return nothing
-    more = [parameter for parameter in _free(other) if parameter not in _free(fit)]
+    more = [parameter for parameter in other.problem.names if parameter not in fit.problem.names]
     ratio = max(2 * (other.log_likelihood - fit.log_likelihood), 0.0)
     p = float(stats.chi2.sf(ratio, len(more)))
     held = [parameter for parameter in more if _at_bound(fit, parameter)]
@@ -214,7 +207,7 @@ def _is_part(small: Fit, large: Fit) -> bool:
     """Whether ``small`` is ``large`` with some of its parameters fixed."""
     same = small.model.name == large.model.name and small.model.rhs == large.model.rhs
     same &= small.model.curve == large.model.curve
-    free_small, free_large = set(_free(small)), set(_free(large))
+    free_small, free_large = set(small.problem.names), set(large.problem.names)
     if not same or not free_small < free_large:
         return False
     tied = set(small.request.tie)
@@ -235,20 +228,20 @@ def _check_same(fits: Sequence[Fit]) -> None:
     for fit in fits:
         if fit.problem.priors:
             found = f"{fit.model.name} was fitted with priors: its likelihood is not at its maximum"
-            raise _differ(found, "Compare fits without priors, or forecasts (ck.forecast_error).")
+            raise one_problem(found, "Compare fits without priors, or forecasts (ck.forecast_error).")
     for other in fits[1:]:
         if other.censoring != first.censoring:
             found = f"values below the limit were handled by {first.censoring!r} and by {other.censoring!r}"
-            raise _differ(found, "Fit every model with the same censoring=.")
+            raise one_problem(found, "Fit every model with the same censoring=.")
         if other.study.unit != first.study.unit:
-            raise _differ(
+            raise one_problem(
                 f"the fits are in {first.study.unit} and in {other.study.unit}", "Convert one of the studies."
             )
         mine, theirs = (_rows(fit) for fit in (first, other))
         if not mine.equals(theirs):
             found = f"{first.model.name} has {len(mine)} samples and {other.model.name} {len(theirs)}"
             found = found if len(mine) != len(theirs) else "the fits are of the same number of different samples"
-            raise _differ(f"{found}: their likelihoods do not compare", "Fit every model to the same rows.")
+            raise one_problem(f"{found}: their likelihoods do not compare", "Fit every model to the same rows.")
 
 
 def _rows(fit: Fit) -> pd.DataFrame:
@@ -258,10 +251,6 @@ def _rows(fit: Fit) -> pd.DataFrame:
     if len(fit.model.outputs) == 1:
         table["output"] = ""
     return table.assign(subject=fit.subject)
-
-
-def _differ(found: str, remedy: str) -> StudyError:
-    return StudyError([Finding(None, None, None, found, remedy)])
 
 
 def _forecast(fit: Fit, samples: Samples, until: float) -> dict[str, object]:

@@ -10,7 +10,6 @@ import pandas as pd
 from cellkinetics.errors import suggest
 from cellkinetics.tobit import Floats, tobit
 
-NOT_METRICS = ("n_samples", "n_censored")
 ENDS = ("_lower", "_upper")
 # These ends are a confidence interval, not what the value can be.
 CONFIDENCE = ("half_life_tobit",)

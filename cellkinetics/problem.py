@@ -145,11 +145,22 @@ class Problem:
         self.solved_implicitly += again
         return result
 
+    @property
+    def names(self) -> list[str]:
+        """What ``x`` holds: the free parameters, then the free sds."""
+        sds = zip(sd_names(self.model), self.sd_free, strict=True)
+        return [*self.free, *(name for name, free in sds if free)]
+
+    def natural_of(self, at: int, value: float) -> float:
+        """The natural value of the at-th of ``x``."""
+        if at < len(self.free):
+            return self.model.parameters[self.free[at]].from_estimation(value)
+        return float(np.exp(value))
+
     @cached_property
     def prior(self) -> tuple[Floats, Floats]:
         """Means and precisions (len(x),) on the estimation scale; precision 0 where there is none."""
-        sds = [name for name, free in zip(sd_names(self.model), self.sd_free, strict=True) if free]
-        each = [self.priors.get(name, (0.0, np.inf)) for name in (*self.free, *sds)]
+        each = [self.priors.get(name, (0.0, np.inf)) for name in self.names]
         mean, sd = np.array(each, float).reshape(-1, 2).T
         return mean, 1 / sd**2
 

@@ -13,7 +13,7 @@ from scipy.interpolate import PchipInterpolator
 
 from cellkinetics.batch import climbed
 from cellkinetics.errors import suggest
-from cellkinetics.problem import Problem, sd_names
+from cellkinetics.problem import Problem
 from cellkinetics.sensitivity import Floats
 
 if TYPE_CHECKING:
@@ -101,29 +101,22 @@ def threshold(fit: Fit, level: float, *, calibrated: bool = True) -> float:
     return float(fit.inflation**2 * degrees * np.log1p(t**2 / degrees))
 
 
-def names_of(problem: Problem) -> list[str]:
-    """What the free vector holds: free parameters, then free sds."""
-    sds = [name for name, free in zip(sd_names(problem.model), problem.sd_free, strict=True) if free]
-    return [*problem.free, *sds]
-
-
 def held(problem: Problem, at: int, value: float) -> Problem:
     """The problem with the at-th of its free vector fixed at a value of the estimation scale."""
     if at < len(problem.free):
         name = problem.free[at]
-        natural = problem.model.parameters[name].from_estimation(value)
         rest = tuple(other for other in problem.free if other != name)
-        return replace(problem, values={**problem.values, name: natural}, free=rest)
+        return replace(problem, values={**problem.values, name: problem.natural_of(at, value)}, free=rest)
     output = np.flatnonzero(problem.sd_free)[at - len(problem.free)]
     sd, sd_free = problem.sd.copy(), problem.sd_free.copy()
-    sd[output], sd_free[output] = np.exp(value), False
+    sd[output], sd_free[output] = problem.natural_of(at, value), False
     return replace(problem, sd=sd, sd_free=sd_free)
 
 
 def _asked(fit: Fit, parameters: Sequence[str] | None) -> list[int]:
     if not fit.fitted:
         return []
-    names = names_of(fit.problem)
+    names = fit.problem.names
     for name in parameters or ():
         if name not in names:
             raise ValueError(f"{name} is not free in this fit; {', '.join(names)} are. {suggest(name, names)}".rstrip())
@@ -158,9 +151,8 @@ def _go_on(sides: Sequence[_Side]) -> None:
     for side, offset, end in zip(owners, offsets, climbed(problems, starts), strict=True):
         if end is None:
             continue
-        best = side.fit.problem.objective(side.fit.x)
         side.offsets.append(offset)
-        side.deviances.append(2 * (best - end.second.value + _prior_of(side, offset)))
+        side.deviances.append(2 * (_best(side.fit) - end.second.value + _prior_of(side, offset)))
         side.last = end.x
 
 
@@ -173,6 +165,11 @@ def _conditional(side: _Side, offset: float) -> Floats:
     return np.delete(side.fit.x, side.at) + np.nan_to_num(slope) * side.sign * offset
 
 
+def _best(fit: Fit) -> float:
+    """The objective at the estimate."""
+    return fit.log_likelihood_ln + fit.problem.log_prior(fit.x)
+
+
 def _prior_of(side: _Side, offset: float) -> float:
     """What the prior of the held parameter itself takes from the objective."""
     mean, precision = side.fit.problem.prior
@@ -181,36 +178,34 @@ def _prior_of(side: _Side, offset: float) -> float:
 
 
 def _profile(sides: Sequence[_Side], fit: Fit, limit: float, level: float, words: str) -> Profile:
-    names, rows, found = names_of(fit.problem), [], {}
-    best = fit.problem.objective(fit.x) if fit.fitted else np.nan
+    names, rows, found = fit.problem.names, [], {}
     for at in dict.fromkeys(side.at for side in sides):
         pair = {side.sign: side for side in sides if side.at == at}
         offsets = np.concatenate([-np.array(pair[-1].offsets)[::-1], [0.0], pair[1].offsets])
         deviances = np.concatenate([pair[-1].deviances[::-1], [0.0], pair[1].deviances])
-        naturals = [_natural(fit.problem, at, fit.x[at] + offset) for offset in offsets]
+        naturals = [fit.problem.natural_of(at, fit.x[at] + offset) for offset in offsets]
         for value, deviance in zip(naturals, deviances, strict=True):
             rows.append(
-                {"parameter": names[at], "value": value, "log_likelihood": best - deviance / 2, "deviance": deviance}
+                {
+                    "parameter": names[at],
+                    "value": value,
+                    "log_likelihood": _best(fit) - deviance / 2,
+                    "deviance": deviance,
+                }
             )
         ends = {sign: _end(side, limit) for sign, side in pair.items()}
         lower, upper = (
-            _natural(fit.problem, at, fit.x[at] + sign * end) if np.isfinite(end) else np.nan
+            fit.problem.natural_of(at, fit.x[at] + sign * end) if np.isfinite(end) else np.nan
             for sign, end in ends.items()
         )
         found[names[at]] = {
-            "value": _natural(fit.problem, at, fit.x[at]), "lower": lower, "upper": upper,
+            "value": fit.problem.natural_of(at, fit.x[at]), "lower": lower, "upper": upper,
             "shape": _shape(ends, deviances, naturals), "threshold": limit,
         }  # fmt: skip
     columns = ["value", "lower", "upper", "shape", "threshold"]
     intervals = pd.DataFrame.from_dict(found, orient="index", columns=columns).rename_axis("parameter")
     table = pd.DataFrame(rows, columns=["parameter", "value", "log_likelihood", "deviance"])
     return Profile(table, intervals, level, words)
-
-
-def _natural(problem: Problem, at: int, value: float) -> float:
-    if at < len(problem.free):
-        return problem.model.parameters[problem.free[at]].from_estimation(value)
-    return float(np.exp(value))
 
 
 def _end(side: _Side, limit: float) -> float:

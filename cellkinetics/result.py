@@ -239,10 +239,11 @@ class Fit:
             return self.bootstrap(level=level).intervals
         if method != "hessian":
             raise ValueError(f"method={method!r}: take one of hessian, profile, bootstrap.")
-        return hessian_intervals(self.problem, self.x, self._spread, level)
+        return hessian_intervals(self.problem, self.x, self.spread, level)
 
     @property
-    def _spread(self) -> Uncertainty:
+    def spread(self) -> Uncertainty:
+        """Covariance, degrees of freedom and inflation, as `hessian_intervals` takes them."""
         return Uncertainty(self.covariance, self.degrees_of_freedom, self.inflation, ())
 
     def profile(
@@ -329,9 +330,9 @@ class Fit:
 
     def diagnostics(self, seed: int = 2020) -> Figure:
         """Quantile residuals over time, over the prediction and against the normal. Returns the figure."""
-        from cellkinetics import diagnostics
+        from cellkinetics import diagnostics_plot
 
-        return diagnostics.plot([self], seed)
+        return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Samples, limit and fitted curve with its 95% interval on a log axis; returns the axes."""
@@ -368,7 +369,7 @@ class Fit:
         problem, free = self.problem, len(self.problem.free)
         block = len(problem.rows.weight)
         covariance = self.covariance[:free, :free]
-        quantile = self._spread.quantile_of(level)
+        quantile = self.spread.quantile_of(level)
         ln_f, half = np.empty(len(times)), np.empty(len(times))
         for at in range(0, len(times), block):
             part = times[at : at + block]

@@ -37,9 +37,8 @@ class Samples:
     def of(cls, table: pd.DataFrame) -> Samples:
         """From a table with day, output (index), lower and upper."""
         day, lower, upper = (table[name].to_numpy(float) for name in ("day", "lower", "upper"))
-        beyond = np.where(np.isposinf(upper), "above", np.where(lower > 0, "interval", "below"))
-        status = np.where(lower == upper, "quantified", beyond).astype(object)
-        return cls(day, table["output"].to_numpy(np.int64), lower, upper, status, np.arange(len(table)))
+        output, row = table["output"].to_numpy(np.int64), np.arange(len(table))
+        return cls(day, output, lower, upper, status_of(lower, upper), row)
 
     def __len__(self) -> int:
         return len(self.day)
@@ -69,6 +68,12 @@ class Samples:
         kept = self.taken(self.quantified | np.isfinite(self.upper))
         value = np.where(kept.quantified, kept.upper, kept.upper / 2)
         return replace(kept, lower=value, upper=value)
+
+
+def status_of(lower: Floats, upper: Floats) -> npt.NDArray[np.object_]:
+    """Whether each pair of ends is "quantified", "below", "interval" or "above"."""
+    beyond = np.where(np.isposinf(upper), "above", np.where(lower > 0, "interval", "below"))
+    return np.where(lower == upper, "quantified", beyond).astype(object)
 
 
 def samples_each(model: Model, study: Study) -> dict[str, Samples]:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.columns import MEANING, is_numeric, meaning_of, plain
-from cellkinetics.errors import Problem, StudyError
+from cellkinetics.errors import Problem, StudyError, one_problem
 from cellkinetics.notation import MISSING, number_text
 
 # Bytes of a file of which reading is worth a bar, and of a block when its encoding is found out.
@@ -120,11 +120,6 @@ def _decimal(cells: pd.DataFrame, separator: str, columns: Mapping[str, str] | N
     return "," if any(separator == ";" or not _THOUSANDS.fullmatch(text) for text in commas) else "."
 
 
-def unreadable(source: str, found: str, remedy: str) -> StudyError:
-    """The one thing that is wrong with a file that is no table."""
-    return StudyError([Problem(None, None, None, found, remedy)], source)
-
-
 # A table in memory
 
 
@@ -151,7 +146,7 @@ def _from_frame(frame: pd.DataFrame) -> Sheet:
         frame = frame.reset_index()
     names = [str(name) for name in frame.columns]
     if not len(frame) or not names:
-        raise unreadable("DataFrame", "it has no rows", "Give one row a sample.")
+        raise one_problem("it has no rows", "Give one row a sample.", "DataFrame")
     cells = pd.concat([_texts(frame.iloc[:, place]) for place in range(len(names))], axis=1)
     cells.columns = pd.Index(names)
     return Sheet(cells, np.arange(len(frame)) + 2, "DataFrame")
@@ -184,7 +179,7 @@ def _stripped(cell: str) -> str:
 
 def _from_file(path: Path, columns: Mapping[str, str] | None, progress: bool) -> Sheet:
     if path.is_dir():
-        raise unreadable(str(path), "it is a folder", "Name the file in it.")
+        raise one_problem("it is a folder", "Name the file in it.", str(path))
     encoding = _encoding(path)
     with path.open(encoding=encoding) as file, _bar(path, progress) as advance:
         above, start = _head(file, path.name, columns)
@@ -205,7 +200,7 @@ def _head(file: TextIO, source: str, columns: Mapping[str, str] | None) -> tuple
         if line.strip() and not line.startswith("#"):
             break
     else:
-        raise unreadable(source, "the file is empty", "Give a header and one row a sample.")
+        raise one_problem("the file is empty", "Give a header and one row a sample.", source)
     last = max((place for place, line in enumerate(above[:-1]) if line.startswith("#")), default=None)
     if last is not None and _is_header(above[last][1:], columns) and not _is_header(above[-1], columns):
         return above, last
@@ -272,7 +267,7 @@ def _records(reader: Any, source: str, start: int) -> Iterator[tuple[int, list[s
         except StopIteration:
             return
         except csv.Error as error:
-            raise unreadable(source, f"line {line} cannot be read: {error}", "Save it as CSV.") from error
+            raise one_problem(f"line {line} cannot be read: {error}", "Save it as CSV.", source) from error
         if record:
             yield line, record
         line = start + reader.line_num
@@ -331,7 +326,7 @@ def _encoding(path: Path) -> str:
                 break
     if kind is not None or not possible:
         kind = kind or "neither UTF-8 nor Windows-1252 text"
-        raise unreadable(path.name, f"it is {kind}, not a table of text", "Save it as CSV (UTF-8).")
+        raise one_problem(f"it is {kind}, not a table of text", "Save it as CSV (UTF-8).", path.name)
     if "utf-8-sig" in possible:
         return "utf-8-sig"
     text = foreign.decode("cp1252")

@@ -18,8 +18,7 @@ import cellkinetics
 from cellkinetics import models
 from cellkinetics.cases import prepare
 from cellkinetics.dosing import Doses
-from cellkinetics.errors import ModelError, StudyError
-from cellkinetics.errors import Problem as Finding
+from cellkinetics.errors import ModelError, one_problem
 from cellkinetics.fits import Fits
 from cellkinetics.loading import changed, load_model
 from cellkinetics.model import Model
@@ -71,7 +70,7 @@ def load(path: str | Path) -> Fit | Fits:
         found = (
             "is not a file of saved fits" if not known else f"has version {content['version']}, newer than this library"
         )
-        raise StudyError([Finding(None, None, None, found, "Give a fits.json that fit.save(path) wrote.")], str(path))
+        raise one_problem(found, "Give a fits.json that fit.save(path) wrote.", str(path))
     study = _study_in(content["study"])
     request = _request_in(content["request"])
     only = study.each()

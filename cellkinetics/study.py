@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from cellkinetics.errors import Problem, StudyError, suggest
+from cellkinetics.errors import Problem, StudyError, one_problem, suggest
 from cellkinetics.notation import number_text
 
 if TYPE_CHECKING:
@@ -147,12 +147,12 @@ class Study:
             keep &= self.covariates["cohort"].isin(wanted)
         if not keep.any():
             asked = f"subjects={subjects!r}, cohort={cohort!r}"
-            raise StudyError([Problem(None, None, None, f"nobody is in {asked}", "")], self.source)
+            raise one_problem(f"nobody is in {asked}", "", self.source)
         names = keep.index[keep]
         observations, covariates = self.observations, self.covariates[keep]
         if until is not None:
             if math.isnan(until):
-                raise StudyError([Problem(None, None, None, "until is NaN", "Give a day or math.inf.")], self.source)
+                raise one_problem("until is NaN", "Give a day or math.inf.", self.source)
             excluded = observations["excluded"]
             if until == math.inf:
                 excluded = excluded.mask(excluded.str.startswith(AFTER), "")

@@ -122,7 +122,7 @@ def _samples(fit: Fit) -> str:
 
 def _method(fit: Fit) -> str:
     reached, started = fit.starts
-    text = "nonlinear least squares on ln copies (lmfit), exact Hessian; "
+    text = "nonlinear least squares on ln copies (lmfit, or in a batch), exact Hessian; "
     text += f"{reached} of {started} starts reached the best optimum"
     if fit.solved_implicitly:
         text += f"; {fit.solved_implicitly} solves needed the implicit stepper"

@@ -86,17 +86,13 @@ def hessian_intervals(problem: Problem, x: Floats, spread: Uncertainty, level: f
     """Value, lower and upper of the free vector on the natural scale; NaN without estimates or at a bound."""
     rows = {}
     quantile = spread.quantile_of(level)
-    sds = [name for name, free in zip(sd_names(problem.model), problem.sd_free, strict=True) if free]
-    for at, name in enumerate([*problem.free, *sds][: len(x)]):
+    for at, name in enumerate(problem.names[: len(x)]):
         variance = spread.covariance[at, at]
         half = quantile * np.sqrt(variance) if variance > 0 else np.nan
-        if at < len(problem.free):
-            natural = problem.model.parameters[name].from_estimation
-            ends = [natural(x[at]), natural(x[at] - half), natural(x[at] + half)]
-        else:
-            # The maximum-likelihood sd is too small with few samples: its interval is around the corrected one.
-            ends = [np.exp(x[at]), *(spread.inflation * np.exp([x[at] - half, x[at] + half]))]
-        rows[name] = ends
+        # The maximum-likelihood sd is too small with few samples: its interval is around the corrected one.
+        corrected = 1.0 if at < len(problem.free) else spread.inflation
+        ends = [corrected * problem.natural_of(at, x[at] + side * half) for side in (-1, 1)]
+        rows[name] = [problem.natural_of(at, x[at]), *ends]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "lower", "upper"], dtype=float)
     return table.rename_axis("parameter")
 
@@ -105,8 +101,7 @@ def _of_prior(name: str, problem: Problem, request: Request, spread: Uncertainty
     """Which prior an estimate has, and how much of what is known of it is the prior's."""
     if name not in problem.priors:
         return ""
-    names = [*problem.free, *(sd for sd, free in zip(sd_names(problem.model), problem.sd_free, strict=True) if free)]
-    at = names.index(name)
+    at = problem.names.index(name)
     share = float(np.clip(spread.covariance[at, at] * problem.prior[1][at], 0.0, 1.0))
     return f" with the prior {request.prior[name]}: {share:.0%} of the information is the prior's"
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cellkinetics.columns import resolve
 from cellkinetics.days import unit_of
-from cellkinetics.errors import Problem, StudyError
+from cellkinetics.errors import one_problem
 from cellkinetics.notation import marks
 from cellkinetics.sheet import Sheet
 
@@ -66,4 +66,4 @@ def _refuse_turned(sheet: Sheet, found: Mapping[str, str]) -> None:
     if len(others) > 1 and all(not (mark == "unreadable").any() and (mark != "missing").any() for mark in read):
         what = f"it has a column for each subject ({', '.join(others[:3])}{', ...' if len(others) > 3 else ''})"
         remedy = f'Turn it: read_study(table.melt({day!r}, var_name="subject", value_name="copies_per_ug")).'
-        raise StudyError([Problem(None, None, None, what, remedy)], sheet.source)
+        raise one_problem(what, remedy, sheet.source)

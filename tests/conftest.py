@@ -18,6 +18,25 @@ collect_ignore_glob = ["benchmarks/*", "reference/*"]
 
 
 @pytest.fixture
+def read(tmp_path):
+    """Write a text to liu.csv and read it."""
+
+    def write_and_read(text, **options):
+        (tmp_path / "liu.csv").write_text(text, encoding="utf-8")
+        return ck.read_study(tmp_path / "liu.csv", **options)
+
+    return write_and_read
+
+
+@pytest.fixture(scope="session")
+def level():
+    """A model of one parameter: the same copies at all times."""
+    parameters = {"c": ck.Parameter(100.0, "copies/ug", "this test")}
+    outputs = {"copies_per_ug": "copies/ug"}
+    return ck.Model(name="level", parameters=parameters, outputs=outputs, curve=lambda t, c: c * jnp.ones_like(t))
+
+
+@pytest.fixture
 def patient():
     """Function that simulates one patient: a study of noisy samples of the first output, with a limit."""
 

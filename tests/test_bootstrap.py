@@ -1,28 +1,21 @@
 """The bootstrap: its spread where theory has it, its limits, and what is counted as failed."""
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics import Model, Parameter, bootstrap, models
+from cellkinetics import bootstrap, models
 
 STEIN = models.load("stein_2019_tisagenlecleucel")
 DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
-LEVEL = Model(
-    name="level",
-    parameters={"c": Parameter(100.0, "copies/ug", "this test")},
-    outputs={"copies_per_ug": "copies/ug"},
-    curve=lambda t, c: c * jnp.ones_like(t),
-)
 
 
 @pytest.fixture(scope="module")
-def level():
+def constant(level):
     values = 100 * np.exp(0.4 * np.random.default_rng(3).normal(size=20))
     table = pd.DataFrame({"subject": "A", "day": np.arange(20) + 1.0, "copies_per_ug": values})
-    return ck.fit(LEVEL, ck.read_study(table, lloq=1.0))
+    return ck.fit(level, ck.read_study(table, lloq=1.0))
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +27,15 @@ def stein():
 
 
 @pytest.mark.parametrize("kind", ["parametric", "case"])
-def test_a_level_spreads_as_the_error_of_a_mean(level, kind):
-    draws = level.bootstrap(400, kind=kind).draws["c"]
+def test_a_level_spreads_as_the_error_of_a_mean(constant, kind):
+    draws = constant.bootstrap(400, kind=kind).draws["c"]
     # Cases are drawn from the samples as they are: their sd is the maximum-likelihood one. 400 draws know it to 3.5%.
-    expected = level.sd * (level.inflation if kind == "parametric" else 1.0) / np.sqrt(20)
+    expected = constant.sd * (constant.inflation if kind == "parametric" else 1.0) / np.sqrt(20)
     assert np.log(draws).std(ddof=1) == pytest.approx(expected, rel=0.12)
 
 
-def test_the_seed_decides_and_nothing_else(level):
-    one, two, other = level.bootstrap(20), level.bootstrap(20), level.bootstrap(20, seed=1)
+def test_the_seed_decides_and_nothing_else(constant):
+    one, two, other = constant.bootstrap(20), constant.bootstrap(20), constant.bootstrap(20, seed=1)
     pd.testing.assert_frame_equal(one.draws, two.draws)
     assert not np.allclose(one.draws["c"], other.draws["c"])
 

@@ -4,18 +4,6 @@ import pytest
 
 from cellkinetics.days import unit_of
 from cellkinetics.errors import StudyError
-from cellkinetics.reading import read_study
-
-
-@pytest.fixture
-def read(tmp_path):
-    """Write a text to liu.csv and read it."""
-
-    def write_and_read(text, **options):
-        (tmp_path / "liu.csv").write_text(text, encoding="utf-8")
-        return read_study(tmp_path / "liu.csv", **options)
-
-    return write_and_read
 
 
 def refused(read, text, **options):

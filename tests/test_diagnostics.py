@@ -121,3 +121,8 @@ def test_a_patient_without_a_fit_has_no_residuals(whole):
     few = ck.fit(STEIN, whole.study.select(until=3))
     assert few.quantile_residuals().empty
     assert few.influence()["distance"].isna().all()
+
+
+def test_a_study_of_which_nobody_was_fitted_has_no_residuals_either(whole):
+    fits = ck.fit_each(STEIN, whole.study.select(until=3), progress=False)
+    assert fits.quantile_residuals().empty

@@ -1,21 +1,14 @@
 """Priors: the maximum a posteriori, on both paths, and how much of an estimate is the prior's."""
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics import Model, Parameter, models
+from cellkinetics import models
 
 STEIN = models.load("stein_2019_tisagenlecleucel")
 DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
-LEVEL = Model(
-    name="level",
-    parameters={"c": Parameter(100.0, "copies/ug", "this test")},
-    outputs={"copies_per_ug": "copies/ug"},
-    curve=lambda t, c: c * jnp.ones_like(t),
-)
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +19,16 @@ def study():
     return ck.read_study(pd.concat(tables), lloq=100.0)
 
 
-def test_a_level_with_a_prior_is_the_mean_weighted_by_precision():
+def test_a_level_with_a_prior_is_the_mean_weighted_by_precision(level):
     values = np.array([80.0, 120.0, 150.0])
     study = ck.read_study(pd.DataFrame({"subject": "A", "day": [1.0, 2, 3], "copies_per_ug": values}), lloq=1.0)
-    fit = ck.fit(LEVEL, study, fixed={"sd": 0.4}, prior={"c": ck.LogNormal(50.0, 0.3)})
+    fit = ck.fit(level, study, fixed={"sd": 0.4}, prior={"c": ck.LogNormal(50.0, 0.3)})
     weights = np.array([3 / 0.4**2, 1 / 0.3**2])
     expected = weights @ [np.log(values).mean(), np.log(50.0)] / weights.sum()
     assert np.log(fit.parameters.loc["c", "value"]) == pytest.approx(expected, abs=1e-8)
     assert fit.parameters.loc["c", "stderr"] / fit.parameters.loc["c", "value"] == pytest.approx(weights.sum() ** -0.5)
     assert f"{weights[1] / weights.sum():.0%} of the information is the prior's" in fit.parameters.loc["c", "source"]
-    without = ck.fit(LEVEL, study, fixed={"sd": 0.4})
+    without = ck.fit(level, study, fixed={"sd": 0.4})
     assert fit.log_likelihood < without.log_likelihood
     assert np.isnan(fit.aic) and np.isnan(fit.aicc) and np.isnan(fit.bic)
     assert "no AIC" in fit.summary()
@@ -106,8 +99,8 @@ def test_a_prior_that_cannot_be_meant_is_refused(study, given, said):
         ck.fit(STEIN, study.select("S0"), prior=given)
 
 
-def test_a_prior_of_what_is_fixed_or_without_a_published_spread_is_refused(study):
+def test_a_prior_of_what_is_fixed_or_without_a_published_spread_is_refused(level, study):
     with pytest.raises(ck.ModelError, match="has a prior and is fixed"):
         ck.fit(STEIN, study.select("S0"), fixed={"beta": 0.003}, prior={"beta": ck.LogNormal(0.003, 1.0)})
     with pytest.raises(ck.ModelError, match="no published spread"):
-        ck.fit(LEVEL, study.select("S0"), prior="published")
+        ck.fit(level, study.select("S0"), prior="published")

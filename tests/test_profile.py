@@ -1,23 +1,16 @@
 """Profile likelihood: exact where theory has the answer, equal to refits, and named where it is open."""
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 import cellkinetics as ck
-from cellkinetics import Model, Parameter, models
+from cellkinetics import models
 from cellkinetics.profile import profile_each, threshold
 
 STEIN = models.load("stein_2019_tisagenlecleucel")
 DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
-LEVEL = Model(
-    name="level",
-    parameters={"c": Parameter(100.0, "copies/ug", "this test")},
-    outputs={"copies_per_ug": "copies/ug"},
-    curve=lambda t, c: c * jnp.ones_like(t),
-)
 
 
 def level_study(count=6):
@@ -39,18 +32,18 @@ def profile(stein):
     return stein.profile()
 
 
-def test_the_interval_of_a_level_is_students():
+def test_the_interval_of_a_level_is_students(level):
     study = level_study()
     logs = np.log(study.observations["value"].to_numpy(float))
-    fit = ck.fit(LEVEL, study)
+    fit = ck.fit(level, study)
     row = fit.profile(["c"]).intervals.loc["c"]
     half = stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
     np.testing.assert_allclose(np.log([row["lower"], row["upper"]]), logs.mean() + np.array([-half, half]), rtol=2e-4)
     assert row["shape"] == "closed"
 
 
-def test_with_a_given_sd_or_uncalibrated_the_threshold_is_chi_squared(stein):
-    fit = ck.fit(LEVEL, level_study(), fixed={"sd": 0.4})
+def test_with_a_given_sd_or_uncalibrated_the_threshold_is_chi_squared(level, stein):
+    fit = ck.fit(level, level_study(), fixed={"sd": 0.4})
     assert threshold(fit, 0.95) == pytest.approx(stats.chi2.ppf(0.95, 1))
     assert threshold(stein, 0.9, calibrated=False) == pytest.approx(stats.chi2.ppf(0.9, 1))
     row = fit.profile().intervals.loc["c"]

@@ -10,17 +10,6 @@ from cellkinetics.errors import StudyError
 from cellkinetics.reading import read_study
 
 
-@pytest.fixture
-def read(tmp_path):
-    """Write a text to liu.csv and read it."""
-
-    def write_and_read(text, **options):
-        (tmp_path / "liu.csv").write_text(text, encoding="utf-8")
-        return read_study(tmp_path / "liu.csv", **options)
-
-    return write_and_read
-
-
 def refused(read, text, **options):
     with pytest.raises(StudyError) as caught:
         read(text, **options)

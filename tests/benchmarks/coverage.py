@@ -25,7 +25,7 @@ from table import machine
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.profile import names_of, profile_each
+from cellkinetics.profile import profile_each
 
 PATIENTS, PROFILES, PROFILED, IDENTIFIABLE = 500, 60, 0.3, 0.5
 SCHEDULES = {15: batch_fit.DAYS, 10: np.array([1, 3, 7, 10, 14, 28, 60, 90, 180, 365.0])}
@@ -74,14 +74,14 @@ def rows(model, days, share):
         away, errors, hessian, profile, none = [], [], [], [], 0
         for subject, fit in fitted.items():
             truth = truths[subject][name]
-            if name not in names_of(fit.problem):
+            if name not in fit.problem.names:
                 none += 1
                 continue
             row = fit.parameters.loc[name]
             if not (np.isfinite(row["lower"]) and np.isfinite(row["upper"])):
                 none += 1
             else:
-                at = names_of(fit.problem).index(name)
+                at = fit.problem.names.index(name)
                 away.append(fit.x[at] - estimation(model, name, truth))
                 errors.append(np.sqrt(fit.covariance[at, at]))
                 hessian.append(row["lower"] <= truth <= row["upper"])
