@@ -15,7 +15,7 @@ from cellkinetics.sensitivity import Floats
 from cellkinetics.stacking import taken
 
 Flags = npt.NDArray[np.bool_]
-EVALUATIONS = 30  # what is still moving then is on a ridge: the careful way, one by one, is not slower
+EVALUATIONS, LATE = 30, 6  # what is still moving then is on a ridge: the careful way, one by one, is not slower
 BLOCK, FEW = 64, 8  # problems in a compiled block: it costs the same however few it holds
 ENOUGH, UNSEEN = 1e-9, 1e-6  # log-likelihood units that a step may still promise; below the second nobody sees a gain
 LONGEST = 2.0
@@ -79,7 +79,7 @@ class Ascent:
         halvings = np.zeros(count, int)
         lower, upper = (np.asarray(part)[self.rows] for part in (self.data.lower, self.data.upper))
         active = np.flatnonzero(self.at.solved & ~self.converged)
-        for _ in range(EVALUATIONS):
+        for number in range(EVALUATIONS):
             if not len(active):
                 return
             step = steps[active] / 2.0 ** halvings[active, None]
@@ -94,8 +94,10 @@ class Ascent:
                 steps[moved], self.held[moved], expected[moved] = self._steps(moved)
                 halvings[moved] = 0
             halvings[active[~better]] += 2
-            # A gain below the error of the solver cannot be seen.
-            self.converged[active] = (expected[active] < ENOUGH) | (~better & (expected[active] < UNSEEN))
+            # A gain below the error of the solver cannot be seen. What climbs on for so little is on a ridge that rises
+            # towards a limit at infinity, where every step is as long as the last.
+            enough = UNSEEN if number >= LATE else ENOUGH
+            self.converged[active] = (expected[active] < enough) | (~better & (expected[active] < UNSEEN))
             active = active[~self.converged[active]]
 
     def _steps(self, which: npt.NDArray[np.int64]) -> tuple[Floats, Flags, Floats]:
