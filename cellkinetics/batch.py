@@ -89,7 +89,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
     def alone(index: int) -> Optimum | None:
         # One of many refits near an optimum: a search of minutes for the last digit is not worth it.
         at, second, held, converged = newton(problems[index], np.array(x[index], float), search=False)
-        return Optimum(at, second, held, converged, 1, 1, None) if second.solved else None
+        return Optimum(at, second, held, converged, 1, 1) if second.solved else None
 
     if not problems or not batchable(problems[0].model):
         return [alone(index) for index in range(len(problems))]
@@ -220,7 +220,7 @@ def _optimum(problem: Problem, climb: _Climb, i: int, width: int, search: bool) 
         hessian, quantified = at.hessian[i][np.ix_(keep, keep)], at.quantified[i][np.ix_(free, free)]
         second = SecondOrder(float(at.value[i]), at.gradient[i][keep], hessian, quantified, True)
     reached = int(np.sum(values > second.value - 0.01))
-    return Optimum(x, second, held, converged, len(values), max(reached, 1), None)
+    return Optimum(x, second, held, converged, len(values), max(reached, 1))
 
 
 def _settle_corners(problems: Sequence[Problem], ascent: Ascent) -> None:

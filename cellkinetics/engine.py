@@ -80,7 +80,7 @@ def searcher(model: Model, ties: Ties, method: str, lanes: int) -> Callable[...,
     Starts from ``count`` on are padding and are not run.
     """
     cache.switch_on()
-    scoring = jax.vmap(lambda x, data: score(model, ties, method, x, data))
+    scoring, stepping = jax.vmap(lambda x, data: score(model, ties, method, x, data)), jax.vmap(_step)
 
     def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         queue, lane, ends, data, starts, whose, count = carry
@@ -97,12 +97,12 @@ def searcher(model: Model, ties: Ties, method: str, lanes: int) -> Callable[...,
         moving = _moving(x, gradient, mine)
         damping = jnp.where(better, lane.damping / 6, lane.damping * 5)
         damping = jnp.clip(jnp.where(first, 1e-3, damping), WEAKEST, STRONGEST * 10)
-        step, promised = _step(gradient, information, moving, mine.units, damping)
+        step, promised = stepping(gradient, information, moving, mine.units, damping)
         # What a first step would carry over its bound stays, and the others step without it.
         outward = ((x <= mine.lower) & (step < 0)) | ((x >= mine.upper) & (step > 0))
         step = jax.lax.cond(
             jnp.any(outward & (moving > 0)),
-            lambda: _step(gradient, information, moving * ~outward, mine.units, damping)[0],
+            lambda: stepping(gradient, information, moving * ~outward, mine.units, damping)[0],
             lambda: step,
         )
         trial = jnp.clip(x + step, mine.lower, mine.upper)
@@ -213,36 +213,36 @@ def _moving(x: Any, gradient: Any, data: Data) -> Any:
 
 
 def _step(gradient: Any, information: Any, moving: Any, units: Any, damping: Any) -> tuple[Any, Any]:
-    """A damped step, and half the gain that an undamped one may expect; what does not move has a step of 0.
+    """A damped step (d,), and half the gain that an undamped one may expect; what does not move has a step of 0.
 
     In units of the parameters and scaled to a unit diagonal, so that damping means the same for all.
     """
     g = gradient * moving * units
-    inner = information * (moving * units)[:, None, :] * (moving * units)[:, :, None]
-    diagonal = jnp.diagonal(inner, axis1=-2, axis2=-1)
-    largest = jnp.maximum(jnp.max(diagonal, axis=-1, keepdims=True), 1e-300)
+    inner = information * jnp.outer(moving * units, moving * units)
+    diagonal = jnp.diagonal(inner)
+    largest = jnp.maximum(jnp.max(diagonal), 1e-300)
     scale = jnp.where(moving > 0, 1 / jnp.sqrt(jnp.maximum(diagonal, FLAT * largest)), 0.0)
-    scaled = inner * scale[:, None, :] * scale[:, :, None]
-    both = jnp.stack([damping, jnp.zeros_like(damping)])
-    ridge = jnp.where(moving > 0, both[:, :, None] + FLAT, 1.0)
-    damped, along = _solved(scaled[None] + ridge[..., None] * jnp.eye(g.shape[-1]), g * scale) * scale
+    scaled = inner * jnp.outer(scale, scale)
+
+    def along(damping: Any) -> Any:
+        ridge = jnp.where(moving > 0, damping + FLAT, 1.0)
+        return _solved(scaled + jnp.diag(ridge), g * scale) * scale
+
     # One by one: a direction without information must not shorten the others' steps.
-    return units * jnp.clip(damped, -LONGEST, LONGEST), 0.5 * jnp.sum(g * along, axis=-1)
+    return units * jnp.clip(along(damping), -LONGEST, LONGEST), 0.5 * jnp.sum(g * along(0.0))
 
 
 def _solved(matrix: Any, right: Any) -> Any:
-    """Solutions (2, b, d) of positive definite systems (2, b, d, d); 0 where rounding leaves no number.
+    """The solution (d,) of a positive definite system; 0 where rounding leaves no number.
 
-    Elimination written out over d columns: vmapped over lanes it is one pass a column, where a call of LAPACK for
-    each lane took a third of the search.
+    Elimination written out over the columns: vmapped over lanes it is one pass a column, where LAPACK is called for
+    each lane.
     """
-    size = right.shape[-1]
-    table = jnp.concatenate([matrix, jnp.broadcast_to(right[None, :, :, None], (*matrix.shape[:-1], 1))], axis=-1)
-    for column in range(size):
-        row = table[..., column, :] / table[..., column, column, None]
-        table = table - table[..., :, column, None] * row[..., None, :]
-        table = table.at[..., column, :].set(row)
-    return jnp.where(jnp.isfinite(table[..., -1]), table[..., -1], 0.0)
+    table = jnp.concatenate([matrix, right[:, None]], axis=1)
+    for column in range(len(right)):
+        row = table[column] / table[column, column]
+        table = (table - jnp.outer(table[:, column], row)).at[column].set(row)
+    return jnp.where(jnp.isfinite(table[:, -1]), table[:, -1], 0.0)
 
 
 class Curvature(NamedTuple):
@@ -280,13 +280,25 @@ def _by_differences(model: Model, ties: Ties, method: str, x: Any, data: Data) -
     """
     free = data.inputs.basis.shape[-1]
     points = jax.vmap(lambda x, data: _point(model, ties, method, x, data))
+    if len(x) == 1:
+        # All directions side by side: a single lane leaves the processor idle.
+        sides = STEP * jnp.concatenate(
+            [jnp.zeros((1, x.shape[1])), jnp.eye(free, x.shape[1]), -jnp.eye(free, x.shape[1])]
+        )
+        all_data = jax.tree.map(lambda part: jnp.repeat(jnp.asarray(part), len(sides), axis=0), data)
+        there = points(x + sides, all_data)
+        columns = (there.gradient[1 : free + 1] - there.gradient[free + 1 :]).T / (2 * STEP)
+        at = jax.tree.map(lambda part: part[:1], there)._replace(solved=jnp.all(there.solved, keepdims=True))
+        return jax.vmap(_with_sd)(at, columns[None], data)
     used = jnp.max(jnp.where(data.moving[:, :free] > 0, jnp.arange(1, free + 1), 0))
 
     def add(number: Any, carry: tuple[_Point, Any]) -> tuple[_Point, Any]:
         at, columns = carry
         direction, side = jnp.maximum(number - 1, 0) // 2, jnp.where(number > 0, 2.0 * (number % 2) - 1.0, 0.0)
         there = points(x.at[:, direction].add(side * STEP), data)
-        at = jax.tree.map(lambda new, old: jnp.where(number == 0, new, old), there, at._replace(solved=there.solved & at.solved))
+        at = jax.tree.map(
+            lambda new, old: jnp.where(number == 0, new, old), there, at._replace(solved=there.solved & at.solved)
+        )
         slope = jnp.where(number == 0, 0.0, side / (2 * STEP) * there.gradient)
         return at, columns.at[:, :, direction].add(slope)
 

@@ -32,7 +32,6 @@ class Optimum:
     converged : nothing left to gain, to first order or, at a corner, by a simplex search.
     started : number of starts run to the end.
     reached : how many of them ended within 0.01 log-likelihood units of the best.
-    lmfit : result of the least-squares run that led here.
     """
 
     x: Floats
@@ -41,7 +40,6 @@ class Optimum:
     converged: bool
     started: int
     reached: int
-    lmfit: Any
 
 
 def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, seed: int) -> Optimum | None:
@@ -50,17 +48,25 @@ def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, see
     for x in starting_points(problem, initial, starts, seed):
         result = least_squares(problem, x)
         if result is not None:
-            ends.append((problem.objective(result[0]), *result))
+            ends.append((problem.objective(result[0]), result[0]))
     if not ends:
         return None
     values = np.nan_to_num([end[0] for end in ends], nan=-np.inf)
-    _, x, result = ends[int(np.argmax(values))]
+    _, x = ends[int(np.argmax(values))]
     x, second, held, converged = newton(problem, relabelled(problem, x))
     if not second.solved:
         return None
-    show(problem, result.params, x)
     reached = int(np.sum(values > second.value - 0.01))
-    return Optimum(x, second, held, converged, len(ends), max(reached, 1), result)
+    return Optimum(x, second, held, converged, len(ends), max(reached, 1))
+
+
+def as_lmfit(problem: Problem, x: Floats) -> Any:
+    """lmfit's `MinimizerResult` of a run from the optimum ``x``, whose parameters show the optimum."""
+    run = least_squares(problem, x)
+    if run is None:
+        return None
+    show(problem, run[1].params, x)
+    return run[1]
 
 
 def relabelled(problem: Problem, x: Floats) -> Floats:

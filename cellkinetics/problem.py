@@ -128,10 +128,19 @@ class Problem:
 
     def natural_with_slopes(self, x: Floats) -> tuple[dict[str, float], dict[str, Floats]]:
         """All parameters on the natural scale, ties included, and the derivative (len(x),) of each by ``x``."""
-        values, slopes = naturals(self.model, self.ties)(x[: len(self.free)], self._constants)
-        sds = np.zeros(len(x) - len(self.free))
+        parameters, free = self.model.parameters, list(self.free)
+        if not self.ties:
+            given = [float(value) for value in x[: len(free)]]
+            at = {name: parameters[name].from_estimation(value) for name, value in zip(free, given, strict=True)}
+            values = {name: at.get(name, float(value)) for name, value in self.values.items()}
+            by_x = {name: np.zeros(len(x)) for name in parameters}
+            for column, name in enumerate(free):
+                by_x[name][column] = parameters[name].slope(values[name])
+            return values, by_x
+        found, slopes = naturals(self.model, self.ties)(x[: len(free)], self._constants)
+        sds = np.zeros(len(x) - len(free))
         by_x = {name: np.append(np.array(slope), sds) for name, slope in slopes.items()}
-        return {name: float(value) for name, value in values.items()}, by_x
+        return {name: float(value) for name, value in found.items()}, by_x
 
     def sds(self, x: Floats) -> Floats:
         """(outputs,) sd on the ln scale."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import pandas as pd
 from cellkinetics import summary
 from cellkinetics.censoring import EPSILON
 from cellkinetics.model import Model
-from cellkinetics.optimise import Optimum
+from cellkinetics.optimise import Optimum, as_lmfit
 from cellkinetics.prior import PUBLISHED, Prior, priors_of
 from cellkinetics.problem import Problem, sd_names
 from cellkinetics.samples import Samples
@@ -106,7 +107,6 @@ class Fit:
     starts: tuple[int, int] = (0, 0)
     solved_implicitly: int = 0
     seconds: float = 0.0
-    lmfit: Any = field(default=None, repr=False)
 
     @property
     def model(self) -> Model:
@@ -139,6 +139,15 @@ class Fit:
         names = sd_names(self.model)
         values = self.parameters.loc[names, "value"].to_numpy(float)
         return float(values[0]) if len(names) == 1 else dict(zip(self.model.outputs, map(float, values), strict=True))
+
+    @cached_property
+    def lmfit(self) -> Any:
+        """lmfit's `MinimizerResult` of a least-squares run from the estimates, done when it is asked for.
+
+        Its parameters show the estimates; its chisqr, redchi and aic come from root-deviances and are not ours. None
+        without estimates.
+        """
+        return as_lmfit(self.problem, self.x.copy()) if self.fitted else None
 
     @property
     def log_likelihood(self) -> float:
@@ -404,7 +413,7 @@ def finished(
         n_free=len(optimum.x), x=optimum.x,
         covariance=spread.covariance, degrees_of_freedom=spread.degrees_of_freedom, inflation=spread.inflation,
         starts=(optimum.reached, optimum.started),
-        solved_implicitly=problem.solved_implicitly, seconds=seconds, lmfit=optimum.lmfit,
+        solved_implicitly=problem.solved_implicitly, seconds=seconds,
     )  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def save(result: Fit | Fits, path: str | Path) -> None:
 def load(path: str | Path) -> Fit | Fits:
     """Read what `Fit.save` or `Fits.save` wrote.
 
-    Estimates, intervals and curves come back as they were; nothing is fitted again. ``fit.lmfit`` is None. A tie is
+    Estimates, intervals and curves come back as they were; nothing is fitted again. A tie is
     kept as its values, and curves of a tied fit come without a band. A model's file that has changed since is
     named in a warning.
 
