@@ -68,8 +68,8 @@ def fit(
 
     Notes
     -----
-    Damped scoring steps and exact Newton steps of one compiled loop, the same as in `fit_each`, for models with a closed
-    form or a solution of their own; lmfit drives the others, and what the loop cannot settle.
+    Models with a closed form or a solution of their own are fitted as in `fit_each`, by damped scoring steps and exact
+    Newton steps in one compiled loop; lmfit drives the others, and what the loop cannot settle.
 
     Raises
     ------

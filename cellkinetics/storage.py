@@ -123,7 +123,7 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
         request=request,
         study=study,
         problem=problem,
-        parameters=parameters,
+        columns={"parameter": list(parameters.index), **{name: list(column) for name, column in parameters.items()}},
         starts=tuple(saved["starts"]),
         x=np.array([_number(v) for v in saved["x"]]),
         covariance=np.array([[np.nan if tied else _number(v) for v in row] for row in saved["covariance"]]).reshape(
