@@ -146,7 +146,7 @@ def fit_each(
     """
     request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior)
     fitting.check(request, study)
-    if batchable(model):
+    if batchable(model, len(study.subjects)):
         return Fits(study, together(request, study, progress, chunk))
     only, found = study.each(), dict[str, Fit]()
     with suppress(KeyboardInterrupt), _bar(len(study.subjects), progress) as advance:
