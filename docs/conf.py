@@ -95,10 +95,8 @@ def model_page(name: str) -> str:
             lines += [f"   * - {cells[0]}", *(f"     - {cell}" for cell in cells[1:])]
     if not model.checks:
         lines += ["", "Published numbers", "-----------------", ""]
-        lines += [
-            "No number is published that this file, with these defaults, could give back. What its code is held against"
-        ]
-        lines += [f"instead, such as an independent solution of the same equations, is in ``tests/test_{name}.py``."]
+        lines += ["No number is published that this file, with these defaults, could give back. What its code is held"]
+        lines += [f"against instead, such as an independent solution of its equations, is in ``tests/test_{name}.py``."]
     return "\n".join([*lines, ""])
 
 

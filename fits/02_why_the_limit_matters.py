@@ -105,8 +105,8 @@ below = levels < limit
 at_half = np.where(below, limit - np.log(2), levels)
 censored = tobit(design, np.where(below, -np.inf, levels), np.where(below, limit, levels))
 left_out = [
-    np.polyfit(design[~b, 1], y[~b], 1)[0] if len({*doses[~b]}) > 1 else np.nan
-    for y, b in zip(levels, below, strict=True)
+    np.polyfit(design[kept, 1], values[kept], 1)[0] if np.ptp(doses[kept]) > 0 else np.nan
+    for values, kept in zip(levels, ~below, strict=True)
 ]
 slopes = pd.DataFrame(
     {
@@ -134,7 +134,7 @@ for ax, table, truth_of_it, shown in ((left, half_lives, np.log(2) / 0.03, 150),
     ax.axhline(truth_of_it, color=style.INK, linewidth=1.0, dashes=(2, 2))
     ax.annotate("truth", (1, truth_of_it), (3, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
                 va="center", fontsize=style.SMALL, color=style.INK)  # fmt: skip
-    ax.set_xticks(range(3), [name.replace(" (", "\n(") for name in table])
+    ax.set_xticks(range(3), [str(name).replace(" (", "\n(") for name in table])
     ax.set_title("simulated", loc="right", fontsize=style.SMALL, style="italic", color=style.FAINT)
 left.set(ylabel="terminal half-life, days", yscale="log", ylim=(10, 200))
 left.set_yticks([10, 20, 50, 100, 200], ["10", "20", "50", "100", "200"])

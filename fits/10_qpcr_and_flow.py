@@ -33,7 +33,7 @@ rows = [
     for number, (name, sd) in enumerate({"copies_per_ug": 0.3, "cells_per_ul": 0.4}.items(), start=1)
 ]
 table = pd.concat(rows).assign(subject="simulated", SIMULATED=1)
-table["leukocytes"] = np.interp(table["day"], *zip(*leukocytes, strict=True))
+table["leukocytes"] = np.interp(table["day"], *np.transpose(leukocytes))
 table["value"] = table["value"].round(4)
 study = ck.read_study(table, lloq={"1": 3.0, "2": 0.5})
 study.used.groupby(["output", "status"]).size().unstack(fill_value=0)

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 from dataclasses import dataclass, field
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -204,6 +205,35 @@ def test_no_page_is_wider_than_a_window_or_a_telephone(visits):
 
 def test_text_stands_out_and_links_and_buttons_have_names(visits):
     assert found(visits, "hard_to_read") == {}
+
+
+class Anchors(HTMLParser):
+    """Where the links of a page lead, and the places in it that can be led to."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.links, self.names = list[str](), set[str]()
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        known = dict(attrs)
+        self.names |= {known[name] or "" for name in ("id", "name") if name in known}
+        if tag == "a" and known.get("href"):
+            self.links.append(str(known["href"]))
+
+
+def test_every_link_inside_leads_somewhere():
+    pages, lost = {SITE / page: Anchors(SITE / page) for page in PAGES}, []
+    for page, anchors in pages.items():
+        for link in anchors.links:
+            address = urlsplit(link)
+            if address.scheme or link == "#":
+                continue
+            target = (page.parent / unquote(address.path)).resolve() if address.path else page
+            place = unquote(address.fragment)
+            if not target.is_file() or (target in pages and place and place not in pages[target].names):
+                lost.append(f"{page.relative_to(SITE)}: {link}")
+    assert lost == []
 
 
 def test_search_finds_the_limit_of_quantification(reader):
