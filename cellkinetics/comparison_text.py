@@ -30,14 +30,14 @@ def of_comparison(found: Comparison) -> str:
     study = found.study
     sizes = ", ".join(f"{name} ({int((found.groups == name).sum())})" for name in found.names)
     lines = [f"Comparison by {found.by}" + (", simulated data" if study.simulated else "")]
-    lines += _wrapped("groups", sizes or "none")
+    lines += labelled("groups", sizes or "none")
     for label, text in _who(found):
-        lines += _wrapped(label, text)
+        lines += labelled(label, text)
     for text in _cautions(found):
-        lines += _wrapped("caution", text)
-    lines += _wrapped("curves", _test(found.curves, found.mid_p))
+        lines += labelled("caution", text)
+    lines += labelled("curves", _test(found.curves, found.mid_p))
     for label, text in zip(["in short", "", "", ""], _in_short(found), strict=False):
-        lines += _wrapped(label, text)
+        lines += labelled(label, text)
     for result in found.results:
         lines += ["", *_window(found, result)]
     lines += ["", *textwrap.wrap(_legend(found), WIDTH)]
@@ -217,7 +217,8 @@ def _p(p: float) -> str:
     return f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
 
 
-def _wrapped(label: str, text: str) -> list[str]:
+def labelled(label: str, text: str) -> list[str]:
+    """A fact with its label in front."""
     return textwrap.wrap(text, WIDTH, initial_indent=f"  {label:<9}", subsequent_indent=" " * 11)
 
 

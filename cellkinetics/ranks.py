@@ -260,7 +260,7 @@ def hodges_lehmann(
         x_low, x_high, y_low, y_high = (np.log(ends) for ends in ends_of)
     low = np.sort(np.subtract.outer(y_low, x_high).ravel())
     high = np.sort(np.subtract.outer(y_high, x_low).ravel())
-    tails = np.cumsum(_mann_whitney(n, m))
+    tails = np.cumsum(mann_whitney(n, m))
     # How many of the ordered ratios to leave out at each end; where even the extremes have too low a level, none.
     at = max(int(np.searchsorted(tails, (1 - level) / 2 * (1 + 1e-12), side="right")) - 1, 0)
     attained = 1 - 2 * float(tails[at])
@@ -354,7 +354,7 @@ def _permuted(name: str, groups: Sequence[Floats], statistic: Statistic, seed: i
     return RankTest(name, variant, observed, *found, sizes, _ties(doubled), error)
 
 
-def _mann_whitney(n: int, m: int) -> Floats:
+def mann_whitney(n: int, m: int) -> Floats:
     """(n m + 1,) probabilities of U = 0, 1, ... without ties."""
     ways = np.zeros((n + 1, n * m + 1))
     ways[0, 0] = 1.0
