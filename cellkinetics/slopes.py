@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+from scipy import stats
 
-from cellkinetics.dose_exponent import FEWEST, threshold
 from cellkinetics.tobit import Flags, Floats, tobit
+
+# Two coefficients and the sd use up three quantified values; with a fourth the sd has a meaning.
+FEWEST = 4
 
 
 class Slopes(NamedTuple):
@@ -55,6 +59,12 @@ def slopes(ln_dose: Floats, low: Floats, high: Floats, margin_b: float) -> Slope
                 equivalent[of_kind] = inside & (ratios[1:] > threshold(n, degrees, 0.9)).all(axis=0)
             b[of_kind] = slope
     return Slopes(b, estimable & ~np.isnan(b), found, equivalent)
+
+
+def threshold(n_quantified: npt.ArrayLike, degrees: npt.ArrayLike, level: float) -> Floats:
+    """The likelihood ratio 2 (l(b_hat) - l(b)) up to which b is in the calibrated interval; shapes broadcast."""
+    t = stats.t.ppf(0.5 + level / 2, degrees)
+    return np.asarray(n_quantified * np.log1p(t**2 / degrees))
 
 
 def _plain(

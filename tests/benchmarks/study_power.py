@@ -3,9 +3,9 @@
     python tests/benchmarks/study_power.py
 
 Simulated: il15_persistence with the spread between patients and the nominal days of ``ck.example()``, limit 3
-copies/ug, residual SD 0.5, margin twofold, 1,000 studies of each of seven numbers of patients. "as the model": the dose acts as
-there (peak in proportion to it, late levels less than twofold). "no effect": F falls with the dose, so that nothing
-depends on it, and what is found is a false positive. Writes study_power.csv.
+copies/ug, residual SD 0.5, margin twofold, 1,000 studies of each of seven numbers of patients. "as the model": the
+dose acts as there (peak in proportion to it, late levels less than twofold). "no effect": F falls with the dose, so
+that nothing depends on it, and what is found is a false positive. Writes study_power.csv.
 """
 
 from pathlib import Path
