@@ -197,17 +197,21 @@ def _line(x: Floats, low: Floats, high: Floats) -> Tobit:
 
 
 def _profile(x: Floats, low: Floats, high: Floats, fit: Tobit, level: float) -> tuple[float, float]:
-    known = int((low == high).sum())
-    allowed = float(threshold(known, fit.degrees_of_freedom[0], level))
-    best, b = float(fit.log_likelihood[0]), float(fit.coefficients[0, 1])
-    ones = np.ones((len(x), 1))
+    return profile_ends(np.column_stack([np.ones(len(x)), x]), 1, low, high, fit, level)
 
-    def excess(at: float) -> float:
-        given = tobit(ones, low - at * x, high - at * x)
+
+def profile_ends(design: Floats, at: int, low: Floats, high: Floats, fit: Tobit, level: float) -> tuple[float, float]:
+    """The calibrated profile interval of one coefficient of a censored regression of ln values."""
+    column, others = design[:, at], np.delete(design, at, axis=1)
+    allowed = float(threshold(int((low == high).sum()), fit.degrees_of_freedom[0], level))
+    best, estimate = float(fit.log_likelihood[0]), float(fit.coefficients[0, at])
+
+    def excess(value: float) -> float:
+        given = tobit(others, low - value * column, high - value * column)
         return 2 * (best - float(given.log_likelihood[0])) - allowed if given.converged[0] else math.nan
 
-    step = max(float(fit.stderr[0, 1]), 1e-9)
-    return _crossing(excess, b, -step), _crossing(excess, b, step)
+    step = max(float(fit.stderr[0, at]), 1e-9)
+    return _crossing(excess, estimate, -step), _crossing(excess, estimate, step)
 
 
 def _crossing(excess: Callable[[float], float], start: float, step: float) -> float:

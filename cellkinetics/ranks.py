@@ -194,21 +194,17 @@ def jonckheere(groups: Sequence[npt.ArrayLike], seed: int = 2020) -> RankTest:
     checked = _checked(groups)
     centre = sum(len(a) * len(b) for place, a in enumerate(checked) for b in checked[place + 1 :]) / 2
 
-    def in_order(scores: Floats, labels: arrangements.Labels) -> Floats:
-        total = np.zeros(len(labels))
-        for i in range(len(scores)):
-            for j in range(i + 1, len(scores)):
-                sign = np.sign(scores[j] - scores[i])
-                if sign:
-                    total += sign * np.sign(labels[:, j] - labels[:, i])
-        return total / 2
-
     test = _permuted("Jonckheere-Terpstra", checked, lambda *at: np.abs(in_order(*at)), seed)
     if test.reason:
         return test
     doubled, sizes = _doubled_midranks(checked), [len(group) for group in checked]
     observed = in_order(doubled.astype(float), np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)[None, :])
     return replace(test, statistic=float(observed[0]) + centre, variant=test.variant + ", two-sided")
+
+
+def weaker(tests: Sequence[RankTest]) -> RankTest:
+    """Of the tests at both ends of the intervals, the one with the larger p: a claim holds if both make it."""
+    return max(tests, key=lambda test: math.inf if test.reason else test.p)
 
 
 @dataclass(frozen=True)
@@ -284,6 +280,17 @@ def holm(p: npt.ArrayLike) -> Floats:
     factors = np.arange(known, 0, -1)
     adjusted[order[:known]] = np.minimum(np.maximum.accumulate(values[order[:known]] * factors), 1.0)
     return adjusted
+
+
+def in_order(scores: Floats, labels: arrangements.Labels) -> Floats:
+    """(m,) J less its mean for each arrangement (m, n): half of the pairs in order less half of those that are not."""
+    total = np.zeros(len(labels))
+    for i in range(len(scores)):
+        for j in range(i + 1, len(scores)):
+            sign = np.sign(scores[j] - scores[i])
+            if sign:
+                total += sign * np.sign(labels[:, j] - labels[:, i])
+    return total / 2
 
 
 def _checked(groups: Sequence[npt.ArrayLike]) -> list[Floats]:
