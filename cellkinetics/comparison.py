@@ -292,14 +292,14 @@ def _rows(result: WindowResult, names: Sequence[str]) -> list[dict[str, Any]]:
                 "level": b.level, "equivalence": b.equivalence, "n_needed": b.n_needed, "n": b.n, "note": b.reason,
             }
         )  # fmt: skip
-    both = result.both
-    for term in both.terms if both is not None else ():
+    both = result.both or TwoFactors((), 0, 0)
+    for term in both.terms:
         found.append(
             blank
             | {
                 "quantity": f"{term.name}, both factors", "variant": "censored regression, calibrated profile",
                 "estimate": term.estimate, "lower": term.lower, "upper": term.upper, "level": 0.95,
-                "n": 0 if both is None else both.n, "note": f"standard error {term.inflation:.3g} times that of balanced factors",
+                "n": both.n, "note": f"standard error {term.inflation:.3g} times that of balanced factors",
             }
         )  # fmt: skip
     return found

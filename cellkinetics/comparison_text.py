@@ -146,9 +146,9 @@ def _two_factors(found: Comparison) -> str:
     mixed = counts[(counts > 0).sum(axis=1) > 1]
     text = f"{found.by} and {within} are confounded as far as they go together ({_crossed(counts)}): "
     text += (
-        f"{int(mixed.to_numpy().sum())} of {int(kept.sum())} patients are in a {within} that has more than one group, "
+        f"{int(mixed.to_numpy().sum())} of {int(kept.sum())} patients are in a group of {within} that has more than "
     )
-    text += "and only they tell the two factors apart"
+    text += f"one of {found.by}, and only they tell the two apart"
     terms = [term for result in found.results if result.both for term in result.both.terms]
     if terms:
         worst = max(term.inflation for term in terms)
