@@ -50,8 +50,8 @@ for ax, subject in zip(axes, study.subjects, strict=True):
 # %%
 # The same question within one model
 # ----------------------------------
-# A fold of 1 is no rise at all. It is also the bound of that parameter, so that the likelihood ratio has half of its usual
-# p; ``note`` says so, and also where one fit had too few quantified samples to estimate its sd.
+# A fold of 1 is no rise at all. It is also the bound of that parameter, so that the likelihood ratio has half of its
+# usual p; ``note`` says so, and also where one fit had too few quantified samples to estimate its sd.
 
 questions = []
 for subject in study.subjects:
