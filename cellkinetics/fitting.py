@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from cellkinetics.batch import batchable, optima
 from cellkinetics.cases import Case, prepare
 from cellkinetics.errors import ModelError, one_problem, suggest
 from cellkinetics.model import Model, check_ties
@@ -34,7 +35,7 @@ def fit(
     starts: int = 4,
     seed: int = 2020,
 ) -> Fit:
-    """Fit a model to one subject by censored nonlinear least squares, driven by lmfit.
+    """Fit a model to one subject by censored nonlinear least squares.
 
     Parameters
     ----------
@@ -63,7 +64,12 @@ def fit(
     -------
     Fit
         ``fit.outcome`` is "converged" or the reason why not, with advice; a patient whose samples do not
-        determine the parameters is such an outcome, not an exception.
+        determine the parameters is such an outcome, not an exception. ``fit.lmfit`` is lmfit's own result there.
+
+    Notes
+    -----
+    Models with a closed form or a solution of their own are fitted as in `fit_each`, by damped scoring steps and exact
+    Newton steps in one compiled loop; lmfit drives the others, and what the loop cannot settle.
 
     Raises
     ------
@@ -144,8 +150,16 @@ def fit_one(request: Request, study: Study) -> Fit:
     """Fit one subject; the request has been checked."""
     began = time.perf_counter()
     case = prepare(request, study)
-    optimum = None if case.reason else optimise(case.problem, case.initial, starts=request.starts, seed=request.seed)
+    optimum = None if case.reason else optimum_of(request, case)
     return ended(request, study, case, optimum, time.perf_counter() - began)
+
+
+def optimum_of(request: Request, case: Case) -> Optimum | None:
+    """By the engine where it takes the model, else by lmfit; None where the model could not be solved."""
+    if not batchable(request.model):
+        return optimise(case.problem, case.initial, starts=request.starts, seed=request.seed)
+    (ends,) = optima([case.problem], [case.initial], request.starts, request.seed)
+    return ends[0]
 
 
 def ended(request: Request, study: Study, case: Case, optimum: Optimum | None, seconds: float) -> Fit:
