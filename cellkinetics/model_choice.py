@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
@@ -44,7 +44,8 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
         log-likelihood of the copies, AIC, AICc and BIC; ``delta`` and Akaike's ``weight`` by AICc where every model
         has one, by AIC otherwise (``.attrs["criterion"]`` says which). For a model that is another one of the list
         with parameters fixed: ``nested_in``, the likelihood ratio 2 (ln L1 - ln L0), its p by chi-squared, and
-        ``note``. Where one parameter is fixed at its bound half of that p is given (Self and Liang 1987); where
+        ``note`` (which also names an sd that is fixed in one fit and estimated in another). Where one parameter is
+        fixed at its bound half of that p is given (Self and Liang 1987); where
         several are, p is an upper bound. A fit without an optimum keeps its row and has no weight.
 
     Raises
@@ -55,6 +56,8 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
         Fits of different samples, subjects, units or ways of handling values below the limit: their likelihoods do
         not compare.
     """
+    if isinstance(fits, Fit | Mapping):
+        raise ValueError("compare_models takes a list of fits, such as [fit_a, fit_b], not one fit or a dictionary.")
     if len(fits) < 2:
         raise ValueError(f"compare_models takes at least two fits and got {len(fits)}.")
     if not all(isinstance(fit, type(fits[0])) for fit in fits) or not isinstance(fits[0], Fit | Fits):
@@ -110,6 +113,8 @@ def plot_models(fits: Sequence[Fit], ax: Axes | None = None) -> Axes:
     """The candidates' curves over the samples of one subject, with their Akaike weights; returns the axes."""
     from cellkinetics import plotting, style
 
+    if any(isinstance(fit, Fits) for fit in fits):
+        raise ValueError("plot_models draws one subject: give [fits[subject] for fits in ...] instead of whole Fits.")
     table = compare_models(fits)
     colours = [style.ONE, *style.ramp(max(len(fits) - 1, 1))][: len(fits)]
     key = []
@@ -136,7 +141,10 @@ def _of_one(fits: Sequence[Fit]) -> pd.DataFrame:
         row = {name: getattr(fit, name) for name in ("n", "n_free", "log_likelihood", "aic", "aicc", "bic", "outcome")}
         if not _has_optimum(fit):
             row |= dict.fromkeys(("log_likelihood", "aic", "aicc", "bic"), np.nan)
-        rows.append(row | _nested(fit, fits, names))
+        row |= _nested(fit, fits, names)
+        if (text := _sd_fixed(fit)) and not all(map(_sd_fixed, fits)):
+            row["note"] = "; ".join(filter(None, (str(row["note"]), text)))
+        rows.append(row)
     return _weighted(pd.DataFrame(rows, index=pd.Index(names, name="model")))
 
 
@@ -201,6 +209,16 @@ def _nested(fit: Fit, fits: Sequence[Fit], names: Sequence[str]) -> dict[str, ob
         note += "half of that of chi-squared" if len(more) == 1 else "an upper bound"
         p = p / 2 if len(more) == 1 and ratio > 0 else p
     return {"nested_in": name, "ratio": ratio, "p": p, "note": note}
+
+
+def _sd_fixed(fit: Fit) -> str:
+    """What to say of a fit that was not free to choose its sd, beside others that were."""
+    sds = fit.parameters.loc[~fit.parameters.index.isin(list(fit.model.parameters))]
+    held = sds[sds["status"] == "fixed"]
+    if held.empty:
+        return ""
+    said = ", ".join(f"{name} fixed at {value:.3g}" for name, value in held["value"].items())
+    return f"{said}, estimated in others: fix it in all (fixed=) to compare the curves alone"
 
 
 def _is_part(small: Fit, large: Fit) -> bool:
