@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from cellkinetics.errors import suggest
 from cellkinetics.model import Model
 from cellkinetics.optimise import Optimum
 from cellkinetics.prior import Prior
+from cellkinetics.progress import bar
 from cellkinetics.result import Fit, Request, refused
 from cellkinetics.sensitivity import Tie
 from cellkinetics.study import Study
@@ -143,7 +144,7 @@ def fit_each(
     if batchable(model):
         return Fits(study, together(request, study, progress, chunk))
     only, found = study.each(), dict[str, Fit]()
-    with suppress(KeyboardInterrupt), _bar(len(study.subjects), progress) as advance:
+    with suppress(KeyboardInterrupt), bar("fitting", len(study.subjects), progress) as advance:
         for subject in study.subjects:
             found[subject] = fit_or_reason(request, only(subject))
             advance(1)
@@ -157,7 +158,7 @@ def together(request: Request, study: Study, progress: bool, chunk: int) -> Mapp
     ready = {s: case for s, case in cases.items() if isinstance(case, Case) and not case.reason}
     problems, initial = [case.problem for case in ready.values()], [case.initial for case in ready.values()]
     ends: dict[int, Optimum | None] = {}
-    with suppress(KeyboardInterrupt), _bar(len(ready), progress) as advance:
+    with suppress(KeyboardInterrupt), bar("fitting", len(ready), progress) as advance:
         for part in optima(problems, initial, request.starts, request.seed, chunk):
             ends |= part
             advance(len(part))
@@ -209,18 +210,3 @@ def not_fitted(request: Request, alone: Study, error: Exception | str) -> Fit:
     plain = replace(request, model=replace(request.model, initial=None), initial={})
     case = prepare(plain, alone)
     return refused(request, alone, case.problem, f"not fitted: {error}", case.samples, 0.0)
-
-
-@contextmanager
-def _bar(subjects: int, progress: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on the terminal, with the time left; what it gives is called with how many more are fitted."""
-    if not progress:
-        yield lambda more: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("fitting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=subjects)
-        yield lambda more: bar.advance(task, more)

@@ -109,7 +109,7 @@ def joined(
         values = covariate_of(study, name, shared[name], subjects)
         if shared[name] == DOSE and values.nunique() == 1:
             raise ModelError(f"every patient has the same dose: it cannot drive {name}. Share it as 'all'.", name=name)
-        for of, slope, weights in _weights(values, shared[name]):
+        for of, slope, weights in _weights(study, values, shared[name]):
             design = np.zeros((n, d))
             design[np.arange(n), column_of] = weights
             columns.append(Column(name, of, slope))
@@ -126,14 +126,20 @@ def joined(
     return Joint(problems, subjects, columns, _layout(problems, patients, columns, design, priors), reference)
 
 
-def _weights(values: pd.Series, how: str) -> list[tuple[str, bool, Floats]]:
+def _weights(study: Study, values: pd.Series, how: str) -> list[tuple[str, bool, Floats]]:
     """Of each shared value of a parameter: what it is of, whether it is a slope, and its weight in each patient."""
     if how == ALL:
         return [(ALL, False, np.ones(len(values)))]
     if how == DOSE:
         ln_dose = np.log(values.to_numpy(float))
         return [(ALL, False, np.ones(len(values))), (DOSE, True, ln_dose - ln_dose.mean())]
-    return [(str(group), False, (values == group).to_numpy(float)) for group in dict.fromkeys(values)]
+    return [(str(group), False, (values == group).to_numpy(float)) for group in levels(study, how, values)]
+
+
+def levels(study: Study, how: str, values: pd.Series) -> list[object]:
+    """The doses, or the groups in order of their doses, that patients have."""
+    there = set(values)
+    return sorted(there) if how == DOSE else [name for name in style.groups(study, how)[1] if name in there]
 
 
 def _layout(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 from scipy.stats import qmc
 
 from cellkinetics import fitting
@@ -113,6 +114,11 @@ def _with_common_sd(found: Members) -> dict[str, Case]:
         sd = np.where(free, given, [found.request.fixed.get(name, 0.5) for name in names])
         changed[subject] = replace(case, problem=replace(case.problem, sd=sd, sd_free=free))
     return changed
+
+
+def driver(found: Members, by: str) -> pd.Series:
+    """What drives the parameters, by subject: the dose, or the name of the group."""
+    return covariate_of(found.study, by, by, list(found.cases))
 
 
 def joint_of(found: Members, patients: Evaluator) -> Joint:
