@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics import joint_fitting
-from cellkinetics.errors import suggest
+from cellkinetics.errors import one_problem, suggest
 from cellkinetics.fits import Fits, Later
 from cellkinetics.joint_design import Column
 from cellkinetics.joint_evaluation import evaluator
 from cellkinetics.joint_fitting import Members, Solution
-from cellkinetics.joint_spread import Spread, spread_of
+from cellkinetics.joint_spread import spread_of
 from cellkinetics.model import Model
 from cellkinetics.optimise import Optimum
 from cellkinetics.problem import SecondOrder
@@ -176,9 +176,18 @@ class JointFit:
 def fit_joint(
     request: Request, study: Study, shared: str | Sequence[str] | Mapping[str, str], common_sd: bool
 ) -> JointFit:
-    """`ck.fit` with ``shared=``."""
+    """`ck.fit` with ``shared=``.
+
+    Raises
+    ------
+    ModelError, StudyError
+        As `ck.fit`; a shared parameter that is fixed or tied; nobody who can take part.
+    """
     began = time.perf_counter()
     found = joint_fitting.members(request, study, shared, common_sd)
+    if not found.cases:
+        text = "; ".join(f"{subject}: {reason}" for subject, reason in list(found.left_out.items())[:3])
+        raise one_problem(f"nobody can take part in the joint fit ({text})", "Share more parameters, or give priors.")
     patients = evaluator(found.problems)
     solution = joint_fitting.solve(found, joint_fitting.joint_of(found, patients), patients)
     return of_solution(found, solution, time.perf_counter() - began)
@@ -194,7 +203,7 @@ def of_solution(found: Members, solution: Solution, seconds: float) -> JointFit:
     seen = [case.problem.samples for case in found.cases.values()]
     kept = sum(map(len, seen))
     ln_likelihood = float(np.sum(part.value)) - sum(
-        case.problem.log_prior(solution.x[i, places(case.problem, joint.layout.own.shape[1] - len(case.problem.sd))])
+        case.problem.log_prior(solution.x[i, places(case.problem, joint.layout.own.shape[2] - len(case.problem.sd))])
         for i, case in enumerate(found.cases.values())
     )
     numbers = {subject: i for i, subject in enumerate(found.cases)}
@@ -223,11 +232,13 @@ def of_solution(found: Members, solution: Solution, seconds: float) -> JointFit:
 def _optimum_of(solution: Solution, i: int) -> Optimum:
     """Where the joint optimum leaves one patient, in the terms of its problem."""
     problem, layout, part = solution.joint.problems[i], solution.joint.layout, solution.part
-    at = places(problem, layout.own.shape[1] - len(problem.sd))
+    at = places(problem, layout.own.shape[2] - len(problem.sd))
     inner = at[: len(problem.free)]
     at_bound = solution.held[1][i] | np.any((layout.design[0, i] != 0) & solution.held[0], axis=-1)
     second = SecondOrder(
         float(part.value[i]), part.gradient[i, at], -part.curved[i][np.ix_(at, at)],
         part.quantified[i][np.ix_(inner, inner)], bool(part.solved[i]),
     )  # fmt: skip
-    return Optimum(solution.x[i, at], second, at_bound[at], bool(solution.ends.converged[0]), *solution.starts[::-1], None)
+    reached, started = solution.starts
+    converged = bool(solution.ends.converged[0])
+    return Optimum(solution.x[i, at], second, at_bound[at], converged, started, reached, None)

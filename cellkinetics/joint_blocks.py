@@ -13,9 +13,10 @@ that are not own have 1 on the diagonal of D and 0 elsewhere.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from cellkinetics.sensitivity import Floats
 
@@ -23,7 +24,7 @@ FLAT = 1e-8  # of the largest information: below, there is none
 
 
 class Blocks(NamedTuple):
-    """Gradient and information of w worlds: shared (w, p), (w, p, p); mixed (w, n, p, d); own (w, n, d), (w, n, d, d)."""
+    """Of w worlds: gradients (w, p) and (w, n, d); information (w, p, p), (w, n, p, d) and (w, n, d, d)."""
 
     shared_gradient: Floats
     own_gradient: Floats
@@ -31,7 +32,7 @@ class Blocks(NamedTuple):
     mixed: Floats
     own: Floats
 
-    def taken(self, worlds: Floats) -> Blocks:
+    def taken(self, worlds: npt.NDArray[Any]) -> Blocks:
         """Of some worlds."""
         return Blocks(*(part[worlds] for part in self))
 
@@ -40,12 +41,12 @@ def gathered(gradient: Floats, curved: Floats, design: Floats, own: Floats) -> B
     """Patients' gradients (w, n, d) and information (w, n, d, d) in terms of shared and own parameters.
 
     design : (w or 1, n, d, p) the derivative of each patient's free vector by the shared parameters.
-    own : (n, d) 1 where the column is the patient's own.
+    own : (1 or w, n, d) 1 where the column is the patient's own.
     """
     towards = np.matmul(curved, design)  # (w, n, d, p)
     shared = np.einsum("wndp,wndq->wpq", np.broadcast_to(design, towards.shape), towards)
-    mixed = np.swapaxes(towards, -1, -2) * own[:, None, :]
-    inner = curved * own[:, :, None] * own[:, None, :] + np.eye(own.shape[1]) * (1 - own)[:, None, :]
+    mixed = np.swapaxes(towards, -1, -2) * own[..., None, :]
+    inner = curved * own[..., :, None] * own[..., None, :] + _diagonal(1 - own)
     by_shared = np.einsum("wndp,wnd->wp", np.broadcast_to(design, towards.shape), gradient)
     return Blocks(by_shared, gradient * own, shared, mixed, inner)
 
@@ -54,7 +55,7 @@ def step(
     blocks: Blocks,
     moving: tuple[Floats, Floats],
     units: tuple[Floats, Floats],
-    damping: Floats,
+    damping: tuple[Floats, Floats],
     longest: float,
 ) -> tuple[Floats, Floats, Floats]:
     """A damped step of all parameters, and half its expected gain.
@@ -63,8 +64,8 @@ def step(
     ----------
     blocks : semi-definite information.
     moving : 1 for what may move, shared (w, p) and own (w, n, d).
-    units : in which each is counted, (p,) and (n, d).
-    damping : (w,) added to a diagonal of 1.
+    units : in which each is counted, (p,) and (1 or w, n, d).
+    damping : added to a diagonal of 1, of shared (w,) and of each patient's own values (w, n).
     longest : a step, in units.
 
     Returns
@@ -76,8 +77,8 @@ def step(
     shared, scale_s = _unit_diagonal(blocks.shared, count_s)
     own, scale_u = _unit_diagonal(blocks.own, count_u)
     mixed = blocks.mixed * scale_s[:, None, :, None] * scale_u[:, :, None, :]
-    shared = shared + _diagonal(np.where(may_s > 0, damping[:, None] + FLAT, 1.0))
-    own = own + _diagonal(np.where(may_u > 0, damping[:, None, None] + FLAT, 1.0))
+    shared = shared + _diagonal(np.where(may_s > 0, damping[0][:, None] + FLAT, 1.0))
+    own = own + _diagonal(np.where(may_u > 0, damping[1][:, :, None] + FLAT, 1.0))
     g_s, g_u = blocks.shared_gradient * scale_s, blocks.own_gradient * scale_u
     solved = np.linalg.solve(own, np.concatenate([np.swapaxes(mixed, -1, -2), g_u[..., None]], axis=-1))
     through, alone = solved[..., :-1], solved[..., -1]
@@ -115,7 +116,9 @@ def uphill(blocks: Blocks) -> Blocks:
     Where the whole is positive definite nothing is changed.
     """
     own = _absolute(blocks.own)
-    through = np.linalg.solve(own + FLAT * _diagonal(np.diagonal(own, axis1=-2, axis2=-1)), np.swapaxes(blocks.mixed, -1, -2))
+    through = np.linalg.solve(
+        own + FLAT * _diagonal(np.diagonal(own, axis1=-2, axis2=-1)), np.swapaxes(blocks.mixed, -1, -2)
+    )
     used = np.matmul(blocks.mixed, through).sum(axis=1)
     return blocks._replace(own=own, shared=_absolute(blocks.shared - used) + used)
 
@@ -123,6 +126,6 @@ def uphill(blocks: Blocks) -> Blocks:
 def _absolute(matrix: Floats) -> Floats:
     """The symmetric matrix with the absolute values of its eigenvalues."""
     values, vectors = np.linalg.eigh(0.5 * (matrix + np.swapaxes(matrix, -1, -2)))
-    wrong = (values < 0).any(axis=-1)
+    wrong = np.any(values < 0, axis=-1, keepdims=True)[..., None]
     turned = np.matmul(vectors * np.abs(values)[..., None, :], np.swapaxes(vectors, -1, -2))
-    return np.where(wrong[..., None, None], turned, matrix)
+    return np.where(wrong, turned, matrix)

@@ -172,6 +172,8 @@ def _spec(request: Request, study: Study, names: Sequence[str], by: str, others:
 
 def _refusal(found: Members, by: str) -> str:
     """Why these patients cannot be compared ('' if they can)."""
+    if not found.cases:
+        return "nobody can be fitted."
     drives = joint_fitting.driver(found, by)
     if drives.nunique() < 2:
         what = "one dose" if by == DOSE else "one group"
@@ -190,7 +192,7 @@ def _row(label: str, by: str, moves: Moves, test: Test | None) -> dict[str, obje
         return row | {"note": "interrupted before it was fitted"}
     done, notes = len(test.ratios), []
     if not test.converged:
-        notes.append("the fits did not converge")
+        notes.append("the fits did not converge, the samples may not determine it")
     if done < len(moves):
         notes.append(f"interrupted after {done} of {len(moves)} permutations")
     row |= {"lr": test.ratio, "df": test.df, "p": test.p, "permutations": done, "values": test.values()}

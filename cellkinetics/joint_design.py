@@ -64,7 +64,9 @@ def covariate_of(study: Study, name: str, how: str, subjects: Sequence[str]) -> 
         return pd.Series(0.0, index=list(subjects))
     if how not in study.covariates:
         known = [ALL, *map(str, study.covariates)]
-        raise ModelError(f"shared={{{name!r}: {how!r}}}: take one of {', '.join(known)}. {suggest(how, known)}".rstrip())
+        raise ModelError(
+            f"shared={{{name!r}: {how!r}}}: take one of {', '.join(known)}. {suggest(how, known)}".rstrip()
+        )
     if how == DOSE:
         dose = study.covariates[DOSE].astype(float)
         return dose.where(dose > 0).reindex(list(subjects))
@@ -133,7 +135,7 @@ def _weights(study: Study, values: pd.Series, how: str) -> list[tuple[str, bool,
     if how == DOSE:
         ln_dose = np.log(values.to_numpy(float))
         return [(ALL, False, np.ones(len(values))), (DOSE, True, ln_dose - ln_dose.mean())]
-    return [(str(group), False, (values == group).to_numpy(float)) for group in levels(study, how, values)]
+    return [(str(group), False, np.where(values == group, 1.0, 0.0)) for group in levels(study, how, values)]
 
 
 def levels(study: Study, how: str, values: pd.Series) -> list[object]:
@@ -169,4 +171,7 @@ def _layout(
             low[k], high[k] = lower[i, at], upper[i, at]
         if column.parameter in priors and not column.slope:
             mean[k], precision[k] = priors[column.parameter][0], 1 / priors[column.parameter][1] ** 2
-    return Layout(offset, design[None], own, (low, lower), (high, upper), (unit, units), (mean, precision))
+    return Layout(
+        np.arange(n)[None], offset[None], design[None], own[None], (low, lower[None]), (high, upper[None]),
+        (unit, units[None]), (mean, precision),
+    )  # fmt: skip

@@ -10,13 +10,14 @@ import pandas as pd
 from scipy.stats import qmc
 
 from cellkinetics import fitting
-from cellkinetics.batch import batchable, optima
+from cellkinetics.batch import batchable
 from cellkinetics.cases import SPARE_ROWS, Case, prepare_each
-from cellkinetics.errors import ModelError, one_problem
+from cellkinetics.errors import ModelError
 from cellkinetics.joint_blocks import Blocks
+from cellkinetics.joint_corners import settled
 from cellkinetics.joint_design import ALL, Joint, covariate_of, joined, shared_of
-from cellkinetics.joint_evaluation import Evaluator, Second, evaluator
-from cellkinetics.joint_search import Ends, Flags, held, polish, search
+from cellkinetics.joint_evaluation import Evaluator, Second
+from cellkinetics.joint_search import Ends, Flags, Layout, held, polish, search
 from cellkinetics.joint_spread import Spread
 from cellkinetics.prior import centre
 from cellkinetics.problem import Problem, sd_names
@@ -58,13 +59,15 @@ class Solution:
     starts: tuple[int, int]
 
 
-def members(request: Request, study: Study, shared: str | Sequence[str] | Mapping[str, str], common_sd: bool) -> Members:
+def members(
+    request: Request, study: Study, shared: str | Sequence[str] | Mapping[str, str], common_sd: bool
+) -> Members:
     """Check what is asked, and prepare each patient.
 
     Raises
     ------
     ModelError, StudyError
-        As `ck.fit`; a shared parameter that is fixed or tied; nobody who can take part.
+        As `ck.fit`; a shared parameter that is fixed or tied.
     """
     how = shared_of(request.model, shared)
     for name in how:
@@ -86,12 +89,9 @@ def members(request: Request, study: Study, shared: str | Sequence[str] | Mappin
             left[subject] = reason
         else:
             ready[subject] = case
-    if not ready:
-        text = "; ".join(f"{subject}: {reason}" for subject, reason in list(left.items())[:3])
-        raise one_problem(f"nobody can take part in the joint fit ({text})", "Share more parameters, or give priors.")
     cases = {s: replace(case, problem=_own_priors(case.problem, how, common_sd)) for s, case in ready.items()}
     found = Members(request, study, how, common_sd, cases, left)
-    return replace(found, cases=_with_common_sd(found)) if common_sd else found
+    return replace(found, cases=_with_common_sd(found)) if common_sd and cases else found
 
 
 def _own_priors(problem: Problem, shared: Mapping[str, str], common_sd: bool) -> Problem:
@@ -126,9 +126,7 @@ def joint_of(found: Members, patients: Evaluator) -> Joint:
     request = found.request
     ours = {*found.shared, *(sd_names(request.model) if found.common_sd else ())}
     priors = {name: (centre(request.model, name, p), p.sd) for name, p in request.prior.items() if name in ours}
-    return joined(
-        found.problems, list(found.cases), found.shared, found.study, found.common_sd, priors, patients
-    )
+    return joined(found.problems, list(found.cases), found.shared, found.study, found.common_sd, priors, patients)
 
 
 def solve(found: Members, joint: Joint, patients: Evaluator) -> Solution:
@@ -138,8 +136,10 @@ def solve(found: Members, joint: Joint, patients: Evaluator) -> Solution:
     best = int(np.argmax(ends.value))
     reached = int(np.sum(ends.value > ends.value[best] - 0.01))
     end, blocks, part, x = polish(joint.layout, patients, ends.s[[best]], ends.u[[best]])
+    if found.request.model.corners and not end.converged[0]:
+        end, blocks, part, x = settled(joint, patients, end.s, end.u) or (end, blocks, part, x)
     at_bound = held(joint.layout, end.s, end.u, blocks)
-    inner = Second(*(each[0] if len(each) else each for each in part))
+    inner = Second(part.value[0], part.gradient[0], part.curved[0], part.quantified[0], part.solved[0])
     return Solution(joint, end, x[0], blocks, inner, (at_bound[0][0], at_bound[1][0]), (max(reached, 1), len(s)))
 
 
@@ -155,39 +155,56 @@ def starting(found: Members, joint: Joint, patients: Evaluator) -> tuple[Floats,
     guesses = [(_shared(joint, own), own), (_shared(joint, first), first)][: max(request.starts, 1)]
     further = max(request.starts - len(guesses), 0)
     if further and joint.columns:
-        sobol = qmc.MultivariateNormalQMC(np.zeros(len(joint.columns)), rng=np.random.default_rng(request.seed))
-        drawn = sobol.random(1 << (further - 1).bit_length())[:further]
+        drawn = _sobol(len(joint.columns), further, request.seed)
         guesses += [(guesses[0][0] + SPREAD * layout.units[0] * move, own) for move in drawn]
     return np.stack([s for s, _ in guesses]), np.stack([u for _, u in guesses])
 
 
 def _placed(joint: Joint, patients: Evaluator, vectors: Sequence[Floats]) -> Floats:
     """Free vectors in the d columns (n, d)."""
-    placed = joint.layout.offset.copy()
+    placed = joint.layout.offset[0].copy()
     for i, vector in enumerate(vectors):
         placed[i, patients.places(i)] = vector
     return placed
 
 
 def _own_optima(found: Members, joint: Joint, patients: Evaluator, first: Floats) -> Floats:
-    """Each patient's optimum alone where it has enough samples and ended near; elsewhere the first guess."""
+    """Each patient's optimum alone where it has enough samples and ended near; elsewhere the first guess.
+
+    Each patient is a world of its own in which nothing is shared.
+    """
+    problems, layout = found.problems, joint.layout
+    rows = [problem.samples.quantified.sum() - len(problem.free) for problem in problems]
+    enough = np.flatnonzero(np.array(rows) >= SPARE_ROWS)
+    if not batchable(found.request.model) or not len(enough):
+        return first
+    n, d = first.shape
+    all_own = np.zeros((n, 1, d))
+    for i in range(n):
+        all_own[i, 0, patients.places(i)] = 1.0
+    nothing = np.zeros(0)
+    lower, upper, units = ((nothing, part[1][0][:, None]) for part in (layout.lower, layout.upper, layout.units))
+    starts = max(found.request.starts, 1)
+    alone = Layout(
+        np.arange(n)[:, None], first[:, None], np.zeros((n, 1, d, 0)), all_own, lower, upper, units, (nothing, nothing)
+    ).of(np.tile(enough, starts))
+    moves = SPREAD * np.concatenate([np.zeros((1, d)), _sobol(d, starts - 1, found.request.seed)])
+    begin = first[enough] + moves[:, None, :] * layout.units[1][0, enough] * all_own[enough, 0]
+    ends = search(alone, patients, np.zeros((begin[..., 0].size, 0)), begin.reshape(-1, 1, d))
+    best = np.argmax(ends.value.reshape(starts, -1), axis=0) * len(enough) + np.arange(len(enough))
+    reached, converged = ends.u[best, 0], ends.converged[best]
+    near = np.abs(reached - first[enough]) < NEARBY * layout.units[1][0, enough]
     own = first.copy()
-    cases = list(found.cases.values())
-    enough = [
-        i for i, c in enumerate(cases) if c.problem.samples.quantified.sum() >= len(c.problem.free) + SPARE_ROWS
-    ]
-    if not batchable(found.request.model) or not enough:
-        return own
-    problems = [cases[i].problem for i in enough]
-    for part in optima(problems, [cases[i].initial for i in enough], 2, found.request.seed):
-        for number, optimum in part.items():
-            if optimum is None or not optimum.converged:
-                continue
-            i = enough[number]
-            at = patients.places(i)
-            near = np.abs(optimum.x - first[i, at]) < NEARBY * joint.layout.units[1][i, at]
-            own[i, at] = np.where(near, optimum.x, first[i, at])
+    own[enough] = np.where(near & converged[:, None], reached, first[enough])
     return own
+
+
+def _sobol(size: int, count: int, seed: int) -> Floats:
+    """(count, size) seeded standard normal Sobol points."""
+    if not count or not size:
+        return np.zeros((count, size))
+    points = qmc.MultivariateNormalQMC(np.zeros(size), rng=np.random.default_rng(seed))
+    return points.random(1 << (count - 1).bit_length())[:count]
 
 
 def _shared(joint: Joint, x: Floats) -> Floats:
@@ -208,17 +225,19 @@ def outcome(found: Members, solution: Solution, spread: Spread) -> str:
         return "not solved: the model could not be integrated at any start. Give initial=, or fix parameters."
     if not solution.ends.converged[0]:
         return "not converged: the optimiser stopped before the likelihood was flat. Give initial=, or more starts=."
-    width = joint.layout.own.shape[1] - len(sd_names(model))
+    width = joint.layout.own.shape[2] - len(sd_names(model))
     sds = [s for i, s in enumerate(subjects) if own_held[i, width:].any()]
     if sds or any(shared_held[k] for k, c in enumerate(joint.columns) if c.parameter not in model.parameters):
         whose = f" of {', '.join(sds)}" if sds else ""
         return f"sd{whose} at its lower bound: the curve goes through every sample. Give fixed={{'sd': 0.5}}."
-    names = [joint.columns[k].label for k in np.flatnonzero(spread.null > 0.3)]
+    wide = [name for name in found.shared if any(name in known.loose for known in spread.each)]
+    null = [joint.columns[int(k)].label for k in np.flatnonzero(spread.null > 0.3)]
+    names = list(dict.fromkeys([*null, *wide]))
     loose = [f"{' and '.join(names)} (shared)"] if names else []
     for subject, known, problem in zip(subjects, spread.each, joint.problems, strict=True):
         own = [name for name in known.loose if name in problem.free and name not in found.shared]
         loose += [f"{subject}: {' and '.join(own)}"] * bool(own)
-    bounds = [f"{joint.columns[k].label} (shared)" for k in np.flatnonzero(shared_held)]
+    bounds = [f"{joint.columns[int(k)].label} (shared)" for k in np.flatnonzero(shared_held)]
     for i, (subject, problem) in enumerate(zip(subjects, joint.problems, strict=True)):
         own = [problem.free[k] for k in np.flatnonzero(own_held[i, : len(problem.free)])]
         bounds += [f"{subject}: {' and '.join(own)}"] * bool(own)

@@ -98,11 +98,13 @@ class Test:
         s = np.array([[0.0 if column.slope else known[column.parameter] for column in joint.columns]])
         observed = search(joint.layout, patients, s, null.ends.u, small=SMALL)
         n = len(moves.groups)
+        # At a corner of the likelihood (a switch on a sampled day) scoring steps end without a flat slope.
+        ended = observed.converged[0] or bool(found.request.model.corners)
         again = np.repeat(observed.s, n, axis=0), np.repeat(observed.u, n, axis=0)
         without = search(joint.layout, patients, *again, 1 - np.eye(n), small=SMALL)
         return cls(
             found, names, moves, joint, patients, (s, null.ends.u), float(null.ends.value[0]), observed, without,
-            bool(null.ends.converged[0] and observed.converged[0]), np.zeros(0), np.zeros(0, bool),
+            bool(null.ends.converged[0] and ended), np.zeros(0), np.zeros(0, bool),
         )  # fmt: skip
 
     def refit(self, which: slice) -> int:
@@ -141,8 +143,8 @@ class Test:
 
     @property
     def p(self) -> float:
-        """Share of arrangements with a likelihood ratio as large, the observed one among them."""
-        if not np.isfinite(self.ratio) or not len(self.ratios):
+        """Share of arrangements with a likelihood ratio as large, the observed one among them; NaN without a fit."""
+        if not (self.converged and np.isfinite(self.ratio) and len(self.ratios)):
             return math.nan
         # A refit that could not be solved at all counts against the effect.
         as_large = int((~(self.ratios < self.ratio - SAME)).sum())
@@ -163,7 +165,10 @@ class Test:
             what = "dose exponent" if scale == "log" else f"change of the {scale} a unit of ln dose"
         else:
             low, high = mine[0], mine[-1]
-            at, each = self.observed.s[0, high] - self.observed.s[0, low], self.without.s[:, high] - self.without.s[:, low]
+            at, each = (
+                self.observed.s[0, high] - self.observed.s[0, low],
+                self.without.s[:, high] - self.without.s[:, low],
+            )
             variance = 0.0
             for group in (0, size - 1):
                 own = each[groups == group]

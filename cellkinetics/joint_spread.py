@@ -31,7 +31,7 @@ class Spread:
 
 @dataclass(frozen=True, eq=False)
 class _Inverse:
-    """Of the joint information: shared (p, p), its null directions' shares (p,), and each patient's (n, d, d), (n, d)."""
+    """Of the joint information: shared (p, p), shares in null directions (p,), and each patient's (n, d, d), (n, d)."""
 
     shared: Floats
     null: Floats
@@ -42,9 +42,9 @@ class _Inverse:
 def spread_of(joint: Joint, part: Second, held: tuple[Flags, Flags]) -> Spread:
     """From each patient's exact derivatives (n, ...) at the optimum; ``held`` (p,), (n, d) are at bounds."""
     layout, problems = joint.layout, joint.problems
-    n, d = layout.own.shape
+    _, n, d = layout.own.shape
     at_bound, own_at_bound = held
-    moving = ~at_bound, (layout.own > 0) & ~own_at_bound
+    moving = ~at_bound, (layout.own[0] > 0) & ~own_at_bound
     outputs = len(problems[0].sd)
     is_sd = np.arange(d) >= d - outputs
     common = [k for k, column in enumerate(joint.columns) if column.parameter not in problems[0].model.parameters]
@@ -80,7 +80,7 @@ def spread_of(joint: Joint, part: Second, held: tuple[Flags, Flags]) -> Spread:
         covariance = found.each[i][np.ix_(at, at)]
         known = Uncertainty(covariance, float(degrees[i]), float(inflation[i]), ())
         free = len(problem.free)
-        widths = known.quantile * np.sqrt(np.abs(np.diag(covariance)))[:free] / layout.units[1][i, at][:free]
+        widths = known.quantile * np.sqrt(np.abs(np.diag(covariance)))[:free] / layout.units[1][0, i, at][:free]
         loose = loose_of(problem, widths, found.each_null[i, at][:free])
         each.append(Uncertainty(covariance, known.degrees_of_freedom, known.inflation, loose))
     return Spread(shared, found.null, each)
@@ -89,7 +89,7 @@ def spread_of(joint: Joint, part: Second, held: tuple[Flags, Flags]) -> Spread:
 def _inverse(joint: Joint, curved: Floats, moving: tuple[Flags, Flags], prior: Floats) -> _Inverse:
     """The inverse of the joint information over what moves, by its Schur complement; NaN where nothing is known."""
     layout = joint.layout
-    n, d = layout.own.shape
+    _, n, d = layout.own.shape
     p = len(moving[0])
     design = layout.design[0] * moving[0]
     schur = np.diag(prior * moving[0]).astype(float)
@@ -99,7 +99,7 @@ def _inverse(joint: Joint, curved: Floats, moving: tuple[Flags, Flags], prior: F
         schur += design[i].T @ curved[i] @ design[i]
         if not len(at):
             continue
-        inverse, null = pseudo_inverse(curved[i][np.ix_(at, at)], layout.units[1][i, at])
+        inverse, null = pseudo_inverse(curved[i][np.ix_(at, at)], layout.units[1][0, i, at])
         inner[i][np.ix_(at, at)], nulls[i, at] = inverse, shares_of(null)
         mixed = curved[i][at] @ design[i]
         schur -= mixed.T @ inverse @ mixed

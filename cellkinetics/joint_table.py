@@ -115,7 +115,9 @@ def summary(fit: JointFit) -> str:
     ]  # fmt: skip
     ours = table[table["status"].isin(["shared", "at bound", "not identifiable"]) & ~table["subject"].isin(fit.each)]
     if len(ours):
-        names = [f"{row.parameter} ({row.subject})" if row.subject != ALL else row.parameter for row in ours.itertuples()]
+        names = [
+            f"{row.parameter} ({row.subject})" if row.subject != ALL else row.parameter for row in ours.itertuples()
+        ]
         lines += ["", estimates(ours.set_index(pd.Index(names)))]
     own = table[table["subject"].isin(fit.each) & table["status"].isin(["free", "driven by dose"])]
     if len(own):
