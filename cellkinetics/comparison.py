@@ -70,8 +70,8 @@ class Comparison:
         One row a window and quantity: window, quantity (a test, "ratio high : low", "dose exponent"), variant, estimate
         (the statistic of a test), lower, upper, level, p, p_holm (adjusted over the windows), mid_p, smallest_p,
         attained_size, equivalence, n_needed, n, n_interval, n_missing, note.
-    model_based : ModelComparison
-        Which parameters of a model move, where one was given.
+    with_model : ModelComparison, optional
+        Which parameters of a model move, where one was given; ``.model_based``.
     """
 
     study: Study
@@ -83,12 +83,19 @@ class Comparison:
     margin: float
     mid_p: bool
     table: pd.DataFrame
-    model_based: ModelComparison | None = None
+    with_model: ModelComparison | None = None
 
     @property
     def names(self) -> list[str]:
         """The groups that are compared, in order."""
         return [name for name in self.shades if name != style.NOBODY]
+
+    @property
+    def model_based(self) -> ModelComparison:
+        """Which parameters of the model move; a ValueError where none was given."""
+        if self.with_model is None:
+            raise ValueError("no model was given. Ask compare_cohorts(..., model=models.load('il15_persistence')).")
+        return self.with_model
 
     def summary(self) -> str:
         """The comparison in words, with the limits of what cohorts of this size can show."""

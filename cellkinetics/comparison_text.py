@@ -40,8 +40,8 @@ def of_comparison(found: Comparison) -> str:
         lines += _wrapped(label, text)
     for result in found.results:
         lines += ["", *_window(found, result)]
-    if found.model_based is not None:
-        lines += ["", *found.model_based.summary().splitlines()]
+    if found.with_model is not None:
+        lines += ["", *found.with_model.summary().splitlines()]
     lines += ["", *textwrap.wrap(_legend(found), WIDTH)]
     return "\n".join(lines) + "\n"
 

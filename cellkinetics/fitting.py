@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -46,15 +46,7 @@ def fit(
     *,
     shared: str | Sequence[str] | Mapping[str, str],
     common_sd: bool = True,
-    fixed: Mapping[str, float] | None = None,
-    free: str | Sequence[str] | None = None,
-    initial: Mapping[str, float] | None = None,
-    tie: Mapping[str, Tie] | None = None,
-    censoring: str = "m3",
-    doses: object = None,
-    prior: Mapping[str, Prior] | str | None = None,
-    starts: int = 4,
-    seed: int = 2020,
+    **options: Any,
 ) -> JointFit: ...
 def fit(
     model: Model,

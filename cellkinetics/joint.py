@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics import joint_fitting
+from cellkinetics.criteria import Criteria
 from cellkinetics.errors import one_problem, suggest
 from cellkinetics.fits import Fits, Later
 from cellkinetics.joint_design import Column
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class JointFit:
+class JointFit(Criteria):
     """The fit of several patients together.
 
     Parameters
@@ -96,30 +97,9 @@ class JointFit:
         return self.request.censoring
 
     @property
-    def log_likelihood(self) -> float:
-        """Of the copies themselves, so that it compares across error models."""
-        return self.log_likelihood_ln - self.sum_ln_quantified
-
-    @property
-    def n(self) -> int:
-        """Samples in the likelihood."""
-        return self.n_quantified + self.n_censored
-
-    @property
-    def aic(self) -> float:
-        """Akaike's criterion; compare only across fits of the same rows with the same censoring; NaN with priors."""
-        return np.nan if self.request.prior else 2 * self.n_free - 2 * self.log_likelihood
-
-    @property
-    def aicc(self) -> float:
-        """Its small-sample form; NaN when n <= k + 1."""
-        n, k = self.n, self.n_free
-        return self.aic + 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else np.nan
-
-    @property
-    def bic(self) -> float:
-        """Schwarz's criterion, n counting quantified and censored samples; NaN with priors."""
-        return np.nan if self.request.prior else self.n_free * np.log(max(self.n, 1)) - 2 * self.log_likelihood
+    def has_priors(self) -> bool:
+        """Whether priors were maximised with the likelihood."""
+        return bool(self.request.prior)
 
     @cached_property
     def parameters(self) -> pd.DataFrame:

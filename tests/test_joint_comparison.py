@@ -135,6 +135,11 @@ def test_interrupted_it_uses_what_is_finished_and_says_so(loss, moving, monkeypa
     assert "INTERRUPTED after 94 of 300 arrangements" in found.summary()
 
 
+def test_without_a_model_there_is_nothing_model_based(moving):
+    with pytest.raises(ValueError, match="no model was given"):
+        ck.compare_cohorts(moving, by="dose").model_based  # noqa: B018
+
+
 @pytest.mark.parametrize("options", [{"others": "some"}, {"permutations": 0}])
 def test_what_cannot_be_asked_is_said(loss, moving, options):
     with pytest.raises(ValueError, match=next(iter(options))):
