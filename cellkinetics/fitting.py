@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -46,7 +46,15 @@ def fit(
     *,
     shared: str | Sequence[str] | Mapping[str, str],
     common_sd: bool = True,
-    **options: Any,
+    fixed: Mapping[str, float] | None = None,
+    free: str | Sequence[str] | None = None,
+    initial: Mapping[str, float] | None = None,
+    tie: Mapping[str, Tie] | None = None,
+    censoring: str = "m3",
+    doses: object = None,
+    prior: Mapping[str, Prior] | str | None = None,
+    starts: int = 4,
+    seed: int = 2020,
 ) -> JointFit: ...
 def fit(
     model: Model,
