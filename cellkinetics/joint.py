@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -143,6 +144,12 @@ class JointFit(Criteria):
         from cellkinetics import joint_table
 
         return joint_table.summary(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fit as JSON, with the study; `ck.load` reads it back."""
+        from cellkinetics import storage
+
+        storage.save(self, path)
 
     def __repr__(self) -> str:
         what = ", ".join(f"{name} by {how}" if how != "all" else name for name, how in self.shared.items()) or "nothing"

@@ -226,6 +226,17 @@ def test_curves_and_residuals_of_all_subjects(study, joint):
     assert len(joint.plot().axes) >= 11 and joint.plot("P03").get_yscale() == "log"
 
 
+def test_a_joint_fit_is_read_back_as_it_was(study, tmp_path):
+    decline = ck.models.load("nk_decline").with_(fixed={"f_b": 0.05, "beta": 0.2}, free=("F", "alpha"))
+    fit = ck.fit(decline, study, shared={"alpha": "dose"}, starts=1)
+    fit.save(tmp_path / "joint.json")
+    again = ck.load(tmp_path / "joint.json")
+    assert isinstance(again, ck.JointFit)
+    pd.testing.assert_frame_equal(again.parameters, fit.parameters)
+    assert (repr(again), again.aic, again.summary()) == (repr(fit), fit.aic, fit.summary())
+    pd.testing.assert_frame_equal(again.predict([1.0, 5.0]), fit.predict([1.0, 5.0]))
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
