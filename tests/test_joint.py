@@ -1,5 +1,6 @@
 """`ck.fit(shared=...)`: one censored likelihood of several patients."""
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -169,6 +170,40 @@ def test_a_parameter_driven_by_dose_is_a_power_of_it(loss, cohorts):
         expected = table["value"]["k", "all"] * (dose / fit.reference_dose) ** value
         assert table["value"]["k", subject] == pytest.approx(expected, rel=1e-9)
         assert table["status"]["k", subject] == "driven by dose"
+
+
+def test_a_switch_on_a_sampled_day_is_an_optimum():
+    """The likelihood has a corner there: one-sided slopes, not Newton steps, say that it is the top."""
+
+    def peak(t, t_max, c, a):
+        return c * jnp.exp(a * jnp.minimum(t - t_max, 0.0) - 0.3 * jnp.maximum(t - t_max, 0.0))
+
+    parameters = {
+        "t_max": ck.Parameter(6.0, "day", "this test", max=30.0),
+        "c": ck.Parameter(1e4, "copies/ug", "this test"),
+        "a": ck.Parameter(1.0, "1/day", "this test"),
+    }
+    model = ck.Model(name="peak", parameters=parameters, outputs={"copies_per_ug": "copies/ug"}, curve=peak,
+                     corners=("t_max",))  # fmt: skip
+    rng, days, tables = np.random.default_rng(3), np.arange(1.0, 15.0), []
+    for number in range(8):
+        top = 6 * np.exp(0.2 * rng.normal())
+        copies = np.asarray(peak(days, top, 1e4, 1.0)) * np.exp(0.3 * rng.normal(size=14))
+        # A high sample beside the peak draws the switch onto its day.
+        copies[np.argmin(np.abs(days - top))] *= 3
+        tables.append(pd.DataFrame({"subject": f"P{number}", "day": days, "copies_per_ug": copies}))
+    fit = ck.fit(model, ck.read_study(pd.concat(tables), lloq=1.0), shared=["c", "a"])
+    assert fit.outcome == "converged"
+    on_a_day = 0
+    for subject in fit.subjects:
+        own, problem = fit[subject].x[0], fit[subject].problem
+        on_a_day += np.min(np.abs(np.exp(own) - days)) < 1e-9
+
+        def part(x, subject=subject, problem=problem):
+            return problem.log_likelihood(np.r_[x, fit[subject].x[1:]])
+
+        assert all(part(own + move) <= part(own) + 1e-9 for move in (-1e-3, -1e-5, 1e-5, 1e-3))
+    assert on_a_day
 
 
 def test_ties_hold_in_every_patient(loss, study):
