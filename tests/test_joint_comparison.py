@@ -97,6 +97,12 @@ def test_a_cohort_below_the_limit_is_left_out_with_its_reason(loss, cohorts):
     assert "nothing is compared: those who can be fitted have one group" in " ".join(alone.summary().split())
 
 
+def test_many_samples_below_the_limit_are_a_caution(loss, cohorts, compared):
+    many = model_based(cohorts(lloq=300.0), "dose", loss, parameters=["k"], permutations=9, progress=False)
+    assert many.share_below > 0.4 > compared.model_based.share_below
+    assert "of the samples are beyond a limit" in many.summary() and "beyond a limit" not in compared.summary()
+
+
 def test_others_shared_keeps_those_below_the_limit(loss, cohorts):
     study = cohorts({"1e3": [1e3] * 2, "1e6": [1e6] * 3, "1e7": [1e7] * 3})
     found = model_based(study, "cohort", loss, others="shared", parameters=["k"], permutations=20, progress=False)
