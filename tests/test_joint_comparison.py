@@ -98,7 +98,7 @@ def test_a_cohort_below_the_limit_is_left_out_with_its_reason(loss, cohorts):
 
 
 def test_many_samples_below_the_limit_are_a_caution(loss, cohorts, compared):
-    many = model_based(cohorts(lloq=300.0), "dose", loss, parameters=["k"], permutations=9, progress=False)
+    many = model_based(cohorts(lloq=1000.0), "dose", loss, parameters=["k"], permutations=9, progress=False)
     assert many.share_below > 0.4 > compared.model_based.share_below
     assert "of the samples are beyond a limit" in many.summary() and "beyond a limit" not in compared.summary()
 
