@@ -15,6 +15,8 @@ from cellkinetics.errors import ModelError, StudyError
 from cellkinetics.fits import Fits, fit_each
 from cellkinetics.fitting import fit
 from cellkinetics.identifiability import Identifiability, identifiability
+from cellkinetics.joint import JointFit
+from cellkinetics.joint_comparison import ModelComparison
 from cellkinetics.loading import load_model
 from cellkinetics.model import Check, Model
 from cellkinetics.model_choice import compare_models, forecast_error, plot_models
@@ -37,9 +39,11 @@ __all__ = [
     "Fit",
     "Fits",
     "Identifiability",
+    "JointFit",
     "LogNormal",
     "LogitNormal",
     "Model",
+    "ModelComparison",
     "ModelError",
     "Normal",
     "Parameter",

@@ -44,8 +44,8 @@ def prepare(request: Request, study: Study) -> Case:
     return case
 
 
-def prepare_each(request: Request, study: Study) -> dict[str, Case | Exception]:
-    """{subject: its case, or what went wrong with this subject's numbers}."""
+def prepare_each(request: Request, study: Study, shared: Sequence[str] = ()) -> dict[str, Case | Exception]:
+    """{subject: its case, or what went wrong with this subject's numbers}; ``shared`` parameters are free in all."""
     samples, events, only = samples_each(request.model, study), _events(study), study.each()
     designs: dict[object, tuple[str, ...]] = {}
     cases: dict[str, Case | Exception] = {}
@@ -60,7 +60,7 @@ def prepare_each(request: Request, study: Study) -> dict[str, Case | Exception]:
             return designs[design]
 
         try:
-            cases[subject] = _case(request, only, subject, own, events[subject], free)
+            cases[subject] = _case(request, only, subject, own, events[subject], free, shared)
         except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
             cases[subject] = error
     return cases
@@ -73,11 +73,12 @@ def _case(
     samples: Samples,
     events: Sequence[Event],
     default_free: Callable[[], Sequence[str]],
+    shared: Sequence[str],
 ) -> Case:
     model = request.model
     seen = samples.censored(request.censoring)
     values = model.values({n: v for n, v in request.fixed.items() if n in model.parameters})
-    chosen = request.free if request.free is not None else default_free()
+    chosen = {*(request.free if request.free is not None else default_free()), *shared}
     free = tuple(n for n in model.parameters if n in chosen and n not in request.fixed and n not in request.tie)
     doses, reason = doses_of(request, events)
     given = np.array([request.fixed.get(name, SD_WHEN_FEW) for name in sd_names(model)])
@@ -101,7 +102,8 @@ def _case(
                 f"Give initial={{{name!r}: ...}}.",
                 name=name,
             )
-    reason = reason or _refusal(seen, samples, [name for name in free if name not in problem.priors])
+    own = [name for name in free if name not in problem.priors and name not in shared]
+    reason = reason or (_refusal(seen, samples, own) if own or not shared else _nothing(samples))
     return Case(samples, problem if reason else _with_sd(problem, request, initial), initial, reason)
 
 
@@ -166,9 +168,13 @@ def courses_of(model: Model, study: Study) -> tuple[Courses, str]:
         return as_courses(nothing, model.inputs, model.name), f"not fitted: {error}"
 
 
+def _nothing(samples: Samples) -> str:
+    return "" if len(samples) else "no sample: every row is excluded or of an output that the model does not have."
+
+
 def _refusal(seen: Samples, samples: Samples, free: Sequence[str]) -> str:
     if not len(samples):
-        return "no sample: every row is excluded or of an output that the model does not have."
+        return _nothing(samples)
     if not samples.quantified.any():
         return (
             f"no quantified sample: all {len(samples)} are beyond their limit, so the level is only bounded. "

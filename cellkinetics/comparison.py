@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,9 @@ from cellkinetics.two_factors import TwoFactors, both_factors
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from cellkinetics.joint_comparison import ModelComparison
+    from cellkinetics.model import Model
 
 # More groups than this are values, not cohorts.
 MOST_GROUPS = 8
@@ -74,6 +77,8 @@ class Comparison:
         factor also the test and coefficients "at equal" other factor), variant, estimate
         (the statistic of a test), lower, upper, level, p, p_holm (adjusted over the windows), mid_p, smallest_p,
         attained_size, equivalence, n_needed, n, n_interval, n_missing, note.
+    with_model : ModelComparison, optional
+        Which parameters of a model move, where one was given; ``.model_based``.
     """
 
     study: Study
@@ -86,11 +91,19 @@ class Comparison:
     mid_p: bool
     table: pd.DataFrame
     within: str | None = None
+    with_model: ModelComparison | None = None
 
     @property
     def names(self) -> list[str]:
         """The groups that are compared, in order."""
         return [name for name in self.shades if name != style.NOBODY]
+
+    @property
+    def model_based(self) -> ModelComparison:
+        """Which parameters of the model move; a ValueError where none was given."""
+        if self.with_model is None:
+            raise ValueError("no model was given. Ask compare_cohorts(..., model=models.load('il15_persistence')).")
+        return self.with_model
 
     def summary(self) -> str:
         """The comparison in words, with the limits of what cohorts of this size can show."""
@@ -120,8 +133,13 @@ def compare_cohorts(
     interval: str = "profile",
     mid_p: bool = False,
     seed: int = 2020,
+    model: Model | None = None,
+    parameters: Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
+    others: str = "individual",
+    permutations: int = 200,
+    progress: bool = True,
 ) -> Comparison:
-    """Compare dose cohorts, or groups by another covariate, without a model.
+    """Compare dose cohorts, or groups by another covariate; with ``model`` its parameters as well.
 
     Windows: the peak and the area of the first 28 days, the level on each planned day after day 14 that more than half
     of the patients have, the area from day 28 to 365; of fits, peak and area of the fitted curves as well.
@@ -138,6 +156,14 @@ def compare_cohorts(
     interval : of the dose exponent: "profile", "wald" or "bootstrap".
     mid_p : whether the summary prints mid-p beside the exact p.
     seed : of the bootstrap, and of arrangements where there are too many to count.
+    model
+        fitted to all patients together, with each parameter shared and with it driven by dose or group: see
+        ``.model_based``.
+    parameters
+        of the model that are tested, or {label: name or names} to test several together; what it frees by default.
+    others : whether its other parameters are each patient's own ("individual") or "shared".
+    permutations : of the doses, or groups, over the patients, for the model; all where there are no more than that.
+    progress : whether the model's refits show a bar. Ctrl-C ends them early; what is done is used, and said.
 
     Returns
     -------
@@ -149,7 +175,12 @@ def compare_cohorts(
     Exact permutation tests of midranks. Values under the largest limit of a window are tied; an area with censored
     samples is an interval, tested with all areas at their lower and all at their upper ends (not with one group at its
     lower and another at its upper), and the larger p counts. p is adjusted over the windows by Holm, for
-    each kind of test. A dose exponent is estimated where the groups are doses. What a model can say is not asked here.
+    each kind of test. A dose exponent is estimated where the groups are doses.
+
+    The likelihood ratio of a model's parameter that all patients share, or that the dose drives, knows of no difference
+    between patients; by chi-squared that would be taken for an effect. Its p is therefore had by giving the doses to
+    other patients (in the power law, not in the model's infusions). The interval of the exponent comes from leaving out
+    each patient in turn.
 
     Raises
     ------
@@ -190,7 +221,15 @@ def compare_cohorts(
     for _, rows in table.groupby("quantity"):
         table.loc[rows.index, "p_holm"] = holm(rows["p"])
     curves = curve_test(study, by, output, seed)
-    return Comparison(study, by, groups, shades, results, curves, margin, mid_p, table[COLUMNS], within)
+    found = None
+    if model is not None:
+        from cellkinetics.joint_comparison import model_based
+
+        found = model_based(
+            study, by, model, parameters=parameters, others=others, permutations=permutations, seed=seed,
+            progress=progress,
+        )  # fmt: skip
+    return Comparison(study, by, groups, shades, results, curves, margin, mid_p, table[COLUMNS], within, found)
 
 
 COLUMNS = [

@@ -45,6 +45,8 @@ def of_comparison(found: Comparison) -> str:
         lines += labelled("" if place else "in short", text)
     for result in found.results:
         lines += ["", *_window(found, result)]
+    if found.with_model is not None:
+        lines += ["", *found.with_model.summary().splitlines()]
     lines += ["", *textwrap.wrap(_legend(found), WIDTH)]
     return "\n".join(lines) + "\n"
 

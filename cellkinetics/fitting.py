@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -20,7 +21,11 @@ from cellkinetics.sensitivity import Tie
 from cellkinetics.study import Study
 from cellkinetics.uncertainty import uncertainty
 
+if TYPE_CHECKING:
+    from cellkinetics.joint import JointFit
 
+
+@overload
 def fit(
     model: Model,
     study: Study,
@@ -34,13 +39,46 @@ def fit(
     prior: Mapping[str, Prior] | str | None = None,
     starts: int = 4,
     seed: int = 2020,
-) -> Fit:
-    """Fit a model to one subject by censored nonlinear least squares.
+) -> Fit: ...
+@overload
+def fit(
+    model: Model,
+    study: Study,
+    *,
+    shared: str | Sequence[str] | Mapping[str, str],
+    common_sd: bool = True,
+    fixed: Mapping[str, float] | None = None,
+    free: str | Sequence[str] | None = None,
+    initial: Mapping[str, float] | None = None,
+    tie: Mapping[str, Tie] | None = None,
+    censoring: str = "m3",
+    doses: object = None,
+    prior: Mapping[str, Prior] | str | None = None,
+    starts: int = 4,
+    seed: int = 2020,
+) -> JointFit: ...
+def fit(
+    model: Model,
+    study: Study,
+    *,
+    fixed: Mapping[str, float] | None = None,
+    free: str | Sequence[str] | None = None,
+    initial: Mapping[str, float] | None = None,
+    tie: Mapping[str, Tie] | None = None,
+    censoring: str = "m3",
+    doses: object = None,
+    prior: Mapping[str, Prior] | str | None = None,
+    starts: int = 4,
+    seed: int = 2020,
+    shared: str | Sequence[str] | Mapping[str, str] | None = None,
+    common_sd: bool = True,
+) -> Fit | JointFit:
+    """Fit a model to one subject, or with ``shared`` to several together, by censored nonlinear least squares.
 
     Parameters
     ----------
     model : a `Model`, from ``models.load(name)`` or ``ck.load_model(path)``.
-    study : a study of one subject, as ``study.select(subjects=["P07"])``.
+    study : a study of one subject, as ``study.select(subjects=["P07"])``; with ``shared`` of any number.
     fixed
         {name: natural value} held fixed; also ``sd`` (on the ln scale). Other parameters of the model's default
         free set stay free.
@@ -59,10 +97,15 @@ def fit(
         local optimisations: from ``initial``, the model's guess or its defaults, and from the best of 32
         seeded Sobol points.
     seed : of those points.
+    shared
+        names of parameters with one value for all subjects, the others being each subject's own; or {name: how}, with
+        "all", "dose" (ln value = a + b ln dose, b free, on the parameter's estimation scale) or a covariate such as
+        "cohort" (a value for each of its groups). ``[]`` shares the sd alone.
+    common_sd : of a joint fit, whether one residual sd (an output) holds for all subjects, or each has its own.
 
     Returns
     -------
-    Fit
+    Fit, or with ``shared`` a JointFit
         ``fit.outcome`` is "converged" or the reason why not, with advice; a patient whose samples do not
         determine the parameters is such an outcome, not an exception. ``fit.lmfit`` is lmfit's own result there.
 
@@ -76,15 +119,19 @@ def fit(
     ModelError
         An unknown parameter or a value outside its bounds.
     StudyError
-        More than one subject, no dose for a model that needs one, a unit that is not the model's.
+        More than one subject without ``shared``, no dose for a model that needs one, a unit that is not the model's.
     """
     request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior)
+    if shared is not None:
+        from cellkinetics.joint import fit_joint
+
+        return fit_joint(request, study, shared, common_sd)
     check(request, study)
     if len(study.subjects) != 1:
         first = study.subjects[0] if study.subjects else "..."
         raise one_problem(
             f"ck.fit takes one subject and this study has {len(study.subjects)}",
-            f"Take study.select(subjects={first!r}) or ck.fit_each(model, study).",
+            f"Take study.select(subjects={first!r}), ck.fit_each(model, study), or shared= for a joint fit.",
         )
     return fit_one(request, study)
 

@@ -210,6 +210,20 @@ class Problem:
             return np.full(len(at.value), np.nan)
         return np.array(_roots(at.value, self._ln_sd(x), self.rows))[0]
 
+    def first_order(self, x: Floats) -> SecondOrder:
+        """As `second_order`, with minus the expected information (semi-definite) as the Hessian: no second slopes."""
+        at = self.curve(x, 1)
+        value, g, s, gg, _, ss = np.array(_derivatives(at.value, self._ln_sd(x), self.rows))
+        jacobian, columns = at.jacobian, self._sd_columns
+        mean, precision = self.prior
+        spread = np.where(self.quantified, 2.0, np.maximum(-ss, 0.0))
+        information = np.diag(precision + np.append(np.zeros(jacobian.shape[1]), columns.T @ spread))
+        of_curve = jacobian.T @ (np.maximum(-gg, 0.0)[:, None] * jacobian)
+        information[: len(of_curve), : len(of_curve)] += of_curve
+        gradient = np.concatenate([jacobian.T @ g, columns.T @ s]) - precision * (x - mean)
+        total = float(value.sum()) + self.log_prior(x)
+        return SecondOrder(total, gradient, -information, np.zeros_like(of_curve), bool(at.solved))
+
     def second_order(self, x: Floats) -> SecondOrder:
         """Value, gradient and exact Hessian of the objective, and the information in quantified rows."""
         at = self.curve(x, 2)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from cellkinetics import summary
 from cellkinetics.censoring import EPSILON
+from cellkinetics.criteria import Criteria
 from cellkinetics.model import Model
 from cellkinetics.optimise import Optimum, as_lmfit
 from cellkinetics.prior import PUBLISHED, Prior, priors_of
@@ -73,7 +74,7 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class Fit(Criteria):
     """One patient's fit.
 
     Parameters
@@ -156,34 +157,9 @@ class Fit:
         return as_lmfit(self.problem, self.x.copy()) if self.fitted else None
 
     @property
-    def log_likelihood(self) -> float:
-        """Of the copies themselves, so that it compares across error models."""
-        return self.log_likelihood_ln - self.sum_ln_quantified
-
-    @property
-    def n(self) -> int:
-        """Samples in the likelihood."""
-        return self.n_quantified + self.n_censored
-
-    @property
-    def aic(self) -> float:
-        """Akaike's criterion; compare only across fits of the same rows with the same censoring; NaN with priors."""
-        if self.problem.priors:
-            return np.nan
-        return 2 * self.n_free - 2 * self.log_likelihood
-
-    @property
-    def aicc(self) -> float:
-        """Its small-sample form; NaN when n <= k + 1."""
-        n, k = self.n, self.n_free
-        return self.aic + 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else np.nan
-
-    @property
-    def bic(self) -> float:
-        """Schwarz's criterion, n counting quantified and censored samples; NaN with priors."""
-        if self.problem.priors:
-            return np.nan
-        return self.n_free * np.log(max(self.n, 1)) - 2 * self.log_likelihood
+    def has_priors(self) -> bool:
+        """Whether priors were maximised with the likelihood."""
+        return bool(self.problem.priors)
 
     def predict(self, times: npt.ArrayLike | None = None, *, level: float = 0.95) -> pd.DataFrame:
         """The fitted curve with its interval.

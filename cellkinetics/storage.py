@@ -20,6 +20,8 @@ from cellkinetics.cases import prepare
 from cellkinetics.dosing import Doses
 from cellkinetics.errors import ModelError, one_problem
 from cellkinetics.fits import Fits
+from cellkinetics.joint import JointFit
+from cellkinetics.joint_design import Column
 from cellkinetics.loading import changed, load_model
 from cellkinetics.model import Model
 from cellkinetics.prior import SCALES
@@ -31,10 +33,10 @@ VERSION = 1
 _PRIORS = {kind.__name__: kind for kind in SCALES.values()}
 
 
-def save(result: Fit | Fits, path: str | Path) -> None:
-    """Write a fit or the fits of a study; a temporary name first, so that a full disk leaves no half file."""
+def save(result: Fit | Fits | JointFit, path: str | Path) -> None:
+    """Write a fit, fits or a joint fit; a temporary name first, so that a full disk leaves no half file."""
     single = isinstance(result, Fit)
-    each = {result.subject: result} if single else result.by_subject
+    each = {result.subject: result} if single else result.each if isinstance(result, JointFit) else result.by_subject
     content = {
         "format": "cellkinetics fits",
         "version": VERSION,
@@ -44,11 +46,13 @@ def save(result: Fit | Fits, path: str | Path) -> None:
         "request": _request_out(next(iter(each.values())).request) if each else None,
         "fits": {subject: _fit_out(fit) for subject, fit in each.items()},
     }
+    if isinstance(result, JointFit):
+        content["joint"] = _joint_out(result)
     write_text(Path(path), json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def load(path: str | Path) -> Fit | Fits:
-    """Read what `Fit.save` or `Fits.save` wrote.
+def load(path: str | Path) -> Fit | Fits | JointFit:
+    """Read what `Fit.save`, `Fits.save` or `JointFit.save` wrote.
 
     Estimates, intervals and curves come back as they were; nothing is fitted again. A tie is
     kept as its values, and curves of a tied fit come without a band. A model's file that has changed since is
@@ -75,6 +79,8 @@ def load(path: str | Path) -> Fit | Fits:
     request = _request_in(content["request"])
     only = study.each()
     each = {subject: _fit_in(request, only(subject), saved) for subject, saved in content["fits"].items()}
+    if "joint" in content:
+        return _joint_in(request, study, each, content["joint"])
     return next(iter(each.values())) if content["single"] else Fits(study, each)
 
 
@@ -131,6 +137,33 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
         ),
         **{name: saved[name] for name in names},
         **{name: _number(saved[name]) for name in numbers},
+    )
+
+
+_JOINT = (
+    "shared", "common_sd", "left_out", "outcome", "log_likelihood_ln", "sum_ln_quantified", "n_quantified",
+    "n_censored", "n_excluded", "n_free", "degrees_of_freedom", "inflation", "reference_dose", "seconds",
+)  # fmt: skip
+
+
+def _joint_out(fit: JointFit) -> dict[str, Any]:
+    columns = [[column.parameter, column.of, column.slope] for column in fit.columns]
+    named = {name: _plain(getattr(fit, name)) for name in (*_JOINT, "s", "covariance", "starts")}
+    return {**named, "columns": columns}
+
+
+def _joint_in(request: Request, study: Study, each: Mapping[str, Fit], saved: Mapping[str, Any]) -> JointFit:
+    texts = ("shared", "left_out", "outcome")
+    size = len(saved["columns"])
+    return JointFit(
+        request=request,
+        study=study,
+        columns=[Column(*column) for column in saved["columns"]],
+        s=np.array([_number(v) for v in saved["s"]]),
+        covariance=np.array([[_number(v) for v in row] for row in saved["covariance"]]).reshape(size, size),
+        starts=tuple(saved["starts"]),
+        each=each,
+        **{name: saved[name] if name in texts else _number(saved[name]) for name in _JOINT},
     )
 
 

@@ -13,6 +13,7 @@ from cellkinetics.sensitivity import Floats
 
 # Half width on the ln scale from which on a 95% interval says nothing: a factor of 100 each way.
 UNIDENTIFIABLE = float(np.log(100))
+IN_NULL = 0.01  # share in a direction of no information from which on a parameter has no variance
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,24 +73,36 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
     covariance[np.ix_(moving, moving)] = calibrated
     known = Uncertainty(covariance, degrees, inflation, ())
     widths = known.quantile * np.sqrt(np.abs(np.diag(covariance)))[:free] / problem.units(optimum.x)[:free]
-    limits = [UNIDENTIFIABLE if problem.model.parameters[name].scale != "identity" else 100.0 for name in problem.free]
     free_direction = np.zeros(len(moving))
     free_direction[moving] = null
+    return replace(known, loose=loose_of(problem, widths, free_direction[:free]))
+
+
+def loose_of(problem: Problem, widths: Floats, shares: Floats) -> tuple[str, ...]:
+    """Free parameters that the samples do not determine, from half widths in units and shares in null directions."""
+    limits = [UNIDENTIFIABLE if problem.model.parameters[name].scale != "identity" else 100.0 for name in problem.free]
     # What lies in a direction of no information first, then what has an interval that says nothing.
-    order = sorted(range(free), key=lambda k: (-free_direction[k], -np.nan_to_num(widths[k], nan=np.inf)))
+    order = sorted(range(len(widths)), key=lambda k: (-shares[k], -np.nan_to_num(widths[k], nan=np.inf)))
     # A prior as wide as that is what was asked for.
-    wide = [widths[k] > limits[k] and problem.free[k] not in problem.priors for k in range(free)]
-    loose = [problem.free[k] for k in order if free_direction[k] > 0.3 or wide[k]]
-    return replace(known, loose=tuple(loose))
+    wide = [widths[k] > limits[k] and problem.free[k] not in problem.priors for k in range(len(widths))]
+    return tuple(problem.free[k] for k in order if shares[k] > 0.3 or wide[k])
 
 
 def inverse_of(information: Floats, units: Floats) -> tuple[Floats, Floats]:
-    """The covariance, NaN for what lies in a direction of no information, and each one's share in such directions.
+    """The covariance, NaN for what lies in a direction of no information, and each one's share in such directions."""
+    inverse, null = pseudo_inverse(information, units)
+    shares = shares_of(null)
+    inverse[shares > IN_NULL, :] = inverse[:, shares > IN_NULL] = np.nan
+    return inverse, shares
+
+
+def pseudo_inverse(information: Floats, units: Floats) -> tuple[Floats, Floats]:
+    """The inverse over the directions of which something is known, and the others (k, m), in units.
 
     Whether there is information is decided on unit diagonal, where units do not matter.
     """
     if not len(information):
-        return information, np.zeros(0)
+        return information, np.zeros((0, 0))
     counted = units[:, None] * information * units
     diagonal = np.abs(np.diag(counted))
     scale = 1 / np.sqrt(np.maximum(diagonal, 1e-14 * diagonal.max(initial=1e-300)))
@@ -97,7 +110,9 @@ def inverse_of(information: Floats, units: Floats) -> tuple[Floats, Floats]:
     known = values > 1e-10
     inverse = (vectors[:, known] / values[known]) @ vectors[:, known].T
     inverse = (units * scale)[:, None] * inverse * (units * scale)
-    null = scale[:, None] * vectors[:, ~known]
-    shares = np.max(np.abs(null) / np.maximum(np.abs(null).max(axis=0), 1e-300), axis=1, initial=0.0)
-    inverse[shares > 0.01, :] = inverse[:, shares > 0.01] = np.nan
-    return inverse, shares
+    return inverse, scale[:, None] * vectors[:, ~known]
+
+
+def shares_of(null: Floats) -> Floats:
+    """(k,) the largest share that each has in a direction (k, m) of no information."""
+    return np.max(np.abs(null) / np.maximum(np.abs(null).max(axis=0, initial=0.0), 1e-300), axis=1, initial=0.0)

@@ -73,6 +73,21 @@ late = study.select(until=np.inf).used.query("day > 330").groupby("subject").las
 late[["day", "value", "status"]]
 
 # %%
+# Comes out: which parameters move with the dose
+# ----------------------------------------------
+# All patients in one fit of the model that they were simulated from: each parameter shared, or driven by the dose, the
+# others each patient's own. Nothing of the seed, the truth, the bounds or the analyses above was changed for it. No
+# parameter was made to depend on the dose, but the decay of persistent cells is three times as fast in non-responders
+# (put in), two of whom are at the lowest dose: eleven patients cannot tell the two apart. The likelihood ratio of the
+# decay would be p = 0.0001 by chi-squared, as patients differ; giving the doses to other patients, about a quarter of
+# the arrangements reach it.
+
+model = models.load("il15_persistence")
+groups = {"entry": "F", "growth": "rho", "niche": "N", "decay": "mu0"}
+with_model = ck.compare_cohorts(study, by="dose", model=model, parameters=groups, permutations=99, progress=False)
+print(with_model.model_based.summary())
+
+# %%
 # Patient 4 both ways, and with or without the cut
 # ------------------------------------------------
 # Patient 4 got 0.25e6 cells/kg and belongs to the cohort of 1e6. Curves are cut where another therapy began
@@ -95,7 +110,6 @@ pd.DataFrame(ways).round(2)
 # The same eleven doses in the model, with and without the transgene's interleukin-15: the curves that the simulated
 # patients scatter around, and those of a construct without it.
 
-model = models.load("il15_persistence")
 days = np.arange(0.0, 91.0, 0.5)
 doses = study.covariates["dose"]
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.9), sharey=True, layout="constrained")

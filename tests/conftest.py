@@ -36,6 +36,40 @@ def level():
     return ck.Model(name="level", parameters=parameters, outputs=outputs, curve=lambda t, c: c * jnp.ones_like(t))
 
 
+@pytest.fixture(scope="session")
+def loss():
+    """A closed form of two parameters and a dose: F x dose infused, lost at the rate k."""
+    parameters = {
+        "F": ck.Parameter(1e-3, "copies/ug per cell/kg", "this test"),
+        "k": ck.Parameter(0.3, "1/day", "this test", min=0.01),
+    }
+    outputs = {"copies_per_ug": "copies/ug"}
+
+    def curve(t, dose, F, k):
+        return F * dose * jnp.exp(-k * t)
+
+    return ck.Model(name="loss", parameters=parameters, outputs=outputs, curve=curve, linear_in_dose=True)
+
+
+@pytest.fixture(scope="session")
+def cohorts():
+    """Function that simulates cohorts of patients of `loss`, k moving with the dose by ``exponent``."""
+
+    def simulated(doses=None, *, exponent=0.0, between=0.2, seed=7, lloq=10.0):
+        doses = doses or {"1e5": [1e5] * 3, "1e6": [1e6] * 4, "1e7": [1e7] * 4}
+        rng, rows = np.random.default_rng(seed), []
+        days = np.array([0.5, 1, 2, 3, 5, 7, 10, 14])
+        for cohort, dose in [(cohort, dose) for cohort, each in doses.items() for dose in each]:
+            size, rate = np.exp(between * rng.normal(size=2))
+            k = 0.3 * (dose / 1e6) ** exponent * rate
+            copies = 1e-3 * size * dose * np.exp(-k * days + 0.3 * rng.normal(size=len(days)))
+            same = {"subject": f"P{len(rows):02d}", "dose": dose, "cohort": cohort}
+            rows.append(pd.DataFrame({"day": days, "copies_per_ug": copies, **same}))
+        return ck.read_study(pd.concat(rows), lloq=lloq)
+
+    return simulated
+
+
 @pytest.fixture
 def patient():
     """Function that simulates one patient: a study of noisy samples of the first output, with a limit."""
