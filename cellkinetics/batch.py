@@ -12,6 +12,7 @@ import numpy as np
 
 from cellkinetics import cache, censoring, engine
 from cellkinetics.engine import LANES, Data
+from cellkinetics.error_models import LOG
 from cellkinetics.model import Model
 from cellkinetics.optimise import (
     ASIDE,
@@ -37,9 +38,9 @@ Positions = np.ndarray[Any, np.dtype[np.int_]]
 CHUNK = 1024  # patients in memory at a time
 
 
-def batchable(model: Model) -> bool:
-    """Whether the engine takes the model: it has a closed form or a solution of its own."""
-    return methods(model)[0] in (CLOSED_FORM, STRUCTURE[0])
+def batchable(model: Model, error: str = LOG) -> bool:
+    """Whether the engine takes it: the model has a closed form or a solution of its own, the error is log-normal."""
+    return error == LOG and methods(model)[0] in (CLOSED_FORM, STRUCTURE[0])
 
 
 def optima(
@@ -86,7 +87,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
         at, second, held, converged = newton(problems[index], np.array(x[index], float), search=False)
         return Optimum(at, second, held, converged, 1, 1, None) if second.solved else None
 
-    if not problems or not batchable(problems[0].model):
+    if not problems or not batchable(problems[0].model, problems[0].error.name):
         return [alone(index) for index in range(len(problems))]
     found: dict[int, Optimum | None] = {}
     for ends in _each(problems, starting, alone, 1, CHUNK, search=False):
@@ -167,7 +168,7 @@ def _optimum(problem: Problem, ascent: Ascent, i: int, values: Floats, width: in
         hessian, quantified = at.hessian[i][np.ix_(keep, keep)], at.quantified[i][np.ix_(free, free)]
         second = SecondOrder(float(at.value[i]), at.gradient[i][keep], hessian, quantified, True)
     reached = int(np.sum(values > second.value - 0.01))
-    return Optimum(x, second, held, converged, len(values), max(reached, 1), None)
+    return Optimum(x, second, held, converged, len(values), max(reached, 1), None, tuple(map(float, values)))
 
 
 def _settle_corners(problems: Sequence[Problem], ascent: Ascent) -> None:

@@ -24,6 +24,7 @@ from cellkinetics.sensitivity import Tie
 from cellkinetics.study import Study
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INTERRUPTED = "interrupted before it was finished. Fit it again, or give fewer subjects."
@@ -86,6 +87,12 @@ class Fits(Mapping[str, Fit]):
 
         return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated)
 
+    def plot_starts(self, ax: Axes | None = None) -> Axes:
+        """Where each start of every subject ended, below that subject's best; returns the axes."""
+        from cellkinetics import starts_plot
+
+        return starts_plot.plot_each(self, ax)
+
     def plot(self, page: int = 0, *, columns: int = 4) -> Figure:
         """One panel a patient, coloured by dose cohort; 24 panels a page. Returns the figure."""
         from cellkinetics import plotting
@@ -116,6 +123,7 @@ def fit_each(
     prior: Mapping[str, Prior] | str | None = None,
     starts: int = 4,
     seed: int = 2020,
+    error: str = "log",
     progress: bool = True,
     chunk: int = CHUNK,
 ) -> Fits:
@@ -127,7 +135,7 @@ def fit_each(
     Parameters
     ----------
     model, study : the model, and a study of any number of subjects.
-    fixed, free, initial, tie, censoring, doses, prior, starts, seed : as in `fit`.
+    fixed, free, initial, tie, censoring, doses, prior, starts, seed, error : as in `fit`.
     progress : whether a bar with the time left is shown on the terminal.
     chunk
         subjects fitted together in one batch, by models with a closed form or a solution of their own: fewer take
@@ -138,9 +146,9 @@ def fit_each(
     ModelError, StudyError
         What is wrong for every subject: an unknown parameter, no dose in the whole study for a model that needs one.
     """
-    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior)
+    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior, error)
     fitting.check(request, study)
-    if batchable(model):
+    if batchable(model, error):
         return Fits(study, together(request, study, progress, chunk))
     only, found = study.each(), dict[str, Fit]()
     with suppress(KeyboardInterrupt), _bar(len(study.subjects), progress) as advance:

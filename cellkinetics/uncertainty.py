@@ -56,7 +56,7 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
     inverse, null = inverse_of(information, problem.units(optimum.x)[moving])
     degrees, inflation = np.inf, 1.0
     if problem.sd_free.any():
-        quantified = int(problem.quantified[np.isin(problem.inputs.output, np.flatnonzero(problem.sd_free))].sum())
+        quantified = int(problem.quantified[problem.sd_outputs[problem.inputs.output]].sum())
         curve = moving[:free]
         block = information[: curve.sum(), : curve.sum()]
         of_curve, _ = inverse_of(block, problem.units(optimum.x)[:free][curve])
