@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import log_ndtr
 from jax.scipy.stats import norm
+
+from cellkinetics.normal_tail import log_ndtr
 
 EPSILON = 1e-9
 # From here on ln Phi(z) is -Phi(-z) to the last digit; sqrt(-2 log_ndtr(z)) loses its digits at 5, its gradient at 39.

@@ -29,12 +29,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
-from jax.scipy.special import log_ndtr
 from jax.scipy.stats import norm
 from scipy.special import ndtri_exp
 
 from cellkinetics import censoring, counting
 from cellkinetics.censoring import Rows
+from cellkinetics.normal_tail import log_ndtr
 from cellkinetics.student import log_density as student_density
 from cellkinetics.student import log_probability as student_probability
 
