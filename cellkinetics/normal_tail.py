@@ -1,6 +1,6 @@
 r"""ln of the normal probability with derivatives that keep their digits however far out: limits may be 1e10 sds away.
 
-Left of -10 from Laplace's continued fraction of Mills' ratio, with t = -z:
+Left of -20 from Laplace's continued fraction of Mills' ratio, with t = -z:
 :math:`\varphi(z)/\Phi(z) = t + r,\; r = 1/(t + 2/(t + 3/(t + \dots)))`.
 """
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.scipy import special
 from jax.scipy.stats import norm
 
-FAR, TERMS = 10.0, 12
+FAR, TERMS = 20.0, 6
 
 
 @jax.custom_jvp
@@ -29,7 +29,7 @@ def hazard(z: jax.Array) -> jax.Array:
 
 
 def _excess(far: jax.Array) -> jax.Array:
-    """Mills' ratio turned over, less t, for t of 10 and more."""
+    """Mills' ratio turned over, less t, for t of 20 and more."""
     fraction = jnp.zeros_like(far)
     for term in range(TERMS, 0, -1):
         fraction = term / (far + fraction)

@@ -220,7 +220,7 @@ class Problem:
     def second_order(self, x: Floats) -> SecondOrder:
         """Value, gradient and exact Hessian of the objective, and the information in quantified rows."""
         at = self.curve(x, 2)
-        value, first, second, known = map(np.array, _derivatives(self.error)(at.value, self.ln_sd(x), self.rows))
+        value, first, second, known = map(np.array, derivatives_of(self.error)(at.value, self.ln_sd(x), self.rows))
         jacobian, columns = at.jacobian, self._sd_columns
         gradient = np.concatenate([jacobian.T @ first[0], np.einsum("pnk,pn->k", columns, first[1:])])
         mixed = jacobian.T @ np.einsum("pn,pnk->nk", second[0, 1:], columns)
@@ -298,7 +298,7 @@ def _roots(error: ErrorModel) -> Callable[[Any, Any, Rows], jax.Array]:
 
 
 @lru_cache
-def _derivatives(error: ErrorModel) -> Callable[[Any, Any, Rows], tuple[Any, Any, Any, Any]]:
+def derivatives_of(error: ErrorModel) -> Callable[[Any, Any, Rows], tuple[Any, Any, Any, Any]]:
     """The compiled function to `error_models.derivatives`, and the information of a quantified row."""
 
     @jax.jit
