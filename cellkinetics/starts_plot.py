@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from cellkinetics.result import Fit
 
 SAME = 0.01  # log-likelihood units below the best: the same optimum
-LEAST, MOST = 1e-4, 1e4  # that are shown
+LEAST, MOST = 1e-4, 1e6  # that are shown
 
 
 def below_best(fit: Fit) -> Floats:
@@ -35,7 +36,7 @@ def plot_one(fit: Fit, ax: Axes | None = None) -> Axes:
     ax = ax or _new_axes()
     behind = np.sort(below_best(fit))
     _draw(ax, behind, 6.0, 1.0)
-    _frame(ax, len(behind))
+    _frame(ax, [behind], simulated=fit.study.simulated)
     text = f"{fit.subject}: {int((behind <= SAME).sum())} of {len(behind)} starts reached the best optimum"
     ax.set_title(text if len(behind) else f"{fit.subject}: no start ended anywhere", loc="left", fontsize=LABEL)
     return ax
@@ -48,7 +49,7 @@ def plot_each(fits: Fits, ax: Axes | None = None) -> Axes:
     each = [behind for behind in each if len(behind)]
     for behind in each:
         _draw(ax, behind, 3.0, max(0.15, 1 / max(len(each), 1) ** 0.5))
-    _frame(ax, max((len(behind) for behind in each), default=0))
+    _frame(ax, each, simulated=fits.study.simulated)
     alone = sum(int((behind <= SAME).sum()) == 1 < len(behind) for behind in each)
     ax.set_title(f"{len(each)} subjects; for {alone} only one start reached the best", loc="left", fontsize=LABEL)
     return ax
@@ -72,15 +73,22 @@ def _draw(ax: Axes, behind: Floats, size: float, alpha: float) -> None:
         )  # fmt: skip
 
 
-def _frame(ax: Axes, most: int) -> None:
-    style.decades(ax, LEAST / 2, MOST * 2, minor=False)
+def _frame(ax: Axes, each: Sequence[Floats], *, simulated: bool) -> None:
+    most = max([1, *(len(behind) for behind in each)])
+    worst = max([1.0, *(float(np.clip(behind, LEAST, MOST).max(initial=0.0)) for behind in each)])
+    style.decades(ax, LEAST / 2, 3 * worst, minor=False)
     ax.invert_yaxis()
     ax.axhline(SAME, color=FAINT, linewidth=0.9, dashes=(4, 3))
     ax.annotate(
         "the same optimum above this line", (1, SAME), xycoords=("axes fraction", "data"), xytext=(-2, 3),
         textcoords="offset points", ha="right", fontsize=SMALL, color=FAINT,
     )  # fmt: skip
-    ax.set_xlim(0.5, max(most, 1) + 0.5)
-    ax.set_xticks(np.unique(np.linspace(1, max(most, 1), min(max(most, 1), 10)).round()))
+    if simulated:
+        ax.annotate(
+            "simulated", (1, 1), xycoords="axes fraction", xytext=(-2, -2), textcoords="offset points", ha="right",
+            va="top", fontsize=SMALL, style="italic", color=FAINT,
+        )  # fmt: skip
+    ax.set_xlim(0.5, most + 0.5)
+    ax.set_xticks(np.unique(np.linspace(1, most, min(most, 10)).round()))
     ax.set_xlabel("start, from the best to the worst", fontsize=LABEL, color=INK)
-    ax.set_ylabel("log-likelihood below the best", fontsize=LABEL, color=INK)
+    ax.set_ylabel(f"log-likelihood below the best\n({LEAST:g} or less at the top)", fontsize=LABEL, color=INK)
