@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cellkinetics.profiles import Profiles
+
 INTERRUPTED = "interrupted before it was finished. Fit it again, or give fewer subjects."
 OUTCOME_COLUMNS = ["outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "log_likelihood", "aic", "bic"]
 
@@ -86,6 +88,25 @@ class Fits(Mapping[str, Fit]):
         from cellkinetics import diagnostics_plot
 
         return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated)
+
+    def profile(
+        self, parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
+    ) -> Profiles:
+        """Profile likelihood of every fitted patient, refitted together.
+
+        Parameters
+        ----------
+        parameters : names of free parameters and sds; all when not given. Where one is not free it is left out.
+        level, calibrated : as in `Fit.profile`.
+
+        Returns
+        -------
+        Profiles
+            A mapping subject -> profile, with long tables ``.intervals`` and ``.table``, and ``.plot(parameter)``.
+        """
+        from cellkinetics.profiles import profiles
+
+        return profiles(self, parameters, level, calibrated=calibrated)
 
     def plot_starts(self, ax: Axes | None = None) -> Axes:
         """Where each start of every subject ended, below that subject's best; returns the axes."""
