@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cellkinetics.profiles import Profiles
+
 INTERRUPTED = "interrupted before it was finished. Fit it again, or give fewer subjects."
 OUTCOME_COLUMNS = ["outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "log_likelihood", "aic", "bic"]
 
@@ -94,6 +96,31 @@ class Fits(Mapping[str, Fit]):
 
         return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated, axes=axes)
 
+    def profile(
+        self, parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
+    ) -> Profiles:
+        """Profile likelihood of every fitted patient, refitted together.
+
+        Parameters
+        ----------
+        parameters : names of free parameters and sds; all when not given. Where one is not free it is left out.
+        level, calibrated : as in `Fit.profile`.
+
+        Returns
+        -------
+        Profiles
+            A mapping subject -> profile, with long tables ``.intervals`` and ``.table``, and ``.plot(parameter)``.
+        """
+        from cellkinetics.profiles import profiles
+
+        return profiles(self, parameters, level, calibrated=calibrated)
+
+    def plot_starts(self, ax: Axes | None = None) -> Axes:
+        """Where each start of every subject ended, below that subject's best; returns the axes."""
+        from cellkinetics import starts_plot
+
+        return starts_plot.plot_each(self, ax)
+
     def plot(self, page: int = 0, *, columns: int = 4) -> Figure:
         """One panel a patient, coloured by dose cohort; 24 panels a page. Returns the figure."""
         from cellkinetics import plotting
@@ -124,6 +151,7 @@ def fit_each(
     prior: Mapping[str, Prior] | str | None = None,
     starts: int = 4,
     seed: int = 2020,
+    error: str = "log",
     progress: bool = True,
     chunk: int = CHUNK,
 ) -> Fits:
@@ -135,7 +163,7 @@ def fit_each(
     Parameters
     ----------
     model, study : the model, and a study of any number of subjects.
-    fixed, free, initial, tie, censoring, doses, prior, starts, seed : as in `fit`.
+    fixed, free, initial, tie, censoring, doses, prior, starts, seed, error : as in `fit`.
     progress : whether a bar with the time left is shown on the terminal.
     chunk
         subjects fitted together in one batch, by models with a closed form or a solution of their own: fewer take
@@ -146,9 +174,9 @@ def fit_each(
     ModelError, StudyError
         What is wrong for every subject: an unknown parameter, no dose in the whole study for a model that needs one.
     """
-    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior)
+    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior, error)
     fitting.check(request, study)
-    if batchable(model, len(study.subjects)):
+    if batchable(model, len(study.subjects), error):
         return Fits(study, together(request, study, progress, chunk))
     only, found = study.each(), dict[str, Fit]()
     with suppress(KeyboardInterrupt), bar(len(study.subjects), progress) as advance:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cellkinetics import censoring
+from cellkinetics import error_models
 from cellkinetics.censoring import Rows
 from cellkinetics.errors import one_problem
 from cellkinetics.fits import Fits, fit_each
@@ -54,7 +54,7 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
         Fewer than two fits, fits and `Fits` mixed.
     StudyError
         Fits of different samples, subjects, units or ways of handling values below the limit: their likelihoods do
-        not compare.
+        not compare. Those of different error models do: each is the density of the same copies.
     """
     if isinstance(fits, Fit | Mapping):
         raise ValueError("compare_models takes a list of fits, such as [fit_a, fit_b], not one fit or a dictionary.")
@@ -179,8 +179,9 @@ def _has_optimum(fit: Fit) -> bool:
 
 
 def _labels(fits: Sequence[Fit]) -> list[str]:
-    """Names of models; what is estimated is added where two fits share one."""
-    names = [fit.model.name for fit in fits]
+    """Names of models, with the error model where those differ; what is estimated where two fits share a name."""
+    several = len({fit.error for fit in fits}) > 1
+    names = [f"{fit.model.name} ({fit.error})" if several else fit.model.name for fit in fits]
     free = [",".join(fit.problem.names) for fit in fits]
     full = [f"{name} [{own}]" if names.count(name) > 1 else name for name, own in zip(names, free, strict=True)]
     return [name if full.count(name) == 1 else f"{name} #{at + 1}" for at, name in enumerate(full)]
@@ -199,7 +200,8 @@ def _nested(fit: Fit, fits: Sequence[Fit], names: Sequence[str]) -> dict[str, ob
     _, name, other = min(within, key=lambda one: one[0])
     if not _has_optimum(other):
         return nothing
-    more = [parameter for parameter in other.problem.names if parameter not in fit.problem.names]
+    own = _combined_names(fit) if other.error == "combined" else fit.problem.names
+    more = [parameter for parameter in other.problem.names if parameter not in own]
     ratio = max(2 * (other.log_likelihood - fit.log_likelihood), 0.0)
     p = float(stats.chi2.sf(ratio, len(more)))
     held = [parameter for parameter in more if _at_bound(fit, parameter)]
@@ -225,17 +227,33 @@ def _is_part(small: Fit, large: Fit) -> bool:
     """Whether ``small`` is ``large`` with some of its parameters fixed."""
     same = small.model.name == large.model.name and small.model.rhs == large.model.rhs
     same &= small.model.curve == large.model.curve
-    free_small, free_large = set(small.problem.names), set(large.problem.names)
-    if not same or not free_small < free_large:
+    free_small, free_large = (set(_combined_names(fit)) for fit in (small, large))
+    if not same or not _same_errors(small, large) or not free_small < free_large:
         return False
     tied = set(small.request.tie)
     both = [name for name in small.model.parameters if name not in free_large | tied]
     return all(small.problem.values[name] == large.problem.values[name] for name in both)
 
 
+def _same_errors(small: Fit, large: Fit) -> bool:
+    """Whether the error of the first is that of the second, with some of its sds fixed; 0 where it has no part."""
+    if small.error == large.error:
+        fixed = zip(small.problem.sd, large.problem.sd, ~small.problem.sd_free & ~large.problem.sd_free, strict=True)
+        return all(one == other for one, other, both in fixed if both)
+    return (small.error, large.error) == ("proportional", "combined")
+
+
+def _combined_names(fit: Fit) -> list[str]:
+    """What is free; the sd of a proportional error by its name in a combined one."""
+    if fit.error != "proportional":
+        return fit.problem.names
+    return [name.replace("sd", "sd_prop", 1) if name in fit.problem.sd_names else name for name in fit.problem.names]
+
+
 def _at_bound(fit: Fit, name: str) -> bool:
     if name not in fit.model.parameters:
-        return False
+        # An sd that is fixed at 0, or that a proportional error does not have.
+        return name.startswith("sd_add") or fit.request.fixed.get(name) == 0
     parameter, value = fit.model.parameters[name], fit.problem.values[name]
     return value in (parameter.min, parameter.max)
 
@@ -282,8 +300,9 @@ def _forecast(fit: Fit, samples: Samples, until: float) -> dict[str, object]:
     found, _ = curve(fit.model, problem.ties, free, problem.inputs_at(late.day, late.output), 0)
     predicted = jnp.asarray(found.value[: len(late)])
     with np.errstate(divide="ignore"):
-        rows = Rows(np.log(late.lower), np.log(late.upper), np.ones(len(late)))
-    density = censoring.log_density(predicted, problem.sds(fit.x)[late.output], rows)
+        rows = Rows(np.log(late.lower), np.log(late.upper), np.ones(len(late)), late.mass)
+    ln_sd = problem.ln_sds(fit.x)[:, late.output]
+    density = error_models.log_density(problem.error, predicted, ln_sd, rows)
     row["log_score"] = float(np.mean(np.asarray(density)))
     if quantified.any():
         row["absolute_error"] = float(np.mean(np.abs(np.log(late.upper) - np.asarray(predicted))[quantified]))
