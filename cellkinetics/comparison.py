@@ -21,6 +21,7 @@ from cellkinetics.tobit import Floats
 from cellkinetics.two_factors import TwoFactors, both_factors
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # More groups than this are values, not cohorts.
@@ -97,11 +98,11 @@ class Comparison:
 
         return comparison_text.of_comparison(self)
 
-    def plot(self) -> Figure:
-        """Curves with medians, peaks and late levels by group; returns the figure."""
+    def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
+        """Curves with medians, peaks and late levels by group, on three axes where given; returns the figure."""
         from cellkinetics import comparison_plot
 
-        return comparison_plot.plot_comparison(self)
+        return comparison_plot.plot_comparison(self, axes)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} ({int((self.groups == name).sum())})" for name in self.names)

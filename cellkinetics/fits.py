@@ -27,6 +27,7 @@ from cellkinetics.study import Study
 from cellkinetics.table import COLUMNS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INTERRUPTED = "interrupted before it was finished. Fit it again, or give fewer subjects."
@@ -87,11 +88,11 @@ class Fits(Mapping[str, Fit]):
         parts = [fit.quantile_residuals(seed + number) for number, fit in enumerate(self.values())]
         return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
-    def diagnostics(self, seed: int = 2020) -> Figure:
-        """Quantile residuals of all subjects over time, over the prediction and against the normal."""
+    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None) -> Figure:
+        """Quantile residuals of all subjects in four panels, as `Fit.diagnostics`. Returns the figure."""
         from cellkinetics import diagnostics_plot
 
-        return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated)
+        return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated, axes=axes)
 
     def plot(self, page: int = 0, *, columns: int = 4) -> Figure:
         """One panel a patient, coloured by dose cohort; 24 panels a page. Returns the figure."""

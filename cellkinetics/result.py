@@ -343,11 +343,14 @@ class Fit:
 
         return diagnostics.influence(self)
 
-    def diagnostics(self, seed: int = 2020) -> Figure:
-        """Quantile residuals over time, over the prediction and against the normal. Returns the figure."""
+    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None) -> Figure:
+        """Quantile residuals over time, over the prediction, against the normal, and their histogram.
+
+        Four panels, on four axes where given. Returns the figure.
+        """
         from cellkinetics import diagnostics_plot
 
-        return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated)
+        return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated, axes=axes)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Samples, limit and fitted curve with its 95% interval on a log axis; returns the axes."""
