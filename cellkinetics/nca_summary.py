@@ -40,7 +40,10 @@ def nca_summary(table: pd.DataFrame, by: str = "cohort") -> pd.DataFrame:
         There is no such column.
     """
     if by not in table:
-        raise ValueError(f"there is no column {by!r}. {suggest(by, map(str, table))}".rstrip())
+        raise ValueError(
+            f"there is no column {by!r}. {suggest(by, map(str, table))} A covariate is joined first: "
+            f'table.merge(study.covariates[["{by}"]], left_on="subject", right_index=True).'
+        )
     groups = table[by].astype(object).where(table[by].notna(), "none")
     metrics = [str(name)[: -len("_reason")] for name in table if str(name).endswith("_reason")]
     found = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,6 +95,7 @@ def power(
     margin: float = 2.0,
     days: Sequence[float] | None = None,
     output: str | None = None,
+    inputs: Mapping[str, Any] | None = None,
     patients: Sequence[int] | None = None,
     studies: int = 1000,
     seed: int = 2020,
@@ -125,6 +126,7 @@ def power(
     margin : the change over the dose range that counts as none.
     days : days after day 14 whose levels are compared; all of the schedule when not given.
     output : which output of the model; the first when not given.
+    inputs : covariates over time, where the model takes any, as in `simulate`; the same for all patients.
     patients
         totals to try for 80%, in the ratio of ``sizes``; 1, 2, 3, 4, 6, 8 and 12 times their sum when not given.
     studies : simulated studies.
@@ -157,6 +159,7 @@ def power(
     True
     """
     plan, counts = _plan(model, doses, sizes, schedule, effect, between, parameters, sd, lloq, output)
+    plan = replace(plan, inputs=tuple((name, _hashable(course)) for name, course in (inputs or {}).items()))
     if not margin > 1:
         raise ValueError(f"the margin is a fold change above 1, such as 2 for twofold; it is {margin:g}.")
     if not studies >= 1:
@@ -198,6 +201,11 @@ def power(
         ]
     )
     return Power(plan, counts, margin, seed, table, needed, truth, studies)
+
+
+def _hashable(course: Any) -> Any:
+    """A number, or days with values as tuples: compiled programs are kept by it."""
+    return float(course) if np.ndim(course) == 0 else tuple((float(day), float(value)) for day, value in course)
 
 
 def scaled(sizes: Sequence[int], total: int) -> tuple[int, ...]:
@@ -312,7 +320,7 @@ def _rates(n: int, design: Sequence[int], names: Sequence[str], answers: pd.Data
 
 def _truth(plan: Plan, names: Sequence[str]) -> pd.DataFrame:
     """What the typical curves do with the dose, sampled on the schedule, without noise and limit."""
-    plan = Plan(**{**vars(plan), "between": {}, "lloq": None})
+    plan = replace(plan, between={}, lloq=None)
     curves = [plan.curves(cohort, np.zeros((1, 0))) for cohort in range(len(plan.doses))]
     x = np.log(plan.doses) - np.log(plan.doses).mean()
     rows = []

@@ -53,7 +53,12 @@ def stratified(
     """
     several = "stratified Jonckheere-Terpstra" if ordered else "stratified Kruskal-Wallis"
     name = "van Elteren" if count == 2 else several
-    ways, parts, sizes, tied = 1, list[tuple[Floats, arrangements.Labels, Floats]](), np.zeros(count, int), 0
+    ways, parts, sizes, tied = (
+        1,
+        list[tuple[Floats, arrangements.Labels, npt.NDArray[np.int_]]](),
+        np.zeros(count, int),
+        0,
+    )
     for stratum in np.unique(strata):
         member = strata == stratum
         own, of_group = scores[member], np.bincount(groups[member], minlength=count)

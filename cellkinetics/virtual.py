@@ -34,6 +34,7 @@ class Plan:
     between : {name: SD between patients} on the scale of estimation.
     sd : of a sample, on the ln scale.
     lloq : None where there is no limit.
+    inputs : covariates over time, the same for all patients, as name and a number or days with values.
     """
 
     model: Model
@@ -45,6 +46,7 @@ class Plan:
     between: Mapping[str, float]
     sd: float
     lloq: float | None
+    inputs: tuple[tuple[str, Any], ...] = ()
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -69,7 +71,7 @@ class Plan:
 
     def curves(self, cohort: int, z: Floats) -> Floats:
         """(n, d) what patients of a cohort have in their blood; NaN where no solver finished."""
-        solve, days = _program(self.model, self.output), jnp.asarray(self.days)
+        solve, days = _program(self.model, self.output, self.inputs), jnp.asarray(self.days)
         parameters, parts = self.parameters(cohort, z), []
         for start in range(0, len(z), LANES):
             some = {name: at[start : start + LANES] for name, at in parameters.items()}
@@ -92,12 +94,12 @@ class Plan:
 
 
 @lru_cache(maxsize=16)
-def _program(model: Model, output: str) -> Any:
-    channels = len(model.channels)
+def _program(model: Model, output: str, inputs: tuple[tuple[str, Any], ...]) -> Any:
+    channels, courses = len(model.channels), dict(inputs) or None
 
     def one(days: Any, values: Mapping[str, Any], dose: Any) -> Any:
         given = Doses(np.zeros(1), jnp.zeros((1, channels)).at[0, 0].set(dose)) if channels else None
-        return model.solve(days, values, given)[output]
+        return model.solve(days, values, given, inputs=courses)[output]
 
     return jax.jit(jax.vmap(one, in_axes=(None, 0, None)))
 

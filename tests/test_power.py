@@ -166,6 +166,19 @@ def test_the_effect_of_a_dose_can_be_taken_from_a_model():
         assert found.sizes == (3, 2)
 
 
+def test_covariates_over_time_reach_the_curves():
+    parameters = {"c": Parameter(50.0, "copies/ug", "this test")}
+    outputs, inputs = {"copies_per_ug": "copies/ug"}, {"share": "1"}
+    model = Model(
+        name="shared", parameters=parameters, outputs=outputs, curve=lambda t, c, share: c * share, inputs=inputs
+    )
+    for course in (0.5, [(0, 0.5), (40, 0.5)]):
+        found = plain(model, between={"c": 0.1}, studies=2, inputs={"share": course})
+        assert found.plan.curves(0, np.zeros((1, 1)))[0] == pytest.approx([25.0])
+    with pytest.raises(ck.ModelError, match="needs share"):
+        plain(model, between={"c": 0.1}, studies=2)
+
+
 def test_what_has_no_answer_is_counted_and_not_shown():
     parameters = {"c": Parameter(2.0, "copies/ug", "this test")}
     outputs = {"copies_per_ug": "copies/ug"}
