@@ -29,11 +29,11 @@ def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, see
         found = least_squares(twin, x)
         if found is not None:
             at, *_ = newton(problem, with_sds(problem, twin, found[0]), search=False)
-            ends.append((at, found[1]))
+            ends.append(at)
     if not ends:
         return None
-    values = np.nan_to_num([problem.objective(x) for x, _ in ends], nan=-np.inf)
-    x, result = ends[int(np.argmax(values))]
+    values = np.nan_to_num([problem.objective(x) for x in ends], nan=-np.inf)
+    x = ends[int(np.argmax(values))]
     x, second, held, converged = newton(problem, relabelled(problem, x))
     if not second.solved:
         return None
@@ -41,10 +41,19 @@ def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, see
     if idle is not None:
         x, second, held, converged = newton(problem, idle[0], search=False, still=idle[1])
         held = held | idle[1]
-    result.params = varied(problem, x, np.full(int(problem.sd_free.sum()), -np.inf))
-    show(problem, result.params, x)
     reached = int(np.sum(values > second.value - 0.01))
-    return Optimum(x, second, held, converged, len(ends), max(reached, 1), result, tuple(map(float, values)))
+    return Optimum(x, second, held, converged, len(ends), max(reached, 1), tuple(map(float, values)))
+
+
+def as_lmfit(problem: Problem, x: Floats) -> Any:
+    """As `cellkinetics.optimise.as_lmfit`: the run is the twin's, the parameters that are shown are the problem's."""
+    twin = twin_of(problem)
+    found = least_squares(twin, np.append(x[: len(problem.free)], np.log(twin.sd[twin.sd_free])))
+    if found is None:
+        return None
+    found[1].params = varied(problem, x, np.full(int(problem.sd_free.sum()), -np.inf))
+    show(problem, found[1].params, x)
+    return found[1]
 
 
 def twin_of(problem: Problem) -> Problem:

@@ -70,6 +70,10 @@ def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, see
 
 def as_lmfit(problem: Problem, x: Floats) -> Any:
     """The `MinimizerResult` of an lmfit run from the optimum ``x``; its parameters show the optimum."""
+    if problem.error.name != LOG:
+        from cellkinetics import error_starts
+
+        return error_starts.as_lmfit(problem, x)
     run = least_squares(problem, x)
     if run is None:
         return None

@@ -69,7 +69,7 @@ def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None) ->
         margin = 0.06 * (most - least or 1.0)
         least, most = least - margin, most + margin
     for row, subject in enumerate(order):
-        value, lower, upper = table.loc[subject, ["value", "lower", "upper"]].astype(float)
+        value, lower, upper = table.loc[[subject], ["value", "lower", "upper"]].to_numpy(float)[0]
         colour = shades[groups[subject]]
         shown = [least if np.isnan(lower) else max(lower, least), most if np.isnan(upper) else min(upper, most)]
         ax.plot(shown, [row, row], color=colour, linewidth=1.5, solid_capstyle="butt", zorder=2)

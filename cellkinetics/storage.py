@@ -130,7 +130,7 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
         request=request,
         study=study,
         problem=problem,
-        columns={"parameter": list(parameters.index), **{str(name): list(column) for name, column in parameters.items()}},
+        columns={str(name): list(column) for name, column in parameters.reset_index().items()},
         starts=tuple(saved["starts"]),
         start_values=tuple(float(value) for value in saved.get("start_values", ())),
         x=np.array([_number(v) for v in saved["x"]]),
