@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import jax
@@ -26,20 +31,29 @@ from cellkinetics.optimise import (
     optimise,
     relabelled,
 )
-from cellkinetics.polishing import Ascent
+from cellkinetics.polishing import BLOCK, Ascent
 from cellkinetics.problem import Problem, SecondOrder
 from cellkinetics.sensitivity import Floats, Ties, ln_curve
-from cellkinetics.solver import CLOSED_FORM, STRUCTURE, methods
-from cellkinetics.stacking import places, shape_of, stacked
+from cellkinetics.solver import CLOSED_FORM, EXPLICIT, STRUCTURE, methods
+from cellkinetics.stacking import places, shape_of, stacked, taken
 
 Positions = np.ndarray[Any, np.dtype[np.int_]]
 
-CHUNK = 1024  # patients in memory at a time
+CHUNK = 512  # patients in memory at a time, for each processor
+DIRECT = (CLOSED_FORM, *STRUCTURE)
+# All lanes of a stepper wait for the slowest: of 16, fits of smooth_switch take a fifth of the time that they take one by
+# one, and the program pays for its compilation with about so many patients.
+STEPPER_LANES, MANY = 16, 32
 
 
-def batchable(model: Model) -> bool:
-    """Whether the engine takes the model: it has a closed form or a solution of its own."""
-    return methods(model)[0] in (CLOSED_FORM, STRUCTURE[0])
+def batchable(model: Model, count: int = 1) -> bool:
+    """Whether the engine takes ``count`` problems of the model.
+
+    Any number where it has a closed form or a solution of its own. An ODE solved by a stepper takes long to compile
+    for lanes, and only many problems are worth it; one whose stepper is implicit is left out.
+    """
+    first = methods(model)[0]
+    return first in DIRECT or (first == EXPLICIT and count >= MANY)
 
 
 def optima(
@@ -51,7 +65,7 @@ def optima(
     ----------
     problems : of one model with the same ties; any number of samples, doses and free parameters.
     initial : natural values of the first start of each.
-    chunk : problems in memory at a time; of fewer, one program of 128 does.
+    chunk : problems together; so many for each processor are in memory at a time.
 
     Yields
     ------
@@ -84,9 +98,9 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
     def alone(index: int) -> Optimum | None:
         # One of many refits near an optimum: a search of minutes for the last digit is not worth it.
         at, second, held, converged = newton(problems[index], np.array(x[index], float), search=False)
-        return Optimum(at, second, held, converged, 1, 1, None) if second.solved else None
+        return Optimum(at, second, held, converged, 1, 1) if second.solved else None
 
-    if not problems or not batchable(problems[0].model):
+    if not problems or not batchable(problems[0].model, len(problems)):
         return [alone(index) for index in range(len(problems))]
     found: dict[int, Optimum | None] = {}
     for ends in _each(problems, starting, alone, 1, CHUNK, search=False):
@@ -112,62 +126,122 @@ def _each(
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, problem in enumerate(problems):
         groups.setdefault(shape_of(problem), []).append(index)
-    # Two programs serve every study: one of 128 problems, and one of a chunk.
-    sizes = sorted({LANES, max(chunk, 1)})
-    for shape, members in groups.items():
-        for at in range(0, len(members), max(chunk, 1)):
-            part = members[at : at + max(chunk, 1)]
-            size = next(size for size in sizes if len(part) <= size)
-            data = stacked([problems[i] for i in part], shape, size)
-            points, whose = starting(part, data, shape[1])
-            ends = _group([problems[i] for i in part], data, points, whose, size * starts, shape[1], search)
-            yield {i: alone(i) if end is None else end for i, end in zip(part, ends, strict=True)}
+    chunk = max(chunk, 1)
+    parts = [
+        (shape, members[at : at + chunk]) for shape, members in groups.items() for at in range(0, len(members), chunk)
+    ]
+
+    lanes = LANES if methods(problems[0].model)[0] in DIRECT else STEPPER_LANES
+
+    def climbed(job: tuple[tuple[int, ...], list[int]]) -> _Climb:
+        shape, part = job
+        # Three programs serve every study: of one problem, of as many as there are lanes, and of a chunk.
+        size = next((size for size in (1, lanes) if len(part) <= size), max(chunk, lanes))
+        mine = [problems[i] for i in part]
+        data = stacked(mine, shape, size)
+        points, whose = starting(part, data, shape[1])
+        return _climb(mine, data, points, whose, size * starts, lanes)
+
+    # Tracing a stepper switches its checks off for the process: not in two threads at once.
+    workers = (os.cpu_count() or 1) if lanes == LANES else 1
+    for (shape, part), climb in _side_by_side(climbed, parts, workers):
+        ends = [_optimum(problems[i], climb, row, shape[1], search) for row, i in enumerate(part)]
+        yield {i: alone(i) if end is None else end for i, end in zip(part, ends, strict=True)}
 
 
-def _group(
-    problems: Sequence[Problem],
-    data: Data,
-    points: Floats,
-    whose: Positions,
-    length: int,
-    width: int,
-    search: bool,
-) -> list[Optimum | None]:
-    """The best end of each problem from its starting points (q, d), ``whose`` (q,) they are; None if none is solved."""
+def _side_by_side(work: Callable[[Any], Any], jobs: Sequence[Any], workers: int) -> Iterator[tuple[Any, Any]]:
+    """(job, its result) in order, several at a time: compiled programs leave Python's lock to other threads."""
+    workers = min(len(jobs), workers)
+    if workers < 2:
+        yield from ((job, work(job)) for job in jobs)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[tuple[Any, Future[Any]]] = deque()
+        ahead = iter(jobs)
+        try:
+            # No more than is worked on is kept in memory.
+            for job in islice(ahead, workers + 1):
+                waiting.append((job, pool.submit(work, job)))
+            while waiting:
+                job, future = waiting.popleft()
+                yield job, future.result()
+                for job in islice(ahead, 1):
+                    waiting.append((job, pool.submit(work, job)))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(eq=False)
+class _Climb:
+    """Where problems ended.
+
+    tops : the values of all starts of each. x : (b, d) the best end of each search. ascent : from there by exact Newton
+    steps; None of a model by a stepper, whose second derivatives are taken one by one.
+    """
+
+    tops: list[Floats]
+    x: Floats
+    ascent: Ascent | None
+
+
+def _climb(
+    problems: Sequence[Problem], data: Data, points: Floats, whose: Positions, length: int, lanes: int
+) -> _Climb:
+    """From starting points (q, d), ``whose`` (q,) they are, to the best end of each problem."""
     model, ties = problems[0].model, problems[0].ties
-    method = methods(model)[0]
-    queue = np.zeros((length, points.shape[1]))
-    queue[: len(points)] = points
-    owners = np.zeros(len(queue), int)
-    owners[: len(points)] = whose
-    run = engine.searcher(model, ties, method, LANES)
-    ends = jax.tree.map(np.array, run(data, queue, owners, len(points)))
-    values = np.where(np.isfinite(ends.value[: len(points)]), ends.value[: len(points)], -np.inf)
+    first, *finer = methods(model)
+    values, x = _searched(model, ties, first, data, points, whose, length, lanes)
     tops = [values[whose == i] for i in range(len(problems))]
     best = [np.flatnonzero(whose == i)[np.argmax(top)] for i, top in enumerate(tops)]
-    ascent = Ascent.of(data, ends.x[best], engine.curvatures(model, ties, method))
+    if first not in DIRECT:
+        return _Climb(tops, x[best], None)
+    ascent = Ascent.of(data, x[best], engine.curvatures(model, ties, first))
+    for method in (method for method in finer if method in DIRECT):
+        # Few: from where the coarser solution stopped, or could not be trusted.
+        lost = np.flatnonzero(~ascent.at.solved | np.array([~np.isfinite(top).any() for top in tops]))
+        for at in range(0, len(lost), BLOCK):
+            some = lost[at : at + BLOCK]
+            again = taken(data, np.append(some, np.full(BLOCK - len(some), some[0])))
+            values, x = _searched(model, ties, method, again, ascent.x[some], np.arange(len(some)), BLOCK, lanes)
+            there = Ascent.of(again, x, engine.curvatures(model, ties, method))
+            ascent.take(some, there, np.ones(len(some), bool))
+            for row, value in zip(some, values, strict=True):
+                tops[row] = np.array([value])
     _settle_corners(problems, ascent)
-    return [_optimum(problem, ascent, i, tops[i], width, search) for i, problem in enumerate(problems)]
+    return _Climb(tops, ascent.x, ascent)
 
 
-def _optimum(problem: Problem, ascent: Ascent, i: int, values: Floats, width: int, search: bool) -> Optimum | None:
+def _searched(
+    model: Model, ties: Ties, method: str, data: Data, points: Floats, whose: Positions, length: int, lanes: int
+) -> tuple[Floats, Floats]:
+    """Values (q,), -inf where not solved, and ends (q, d) of the loop from the points (q, d)."""
+    queue = np.zeros((length, points.shape[1]))
+    queue[: len(points)] = points
+    owners = np.zeros(length, int)
+    owners[: len(points)] = whose
+    ends = engine.searcher(model, ties, method, min(lanes, length))(data, queue, owners, len(points))
+    values = np.array(ends.value)[: len(points)]
+    return np.where(np.isfinite(values), values, -np.inf), np.array(ends.x)[: len(points)]
+
+
+def _optimum(problem: Problem, climb: _Climb, i: int, width: int, search: bool) -> Optimum | None:
     """The engine's end in the terms of the problem; where it did not converge, exact Newton steps from there."""
-    keep, at = places(problem, width), ascent.at
-    x = ascent.x[i][keep]
+    ascent, values, keep = climb.ascent, climb.tops[i], places(problem, width)
+    x = climb.x[i][keep]
     if not np.isfinite(values).any():
         return None
     label = relabelled(problem, x) if problem.model.canonical is not None else x
     # Where the first method may not be trusted, `newton` asks the next one.
-    if not (ascent.converged[i] and at.solved[i]) or label is not x:
+    if ascent is None or not (ascent.converged[i] and ascent.at.solved[i]) or label is not x:
         x, second, held, converged = newton(problem, label, search=search)
         if not second.solved:
             return None
     else:
-        free, converged, held = keep[: len(problem.free)], True, ascent.held[i][keep]
+        free, at, converged, held = keep[: len(problem.free)], ascent.at, True, ascent.held[i][keep]
         hessian, quantified = at.hessian[i][np.ix_(keep, keep)], at.quantified[i][np.ix_(free, free)]
         second = SecondOrder(float(at.value[i]), at.gradient[i][keep], hessian, quantified, True)
     reached = int(np.sum(values > second.value - 0.01))
-    return Optimum(x, second, held, converged, len(values), max(reached, 1), None)
+    return Optimum(x, second, held, converged, len(values), max(reached, 1))
 
 
 def _settle_corners(problems: Sequence[Problem], ascent: Ascent) -> None:

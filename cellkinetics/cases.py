@@ -114,7 +114,7 @@ def _with_sd(problem: Problem, request: Request, initial: Mapping[str, float]) -
     samples = problem.samples
     if len(names) > 1:
         slopes = problem.curve(problem.start(initial), 1).jacobian
-        reached = np.array([np.any(slopes[problem.inputs.output == i] != 0, axis=0) for i in range(len(names))])
+        reached = np.array([np.any(slopes[problem.output == i] != 0, axis=0) for i in range(len(names))])
     rows = np.array([int((samples.quantified & (samples.output == i)).sum()) for i in range(len(names))])
     enough = rows >= reached.sum(axis=1) + SPARE_ROWS
     free = enough & np.array([name not in request.fixed for name in names])

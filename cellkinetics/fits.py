@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from cellkinetics.progress import bar
 from cellkinetics.result import Fit, Request, refused
 from cellkinetics.sensitivity import Tie
 from cellkinetics.study import Study
+from cellkinetics.table import COLUMNS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,8 +64,12 @@ class Fits(Mapping[str, Fit]):
     @property
     def parameters(self) -> pd.DataFrame:
         """Long table: subject, parameter, value, stderr, lower, upper, unit, status, source."""
-        tables = {subject: fit.parameters for subject, fit in self.items()}
-        return pd.concat(tables, names=["subject", "parameter"]).reset_index()
+        each = [fit.columns for fit in self.values()]
+        subjects = [subject for subject, columns in zip(self, each, strict=True) for _ in columns["parameter"]]
+        joined = {
+            name: list(chain.from_iterable(columns[name] for columns in each)) for name in ("parameter", *COLUMNS)
+        }
+        return pd.DataFrame({"subject": subjects, **joined})
 
     @property
     def outcomes(self) -> pd.DataFrame:
@@ -141,7 +147,7 @@ def fit_each(
     """
     request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior)
     fitting.check(request, study)
-    if batchable(model):
+    if batchable(model, len(study.subjects)):
         return Fits(study, together(request, study, progress, chunk))
     only, found = study.each(), dict[str, Fit]()
     with suppress(KeyboardInterrupt), bar("fitting", len(study.subjects), progress) as advance:

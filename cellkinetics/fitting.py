@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from cellkinetics.batch import batchable, optima
 from cellkinetics.cases import Case, prepare
 from cellkinetics.errors import ModelError, one_problem, suggest
 from cellkinetics.model import Model, check_ties
@@ -74,8 +75,6 @@ def fit(
 ) -> Fit | JointFit:
     """Fit a model to one subject, or with ``shared`` to several together, by censored nonlinear least squares.
 
-    One subject's fit is driven by lmfit.
-
     Parameters
     ----------
     model : a `Model`, from ``models.load(name)`` or ``ck.load_model(path)``.
@@ -108,7 +107,12 @@ def fit(
     -------
     Fit, or with ``shared`` a JointFit
         ``fit.outcome`` is "converged" or the reason why not, with advice; a patient whose samples do not
-        determine the parameters is such an outcome, not an exception.
+        determine the parameters is such an outcome, not an exception. ``fit.lmfit`` is lmfit's own result there.
+
+    Notes
+    -----
+    Models with a closed form or a solution of their own are fitted as in `fit_each`, by damped scoring steps and exact
+    Newton steps in one compiled loop; lmfit drives the others, and what the loop cannot settle.
 
     Raises
     ------
@@ -193,8 +197,16 @@ def fit_one(request: Request, study: Study) -> Fit:
     """Fit one subject; the request has been checked."""
     began = time.perf_counter()
     case = prepare(request, study)
-    optimum = None if case.reason else optimise(case.problem, case.initial, starts=request.starts, seed=request.seed)
+    optimum = None if case.reason else optimum_of(request, case)
     return ended(request, study, case, optimum, time.perf_counter() - began)
+
+
+def optimum_of(request: Request, case: Case) -> Optimum | None:
+    """By the engine where it takes the model, else by lmfit; None where the model could not be solved."""
+    if not batchable(request.model):
+        return optimise(case.problem, case.initial, starts=request.starts, seed=request.seed)
+    (ends,) = optima([case.problem], [case.initial], request.starts, request.seed)
+    return ends[0]
 
 
 def ended(request: Request, study: Study, case: Case, optimum: Optimum | None, seconds: float) -> Fit:

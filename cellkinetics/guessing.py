@@ -48,4 +48,4 @@ def from_samples(model: Model, samples: Samples, dose: float, courses: Courses =
 def _inside(parameter: Parameter, value: float) -> float:
     """Pulled inside the bounds."""
     margin = 1e-6 * min(1.0, parameter.max - parameter.min)
-    return float(np.clip(value, parameter.min + margin, parameter.max - margin))
+    return min(max(value, parameter.min + margin), parameter.max - margin)

@@ -228,4 +228,4 @@ def _optimum_of(solution: Solution, i: int) -> Optimum:
     )  # fmt: skip
     reached, started = solution.starts
     converged = bool(solution.ends.converged[0])
-    return Optimum(solution.x[i, at], second, at_bound[at], converged, started, reached, None)
+    return Optimum(solution.x[i, at], second, at_bound[at], converged, started, reached)

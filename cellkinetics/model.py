@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -354,6 +355,7 @@ class Model:
         return events
 
 
+@lru_cache(maxsize=1024)
 def names_of(function: Function) -> tuple[str, ...]:
     """The argument names of a model function."""
     return tuple(inspect.signature(function).parameters)

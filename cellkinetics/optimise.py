@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lmfit
 import numpy as np
-from scipy.optimize import minimize
-from scipy.stats import qmc
+import scipy
 
 from cellkinetics.parameter import Parameter
 from cellkinetics.problem import LN_SD_FLOOR, Problem, SecondOrder, sd_names
 from cellkinetics.sensitivity import Floats
+
+if TYPE_CHECKING:
+    import lmfit
 
 SCREENED = 32
 SPREAD = 0.7  # of the screened starts, SD on the estimation scale
@@ -32,7 +33,6 @@ class Optimum:
     converged : nothing left to gain, to first order or, at a corner, by a simplex search.
     started : number of starts run to the end.
     reached : how many of them ended within 0.01 log-likelihood units of the best.
-    lmfit : result of the least-squares run that led here.
     """
 
     x: Floats
@@ -41,7 +41,6 @@ class Optimum:
     converged: bool
     started: int
     reached: int
-    lmfit: Any
 
 
 def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, seed: int) -> Optimum | None:
@@ -50,17 +49,25 @@ def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, see
     for x in starting_points(problem, initial, starts, seed):
         result = least_squares(problem, x)
         if result is not None:
-            ends.append((problem.objective(result[0]), *result))
+            ends.append((problem.objective(result[0]), result[0]))
     if not ends:
         return None
     values = np.nan_to_num([end[0] for end in ends], nan=-np.inf)
-    _, x, result = ends[int(np.argmax(values))]
+    _, x = ends[int(np.argmax(values))]
     x, second, held, converged = newton(problem, relabelled(problem, x))
     if not second.solved:
         return None
-    show(problem, result.params, x)
     reached = int(np.sum(values > second.value - 0.01))
-    return Optimum(x, second, held, converged, len(ends), max(reached, 1), result)
+    return Optimum(x, second, held, converged, len(ends), max(reached, 1))
+
+
+def as_lmfit(problem: Problem, x: Floats) -> Any:
+    """The `MinimizerResult` of an lmfit run from the optimum ``x``; its parameters show the optimum."""
+    run = least_squares(problem, x)
+    if run is None:
+        return None
+    show(problem, run[1].params, x)
+    return run[1]
 
 
 def relabelled(problem: Problem, x: Floats) -> Floats:
@@ -125,7 +132,10 @@ def drawn_around(problem: Problem, initial: Mapping[str, float], seed: int) -> t
 
 @lru_cache(maxsize=64)
 def _normal(free: int, seed: int) -> Floats:
-    points = qmc.MultivariateNormalQMC(np.zeros(max(free, 1)), rng=np.random.default_rng(seed)).random(SCREENED)
+    # Imported when it is first used, as lmfit is: together they take a second.
+    points = scipy.stats.qmc.MultivariateNormalQMC(np.zeros(max(free, 1)), rng=np.random.default_rng(seed)).random(
+        SCREENED
+    )
     return points[:, :free]
 
 
@@ -143,7 +153,7 @@ def least_squares(problem: Problem, x: Floats) -> tuple[Floats, Any] | None:
     chosen so that ln(sd/sd0) is about 1/2, where its Gauss-Newton curvature is that of the likelihood.
     """
     free = len(problem.free)
-    counts = np.array([problem.quantified[problem.inputs.output == i].sum() for i in np.flatnonzero(problem.sd_free)])
+    counts = np.array([problem.quantified[problem.output == i].sum() for i in np.flatnonzero(problem.sd_free)])
     if not np.all(np.isfinite(problem.root(x))):
         return None
     x, result = _run(problem, x, counts, None)
@@ -158,6 +168,8 @@ def least_squares(problem: Problem, x: Floats) -> tuple[Floats, Any] | None:
 
 def _run(problem: Problem, x: Floats, counts: Floats, ln_sd0: Floats | None) -> tuple[Floats, Any]:
     """One lmfit run; ``ln_sd0`` None holds the sds where they are."""
+    import lmfit
+
     free, held_sd = len(problem.free), x[len(problem.free) :]
     parameters = varied(problem, x, ln_sd0)
     names = [name for name in parameters if parameters[name].vary]
@@ -195,6 +207,8 @@ def _prior_roots(problem: Problem, x: Floats) -> Floats:
 
 def varied(problem: Problem, x: Floats, ln_sd0: Floats | None) -> lmfit.Parameters:
     """What lmfit varies: free parameters on the estimation scale, as ``ln_beta``, and ln sd."""
+    import lmfit
+
     shown = lmfit.Parameters()
     for position, name in enumerate(problem.free):
         lower, upper = problem.bounds[0][position], problem.bounds[1][position]
@@ -324,7 +338,7 @@ def _simplex(problem: Problem, x: Floats) -> Floats:
     lower, upper = problem.bounds
     corners = np.clip(np.vstack([x, x + 0.02 * np.diag(problem.units(x))]), lower, upper)
     options = {"initial_simplex": corners, "maxfev": 100 * len(x), "xatol": 1e-7, "fatol": 1e-9}
-    result = minimize(
+    result = scipy.optimize.minimize(
         lambda at: -problem.objective(np.clip(at, lower, upper)),
         x,
         method="Nelder-Mead",
@@ -378,6 +392,6 @@ def _ln_sd_of_residuals(problem: Problem, x: Floats) -> Floats:
     residual = np.array(problem.rows.upper) - problem.curve(x, 0).value
     found = []
     for index in np.flatnonzero(problem.sd_free):
-        rows = problem.quantified & (problem.inputs.output == index)
+        rows = problem.quantified & (problem.output == index)
         found.append(max(0.5 * np.log(np.mean(residual[rows] ** 2) + 1e-12), LN_SD_FLOOR))
     return np.array(found)

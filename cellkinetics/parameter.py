@@ -65,6 +65,15 @@ class Parameter:
             return float(self.min + (self.max - self.min) * expit(value))
         return float(value)
 
+    def slope(self, value: float) -> float:
+        """The derivative of the natural value by the one on the estimation scale, at a natural value."""
+        if self.scale == "log":
+            return value
+        if self.scale == "logit":
+            share = (value - self.min) / (self.max - self.min)
+            return (self.max - self.min) * share * (1 - share)
+        return 1.0
+
     @property
     def bounds(self) -> tuple[float, float]:
         """The bounds on the estimation scale; a logit has none."""

@@ -15,8 +15,8 @@ from cellkinetics.sensitivity import Floats
 from cellkinetics.stacking import taken
 
 Flags = npt.NDArray[np.bool_]
-EVALUATIONS = 12  # what is still moving then is on a ridge: the careful way, one by one, is not slower
-BLOCK = 32  # problems in a compiled block: it costs the same however few it holds
+EVALUATIONS, LATE = 30, 6  # what is still moving then is on a ridge: the careful way, one by one, is not slower
+BLOCK, FEW = 64, 8  # problems in a compiled block: it costs the same however few it holds
 ENOUGH, UNSEEN = 1e-9, 1e-6  # log-likelihood units that a step may still promise; below the second nobody sees a gain
 LONGEST = 2.0
 FLATTEST = 1e-8  # of the largest curvature
@@ -61,17 +61,17 @@ class Ascent:
 
     def curvature(self, x: Floats, which: npt.NDArray[np.int64]) -> Curvature:
         """At ``x`` (len(which), d), in blocks of the compiled size."""
-        blocks = []
-        for begin in range(0, len(which), BLOCK):
-            here = slice(begin, min(begin + BLOCK, len(which)))
+        blocks, length = [], next((size for size in (1, FEW) if len(which) <= size <= len(self.data.moving)), BLOCK)
+        for begin in range(0, len(which), length):
+            here = slice(begin, min(begin + length, len(which)))
             count = here.stop - here.start
-            fill = np.append(np.arange(count), np.zeros(BLOCK - count, int))
+            fill = np.append(np.arange(count), np.zeros(length - count, int))
             block = self.evaluate(x[here][fill], taken(self.data, self.rows[which[here]][fill]))
             blocks.append(jax.tree.map(lambda part, count=count: np.array(part)[:count], block))
         return Curvature(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
     def climb(self) -> None:
-        """Newton steps, halved until they gain, for at most 12 evaluations."""
+        """Newton steps, halved until they gain, for at most 30 evaluations."""
         count = len(self.x)
         self.at = self.curvature(self.x, np.arange(count))
         steps, self.held, expected = self._steps(np.arange(count))
@@ -79,7 +79,7 @@ class Ascent:
         halvings = np.zeros(count, int)
         lower, upper = (np.asarray(part)[self.rows] for part in (self.data.lower, self.data.upper))
         active = np.flatnonzero(self.at.solved & ~self.converged)
-        for _ in range(EVALUATIONS):
+        for number in range(EVALUATIONS):
             if not len(active):
                 return
             step = steps[active] / 2.0 ** halvings[active, None]
@@ -94,8 +94,10 @@ class Ascent:
                 steps[moved], self.held[moved], expected[moved] = self._steps(moved)
                 halvings[moved] = 0
             halvings[active[~better]] += 2
-            # A gain below the error of the solver cannot be seen.
-            self.converged[active] = (expected[active] < ENOUGH) | (~better & (expected[active] < UNSEEN))
+            # A gain below the error of the solver cannot be seen. What climbs on for so little is on a ridge that rises
+            # towards a limit at infinity, where every step is as long as the last.
+            enough = UNSEEN if number >= LATE else ENOUGH
+            self.converged[active] = (expected[active] < enough) | (~better & (expected[active] < UNSEEN))
             active = active[~self.converged[active]]
 
     def _steps(self, which: npt.NDArray[np.int64]) -> tuple[Floats, Flags, Floats]:

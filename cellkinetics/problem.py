@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from cellkinetics import censoring
 from cellkinetics.censoring import Rows
@@ -73,6 +74,11 @@ class Problem:
         return (self.rows.lower == self.rows.upper) & (self.rows.weight > 0)
 
     @cached_property
+    def output(self) -> npt.NDArray[np.int64]:
+        """(padded n,) index of the output of each sample."""
+        return _padded_output(self.samples.output, padded_length(len(self.samples)))
+
+    @cached_property
     def inputs(self) -> Inputs:
         """What the curve takes at the sampled days."""
         return self.inputs_at(self.samples.day, self.samples.output)
@@ -80,7 +86,7 @@ class Problem:
     def inputs_at(self, days: Floats, output: Sequence[int] | np.ndarray[Any, Any]) -> Inputs:
         """The same at other days, padded."""
         length = padded_length(len(days))
-        index = pad(np.asarray(output, float), length, 0.0).astype(np.int64)
+        index = _padded_output(output, length)
         padded = pad(days, length)
         prepared = prepared_for(self.model, padded, self.doses)
         return self._constants._replace(
@@ -128,10 +134,19 @@ class Problem:
 
     def natural_with_slopes(self, x: Floats) -> tuple[dict[str, float], dict[str, Floats]]:
         """All parameters on the natural scale, ties included, and the derivative (len(x),) of each by ``x``."""
-        values, slopes = naturals(self.model, self.ties)(x[: len(self.free)], self._constants)
-        sds = np.zeros(len(x) - len(self.free))
+        parameters, free = self.model.parameters, list(self.free)
+        if not self.ties:
+            given = [float(value) for value in x[: len(free)]]
+            at = {name: parameters[name].from_estimation(value) for name, value in zip(free, given, strict=True)}
+            values = {name: at.get(name, float(value)) for name, value in self.values.items()}
+            by_x = {name: np.zeros(len(x)) for name in parameters}
+            for column, name in enumerate(free):
+                by_x[name][column] = parameters[name].slope(values[name])
+            return values, by_x
+        found, slopes = naturals(self.model, self.ties)(x[: len(free)], self._constants)
+        sds = np.zeros(len(x) - len(free))
         by_x = {name: np.append(np.array(slope), sds) for name, slope in slopes.items()}
-        return {name: float(value) for name, value in values.items()}, by_x
+        return {name: float(value) for name, value in found.items()}, by_x
 
     def sds(self, x: Floats) -> Floats:
         """(outputs,) sd on the ln scale."""
@@ -222,7 +237,7 @@ class Problem:
                 [mixed.T, columns.T @ (ss[:, None] * columns)],
             ]
         )
-        rows = self.quantified & np.isin(self.inputs.output, np.flatnonzero(self.sd_free))
+        rows = self.quantified & self.sd_free[self.output]
         mean, precision = self.prior
         return SecondOrder(
             float(value.sum()) + self.log_prior(x),
@@ -234,12 +249,16 @@ class Problem:
 
     def _ln_sd(self, x: Floats) -> Floats:
         """(padded n,) ln sd of each sample."""
-        return np.log(self.sds(x))[self.inputs.output]
+        return np.log(self.sds(x))[self.output]
 
     @cached_property
     def _sd_columns(self) -> Floats:
         """(padded n, free sds) 1 where the sample belongs to the output of that sd."""
-        return (self.inputs.output[:, None] == np.flatnonzero(self.sd_free)).astype(float)
+        return (self.output[:, None] == np.flatnonzero(self.sd_free)).astype(float)
+
+
+def _padded_output(output: npt.ArrayLike, length: int) -> npt.NDArray[np.int64]:
+    return pad(np.asarray(output, float), length, 0.0).astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,13 @@ from cellkinetics import summary
 from cellkinetics.censoring import EPSILON
 from cellkinetics.criteria import Criteria
 from cellkinetics.model import Model
-from cellkinetics.optimise import Optimum
+from cellkinetics.optimise import Optimum, as_lmfit
 from cellkinetics.prior import PUBLISHED, Prior, priors_of
 from cellkinetics.problem import Problem, sd_names
 from cellkinetics.samples import Samples
 from cellkinetics.sensitivity import Floats, Tie, curve, finite_days
 from cellkinetics.study import Study
-from cellkinetics.table import hessian_intervals, parameter_table
+from cellkinetics.table import hessian_intervals, parameter_columns, parameter_table
 from cellkinetics.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
@@ -78,10 +79,7 @@ class Fit(Criteria):
 
     Parameters
     ----------
-    parameters
-        table by name: value, stderr (natural scale), lower, upper (95% interval, formed on the estimation
-        scale), unit, status (free, fixed, tied, at bound, not identifiable, not estimated), source.
-        NaN where nothing was estimated.
+    columns : those of the table `parameters`, "parameter" for the names.
     outcome : "converged", or the reason why not, with advice.
     log_likelihood_ln : of ln(copies); NaN for a patient who was not fitted.
     n_quantified, n_censored : samples in the likelihood.
@@ -91,7 +89,7 @@ class Fit(Criteria):
 
     request: Request
     study: Study
-    parameters: pd.DataFrame
+    columns: Mapping[str, Sequence[Any]]
     outcome: str
     log_likelihood_ln: float
     sum_ln_quantified: float
@@ -107,7 +105,6 @@ class Fit(Criteria):
     starts: tuple[int, int] = (0, 0)
     solved_implicitly: int = 0
     seconds: float = 0.0
-    lmfit: Any = field(default=None, repr=False)
 
     @property
     def model(self) -> Model:
@@ -140,6 +137,24 @@ class Fit(Criteria):
         names = sd_names(self.model)
         values = self.parameters.loc[names, "value"].to_numpy(float)
         return float(values[0]) if len(names) == 1 else dict(zip(self.model.outputs, map(float, values), strict=True))
+
+    @cached_property
+    def parameters(self) -> pd.DataFrame:
+        """Table by name of every parameter and sd; NaN where nothing was estimated.
+
+        value, stderr (natural scale), lower, upper (95% interval, formed on the estimation scale), unit, status (free,
+        fixed, tied, at bound, not identifiable, not estimated), source.
+        """
+        return parameter_table(self.columns)
+
+    @cached_property
+    def lmfit(self) -> Any:
+        """The `MinimizerResult` of lmfit, of a least-squares run from the estimates that is done when it is asked for.
+
+        Its parameters show the estimates; its chisqr, redchi and aic come from root-deviances and are not ours. None
+        without estimates.
+        """
+        return as_lmfit(self.problem, self.x.copy()) if self.fitted else None
 
     @property
     def has_priors(self) -> bool:
@@ -374,13 +389,13 @@ def finished(
     """The fit of a patient whose optimiser ended somewhere."""
     return Fit(
         request=request, study=study, problem=problem, outcome=outcome,
-        parameters=parameter_table(request, study, problem, optimum, spread),
+        columns=parameter_columns(request, study, problem, optimum, spread),
         log_likelihood_ln=optimum.second.value - problem.log_prior(optimum.x),
         **_counts(problem, samples, study),
         n_free=len(optimum.x), x=optimum.x,
         covariance=spread.covariance, degrees_of_freedom=spread.degrees_of_freedom, inflation=spread.inflation,
         starts=(optimum.reached, optimum.started),
-        solved_implicitly=problem.solved_implicitly, seconds=seconds, lmfit=optimum.lmfit,
+        solved_implicitly=problem.solved_implicitly, seconds=seconds,
     )  # fmt: skip
 
 
@@ -389,7 +404,7 @@ def refused(request: Request, study: Study, problem: Problem, outcome: str, samp
     size = len(problem.free)
     return Fit(
         request=request, study=study, problem=problem, outcome=outcome,
-        parameters=parameter_table(request, study, problem),
+        columns=parameter_columns(request, study, problem),
         log_likelihood_ln=np.nan, **_counts(problem, samples, study),
         n_free=size, x=np.full(size, np.nan), covariance=np.full((size, size), np.nan),
         degrees_of_freedom=np.nan, inflation=np.nan, seconds=seconds,

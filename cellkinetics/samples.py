@@ -98,6 +98,9 @@ def samples_each(model: Model, study: Study) -> dict[str, Samples]:
 
 def infusion_days(study: Study) -> Floats:
     """(subjects,) day of the first infusion of cells; 0 where there is none."""
-    cells = study.doses[study.doses["kind"] == "cells"]
-    first = cells.groupby("subject")["day"].min().reindex(list(study.subjects))
-    return first.fillna(0.0).to_numpy(float)
+    # Not by groupby: of one patient it takes as long as half of the fit.
+    given = (study.doses["kind"] == "cells").to_numpy()
+    whose = pd.Index(study.subjects).get_indexer(pd.Index(study.doses["subject"]))[given]
+    first = np.full(len(study.subjects), np.inf)
+    np.fmin.at(first, whose, study.doses["day"].to_numpy(float)[given])
+    return np.where(np.isfinite(first), first, 0.0)

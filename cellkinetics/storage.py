@@ -54,7 +54,7 @@ def save(result: Fit | Fits | JointFit, path: str | Path) -> None:
 def load(path: str | Path) -> Fit | Fits | JointFit:
     """Read what `Fit.save`, `Fits.save` or `JointFit.save` wrote.
 
-    Estimates, intervals and curves come back as they were; nothing is fitted again. ``fit.lmfit`` is None. A tie is
+    Estimates, intervals and curves come back as they were; nothing is fitted again. A tie is
     kept as its values, and curves of a tied fit come without a band. A model's file that has changed since is
     named in a warning.
 
@@ -129,7 +129,7 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
         request=request,
         study=study,
         problem=problem,
-        parameters=parameters,
+        columns={"parameter": list(parameters.index), **{name: list(column) for name, column in parameters.items()}},
         starts=tuple(saved["starts"]),
         x=np.array([_number(v) for v in saved["x"]]),
         covariance=np.array([[np.nan if tied else _number(v) for v in row] for row in saved["covariance"]]).reshape(

@@ -173,21 +173,22 @@ class Study:
         """The function subject -> study of that subject alone, in a time that does not grow with the others."""
         subjects = pd.Index(self.subjects)
         place = {subject: at for at, subject in enumerate(self.subjects)}
-        tables = (self.observations, self.doses)
-        codes = [subjects.get_indexer(pd.Index(table["subject"])) for table in tables]
-        sorts = [np.argsort(code, kind="stable") for code in codes]
-        ordered = [code[sort] for code, sort in zip(codes, sorts, strict=True)]
+        tables, ends = [], []
+        for table in (self.observations, self.doses):
+            code = subjects.get_indexer(pd.Index(table["subject"]))
+            order = np.argsort(code, kind="stable")
+            tables.append(table.iloc[order])
+            ends.append(np.searchsorted(code[order], np.arange(len(subjects) + 1)))
 
         def alone(subject: str) -> Study:
             at = place[subject]
-            rows = [
-                sort[slice(*np.searchsorted(code, (at, at + 1)))] for sort, code in zip(sorts, ordered, strict=True)
-            ]
-            parts = [t.iloc[r].reset_index(drop=True) for t, r in zip(tables, rows, strict=True)]
+            # Slices of sorted tables are views: a take for each subject costs more than its fit.
+            parts = [table.iloc[end[at] : end[at + 1]] for table, end in zip(tables, ends, strict=True)]
+            for part in parts:
+                part.index = pd.RangeIndex(len(part))
             lloq = common_limit(parts[0])
-            return replace(
-                self, observations=parts[0], doses=parts[1], covariates=self.covariates.iloc[[at]], lloq=lloq
-            )
+            covariates = self.covariates.iloc[at : at + 1]
+            return replace(self, observations=parts[0], doses=parts[1], covariates=covariates, lloq=lloq)
 
         return alone
 
@@ -286,8 +287,9 @@ def cut_reason(day: float, why: str) -> str:
 
 def common_limit(observations: pd.DataFrame) -> float | None:
     """The lower limit that all rows with one share, or None."""
-    limits = observations["lloq"].dropna().unique()
-    return float(limits[0]) if len(limits) == 1 else None
+    limits = observations["lloq"].to_numpy(float)
+    known = limits[~np.isnan(limits)]
+    return float(known[0]) if len(known) and np.all(known == known[0]) else None
 
 
 def infusions(doses: pd.DataFrame, subjects: Iterable[str]) -> pd.DataFrame:
