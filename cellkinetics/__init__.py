@@ -23,6 +23,7 @@ from cellkinetics.model_choice import compare_models, forecast_error, plot_model
 from cellkinetics.nca import nca
 from cellkinetics.nca_summary import nca_summary
 from cellkinetics.parameter import Parameter, Parameters
+from cellkinetics.power import Power, power
 from cellkinetics.prior import LogitNormal, LogNormal, Normal
 from cellkinetics.reading import read_study
 from cellkinetics.result import Fit
@@ -47,6 +48,7 @@ __all__ = [
     "Normal",
     "Parameter",
     "Parameters",
+    "Power",
     "Study",
     "StudyError",
     "cohort_curves",
@@ -63,6 +65,7 @@ __all__ = [
     "nca",
     "nca_summary",
     "plot_models",
+    "power",
     "read_study",
     "simulate",
 ]

@@ -39,6 +39,8 @@ class Assay:
         Vector copy number: copies in one transduced cell, 1 or more.
     genome_mass_pg : float
         DNA of one diploid human genome, pg.
+    dna_ug : float, optional
+        Mass of DNA in a well, ug, where the table does not say: what counting noise needs.
 
     Raises
     ------
@@ -70,6 +72,7 @@ class Assay:
     uloq: float | None = None
     vcn: float = 1.0
     genome_mass_pg: float = 6.6
+    dna_ug: float | None = None
 
     def __post_init__(self) -> None:
         _known(self.unit, "unit")
@@ -79,6 +82,8 @@ class Assay:
             raise ValueError(
                 f"genome_mass_pg={self.genome_mass_pg:g} is not a positive mass; a human genome has 6.6 pg."
             )
+        if self.dna_ug is not None and not (math.isfinite(self.dna_ug) and self.dna_ug > 0):
+            raise ValueError(f"dna_ug={self.dna_ug:g} is not a positive mass of DNA.")
         limits = {name: limit for name in ("lod", "lloq", "uloq") if (limit := getattr(self, name)) is not None}
         for name, limit in limits.items():
             if not (math.isfinite(limit) and limit > 0):
@@ -99,8 +104,19 @@ class Assay:
 
     @property
     def limits(self) -> dict[str, str | float | None]:
-        """Unit and limits under the names that `read_study` has for them."""
-        return {"unit": self.unit, "lloq": self.lloq, "lod": self.lod, "uloq": self.uloq}
+        """Unit and limits, and the mass of DNA where it is known, under the names that `read_study` has for them."""
+        limits = {"unit": self.unit, "lloq": self.lloq, "lod": self.lod, "uloq": self.uloq}
+        return limits if self.dna_ug is None else {**limits, "dna_ug": self.dna_ug}
+
+    def molecules(self, copies_per_ug: npt.ArrayLike, wells: int = 1) -> Floats:
+        """Copies of the transgene in the DNA of so many wells: 3 copies/ug in 0.3 ug are one molecule.
+
+        >>> float(Assay(dna_ug=0.3).molecules(10.0))
+        3.0
+        """
+        if self.dna_ug is None:
+            raise ValueError("the mass of DNA in a well is not known. Give Assay(dna_ug=0.3).")
+        return np.asarray(copies_per_ug, float) * self.dna_ug * wells
 
     def to_cells_per_ul(
         self, copies: npt.ArrayLike, leukocytes_per_ul: Leukocytes, days: npt.ArrayLike | None = None

@@ -17,6 +17,7 @@ import numpy as np
 
 from cellkinetics import cache, censoring, engine
 from cellkinetics.engine import LANES, Data
+from cellkinetics.error_models import LOG
 from cellkinetics.model import Model
 from cellkinetics.optimise import (
     ASIDE,
@@ -41,19 +42,20 @@ Positions = np.ndarray[Any, np.dtype[np.int_]]
 
 CHUNK = 512  # patients in memory at a time, for each processor
 DIRECT = (CLOSED_FORM, *STRUCTURE)
-# All lanes of a stepper wait for the slowest: of 16, fits of smooth_switch take a fifth of the time that they take one by
-# one, and the program pays for its compilation with about so many patients.
+# All lanes of a stepper wait for the slowest: of 16, fits of smooth_switch take a fifth of the time that they take one
+# by one, and the program pays for its compilation with about so many patients.
 STEPPER_LANES, MANY = 16, 32
 
 
-def batchable(model: Model, count: int = 1) -> bool:
+def batchable(model: Model, count: int = 1, error: str = LOG) -> bool:
     """Whether the engine takes ``count`` problems of the model.
 
     Any number where it has a closed form or a solution of its own. An ODE solved by a stepper takes long to compile
-    for lanes, and only many problems are worth it; one whose stepper is implicit is left out.
+    for lanes, and only many problems are worth it; one whose stepper is implicit is left out, as are errors that are
+    not log-normal.
     """
     first = methods(model)[0]
-    return first in DIRECT or (first == EXPLICIT and count >= MANY)
+    return error == LOG and (first in DIRECT or (first == EXPLICIT and count >= MANY))
 
 
 def optima(
@@ -100,7 +102,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
         at, second, held, converged = newton(problems[index], np.array(x[index], float), search=False)
         return Optimum(at, second, held, converged, 1, 1) if second.solved else None
 
-    if not problems or not batchable(problems[0].model, len(problems)):
+    if not problems or not batchable(problems[0].model, len(problems), problems[0].error.name):
         return [alone(index) for index in range(len(problems))]
     found: dict[int, Optimum | None] = {}
     for ends in _each(problems, starting, alone, 1, CHUNK, search=False):
@@ -241,7 +243,7 @@ def _optimum(problem: Problem, climb: _Climb, i: int, width: int, search: bool) 
         hessian, quantified = at.hessian[i][np.ix_(keep, keep)], at.quantified[i][np.ix_(free, free)]
         second = SecondOrder(float(at.value[i]), at.gradient[i][keep], hessian, quantified, True)
     reached = int(np.sum(values > second.value - 0.01))
-    return Optimum(x, second, held, converged, len(values), max(reached, 1))
+    return Optimum(x, second, held, converged, len(values), max(reached, 1), tuple(map(float, values)))
 
 
 def _settle_corners(problems: Sequence[Problem], ascent: Ascent) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from cellkinetics import error_draws
 from cellkinetics.batch import climbed
 from cellkinetics.samples import Samples, status_of
 
@@ -71,9 +72,13 @@ def _simulated(fit: Fit, rng: np.random.Generator) -> Samples:
     """
     samples, problem = fit.problem.samples, fit.problem
     ln_f = problem.curve(fit.x, 0).value[: len(samples)]
-    sd = fit.inflation * problem.sds(fit.x)[samples.output]
-    copies = np.exp(ln_f + sd * rng.normal(size=len(samples)))
     limit = fit.study.observations["lloq"].to_numpy(float)[samples.row]
+    if problem.error.name == "counting":
+        # Without a limit what has no molecule is known to be less than one.
+        limit = np.where(np.isnan(limit), 1 / samples.mass, limit)
+    positive = problem.error.positive | ~(limit > 0)
+    sds = fit.inflation * np.exp(problem.ln_sds(fit.x)[:, samples.output])
+    copies = error_draws.drawn(problem.error.name, np.exp(ln_f), sds, samples.mass, positive, rng)
     # A censored sample is its own witness of the limits: the upper end of "below", both ends of an interval.
     low = np.where(np.isfinite(samples.upper) & ~samples.quantified, samples.upper, np.nan_to_num(limit, nan=0.0))
     between = np.where(~samples.quantified & np.isfinite(samples.upper), samples.lower, 0.0)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cellkinetics.course import as_courses
 from cellkinetics.dosing import Doses
+from cellkinetics.error_models import ErrorModel
 from cellkinetics.errors import ModelError
 from cellkinetics.guessing import from_samples
 from cellkinetics.model import Model
@@ -81,12 +82,14 @@ def _case(
     chosen = {*(request.free if request.free is not None else default_free()), *shared}
     free = tuple(n for n in model.parameters if n in chosen and n not in request.fixed and n not in request.tie)
     doses, reason = doses_of(request, events)
-    given = np.array([request.fixed.get(name, SD_WHEN_FEW) for name in sd_names(model)])
+    sds = sd_names(model, request.error)
+    given = np.array([request.fixed.get(name, sd_when_few(name)) for name in sds])
     problem = Problem(model, seen, doses, values, free, tuple(request.tie.items()), given, np.zeros(len(given), bool))
+    problem.error = ErrorModel.of(request.error, request.censoring)
     problem.priors = {
         name: (centre(model, name, prior), prior.sd)
         for name, prior in request.prior.items()
-        if name in free or name in sd_names(model)
+        if name in free or name in sds
     }
     if model.inputs:
         problem.courses, missing = courses_of(model, only(subject))
@@ -104,22 +107,46 @@ def _case(
             )
     own = [name for name in free if name not in problem.priors and name not in shared]
     reason = reason or (_refusal(seen, samples, own) if own or not shared else _nothing(samples))
+    reason = reason or _not_countable(problem)
     return Case(samples, problem if reason else _with_sd(problem, request, initial), initial, reason)
 
 
 def _with_sd(problem: Problem, request: Request, initial: Mapping[str, float]) -> Problem:
-    """Free the sd of each output with rows to spare: with fewer the likelihood has no bound as sd goes to 0."""
-    names = sd_names(problem.model)
-    reached = np.ones((len(names), len(problem.free)), bool)
+    """Free the sds of each output with rows to spare: with fewer the likelihood has no bound as sd goes to 0.
+
+    Each sd beyond the first needs a row more. Of a combined error the additive part is the first to go, to 0.
+    """
+    names, outputs = problem.sd_names, len(problem.model.outputs)
+    reached = np.ones((outputs, len(problem.free)), bool)
     samples = problem.samples
-    if len(names) > 1:
+    if outputs > 1:
         slopes = problem.curve(problem.start(initial), 1).jacobian
-        reached = np.array([np.any(slopes[problem.output == i] != 0, axis=0) for i in range(len(names))])
-    rows = np.array([int((samples.quantified & (samples.output == i)).sum()) for i in range(len(names))])
-    enough = rows >= reached.sum(axis=1) + SPARE_ROWS
-    free = enough & np.array([name not in request.fixed for name in names])
+        reached = np.array([np.any(slopes[problem.output == i] != 0, axis=0) for i in range(outputs)])
+    rows = np.array([int((samples.quantified & (samples.output == i)).sum()) for i in range(outputs)])
+    spare = rows - reached.sum(axis=1) - SPARE_ROWS
+    asked = np.array([name not in request.fixed for name in names]).reshape(-1, outputs)
+    # From the last part on: each that is estimated leaves a row less to those before it.
+    taken = np.cumsum(asked[::-1], axis=0)[::-1] - asked
+    free = (asked & (spare - taken >= 0)).ravel()
     sd = np.where(free, [request.initial.get(name, SD_WHEN_FEW) for name in names], problem.sd)
     return replace(problem, sd=sd, sd_free=free)
+
+
+def sd_when_few(name: str) -> float:
+    """What is taken where too few samples are quantified to estimate it."""
+    return 0.0 if name.startswith("sd_add") else SD_WHEN_FEW
+
+
+def _not_countable(problem: Problem) -> str:
+    """Why the molecules of some sample cannot be counted ('' if they can)."""
+    unknown = problem.samples.day[np.isnan(problem.samples.mass)]
+    if problem.error.name != "counting" or not len(unknown):
+        return ""
+    days = ", ".join(f"{day:g}" for day in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+    return (
+        f"no mass of DNA on day {days}: counting noise needs it for each sample. "
+        "Give the column dna_ug, read_study(..., dna_ug=0.3), or error='log'."
+    )
 
 
 def _events(study: Study) -> dict[str, list[Event]]:

@@ -1,4 +1,4 @@
-r"""The likelihood of quantified and censored samples, written once.
+r"""The log-normal likelihood of quantified and censored samples, written once; `error_models` has the others.
 
 On the ln scale, with prediction g = ln(f + 1e-9), standard deviation s and the standard normal :math:`\Phi`:
 
@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import log_ndtr
 from jax.scipy.stats import norm
+
+from cellkinetics.normal_tail import log_ndtr
 
 EPSILON = 1e-9
 # From here on ln Phi(z) is -Phi(-z) to the last digit; sqrt(-2 log_ndtr(z)) loses its digits at 5, its gradient at 39.
@@ -37,11 +38,13 @@ class Rows(NamedTuple):
 
     lower, upper : (n,) ln copies; equal for a quantified sample, -inf below a limit, inf above one.
     weight : (n,) 1 for a sample, 0 for padding.
+    mass : (n,) ug of DNA in the wells of the sample, where counting noise needs it.
     """
 
     lower: Any
     upper: Any
     weight: Any
+    mass: Any = None
 
 
 def ln(copies: Any) -> jax.Array:
@@ -62,9 +65,9 @@ def log_density(predicted: jax.Array, sd: Any, rows: Rows) -> jax.Array:
     -------
     (n,) 0 for padding.
     """
-    quantified, z_lower, z_upper = _standardised(predicted, sd, rows)
+    quantified, z_lower, z_upper = standardised(predicted, sd, rows)
     density = norm.logpdf(jnp.where(quantified, z_upper, 0.0)) - jnp.log(sd)
-    return rows.weight * jnp.where(quantified, density, _log_probability(quantified, z_lower, z_upper))
+    return rows.weight * jnp.where(quantified, density, log_probability(quantified, z_lower, z_upper))
 
 
 def root_deviances(predicted: jax.Array, sd: Any, rows: Rows) -> jax.Array:
@@ -73,10 +76,10 @@ def root_deviances(predicted: jax.Array, sd: Any, rows: Rows) -> jax.Array:
     (y - f)/sd of a quantified sample; sqrt(-2 ln Phi(z)) of a censored one, which is positive, smooth and
     monotone in the prediction. Shapes as in `log_density`.
     """
-    quantified, z_lower, z_upper = _standardised(predicted, sd, rows)
+    quantified, z_lower, z_upper = standardised(predicted, sd, rows)
     below, above = jnp.isneginf(rows.lower), jnp.isposinf(rows.upper)
     one_sided = root_deviance_below(jnp.where(above, -z_lower, jnp.where(below, z_upper, 0.0)))
-    inside = _log_probability(quantified | below | above, z_lower, z_upper)
+    inside = log_probability(quantified | below | above, z_lower, z_upper)
     # An interval far wider than sd has probability 1: its root-deviance is 0, and flat.
     certain = inside > -1e-300
     two_sided = jnp.where(certain, 0.0, jnp.sqrt(-2 * jnp.where(certain, -1.0, inside)))
@@ -125,7 +128,7 @@ def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array,
     return root, -jnp.where(z > TAIL, slope_far, slope_near) * dz
 
 
-def _standardised(predicted: jax.Array, sd: Any, rows: Rows) -> tuple[jax.Array, jax.Array, jax.Array]:
+def standardised(predicted: jax.Array, sd: Any, rows: Rows) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Whether quantified, and both ends in standard deviations from the prediction; -inf and inf stay open ends."""
     lower, upper = rows.lower, rows.upper
     # inf - g has a NaN gradient by sd: open ends are put back after the arithmetic.
@@ -138,7 +141,7 @@ def _standardised(predicted: jax.Array, sd: Any, rows: Rows) -> tuple[jax.Array,
     )
 
 
-def _log_probability(unused: jax.Array, z_lower: jax.Array, z_upper: jax.Array) -> jax.Array:
+def log_probability(unused: jax.Array, z_lower: jax.Array, z_upper: jax.Array) -> jax.Array:
     """ln(Phi(z_upper) - Phi(z_lower)) without cancellation: both are taken from the tail in which they lie.
 
     Rows in ``unused`` get the value of a harmless interval, so that no infinity reaches a gradient.

@@ -178,6 +178,20 @@ def curve_test(study: Study, by: str = "cohort", output: str | None = None, seed
         reason = "there is one group" if len(sizes) < 2 else "a group has no sample"
         return RankTest("whole curves", "none", nan, nan, nan, nan, nan, sizes, 0, reason=reason)
     scores, tied = _scores(rows, subjects)
+    return exchanged(scores, sizes, tied, seed)
+
+
+def exchanged(scores: Floats, sizes: Sequence[int], tied: int, seed: int = 2020) -> RankTest:
+    """The test of whole curves from the standardised midranks of each day.
+
+    Parameters
+    ----------
+    scores : (n, d) of the patients, one group after the other, NaN without a sample; see `standardised`.
+    sizes : patients in each group.
+    tied : samples that share their rank with another.
+    seed : of the arrangements, where there are more than 2e6.
+    """
+    sizes, nan = tuple(sizes), math.nan
     own = np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)[None, :]
     observed = float(_statistic(scores, own, len(sizes))[0])
     ways = arrangements.count(sizes)
@@ -197,6 +211,14 @@ def curve_test(study: Study, by: str = "cohort", output: str | None = None, seed
     return RankTest("whole curves", variant, observed, *found, sizes, tied, error)
 
 
+def standardised(lower: npt.ArrayLike, upper: npt.ArrayLike) -> tuple[Floats, int]:
+    """(n,) midranks of one day, mean 0 and variance 1 (all 0 where all are tied), and how many are tied."""
+    ranks = stats.rankdata(tied_at_limit(lower, upper))
+    _, repeats = np.unique(ranks, return_counts=True)
+    spread = ranks.std(ddof=1)
+    return (ranks - ranks.mean()) / (spread if spread > 0 else 1.0), int(repeats[repeats > 1].sum())
+
+
 def _scores(rows: pd.DataFrame, subjects: Sequence[str]) -> tuple[Floats, int]:
     """(subjects, days) standardised midranks of each day, NaN without a sample; and how many samples are tied."""
     columns, tied = [], 0
@@ -205,12 +227,12 @@ def _scores(rows: pd.DataFrame, subjects: Sequence[str]) -> tuple[Floats, int]:
         there = first["status"].notna().to_numpy(bool)
         if there.sum() < 2:
             continue
-        ranks = stats.rankdata(tied_at_limit(first.loc[there, "lower"], first.loc[there, "upper"]))
-        tied += int((pd.Series(ranks).duplicated(keep=False)).sum())
-        if np.ptp(ranks) == 0:
+        own, shared = standardised(first.loc[there, "lower"], first.loc[there, "upper"])
+        tied += shared
+        if np.ptp(own) == 0:
             continue
         column = np.full(len(subjects), np.nan)
-        column[there] = (ranks - ranks.mean()) / ranks.std(ddof=1)
+        column[there] = own
         columns.append(column)
     return (np.column_stack(columns) if columns else np.zeros((len(subjects), 0))), tied
 

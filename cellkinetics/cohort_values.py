@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.cohort_curves import sampling_days
 from cellkinetics.nca import area_name, nca
+from cellkinetics.ranks import tied_at_limit
 from cellkinetics.study import Study
+from cellkinetics.tobit import Floats
 
 if TYPE_CHECKING:
     from cellkinetics.fits import Fits
@@ -60,6 +63,16 @@ def windows(study: Study, output: str | None = None, days: list[float] | None = 
         *levels,
         Window("AUC, days 28-365", _ends(late, area_name(LATE)), False),
     ]
+
+
+def ranked(window: Window, members: npt.NDArray[np.bool_]) -> list[Floats]:
+    """What of a window is ranked, NaN for those who are not members: once, or the lower and the upper ends."""
+    low, high = (window.values[end].to_numpy(float) for end in ("lower", "upper"))
+    if not window.hidden_by_limit:
+        return [np.where(members, ends, math.nan) for ends in (low, high)]
+    scores = np.full(len(low), math.nan)
+    scores[members] = tied_at_limit(low[members], high[members])
+    return [scores]
 
 
 def fitted_windows(fits: Fits) -> list[Window]:

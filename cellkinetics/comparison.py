@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +12,16 @@ import pandas as pd
 
 from cellkinetics import style
 from cellkinetics.cohort_curves import curve_test
-from cellkinetics.cohort_values import Window, fitted_windows, windows
+from cellkinetics.cohort_values import Window, fitted_windows, ranked, windows
 from cellkinetics.dose_exponent import DoseExponent, dose_exponent
 from cellkinetics.fits import Fits
-from cellkinetics.ranks import RankTest, hodges_lehmann, holm, jonckheere, kruskal, tied_at_limit, wilcoxon
+from cellkinetics.ranks import RankTest, hodges_lehmann, holm, jonckheere, kruskal, weaker, wilcoxon
 from cellkinetics.study import Study
 from cellkinetics.tobit import Floats
+from cellkinetics.two_factors import TwoFactors, both_factors
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from cellkinetics.joint_comparison import ModelComparison
@@ -38,6 +40,8 @@ class WindowResult:
     trend : Jonckheere-Terpstra over ordered groups, when there are three or more.
     ratio : Hodges-Lehmann's, of the last group to the first: columns of the table.
     exponent : of the dose; None where the dose is not what is asked.
+    within : the exact test within strata, where a second factor is given.
+    both : the regression on both factors, where a second factor is given.
     """
 
     window: Window
@@ -45,6 +49,8 @@ class WindowResult:
     trend: RankTest | None
     ratio: dict[str, Any]
     exponent: DoseExponent | None
+    within: RankTest | None = None
+    both: TwoFactors | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,10 +70,11 @@ class Comparison:
         One for each window.
     curves : RankTest
         The permutation test of whole curves.
-    margin, mid_p
+    margin, mid_p, within
         As asked.
     table : DataFrame
-        One row a window and quantity: window, quantity (a test, "ratio high : low", "dose exponent"), variant, estimate
+        One row a window and quantity: window, quantity (a test, "ratio high : low", "dose exponent"; with a second
+        factor also the test and coefficients "at equal" other factor), variant, estimate
         (the statistic of a test), lower, upper, level, p, p_holm (adjusted over the windows), mid_p, smallest_p,
         attained_size, equivalence, n_needed, n, n_interval, n_missing, note.
     with_model : ModelComparison, optional
@@ -83,6 +90,7 @@ class Comparison:
     margin: float
     mid_p: bool
     table: pd.DataFrame
+    within: str | None = None
     with_model: ModelComparison | None = None
 
     @property
@@ -103,11 +111,11 @@ class Comparison:
 
         return comparison_text.of_comparison(self)
 
-    def plot(self) -> Figure:
-        """Curves with medians, peaks and late levels by group; returns the figure."""
+    def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
+        """Curves with medians, peaks and late levels by group, on three axes where given; returns the figure."""
         from cellkinetics import comparison_plot
 
-        return comparison_plot.plot_comparison(self)
+        return comparison_plot.plot_comparison(self, axes)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} ({int((self.groups == name).sum())})" for name in self.names)
@@ -118,6 +126,7 @@ def compare_cohorts(
     x: Study | Fits,
     by: str = "cohort",
     *,
+    within: str | None = None,
     margin: float = 2.0,
     days: Sequence[float] | None = None,
     output: str | None = None,
@@ -139,6 +148,8 @@ def compare_cohorts(
     ----------
     x : Study, or Fits of `fit_each`.
     by : "cohort" (the assigned one, ordered by dose), "dose" (the one given), or another covariate such as "response".
+    within : a second factor, such as "response" beside the dose: groups are also compared within its groups only, and
+        a regression has both. With few patients two factors are confounded as far as they go together.
     margin : the change over the dose range that counts as none, to be chosen **before** the values are seen.
     days : planned days for the level, in place of those above.
     output : which output of the study; the first when not given.
@@ -174,7 +185,7 @@ def compare_cohorts(
     Raises
     ------
     ValueError
-        There is no such covariate, or it has more than 8 different values.
+        There is no such covariate, or it has more than 8 different values; the second factor is the first.
 
     Examples
     --------
@@ -184,10 +195,8 @@ def compare_cohorts(
     <Comparison by cohort: 1e5/kg (3), 1e6/kg (4), 1e7/kg (4); 10 windows>
     """
     study = x.study if isinstance(x, Fits) else x
-    groups, shades = style.groups(study, by)
-    names = [name for name in shades if name != style.NOBODY]
-    if len(names) > MOST_GROUPS:
-        raise ValueError(f"{by} has {len(names)} different values: give a covariate with at most {MOST_GROUPS} groups.")
+    groups, shades, names = _groups(study, by)
+    strata = None if within is None else _second(study, by, within)
     chosen = windows(study, output, None if days is None else [float(day) for day in days])
     if isinstance(x, Fits):
         chosen = fitted_windows(x) + chosen
@@ -201,7 +210,12 @@ def compare_cohorts(
             values = window.values[known]
             ends = values["lower"].to_numpy(float), values["upper"].to_numpy(float)
             exponent = dose_exponent(dose[known], *ends, method=interval, margin=margin, seed=seed)
-        results.append(_compared(window, groups, names, ordered, exponent, seed))
+        result = _compared(window, groups, names, ordered, exponent, seed)
+        if strata is not None:
+            numeric = dose if {by, within} & {"cohort", "dose"} else None
+            found = both_factors(window, (by, groups, names), (str(within), *strata), numeric, ordered, seed)
+            result = replace(result, within=found[0], both=found[1])
+        results.append(result)
     table = pd.DataFrame([row for result in results for row in _rows(result, names)])
     table["p_holm"] = math.nan
     for _, rows in table.groupby("quantity"):
@@ -215,13 +229,28 @@ def compare_cohorts(
             study, by, model, parameters=parameters, others=others, permutations=permutations, seed=seed,
             progress=progress,
         )  # fmt: skip
-    return Comparison(study, by, groups, shades, results, curves, margin, mid_p, table[COLUMNS], found)
+    return Comparison(study, by, groups, shades, results, curves, margin, mid_p, table[COLUMNS], within, found)
 
 
 COLUMNS = [
     "window", "quantity", "variant", "estimate", "lower", "upper", "level", "p", "p_holm", "mid_p", "smallest_p",
     "attained_size", "equivalence", "n_needed", "n", "n_interval", "n_missing", "note",
 ]  # fmt: skip
+
+
+def _groups(study: Study, by: str) -> tuple[pd.Series, dict[str, str], list[str]]:
+    groups, shades = style.groups(study, by)
+    names = [name for name in shades if name != style.NOBODY]
+    if len(names) > MOST_GROUPS:
+        raise ValueError(f"{by} has {len(names)} different values: give a covariate with at most {MOST_GROUPS} groups.")
+    return groups, shades, names
+
+
+def _second(study: Study, by: str, within: str) -> tuple[pd.Series, list[str]]:
+    if within == by or {by, within} == {"cohort", "dose"}:
+        raise ValueError(f"within={within!r} is the factor that is compared ({by}). Give another one, or None.")
+    groups, _, names = _groups(study, within)
+    return groups, names
 
 
 def is_ordered(study: Study, by: str, groups: pd.Series, names: Sequence[str]) -> bool:
@@ -244,18 +273,13 @@ def _compared(
     members = [(groups == name).to_numpy() & there.to_numpy() for name in names]
     low, high = (window.values[end].to_numpy(float) for end in ("lower", "upper"))
     everyone = np.any(members, axis=0) if members else np.zeros(len(low), bool)
-    if window.hidden_by_limit:
-        scores = np.full(len(low), math.nan)
-        scores[everyone] = tied_at_limit(low[everyone], high[everyone])
-        sides = [[scores[member] for member in members]]
-    else:
-        sides = [[ends[member] for member in members] for ends in (low, high)]
+    sides = [[scores[member] for member in members] for scores in ranked(window, everyone)]
     if len(names) < 2:
         nan = math.nan
         nothing = RankTest("rank test", "none", nan, nan, nan, nan, nan, (), 0, reason="there is one group")
         return WindowResult(window, nothing, None, {"note": "there is one group"}, exponent)
-    test = _weaker([wilcoxon(*side) if len(names) == 2 else kruskal(side, seed) for side in sides])
-    trend = _weaker([jonckheere(side, seed) for side in sides]) if ordered and len(names) > 2 else None
+    test = weaker([wilcoxon(*side) if len(names) == 2 else kruskal(side, seed) for side in sides])
+    trend = weaker([jonckheere(side, seed) for side in sides]) if ordered and len(names) > 2 else None
     found = hodges_lehmann(*_of(low, high, members[0]), *_of(low, high, members[-1]))
     ratio = {
         "estimate": found.ratio, "lower": found.lower, "upper": found.upper, "level": found.level,
@@ -276,11 +300,6 @@ def _of(low: Floats, high: Floats, member: np.ndarray[Any, Any]) -> tuple[Floats
     return low[member], high[member]
 
 
-def _weaker(tests: Sequence[RankTest]) -> RankTest:
-    """Of the tests at both ends of the intervals, the one with the larger p: a claim holds if both make it."""
-    return max(tests, key=lambda test: math.inf if test.reason else test.p)
-
-
 def _rows(result: WindowResult, names: Sequence[str]) -> list[dict[str, Any]]:
     values = result.window.values
     counts = {
@@ -290,7 +309,8 @@ def _rows(result: WindowResult, names: Sequence[str]) -> list[dict[str, Any]]:
     }
     blank = dict.fromkeys(COLUMNS, math.nan) | {"variant": "", "equivalence": "", "note": ""} | counts
     found = []
-    for test in (result.test, result.trend):
+    within = None if result.within is None else replace(result.within, name=f"{result.within.name}, within strata")
+    for test in (result.test, result.trend, within):
         if test is not None:
             found.append(
                 blank
@@ -310,6 +330,16 @@ def _rows(result: WindowResult, names: Sequence[str]) -> list[dict[str, Any]]:
             | {
                 "quantity": "dose exponent", "variant": b.method, "estimate": b.b, "lower": b.lower, "upper": b.upper,
                 "level": b.level, "equivalence": b.equivalence, "n_needed": b.n_needed, "n": b.n, "note": b.reason,
+            }
+        )  # fmt: skip
+    both = result.both or TwoFactors((), 0, 0)
+    for term in both.terms:
+        found.append(
+            blank
+            | {
+                "quantity": f"{term.name}, both factors", "variant": "censored regression, calibrated profile",
+                "estimate": term.estimate, "lower": term.lower, "upper": term.upper, "level": 0.95,
+                "n": both.n, "note": f"standard error {term.inflation:.3g} times that of balanced factors",
             }
         )  # fmt: skip
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 SPREAD = 0.28
 
 
-def plot_comparison(found: Comparison) -> Figure:
+def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Figure:
     """Three panels: all curves with the median of each group; the peaks; the last level that most patients have.
 
     Medians (bars, thick lines) take a sample below the limit as what it is; one that a limit hides is a dashed bar at
@@ -34,8 +35,13 @@ def plot_comparison(found: Comparison) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    figure = plt.figure(figsize=(10.4, 4.2), layout="constrained")
-    curves, *panels = figure.subplots(1, 3, width_ratios=[1.9, 1, 1])
+    if axes is not None and len(axes) != 3:
+        raise ValueError(f"three panels are drawn and axes= has {len(axes)}. Give three, or none.")
+    given = axes
+    if given is None:
+        figure = plt.figure(figsize=(10.4, 4.2), layout="constrained")
+        given = list(figure.subplots(1, 3, width_ratios=[1.9, 1, 1]))
+    curves, *panels = given
     plotting.plot_study(found.study, curves, found.by)
     # Its medians are by visit; these are by the windows of the comparison.
     for line in [line for line in curves.lines if line.get_gid() == "median"]:
@@ -54,7 +60,10 @@ def plot_comparison(found: Comparison) -> Figure:
     statuses = [status for status in MARKS if (found.study.used["status"] == status).any()]
     key: list[tuple[Any, str]] = [(style.handle(status, FAINT), MARKS[status][1]) for status in statuses]
     key += [(Line2D([], [], color=shade, linewidth=3), f"median, {name}") for name, shade in found.shades.items()]
-    style.legend_below(curves, key)
+    if axes is None:
+        style.legend_below(curves, key)
+    figure = curves.get_figure(root=True)
+    assert figure is not None
     return figure
 
 

@@ -14,6 +14,7 @@ from cellkinetics.comparison import Comparison, WindowResult
 from cellkinetics.dose_exponent import WORDS
 from cellkinetics.ranks import ALPHA, RankTest
 from cellkinetics.tobit import Floats
+from cellkinetics.two_factors import EXPONENT, TwoFactors
 
 WIDTH = 96
 # Factors with more values than this are not cross-tabulated.
@@ -29,15 +30,19 @@ def of_comparison(found: Comparison) -> str:
     """Who is compared, what was found in each window, and what it does not show."""
     study = found.study
     sizes = ", ".join(f"{name} ({int((found.groups == name).sum())})" for name in found.names)
-    lines = [f"Comparison by {found.by}" + (", simulated data" if study.simulated else "")]
-    lines += _wrapped("groups", sizes or "none")
+    lines = [
+        f"Comparison by {found.by}"
+        + (f" within {found.within}" if found.within else "")
+        + (", simulated data" if study.simulated else "")
+    ]
+    lines += labelled("groups", sizes or "none")
     for label, text in _who(found):
-        lines += _wrapped(label, text)
+        lines += labelled(label, text)
     for text in _cautions(found):
-        lines += _wrapped("caution", text)
-    lines += _wrapped("curves", _test(found.curves, found.mid_p))
-    for label, text in zip(["in short", "", "", ""], _in_short(found), strict=False):
-        lines += _wrapped(label, text)
+        lines += labelled("caution", text)
+    lines += labelled("curves", _test(found.curves, found.mid_p))
+    for place, text in enumerate(_in_short(found)):
+        lines += labelled("" if place else "in short", text)
     for result in found.results:
         lines += ["", *_window(found, result)]
     if found.with_model is not None:
@@ -79,14 +84,20 @@ def _given_otherwise(found: Comparison) -> list[str]:
 
 def _in_short(found: Comparison) -> list[str]:
     """What is shown, and that the rest is not."""
-    differ, slope, equal, rest = [], [], [], []
+    differ, slope, equal, rest, untested = [], [], [], [], []
     for result in found.results:
+        if _nobody(result):
+            continue
         rows = found.table[found.table["window"] == result.window.name]
         main, b = result.trend or result.test, result.exponent
         shown = bool((rows.loc[rows["quantity"] == main.name, "p_holm"] <= ALPHA).any())
         same = b is not None and b.equivalence == "shown"
         moves = b is not None and (b.lower > 0 or b.upper < 0)
-        for listed, holds in ((differ, shown), (slope, moves), (equal, same), (rest, not (shown or same or moves))):
+        none = not (shown or same or moves)
+        tested = not main.reason or (b is not None and not b.reason)
+        for listed, holds in (
+            (differ, shown), (slope, moves), (equal, same), (rest, none and tested), (untested, none and not tested)
+        ):  # fmt: skip
             listed += [result.window.name] * holds
     what = "a trend" if any(result.trend for result in found.results) else "a difference"
     said = [f"{what} between the groups is shown for: {'; '.join(differ) or 'no window'} (p adjusted, at most 0.05)"]
@@ -95,14 +106,23 @@ def _in_short(found: Comparison) -> list[str]:
         said.append(f"equivalence over the dose range is shown for: {'; '.join(equal) or 'no window'}")
     if rest:
         said.append(f"nothing is shown, neither a difference nor that there is none, for: {'; '.join(rest)}")
+    if untested:
+        said.append(f"no test was possible for: {'; '.join(untested)}")
     return said
+
+
+def _nobody(result: WindowResult) -> bool:
+    """Whether no patient has a value in this window."""
+    return bool(result.window.values["lower"].isna().all())
 
 
 def _cautions(found: Comparison) -> list[str]:
     """Factors that go together cannot be told apart by groups of this size."""
     table, said = found.study.covariates, []
     dosed = found.by in ("cohort", "dose")
-    if not dosed and table["cohort"].nunique() > 1:
+    if found.within is not None:
+        said.append(_two_factors(found))
+    if found.within is None and not dosed and table["cohort"].nunique() > 1:
         counts = pd.crosstab(found.groups, overview.cohorts(found.study))
         said.append(
             f"{found.by} and dose cohort are confounded where they go together: {_crossed(counts)}. "
@@ -110,13 +130,32 @@ def _cautions(found: Comparison) -> list[str]:
         )
     for name in table if dosed else ():
         values = table[name]
-        if name in ("cohort", "dose", "until", "until_reason") or pd.api.types.is_numeric_dtype(values):
+        if name in ("cohort", "dose", "until", "until_reason", found.within) or pd.api.types.is_numeric_dtype(values):
             continue
         if 2 <= values.nunique() <= FACTOR:
             counts = pd.crosstab(values.astype(str), found.groups)
             text = f"{name} goes with the groups ({_crossed(counts)})"
             said.append(f"{text}: where they go together their effects cannot be told apart.")
     return said
+
+
+def _two_factors(found: Comparison) -> str:
+    """How far two factors go together, and what that costs."""
+    within = str(found.within)
+    strata = style.groups(found.study, within)[0]
+    kept = (strata != style.NOBODY) & (found.groups != style.NOBODY)
+    counts = pd.crosstab(strata[kept], found.groups[kept])
+    mixed = counts[(counts > 0).sum(axis=1) > 1]
+    text = f"{found.by} and {within} are confounded as far as they go together ({_crossed(counts)}): "
+    text += (
+        f"{int(mixed.to_numpy().sum())} of {int(kept.sum())} patients are in a group of {within} that has more than "
+    )
+    text += f"one of {found.by}, and only they tell the two apart"
+    terms = [term for result in found.results if result.both for term in result.both.terms]
+    if terms:
+        worst = max(term.inflation for term in terms)
+        text += f"; standard errors are up to {worst:.2g} times those of balanced factors"
+    return text + ". What is found at equal values of the other factor rests on a straight line in few patients."
 
 
 def _crossed(counts: pd.DataFrame) -> str:
@@ -126,6 +165,9 @@ def _crossed(counts: pd.DataFrame) -> str:
 
 def _window(found: Comparison, result: WindowResult) -> list[str]:
     values = result.window.values
+    if _nobody(result):
+        reasons = _missing(values)
+        return _indented(f"{result.window.name}: no patient has a value{reasons}", "")
     lines = [result.window.name]
     for name in found.names:
         own = values[(found.groups == name).to_numpy()]
@@ -143,12 +185,31 @@ def _window(found: Comparison, result: WindowResult) -> list[str]:
         lines += _indented(f"{found.names[-1]} to {found.names[0]}: {middle}-fold ({ends}; {level})")
     if result.exponent is not None:
         lines += _indented(f"dose exponent: {result.exponent.sentence()}")
+    if result.within is not None:
+        quantity = f"{result.within.name}, within strata"
+        lines += _indented(
+            f"within {found.within}: {_test(result.within, found.mid_p, float(holm.get(quantity, math.nan)))}"
+        )
+    if result.both is not None:
+        lines += _indented(f"both factors: {_both(result.both)}")
     return lines
+
+
+def _both(both: TwoFactors) -> str:
+    if both.reason:
+        return f"not estimated: {both.reason}"
+    said = []
+    for term in both.terms:
+        ends = f"(95% interval {_bound(term.lower)} to {_bound(term.upper)})"
+        if term.name == EXPONENT:
+            said.append(f"dose exponent b = {term.estimate:.2f} {ends}")
+        else:
+            said.append(f"{term.name} {term.estimate:.3g} {ends}")
+    return ", ".join(said) + ", each at equal values of the other; not adjusted over the windows"
 
 
 def _level(name: str, own: pd.DataFrame) -> str:
     there = own[own["lower"].notna()]
-    missing = own.loc[own["lower"].isna(), "reason"].replace(SHORTER, regex=True).value_counts()
     text = f"{name}: n = {len(there)}"
     if len(there):
         low, high = there["lower"].to_numpy(float), there["upper"].to_numpy(float)
@@ -157,7 +218,13 @@ def _level(name: str, own: pd.DataFrame) -> str:
         censored = int((low < high).sum())
         text += f", {censored} not quantified" if censored else ""
         text += _geometric(low, high)
-    return text + "".join(f"; {n} {why}" for why, n in missing.items())
+    return text + _missing(own)
+
+
+def _missing(own: pd.DataFrame) -> str:
+    """Why some have no value, and how many."""
+    reasons = own.loc[own["lower"].isna(), "reason"].replace(SHORTER, regex=True).value_counts()
+    return "".join(f"; {n} {why}" for why, n in reasons.items())
 
 
 def _geometric(low: Floats, high: Floats) -> str:
@@ -212,6 +279,8 @@ def _number(value: float) -> str:
 
 
 def _bound(value: float) -> str:
+    if value == -math.inf:
+        return "no lower bound"
     return "unbounded" if math.isinf(value) else f"{value:.3g}"
 
 
@@ -219,9 +288,10 @@ def _p(p: float) -> str:
     return f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
 
 
-def _wrapped(label: str, text: str) -> list[str]:
+def labelled(label: str, text: str) -> list[str]:
+    """A fact with its label in front."""
     return textwrap.wrap(text, WIDTH, initial_indent=f"  {label:<9}", subsequent_indent=" " * 11)
 
 
-def _indented(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent=" " * 6)
+def _indented(text: str, indent: str = "  ") -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=" " * 6)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from cellkinetics import error_models
 from cellkinetics.batch import climbed
 from cellkinetics.sensitivity import Floats
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 def quantile_residuals(fit: Fit, seed: int = 2020) -> pd.DataFrame:
     """Randomised quantile residuals (Dunn and Smyth 1996): standard normal where the model is right.
 
-    A quantified sample has (ln y - ln f)/sd; of a censored one a normal value is drawn that lies within its ends.
+    A quantified sample has (ln y - ln f)/sd, or the normal value of its probability under another error model; of a
+    censored one a normal value is drawn that lies within its ends.
 
     Returns
     -------
@@ -31,14 +33,13 @@ def quantile_residuals(fit: Fit, seed: int = 2020) -> pd.DataFrame:
     if not fit.fitted:
         return pd.DataFrame(columns=columns)
     table = fit.residuals.assign(subject=fit.subject)
-    sd = fit.problem.sds(fit.x)[fit.problem.samples.output]
-    with np.errstate(divide="ignore"):
-        low, high = (
-            (np.log(table[end].to_numpy(float)) - np.log(table["predicted"])) / sd for end in ("lower", "upper")
-        )
+    low, high = error_models.normal_scores(
+        fit.problem.error, fit.problem.curve(fit.x, 0).value, fit.problem.ln_sd(fit.x), fit.problem.rows
+    )
+    low, high = low[: len(table)], high[: len(table)]
     rng = np.random.default_rng(seed)
     residual = np.array(high, float)
-    for at in np.flatnonzero(np.asarray(low) != np.asarray(high)):
+    for at in np.flatnonzero((table["status"] != "quantified").to_numpy()):
         residual[at] = stats.truncnorm.rvs(low[at], high[at], random_state=rng)
     return table.assign(residual=residual)[columns]
 

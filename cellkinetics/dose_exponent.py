@@ -23,7 +23,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
+from cellkinetics.equivalence import patients_needed
 from cellkinetics.errors import suggest
+from cellkinetics.slopes import FEWEST, threshold
 from cellkinetics.tobit import Floats, Tobit, tobit
 
 METHODS = ("profile", "wald", "bootstrap")
@@ -32,10 +34,7 @@ WORDS = {
     "wald": "Wald with the maximum-likelihood sd (too short with few patients)",
     "bootstrap": "percentile bootstrap within doses (too short with few patients)",
 }
-# Two coefficients and the sd use up three quantified values; with a fourth the sd has a meaning.
-FEWEST = 4
-RESAMPLES, SLICES = 2000, 500
-POWER, LARGEST = 0.8, 10_000
+RESAMPLES = 2000
 # An exponent beyond this is a factor of 1e50 a decade: an end of the interval that is not found before is open.
 FAR = 50.0
 
@@ -120,7 +119,7 @@ def dose_exponent(
     level : of the interval.
     method : "profile" (default), "wald" or "bootstrap", which are offered for comparison: they are too short.
     margin : the change over the dose range that counts as none. It is to be chosen before the values are seen.
-    seed : of the bootstrap.
+    seed : of the bootstrap, and of the simulations behind ``n_needed``.
 
     Returns
     -------
@@ -189,46 +188,8 @@ def dose_exponent(
         equivalence="shown" if shown else "not shown",
         equivalence_lower=tost[0],
         equivalence_upper=tost[1],
-        n_needed=nan if shown else patients_needed(fit, n, n_known, margin_b),
+        n_needed=nan if shown else patients_needed(fit, x, n_known, margin_b, seed=seed),
     )
-
-
-def threshold(n_quantified: npt.ArrayLike, degrees: npt.ArrayLike, level: float) -> Floats:
-    """The likelihood ratio 2 (l(b_hat) - l(b)) up to which b is in the calibrated interval; shapes broadcast."""
-    t = stats.t.ppf(0.5 + level / 2, degrees)
-    return np.asarray(n_quantified * np.log1p(t**2 / degrees))
-
-
-def patients_needed(fit: Tobit, n: int, n_quantified: float, margin_b: float, power: float = POWER) -> float:
-    """Patients with which equivalence would be shown with this power, if b were 0.
-
-    The design is repeated k times: the estimate of b has the standard error of the fit (with the sd corrected for
-    degrees of freedom) divided by sqrt(k), and its estimated variance the chi-square of k designs' degrees of freedom,
-    over which the power is integrated. ``tests/benchmarks/equivalence_power.py`` compares with full simulations.
-
-    Returns
-    -------
-    float
-        A whole number; NaN when it is above 10,000.
-    """
-    spent = n_quantified - float(fit.degrees_of_freedom[0])
-    error = float(fit.stderr[0, 1]) * math.sqrt(n_quantified / float(fit.degrees_of_freedom[0]))
-    shares = (np.arange(SLICES) + 0.5) / SLICES
-
-    def enough(patients: int) -> bool:
-        k = patients / n
-        degrees = max(k * n_quantified - spent, 1.0)
-        spread = np.sqrt(stats.chi2.ppf(shares, degrees) / degrees)
-        room = margin_b * math.sqrt(k) / error - stats.t.ppf(0.95, degrees) * spread
-        return float(np.mean(2 * stats.norm.cdf(np.maximum(room, 0.0)) - 1)) >= power
-
-    if not enough(LARGEST):
-        return math.nan
-    low, high = 1, LARGEST
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return float(high)
 
 
 def _line(x: Floats, low: Floats, high: Floats) -> Tobit:
@@ -236,17 +197,21 @@ def _line(x: Floats, low: Floats, high: Floats) -> Tobit:
 
 
 def _profile(x: Floats, low: Floats, high: Floats, fit: Tobit, level: float) -> tuple[float, float]:
-    known = int((low == high).sum())
-    allowed = float(threshold(known, fit.degrees_of_freedom[0], level))
-    best, b = float(fit.log_likelihood[0]), float(fit.coefficients[0, 1])
-    ones = np.ones((len(x), 1))
+    return profile_ends(np.column_stack([np.ones(len(x)), x]), 1, low, high, fit, level)
 
-    def excess(at: float) -> float:
-        given = tobit(ones, low - at * x, high - at * x)
+
+def profile_ends(design: Floats, at: int, low: Floats, high: Floats, fit: Tobit, level: float) -> tuple[float, float]:
+    """The calibrated profile interval of one coefficient of a censored regression of ln values."""
+    column, others = design[:, at], np.delete(design, at, axis=1)
+    allowed = float(threshold(int((low == high).sum()), fit.degrees_of_freedom[0], level))
+    best, estimate = float(fit.log_likelihood[0]), float(fit.coefficients[0, at])
+
+    def excess(value: float) -> float:
+        given = tobit(others, low - value * column, high - value * column)
         return 2 * (best - float(given.log_likelihood[0])) - allowed if given.converged[0] else math.nan
 
-    step = max(float(fit.stderr[0, 1]), 1e-9)
-    return _crossing(excess, b, -step), _crossing(excess, b, step)
+    step = max(float(fit.stderr[0, at]), 1e-9)
+    return _crossing(excess, estimate, -step), _crossing(excess, estimate, step)
 
 
 def _crossing(excess: Callable[[float], float], start: float, step: float) -> float:

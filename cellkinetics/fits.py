@@ -27,7 +27,10 @@ from cellkinetics.study import Study
 from cellkinetics.table import COLUMNS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from cellkinetics.profiles import Profiles
 
 INTERRUPTED = "interrupted before it was finished. Fit it again, or give fewer subjects."
 OUTCOME_COLUMNS = ["outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "log_likelihood", "aic", "bic"]
@@ -87,11 +90,36 @@ class Fits(Mapping[str, Fit]):
         parts = [fit.quantile_residuals(seed + number) for number, fit in enumerate(self.values())]
         return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
-    def diagnostics(self, seed: int = 2020) -> Figure:
-        """Quantile residuals of all subjects over time, over the prediction and against the normal."""
+    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None) -> Figure:
+        """Quantile residuals of all subjects in four panels, as `Fit.diagnostics`. Returns the figure."""
         from cellkinetics import diagnostics_plot
 
-        return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated)
+        return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated, axes=axes)
+
+    def profile(
+        self, parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
+    ) -> Profiles:
+        """Profile likelihood of every fitted patient, refitted together.
+
+        Parameters
+        ----------
+        parameters : names of free parameters and sds; all when not given. Where one is not free it is left out.
+        level, calibrated : as in `Fit.profile`.
+
+        Returns
+        -------
+        Profiles
+            A mapping subject -> profile, with long tables ``.intervals`` and ``.table``, and ``.plot(parameter)``.
+        """
+        from cellkinetics.profiles import profiles
+
+        return profiles(self, parameters, level, calibrated=calibrated)
+
+    def plot_starts(self, ax: Axes | None = None) -> Axes:
+        """Where each start of every subject ended, below that subject's best; returns the axes."""
+        from cellkinetics import starts_plot
+
+        return starts_plot.plot_each(self, ax)
 
     def plot(self, page: int = 0, *, columns: int = 4) -> Figure:
         """One panel a patient, coloured by dose cohort; 24 panels a page. Returns the figure."""
@@ -123,6 +151,7 @@ def fit_each(
     prior: Mapping[str, Prior] | str | None = None,
     starts: int = 4,
     seed: int = 2020,
+    error: str = "log",
     progress: bool = True,
     chunk: int = CHUNK,
 ) -> Fits:
@@ -134,7 +163,7 @@ def fit_each(
     Parameters
     ----------
     model, study : the model, and a study of any number of subjects.
-    fixed, free, initial, tie, censoring, doses, prior, starts, seed : as in `fit`.
+    fixed, free, initial, tie, censoring, doses, prior, starts, seed, error : as in `fit`.
     progress : whether a bar with the time left is shown on the terminal.
     chunk
         subjects fitted together in one batch, by models with a closed form or a solution of their own: fewer take
@@ -145,12 +174,12 @@ def fit_each(
     ModelError, StudyError
         What is wrong for every subject: an unknown parameter, no dose in the whole study for a model that needs one.
     """
-    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior)
+    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior, error)
     fitting.check(request, study)
-    if batchable(model, len(study.subjects)):
+    if batchable(model, len(study.subjects), error):
         return Fits(study, together(request, study, progress, chunk))
     only, found = study.each(), dict[str, Fit]()
-    with suppress(KeyboardInterrupt), bar("fitting", len(study.subjects), progress) as advance:
+    with suppress(KeyboardInterrupt), bar(len(study.subjects), progress) as advance:
         for subject in study.subjects:
             found[subject] = fit_or_reason(request, only(subject))
             advance(1)
@@ -164,7 +193,7 @@ def together(request: Request, study: Study, progress: bool, chunk: int) -> Mapp
     ready = {s: case for s, case in cases.items() if isinstance(case, Case) and not case.reason}
     problems, initial = [case.problem for case in ready.values()], [case.initial for case in ready.values()]
     ends: dict[int, Optimum | None] = {}
-    with suppress(KeyboardInterrupt), bar("fitting", len(ready), progress) as advance:
+    with suppress(KeyboardInterrupt), bar(len(ready), progress) as advance:
         for part in optima(problems, initial, request.starts, request.seed, chunk):
             ends |= part
             advance(len(part))

@@ -10,6 +10,7 @@ import numpy as np
 
 from cellkinetics.batch import batchable, optima
 from cellkinetics.cases import Case, prepare
+from cellkinetics.error_models import LOG, NATURAL, PARTS
 from cellkinetics.errors import ModelError, one_problem, suggest
 from cellkinetics.model import Model, check_ties
 from cellkinetics.optimise import Optimum, optimise
@@ -18,8 +19,9 @@ from cellkinetics.problem import Problem, sd_names
 from cellkinetics.result import Fit, Request, finished, refused
 from cellkinetics.samples import METHODS
 from cellkinetics.sensitivity import Tie
-from cellkinetics.study import Study
+from cellkinetics.study import UNIT, Study
 from cellkinetics.uncertainty import uncertainty
+from cellkinetics.wells import dna_mass
 
 if TYPE_CHECKING:
     from cellkinetics.joint import JointFit
@@ -39,6 +41,7 @@ def fit(
     prior: Mapping[str, Prior] | str | None = None,
     starts: int = 4,
     seed: int = 2020,
+    error: str = "log",
 ) -> Fit: ...
 @overload
 def fit(
@@ -56,6 +59,7 @@ def fit(
     prior: Mapping[str, Prior] | str | None = None,
     starts: int = 4,
     seed: int = 2020,
+    error: str = "log",
 ) -> JointFit: ...
 def fit(
     model: Model,
@@ -70,6 +74,7 @@ def fit(
     prior: Mapping[str, Prior] | str | None = None,
     starts: int = 4,
     seed: int = 2020,
+    error: str = "log",
     shared: str | Sequence[str] | Mapping[str, str] | None = None,
     common_sd: bool = True,
 ) -> Fit | JointFit:
@@ -80,8 +85,8 @@ def fit(
     model : a `Model`, from ``models.load(name)`` or ``ck.load_model(path)``.
     study : a study of one subject, as ``study.select(subjects=["P07"])``; with ``shared`` of any number.
     fixed
-        {name: natural value} held fixed; also ``sd`` (on the ln scale). Other parameters of the model's default
-        free set stay free.
+        {name: natural value} held fixed; also ``sd``, in the terms of ``error``. Other parameters of the model's
+        default free set stay free.
     free : names to estimate, in place of the model's default free set.
     initial : {name: natural value} where the optimiser starts; also ``sd``.
     tie : {name: function of other parameters, by name}, such as ``{"beta": lambda alpha: alpha / 50}``.
@@ -97,10 +102,16 @@ def fit(
         local optimisations: from ``initial``, the model's guess or its defaults, and from the best of 32
         seeded Sobol points.
     seed : of those points.
+    error
+        how samples scatter about the curve: "log" (log-normal, one sd on ln copies), "proportional" (normal, sd times
+        the prediction), "combined" (normal, ``sd_add`` in the unit of the study and ``sd_prop``), "student" (t with 4
+        degrees of freedom on ln copies), "counting" (log-normal on top of the Poisson number of molecules in the
+        wells; needs the mass of DNA, a column ``dna_ug``). All but "log" start from the least squares of ln copies and
+        end with Newton steps of their own likelihood, one patient at a time.
     shared
         names of parameters with one value for all subjects, the others being each subject's own; or {name: how}, with
         "all", "dose" (ln value = a + b ln dose, b free, on the parameter's estimation scale) or a covariate such as
-        "cohort" (a value for each of its groups). ``[]`` shares the sd alone.
+        "cohort" (a value for each of its groups). ``[]`` shares the sd alone. With a log-normal error only.
     common_sd : of a joint fit, whether one residual sd (an output) holds for all subjects, or each has its own.
 
     Returns
@@ -121,10 +132,12 @@ def fit(
     StudyError
         More than one subject without ``shared``, no dose for a model that needs one, a unit that is not the model's.
     """
-    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior)
+    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior, error)
     if shared is not None:
         from cellkinetics.joint import fit_joint
 
+        if error != LOG:
+            raise ValueError(f"shared= takes the log-normal error, not error={error!r}. Leave out one of the two.")
         return fit_joint(request, study, shared, common_sd)
     check(request, study)
     if len(study.subjects) != 1:
@@ -143,11 +156,14 @@ def check(request: Request, study: Study) -> None:
         raise TypeError(f"model is {model!r}; take models.load(name) or ck.load_model(path).")
     if request.censoring not in METHODS:
         raise ValueError(f"censoring={request.censoring!r}: take one of {', '.join(METHODS)}.")
-    sds = sd_names(model)
+    check_error(request, study)
+    sds = sd_names(model, request.error)
     for name, value in [*request.fixed.items(), *request.initial.items()]:
         if name in sds:
-            if not (np.isfinite(value) and value > 0):
-                raise ModelError(f"{name}={value:g}: an sd is a positive number on the ln scale.", name=name)
+            none = value == 0 and len(PARTS[request.error]) > 1 and request.fixed.get(name) == 0
+            if not (np.isfinite(value) and (value > 0 or none)):
+                scale = "" if request.error in NATURAL else " on the ln scale"
+                raise ModelError(f"{name}={value:g}: an sd is a positive number{scale}.", name=name)
             continue
         if name.startswith("sd"):
             raise ModelError(
@@ -193,6 +209,34 @@ def check(request: Request, study: Study) -> None:
         )
 
 
+def check_error(request: Request, study: Study) -> None:
+    """Raise for an error model that is unknown or that this study cannot have."""
+    if request.error not in PARTS:
+        raise ValueError(f"error={request.error!r}: take one of {', '.join(PARTS)}.")
+    for output in request.model.outputs if len(PARTS[request.error]) > 1 else ():
+        own = ["sd_add", "sd_prop"] if len(request.model.outputs) == 1 else [f"sd_add_{output}", f"sd_prop_{output}"]
+        if all(request.fixed.get(name) == 0 for name in own):
+            raise ModelError(f"{own[0]} and {own[1]} are both fixed at 0. Free one of them.", name=own[0])
+    if request.error != "counting":
+        return
+    if study.unit != UNIT:
+        raise one_problem(
+            f"the study is in {study.unit} and error='counting' counts copies in the wells",
+            f"Fit the values in {UNIT}, or take error='log'.",
+        )
+    if request.censoring == "m4":
+        raise ValueError(
+            "error='counting' with censoring='m4': that no molecule was in the wells is part of what a value below "
+            "the limit says, and m4 leaves it out. Take censoring='m3'."
+        )
+    if not np.isfinite(dna_mass(study)).any():
+        raise one_problem(
+            "error='counting' needs the mass of DNA in the wells, and the study has none",
+            "Give a column dna_ug or dna_ng (and wells, if several were averaged), read_study(..., dna_ug=0.3) or "
+            "ck.Assay(dna_ug=0.3).limits, or take error='log'.",
+        )
+
+
 def fit_one(request: Request, study: Study) -> Fit:
     """Fit one subject; the request has been checked."""
     began = time.perf_counter()
@@ -203,7 +247,7 @@ def fit_one(request: Request, study: Study) -> Fit:
 
 def optimum_of(request: Request, case: Case) -> Optimum | None:
     """By the engine where it takes the model, else by lmfit; None where the model could not be solved."""
-    if not batchable(request.model):
+    if not batchable(request.model, error=request.error):
         return optimise(case.problem, case.initial, starts=request.starts, seed=request.seed)
     (ends,) = optima([case.problem], [case.initial], request.starts, request.seed)
     return ends[0]
@@ -228,8 +272,7 @@ def outcome(problem: Problem, optimum: Optimum, loose: Sequence[str]) -> str:
         advice = "Give initial= nearer to the curve, or more starts=."
         return f"not converged: the optimiser stopped before the likelihood was flat. {advice}"
     if optimum.held[len(problem.free) :].any():
-        advice = "Give fixed={'sd': 0.5}, or free fewer parameters."
-        return f"sd at its lower bound: the curve goes through every sample. {advice}"
+        return _sd_at_bound(problem, optimum)
     lower, _ = problem.bounds
     held = optimum.held[: len(problem.free)]
     at_bound = _join(
@@ -249,6 +292,26 @@ def outcome(problem: Problem, optimum: Optimum, loose: Sequence[str]) -> str:
         advice = "Fix it, or see whether a simpler model does."
         return f"{at_bound}: the last quantified sample is {last:g} days after the infusion. {advice}"
     return "converged"
+
+
+def _sd_at_bound(problem: Problem, optimum: Optimum) -> str:
+    """What it means that an sd ended at its lower bound."""
+    outputs = len(problem.model.outputs)
+    at_bound = np.zeros(len(problem.sd), bool)
+    at_bound[problem.sd_free] = optimum.held[len(problem.free) :]
+    none = (at_bound | (problem.sds(optimum.x) == 0)).reshape(-1, outputs).all(axis=0)
+    if not none.any():
+        name = next(name for name, at in zip(problem.sd_names, at_bound, strict=True) if at)
+        additive = name.startswith("sd_add")
+        advice = "Take error='proportional'" if additive else f"Fix it (fixed={{{name!r}: 0}})"
+        return (
+            f"{name} at its lower bound: these samples show no {'additive' if additive else 'proportional'} part. "
+            f"{advice}, which says the same with one parameter less."
+        )
+    if problem.error.name == "counting":
+        return "sd at its lower bound: the number of molecules explains the scatter. Give fixed={'sd': 0.1}, or so."
+    advice = "Give fixed={'sd': 0.5}, or free fewer parameters."
+    return f"sd at its lower bound: the curve goes through every sample. {advice}"
 
 
 def _check_dose_unit(request: Request, study: Study) -> None:

@@ -126,7 +126,7 @@ def model_based(
     reason = next((text for each in found.values() if (text := _refusal(each, by))), "" if found else "no parameter.")
     moves = {} if reason else {label: Moves.of(each, by, permutations, seed) for label, each in found.items()}
     rows: list[dict[str, object]] = []
-    with bar("permutations", sum(len(each) for each in moves.values()), progress) as advance:
+    with bar(sum(len(each) for each in moves.values()), progress, "permutations") as advance:
         tests = {}
         with suppress(KeyboardInterrupt):
             for label, each in moves.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cellkinetics import censoring
+from cellkinetics import error_models
 from cellkinetics.censoring import Rows
 from cellkinetics.errors import one_problem
 from cellkinetics.fits import Fits, fit_each
@@ -44,7 +44,8 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
         log-likelihood of the copies, AIC, AICc and BIC; ``delta`` and Akaike's ``weight`` by AICc where every model
         has one, by AIC otherwise (``.attrs["criterion"]`` says which). For a model that is another one of the list
         with parameters fixed: ``nested_in``, the likelihood ratio 2 (ln L1 - ln L0), its p by chi-squared, and
-        ``note``. Where one parameter is fixed at its bound half of that p is given (Self and Liang 1987); where
+        ``note`` (which also names an sd that is fixed in one fit and estimated in another). Where one parameter is
+        fixed at its bound half of that p is given (Self and Liang 1987); where
         several are, p is an upper bound. A fit without an optimum keeps its row and has no weight.
 
     Raises
@@ -53,8 +54,10 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
         Fewer than two fits, fits and `Fits` mixed.
     StudyError
         Fits of different samples, subjects, units or ways of handling values below the limit: their likelihoods do
-        not compare.
+        not compare. Those of different error models do: each is the density of the same copies.
     """
+    if isinstance(fits, Fit | Mapping):
+        raise ValueError("compare_models takes a list of fits, such as [fit_a, fit_b], not one fit or a dictionary.")
     if len(fits) < 2:
         raise ValueError(f"compare_models takes at least two fits and got {len(fits)}.")
     if not all(isinstance(fit, type(fits[0])) for fit in fits) or not isinstance(fits[0], Fit | Fits):
@@ -110,6 +113,8 @@ def plot_models(fits: Sequence[Fit], ax: Axes | None = None) -> Axes:
     """The candidates' curves over the samples of one subject, with their Akaike weights; returns the axes."""
     from cellkinetics import plotting, style
 
+    if any(isinstance(fit, Fits) for fit in fits):
+        raise ValueError("plot_models draws one subject: give [fits[subject] for fits in ...] instead of whole Fits.")
     table = compare_models(fits)
     colours = [style.ONE, *style.ramp(max(len(fits) - 1, 1))][: len(fits)]
     key = []
@@ -136,7 +141,10 @@ def _of_one(fits: Sequence[Fit]) -> pd.DataFrame:
         row = {name: getattr(fit, name) for name in ("n", "n_free", "log_likelihood", "aic", "aicc", "bic", "outcome")}
         if not _has_optimum(fit):
             row |= dict.fromkeys(("log_likelihood", "aic", "aicc", "bic"), np.nan)
-        rows.append(row | _nested(fit, fits, names))
+        row |= _nested(fit, fits, names)
+        if (text := _sd_fixed(fit)) and not all(map(_sd_fixed, fits)):
+            row["note"] = "; ".join(filter(None, (str(row["note"]), text)))
+        rows.append(row)
     return _weighted(pd.DataFrame(rows, index=pd.Index(names, name="model")))
 
 
@@ -171,8 +179,9 @@ def _has_optimum(fit: Fit) -> bool:
 
 
 def _labels(fits: Sequence[Fit]) -> list[str]:
-    """Names of models; what is estimated is added where two fits share one."""
-    names = [fit.model.name for fit in fits]
+    """Names of models, with the error model where those differ; what is estimated where two fits share a name."""
+    several = len({fit.error for fit in fits}) > 1
+    names = [f"{fit.model.name} ({fit.error})" if several else fit.model.name for fit in fits]
     free = [",".join(fit.problem.names) for fit in fits]
     full = [f"{name} [{own}]" if names.count(name) > 1 else name for name, own in zip(names, free, strict=True)]
     return [name if full.count(name) == 1 else f"{name} #{at + 1}" for at, name in enumerate(full)]
@@ -191,7 +200,8 @@ def _nested(fit: Fit, fits: Sequence[Fit], names: Sequence[str]) -> dict[str, ob
     _, name, other = min(within, key=lambda one: one[0])
     if not _has_optimum(other):
         return nothing
-    more = [parameter for parameter in other.problem.names if parameter not in fit.problem.names]
+    own = _combined_names(fit) if other.error == "combined" else fit.problem.names
+    more = [parameter for parameter in other.problem.names if parameter not in own]
     ratio = max(2 * (other.log_likelihood - fit.log_likelihood), 0.0)
     p = float(stats.chi2.sf(ratio, len(more)))
     held = [parameter for parameter in more if _at_bound(fit, parameter)]
@@ -203,21 +213,47 @@ def _nested(fit: Fit, fits: Sequence[Fit], names: Sequence[str]) -> dict[str, ob
     return {"nested_in": name, "ratio": ratio, "p": p, "note": note}
 
 
+def _sd_fixed(fit: Fit) -> str:
+    """What to say of a fit that was not free to choose its sd, beside others that were."""
+    sds = fit.parameters.loc[~fit.parameters.index.isin(list(fit.model.parameters))]
+    held = sds[sds["status"] == "fixed"]
+    if held.empty:
+        return ""
+    said = ", ".join(f"{name} fixed at {value:.3g}" for name, value in held["value"].items())
+    return f"{said}, estimated in others: fix it in all (fixed=) to compare the curves alone"
+
+
 def _is_part(small: Fit, large: Fit) -> bool:
     """Whether ``small`` is ``large`` with some of its parameters fixed."""
     same = small.model.name == large.model.name and small.model.rhs == large.model.rhs
     same &= small.model.curve == large.model.curve
-    free_small, free_large = set(small.problem.names), set(large.problem.names)
-    if not same or not free_small < free_large:
+    free_small, free_large = (set(_combined_names(fit)) for fit in (small, large))
+    if not same or not _same_errors(small, large) or not free_small < free_large:
         return False
     tied = set(small.request.tie)
     both = [name for name in small.model.parameters if name not in free_large | tied]
     return all(small.problem.values[name] == large.problem.values[name] for name in both)
 
 
+def _same_errors(small: Fit, large: Fit) -> bool:
+    """Whether the error of the first is that of the second, with some of its sds fixed; 0 where it has no part."""
+    if small.error == large.error:
+        fixed = zip(small.problem.sd, large.problem.sd, ~small.problem.sd_free & ~large.problem.sd_free, strict=True)
+        return all(one == other for one, other, both in fixed if both)
+    return (small.error, large.error) == ("proportional", "combined")
+
+
+def _combined_names(fit: Fit) -> list[str]:
+    """What is free; the sd of a proportional error by its name in a combined one."""
+    if fit.error != "proportional":
+        return fit.problem.names
+    return [name.replace("sd", "sd_prop", 1) if name in fit.problem.sd_names else name for name in fit.problem.names]
+
+
 def _at_bound(fit: Fit, name: str) -> bool:
     if name not in fit.model.parameters:
-        return False
+        # An sd that is fixed at 0, or that a proportional error does not have.
+        return name.startswith("sd_add") or fit.request.fixed.get(name) == 0
     parameter, value = fit.model.parameters[name], fit.problem.values[name]
     return value in (parameter.min, parameter.max)
 
@@ -264,8 +300,9 @@ def _forecast(fit: Fit, samples: Samples, until: float) -> dict[str, object]:
     found, _ = curve(fit.model, problem.ties, free, problem.inputs_at(late.day, late.output), 0)
     predicted = jnp.asarray(found.value[: len(late)])
     with np.errstate(divide="ignore"):
-        rows = Rows(np.log(late.lower), np.log(late.upper), np.ones(len(late)))
-    density = censoring.log_density(predicted, problem.sds(fit.x)[late.output], rows)
+        rows = Rows(np.log(late.lower), np.log(late.upper), np.ones(len(late)), late.mass)
+    ln_sd = problem.ln_sds(fit.x)[:, late.output]
+    density = error_models.log_density(problem.error, predicted, ln_sd, rows)
     row["log_score"] = float(np.mean(np.asarray(density)))
     if quantified.any():
         row["absolute_error"] = float(np.mean(np.abs(np.log(late.upper) - np.asarray(predicted))[quantified]))

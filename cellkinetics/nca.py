@@ -17,6 +17,8 @@ from cellkinetics.study import Study
 from cellkinetics.terminal import best_line, censored_line, given_line
 from cellkinetics.tobit import Flags, Floats
 
+# Days by which the last sample may come before the end of a window.
+TOLERANCE = 3.0
 BLQ = ("interval", "zero", "half", "drop", "pknca")
 Days = tuple[float, float]
 Metrics = dict[str, Any]
@@ -28,7 +30,7 @@ def nca(
     blq: str = "interval",
     method: str = METHODS[0],
     terminal: Days | Mapping[str, Days] | None = None,
-    tolerance: float = 3.0,
+    tolerance: float = TOLERANCE,
 ) -> pd.DataFrame:
     """Cmax, Tmax, areas, half-lives and times above the limit, one row a subject and output.
 

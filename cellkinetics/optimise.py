@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy
 
+from cellkinetics.error_models import LOG
 from cellkinetics.parameter import Parameter
-from cellkinetics.problem import LN_SD_FLOOR, Problem, SecondOrder, sd_names
+from cellkinetics.problem import LN_SD_FLOOR, Problem, SecondOrder
 from cellkinetics.sensitivity import Floats
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Optimum:
     converged : nothing left to gain, to first order or, at a corner, by a simplex search.
     started : number of starts run to the end.
     reached : how many of them ended within 0.01 log-likelihood units of the best.
+    values : log posterior at which each start ended.
     """
 
     x: Floats
@@ -41,10 +43,15 @@ class Optimum:
     converged: bool
     started: int
     reached: int
+    values: tuple[float, ...] = ()
 
 
 def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, seed: int) -> Optimum | None:
     """The best of several local optima, or None when the model could not be solved at any start."""
+    if problem.error.name != LOG:
+        from cellkinetics import error_starts
+
+        return error_starts.optimise(problem, initial, starts=starts, seed=seed)
     ends = []
     for x in starting_points(problem, initial, starts, seed):
         result = least_squares(problem, x)
@@ -58,7 +65,7 @@ def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, see
     if not second.solved:
         return None
     reached = int(np.sum(values > second.value - 0.01))
-    return Optimum(x, second, held, converged, len(ends), max(reached, 1))
+    return Optimum(x, second, held, converged, len(ends), max(reached, 1), tuple(map(float, values)))
 
 
 def as_lmfit(problem: Problem, x: Floats) -> Any:
@@ -216,7 +223,7 @@ def varied(problem: Problem, x: Floats, ln_sd0: Floats | None) -> lmfit.Paramete
         shown.add(label, value=x[position], min=lower, max=upper)
     for position, index in enumerate(np.flatnonzero(problem.sd_free)):
         lower = -np.inf if ln_sd0 is None else max(ln_sd0[position] + 1e-8, LN_SD_FLOOR)
-        label = f"ln_{sd_names(problem.model)[index]}"
+        label = f"ln_{problem.sd_names[index]}"
         shown.add(label, value=x[len(problem.free) + position], min=lower, vary=ln_sd0 is not None)
     return shown
 
@@ -238,9 +245,9 @@ def show(problem: Problem, parameters: lmfit.Parameters, x: Floats) -> None:
     evaluates every expression at every step.
     """
     for index, value in zip(np.flatnonzero(problem.sd_free), x[len(problem.free) :], strict=True):
-        name = sd_names(problem.model)[index]
+        name = problem.sd_names[index]
         shown = parameters[f"ln_{name}"]
-        shown.min, shown.value = LN_SD_FLOOR, value
+        shown.min, shown.value = problem.ln_sd_floors[index], value
         parameters.add(name, expr=f"exp(ln_{name})")
     values = problem.natural(x)
     for name, parameter in problem.model.parameters.items():
@@ -254,15 +261,15 @@ def show(problem: Problem, parameters: lmfit.Parameters, x: Floats) -> None:
 
 
 def newton(
-    problem: Problem, x: Floats, *, search: bool = True
+    problem: Problem, x: Floats, *, search: bool = True, still: np.ndarray[Any, np.dtype[np.bool_]] | None = None
 ) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool]:
     """Ascend the objective with its exact Hessian; what presses against a bound is held there.
 
     A closed form that switches at an estimated time has a likelihood with corners, at the sampled days. Where Newton
     steps end at one, a simplex search takes over and decides whether there is anything left to gain, unless it is not
-    to ``search``.
+    to ``search``. What is to stay ``still`` does, without a search.
     """
-    x, second, held, converged = _newton(problem, x)
+    x, second, held, converged = _newton(problem, x, still)
     if converged or not second.solved or not search:
         return x, second, held, converged
     at_corner = _corner(problem, x)

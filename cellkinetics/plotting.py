@@ -67,7 +67,7 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort") -> Axes
         _draw_medians(ax, own, shades[str(name)])
     _draw_limits(ax, samples)
     if study.simulated:
-        _tag(ax)
+        style.tag(ax)
     members = groups.value_counts()
     key: list[tuple[Any, str]] = []
     for name, shade in shades.items() if set(shades) != {style.NOBODY} else ():
@@ -117,7 +117,7 @@ def plot_fit(fit: Fit, ax: Axes | None = None, *, output: str | None = None, col
     _draw_fit(ax, fit, samples, curve, colour, words, width - 45 * fit.study.simulated)
     _draw_limits(ax, samples)
     if fit.study.simulated:
-        _tag(ax)
+        style.tag(ax)
     if own_figure:
         style.legend_below(ax, _key([samples], [fit], [curve], colour))
     return ax
@@ -320,14 +320,6 @@ def _draw_limits(ax: Axes, samples: pd.DataFrame, *, named: bool = True, in_layo
             text, (1, limit), (3, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
             va="center", fontsize=SMALL, color=FAINT, annotation_clip=False, gid="lloq name",
             in_layout=in_layout,
-        )  # fmt: skip
-
-
-def _tag(ax: Axes) -> None:
-    if not any(text.get_gid() == "simulated" for text in ax.texts):
-        ax.annotate(
-            "simulated", (1, 1), (0, 9), xycoords="axes fraction", textcoords="offset points", ha="right",
-            va="bottom", fontsize=SMALL, style="italic", color=FAINT, gid="simulated",
         )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cellkinetics.error_models import LOG, PARTS
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.model import Model
 from cellkinetics.problem import sd_names
@@ -46,7 +47,7 @@ Prior = Normal | LogNormal | LogitNormal
 SCALES: dict[str, type] = {"identity": Normal, "log": LogNormal, "logit": LogitNormal}
 
 
-def priors_of(model: Model, given: Mapping[str, Prior] | str | None) -> dict[str, Prior]:
+def priors_of(model: Model, given: Mapping[str, Prior] | str | None, error: str = LOG) -> dict[str, Prior]:
     """The priors by name, checked; "published" takes the spread between patients from the model's file.
 
     Raises
@@ -70,7 +71,7 @@ def priors_of(model: Model, given: Mapping[str, Prior] | str | None) -> dict[str
                 f"{model.name} has no published spread between patients. Give prior={{name: ck.LogNormal(median, sd)}}."
             )
         return found
-    names = [*model.parameters, *sd_names(model)]
+    names = [*model.parameters, *(sd_names(model, error) if error in PARTS else ())]
     for name, prior in given.items():
         if name not in names:
             raise ModelError(f"prior of {name}: {model.name} has {', '.join(names)}. {suggest(name, names)}", name=name)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import jax
@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from cellkinetics import censoring
+from cellkinetics import error_models
 from cellkinetics.censoring import Rows
 from cellkinetics.dosing import Doses
+from cellkinetics.error_models import PARTS, ErrorModel
 from cellkinetics.model import Model
 from cellkinetics.samples import Samples
 from cellkinetics.sensitivity import Curve, Floats, Inputs, Tie, curve, naturals, pad, padded_length
@@ -23,6 +24,8 @@ from cellkinetics.solver import NO_COURSES, Courses, prepared_for
 FAR = float(np.log(1e12))
 # An assay is not better than 1%: below, the curve goes through every sample and the likelihood has no bound.
 LN_SD_FLOOR = float(np.log(0.01))
+# An additive sd of a thousandth of the lowest value or limit is none.
+NO_ADDITIVE = 1e-3
 
 
 @dataclass(eq=False)
@@ -30,7 +33,8 @@ class Problem:
     """A model, one subject's samples and what is free.
 
     The free vector ``x`` holds the free parameters on their estimation scale, then ln sd of each output whose sd
-    is estimated. Derivatives are those of -log-likelihood on the scale of ln(copies).
+    is estimated (of an error model with two, ``sd_add`` of each output and then ``sd_prop``). Derivatives are those of
+    -log-likelihood on the scale of ln(copies).
 
     Parameters
     ----------
@@ -40,10 +44,11 @@ class Problem:
     values : natural values of all parameters; those of free ones are where the default start lies.
     free : names of the free parameters.
     ties : (name, function of natural values) pairs.
-    sd : (outputs,) sd on the ln scale, fixed or where the optimiser starts.
-    sd_free : (outputs,) whether it is estimated.
+    sd : (parts x outputs,) sds, in the order of `sd_names`, fixed or where the optimiser starts.
+    sd_free : (parts x outputs,) whether it is estimated.
     courses : covariates over time, on the days of the model.
     priors : {name of a parameter or sd: (mean, SD) on its estimation scale}.
+    error : how samples scatter about the curve.
     """
 
     model: Model
@@ -56,6 +61,7 @@ class Problem:
     sd_free: np.ndarray[Any, np.dtype[np.bool_]]
     courses: Courses = field(default_factory=lambda: NO_COURSES)
     priors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    error: ErrorModel = field(default_factory=ErrorModel)
     solved_implicitly: int = field(default=0, init=False)
 
     @cached_property
@@ -66,7 +72,8 @@ class Problem:
             lower, upper = np.log(self.samples.lower), np.log(self.samples.upper)
         weight = np.zeros(length)
         weight[: len(lower)] = 1.0
-        return Rows(pad(lower, length, 0.0), pad(upper, length, 0.0), weight)
+        mass = pad(self.samples.mass, length, 1.0) if self.error.name == "counting" else None
+        return Rows(pad(lower, length, 0.0), pad(upper, length, 0.0), weight, mass)
 
     @cached_property
     def quantified(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -105,7 +112,7 @@ class Problem:
 
     @property
     def bounds(self) -> tuple[Floats, Floats]:
-        """Bounds of ``x``; an open end of a log or logit scale lies a factor of 1e12 away; sd is at least 0.01."""
+        """Bounds of ``x``; an open end of a log or logit scale lies a factor of 1e12 away; sds have floors."""
         ends = []
         for name in self.free:
             parameter = self.model.parameters[name]
@@ -114,8 +121,22 @@ class Problem:
                 centre = parameter.to_estimation(parameter.value or 1.0) if parameter.scale == "log" else 0.0
                 lower, upper = max(lower, centre - FAR), min(upper, centre + FAR)
             ends.append((lower, upper))
-        lower, upper = np.array([*ends, *[(LN_SD_FLOOR, np.inf)] * int(self.sd_free.sum())]).reshape(-1, 2).T
+        floors = [(floor, np.inf) for floor in self.ln_sd_floors[self.sd_free]]
+        lower, upper = np.array([*ends, *floors]).reshape(-1, 2).T
         return lower, upper
+
+    @cached_property
+    def ln_sd_floors(self) -> Floats:
+        """(sds,) ln of the lowest estimate: 1%, and of an additive one a thousandth of the lowest value or limit."""
+        ends = np.append(self.samples.lower, self.samples.upper)
+        lowest = np.min(ends[(ends > 0) & np.isfinite(ends)], initial=np.inf)
+        least = np.log(NO_ADDITIVE * (lowest if np.isfinite(lowest) else 1.0))
+        return np.array([least if name.startswith("sd_add") else LN_SD_FLOOR for name in self.sd_names])
+
+    @property
+    def sd_names(self) -> list[str]:
+        """Of all sds, estimated or not."""
+        return sd_names(self.model, self.error.name)
 
     def units(self, x: Floats) -> Floats:
         """In what each value of ``x`` is counted: 1 on a log or logit scale, its own size on the natural one."""
@@ -149,7 +170,7 @@ class Problem:
         return {name: float(value) for name, value in found.items()}, by_x
 
     def sds(self, x: Floats) -> Floats:
-        """(outputs,) sd on the ln scale."""
+        """(parts x outputs,) sds, in the order of `sd_names`."""
         sds = self.sd.copy()
         sds[self.sd_free] = np.exp(x[len(self.free) :])
         return sds
@@ -163,7 +184,7 @@ class Problem:
     @property
     def names(self) -> list[str]:
         """What ``x`` holds: the free parameters, then the free sds."""
-        sds = zip(sd_names(self.model), self.sd_free, strict=True)
+        sds = zip(self.sd_names, self.sd_free, strict=True)
         return [*self.free, *(name for name, free in sds if free)]
 
     def natural_of(self, at: int, value: float) -> float:
@@ -193,68 +214,83 @@ class Problem:
         at = self.curve(x, 0)
         if not at.solved:
             return -np.inf
-        return float(np.sum(np.array(_derivatives(at.value, self._ln_sd(x), self.rows))[0]))
+        return float(np.sum(np.array(_log_density(self.error)(at.value, self.ln_sd(x), self.rows))))
 
     def residuals(self, x: Floats) -> tuple[Floats, Floats]:
         """Root-deviances (padded n,) and their Jacobian (padded n, len(x)); NaN where the model could not be solved."""
         at = self.curve(x, 1)
-        root, by_curve, by_ln_sd = np.array(_roots(at.value, self._ln_sd(x), self.rows))
+        root, by_curve, *by_ln_sd = np.array(_roots(self.error)(at.value, self.ln_sd(x), self.rows))
         if not at.solved:
             root = np.full_like(root, np.nan)
-        return root, np.hstack([by_curve[:, None] * at.jacobian, by_ln_sd[:, None] * self._sd_columns])
+        by_sds = np.einsum("pn,pnk->nk", np.array(by_ln_sd), self._sd_columns)
+        return root, np.hstack([by_curve[:, None] * at.jacobian, by_sds])
 
     def root(self, x: Floats, *, rescue: bool = True) -> Floats:
         """Root-deviances alone (padded n,)."""
         at = self.curve(x, 0, rescue=rescue)
         if not at.solved:
             return np.full(len(at.value), np.nan)
-        return np.array(_roots(at.value, self._ln_sd(x), self.rows))[0]
+        return np.array(_roots(self.error)(at.value, self.ln_sd(x), self.rows))[0]
 
     def first_order(self, x: Floats) -> SecondOrder:
-        """As `second_order`, with minus the expected information (semi-definite) as the Hessian: no second slopes."""
+        """As `second_order`, with minus the expected information as the Hessian; of a log-normal error."""
         at = self.curve(x, 1)
-        value, g, s, gg, _, ss = np.array(_derivatives(at.value, self._ln_sd(x), self.rows))
-        jacobian, columns = at.jacobian, self._sd_columns
+        value, first, second, _ = map(np.array, derivatives_of(self.error)(at.value, self.ln_sd(x), self.rows))
+        jacobian, columns = at.jacobian, self._sd_columns[0]
         mean, precision = self.prior
-        spread = np.where(self.quantified, 2.0, np.maximum(-ss, 0.0))
+        spread = np.where(self.quantified, 2.0, np.maximum(-second[1, 1], 0.0))
         information = np.diag(precision + np.append(np.zeros(jacobian.shape[1]), columns.T @ spread))
-        of_curve = jacobian.T @ (np.maximum(-gg, 0.0)[:, None] * jacobian)
+        of_curve = jacobian.T @ (np.maximum(-second[0, 0], 0.0)[:, None] * jacobian)
         information[: len(of_curve), : len(of_curve)] += of_curve
-        gradient = np.concatenate([jacobian.T @ g, columns.T @ s]) - precision * (x - mean)
+        gradient = np.concatenate([jacobian.T @ first[0], columns.T @ first[1]]) - precision * (x - mean)
         total = float(value.sum()) + self.log_prior(x)
         return SecondOrder(total, gradient, -information, np.zeros_like(of_curve), bool(at.solved))
 
     def second_order(self, x: Floats) -> SecondOrder:
         """Value, gradient and exact Hessian of the objective, and the information in quantified rows."""
         at = self.curve(x, 2)
-        value, g, s, gg, gs, ss = np.array(_derivatives(at.value, self._ln_sd(x), self.rows))
+        value, first, second, known = map(np.array, derivatives_of(self.error)(at.value, self.ln_sd(x), self.rows))
         jacobian, columns = at.jacobian, self._sd_columns
-        gradient = np.concatenate([jacobian.T @ g, columns.T @ s])
-        mixed = jacobian.T @ (gs[:, None] * columns)
+        gradient = np.concatenate([jacobian.T @ first[0], np.einsum("pnk,pn->k", columns, first[1:])])
+        mixed = jacobian.T @ np.einsum("pn,pnk->nk", second[0, 1:], columns)
         hessian = np.block(
             [
-                [jacobian.T @ (gg[:, None] * jacobian) + np.einsum("n,nij->ij", g, at.hessian), mixed],
-                [mixed.T, columns.T @ (ss[:, None] * columns)],
+                [
+                    jacobian.T @ (second[0, 0][:, None] * jacobian) + np.einsum("n,nij->ij", first[0], at.hessian),
+                    mixed,
+                ],
+                [mixed.T, np.einsum("pnk,pqn,qnl->kl", columns, second[1:, 1:], columns)],
             ]
         )
-        rows = self.quantified & self.sd_free[self.output]
+        rows = self.quantified & self.sd_outputs[self.output]
         mean, precision = self.prior
         return SecondOrder(
             float(value.sum()) + self.log_prior(x),
             gradient - precision * (x - mean),
             hessian - np.diag(precision),
-            (jacobian[rows].T * -gg[rows]) @ jacobian[rows],
+            (jacobian[rows].T * known[rows]) @ jacobian[rows],
             bool(at.solved),
         )
 
-    def _ln_sd(self, x: Floats) -> Floats:
-        """(padded n,) ln sd of each sample."""
-        return np.log(self.sds(x))[self.output]
+    @property
+    def sd_outputs(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """(outputs,) whether any sd of the output is estimated."""
+        return np.any(self.sd_free.reshape(-1, len(self.model.outputs)), axis=0).reshape(-1)
+
+    def ln_sd(self, x: Floats) -> Floats:
+        """(parts, padded n) ln of the sds of each sample."""
+        return self.ln_sds(x)[:, self.output]
+
+    def ln_sds(self, x: Floats) -> Floats:
+        """(parts, outputs) the same by output; of an sd of 0 a number below all others."""
+        return np.log(np.maximum(self.sds(x), 1e-300)).reshape(-1, len(self.model.outputs))
 
     @cached_property
     def _sd_columns(self) -> Floats:
-        """(padded n, free sds) 1 where the sample belongs to the output of that sd."""
-        return (self.output[:, None] == np.flatnonzero(self.sd_free)).astype(float)
+        """(parts, padded n, free sds) 1 where the sample has that sd."""
+        outputs = len(self.model.outputs)
+        of_sample = np.arange(len(self.sd) // outputs)[:, None] * outputs + self.output
+        return (of_sample[:, :, None] == np.flatnonzero(self.sd_free)).astype(float)
 
 
 def _padded_output(output: npt.ArrayLike, length: int) -> npt.NDArray[np.int64]:
@@ -272,22 +308,41 @@ class SecondOrder:
     solved: bool
 
 
-def sd_names(model: Model) -> list[str]:
-    """`sd` for one output, `sd_<output>` for several."""
+def sd_names(model: Model, error: str = error_models.LOG) -> list[str]:
+    """`sd` for one output, `sd_<output>` for several; `sd_add` and `sd_prop` before that for a combined error."""
     outputs = list(model.outputs)
-    return ["sd"] if len(outputs) == 1 else [f"sd_{output}" for output in outputs]
+    return [part if len(outputs) == 1 else f"{part}_{output}" for part in PARTS[error] for output in outputs]
 
 
-@jax.jit
-def _roots(value: jax.Array, ln_sd: jax.Array, rows: Rows) -> jax.Array:
-    """(3, n) root-deviances and their derivatives by ln f and by ln sd."""
+@lru_cache
+def _roots(error: ErrorModel) -> Callable[[Any, Any, Rows], jax.Array]:
+    """The compiled function to (2 + parts, n) root-deviances and their derivatives by ln f and by each ln sd."""
 
-    def root(value: jax.Array, ln_sd: jax.Array) -> jax.Array:
-        return censoring.root_deviances(value, jnp.exp(ln_sd), rows)
+    @jax.jit
+    def roots(value: jax.Array, ln_sd: jax.Array, rows: Rows) -> jax.Array:
+        def root(point: jax.Array) -> jax.Array:
+            return error_models.root_deviances(error, point[0], point[1:], rows)
 
-    ones, zeros = jnp.ones_like(value), jnp.zeros_like(value)
-    result, pushed = jax.linearize(root, value, ln_sd)
-    return jnp.stack([result, pushed(ones, zeros), pushed(zeros, ones)])
+        result, pushed = jax.linearize(root, jnp.concatenate([value[None], ln_sd]))
+        along = jnp.eye(1 + len(ln_sd))[:, :, None] * jnp.ones((1, 1, len(value)))
+        return jnp.stack([result, *(pushed(direction) for direction in along)])
+
+    return roots
 
 
-_derivatives = jax.jit(censoring.derivatives)
+@lru_cache
+def derivatives_of(error: ErrorModel) -> Callable[[Any, Any, Rows], tuple[Any, Any, Any, Any]]:
+    """The compiled function to `error_models.derivatives`, and the information of a quantified row."""
+
+    @jax.jit
+    def both(value: jax.Array, ln_sd: jax.Array, rows: Rows) -> tuple[Any, Any, Any, Any]:
+        known = error_models.information(error, value, ln_sd, rows)
+        return *error_models.derivatives(error, value, ln_sd, rows), known
+
+    return both
+
+
+@lru_cache
+def _log_density(error: ErrorModel) -> Callable[[Any, Any, Rows], jax.Array]:
+    """The compiled log density of each sample."""
+    return jax.jit(lambda value, ln_sd, rows: error_models.log_density(error, value, ln_sd, rows))

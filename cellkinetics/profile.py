@@ -17,6 +17,7 @@ from cellkinetics.problem import Problem
 from cellkinetics.sensitivity import Floats
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from cellkinetics.result import Fit
@@ -39,18 +40,23 @@ class Profile:
         with "more than one optimum" or "a better optimum at ..." added) and the ``threshold`` of the deviance.
     level : of the intervals.
     method : how the threshold was chosen, in words.
+    simulated : whether the samples are.
     """
 
     table: pd.DataFrame
     intervals: pd.DataFrame
     level: float
     method: str
+    simulated: bool = False
 
-    def plot(self) -> Figure:
-        """One panel a parameter: deviance, threshold, estimate and interval. Returns the figure."""
+    def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
+        """One panel a parameter: deviance, threshold, estimate and interval; on as many axes where given.
+
+        Returns the figure.
+        """
         from cellkinetics import profile_plot
 
-        return profile_plot.plot(self)
+        return profile_plot.plot(self, axes)
 
 
 @dataclass
@@ -205,7 +211,7 @@ def _profile(sides: Sequence[_Side], fit: Fit, limit: float, level: float, words
     columns = ["value", "lower", "upper", "shape", "threshold"]
     intervals = pd.DataFrame.from_dict(found, orient="index", columns=columns).rename_axis("parameter")
     table = pd.DataFrame(rows, columns=["parameter", "value", "log_likelihood", "deviance"])
-    return Profile(table, intervals, level, words)
+    return Profile(table, intervals, level, words, fit.study.simulated)
 
 
 def _end(side: _Side, limit: float) -> float:

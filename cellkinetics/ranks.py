@@ -194,21 +194,17 @@ def jonckheere(groups: Sequence[npt.ArrayLike], seed: int = 2020) -> RankTest:
     checked = _checked(groups)
     centre = sum(len(a) * len(b) for place, a in enumerate(checked) for b in checked[place + 1 :]) / 2
 
-    def in_order(scores: Floats, labels: arrangements.Labels) -> Floats:
-        total = np.zeros(len(labels))
-        for i in range(len(scores)):
-            for j in range(i + 1, len(scores)):
-                sign = np.sign(scores[j] - scores[i])
-                if sign:
-                    total += sign * np.sign(labels[:, j] - labels[:, i])
-        return total / 2
-
     test = _permuted("Jonckheere-Terpstra", checked, lambda *at: np.abs(in_order(*at)), seed)
     if test.reason:
         return test
     doubled, sizes = _doubled_midranks(checked), [len(group) for group in checked]
     observed = in_order(doubled.astype(float), np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)[None, :])
     return replace(test, statistic=float(observed[0]) + centre, variant=test.variant + ", two-sided")
+
+
+def weaker(tests: Sequence[RankTest]) -> RankTest:
+    """Of the tests at both ends of the intervals, the one with the larger p: a claim holds if both make it."""
+    return max(tests, key=lambda test: math.inf if test.reason else test.p)
 
 
 @dataclass(frozen=True)
@@ -260,7 +256,7 @@ def hodges_lehmann(
         x_low, x_high, y_low, y_high = (np.log(ends) for ends in ends_of)
     low = np.sort(np.subtract.outer(y_low, x_high).ravel())
     high = np.sort(np.subtract.outer(y_high, x_low).ravel())
-    tails = np.cumsum(_mann_whitney(n, m))
+    tails = np.cumsum(mann_whitney(n, m))
     # How many of the ordered ratios to leave out at each end; where even the extremes have too low a level, none.
     at = max(int(np.searchsorted(tails, (1 - level) / 2 * (1 + 1e-12), side="right")) - 1, 0)
     attained = 1 - 2 * float(tails[at])
@@ -284,6 +280,17 @@ def holm(p: npt.ArrayLike) -> Floats:
     factors = np.arange(known, 0, -1)
     adjusted[order[:known]] = np.minimum(np.maximum.accumulate(values[order[:known]] * factors), 1.0)
     return adjusted
+
+
+def in_order(scores: Floats, labels: arrangements.Labels) -> Floats:
+    """(m,) J less its mean for each arrangement (m, n): half of the pairs in order less half of those that are not."""
+    total = np.zeros(len(labels))
+    for i in range(len(scores)):
+        for j in range(i + 1, len(scores)):
+            sign = np.sign(scores[j] - scores[i])
+            if sign:
+                total += sign * np.sign(labels[:, j] - labels[:, i])
+    return total / 2
 
 
 def _checked(groups: Sequence[npt.ArrayLike]) -> list[Floats]:
@@ -354,7 +361,7 @@ def _permuted(name: str, groups: Sequence[Floats], statistic: Statistic, seed: i
     return RankTest(name, variant, observed, *found, sizes, _ties(doubled), error)
 
 
-def _mann_whitney(n: int, m: int) -> Floats:
+def mann_whitney(n: int, m: int) -> Floats:
     """(n m + 1,) probabilities of U = 0, 1, ... without ties."""
     ways = np.zeros((n + 1, n * m + 1))
     ways[0, 0] = 1.0

@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cellkinetics import summary
+from cellkinetics import error_models, summary
 from cellkinetics.censoring import EPSILON
 from cellkinetics.criteria import Criteria
+from cellkinetics.error_models import LOG
 from cellkinetics.model import Model
 from cellkinetics.optimise import Optimum, as_lmfit
 from cellkinetics.prior import PUBLISHED, Prior, priors_of
-from cellkinetics.problem import Problem, sd_names
+from cellkinetics.problem import Problem
 from cellkinetics.samples import Samples
 from cellkinetics.sensitivity import Floats, Tie, curve, finite_days
 from cellkinetics.study import Study
@@ -48,6 +49,7 @@ class Request:
     starts: int
     seed: int
     prior: Mapping[str, Prior] = field(default_factory=dict)
+    error: str = LOG
 
     @classmethod
     def of(
@@ -62,15 +64,16 @@ class Request:
         starts: int,
         seed: int,
         prior: Mapping[str, Prior] | str | None = None,
+        error: str = LOG,
     ) -> Request:
         """The arguments of `ck.fit` as plain numbers and tuples."""
         fixed, initial = ({name: float(v) for name, v in (given or {}).items()} for given in (fixed, initial))
         names = None if free is None else (free,) if isinstance(free, str) else tuple(free)
         own = {name: function for name, function in model.ties.items() if name not in (*fixed, *(names or ()))}
-        known = priors_of(model, prior) if isinstance(model, Model) else {}
+        known = priors_of(model, prior, error) if isinstance(model, Model) else {}
         if prior == PUBLISHED:
             known = {name: one for name, one in known.items() if name not in {**fixed, **own, **(tie or {})}}
-        return cls(model, fixed, names, initial, {**own, **(tie or {})}, censoring, doses, starts, seed, known)
+        return cls(model, fixed, names, initial, {**own, **(tie or {})}, censoring, doses, starts, seed, known, error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +88,7 @@ class Fit(Criteria):
     n_quantified, n_censored : samples in the likelihood.
     n_excluded : rows left out: pre-dose, after ``until``, dropped, or of another output.
     n_free : free parameters, sds included.
+    starts : how many starts reached the best optimum, of how many; ``start_values`` has where each of them ended.
     """
 
     request: Request
@@ -105,6 +109,7 @@ class Fit(Criteria):
     starts: tuple[int, int] = (0, 0)
     solved_implicitly: int = 0
     seconds: float = 0.0
+    start_values: tuple[float, ...] = ()
 
     @property
     def model(self) -> Model:
@@ -122,6 +127,11 @@ class Fit(Criteria):
         return self.request.censoring
 
     @property
+    def error(self) -> str:
+        """How samples scatter about the curve: log, proportional, combined, student or counting."""
+        return self.request.error
+
+    @property
     def converged(self) -> bool:
         """Whether the outcome is "converged"."""
         return self.outcome == "converged"
@@ -133,10 +143,16 @@ class Fit(Criteria):
 
     @property
     def sd(self) -> float | dict[str, float]:
-        """Residual sd on the ln scale (maximum likelihood, or as fixed); {output: sd} for several outputs."""
-        names = sd_names(self.model)
+        """Residual sd, in the terms of the error model (maximum likelihood, or as fixed).
+
+        {output: sd} for several outputs, {name: sd} for a combined error.
+        """
+        names = self.problem.sd_names
         values = self.parameters.loc[names, "value"].to_numpy(float)
-        return float(values[0]) if len(names) == 1 else dict(zip(self.model.outputs, map(float, values), strict=True))
+        if len(names) == 1:
+            return float(values[0])
+        keys = self.model.outputs if len(names) == len(self.model.outputs) else names
+        return dict(zip(keys, map(float, values), strict=True))
 
     @cached_property
     def parameters(self) -> pd.DataFrame:
@@ -189,8 +205,9 @@ class Fit(Criteria):
     def residuals(self) -> pd.DataFrame:
         """Every sample in the likelihood: day, output, status, observed, lower, upper, predicted, residual.
 
-        ``residual`` is (ln y - ln f)/sd for a quantified sample, NaN for a censored one; ``root_deviance`` is there
-        for all: its squares add up to the deviance.
+        ``residual`` is (ln y - ln f)/sd for a quantified sample, or (y - f)/sd where the error is normal on the scale
+        of the copies, NaN for a censored one; ``root_deviance`` is there for all: its squares add up to the deviance
+        (of quantified rows without the term ln sd).
         """
         problem, first = self.problem, self.study.infusion_day(self.subject)
         rows = problem.samples
@@ -205,9 +222,10 @@ class Fit(Criteria):
             }
         )  # fmt: skip
         if self.fitted:
-            ln_f, sd = problem.curve(self.x, 0).value[: len(rows)], problem.sds(self.x)[rows.output]
-            table["predicted"] = np.exp(ln_f)
-            table["residual"] = (np.log(table["observed"]) - ln_f) / sd
+            ln_f = problem.curve(self.x, 0).value
+            residuals = error_models.residuals(problem.error, ln_f, problem.ln_sd(self.x), problem.rows)
+            table["predicted"] = np.exp(ln_f[: len(rows)])
+            table["residual"] = np.where(rows.quantified, np.asarray(residuals)[: len(rows)], np.nan)
             table["root_deviance"] = problem.root(self.x)[: len(rows)]
         return table
 
@@ -319,11 +337,20 @@ class Fit(Criteria):
 
         return diagnostics.influence(self)
 
-    def diagnostics(self, seed: int = 2020) -> Figure:
-        """Quantile residuals over time, over the prediction and against the normal. Returns the figure."""
+    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None) -> Figure:
+        """Quantile residuals over time, over the prediction, against the normal, and their histogram.
+
+        Four panels, on four axes where given. Returns the figure.
+        """
         from cellkinetics import diagnostics_plot
 
-        return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated)
+        return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated, axes=axes)
+
+    def plot_starts(self, ax: Axes | None = None) -> Axes:
+        """Where each start ended, below the best: a waterfall of ``start_values``; returns the axes."""
+        from cellkinetics import starts_plot
+
+        return starts_plot.plot_one(self, ax)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Samples, limit and fitted curve with its 95% interval on a log axis; returns the axes."""
@@ -394,7 +421,7 @@ def finished(
         **_counts(problem, samples, study),
         n_free=len(optimum.x), x=optimum.x,
         covariance=spread.covariance, degrees_of_freedom=spread.degrees_of_freedom, inflation=spread.inflation,
-        starts=(optimum.reached, optimum.started),
+        starts=(optimum.reached, optimum.started), start_values=optimum.values,
         solved_implicitly=problem.solved_implicitly, seconds=seconds,
     )  # fmt: skip
 

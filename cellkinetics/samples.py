@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.study import Study
+from cellkinetics.wells import dna_mass
 
 if TYPE_CHECKING:
     from cellkinetics.model import Model
@@ -24,6 +25,7 @@ class Samples:
 
     day : since the first infusion. output : index of the model's output. lower, upper : copies, equal if quantified,
     0 and inf at an open end. status : "quantified", "below", ... row : position in the study's observations.
+    mass : ug of DNA in the wells of the sample; NaN where the study does not say.
     """
 
     day: Floats
@@ -32,13 +34,14 @@ class Samples:
     upper: Floats
     status: npt.NDArray[np.object_]
     row: npt.NDArray[np.int64]
+    mass: Floats
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> Samples:
         """From a table with day, output (index), lower and upper."""
         day, lower, upper = (table[name].to_numpy(float) for name in ("day", "lower", "upper"))
         output, row = table["output"].to_numpy(np.int64), np.arange(len(table))
-        return cls(day, output, lower, upper, status_of(lower, upper), row)
+        return cls(day, output, lower, upper, status_of(lower, upper), row, np.full(len(table), np.nan))
 
     def __len__(self) -> int:
         return len(self.day)
@@ -91,7 +94,7 @@ def samples_each(model: Model, study: Study) -> dict[str, Samples]:
     order = keep[np.lexsort((day[keep], subject[keep]))]
     lower, upper = (used[name].to_numpy(float)[order] for name in ("lower", "upper"))
     status = used["status"].to_numpy(object)[order]
-    everyone = Samples(day[order], output[order].astype(np.int64), lower, upper, status, order)
+    everyone = Samples(day[order], output[order].astype(np.int64), lower, upper, status, order, dna_mass(study)[order])
     ends = np.searchsorted(subject[order], np.arange(len(study.subjects) + 1))
     return {name: everyone.taken(slice(*ends[i : i + 2])) for i, name in enumerate(study.subjects)}
 

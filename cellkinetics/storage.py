@@ -18,6 +18,7 @@ import cellkinetics
 from cellkinetics import models
 from cellkinetics.cases import prepare
 from cellkinetics.dosing import Doses
+from cellkinetics.error_models import LOG
 from cellkinetics.errors import ModelError, one_problem
 from cellkinetics.fits import Fits
 from cellkinetics.joint import JointFit
@@ -96,7 +97,7 @@ def write_text(path: Path, text: str) -> None:
 
 def _fit_out(fit: Fit) -> dict[str, Any]:
     names = ("outcome", "log_likelihood_ln", "sum_ln_quantified", "n_quantified", "n_censored", "n_excluded", "n_free")
-    more = ("degrees_of_freedom", "inflation", "starts", "solved_implicitly", "seconds")
+    more = ("degrees_of_freedom", "inflation", "starts", "start_values", "solved_implicitly", "seconds")
     return {
         **{name: _plain(getattr(fit, name)) for name in (*names, *more)},
         "free": list(fit.problem.free),
@@ -129,8 +130,9 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
         request=request,
         study=study,
         problem=problem,
-        columns={"parameter": list(parameters.index), **{name: list(column) for name, column in parameters.items()}},
+        columns={"parameter": list(parameters.index), **{str(name): list(column) for name, column in parameters.items()}},
         starts=tuple(saved["starts"]),
+        start_values=tuple(float(value) for value in saved.get("start_values", ())),
         x=np.array([_number(v) for v in saved["x"]]),
         covariance=np.array([[np.nan if tied else _number(v) for v in row] for row in saved["covariance"]]).reshape(
             size, size
@@ -185,6 +187,7 @@ def _request_out(request: Request) -> dict[str, Any]:
         "starts": request.starts,
         "seed": request.seed,
         "prior": {name: [type(one).__name__, *vars(one).values()] for name, one in request.prior.items()},
+        "error": request.error,
     }
 
 
@@ -213,6 +216,7 @@ def _request_in(saved: Mapping[str, Any]) -> Request:
         starts=saved["starts"],
         seed=saved["seed"],
         prior={name: _PRIORS[kind](*numbers) for name, (kind, *numbers) in saved.get("prior", {}).items()},
+        error=saved.get("error", LOG),
     )
 
 

@@ -115,6 +115,49 @@ def dress(ax: Axes) -> None:
     ax.set_axisbelow(True)
 
 
+def label(ax: Axes, x: str = "", y: str = "") -> None:
+    """Names of the axes, in which no dollar sign is mathematics."""
+    for named, text in ((ax.set_xlabel, x), (ax.set_ylabel, y)):
+        if text:
+            named(text, fontsize=LABEL, color=INK, parse_math=False)
+
+
+def tag(ax: Axes) -> None:
+    """Says above the axes that what they show is simulated, once."""
+    if not any(text.get_gid() == "simulated" for text in ax.texts):
+        ax.annotate(
+            "simulated", (1, 1), (0, 9), xycoords="axes fraction", textcoords="offset points", ha="right",
+            va="bottom", fontsize=SMALL, style="italic", color=FAINT, gid="simulated",
+        )  # fmt: skip
+
+
+def panels(axes: Any, count: int, columns: int, size: tuple[float, float], *, simulated: bool) -> list[Axes]:
+    """The first `count` of the axes given or, when None, of a new figure with panels of `size` in inches.
+
+    Raises
+    ------
+    ValueError
+        Fewer axes than panels.
+    """
+    if axes is not None:
+        given = list(np.asarray(axes, object).ravel())
+        if len(given) < count:
+            raise ValueError(f"{count} panels are drawn and axes= has {len(given)}. Give {count}, or none.")
+        if simulated:
+            tag(given[0])
+        return given[:count]
+    import matplotlib.pyplot as plt
+
+    rows, columns = max(math.ceil(count / columns), 1), max(min(count, columns), 1)
+    figure = plt.figure(figsize=(columns * size[0], rows * size[1]), layout="constrained")
+    made = list(np.array(figure.subplots(rows, columns, squeeze=False)).ravel())
+    for ax in made[count:]:
+        ax.remove()
+    if simulated:
+        figure.suptitle("simulated", x=0.99, ha="right", fontsize=SMALL, style="italic", color=FAINT)
+    return made[:count]
+
+
 def size(ax: Axes) -> tuple[float, float]:
     """Width and height of axes in points; less than now where a layout will still make room beside them."""
     figure = ax.get_figure(root=True)
@@ -149,7 +192,7 @@ def few_ticks(ax: Axes) -> None:
     span = math.log10(max(ax.dataLim.x1 / max(ax.dataLim.x0, 1e-300), 1.0))
     subs = (1.0,) if span > 3 else (1.0, 3.0) if span > 1.5 else (1.0, 2.0, 5.0)
     ax.xaxis.set_major_locator(LogLocator(subs=subs, numticks=6))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, at: _tick(value, at) if value >= 1e-4 else f"{value:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 

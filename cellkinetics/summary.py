@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from cellkinetics.error_models import IN_WORDS, LOG, NATURAL
+
 if TYPE_CHECKING:
     from cellkinetics.fits import Fits
     from cellkinetics.result import Fit
@@ -29,7 +31,8 @@ def of_fit(fit: Fit) -> str:
         f"{fit.subject}: {fit.model.name}" + (" (simulated data)" if fit.study.simulated else ""),
         *_wrapped("outcome", fit.outcome),
         *_wrapped("samples", _samples(fit)),
-        *_wrapped("censored", METHODS[fit.censoring]),
+        *_wrapped("censored", censored(fit)),
+        *_wrapped("error", IN_WORDS[fit.error]),
     ]
     if fit.fitted:
         lines += [
@@ -76,7 +79,8 @@ def of_fits(fits: Fits) -> str:
         ),
         *[line for text in _grouped(look) for line in _wrapped("", text)],
         *_wrapped("samples", "{} quantified, {} censored, {} excluded".format(*totals)),
-        *_wrapped("censored", METHODS[first.censoring]),
+        *_wrapped("censored", censored(first)),
+        *_wrapped("error", IN_WORDS[first.error]),
     ]
     free = fits.parameters[fits.parameters["status"] == "free"]
     if len(free):
@@ -87,6 +91,13 @@ def of_fits(fits: Fits) -> str:
         table["unit"] = free.groupby("parameter", sort=False)["unit"].first()
         lines += ["", table.to_string(float_format=_number, index_names=False), ""]
     return "\n".join(lines + _fixed(fits.parameters.set_index("parameter"), len(everyone))) + "\n"
+
+
+def censored(fit: Fit) -> str:
+    """How values below the limit entered."""
+    if fit.censoring == "m4" and fit.error in NATURAL:
+        return "probability of lying below the limit, given a positive value (M4)"
+    return METHODS[fit.censoring]
 
 
 def estimates(table: pd.DataFrame) -> str:
@@ -123,6 +134,8 @@ def _samples(fit: Fit) -> str:
 def _method(fit: Fit) -> str:
     reached, started = fit.starts
     text = "nonlinear least squares on ln copies (lmfit, or in a batch), exact Hessian; "
+    if fit.error != LOG:
+        text = "least squares on ln copies as a start, then Newton steps of its own likelihood, exact Hessian; "
     text += f"{reached} of {started} starts reached the best optimum"
     if fit.solved_implicitly:
         text += f"; {fit.solved_implicitly} solves needed the implicit stepper"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from cellkinetics.error_models import NATURAL
 from cellkinetics.optimise import Optimum
-from cellkinetics.problem import Problem, sd_names
+from cellkinetics.problem import Problem
 from cellkinetics.sensitivity import Floats
 from cellkinetics.study import Study
 from cellkinetics.uncertainty import Uncertainty
@@ -70,7 +71,7 @@ def parameter_columns(
         elif name in request.fixed:
             row["source"] = "fixed by the user"
         rows[name] = row
-    rows |= _sd_rows(request, problem, optimum, spread)
+    rows |= _sd_rows(request, study, problem, optimum, spread)
     return {"parameter": list(rows), **{column: [row[column] for row in rows.values()] for column in COLUMNS}}
 
 
@@ -115,19 +116,27 @@ def _of_prior(name: str, problem: Problem, request: Request, spread: Uncertainty
     return f" with the prior {request.prior[name]}: {share:.0%} of the information is the prior's"
 
 
+def _sd_unit(name: str, problem: Problem, study: Study) -> str:
+    """Ln, a share of the prediction, or the unit of the copies."""
+    if name.startswith("sd_add") and problem.error.name == "combined":
+        output = name.removeprefix("sd_add_")
+        return study.unit if problem.model.scale_free else problem.model.outputs.get(output, study.unit)
+    return "1" if problem.error.name in NATURAL else "ln"
+
+
 def _sd_rows(
-    request: Request, problem: Problem, optimum: Optimum | None, spread: Uncertainty | None
+    request: Request, study: Study, problem: Problem, optimum: Optimum | None, spread: Uncertainty | None
 ) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     sds = problem.sds(optimum.x) if optimum else problem.sd
     position = len(problem.free)
-    for i, name in enumerate(sd_names(problem.model)):
+    for i, name in enumerate(problem.sd_names):
         row: dict[str, Any] = {
             "value": float(sds[i]),
             "stderr": np.nan,
             "lower": np.nan,
             "upper": np.nan,
-            "unit": "ln",
+            "unit": _sd_unit(name, problem, study),
             "status": "fixed",
         }
         if optimum is None or spread is None:

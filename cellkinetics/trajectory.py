@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from cellkinetics import style
 from cellkinetics.simulation import simulate
-from cellkinetics.style import FAINT, INK
+from cellkinetics.style import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,8 +58,5 @@ def plot_model(
     if len(model.outputs) > 1:
         lines = [Line2D([], [], color=shade, linewidth=1.6) for shade in shades]
         style.legend_below(ax, list(zip(lines, [name.replace("_", " ") for name in model.outputs], strict=True)))
-    ax.annotate(
-        "simulated", (1, 1), (0, 9), xycoords="axes fraction", textcoords="offset points", ha="right", va="bottom",
-        fontsize=style.SMALL, style="italic", color=FAINT, gid="simulated",
-    )  # fmt: skip
+    style.tag(ax)
     return ax

@@ -57,7 +57,7 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
     inverse, null = inverse_of(information, problem.units(optimum.x)[moving])
     degrees, inflation = np.inf, 1.0
     if problem.sd_free.any():
-        quantified = int(np.sum(problem.quantified & problem.sd_free[problem.output]))
+        quantified = int(np.sum(problem.quantified & problem.sd_outputs[problem.output]))
         curve = moving[:free]
         block = information[: curve.sum(), : curve.sum()]
         of_curve, _ = inverse_of(block, problem.units(optimum.x)[:free][curve])

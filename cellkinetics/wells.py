@@ -12,7 +12,9 @@ from cellkinetics.columns import MEANING, mass_of, meaning_of, per_well, plain
 from cellkinetics.errors import Problem, StudyError
 from cellkinetics.notation import Floats, cell_of, marks, numbers
 from cellkinetics.sheet import Sheet
-from cellkinetics.study import UNIT
+from cellkinetics.study import UNIT, Study
+
+NUMBER_OF_WELLS = ("wells_averaged", "wells")
 
 
 def per_ug(
@@ -58,7 +60,7 @@ def per_ug(
     limits = {kind: wells[kind] for kind in ("lloq", "lod", "uloq") if kind in wells}
     said = cells[known["unit"]] if known.get("unit") in cells else pd.Series(dtype="str")
     elsewhere = bool((~said.isin(["", UNIT])).any())
-    if elsewhere or (value is None and lloq is None and not limits):
+    if elsewhere or (value is None and lloq is None and dna_ug is None and not limits):
         return sheet, dict(columns or {})
     problems: list[Problem] = []
 
@@ -130,6 +132,32 @@ def per_ug(
 
 def _free(name: str, cells: pd.DataFrame) -> str:
     return name if name not in cells else f"{name}_of_wells"
+
+
+def dna_mass(study: Study) -> Floats:
+    """(rows of the observations,) ug of DNA in all wells of each sample; NaN where the study does not say.
+
+    The mass in a well, from a column such as ``dna_ug`` or ``dna_ng`` of the table, times the number of wells: those
+    that were averaged, or a column ``wells``, or one. That the molecules of averaged wells count as those of one
+    larger well holds to first order.
+    """
+    table, each = study.observations, study.observations["subject"]
+    mass = np.full(len(table), np.nan)
+
+    def column(name: str) -> Floats:
+        # A column that is the same for all samples of a subject is a covariate.
+        cells = table[name] if name in table else each.map(study.covariates[name])
+        return pd.to_numeric(cells, errors="coerce").to_numpy(float)
+
+    columns = [*table.columns, *study.covariates.columns]
+    for name in (str(name) for name in columns if mass_of(str(name))):
+        mass = np.where(np.isnan(mass), column(name) * (mass_of(name) or 1.0), mass)
+    for name in NUMBER_OF_WELLS:
+        if name in columns:
+            wells = column(name)
+            mass = mass * np.where(wells > 0, wells, 1.0)
+            break
+    return np.where(mass > 0, mass, np.nan)
 
 
 def averaged(observations: pd.DataFrame) -> pd.DataFrame:

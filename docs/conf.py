@@ -6,12 +6,16 @@ from pathlib import Path
 
 import matplotlib
 import pandas as pd
+from docutils import nodes
 from sphinx.application import Sphinx
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+
+import _figures
 
 import cellkinetics
 from cellkinetics import description, models
+from cellkinetics.style import dose_text
 from cellkinetics.trajectory import USUAL_DOSE
 
 matplotlib.use("Agg")
@@ -55,9 +59,13 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "show_signature": False,
     "download_all_examples": False,
+    "write_computation_times": False,
+    "thumbnail_size": (640, 448),
 }
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_title = f"cellkinetics {version}"
 html_show_sphinx = False
 html_theme_options = {
@@ -85,6 +93,10 @@ def model_page(name: str) -> str:
         for row in (table.header, *table.rows):
             cells = [linked(plain(cell)) for cell in row]
             lines += [f"   * - {cells[0]}", *(f"     - {cell}" for cell in cells[1:])]
+    if not model.checks:
+        lines += ["", "Published numbers", "-----------------", ""]
+        lines += ["No number is published that this file, with these defaults, could give back. What its code is held"]
+        lines += [f"against instead, such as an independent solution of its equations, is in ``tests/test_{name}.py``."]
     return "\n".join([*lines, ""])
 
 
@@ -94,7 +106,7 @@ def picture(name: str) -> list[str]:
     inputs = {each: EXAMPLE_INPUTS[each] for each in model.inputs}
     figure = model.plot(inputs=inputs).figure
     figure.savefig(Path(__file__).parent / "generated" / "models" / f"{name}.png", dpi=150)
-    given = f", after {USUAL_DOSE:g} cells/kg on day 0" if "cells" in model.channels else ""
+    given = f", after {dose_text(USUAL_DOSE)} cells/kg on day 0" if "cells" in model.channels else ""
     alternative = f"The curves of {name} at its defaults over one year{given}, on a logarithmic axis."
     return [f".. figure:: {name}.png", f"   :alt: {alternative}", "", f"   {alternative} Simulated.", ""]
 
@@ -117,9 +129,33 @@ def write_tall_tables(app: Sphinx) -> None:
         machine = ["date", "machine", "load", "versions"]
         table = table[[column for column in table if column not in machine] + machine]
         table.set_index("model").T.rename_axis("quantity").to_csv(folder / f"{name}.csv")
+    table = pd.read_csv(BENCHMARKS / "structured_accuracy.csv", dtype=str, keep_default_na=False)
+    turned = table.pivot(index="quantity", columns="of", values="value").reindex(table["quantity"].unique())
+    turned.fillna("").to_csv(folder / "structured_accuracy.csv")
     pd.read_csv(BENCHMARKS / "large_file.csv", comment="#", dtype=str).to_csv(folder / "large_file.csv", index=False)
 
 
+def write_figures(app: Sphinx) -> None:
+    _figures.write(Path(app.srcdir) / "generated" / "figures")
+
+
+def describe_pictures(app: Sphinx, doctree: nodes.document) -> None:
+    """Words for the pictures of the gallery: the title of their page, and what stands over the panels."""
+    title = next((each.astext() for each in doctree.findall(nodes.title)), "")
+    if not app.env.docname.startswith("gallery/"):
+        return
+    for image in doctree.findall(lambda node: "uri" in getattr(node, "attributes", {})):
+        script = re.match(r".*sphx_glr_(.+)_thumb\.png$", image["uri"])
+        panels = image.get("alt", "")
+        if script:
+            page = (Path(app.srcdir).parent / "fits" / f"{script[1]}.py").read_text(encoding="utf-8")
+            image["alt"] = f"Figure of: {page.splitlines()[1]}"
+        else:
+            image["alt"] = f"Figure of: {title}" + (f". Panels: {panels}" if panels else "")
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("doctree-read", describe_pictures)
     app.connect("builder-inited", write_model_pages)
     app.connect("builder-inited", write_tall_tables)
+    app.connect("builder-inited", write_figures)

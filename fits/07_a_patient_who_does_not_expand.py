@@ -46,3 +46,16 @@ table.loc[["A", "B"], ["n_free", "log_likelihood", "aicc", "delta", "weight", "o
 figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.0), layout="constrained")
 for ax, subject in zip(axes, study.subjects, strict=True):
     ck.plot_models([each[subject] for each in fits], ax)
+
+# %%
+# The same question within one model
+# ----------------------------------
+# A fold of 1 is no rise at all. It is also the bound of that parameter, so that the likelihood ratio has half of its
+# usual p; ``note`` says so, and also where one fit had too few quantified samples to estimate its sd.
+
+questions = []
+for subject in study.subjects:
+    one = study.select(subject)
+    pair = ck.compare_models([ck.fit(rise, one, fixed={"fold": 1.0}), ck.fit(rise, one)])
+    questions.append(pair.iloc[[0]][["ratio", "p", "note"]].assign(subject=subject))
+pd.concat(questions).set_index("subject").round(4)

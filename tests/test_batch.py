@@ -118,7 +118,7 @@ def test_interrupted_one_by_one_it_returns_what_is_finished(monkeypatch):
         return whole(request, alone)
 
     monkeypatch.setattr(fits_module, "fit_or_reason", interrupted)
-    monkeypatch.setattr(fits_module, "batchable", lambda model, count: False)
+    monkeypatch.setattr(fits_module, "batchable", lambda *asked: False)
     some = ck.fit_each(STEIN, study, starts=1, progress=True)
     assert some["S000"].fitted
     assert some["S001"].outcome.startswith("not fitted: interrupted")

@@ -177,7 +177,7 @@ def test_patients_without_a_group_are_named_and_not_compared():
 
 
 def test_different_schedules_leave_gaps_with_reasons():
-    early, late = study_of([50, 60], [1e6] * 2, ["a"] * 2, days=(7, 14)), study_of([9, 8], [1e7] * 2, ["b"] * 2)
+    early, late = study_of([50, 60], [1e6] * 2, ["a"] * 2, days=(7, 14)), study_of([90, 80], [1e7] * 2, ["b"] * 2)
     rows = [_plain(study, name) for study, name in ((early, "a"), (late, "b"))]
     found = compare_cohorts(ck.read_study(pd.concat(rows), lloq=3), days=[28])
     text = words(found)
@@ -277,3 +277,15 @@ def test_two_real_cohorts_show_nothing_and_the_summary_says_so():
     assert "p = 1.00" in text
     assert "nothing is shown, neither a difference nor that there is none, for: peak, days 0-28" in text
     assert "a difference between the groups is shown for: no window" in text
+
+
+def test_a_window_in_which_nobody_has_a_value_is_one_sentence():
+    text = words(compare_cohorts(study_of([10, 20, 30, 40], [1e5] * 2 + [1e7] * 2), "dose"))
+    assert "AUC, days 28-365: no patient has a value; 4 without a sample near day 365" in text
+    assert text.count("AUC, days 28-365") == 1
+
+
+def test_a_window_that_cannot_be_tested_is_not_called_one_that_shows_nothing():
+    text = words(compare_cohorts(study_of([0] * 6, [1e5] * 3 + [1e7] * 3), "dose"))
+    assert "no test was possible for: peak, days 0-28" in text
+    assert "nothing is shown" not in text

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from cellkinetics.dose_exponent import dose_exponent, patients_needed, threshold
+from cellkinetics.dose_exponent import dose_exponent
+from cellkinetics.equivalence import patients_needed
+from cellkinetics.slopes import threshold
 from cellkinetics.tobit import tobit
 
 DOSE = np.array([1e5] * 3 + [0.25e6] + [1e6] * 3 + [1e7] * 4)
@@ -169,7 +171,7 @@ def test_the_number_of_patients_gives_the_power_in_full_simulations():
     design = np.column_stack([np.ones(11), X])
     y -= design @ np.linalg.lstsq(design, y)[0]
     y *= sd * math.sqrt(9 / 11) / y.std()
-    n = int(patients_needed(tobit(design, y, y), 11, 11, margin))
+    n = int(patients_needed(tobit(design, y, y), X, 11, margin))
     x = np.resize(X, n)
     x = x - x.mean()
     # Uncensored: least squares and Student's t, 4,000 studies.

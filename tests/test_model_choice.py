@@ -129,3 +129,20 @@ def test_the_candidates_are_drawn_with_their_weights(both):
     texts = [text.get_text() for text in legend.get_texts()]
     assert texts[0].startswith(f"{STEIN.name}: weight ")
     assert len(texts) == 2
+
+
+def test_what_is_not_a_list_of_fits_is_an_error(both):
+    for given in (both[0], {"a": both[0], "b": both[1]}):
+        with pytest.raises(ValueError, match=r"a list of fits, such as \[fit_a, fit_b\]"):
+            ck.compare_models(given)
+    fits = ck.Fits(both[0].study, {"S1": both[0]})
+    with pytest.raises(ValueError, match="plot_models draws one subject"):
+        ck.plot_models([fits, fits])
+
+
+def test_an_sd_that_is_fixed_in_one_fit_and_estimated_in_the_other_is_named(expanding, both):
+    table = ck.compare_models([both[0], ck.fit(NK, expanding, fixed={"sd": 0.5})])
+    assert table["note"].iloc[0] == ""
+    assert table["note"].iloc[1].startswith("sd fixed at 0.5, estimated in others: fix it in all (fixed=)")
+    same = ck.compare_models([ck.fit(model, expanding, fixed={"sd": 0.5}) for model in (STEIN, NK)])
+    assert (same["note"] == "").all()

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from cellkinetics.dose_exponent import FEWEST, threshold
+from cellkinetics.slopes import FEWEST, threshold
 from cellkinetics.tobit import tobit
 
 SEED, SETS, RESAMPLES = 2020, 2000, 200

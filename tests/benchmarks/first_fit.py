@@ -2,9 +2,9 @@
 
     python tests/benchmarks/first_fit.py [il15_persistence | stein_2019_tisagenlecleucel ...]
 
-Each time a process of its own fits the example's first patient with the defaults (four starts) and ends. Cold: the cache
-is an empty folder. Cached: the folder of a cold run. Median of 3 each. `each` is `fit_each` of the eleven patients.
-Writes first_fit.csv.
+Each time a process of its own fits the example's first patient with the defaults (four starts) and ends. Cold: the
+cache is an empty folder. Cached: the folder of a cold run. Median of 3 each. `each` is `fit_each` of the eleven
+patients. Writes first_fit.csv.
 """
 
 import os

@@ -1,0 +1,57 @@
+"""The figures of the guide that are not pages of the gallery: drawn when the docs are built."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy.special import log_ndtr
+
+import cellkinetics as ck
+from cellkinetics import style
+
+LLOQ, SD = 3.0, 0.5
+
+
+def censored_sample(path: Path) -> None:
+    """What a sample below the limit says of the curve, by its probability, at half the limit and left out."""
+    predicted = np.geomspace(0.05, 60.0, 400)
+    g = np.log(predicted)
+    deviances = {
+        "M3: its probability": -2 * log_ndtr((np.log(LLOQ) - g) / SD),
+        "M5: half the limit": ((np.log(LLOQ / 2) - g) / SD) ** 2,
+        "M1: left out": np.zeros_like(g),
+    }
+    figure, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    for (name, deviance), colour in zip(deviances.items(), (style.ONE, style.RAMP[5], style.RAMP[1]), strict=True):
+        ax.plot(predicted, deviance, color=colour, linewidth=1.9, label=name)
+    ax.axvline(LLOQ, color=style.FAINT, linewidth=0.9, dashes=(4, 3))
+    ax.annotate(" LLOQ 3", (LLOQ, 19.2), fontsize=style.SMALL, color=style.FAINT, va="top")
+    style.dress(ax)
+    style.few_ticks(ax)
+    ax.set(xlim=(0.05, 60), ylim=(-0.6, 20))
+    ax.set_xlabel("predicted copies/µg", fontsize=style.LABEL, color=style.INK)
+    ax.set_ylabel("−2 ln L of one sample", fontsize=style.LABEL, color=style.INK)
+    ax.legend(frameon=False, fontsize=style.LABEL, loc="upper left", bbox_to_anchor=(0.18, 1.0))
+    save(figure, path)
+
+
+def diagnostics(path: Path) -> None:
+    """Quantile residuals of the example, by the model that simulated it."""
+    fits = ck.fit_each(ck.models.load("il15_persistence"), ck.example(), progress=False)
+    save(fits.diagnostics(), path)
+
+
+def save(figure: plt.Figure, path: Path) -> None:
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+FIGURES = {"censoring": censored_sample, "diagnostics": diagnostics}
+
+
+def write(folder: Path) -> None:
+    """All of them that are not there yet, as name.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, draw in FIGURES.items():
+        if not (folder / f"{name}.png").exists():
+            draw(folder / f"{name}.png")
