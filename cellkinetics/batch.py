@@ -125,6 +125,8 @@ def _each(
 
     There are at most ``starts`` points a problem: the queue is as long, so that few programs are compiled.
     """
+    if not problems:
+        return
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, problem in enumerate(problems):
         groups.setdefault(shape_of(problem), []).append(index)

@@ -259,14 +259,9 @@ class Curvature(NamedTuple):
 def curvatures(model: Model, ties: Ties, method: str) -> Callable[[Any, Data], Curvature]:
     """The compiled function (x (b, d), data (b, ...)) -> `Curvature`, stacked; 0 where nothing moves."""
     cache.switch_on()
-    return jax.jit(curved(model, ties, method))
-
-
-def curved(model: Model, ties: Ties, method: str) -> Callable[[Any, Data], Curvature]:
-    """`curvatures`, to be compiled as a part of something else."""
     if method in STRUCTURE:
-        return lambda x, data: _by_differences(model, ties, method, x, data)
-    return jax.vmap(lambda x, data: _by_derivatives(model, ties, method, x, data))
+        return jax.jit(lambda x, data: _by_differences(model, ties, method, x, data))
+    return jax.jit(jax.vmap(lambda x, data: _by_derivatives(model, ties, method, x, data)))
 
 
 def _by_derivatives(model: Model, ties: Ties, method: str, x: Any, data: Data) -> Curvature:

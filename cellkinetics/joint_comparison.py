@@ -44,7 +44,7 @@ class ModelComparison:
     every : whether all arrangements were taken.
     arrangements : how many different ones there are.
     left_out : {subject: why it takes no part}.
-    share_below : of the samples in the fits, those beyond a limit; the more they are, the less exact is p.
+    share_below : of the study's samples, those beyond a limit; the more they are, the less exact is p.
     reason : why nothing was compared, "" where it was.
     """
 
@@ -141,7 +141,7 @@ def model_based(
     first = next(iter(moves.values()), None)
     return ModelComparison(
         model, by, others, table, len(first) if first else 0, bool(first and first.every), first.count if first else 0,
-        left, _share_below(list(found.values())), reason,
+        left, float((study.used["status"] != "quantified").mean()), reason,
     )  # fmt: skip
 
 
@@ -170,13 +170,6 @@ def _spec(request: Request, study: Study, names: Sequence[str], by: str, others:
     """How each shared parameter is shared where ``names`` are driven by ``by``."""
     rest = (request.free or _free_in_any(request, study)) if others == SHARED else ()
     return {**{name: ALL for name in rest if name not in names}, **dict.fromkeys(names, by)}
-
-
-def _share_below(found: Sequence[Members]) -> float:
-    """Of the samples of those who take part in any of the fits."""
-    seen = {subject: case.problem.samples for each in found for subject, case in each.cases.items()}
-    total = sum(map(len, seen.values()))
-    return 1 - sum(int(rows.quantified.sum()) for rows in seen.values()) / total if total else math.nan
 
 
 def _refusal(found: Members, by: str) -> str:

@@ -138,22 +138,22 @@ def _cut(count: int, blocks: Sequence[int]) -> list[slice]:
 
 @lru_cache(maxsize=64)
 def _scores(model: Model, ties: Ties, method: str) -> Callable[..., Any]:
-    """(x (b, d), row (b,), data (n, ...)) -> `engine.score` of each pair."""
-    return _gathered(jax.vmap(lambda x, data: engine.score(model, ties, method, x, data)))
+    """(x (b, d), row (b,), data (n, ...)) -> what `engine.scores` gives of each pair."""
+    return _gathered(engine.scores(model, ties, method))
 
 
 @lru_cache(maxsize=64)
 def _curvatures(model: Model, ties: Ties, method: str) -> Callable[..., Any]:
-    """(x (b, d), row (b,), data (n, ...)) -> `engine.Curvature` of each pair."""
-    return _gathered(engine.curved(model, ties, method))
+    """(x (b, d), row (b,), data (n, ...)) -> what `engine.curvatures` gives of each pair."""
+    return _gathered(engine.curvatures(model, ties, method))
 
 
-def _gathered(pairs: Callable[..., Any]) -> Callable[..., Any]:
+def _gathered(program: Callable[..., Any]) -> Callable[..., Any]:
     cache.switch_on()
 
     def run(x: Any, row: Any, data: Any) -> Any:
         # Gathered inside the program: copies of many patients' meshes outside cost more than the curves.
-        return pairs(x, jax.tree.map(lambda part: part[row], data))
+        return program(x, jax.tree.map(lambda part: part[row], data))
 
     return jax.jit(run)
 
