@@ -142,16 +142,21 @@ def standardised(predicted: jax.Array, sd: Any, rows: Rows) -> tuple[jax.Array, 
 
 
 def log_probability(unused: jax.Array, z_lower: jax.Array, z_upper: jax.Array) -> jax.Array:
-    """ln(Phi(z_upper) - Phi(z_lower)) without cancellation: both are taken from the tail in which they lie.
-
-    Rows in ``unused`` get the value of a harmless interval, so that no infinity reaches a gradient.
-    """
-    z_lower, z_upper = jnp.where(unused, -1.0, z_lower), jnp.where(unused, 1.0, z_upper)
-    flip = z_lower + z_upper > 0
-    small, large = jnp.where(flip, -z_upper, z_lower), jnp.where(flip, -z_lower, z_upper)
+    """ln(Phi(z_upper) - Phi(z_lower)) without cancellation; ``unused`` as in `nearer_tail`."""
+    small, large = nearer_tail(unused, z_lower, z_upper)
     open_ended = jnp.isneginf(small)
     log_small, log_large = log_ndtr(jnp.stack([jnp.where(open_ended, -1.0, small), large]))
     ratio = jnp.where(open_ended, -1.0, log_small - log_large)
     near = jnp.log(-jnp.expm1(jnp.maximum(ratio, -0.7)))
     far = jnp.log1p(-jnp.exp(jnp.minimum(ratio, -0.7)))
     return log_large + jnp.where(open_ended, 0.0, jnp.where(ratio > -0.7, near, far))
+
+
+def nearer_tail(unused: jax.Array, z_lower: jax.Array, z_upper: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Both ends of an interval of a symmetric distribution, turned to the left where the tail on the right is nearer.
+
+    Rows in ``unused`` get the ends of a harmless interval, so that no infinity reaches a gradient.
+    """
+    z_lower, z_upper = jnp.where(unused, -1.0, z_lower), jnp.where(unused, 1.0, z_upper)
+    flip = z_lower + z_upper > 0
+    return jnp.where(flip, -z_upper, z_lower), jnp.where(flip, -z_lower, z_upper)

@@ -55,7 +55,7 @@ def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None) ->
     if table.empty:
         raise ValueError(f"{parameter} has no profile. Give fits.profile([{parameter!r}]).")
     groups, shades = style.groups(profiles.fits.study, "cohort")
-    order = sorted(table.index, key=lambda subject: list(shades).index(groups[subject]))
+    order = sorted(map(str, table.index), key=lambda subject: list(shades).index(groups[subject]))
     ax = ax or plotting.new_axes((5.2, 1.1 + 0.2 * max(len(order), 4)))
     values = table["value"].astype(float)
     known = profiles.fits[order[0]].model.parameters.get(parameter)
@@ -68,8 +68,8 @@ def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None) ->
     else:
         margin = 0.06 * (most - least or 1.0)
         least, most = least - margin, most + margin
-    for row, subject in enumerate(order):
-        value, lower, upper = table.loc[[subject], ["value", "lower", "upper"]].to_numpy(float)[0]
+    numbers = table.loc[order, ["value", "lower", "upper"]].to_numpy(float)
+    for row, (subject, (value, lower, upper)) in enumerate(zip(order, numbers, strict=True)):
         colour = shades[groups[subject]]
         shown = [least if np.isnan(lower) else max(lower, least), most if np.isnan(upper) else min(upper, most)]
         ax.plot(shown, [row, row], color=colour, linewidth=1.5, solid_capstyle="butt", zorder=2)

@@ -12,6 +12,8 @@ import math
 import jax
 import jax.numpy as jnp
 
+from cellkinetics.censoring import nearer_tail
+
 DEGREES = 4
 
 
@@ -28,13 +30,8 @@ def log_cdf(z: jax.Array) -> jax.Array:
 
 
 def log_probability(unused: jax.Array, z_lower: jax.Array, z_upper: jax.Array) -> jax.Array:
-    """Ln P(z_lower < t < z_upper) without cancellation; an end may be infinite.
-
-    Rows in ``unused`` get the value of a harmless interval, so that no infinity reaches a gradient.
-    """
-    z_lower, z_upper = jnp.where(unused, -1.0, z_lower), jnp.where(unused, 1.0, z_upper)
-    flip = z_lower + z_upper > 0
-    small, large = jnp.where(flip, -z_upper, z_lower), jnp.where(flip, -z_lower, z_upper)
+    """Ln P(z_lower < t < z_upper) without cancellation; an end may be infinite, ``unused`` as in `nearer_tail`."""
+    small, large = nearer_tail(unused, z_lower, z_upper)
     one_sided = jnp.isneginf(small)
     small = jnp.where(one_sided, jnp.minimum(large, 0.0) - 1.0, small)
     v_small, v_large = _v(small), _v(large)

@@ -22,16 +22,16 @@ ERRORS = ("log", "proportional", "combined", "student", "counting")
 def noisy():
     """Function that simulates patients of nk_decline under an error model, with a limit."""
 
-    def simulated(error, sds, seed, patients=1, days=DAYS):
+    def simulated(error, sds, seed, patients=1, days=DAYS, limit=LIMIT, mass=MASS):
         rng = np.random.default_rng(seed)
         exact = np.asarray(DECLINE.solve(days, TRUTH, DOSE)["copies_per_ug"])
         tables = []
         for number in range(patients):
             scatter = np.tile(np.array(sds)[:, None], len(days))
-            copies = drawn(error, exact, scatter, np.full(len(days), MASS), np.bool_(False), rng)
-            shown = [f"<{LIMIT:g}" if copy < LIMIT else copy for copy in copies]
+            copies = drawn(error, exact, scatter, np.full(len(days), mass), np.bool_(False), rng)
+            shown = [f"<{limit:g}" if copy < limit else copy for copy in copies]
             tables.append(pd.DataFrame({"subject": f"S{number}", "day": days, "copies_per_ug": shown, "dose": DOSE}))
-        return ck.read_study(pd.concat(tables), lloq=LIMIT, dna_ug=MASS)
+        return ck.read_study(pd.concat(tables), lloq=limit, dna_ug=mass)
 
     return simulated
 
@@ -165,6 +165,14 @@ def test_aic_picks_the_error_model_of_most_of_40_patients(noisy):
         mine, theirs = (ck.fit_each(DECLINE, study, error=e, starts=1, progress=False) for e in (truth, other))
         right += sum(mine[subject].aic < theirs[subject].aic for subject in study.subjects)
     assert right >= 28
+
+
+def test_aic_of_eight_patients_together_sees_that_molecules_were_counted(noisy):
+    # 0.03 ug of DNA: 60 copies/ug are two molecules, and the top of the curve is 120.
+    study = noisy("counting", (0.3,), 2020, patients=8, limit=60.0, mass=0.03)
+    counted, log = (ck.fit_each(DECLINE, study, error=error, progress=False) for error in ("counting", "log"))
+    whole = ck.compare_models([counted, log]).loc["all"]
+    assert whole["aic"].idxmin() == "nk_decline (counting)"
 
 
 def test_student_is_not_moved_by_a_spike(noisy):
