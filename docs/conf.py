@@ -130,7 +130,8 @@ def write_tall_tables(app: Sphinx) -> None:
         table = table[[column for column in table if column not in machine] + machine]
         table.set_index("model").T.rename_axis("quantity").to_csv(folder / f"{name}.csv")
     table = pd.read_csv(BENCHMARKS / "structured_accuracy.csv", dtype=str, keep_default_na=False)
-    turned = table.pivot(index="quantity", columns="of", values="value").reindex(table["quantity"].unique())
+    turned = table.pivot(index="quantity", columns="of", values="value")
+    turned = turned.reindex(index=table["quantity"].unique(), columns=table["of"].unique())
     turned.fillna("").to_csv(folder / "structured_accuracy.csv")
     pd.read_csv(BENCHMARKS / "large_file.csv", comment="#", dtype=str).to_csv(folder / "large_file.csv", index=False)
 

@@ -86,3 +86,4 @@ for ax, (name, fit), colour in zip(axes, fits.items(), style.ramp(3), strict=Tru
     plotting.plot_fit(fit, ax, colour=colour)
     ax.set_title(f"{name}.csv", loc="left", fontsize=style.TITLE, pad=9)
     ax.set_ylabel(ax.get_ylabel() if ax is axes[0] else "")
+plt.show()
