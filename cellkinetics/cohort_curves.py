@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+import scipy
 
 from cellkinetics import arrangements, style
 from cellkinetics.overview import since_infusion
@@ -213,7 +213,7 @@ def exchanged(scores: Floats, sizes: Sequence[int], tied: int, seed: int = 2020)
 
 def standardised(lower: npt.ArrayLike, upper: npt.ArrayLike) -> tuple[Floats, int]:
     """(n,) midranks of one day, mean 0 and variance 1 (all 0 where all are tied), and how many are tied."""
-    ranks = stats.rankdata(tied_at_limit(lower, upper))
+    ranks = scipy.stats.rankdata(tied_at_limit(lower, upper))
     _, repeats = np.unique(ranks, return_counts=True)
     spread = ranks.std(ddof=1)
     return (ranks - ranks.mean()) / (spread if spread > 0 else 1.0), int(repeats[repeats > 1].sum())

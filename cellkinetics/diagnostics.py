@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+import scipy
+from scipy import special
 
 from cellkinetics import error_models
 from cellkinetics.batch import climbed
@@ -40,7 +41,7 @@ def quantile_residuals(fit: Fit, seed: int = 2020) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     residual = np.array(high, float)
     for at in np.flatnonzero((table["status"] != "quantified").to_numpy()):
-        residual[at] = stats.truncnorm.rvs(low[at], high[at], random_state=rng)
+        residual[at] = scipy.stats.truncnorm.rvs(low[at], high[at], random_state=rng)
     return table.assign(residual=residual)[columns]
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+import scipy
+from scipy import special
 
 from cellkinetics import style
 from cellkinetics.style import FAINT, ONE
@@ -30,7 +31,7 @@ def plot(residuals: pd.DataFrame, *, simulated: bool, axes: Sequence[Axes] | Non
     edges = np.arange(-4.0, 4.5, 0.5)
     counts.hist(np.clip(z, -3.99, 3.99), bins=edges.tolist(), color=ONE, alpha=0.35)
     grid = np.linspace(-4, 4, 161)
-    counts.plot(grid, len(z) * 0.5 * stats.norm.pdf(grid), color=FAINT, linewidth=1.2)
+    counts.plot(grid, len(z) * 0.5 * scipy.stats.norm.pdf(grid), color=FAINT, linewidth=1.2)
     for ax in (over_time, over_curve):
         for line in (-1.96, 0.0, 1.96):
             ax.axhline(line, color=FAINT, linewidth=0.9, dashes=(4, 3) if line else (1, 0))
@@ -56,7 +57,7 @@ def _normal(ax: Axes, z: np.ndarray[Any, Any], quantified: np.ndarray[Any, Any])
     order, count = np.argsort(z, kind="stable"), len(z)
     ranks = np.arange(1, count + 1)
     expected = special.ndtri((ranks - 0.5) / max(count, 1))
-    low, high = (special.ndtri(stats.beta.ppf(share, ranks, count + 1 - ranks)) for share in (0.025, 0.975))
+    low, high = (special.ndtri(scipy.stats.beta.ppf(share, ranks, count + 1 - ranks)) for share in (0.025, 0.975))
     ax.fill_between(expected, low, high, color=FAINT, alpha=0.15, linewidth=0)
     ax.axline((0, 0), slope=1, color=FAINT, linewidth=0.9, dashes=(4, 3))
     _scatter(ax, expected, z[order], quantified[order])

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+import scipy
 
 from cellkinetics.equivalence import patients_needed
 from cellkinetics.errors import suggest
@@ -172,7 +172,7 @@ def dose_exponent(
     if method == "profile":
         interval = _profile(x, *ends, fit, level)
     elif method == "wald":
-        half = float(stats.norm.ppf(0.5 + level / 2) * fit.stderr[0, 1])
+        half = float(scipy.stats.norm.ppf(0.5 + level / 2) * fit.stderr[0, 1])
         interval = b - half, b + half
     else:
         interval = _bootstrap(x, *ends, level, seed)
@@ -222,7 +222,7 @@ def _crossing(excess: Callable[[float], float], start: float, step: float) -> fl
         outside = inside + step
         if abs(outside - start) > FAR:
             return math.copysign(math.inf, step)
-    return float(optimize.root_scalar(excess, bracket=sorted((inside, outside)), xtol=1e-10).root)
+    return float(scipy.optimize.root_scalar(excess, bracket=sorted((inside, outside)), xtol=1e-10).root)
 
 
 def _bootstrap(x: Floats, low: Floats, high: Floats, level: float, seed: int) -> tuple[float, float]:

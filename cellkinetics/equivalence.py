@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from cellkinetics.slopes import slopes
 from cellkinetics.tobit import Floats, Tobit
@@ -56,9 +56,9 @@ def patients_needed(
     def theory(patients: int) -> float:
         k = patients / n
         degrees = max(k * n_quantified - spent, 1.0)
-        spread = np.sqrt(stats.chi2.ppf(shares, degrees) / degrees)
-        room = margin_b * math.sqrt(k) / error - stats.t.ppf(0.95, degrees) * spread
-        return float(np.mean(2 * stats.norm.cdf(np.maximum(room, 0.0)) - 1))
+        spread = np.sqrt(scipy.stats.chi2.ppf(shares, degrees) / degrees)
+        room = margin_b * math.sqrt(k) / error - scipy.stats.t.ppf(0.95, degrees) * spread
+        return float(np.mean(2 * scipy.stats.norm.cdf(np.maximum(room, 0.0)) - 1))
 
     found = _fewest(theory, power, 0.0)
     below = 1 - n_quantified / n
@@ -94,8 +94,8 @@ def _simulated(patients: int, ln_dose: Floats, below: float, error: float, margi
     spaced = ((np.arange(patients) + 0.5) * len(ln_dose) / patients).astype(int)
     x = np.sort(ln_dose)[spaced]
     x = x - x.mean()
-    limit = float(stats.norm.ppf(below))
-    density = float(stats.norm.pdf(limit))
+    limit = float(scipy.stats.norm.ppf(below))
+    density = float(scipy.stats.norm.pdf(limit))
     information = 1 - below + limit * density + density**2 / below
     sd = error * math.sqrt(information * float(x @ x))
     studies = min(max(VALUES // patients, FEWEST), MOST)
@@ -106,4 +106,4 @@ def _simulated(patients: int, ln_dose: Floats, below: float, error: float, margi
 
 
 def _probit(share: float) -> float:
-    return float(stats.norm.ppf(min(max(share, 1e-12), 1 - 1e-12)))
+    return float(scipy.stats.norm.ppf(min(max(share, 1e-12), 1 - 1e-12)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from cellkinetics.student import DEGREES
 
@@ -43,4 +43,4 @@ def drawn(
         return rng.poisson(mass * predicted) / mass * np.exp(sds[0] * rng.normal(size=n))
     sd = sds[0] * predicted if error == "proportional" else np.hypot(sds[0], sds[1] * predicted)
     lowest = np.where(positive, -predicted / sd, -np.inf)
-    return predicted + sd * stats.truncnorm.rvs(lowest, np.inf, size=n, random_state=rng)
+    return predicted + sd * scipy.stats.truncnorm.rvs(lowest, np.inf, size=n, random_state=rng)

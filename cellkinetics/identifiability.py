@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import special, stats
+import scipy
+from scipy import special
 
 from cellkinetics.model import Model
 from cellkinetics.problem import Problem, sd_names
@@ -143,9 +144,9 @@ def expected_information(ln_f: Floats, sd: float, lloq: float | None) -> Floats:
     if lloq is None:
         return np.full(len(ln_f), 1 / sd**2)
     z = (np.log(lloq) - ln_f) / sd
-    density, below = stats.norm.pdf(z), special.ndtr(z)
+    density, below = scipy.stats.norm.pdf(z), special.ndtr(z)
     # phi^2/Phi: 0 far left of the limit, where both vanish.
-    ratio = np.exp(2 * stats.norm.logpdf(z) - special.log_ndtr(z))
+    ratio = np.exp(2 * scipy.stats.norm.logpdf(z) - special.log_ndtr(z))
     return (1 - below + z * density + ratio) / sd**2
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy.stats import qmc
+import scipy
 
 from cellkinetics import fitting
 from cellkinetics.batch import batchable
@@ -203,7 +203,7 @@ def _sobol(size: int, count: int, seed: int) -> Floats:
     """(count, size) seeded standard normal Sobol points."""
     if not count or not size:
         return np.zeros((count, size))
-    points = qmc.MultivariateNormalQMC(np.zeros(size), rng=np.random.default_rng(seed))
+    points = scipy.stats.qmc.MultivariateNormalQMC(np.zeros(size), rng=np.random.default_rng(seed))
     return points.random(1 << (count - 1).bit_length())[:count]
 
 

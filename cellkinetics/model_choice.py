@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from cellkinetics import error_models
 from cellkinetics.censoring import Rows
@@ -203,7 +203,7 @@ def _nested(fit: Fit, fits: Sequence[Fit], names: Sequence[str]) -> dict[str, ob
     own = _combined_names(fit) if other.error == "combined" else fit.problem.names
     more = [parameter for parameter in other.problem.names if parameter not in own]
     ratio = max(2 * (other.log_likelihood - fit.log_likelihood), 0.0)
-    p = float(stats.chi2.sf(ratio, len(more)))
+    p = float(scipy.stats.chi2.sf(ratio, len(more)))
     held = [parameter for parameter in more if _at_bound(fit, parameter)]
     note = ""
     if held:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+import scipy
 
 from cellkinetics.errors import suggest
 from cellkinetics.model import Model
@@ -350,6 +350,8 @@ def _crossing(n: Floats, share: Floats) -> float:
     at = int(above[0])
     if at == 0:
         return float(n[0])
-    z = stats.norm.ppf(np.clip(share[at - 1 : at + 1], 1e-4, 1 - 1e-4))
+    z = scipy.stats.norm.ppf(np.clip(share[at - 1 : at + 1], 1e-4, 1 - 1e-4))
     root = np.sqrt(n[at - 1 : at + 1])
-    return float(math.ceil((root[0] + (stats.norm.ppf(AIM) - z[0]) / (z[1] - z[0]) * (root[1] - root[0])) ** 2 - 1e-9))
+    return float(
+        math.ceil((root[0] + (scipy.stats.norm.ppf(AIM) - z[0]) / (z[1] - z[0]) * (root[1] - root[0])) ** 2 - 1e-9)
+    )

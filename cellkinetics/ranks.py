@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from cellkinetics import arrangements
 from cellkinetics.tobit import Floats
@@ -141,8 +141,8 @@ def wilcoxon_variants(x: npt.ArrayLike, y: npt.ArrayLike) -> dict[str, float]:
     distance = abs(exact.statistic - n * m / 2)
     plain, corrected = math.nan, math.nan
     if variance > 0 and not exact.reason:
-        plain = float(2 * stats.norm.sf(distance / math.sqrt(variance)))
-        corrected = min(1.0, float(2 * stats.norm.sf(max(distance - 0.5, 0.0) / math.sqrt(variance))))
+        plain = float(2 * scipy.stats.norm.sf(distance / math.sqrt(variance)))
+        corrected = min(1.0, float(2 * scipy.stats.norm.sf(max(distance - 0.5, 0.0) / math.sqrt(variance))))
     return {
         exact.variant: exact.p,
         "exact, mid-p": exact.mid_p,
@@ -304,7 +304,7 @@ def _checked(groups: Sequence[npt.ArrayLike]) -> list[Floats]:
 
 def _doubled_midranks(groups: Sequence[Floats]) -> npt.NDArray[np.int64]:
     """Midranks times two, whole numbers, so that equal sums are equal."""
-    return np.rint(2 * stats.rankdata(np.concatenate(groups))).astype(np.int64)
+    return np.rint(2 * scipy.stats.rankdata(np.concatenate(groups))).astype(np.int64)
 
 
 def _ties(doubled: npt.NDArray[np.int64]) -> int:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from cellkinetics.tobit import Flags, Floats, tobit
 
@@ -63,7 +63,7 @@ def slopes(ln_dose: Floats, low: Floats, high: Floats, margin_b: float) -> Slope
 
 def threshold(n_quantified: npt.ArrayLike, degrees: npt.ArrayLike, level: float) -> Floats:
     """The likelihood ratio 2 (l(b_hat) - l(b)) up to which b is in the calibrated interval; shapes broadcast."""
-    t = stats.t.ppf(0.5 + level / 2, degrees)
+    t = scipy.stats.t.ppf(0.5 + level / 2, degrees)
     return np.asarray(n_quantified * np.log1p(t**2 / degrees))
 
 

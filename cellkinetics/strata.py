@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from cellkinetics import arrangements
 from cellkinetics.ranks import DRAWS, RankTest, exact_p, in_order
@@ -64,7 +64,7 @@ def stratified(
         own, of_group = scores[member], np.bincount(groups[member], minlength=count)
         if (of_group > 0).sum() < 2 or np.ptp(own) == 0:
             continue
-        ranks = stats.rankdata(own)
+        ranks = scipy.stats.rankdata(own)
         ways *= arrangements.count([int(size) for size in of_group])
         sizes += of_group
         tied += len(own) - len(np.unique(own))

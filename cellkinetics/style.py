@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.colors import LinearSegmentedColormap, to_hex
-from matplotlib.legend import Legend
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MultipleLocator, NullFormatter, NullLocator
-from matplotlib.transforms import ScaledTranslation
 
 from cellkinetics.errors import suggest
 from cellkinetics.notation import number_text
 from cellkinetics.study import Study
+
+# What is drawn with is imported where it is drawn: it takes as long as the rest of the library.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.legend import Legend
+    from matplotlib.transforms import ScaledTranslation
 
 Floats = npt.NDArray[np.float64]
 
@@ -52,6 +52,8 @@ def ramp(n: int) -> list[str]:
     """Colours of n cohorts, the lowest dose first and lightest; more than six are mixed from them."""
     if n in STEPS:
         return [RAMP[step] for step in STEPS[n]]
+    from matplotlib.colors import LinearSegmentedColormap, to_hex
+
     between = LinearSegmentedColormap.from_list("dose", RAMP)
     return [to_hex(between(i / (n - 1))) for i in range(n)]
 
@@ -171,11 +173,15 @@ def size(ax: Axes) -> tuple[float, float]:
 
 def points(ax: Axes, right: float = 0.0, up: float = 0.0) -> ScaledTranslation:
     """A shift by so many points."""
+    from matplotlib.transforms import ScaledTranslation
+
     return ScaledTranslation(right / 72, up / 72, ax.figure.dpi_scale_trans)
 
 
 def decades(ax: Axes, lower: float, upper: float, *, minor: bool = True) -> None:
     """A log axis from lower to upper whose decades are written out: 1, 10, 100, 1,000."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
     dress(ax)
     ax.set_yscale("log")
     ax.set_ylim(lower, upper)
@@ -188,6 +194,8 @@ def decades(ax: Axes, lower: float, upper: float, *, minor: bool = True) -> None
 
 def few_ticks(ax: Axes) -> None:
     """A log axis across, whose range may be less than a decade: few numbers, written out."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     ax.set_xscale("log")
     span = math.log10(max(ax.dataLim.x1 / max(ax.dataLim.x0, 1e-300), 1.0))
     subs = (1.0,) if span > 3 else (1.0, 3.0) if span > 1.5 else (1.0, 2.0, 5.0)
@@ -198,6 +206,8 @@ def few_ticks(ax: Axes) -> None:
 
 def days(ax: Axes, last: float, width: float) -> None:
     """The axis of days since infusion up to `last`, `width` points long; see LONG for when it is compressed."""
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
+
     last = last if last > 0 else 1.0
     if last > LONG:
         ax.set_xscale("function", functions=(compressed, expanded))
@@ -224,6 +234,8 @@ def expanded(place: npt.ArrayLike) -> Floats:
 
 
 def _ticks(axis: Axis, major: Sequence[float], minor: Sequence[float]) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+
     axis.set_major_locator(FixedLocator(major))
     axis.set_minor_locator(FixedLocator(minor))
     axis.set_major_formatter(FuncFormatter(_tick))
@@ -275,6 +287,8 @@ def dose_marker(kind: str) -> dict[str, Any]:
 
 def handle(status: str, colour: str) -> Any:
     """A sample in the legend."""
+    from matplotlib.lines import Line2D
+
     mark = Line2D([], [], **marker(status, colour))
     tail = Line2D([], [], color=colour, linestyle="none", marker=3, markersize=6, markeredgewidth=1)
     return (tail, mark) if status == "interval" else mark

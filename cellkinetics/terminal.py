@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from cellkinetics.tobit import Floats, tobit
 
@@ -92,7 +92,7 @@ def censored_line(days: Floats, lower: Floats, upper: Floats) -> tuple[float, fl
     if not fit.converged[0] or not slope < 0:
         return *nothing, "the line through the samples, censored ones included, does not fall"
     inflation = math.sqrt(quantified.sum() / degrees) if math.isfinite(degrees) else 1.0
-    half = float(stats.t.ppf(0.975, degrees)) * inflation * float(fit.stderr[0, 1])
+    half = float(scipy.stats.t.ppf(0.975, degrees)) * inflation * float(fit.stderr[0, 1])
     steep, flat = slope - half, slope + half
     return -math.log(2) / slope, -math.log(2) / steep, -math.log(2) / flat if flat < 0 else math.inf, ""
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from cellkinetics.ranks import mann_whitney
 from cellkinetics.tobit import Floats
@@ -53,7 +53,7 @@ def trend_p(scores: Floats, sizes: Sequence[int]) -> Floats:
         if sum(groups) <= EXACT:
             found[of_k] = _tail(groups, int(k) if k > 1 else 0)[distance[of_k]]
         else:
-            found[of_k] = 2 * stats.norm.sf(distance[of_k] / 2 / math.sqrt(variance(groups, int(k))))
+            found[of_k] = 2 * scipy.stats.norm.sf(distance[of_k] / 2 / math.sqrt(variance(groups, int(k))))
     return found
 
 
@@ -73,7 +73,7 @@ def _doubled_j(values: Floats, sizes: tuple[int, ...]) -> np.ndarray[tuple[int],
     """(m,) twice J: each group's ranks among itself and all groups before it."""
     total, before = np.zeros(len(values)), sizes[0]
     for size in sizes[1:]:
-        ranks = stats.rankdata(values[:, : before + size], axis=1)
+        ranks = scipy.stats.rankdata(values[:, : before + size], axis=1)
         total += 2 * ranks[:, before:].sum(axis=1) - size * (size + 1)
         before += size
     return np.rint(total).astype(np.int64)
@@ -106,7 +106,7 @@ def _null(sizes: tuple[int, ...], tied: int) -> Floats:
         spaced = np.zeros(2 * own * others + 1)
         spaced[::2] = _counts(others, own)
         part = np.convolve(spaced, _null(tuple(before), tied - k))
-        total[move : move + len(part)] += float(stats.hypergeom.pmf(k, n + last, tied, last)) * part
+        total[move : move + len(part)] += float(scipy.stats.hypergeom.pmf(k, n + last, tied, last)) * part
     return total
 
 
