@@ -40,9 +40,11 @@ def of_fit(fit: Fit) -> str:
             *_wrapped(
                 "ln L",
                 f"{fit.log_likelihood:.3f} (of ln copies {fit.log_likelihood_ln:.3f}), "
-                "no AIC: with priors this is not the maximum of the likelihood"
-                if fit.problem.priors
-                else f"AIC {fit.aic:.2f}, AICc {fit.aicc:.2f}, BIC {fit.bic:.2f}",
+                + (
+                    "no AIC: with priors this is not the maximum of the likelihood"
+                    if fit.problem.priors
+                    else f"AIC {fit.aic:.2f}, AICc {fit.aicc:.2f}, BIC {fit.bic:.2f}"
+                ),
             ),
             *_priors(fit),
             *_wrapped("intervals", _intervals(fit)),
@@ -133,13 +135,13 @@ def _samples(fit: Fit) -> str:
 
 def _method(fit: Fit) -> str:
     reached, started = fit.starts
-    text = "nonlinear least squares on ln copies (lmfit, or in a batch), exact Hessian; "
+    text = "censored nonlinear least squares on ln copies, exact Hessian; "
     if fit.error != LOG:
         text = "least squares on ln copies as a start, then Newton steps of its own likelihood, exact Hessian; "
     text += f"{reached} of {started} starts reached the best optimum"
     if fit.solved_implicitly:
         text += f"; {fit.solved_implicitly} solves needed the implicit stepper"
-    return text + ". lmfit's own chisqr, redchi and aic come from root-deviances and are not the values above."
+    return text + ". The chisqr, redchi and aic of fit.lmfit come from root-deviances and are not the values above."
 
 
 def _intervals(fit: Fit) -> str:

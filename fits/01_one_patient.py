@@ -40,7 +40,7 @@ model.default_free(patient)
 # %%
 # The fit
 # -------
-# Censored nonlinear least squares, driven by lmfit from several starts; standard errors from the exact Hessian.
+# Censored nonlinear least squares from several starts; standard errors from the exact Hessian.
 # The summary names the method, counts what was quantified, censored and excluded, and says what was fixed and why.
 
 fit = ck.fit(model, patient)

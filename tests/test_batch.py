@@ -185,3 +185,88 @@ def test_a_climb_from_near_an_optimum_returns_to_it_at_any_size_of_free_set(fits
     again = batch.climbed(problems, [fits[s].x + 0.05 for s in subjects])
     np.testing.assert_allclose([end.x for end in again], [fits[s].x for s in subjects], atol=1e-5)
     assert batch.climbed([], []) == []
+
+
+def test_a_patient_alone_ends_where_the_batch_ends(fits):
+    for subject in STUDY.subjects[:4]:
+        alone = ck.fit(STEIN, STUDY.select(subject))
+        assert alone.outcome == fits[subject].outcome
+        np.testing.assert_allclose(alone.log_likelihood_ln, fits[subject].log_likelihood_ln, rtol=1e-10)
+
+
+def test_second_derivatives_by_differences_are_those_of_the_problem_one_by_one_and_side_by_side():
+    from cellkinetics import engine
+
+    model = models.load("il15_persistence")
+    example = ck.example()
+    cases = prepare_each(Request.of(model, None, None, None, None, "m3", None, 1, 2020), example.select(["P05", "P06"]))
+    problems = [case.problem for case in cases.values() if not isinstance(case, Exception)]
+    shape = stacking.shape_of(problems[0])
+    assert {stacking.shape_of(problem) for problem in problems} == {shape}
+    curvatures = engine.curvatures(model, (), "structure")
+    data = stacking.stacked(problems, shape, 2)
+    points = np.zeros((2, shape[1] + 1))
+    for row, problem in enumerate(problems):
+        points[row, stacking.places(problem, shape[1])] = problem.start(problem.values)
+    together = curvatures(points, data)
+    for row, problem in enumerate(problems):
+        alone = curvatures(points[row : row + 1], stacking.taken(data, np.array([row])))
+        keep = stacking.places(problem, shape[1])
+        exact = problem.second_order(points[row, keep])
+        scale = np.sqrt(np.outer(np.diag(exact.hessian), np.diag(exact.hessian)))
+        for found in (np.array(together.hessian)[row], np.array(alone.hessian)[0]):
+            np.testing.assert_allclose(found[np.ix_(keep, keep)] / scale, exact.hessian / scale, atol=1e-6)
+        np.testing.assert_allclose(np.array(together.gradient)[row, keep], exact.gradient, rtol=1e-8, atol=1e-8)
+
+
+def test_a_ridge_that_rises_to_infinity_ends_as_not_identifiable(fits):
+    # A flat tail: the rate of late decline runs to 0 and the likelihood rises for ever, by less and less.
+    flat = np.where(DAYS > 30, 500.0, np.asarray(STEIN.solve(DAYS)["copies_per_ug"]))
+    study = ck.read_study(pd.DataFrame({"subject": "flat", "day": DAYS, "copies_per_ug": flat}), lloq=3.0)
+    fit = ck.fit_each(STEIN, study, progress=False)["flat"]
+    assert not fit.outcome.startswith("not converged")
+    assert "beta" in fit.outcome
+
+
+DECAY = """
+import jax.numpy as jnp
+from cellkinetics import Model, Parameter
+
+
+def rhs(E, k):
+    return (-k * E,)
+
+
+def observe(E):
+    return E
+
+
+model = Model(
+    name="decay", reference="made for this test",
+    parameters={
+        "F": Parameter(4e-4, "copies/ug per cell/kg", "assumption"), "k": Parameter(0.1, "1/day", "assumption"),
+    },
+    outputs={"copies_per_ug": "copies/ug"}, states=("E",), rhs=rhs, observe=observe, dosing={"cells": ("E", "F")},
+    free=("F", "k"),
+)
+"""
+
+
+def test_models_solved_by_a_stepper_end_in_lanes_as_one_by_one(tmp_path, monkeypatch):
+    path = tmp_path / "decay.py"
+    path.write_text(DECAY)
+    model, rng = ck.load_model(path), np.random.default_rng(2020)
+    days = np.array([1, 3, 7, 14, 21, 28, 42.0])
+    rows = [
+        pd.DataFrame({"subject": f"S{i}", "day": days, "dose": 1e6,
+                      "copies_per_ug": 400 * np.exp(-rng.uniform(0.05, 0.2) * days + 0.3 * rng.normal(size=7))})
+        for i in range(20)
+    ]  # fmt: skip
+    study = ck.read_study(pd.concat(rows), lloq=10.0)
+    one_by_one = ck.fit_each(model, study, progress=False)
+    monkeypatch.setattr(batch, "MANY", 1)
+    in_lanes = ck.fit_each(model, study, progress=False)
+    assert list(in_lanes.outcomes["outcome"]) == list(one_by_one.outcomes["outcome"])
+    first, second = one_by_one.parameters, in_lanes.parameters
+    off = ((first["value"] - second["value"]).abs() / first["stderr"])[first["status"] == "free"]
+    assert off.max() < 1e-4
