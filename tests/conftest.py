@@ -1,3 +1,6 @@
+import gc
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import matplotlib
@@ -15,6 +18,20 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Scripts that made the numbers beside them: run by hand, not collected.
 collect_ignore_glob = ["benchmarks/*", "reference/*"]
+
+
+# Each compiled program takes memory maps, of which a process may have 65,530 on Linux: beyond, the compiler crashes.
+MOST_MAPS = 25_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs():
+    """Let go of compiled programs between two files of tests when there are many."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_text().splitlines()) > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

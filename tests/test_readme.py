@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = [
     "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/cellkinetics fit",
-    '.venv/bin/pip install ".[test]" && .venv/bin/python -m pytest',
+    '.venv/bin/pip install ".[test]" && .venv/bin/python -m pytest -n auto',
 ]
 
 
