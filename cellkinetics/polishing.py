@@ -18,7 +18,7 @@ Flags = npt.NDArray[np.bool_]
 EVALUATIONS, LATE = 30, 6  # what is still moving then is on a ridge: the careful way, one by one, is not slower
 BLOCK, FEW = 64, 8  # problems in a compiled block: it costs the same however few it holds
 ENOUGH, UNSEEN = 1e-9, 1e-6  # log-likelihood units that a step may still promise; below the second nobody sees a gain
-LONGEST = 2.0
+LONGEST, SHORT = 2.0, 1e-3
 FLATTEST = 1e-8  # of the largest curvature
 NEAR = 1e-6  # a bound
 
@@ -77,11 +77,12 @@ class Ascent:
         steps, self.held, expected = self._steps(np.arange(count))
         self.converged = self.at.solved & (expected < ENOUGH)
         halvings = np.zeros(count, int)
-        lower, upper = (np.asarray(part)[self.rows] for part in (self.data.lower, self.data.upper))
+        bounds_and_units = (self.data.lower, self.data.upper, self.data.units)
+        lower, upper, units = (np.asarray(part)[self.rows] for part in bounds_and_units)
         active = np.flatnonzero(self.at.solved & ~self.converged)
         for number in range(EVALUATIONS):
             if not len(active):
-                return
+                break
             step = steps[active] / 2.0 ** halvings[active, None]
             trial = np.clip(self.x[active] + step, lower[active], upper[active])
             there = self.curvature(trial, active)
@@ -99,6 +100,9 @@ class Ascent:
             enough = UNSEEN if number >= LATE else ENOUGH
             self.converged[active] = (expected[active] < enough) | (~better & (expected[active] < UNSEEN))
             active = active[~self.converged[active]]
+        # The last step of each is not worth an evaluation, and takes x to rounding.
+        last = self.converged & (expected < ENOUGH) & np.all(np.abs(steps) < SHORT * units, axis=1)
+        self.x[last] = np.clip(self.x[last] + steps[last], lower[last], upper[last])
 
     def _steps(self, which: npt.NDArray[np.int64]) -> tuple[Floats, Flags, Floats]:
         """(n, d) steps with wrong curvature turned uphill, what is held at a bound, and half the expected gain."""
