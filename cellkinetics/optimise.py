@@ -23,7 +23,7 @@ SPREAD = 0.7  # of the screened starts, SD on the estimation scale
 ROUGH_SD = 1.0  # starts are compared at a generous sd, so that none is thrown out for one sample
 NEWTON_STEPS = 30
 AT_CORNER, ASIDE, CORNER_SLOPE = 0.02, 1e-7, 1e-4  # how near to a sampled day (relative), how far beside it, how flat
-CORNER_GAIN = 1e-4  # log-likelihood units that a simplex search may find at a corner
+CORNER_GAIN = 1e-4  # log-likelihood units that a simplex search may find at a corner, or steps along a ridge
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,6 +276,11 @@ def newton(
     x, second, held, converged = _newton(problem, x, still)
     if converged or not second.solved or not search:
         return x, second, held, converged
+    if not problem.model.corners:
+        # On a ridge: as many steps again, and what they gain says whether there is anything left.
+        reached = second.value
+        x, second, held, converged = _newton(problem, x, still)
+        return x, second, held, converged or second.value - reached <= CORNER_GAIN
     at_corner = _corner(problem, x)
     if at_corner is not None and at_corner[1].value >= second.value:
         return at_corner

@@ -59,5 +59,4 @@ for name, order in ORDER.items():
         rows.append(row(model, "samples", samples, studies(model, PATIENTS, days)))
     study = studies(model, PATIENTS)
     rows += [row(model, "free", count, study, order[:count]) for count in range(2, len(order) + 1)]
-table = pd.DataFrame(rows).assign(**machine())
-table.to_csv(Path(__file__).with_suffix(".csv"), index=False, float_format="%.3g")
+    pd.DataFrame(rows).assign(**machine()).to_csv(Path(__file__).with_suffix(".csv"), index=False, float_format="%.3g")
