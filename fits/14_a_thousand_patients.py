@@ -85,7 +85,9 @@ figure, axes = plt.subplots(1, 3, figsize=(12, 3.4), sharey=True, layout="constr
 for ax, (varied, label) in zip(axes, labels.items(), strict=True):
     rows = growth[(growth["varied"] == varied) & (growth["model"] == model.name)]
     ax.plot(rows["value"], rows["wall_ms"], "o-", color=style.ONE, markersize=4)
-    ax.set(yscale="log", xlabel=label)
+    ax.set(ylim=(0, 16), xlabel=label)
     style.dress(ax)
 axes[0].set_xscale("log")
+axes[0].set_xticks([1, 10, 100, 1000, 10_000], ["1", "10", "100", "1,000", "10,000"])
+axes[2].set_xticks([2, 3, 4, 5])
 _ = axes[0].set_ylabel("ms a patient, wall")
