@@ -233,6 +233,7 @@ def test_every_link_inside_leads_somewhere():
             place = unquote(address.fragment)
             if not target.is_file() or (target in pages and place and place not in pages[target].names):
                 lost.append(f"{page.relative_to(SITE)}: {link}")
+    assert pages
     assert lost == []
 
 
