@@ -135,9 +135,10 @@ def _each(
         (shape, members[at : at + chunk]) for shape, members in groups.items() for at in range(0, len(members), chunk)
     ]
 
-    lanes = LANES if methods(problems[0].model)[0] in DIRECT else STEPPER_LANES
+    direct = methods(problems[0].model)[0] in DIRECT
+    lanes = LANES if direct else STEPPER_LANES
 
-    def climbed(job: tuple[tuple[int, ...], list[int]]) -> _Climb:
+    def ended(job: tuple[tuple[int, ...], list[int]]) -> _Climb:
         shape, part = job
         # Three programs serve every study: of one problem, of as many as there are lanes, and of a chunk.
         size = next((size for size in (1, lanes) if len(part) <= size), max(chunk, lanes))
@@ -147,8 +148,8 @@ def _each(
         return _climb(mine, data, points, whose, size * starts, lanes)
 
     # Tracing a stepper switches its checks off for the process: not in two threads at once.
-    workers = (os.cpu_count() or 1) if lanes == LANES else 1
-    for (shape, part), climb in _side_by_side(climbed, parts, workers):
+    workers = (os.cpu_count() or 1) if direct else 1
+    for (shape, part), climb in _side_by_side(ended, parts, workers):
         ends = [_optimum(problems[i], climb, row, shape[1], search) for row, i in enumerate(part)]
         yield {i: alone(i) if end is None else end for i, end in zip(part, ends, strict=True)}
 
@@ -172,7 +173,8 @@ def _side_by_side(work: Callable[[Any], Any], jobs: Sequence[Any], workers: int)
                 for job in islice(ahead, 1):
                     waiting.append((job, pool.submit(work, job)))
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            # Interrupted: what has not begun does not begin.
+            pool.shutdown(cancel_futures=True)
 
 
 @dataclass(eq=False)

@@ -271,7 +271,7 @@ def newton(
 
     A closed form that switches at an estimated time has a likelihood with corners, at the sampled days. Where Newton
     steps end at one, a simplex search takes over and decides whether there is anything left to gain, unless it is not
-    to ``search``. What is to stay ``still`` does, without a search.
+    to ``search``; other models get as many Newton steps again. What is to stay ``still`` does, without a search.
     """
     x, second, held, converged = _newton(problem, x, still)
     if converged or not second.solved or not search:
