@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any
 
@@ -21,6 +21,7 @@ from cellkinetics.error_models import LOG
 from cellkinetics.model import Model
 from cellkinetics.optimise import (
     ASIDE,
+    CORNER_GAIN,
     CORNER_SLOPE,
     ROUGH_SD,
     SCREENED,
@@ -32,11 +33,11 @@ from cellkinetics.optimise import (
     optimise,
     relabelled,
 )
-from cellkinetics.polishing import BLOCK, Ascent
+from cellkinetics.polishing import EVALUATIONS, FEW, FIRST, Ascent
 from cellkinetics.problem import Problem, SecondOrder
 from cellkinetics.sensitivity import Floats, Ties, ln_curve
 from cellkinetics.solver import CLOSED_FORM, EXPLICIT, STRUCTURE, methods
-from cellkinetics.stacking import places, shape_of, stacked, taken
+from cellkinetics.stacking import places, shape_of, stacked
 
 Positions = np.ndarray[Any, np.dtype[np.int_]]
 
@@ -145,7 +146,7 @@ def _each(
         mine = [problems[i] for i in part]
         data = stacked(mine, shape, size)
         points, whose = starting(part, data, shape[1])
-        return _climb(mine, data, points, whose, size * starts, lanes)
+        return _climb(mine, shape, data, points, whose, size * starts, lanes)
 
     # Tracing a stepper switches its checks off for the process: not in two threads at once.
     workers = (os.cpu_count() or 1) if direct else 1
@@ -191,7 +192,13 @@ class _Climb:
 
 
 def _climb(
-    problems: Sequence[Problem], data: Data, points: Floats, whose: Positions, length: int, lanes: int
+    problems: Sequence[Problem],
+    shape: tuple[int, ...],
+    data: Data,
+    points: Floats,
+    whose: Positions,
+    length: int,
+    lanes: int,
 ) -> _Climb:
     """From starting points (q, d), ``whose`` (q,) they are, to the best end of each problem."""
     model, ties = problems[0].model, problems[0].ties
@@ -201,31 +208,58 @@ def _climb(
     best = [np.flatnonzero(whose == i)[np.argmax(top)] for i, top in enumerate(tops)]
     if first not in DIRECT:
         return _Climb(tops, x[best], None)
-    ascent = Ascent.of(data, x[best], engine.curvatures(model, ties, first))
+    most = EVALUATIONS if model.corners else FIRST
+    ascent = Ascent.of(data, x[best], engine.curvatures(model, ties, first), most)
+    if not model.corners:
+        _along_ridges(ascent, partial(_searched, model, ties, first, data, length=length, lanes=lanes))
     for method in (method for method in finer if method in DIRECT):
         # Few: from where the coarser solution stopped, or could not be trusted.
         lost = np.flatnonzero(~ascent.at.solved | np.array([~np.isfinite(top).any() for top in tops]))
-        for at in range(0, len(lost), BLOCK):
-            some = lost[at : at + BLOCK]
-            again = taken(data, np.append(some, np.full(BLOCK - len(some), some[0])))
-            values, x = _searched(model, ties, method, again, ascent.x[some], np.arange(len(some)), BLOCK, lanes)
-            there = Ascent.of(again, x, engine.curvatures(model, ties, method))
+        for at in range(0, len(lost), FEW):
+            some = lost[at : at + FEW]
+            again = stacked([problems[i] for i in some], shape, FEW, STRUCTURE.index(method))
+            searched = partial(_searched, model, ties, method, again, length=FEW, lanes=FEW)
+            values, x = searched(ascent.x[some], np.arange(len(some)))
+            there = Ascent.of(again, x, engine.curvatures(model, ties, method), most)
+            if not model.corners:
+                _along_ridges(there, searched)
             ascent.take(some, there, np.ones(len(some), bool))
             for row, value in zip(some, values, strict=True):
                 tops[row] = np.array([value])
-    _settle_corners(problems, ascent)
+    if model.corners:
+        _settle_corners(problems, ascent)
     return _Climb(tops, ascent.x, ascent)
 
 
+def _along_ridges(ascent: Ascent, searched: Callable[..., tuple[Floats, Floats]]) -> None:
+    """Where exact steps did not end: a scoring step is worth a tenth of one, and costs less than that."""
+    slow = np.flatnonzero(ascent.at.solved & ~ascent.converged)
+    if not len(slow):
+        return
+    _, x = searched(ascent.x[slow], slow, most=engine.RIDGE)
+    there = ascent.again(slow, x, np.zeros_like(x, bool))
+    there.converged |= there.gained <= CORNER_GAIN
+    ascent.take(slow, there, np.ones(len(slow), bool))
+    ascent.ended[slow] = there.at.solved
+
+
 def _searched(
-    model: Model, ties: Ties, method: str, data: Data, points: Floats, whose: Positions, length: int, lanes: int
+    model: Model,
+    ties: Ties,
+    method: str,
+    data: Data,
+    points: Floats,
+    whose: Positions,
+    length: int,
+    lanes: int,
+    most: int = engine.MOST,
 ) -> tuple[Floats, Floats]:
     """Values (q,), -inf where not solved, and ends (q, d) of the loop from the points (q, d)."""
     queue = np.zeros((length, points.shape[1]))
     queue[: len(points)] = points
     owners = np.zeros(length, int)
     owners[: len(points)] = whose
-    ends = engine.searcher(model, ties, method, min(lanes, length))(data, queue, owners, len(points))
+    ends = engine.searcher(model, ties, method, min(lanes, length))(data, queue, owners, len(points), most)
     values = np.array(ends.value)[: len(points)]
     return np.where(np.isfinite(values), values, -np.inf), np.array(ends.x)[: len(points)]
 
@@ -238,12 +272,13 @@ def _optimum(problem: Problem, climb: _Climb, i: int, width: int, search: bool) 
         return None
     label = relabelled(problem, x) if problem.model.canonical is not None else x
     # Where the first method may not be trusted, `newton` asks the next one.
-    if ascent is None or not (ascent.converged[i] and ascent.at.solved[i]) or label is not x:
+    if ascent is None or not (ascent.ended[i] and ascent.at.solved[i]) or label is not x:
         x, second, held, converged = newton(problem, label, search=search)
         if not second.solved:
             return None
     else:
-        free, at, converged, held = keep[: len(problem.free)], ascent.at, True, ascent.held[i][keep]
+        free, at, held = keep[: len(problem.free)], ascent.at, ascent.held[i][keep]
+        converged = bool(ascent.converged[i])
         hessian, quantified = at.hessian[i][np.ix_(keep, keep)], at.quantified[i][np.ix_(free, free)]
         second = SecondOrder(float(at.value[i]), at.gradient[i][keep], hessian, quantified, True)
     reached = int(np.sum(values > second.value - 0.01))

@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 LANES = 64  # more do not stay near the processor; of fewer problems a smaller program is made
 # Log-likelihood units that a full step may still promise where the loop hands over to exact Newton steps.
 SMALL = 1e-10
-MOST = 30  # steps; what needs more is on a ridge, where exact Newton steps are better
+MOST, RIDGE = 30, 240  # steps of a first search, and of one along a ridge
 LONGEST = 1.0  # a step, in units of the parameters
 WEAKEST, STRONGEST = 1e-9, 1e8  # damping
 FLAT = 1e-8  # of the largest information: below, there is none
@@ -75,15 +75,15 @@ class _Lane(NamedTuple):
 
 @lru_cache(maxsize=64)
 def searcher(model: Model, ties: Ties, method: str, lanes: int) -> Callable[..., Ends]:
-    """The compiled loop: (data (b, ...), starts (q, d), whose (q,) row of the data, count) -> `Ends`.
+    """The compiled loop: (data (b, ...), starts (q, d), whose (q,) row of the data, count, most) -> `Ends`.
 
-    Starts from ``count`` on are padding and are not run.
+    Starts from ``count`` on are padding and are not run; ``most`` steps are taken from each.
     """
     cache.switch_on()
     scoring, stepping = jax.vmap(lambda x, data: score(model, ties, method, x, data)), jax.vmap(_step)
 
     def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        queue, lane, ends, data, starts, whose, count = carry
+        queue, lane, ends, data, starts, whose, count, most = carry
         mine = jax.tree.map(lambda part: part[whose[jnp.minimum(lane.problem, count - 1)]], data)
         value, gradient, information, solved = scoring(lane.trial, mine)
         fine = solved & jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient), axis=-1)
@@ -109,7 +109,7 @@ def searcher(model: Model, ties: Ties, method: str, lanes: int) -> Callable[...,
         steps = lane.steps + 1
         # A step that is refused although it promised next to nothing: the value is exact to rounding only.
         converged = jnp.isfinite(value) & ((promised < SMALL) | (~better & ~first & (jnp.abs(gain) < SMALL)))
-        hopeless = (first & ~fine) | (damping > STRONGEST) | (steps >= MOST)
+        hopeless = (first & ~fine) | (damping > STRONGEST) | (steps >= most)
         done = (converged | hopeless) & (lane.problem < count)
         target = jnp.where(done, lane.problem, len(starts))
         ends = Ends(
@@ -131,10 +131,10 @@ def searcher(model: Model, ties: Ties, method: str, lanes: int) -> Callable[...,
             jnp.where(done, 0.0, damping),
             jnp.where(done, 0, steps),
         )
-        return jnp.minimum(queue + jnp.sum(done), count), lane, ends, data, starts, whose, count
+        return jnp.minimum(queue + jnp.sum(done), count), lane, ends, data, starts, whose, count, most
 
     @jax.jit
-    def run(data: Data, starts: Any, whose: Any, count: Any) -> Ends:
+    def run(data: Data, starts: Any, whose: Any, count: Any, most: Any) -> Ends:
         size = starts.shape[1]
         problem = jnp.minimum(jnp.arange(lanes), count)
         first = starts[jnp.minimum(problem, count - 1)]
@@ -144,7 +144,7 @@ def searcher(model: Model, ties: Ties, method: str, lanes: int) -> Callable[...,
         )  # fmt: skip
         everyone = len(starts)
         ends = Ends(starts, jnp.full(everyone, -jnp.inf), jnp.zeros(everyone, int), jnp.zeros(everyone, bool))
-        begin = (jnp.minimum(lanes, count), lane, ends, data, starts, whose, count)
+        begin = (jnp.minimum(lanes, count), lane, ends, data, starts, whose, count, most)
         _, _, ends, *_ = jax.lax.while_loop(lambda carry: jnp.any(carry[1].problem < count), body, begin)
         return ends
 

@@ -15,7 +15,8 @@ from cellkinetics.sensitivity import Floats
 from cellkinetics.stacking import taken
 
 Flags = npt.NDArray[np.bool_]
-EVALUATIONS, LATE = 30, 6  # what is still moving then is on a ridge: the careful way, one by one, is not slower
+EVALUATIONS, FIRST = 30, 8  # of a climb, and of one that scoring steps go on with
+LATE = 6  # what is still moving after so many is on a ridge
 BLOCK, FEW = 64, 8  # problems in a compiled block: it costs the same however few it holds
 ENOUGH, UNSEEN = 1e-9, 1e-6  # log-likelihood units that a step may still promise; below the second nobody sees a gain
 LONGEST, SHORT = 2.0, 1e-3
@@ -28,7 +29,8 @@ class Ascent:
     """Problems (b, ...) on their way up.
 
     data : of all. x : (b, d) where they are. at : `Curvature` there. held : (b, d) pressed against a bound.
-    converged : (b,) whether nothing is left to gain.
+    converged : (b,) whether nothing is left to gain. ended : (b,) converged, or not worth another step.
+    gained : (b,) log-likelihood units that the climb gained.
     """
 
     data: Data
@@ -39,12 +41,16 @@ class Ascent:
     at: Curvature = field(init=False)
     held: Flags = field(init=False)
     converged: Flags = field(init=False)
+    ended: Flags = field(init=False)
+    gained: Floats = field(init=False)
 
     @classmethod
-    def of(cls, data: Data, x: Floats, evaluate: Callable[[Any, Data], Curvature]) -> Ascent:
+    def of(
+        cls, data: Data, x: Floats, evaluate: Callable[[Any, Data], Curvature], most: int = EVALUATIONS
+    ) -> Ascent:
         """Climb from ``x`` (b, d), the first b problems of ``data``."""
         ascent = cls(data, x.copy(), evaluate, np.zeros_like(x, bool), np.arange(len(x)))
-        ascent.climb()
+        ascent.climb(most)
         return ascent
 
     def again(self, which: npt.NDArray[np.int64], x: Floats, still: Flags) -> Ascent:
@@ -55,7 +61,8 @@ class Ascent:
 
     def take(self, which: npt.NDArray[np.int64], other: Ascent, of: Flags) -> None:
         """Go where another ascent ended."""
-        self.x[which], self.held[which], self.converged[which] = other.x[of], other.held[of], other.converged[of]
+        for name in ("x", "held", "converged", "ended"):
+            getattr(self, name)[which] = getattr(other, name)[of]
         for mine, theirs in zip(self.at, other.at, strict=True):
             mine[which] = theirs[of]
 
@@ -70,17 +77,18 @@ class Ascent:
             blocks.append(jax.tree.map(lambda part, count=count: np.array(part)[:count], block))
         return Curvature(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
-    def climb(self) -> None:
-        """Newton steps, halved until they gain, for at most 30 evaluations."""
+    def climb(self, most: int = EVALUATIONS) -> None:
+        """Newton steps, halved until they gain, for at most so many evaluations."""
         count = len(self.x)
         self.at = self.curvature(self.x, np.arange(count))
+        began = self.at.value.copy()
         steps, self.held, expected = self._steps(np.arange(count))
         self.converged = self.at.solved & (expected < ENOUGH)
         halvings = np.zeros(count, int)
         bounds_and_units = (self.data.lower, self.data.upper, self.data.units)
         lower, upper, units = (np.asarray(part)[self.rows] for part in bounds_and_units)
         active = np.flatnonzero(self.at.solved & ~self.converged)
-        for number in range(EVALUATIONS):
+        for number in range(most):
             if not len(active):
                 break
             step = steps[active] / 2.0 ** halvings[active, None]
@@ -100,6 +108,7 @@ class Ascent:
             enough = UNSEEN if number >= LATE else ENOUGH
             self.converged[active] = (expected[active] < enough) | (~better & (expected[active] < UNSEEN))
             active = active[~self.converged[active]]
+        self.ended, self.gained = self.converged.copy(), self.at.value - began
         # The last step of each is not worth an evaluation, and takes x to rounding.
         last = self.converged & (expected < ENOUGH) & np.all(np.abs(steps) < SHORT * units, axis=1)
         self.x[last] = np.clip(self.x[last] + steps[last], lower[last], upper[last])

@@ -146,12 +146,11 @@ def by(
     return solve_ode(model, times, values, doses, courses, implicit=method == IMPLICIT, skip=skip, reverse=reverse)
 
 
-def prepared_for(model: Model, times: Any, doses: Doses, sizes: Sequence[int] = ()) -> tuple[Any, ...]:
+def prepared_for(model: Model, times: Any, doses: Doses) -> tuple[Any, ...]:
     """What the model's own solution takes, for each fineness, made from numbers; () for other models."""
     if model.prepare is None or doses.rates is not None:
         return ()
-    finenesses = range(model.finenesses)
-    return tuple(model.prepare(times, doses, fineness, sizes[fineness] if sizes else 0) for fineness in finenesses)
+    return tuple(model.prepare(times, doses, fineness, 0) for fineness in range(model.finenesses))
 
 
 def closed_form(model: Model, times: jax.Array, values: Mapping[str, Any], doses: Doses, courses: Courses) -> Curves:

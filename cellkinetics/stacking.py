@@ -14,7 +14,6 @@ from cellkinetics.dosing import Doses
 from cellkinetics.engine import Data
 from cellkinetics.problem import Problem
 from cellkinetics.sensitivity import COLUMNS, Floats, Inputs, pad
-from cellkinetics.solver import prepared_for
 
 ROWS = 16
 
@@ -37,8 +36,11 @@ def taken(data: Data, rows: np.ndarray[Any, Any]) -> Data:
     return jax.tree.map(lambda array: np.asarray(array)[rows], data)
 
 
-def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int) -> Data:
-    """The problems as arrays; rows from len(problems) on repeat the first and are not run."""
+def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int, fineness: int = 0) -> Data:
+    """The problems as arrays; rows from len(problems) on repeat the first and are not run.
+
+    What the model's own solution takes is made for one ``fineness`` alone.
+    """
     rows, width, *_ = shape
     model = problems[0].model
     outputs = len(problems[0].sd)
@@ -71,7 +73,7 @@ def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int) -> D
         gathered(lambda p: pad(p.samples.output, rows, 0.0).astype(np.int64)),
         _doses([problems[i].doses for i in fill]),
         {name: _course([problem.courses[name] for problem in problems], fill) for name in problems[0].courses},
-        _prepared(problems, rows, fill),
+        _prepared(problems, rows, fill, fineness),
     )
     with np.errstate(divide="ignore"):
         samples = Rows(
@@ -91,32 +93,26 @@ def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int) -> D
     )
 
 
-def _prepared(problems: Sequence[Problem], rows: int, fill: Sequence[int]) -> tuple[Any, ...]:
-    """What the model's own solution takes, stacked at one size for each fineness."""
+def _prepared(problems: Sequence[Problem], rows: int, fill: Sequence[int], fineness: int) -> tuple[Any, ...]:
+    """What the model's own solution takes, stacked at one size; None for the finenesses before."""
     model = problems[0].model
-    if model.size_of is None:
+    make, size_of = model.prepare, model.size_of
+    if make is None or size_of is None or any(problem.doses.rates is not None for problem in problems):
         return ()
     days = [pad(problem.samples.day, rows) for problem in problems]
     designs = [(day.tobytes(), *(np.asarray(part).tobytes() for part in problem.doses if part is not None))
                for day, problem in zip(days, problems, strict=True)]  # fmt: skip
-    known: dict[object, tuple[Any, ...]] = {}
-
-    def once(sizes: Sequence[int] = ()) -> list[tuple[Any, ...]]:
-        # Patients of one schedule and dose share what is made for it.
-        for day, problem, design in zip(days, problems, designs, strict=True):
-            if (design, *sizes) not in known:
-                known[design, *sizes] = prepared_for(model, day, problem.doses, sizes)
-        return [known[design, *sizes] for design in designs]
-
-    made = once()
-    if not all(made):
-        return ()
-    sizes = [max(model.size_of(each[fineness]) for each in made) for fineness in range(model.finenesses)]
-    alike = [
-        each if [model.size_of(part) for part in each] == sizes else other
-        for each, other in zip(made, once(sizes), strict=True)
-    ]
-    return jax.tree.map(lambda *parts: np.stack([parts[i] for i in fill]), *alike)
+    known: dict[object, Any] = {}
+    # Patients of one schedule and dose share what is made for it.
+    for day, problem, design in zip(days, problems, designs, strict=True):
+        if design not in known:
+            known[design] = make(day, problem.doses, fineness, 0)
+    size = max(map(size_of, known.values()))
+    for day, problem, design in zip(days, problems, designs, strict=True):
+        if size_of(known[design]) != size:
+            known[design] = make(day, problem.doses, fineness, size)
+    alike = jax.tree.map(lambda *parts: np.stack([parts[i] for i in fill]), *(known[design] for design in designs))
+    return (*[None] * fineness, alike)
 
 
 def _course(each: Sequence[Course], fill: Sequence[int]) -> Course:

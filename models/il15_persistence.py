@@ -157,7 +157,7 @@ model = Model(
     solution=structured.solution,
     prepare=mesh,
     size_of=panels,
-    finenesses=2,
+    finenesses=3,
     free=free,
     initial=initial,
 )
