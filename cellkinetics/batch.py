@@ -6,24 +6,19 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from cellkinetics import cache, censoring, engine
-from cellkinetics.engine import LANES, Data
+from cellkinetics.engine import LANES
 from cellkinetics.error_models import LOG
 from cellkinetics.model import Model
 from cellkinetics.optimise import (
     ASIDE,
     CORNER_GAIN,
     CORNER_SLOPE,
-    ROUGH_SD,
     SCREENED,
     Optimum,
     chosen,
@@ -33,16 +28,14 @@ from cellkinetics.optimise import (
     optimise,
     relabelled,
 )
-from cellkinetics.polishing import EVALUATIONS, FEW, FIRST, Ascent
+from cellkinetics.polishing import FIRST, Ascent
 from cellkinetics.problem import Problem, SecondOrder
-from cellkinetics.sensitivity import Floats, Ties, ln_curve
-from cellkinetics.solver import CLOSED_FORM, EXPLICIT, STRUCTURE, methods
+from cellkinetics.programs import DIRECT, FEW, RIDGE, Positions, Programs
+from cellkinetics.sensitivity import Floats
+from cellkinetics.solver import EXPLICIT, STRUCTURE, methods
 from cellkinetics.stacking import places, shape_of, stacked
 
-Positions = np.ndarray[Any, np.dtype[np.int_]]
-
 CHUNK = 512  # patients in memory at a time, for each processor
-DIRECT = (CLOSED_FORM, *STRUCTURE)
 # All lanes of a stepper wait for the slowest: of 16, fits of smooth_switch take a fifth of the time that they take one
 # by one, and the program pays for its compilation with about so many patients.
 STEPPER_LANES, MANY = 16, 32
@@ -75,13 +68,13 @@ def optima(
     {position: optimum}
     """
 
-    def starting(part: Sequence[int], data: Data, width: int) -> tuple[Floats, Positions]:
-        return _starts([problems[i] for i in part], [initial[i] for i in part], data, width, starts, seed)
+    def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Positions]:
+        return _starts([problems[i] for i in part], [initial[i] for i in part], programs, width, starts, seed)
 
     def alone(index: int) -> Optimum | None:
         return optimise(problems[index], initial[index], starts=starts, seed=seed)
 
-    yield from _each(problems, starting, alone, max(starts, 1), chunk, search=True)
+    yield from _each(problems, starting, alone, chunk, search=True)
 
 
 def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
@@ -91,7 +84,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
     does not take are climbed one by one.
     """
 
-    def starting(part: Sequence[int], data: Data, width: int) -> tuple[Floats, Positions]:
+    def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Positions]:
         points = np.zeros((len(part), width + len(problems[0].sd)))
         for row, i in enumerate(part):
             points[row, width:] = np.log(problems[i].sd)
@@ -106,16 +99,15 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
     if not problems or not batchable(problems[0].model, len(problems), problems[0].error.name):
         return [alone(index) for index in range(len(problems))]
     found: dict[int, Optimum | None] = {}
-    for ends in _each(problems, starting, alone, 1, CHUNK, search=False):
+    for ends in _each(problems, starting, alone, CHUNK, search=False):
         found |= ends
     return [found[index] for index in range(len(problems))]
 
 
 def _each(
     problems: Sequence[Problem],
-    starting: Callable[[Sequence[int], Data, int], tuple[Floats, Positions]],
+    starting: Callable[[Sequence[int], Programs, int], tuple[Floats, Positions]],
     alone: Callable[[int], Optimum | None],
-    starts: int,
     chunk: int,
     *,
     search: bool,
@@ -123,8 +115,6 @@ def _each(
     """Problems of one shape together, a chunk at a time; ``alone`` takes what the engine could not solve at all.
 
     What does not converge goes on by Newton steps one by one, and by a simplex search where ``search``.
-
-    There are at most ``starts`` points a problem: the queue is as long, so that few programs are compiled.
     """
     if not problems:
         return
@@ -141,12 +131,13 @@ def _each(
 
     def ended(job: tuple[tuple[int, ...], list[int]]) -> _Climb:
         shape, part = job
-        # Three programs serve every study: of one problem, of as many as there are lanes, and of a chunk.
+        # Of one problem, of as many as there are lanes, and of a chunk.
         size = next((size for size in (1, lanes) if len(part) <= size), max(chunk, lanes))
         mine = [problems[i] for i in part]
-        data = stacked(mine, shape, size)
-        points, whose = starting(part, data, shape[1])
-        return _climb(mine, shape, data, points, whose, size * starts, lanes)
+        first, *finer = methods(mine[0].model)
+        programs = Programs(mine[0].model, mine[0].ties, first, stacked(mine, shape, size), lanes)
+        points, whose = starting(part, programs, shape[1])
+        return _climb(mine, shape, programs, [method for method in finer if method in DIRECT], points, whose)
 
     # Tracing a stepper switches its checks off for the process: not in two threads at once.
     workers = (os.cpu_count() or 1) if direct else 1
@@ -194,74 +185,49 @@ class _Climb:
 def _climb(
     problems: Sequence[Problem],
     shape: tuple[int, ...],
-    data: Data,
+    programs: Programs,
+    finer: Sequence[str],
     points: Floats,
     whose: Positions,
-    length: int,
-    lanes: int,
 ) -> _Climb:
     """From starting points (q, d), ``whose`` (q,) they are, to the best end of each problem."""
-    model, ties = problems[0].model, problems[0].ties
-    first, *finer = methods(model)
-    values, x = _searched(model, ties, first, data, points, whose, length, lanes)
+    values, ends = programs.search(points, whose)
     tops = [values[whose == i] for i in range(len(problems))]
     best = [np.flatnonzero(whose == i)[np.argmax(top)] for i, top in enumerate(tops)]
-    if first not in DIRECT:
-        return _Climb(tops, x[best], None)
-    most = EVALUATIONS if model.corners else FIRST
-    ascent = Ascent.of(data, x[best], engine.curvatures(model, ties, first), most)
-    if not model.corners:
-        _along_ridges(ascent, partial(_searched, model, ties, first, data, length=length, lanes=lanes))
-    for method in (method for method in finer if method in DIRECT):
+    if programs.method not in DIRECT:
+        return _Climb(tops, ends[best], None)
+    ascent = _ascent(programs, ends[best])
+    for method in finer:
         # Few: from where the coarser solution stopped, or could not be trusted.
         lost = np.flatnonzero(~ascent.at.solved | np.array([~np.isfinite(top).any() for top in tops]))
         for at in range(0, len(lost), FEW):
             some = lost[at : at + FEW]
-            again = stacked([problems[i] for i in some], shape, FEW, STRUCTURE.index(method))
-            searched = partial(_searched, model, ties, method, again, length=FEW, lanes=FEW)
-            values, x = searched(ascent.x[some], np.arange(len(some)))
-            there = Ascent.of(again, x, engine.curvatures(model, ties, method), most)
-            if not model.corners:
-                _along_ridges(there, searched)
-            ascent.take(some, there, np.ones(len(some), bool))
+            data = stacked([problems[i] for i in some], shape, FEW, STRUCTURE.index(method))
+            again = replace(programs, method=method, data=data)
+            values, ends = again.search(ascent.x[some], np.arange(len(some)))
+            ascent.take(some, _ascent(again, ends), np.ones(len(some), bool))
             for row, value in zip(some, values, strict=True):
                 tops[row] = np.array([value])
-    if model.corners:
-        _settle_corners(problems, ascent)
+    _settle_corners(problems, ascent)
     return _Climb(tops, ascent.x, ascent)
 
 
-def _along_ridges(ascent: Ascent, searched: Callable[..., tuple[Floats, Floats]]) -> None:
-    """Where exact steps did not end: a scoring step is worth a tenth of one, and costs less than that."""
+def _ascent(programs: Programs, x: Floats) -> Ascent:
+    """By exact steps; along a ridge by scoring steps: one is worth a tenth of an exact one, and costs less than that.
+
+    A model with corners has its own way.
+    """
+    if programs.model.corners:
+        return Ascent.of(programs, x)
+    ascent = Ascent.of(programs, x, FIRST)
     slow = np.flatnonzero(ascent.at.solved & ~ascent.converged)
-    if not len(slow):
-        return
-    _, x = searched(ascent.x[slow], slow, most=engine.RIDGE)
-    there = ascent.again(slow, x, np.zeros_like(x, bool))
-    there.converged |= there.gained <= CORNER_GAIN
-    ascent.take(slow, there, np.ones(len(slow), bool))
-    ascent.ended[slow] = there.at.solved
-
-
-def _searched(
-    model: Model,
-    ties: Ties,
-    method: str,
-    data: Data,
-    points: Floats,
-    whose: Positions,
-    length: int,
-    lanes: int,
-    most: int = engine.MOST,
-) -> tuple[Floats, Floats]:
-    """Values (q,), -inf where not solved, and ends (q, d) of the loop from the points (q, d)."""
-    queue = np.zeros((length, points.shape[1]))
-    queue[: len(points)] = points
-    owners = np.zeros(length, int)
-    owners[: len(points)] = whose
-    ends = engine.searcher(model, ties, method, min(lanes, length))(data, queue, owners, len(points), most)
-    values = np.array(ends.value)[: len(points)]
-    return np.where(np.isfinite(values), values, -np.inf), np.array(ends.x)[: len(points)]
+    if len(slow):
+        _, x = programs.search(ascent.x[slow], slow, RIDGE)
+        there = ascent.again(slow, x, np.zeros_like(x, bool))
+        there.converged |= there.gained <= CORNER_GAIN
+        there.ended = there.at.solved
+        ascent.take(slow, there, np.ones(len(slow), bool))
+    return ascent
 
 
 def _optimum(problem: Problem, climb: _Climb, i: int, width: int, search: bool) -> Optimum | None:
@@ -308,7 +274,7 @@ def _settle_corners(problems: Sequence[Problem], ascent: Ascent) -> None:
         for side in (ASIDE, -ASIDE):
             beside = there.x.copy()
             beside[each, column] += side
-            slopes.append(ascent.curvature(beside, picked).gradient[each, column])
+            slopes.append(ascent.programs.curvature(beside, ascent.rows[picked]).gradient[each, column])
         settled = there.converged & (slopes[0] <= CORNER_SLOPE) & (slopes[1] >= -CORNER_SLOPE)
         ascent.take(picked[settled], there, settled)
 
@@ -316,23 +282,20 @@ def _settle_corners(problems: Sequence[Problem], ascent: Ascent) -> None:
 def _starts(
     problems: Sequence[Problem],
     initial: Sequence[Mapping[str, float]],
-    data: Data,
+    programs: Programs,
     width: int,
     starts: int,
     seed: int,
 ) -> tuple[Floats, Positions]:
     """Starting points (q, d) and whose they are: the initial values, then the best of 32 Sobol points each."""
-    outputs = len(problems[0].sd)
     drawn = [drawn_around(problem, values, seed) for problem, values in zip(problems, initial, strict=True)]
-    size = len(data.moving)
-    points = np.zeros((size, SCREENED + 1, width + outputs))
-    points[:, :, width:] = [np.log(problems[i if i < len(problems) else 0].sd)[None, :] for i in range(size)]
+    points = np.zeros((len(problems), SCREENED + 1, width + len(problems[0].sd)))
     for i, (problem, (first, others)) in enumerate(zip(problems, drawn, strict=True)):
+        points[i, :, width:] = np.log(problem.sd)
         points[i][:, places(problem, width)] = np.vstack([first, others])
     picked: list[list[int]] = [[] for _ in problems]
     if starts > 1:
-        rough = _screen(problems[0].model, problems[0].ties, methods(problems[0].model)[0])
-        objective = np.array(rough(points[:, 1:], data))
+        objective = programs.screen(points[:, 1:])
         picked = [
             chosen(problem, first, others, objective[i], starts)
             for i, (problem, (first, others)) in enumerate(zip(problems, drawn, strict=True))
@@ -340,18 +303,3 @@ def _starts(
     whose = np.concatenate([np.full(len(others) + 1, i) for i, others in enumerate(picked)])
     which = np.concatenate([[0, *(1 + np.array(others, int))] for others in picked])
     return points[whose, which], whose
-
-
-@lru_cache(maxsize=64)
-def _screen(model: Model, ties: Ties, method: str) -> Callable[[Any, Data], Any]:
-    """The compiled function (points (b, s, d), data (b, ...)) -> (b, s) sum of squared root-deviances at sd 1."""
-    cache.switch_on()
-
-    def one(x: Any, data: Data) -> Any:
-        free = data.inputs.basis.shape[-1]
-        predicted, solved = ln_curve(model, ties, method, x[:free], data.inputs)
-        roots = censoring.root_deviances(predicted, ROUGH_SD, data.rows)
-        away = jnp.append(x[:free], jnp.full(len(x) - free, jnp.log(ROUGH_SD))) - data.prior_mean
-        return jnp.where(solved, jnp.sum(roots**2) + jnp.sum(data.prior_precision * away**2), jnp.inf)
-
-    return jax.jit(jax.vmap(jax.vmap(one, in_axes=(0, None))))

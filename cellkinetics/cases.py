@@ -153,7 +153,7 @@ def _events(study: Study) -> dict[str, list[Event]]:
     """{subject: (day since the first infusion, amount, kind) of each dose}."""
     first = dict(zip(study.subjects, infusion_days(study), strict=True))
     events: dict[str, list[Event]] = {subject: [] for subject in study.subjects}
-    columns = (study.doses[name] for name in ("subject", "day", "amount", "kind"))
+    columns = (study.doses[name].to_numpy(object) for name in ("subject", "day", "amount", "kind"))
     for subject, day, amount, kind in zip(*columns, strict=True):
         events[subject].append((float(day - first[subject]), float(amount), str(kind)))
     return events

@@ -27,7 +27,6 @@ Floats = npt.NDArray[np.float64]
 LANES = 64  # more do not stay near the processor; of fewer problems a smaller program is made
 # Log-likelihood units that a full step may still promise where the loop hands over to exact Newton steps.
 SMALL = 1e-10
-MOST, RIDGE = 30, 240  # steps of a first search, and of one along a ridge
 LONGEST = 1.0  # a step, in units of the parameters
 WEAKEST, STRONGEST = 1e-9, 1e8  # damping
 FLAT = 1e-8  # of the largest information: below, there is none
@@ -53,11 +52,29 @@ class Data(NamedTuple):
     prior_precision: Any
 
 
+class Score(NamedTuple):
+    """The log posterior with its gradient, 0 where nothing moves, and what second derivatives are made of.
+
+    information : (d, d) positive semi-definite: of quantified rows its expectation, of censored ones minus the second
+    derivative of their log probability, which is concave in ln f.
+    quantified : (k, k) that of quantified rows of free sd.
+    curved : (outputs,) second derivatives by ln sd, without priors.
+    solved : whether the model was.
+    """
+
+    value: Any
+    gradient: Any
+    information: Any
+    quantified: Any
+    curved: Any
+    solved: Any
+
+
 class Ends(NamedTuple):
-    """Where the problems ended: x (q, d), value (q,) log posterior, steps (q,), converged (q,)."""
+    """Where the problems ended: x (q, d), the `Score` there, steps (q,), converged (q,)."""
 
     x: Any
-    value: Any
+    at: Score
     steps: Any
     converged: Any
 
@@ -66,9 +83,7 @@ class _Lane(NamedTuple):
     problem: Any
     x: Any
     trial: Any
-    value: Any
-    gradient: Any
-    information: Any
+    at: Score
     damping: Any
     steps: Any
 
@@ -77,73 +92,53 @@ class _Lane(NamedTuple):
 def searcher(model: Model, ties: Ties, method: str, lanes: int) -> Callable[..., Ends]:
     """The compiled loop: (data (b, ...), starts (q, d), whose (q,) row of the data, count, most) -> `Ends`.
 
-    Starts from ``count`` on are padding and are not run; ``most`` steps are taken from each.
+    Starts from ``count`` on are padding and are not run; ``most`` steps are taken from each. With one step it tells
+    the score at each start.
     """
     cache.switch_on()
     scoring, stepping = jax.vmap(lambda x, data: score(model, ties, method, x, data)), jax.vmap(_step)
+    outputs = len(model.outputs)
 
     def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         queue, lane, ends, data, starts, whose, count, most = carry
         mine = jax.tree.map(lambda part: part[whose[jnp.minimum(lane.problem, count - 1)]], data)
-        value, gradient, information, solved = scoring(lane.trial, mine)
-        fine = solved & jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient), axis=-1)
-        better = fine & (value >= lane.value)
+        new = scoring(lane.trial, mine)
+        fine = new.solved & jnp.isfinite(new.value) & jnp.all(jnp.isfinite(new.gradient), axis=-1)
+        better = fine & (new.value >= lane.at.value)
         first = lane.steps == 0
-        x = jnp.where(better[:, None], lane.trial, lane.x)
-        gain = value - lane.value
-        gradient = jnp.where(better[:, None], gradient, lane.gradient)
-        information = jnp.where(better[:, None, None], information, lane.information)
-        value = jnp.where(better, value, lane.value)
-        moving = _moving(x, gradient, mine)
+        gain = new.value - lane.at.value
+        x, at = _where(better, (lane.trial, new), (lane.x, lane.at))
+        moving = _moving(x, at.gradient, mine)
         damping = jnp.where(better, lane.damping / 6, lane.damping * 5)
         damping = jnp.clip(jnp.where(first, 1e-3, damping), WEAKEST, STRONGEST * 10)
-        step, promised = stepping(gradient, information, moving, mine.units, damping)
+        step, promised = stepping(at.gradient, at.information, moving, mine.units, damping)
         # What a first step would carry over its bound stays, and the others step without it.
         outward = ((x <= mine.lower) & (step < 0)) | ((x >= mine.upper) & (step > 0))
         step = jax.lax.cond(
             jnp.any(outward & (moving > 0)),
-            lambda: stepping(gradient, information, moving * ~outward, mine.units, damping)[0],
+            lambda: stepping(at.gradient, at.information, moving * ~outward, mine.units, damping)[0],
             lambda: step,
         )
         trial = jnp.clip(x + step, mine.lower, mine.upper)
         steps = lane.steps + 1
         # A step that is refused although it promised next to nothing: the value is exact to rounding only.
-        converged = jnp.isfinite(value) & ((promised < SMALL) | (~better & ~first & (jnp.abs(gain) < SMALL)))
+        converged = jnp.isfinite(at.value) & ((promised < SMALL) | (~better & ~first & (jnp.abs(gain) < SMALL)))
         hopeless = (first & ~fine) | (damping > STRONGEST) | (steps >= most)
         done = (converged | hopeless) & (lane.problem < count)
         target = jnp.where(done, lane.problem, len(starts))
-        ends = Ends(
-            ends.x.at[target].set(x, mode="drop"),
-            ends.value.at[target].set(value, mode="drop"),
-            ends.steps.at[target].set(steps, mode="drop"),
-            ends.converged.at[target].set(converged, mode="drop"),
-        )
+        ended = Ends(x, at, steps, converged)
+        ends = jax.tree.map(lambda every, here: every.at[target].set(here, mode="drop"), ends, ended)
         following = jnp.minimum(queue + jnp.cumsum(done) - 1, count)
-        problem = jnp.where(done, following, lane.problem)
-        start = starts[jnp.minimum(problem, count - 1)]
-        lane = _Lane(
-            problem,
-            jnp.where(done[:, None], start, x),
-            jnp.where(done[:, None], start, trial),
-            jnp.where(done, -jnp.inf, value),
-            jnp.where(done[:, None], 0.0, gradient),
-            jnp.where(done[:, None, None], 0.0, information),
-            jnp.where(done, 0.0, damping),
-            jnp.where(done, 0, steps),
+        lane = _where(
+            done, _waiting(following, starts, count, outputs), _Lane(lane.problem, x, trial, at, damping, steps)
         )
         return jnp.minimum(queue + jnp.sum(done), count), lane, ends, data, starts, whose, count, most
 
     @jax.jit
     def run(data: Data, starts: Any, whose: Any, count: Any, most: Any) -> Ends:
-        size = starts.shape[1]
-        problem = jnp.minimum(jnp.arange(lanes), count)
-        first = starts[jnp.minimum(problem, count - 1)]
-        lane = _Lane(
-            problem, first, first, jnp.full(lanes, -jnp.inf), jnp.zeros((lanes, size)), jnp.zeros((lanes, size, size)),
-            jnp.zeros(lanes), jnp.zeros(lanes, int),
-        )  # fmt: skip
-        everyone = len(starts)
-        ends = Ends(starts, jnp.full(everyone, -jnp.inf), jnp.zeros(everyone, int), jnp.zeros(everyone, bool))
+        lane = _waiting(jnp.minimum(jnp.arange(lanes), count), starts, count, outputs)
+        every = _waiting(jnp.arange(len(starts)), starts, count, outputs)
+        ends = Ends(starts, every.at, every.steps, jnp.zeros(len(starts), bool))
         begin = (jnp.minimum(lanes, count), lane, ends, data, starts, whose, count, most)
         _, _, ends, *_ = jax.lax.while_loop(lambda carry: jnp.any(carry[1].problem < count), body, begin)
         return ends
@@ -151,46 +146,36 @@ def searcher(model: Model, ties: Ties, method: str, lanes: int) -> Callable[...,
     return run
 
 
+def _waiting(problem: Any, starts: Any, count: Any, outputs: int) -> _Lane:
+    """Lanes before their first step."""
+    x, length = starts[jnp.minimum(problem, count - 1)], len(problem)
+    size = starts.shape[1]
+    free = size - outputs
+    nothing = Score(
+        jnp.full(length, -jnp.inf), jnp.zeros((length, size)), jnp.zeros((length, size, size)),
+        jnp.zeros((length, free, free)), jnp.zeros((length, outputs)), jnp.zeros(length, bool),
+    )  # fmt: skip
+    return _Lane(problem, x, x, nothing, jnp.zeros(length), jnp.zeros(length, int))
+
+
+def _where(which: Any, these: Any, others: Any) -> Any:
+    """Of each lane the one or the other."""
+
+    def one(this: Any, other: Any) -> Any:
+        return jnp.where(which.reshape(-1, *[1] * (this.ndim - 1)), this, other)
+
+    return jax.tree.map(one, these, others)
+
+
 @lru_cache(maxsize=64)
-def scores(model: Model, ties: Ties, method: str) -> Callable[[Any, Data], tuple[Any, Any, Any, Any]]:
+def scores(model: Model, ties: Ties, method: str) -> Callable[[Any, Data], Score]:
     """The compiled function (x (b, d), data (b, ...)) -> what `score` gives, stacked."""
     cache.switch_on()
     return jax.jit(jax.vmap(lambda x, data: score(model, ties, method, x, data)))
 
 
-def score(model: Model, ties: Ties, method: str, x: Any, data: Data) -> tuple[Any, Any, Any, Any]:
-    """Log posterior at x, its gradient, its information (positive semi-definite), and whether it was solved.
-
-    The information of a quantified row is its expectation, that of a censored one minus the second derivative of its
-    log probability, which is concave in ln f.
-    """
-    at = _point(model, ties, method, x, data)
-    free = data.inputs.basis.shape[-1]
-    spread = jnp.where(_quantified(data), 2.0, jnp.maximum(-at.ss, 0.0))
-    of_curve = at.jacobian.T @ (jnp.maximum(-at.gg, 0.0)[:, None] * at.jacobian)
-    information = jnp.zeros((len(x), len(x))).at[:free, :free].set(of_curve)
-    of_sd = jnp.concatenate([jnp.zeros(free), at.belongs.T @ spread])
-    information = information + jnp.diag(of_sd + data.prior_precision)
-    return at.value, at.gradient, information * jnp.outer(data.moving, data.moving), at.solved
-
-
-class _Point(NamedTuple):
-    """The log posterior with its gradient, 0 where nothing moves, and what second derivatives are made of.
-
-    jacobian : (n, k) of ln f. gg, ss : (n,) second derivatives of each sample by ln f and by ln sd.
-    belongs : (n, outputs) 1 where the sample has this sd.
-    """
-
-    value: Any
-    gradient: Any
-    solved: Any
-    jacobian: Any
-    gg: Any
-    ss: Any
-    belongs: Any
-
-
-def _point(model: Model, ties: Ties, method: str, x: Any, data: Data) -> _Point:
+def score(model: Model, ties: Ties, method: str, x: Any, data: Data) -> Score:
+    """Log posterior at x (d,) and its derivatives."""
     free = data.inputs.basis.shape[-1]
     predicted, jacobian, solved = evaluate(model, ties, method, x[:free], data.inputs)
     value, g, s, gg, _, ss = derivatives(predicted, x[free:][data.inputs.output], data.rows)
@@ -198,7 +183,23 @@ def _point(model: Model, ties: Ties, method: str, x: Any, data: Data) -> _Point:
     away = x - data.prior_mean
     gradient = jnp.concatenate([jacobian.T @ g, belongs.T @ s]) - data.prior_precision * away
     total = jnp.sum(value) - 0.5 * jnp.sum(data.prior_precision * away**2)
-    return _Point(total, gradient * data.moving, solved, jacobian, gg, ss, belongs)
+
+    quantified = _quantified(data)
+    spread = jnp.where(quantified, 2.0, jnp.maximum(-ss, 0.0))
+    of_curve = jacobian.T @ (jnp.maximum(-gg, 0.0)[:, None] * jacobian)
+    information = jnp.zeros((len(x), len(x))).at[:free, :free].set(of_curve)
+    information = information + jnp.diag(jnp.append(jnp.zeros(free), belongs.T @ spread) + data.prior_precision)
+    estimated = quantified & ((belongs @ data.moving[free:]) > 0)
+    of_quantified = jacobian.T @ (jnp.where(estimated, -gg, 0.0)[:, None] * jacobian)
+    both = jnp.outer(data.moving, data.moving)
+    return Score(
+        total,
+        gradient * data.moving,
+        information * both,
+        of_quantified * both[:free, :free],
+        belongs.T @ ss,
+        solved,
+    )
 
 
 def _quantified(data: Data) -> Any:
@@ -246,7 +247,7 @@ def _solved(matrix: Any, right: Any) -> Any:
 
 
 class Curvature(NamedTuple):
-    """The log posterior with exact derivatives; ``quantified`` (k, k): information of quantified rows of free sd."""
+    """The log posterior with all second derivatives; 0 where nothing moves."""
 
     value: Any
     gradient: Any
@@ -257,7 +258,7 @@ class Curvature(NamedTuple):
 
 @lru_cache(maxsize=64)
 def curvatures(model: Model, ties: Ties, method: str) -> Callable[[Any, Data], Curvature]:
-    """The compiled function (x (b, d), data (b, ...)) -> `Curvature`, stacked; 0 where nothing moves."""
+    """The compiled function (x (b, d), data (b, ...)) -> `Curvature`, stacked."""
     cache.switch_on()
     if method in STRUCTURE:
         return jax.jit(lambda x, data: _by_differences(model, ties, method, x, data))
@@ -265,12 +266,12 @@ def curvatures(model: Model, ties: Ties, method: str) -> Callable[[Any, Data], C
 
 
 def _by_derivatives(model: Model, ties: Ties, method: str, x: Any, data: Data) -> Curvature:
-    at, free = _point(model, ties, method, x, data), data.inputs.basis.shape[-1]
+    at, free = score(model, ties, method, x, data), data.inputs.basis.shape[-1]
 
     def gradient(curve: Any) -> Any:
-        return _point(model, ties, method, jnp.concatenate([curve, x[free:]]), data).gradient
+        return score(model, ties, method, jnp.concatenate([curve, x[free:]]), data).gradient
 
-    return _with_sd(at, jax.jacfwd(gradient)(x[:free]), data)
+    return curvature(at, jax.jacfwd(gradient)(x[:free]), data, jnp)
 
 
 def _by_differences(model: Model, ties: Ties, method: str, x: Any, data: Data) -> Curvature:
@@ -279,20 +280,10 @@ def _by_differences(model: Model, ties: Ties, method: str, x: Any, data: Data) -
     A loop over the directions that anybody moves in, both ways, after x itself: its length is no part of the program.
     """
     free = data.inputs.basis.shape[-1]
-    points = jax.vmap(lambda x, data: _point(model, ties, method, x, data))
-    if len(x) == 1:
-        # All directions side by side: a single lane leaves the processor idle.
-        sides = STEP * jnp.concatenate(
-            [jnp.zeros((1, x.shape[1])), jnp.eye(free, x.shape[1]), -jnp.eye(free, x.shape[1])]
-        )
-        all_data = jax.tree.map(lambda part: jnp.repeat(jnp.asarray(part), len(sides), axis=0), data)
-        there = points(x + sides, all_data)
-        columns = (there.gradient[1 : free + 1] - there.gradient[free + 1 :]).T / (2 * STEP)
-        at = jax.tree.map(lambda part: part[:1], there)._replace(solved=jnp.all(there.solved, keepdims=True))
-        return jax.vmap(_with_sd)(at, columns[None], data)
+    points = jax.vmap(lambda x, data: score(model, ties, method, x, data))
     used = jnp.max(jnp.where(data.moving[:, :free] > 0, jnp.arange(1, free + 1), 0))
 
-    def add(number: Any, carry: tuple[_Point, Any]) -> tuple[_Point, Any]:
+    def add(number: Any, carry: tuple[Score, Any]) -> tuple[Score, Any]:
         at, columns = carry
         direction, side = jnp.maximum(number - 1, 0) // 2, jnp.where(number > 0, 2.0 * (number % 2) - 1.0, 0.0)
         there = points(x.at[:, direction].add(side * STEP), data)
@@ -304,17 +295,21 @@ def _by_differences(model: Model, ties: Ties, method: str, x: Any, data: Data) -
 
     empty = jax.tree.map(lambda part: jnp.ones(part.shape, part.dtype), jax.eval_shape(points, x, data))
     at, columns = jax.lax.fori_loop(0, 2 * used + 1, add, (empty, jnp.zeros((*x.shape, free))))
-    return jax.vmap(_with_sd)(at, columns, data)
+    return curvature(at, columns, data, jnp)
 
 
-def _with_sd(at: _Point, columns: Any, data: Data) -> Curvature:
-    """From the derivatives (k + outputs, k) of the gradient by the curve's parameters to all second derivatives."""
-    free = data.inputs.basis.shape[-1]
-    curve, mixed = columns[:free], columns[free:]
-    of_sd = at.belongs.T @ (at.ss[:, None] * at.belongs) - jnp.diag(data.prior_precision[free:])
-    hessian = jnp.block([[0.5 * (curve + curve.T), mixed.T], [mixed, of_sd]])
-    estimated = (at.belongs @ data.moving[free:]) > 0
-    rows = _quantified(data) & estimated
-    quantified = at.jacobian.T @ (jnp.where(rows, -at.gg, 0.0)[:, None] * at.jacobian)
-    both = jnp.outer(data.moving, data.moving)
-    return Curvature(at.value, at.gradient, hessian * both, quantified * both[:free, :free], at.solved)
+def curvature(at: Score, columns: Any, data: Data, xp: Any) -> Curvature:
+    """From the derivatives (..., d, k) of the gradient by the curve's parameters to all second derivatives.
+
+    ``xp`` is numpy or `jax.numpy`; any leading dimensions.
+    """
+    free = columns.shape[-1]
+    curve, mixed = columns[..., :free, :], columns[..., free:, :]
+    diagonal = at.curved - data.prior_precision[..., free:]
+    unit = np.eye(diagonal.shape[-1]).reshape(*[1] * (diagonal.ndim - 1), diagonal.shape[-1], -1)
+    of_sd = diagonal[..., None] * unit
+    above = xp.concatenate([0.5 * (curve + xp.swapaxes(curve, -1, -2)), xp.swapaxes(mixed, -1, -2)], axis=-1)
+    below = xp.concatenate([mixed, of_sd], axis=-1)
+    both = data.moving[..., :, None] * data.moving[..., None, :]
+    hessian = xp.concatenate([above, below], axis=-2) * both
+    return Curvature(at.value, at.gradient, hessian, at.quantified, at.solved)

@@ -97,7 +97,7 @@ class Batched:
 
     def score(self, x: Floats, whose: Positions) -> Second:
         """See `Evaluator`."""
-        value, gradient, information, solved = self._run(self._programs[0], BLOCKS, x, whose)
+        value, gradient, information, _, _, solved = self._run(self._programs[0], BLOCKS, x, whose)
         return Second(value, gradient, information, np.zeros((0, self.size, self.size)), solved)
 
     def second(self, x: Floats, whose: Positions) -> Second:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-import jax
 import numpy as np
 import numpy.typing as npt
 
-from cellkinetics.engine import Curvature, Data
+from cellkinetics.engine import Curvature
+from cellkinetics.programs import Positions, Programs
 from cellkinetics.sensitivity import Floats
-from cellkinetics.stacking import taken
 
 Flags = npt.NDArray[np.bool_]
 EVALUATIONS, FIRST = 30, 8  # of a climb, and of one that scoring steps go on with
 LATE = 6  # what is still moving after so many is on a ridge
-BLOCK, FEW = 64, 8  # problems in a compiled block: it costs the same however few it holds
 ENOUGH, UNSEEN = 1e-9, 1e-6  # log-likelihood units that a step may still promise; below the second nobody sees a gain
 LONGEST, SHORT = 2.0, 1e-3
 FLATTEST = 1e-8  # of the largest curvature
@@ -28,16 +24,16 @@ NEAR = 1e-6  # a bound
 class Ascent:
     """Problems (b, ...) on their way up.
 
-    data : of all. x : (b, d) where they are. at : `Curvature` there. held : (b, d) pressed against a bound.
-    converged : (b,) whether nothing is left to gain. ended : (b,) converged, or not worth another step.
-    gained : (b,) log-likelihood units that the climb gained.
+    programs : of all problems, of which these are ``rows`` (b,).
+    x : (b, d) where they are. at : `Curvature` there. still : (b, d) what is not to move.
+    held : (b, d) pressed against a bound. converged : (b,) whether nothing is left to gain.
+    ended : (b,) converged, or not worth another step. gained : (b,) log-likelihood units that the climb gained.
     """
 
-    data: Data
+    programs: Programs
     x: Floats
-    evaluate: Callable[[Any, Data], Curvature]
     still: Flags
-    rows: npt.NDArray[np.int64]
+    rows: Positions
     at: Curvature = field(init=False)
     held: Flags = field(init=False)
     converged: Flags = field(init=False)
@@ -45,55 +41,41 @@ class Ascent:
     gained: Floats = field(init=False)
 
     @classmethod
-    def of(
-        cls, data: Data, x: Floats, evaluate: Callable[[Any, Data], Curvature], most: int = EVALUATIONS
-    ) -> Ascent:
-        """Climb from ``x`` (b, d), the first b problems of ``data``."""
-        ascent = cls(data, x.copy(), evaluate, np.zeros_like(x, bool), np.arange(len(x)))
+    def of(cls, programs: Programs, x: Floats, most: int = EVALUATIONS) -> Ascent:
+        """Climb from ``x`` (b, d), the first b problems."""
+        ascent = cls(programs, x.copy(), np.zeros_like(x, bool), np.arange(len(x)))
         ascent.climb(most)
         return ascent
 
-    def again(self, which: npt.NDArray[np.int64], x: Floats, still: Flags) -> Ascent:
+    def again(self, which: Positions, x: Floats, still: Flags) -> Ascent:
         """Climb from other places with some parameters held."""
-        ascent = Ascent(self.data, x.copy(), self.evaluate, still, self.rows[which])
+        ascent = Ascent(self.programs, x.copy(), still, self.rows[which])
         ascent.climb()
         return ascent
 
-    def take(self, which: npt.NDArray[np.int64], other: Ascent, of: Flags) -> None:
+    def take(self, which: Positions, other: Ascent, of: Flags) -> None:
         """Go where another ascent ended."""
         for name in ("x", "held", "converged", "ended"):
             getattr(self, name)[which] = getattr(other, name)[of]
         for mine, theirs in zip(self.at, other.at, strict=True):
             mine[which] = theirs[of]
 
-    def curvature(self, x: Floats, which: npt.NDArray[np.int64]) -> Curvature:
-        """At ``x`` (len(which), d), in blocks of the compiled size."""
-        blocks, length = [], next((size for size in (1, FEW) if len(which) <= size <= len(self.data.moving)), BLOCK)
-        for begin in range(0, len(which), length):
-            here = slice(begin, min(begin + length, len(which)))
-            count = here.stop - here.start
-            fill = np.append(np.arange(count), np.zeros(length - count, int))
-            block = self.evaluate(x[here][fill], taken(self.data, self.rows[which[here]][fill]))
-            blocks.append(jax.tree.map(lambda part, count=count: np.array(part)[:count], block))
-        return Curvature(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
-
     def climb(self, most: int = EVALUATIONS) -> None:
         """Newton steps, halved until they gain, for at most so many evaluations."""
         count = len(self.x)
-        self.at = self.curvature(self.x, np.arange(count))
+        self.at = self.programs.curvature(self.x, self.rows)
         began = self.at.value.copy()
         steps, self.held, expected = self._steps(np.arange(count))
         self.converged = self.at.solved & (expected < ENOUGH)
         halvings = np.zeros(count, int)
-        bounds_and_units = (self.data.lower, self.data.upper, self.data.units)
-        lower, upper, units = (np.asarray(part)[self.rows] for part in bounds_and_units)
+        lower, upper, units = self._bounds_and_units(self.rows)
         active = np.flatnonzero(self.at.solved & ~self.converged)
         for number in range(most):
             if not len(active):
                 break
             step = steps[active] / 2.0 ** halvings[active, None]
             trial = np.clip(self.x[active] + step, lower[active], upper[active])
-            there = self.curvature(trial, active)
+            there = self.programs.curvature(trial, self.rows[active])
             better = there.solved & (there.value > self.at.value[active])
             moved = active[better]
             self.x[moved] = trial[better]
@@ -113,13 +95,20 @@ class Ascent:
         last = self.converged & (expected < ENOUGH) & np.all(np.abs(steps) < SHORT * units, axis=1)
         self.x[last] = np.clip(self.x[last] + steps[last], lower[last], upper[last])
 
-    def _steps(self, which: npt.NDArray[np.int64]) -> tuple[Floats, Flags, Floats]:
+    def _bounds_and_units(self, rows: Positions) -> list[Floats]:
+        data = self.programs.data
+        return [np.asarray(part)[rows] for part in (data.lower, data.upper, data.units)]
+
+    def _steps(self, which: Positions) -> tuple[Floats, Flags, Floats]:
         """(n, d) steps with wrong curvature turned uphill, what is held at a bound, and half the expected gain."""
-        data = [np.asarray(part)[self.rows[which]] for part in (self.data.lower, self.data.upper, self.data.units)]
+        data = [
+            np.asarray(part)[self.rows[which]]
+            for part in (self.programs.data.lower, self.programs.data.upper, self.programs.data.units)
+        ]
         lower, upper, units = data
         x, gradient = self.x[which], np.nan_to_num(self.at.gradient[which])
         held = ((x <= lower + NEAR) & (gradient < 0)) | ((x >= upper - NEAR) & (gradient > 0))
-        free = (np.asarray(self.data.moving)[self.rows[which]] > 0) & ~held & ~self.still[which]
+        free = (np.asarray(self.programs.data.moving)[self.rows[which]] > 0) & ~held & ~self.still[which]
         counted = np.where(free, units, 0.0)
         curved = -np.nan_to_num(self.at.hessian[which]) * counted[:, :, None] * counted[:, None, :]
         values, vectors = np.linalg.eigh(curved)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cellkinetics.study import Study
+from cellkinetics.study import Study, places_of
 from cellkinetics.wells import dna_mass
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def samples_each(model: Model, study: Study) -> dict[str, Samples]:
     """
     used = study.observations
     names = {str(i + 1): i for i in range(len(model.outputs))} | {name: i for i, name in enumerate(model.outputs)}
-    output = used["output"].map(names).to_numpy(float)
-    subject = pd.Index(study.subjects).get_indexer(pd.Index(used["subject"]))
+    output = np.array([names.get(name, np.nan) for name in used["output"].to_numpy(object)])
+    subject = places_of(study.subjects, used)
     first = infusion_days(study)
     day = used["day"].to_numpy(float) - first[subject]
     keep = np.flatnonzero((used["excluded"].to_numpy() == "") & np.isfinite(output))
@@ -101,9 +101,9 @@ def samples_each(model: Model, study: Study) -> dict[str, Samples]:
 
 def infusion_days(study: Study) -> Floats:
     """(subjects,) day of the first infusion of cells; 0 where there is none."""
-    # Not by groupby: of one patient it takes as long as half of the fit.
-    given = (study.doses["kind"] == "cells").to_numpy()
-    whose = pd.Index(study.subjects).get_indexer(pd.Index(study.doses["subject"]))[given]
+    # Neither by groupby nor by an index: of one patient they take as long as half of the fit.
+    given = study.doses["kind"].to_numpy(object) == "cells"
+    whose = places_of(study.subjects, study.doses)[given]
     first = np.full(len(study.subjects), np.inf)
     np.fmin.at(first, whose, study.doses["day"].to_numpy(float)[given])
     return np.where(np.isfinite(first), first, 0.0)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.errors import Problem, StudyError, one_problem, suggest
@@ -171,14 +172,13 @@ class Study:
 
     def each(self) -> Callable[[str], Study]:
         """The function subject -> study of that subject alone, in a time that does not grow with the others."""
-        subjects = pd.Index(self.subjects)
         place = {subject: at for at, subject in enumerate(self.subjects)}
         tables, ends = [], []
         for table in (self.observations, self.doses):
-            code = subjects.get_indexer(pd.Index(table["subject"]))
+            code = places_of(self.subjects, table)
             order = np.argsort(code, kind="stable")
             tables.append(table.iloc[order])
-            ends.append(np.searchsorted(code[order], np.arange(len(subjects) + 1)))
+            ends.append(np.searchsorted(code[order], np.arange(len(place) + 1)))
 
         def alone(subject: str) -> Study:
             at = place[subject]
@@ -299,3 +299,10 @@ def infusions(doses: pd.DataFrame, subjects: Iterable[str]) -> pd.DataFrame:
     without = [subject for subject in subjects if subject not in treated]
     assumed = pd.DataFrame({"subject": pd.Series(without, dtype="str"), "day": 0.0, "amount": np.nan})
     return pd.concat([part for part in (given, assumed) if len(part)] or [given])
+
+
+def places_of(subjects: Sequence[str], table: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """(rows of the table,) which of the subjects each row is of."""
+    # Not by an index of pandas: of one patient it takes as long as a tenth of the fit.
+    place = {subject: at for at, subject in enumerate(subjects)}
+    return np.array([place[subject] for subject in table["subject"].to_numpy(object)], np.int64)
