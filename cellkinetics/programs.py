@@ -78,7 +78,7 @@ class Programs:
         """At ``x`` (b, d) of these problems (b,)."""
         if self._few and self.method in STRUCTURE:
             return self._by_loop(x, which)
-        blocks, length = [], next((size for size in (1, FEW) if len(which) <= size <= self._size), BLOCK)
+        blocks, length = [], self._size if self._few else FEW if len(which) <= FEW else BLOCK
         evaluate = engine.curvatures(self.model, self.ties, self.method)
         for begin in range(0, len(which), length):
             here = slice(begin, min(begin + length, len(which)))
