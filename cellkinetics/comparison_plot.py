@@ -93,6 +93,9 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
     finite = finite[np.isfinite(finite) & (finite > 0)]
     low, high = (finite.min(), finite.max()) if len(finite) else (1.0, 10.0)
     style.decades(ax, min(low / 2, 10 ** math.floor(math.log10(low))), max(2 * high, 10 * low))
+    style.label(ax, y=style.unit_label(found.study.unit))
+    if float(found.study.used["lloq"].max()) >= ax.get_ylim()[0]:
+        plotting.draw_limits(ax, found.study.used)
     for place, name in enumerate(found.names):
         own = values[(found.groups == name).to_numpy() & values["lower"].notna().to_numpy()]
         shade, n = found.shades[name], len(own)

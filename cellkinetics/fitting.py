@@ -268,6 +268,10 @@ def ended(request: Request, study: Study, case: Case, optimum: Optimum | None, s
 
 def outcome(problem: Problem, optimum: Optimum, loose: Sequence[str]) -> str:
     """How the fit ended, in words."""
+    together = f"{_join(loose)} move together" if len(loose) > 1 else f"the samples do not determine {_join(loose)}"
+    fewer = f"Fix {_join(loose[:1])} (fixed=), free fewer parameters, or add samples where they differ."
+    if not optimum.converged and loose:
+        return f"not converged: the likelihood still rises along a ridge, where {together}. {fewer}"
     if not optimum.converged:
         advice = "Give initial= nearer to the curve, or more starts=."
         return f"not converged: the optimiser stopped before the likelihood was flat. {advice}"
@@ -283,10 +287,8 @@ def outcome(problem: Problem, optimum: Optimum, loose: Sequence[str]) -> str:
         ]
     )
     if loose:
-        found = f"{_join(loose)} move together" if len(loose) > 1 else f"the samples do not determine {loose[0]}"
         also = f", with {at_bound}" if at_bound else ""
-        advice = f"Fix {loose[0]} (fixed=), free fewer parameters, or add samples where they differ."
-        return f"not identifiable: {found}{also}. {advice}"
+        return f"not identifiable: {together}{also}. {fewer}"
     if at_bound:
         last = problem.samples.day[problem.samples.quantified].max()
         advice = "Fix it, or see whether a simpler model does."

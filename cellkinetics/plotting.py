@@ -65,7 +65,7 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort") -> Axes
     medians = by_visit(samples, groups)
     for name, own in medians.groupby("group"):
         _draw_medians(ax, own, shades[str(name)])
-    _draw_limits(ax, samples)
+    draw_limits(ax, samples)
     if study.simulated:
         style.tag(ax)
     members = groups.value_counts()
@@ -115,7 +115,7 @@ def plot_fit(fit: Fit, ax: Axes | None = None, *, output: str | None = None, col
     words = style.wrapped(_reason(fit), width)
     _frame(ax, samples, fit.study.unit, [curve], _room(words, height))
     _draw_fit(ax, fit, samples, curve, colour, words, width - 45 * fit.study.simulated)
-    _draw_limits(ax, samples)
+    draw_limits(ax, samples)
     if fit.study.simulated:
         style.tag(ax)
     if own_figure:
@@ -217,7 +217,7 @@ def _page(
         right = place % columns == columns - 1
         named = right or place == count - 1 or not one_limit
         # Beside the last panel there is an empty place: its label needs no wider gap between the columns.
-        _draw_limits(ax, samples[subject], named=named, in_layout=right or place < count - 1)
+        draw_limits(ax, samples[subject], named=named, in_layout=right or place < count - 1)
         ax.tick_params(labelleft=place % columns == 0, labelbottom=place + columns >= count)
     if key:
         legend = figure.legend(*style.entries(key), loc="outside right upper", frameon=False)
@@ -302,7 +302,7 @@ def _draw_doses(ax: Axes, study: Study) -> None:
         ax.plot(rows["since"], np.ones(len(rows)), transform=top, clip_on=False, gid=f"dose {kind}", **look)
 
 
-def _draw_limits(ax: Axes, samples: pd.DataFrame, *, named: bool = True, in_layout: bool = True) -> None:
+def draw_limits(ax: Axes, samples: pd.DataFrame, *, named: bool = True, in_layout: bool = True) -> None:
     """A dashed line at the lower limit, or at both ends of its range, and its name right of the axes."""
     limits = samples["lloq"].dropna()
     if limits.empty or any(line.get_gid() == "lloq" for line in ax.lines):

@@ -90,7 +90,8 @@ class Ascent:
             enough = UNSEEN if number >= LATE else ENOUGH
             self.converged[active] = (expected[active] < enough) | (~better & (expected[active] < UNSEEN))
             active = active[~self.converged[active]]
-        self.ended, self.gained = self.converged.copy(), self.at.value - began
+        self.ended = self.converged.copy()
+        self.gained = np.where(np.isfinite(began), self.at.value, np.inf) - np.where(np.isfinite(began), began, 0.0)
         # The last step of each is not worth an evaluation, and takes x to rounding.
         last = self.converged & (expected < ENOUGH) & np.all(np.abs(steps) < SHORT * units, axis=1)
         self.x[last] = np.clip(self.x[last] + steps[last], lower[last], upper[last])

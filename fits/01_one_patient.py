@@ -47,15 +47,6 @@ fit = ck.fit(model, patient)
 print(fit.summary())
 
 # %%
-# The picture
-# -----------
-# Samples below the limit are open triangles at the limit. The band is the 95% interval of the curve.
-
-fig, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
-fit.plot(ax=ax)
-plt.show()
-
-# %%
 # What the limit of quantification does
 # -------------------------------------
 # The same samples with the censored ones replaced by half the limit, or dropped. Replaced, they stand level at 1.5
@@ -66,3 +57,12 @@ for method in ("m3", "half", "drop"):
     other = ck.fit(model, patient, censoring=method)
     mu0 = other.parameters.loc["mu0"]
     print(f"{method:5} mu0 {mu0['value']:.2f} per day (95% {mu0['lower']:.2f} to {mu0['upper']:.2f}): {other.outcome}")
+
+# %%
+# The fitted trajectory
+# ----------------------
+# Samples below the limit are open triangles at the limit. The band is the 95% interval of the curve.
+
+fig, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
+fit.plot(ax=ax)
+plt.show()
