@@ -140,7 +140,8 @@ def _limits(study: Study) -> str:
     above = f"; upper {number_text(upper.min())} {study.unit}" if len(upper) else ""
     if not values:
         return f"no lower limit known ({study.unit}){above}"
-    text = f"{number_text(values[0])}" + (f" to {number_text(values[-1])}" if len(values) > 1 else "")
+    ends = [number_text(float(f"{value:.6g}")) for value in values]
+    text = ends[0] + (f" to {ends[-1]}" if len(values) > 1 else "")
     text = f"lower {text} {study.unit}" + (f" ({len(values)} different ones)" if len(values) > 1 else "")
     return text + (f"; {_count(without, 'sample')} without one" if without else "") + above
 

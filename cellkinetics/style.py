@@ -44,6 +44,8 @@ MARKS = {
 
 # Up to here a day is a day; later days are compressed when the follow-up is longer than LONG.
 WIDE, LONG, PACE = 28.0, 60.0, 14.0
+MANY = 1e8  # zeros of more than this are not read but counted: 1e8 on an axis
+HOURS = 3.0  # days; a shorter follow-up has fractions of a day on its axis
 TICKS = (0, 28, 90, 365, 180, 14, 7, 730, 1825, 60)
 UNITS = {"copies/ug": "CAR copies per µg genomic DNA"}
 
@@ -206,7 +208,7 @@ def few_ticks(ax: Axes) -> None:
 
 def days(ax: Axes, last: float, width: float) -> None:
     """The axis of days since infusion up to `last`, `width` points long; see LONG for when it is compressed."""
-    from matplotlib.ticker import FuncFormatter, MultipleLocator
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
     last = last if last > 0 else 1.0
     if last > LONG:
@@ -216,7 +218,7 @@ def days(ax: Axes, last: float, width: float) -> None:
         ax.set_xlim(-margin, float(expanded(compressed(last) + margin)))
         return
     step = next(step for step, longest in ((1, 8), (2, 14), (7, 42), (14, np.inf)) if last <= longest)
-    ax.xaxis.set_major_locator(MultipleLocator(step))
+    ax.xaxis.set_major_locator(MultipleLocator(step) if last >= HOURS else MaxNLocator(6))
     ax.xaxis.set_major_formatter(FuncFormatter(_tick))
     ax.set_xlim(-0.025 * last, 1.025 * last)
 
@@ -261,7 +263,8 @@ def _months(last: float) -> list[float]:
 
 
 def _tick(value: float, position: int | None) -> str:
-    return plain(float(f"{value:.6g}"))
+    value = float(f"{value:.6g}")
+    return dose_text(value) if value >= MANY else plain(value)
 
 
 def marker(status: str, colour: str, size: float = 5.0) -> dict[str, Any]:

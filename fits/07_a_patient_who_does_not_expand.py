@@ -40,12 +40,10 @@ study = ck.read_study(pd.concat([simulated("A", np.asarray(falls)), simulated("B
 
 fits = [ck.fit_each(model, study, progress=False) for model in (decline, rise)]
 table = ck.compare_models(fits)
-table.loc[["A", "B"], ["n_free", "log_likelihood", "aicc", "delta", "weight", "outcome"]].round(2)
+for (subject, name), outcome in table.loc[["A", "B"], "outcome"].items():
+    print(f"{subject}, {name}: {outcome.partition('.')[0]}")
 
-# %%
-figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.0), layout="constrained")
-for ax, subject in zip(axes, study.subjects, strict=True):
-    ck.plot_models([each[subject] for each in fits], ax)
+table.loc[["A", "B"], ["n_free", "log_likelihood", "aicc", "delta", "weight"]].round(2)
 
 # %%
 # The same question within one model
@@ -57,5 +55,16 @@ questions = []
 for subject in study.subjects:
     one = study.select(subject)
     pair = ck.compare_models([ck.fit(rise, one, fixed={"fold": 1.0}), ck.fit(rise, one)])
-    questions.append(pair.iloc[[0]][["ratio", "p", "note"]].assign(subject=subject))
+    questions.append(pair.iloc[[0]][["ratio", "p"]].assign(subject=subject))
+    print(f"{subject}: {pair['note'].iloc[0]}")
+
 pd.concat(questions).set_index("subject").round(4)
+
+# %%
+# The fitted trajectories
+# -----------------------
+# Both models beside the samples of each patient.
+
+figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.0), layout="constrained")
+for ax, subject in zip(axes, study.subjects, strict=True):
+    ck.plot_models([each[subject] for each in fits], ax)

@@ -72,4 +72,4 @@ half_lives = 24 * np.log(2) / fit.parameters.loc[["alpha", "beta"], ["value", "u
 print(half_lives.set_axis(["hours", "lower", "upper"], axis=1).round(2))
 
 # %%
-fit.plot()
+ax = fit.plot()

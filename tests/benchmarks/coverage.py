@@ -8,9 +8,9 @@ free set and sd, 4 starts. Seed, SDs, days and limits were fixed before the firs
 parameter counts as identifiable: an expected SE of at most 0.5 on the estimation scale, from the design at the
 defaults with that limit (`ck.identifiability`, sd 0.5). The aim is a coverage of 93 to 97% for those.
 
-`hessian` is the interval of `fit.parameters`, `profile` that of `fit.profile()` for the first 200 patients of each row; an
-end that is open holds everything on its side. (In earlier states of the engine profiles along ridges took too long, and
-60 patients of the rows with at most 30% below the limit were profiled.)
+`hessian` is the interval of `fit.parameters`, `profile` that of `fit.profile()` for the first 200 patients of each row;
+an end that is open holds everything on its side. (In earlier states of the engine profiles along ridges took too long,
+and 60 patients of the rows with at most 30% below the limit were profiled.)
 Patients who were not fitted are counted in `refused`; estimates at a bound, or without an interval, in `none`, and in
 no coverage. `se_ratio` is the median SE over the SD (by quartiles) of estimate minus truth on the estimation scale.
 Writes coverage.csv.
