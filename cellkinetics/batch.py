@@ -77,11 +77,12 @@ def optima(
     yield from _each(problems, starting, alone, chunk, search=True)
 
 
-def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
+def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = True) -> list[Any]:
     """The optimum of each problem uphill from one free vector; None where the model could not be solved.
 
     For refits near a known optimum: profiles, bootstraps, permutations, a sample left out. Models that the engine
-    does not take are climbed one by one.
+    does not take are climbed one by one. Where the solution of a model's own may not be trusted on its finest mesh, a
+    stepper takes seconds for each refit: only with ``rescue``.
     """
 
     def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Positions]:
@@ -92,6 +93,8 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
         return points, np.arange(len(part))
 
     def alone(index: int) -> Optimum | None:
+        if not rescue and problems[index].model.solution is not None and problems[index].doses.rates is None:
+            return None
         # One of many refits near an optimum: a search of minutes for the last digit is not worth it.
         at, second, held, converged = newton(problems[index], np.array(x[index], float), search=False)
         return Optimum(at, second, held, converged, 1, 1) if second.solved else None
@@ -99,7 +102,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats]) -> list[Any]:
     if not problems or not batchable(problems[0].model, len(problems), problems[0].error.name):
         return [alone(index) for index in range(len(problems))]
     found: dict[int, Optimum | None] = {}
-    for ends in _each(problems, starting, alone, CHUNK, search=False):
+    for ends in _each(problems, starting, alone, CHUNK, search=False, rescue=rescue):
         found |= ends
     return [found[index] for index in range(len(problems))]
 
@@ -111,10 +114,12 @@ def _each(
     chunk: int,
     *,
     search: bool,
+    rescue: bool = True,
 ) -> Iterator[dict[int, Optimum | None]]:
     """Problems of one shape together, a chunk at a time; ``alone`` takes what the engine could not solve at all.
 
-    What does not converge goes on by Newton steps one by one, and by a simplex search where ``search``.
+    What does not converge goes on by Newton steps one by one, and by a simplex search where ``search``; what the engine
+    could not solve by a stepper, where ``rescue``.
     """
     if not problems:
         return
@@ -142,7 +147,7 @@ def _each(
     # Tracing a stepper switches its checks off for the process: not in two threads at once.
     workers = (os.cpu_count() or 1) if direct else 1
     for (shape, part), climb in _side_by_side(ended, parts, workers):
-        ends = [_optimum(problems[i], climb, row, shape[1], search) for row, i in enumerate(part)]
+        ends = [_optimum(problems[i], climb, row, shape[1], search, rescue) for row, i in enumerate(part)]
         yield {i: alone(i) if end is None else end for i, end in zip(part, ends, strict=True)}
 
 
@@ -230,11 +235,11 @@ def _ascent(programs: Programs, x: Floats) -> Ascent:
     return ascent
 
 
-def _optimum(problem: Problem, climb: _Climb, i: int, width: int, search: bool) -> Optimum | None:
+def _optimum(problem: Problem, climb: _Climb, i: int, width: int, search: bool, rescue: bool) -> Optimum | None:
     """The engine's end in the terms of the problem; where it did not converge, exact Newton steps from there."""
     ascent, values, keep = climb.ascent, climb.tops[i], places(problem, width)
     x = climb.x[i][keep]
-    if not np.isfinite(values).any():
+    if not np.isfinite(values).any() or not (rescue or ascent is None or ascent.at.solved[i]):
         return None
     label = relabelled(problem, x) if problem.model.canonical is not None else x
     # Where the first method may not be trusted, `newton` asks the next one.

@@ -154,7 +154,7 @@ def _go_on(sides: Sequence[_Side]) -> None:
             starts.append(np.clip(_conditional(side, offset), lower, upper))
             owners.append(side)
             offsets.append(float(offset))
-    for side, offset, end in zip(owners, offsets, climbed(problems, starts), strict=True):
+    for side, offset, end in zip(owners, offsets, climbed(problems, starts, rescue=False), strict=True):
         if end is None:
             continue
         side.offsets.append(offset)

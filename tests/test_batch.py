@@ -301,3 +301,15 @@ def test_models_solved_by_a_stepper_end_in_lanes_as_one_by_one(tmp_path, monkeyp
     first, second = one_by_one.parameters, in_lanes.parameters
     off = ((first["value"] - second["value"]).abs() / first["stderr"])[first["status"] == "free"]
     assert off.max() < 1e-4
+
+
+def test_a_refit_that_only_a_stepper_could_solve_is_left_out_where_it_is_not_worth_it():
+    model, example = models.load("il15_persistence"), ck.example()
+    cases = prepare_each(Request.of(model, None, None, None, None, "m3", None, 1, 2020), example.select(["P05"]))
+    (problem,) = [case.problem for case in cases.values() if not isinstance(case, Exception)]
+    inside = problem.start(problem.values)
+    # A growth of thousands a day: no mesh resolves it, and cells beyond all bounds.
+    far = inside + 8.0 * (np.array(problem.names) == "rho")
+    found = batch.climbed([problem, problem], [inside, far], rescue=False)
+    assert found[0] is not None
+    assert found[1] is None
