@@ -276,6 +276,33 @@ def test_profile_and_bootstrap_agree_with_the_hessian_about_beta(patient_fits, e
     assert 0.3 < boot.draws["beta"].apply(np.log).std() / (np.log(upper / lower) / 4) < 2
 
 
+def test_the_forecast_of_late_samples_has_the_density_of_its_error_model(noisy):
+    study, until = noisy("student", (0.3,), 5, limit=60.0), 40
+    table = ck.forecast_error([DECLINE], study, until=until, error="student")
+    early = ck.fit(DECLINE, study.select(until=until), error="student")
+    late = study.used[study.used["day"] > until]
+    z = (np.log(late["upper"]) - np.log(early.predict(late["day"])["copies_per_ug"].to_numpy())) / early.sd
+    quantified = (late["status"] == "quantified").to_numpy()
+    density = np.where(quantified, stats.t.logpdf(z, 4) - np.log(early.sd), stats.t.logcdf(z, 4))
+    assert not quantified.all()
+    assert table["log_score"].iloc[0] == pytest.approx(density.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("error", ["proportional", "student"])
+def test_a_prior_of_sd_is_part_of_what_is_maximised_under_every_error_model(noisy, error):
+    study = noisy(error, (0.3,), 11)
+    free = ck.fit(DECLINE, study, error=error)
+    pulled = ck.fit(DECLINE, study, error=error, prior={"sd": ck.LogNormal(0.1, 0.2)})
+    certain = ck.fit(DECLINE, study, error=error, prior={"sd": ck.LogNormal(0.1, 1e-3)})
+    assert certain.sd == pytest.approx(0.1, rel=2e-3)
+    assert certain.sd < pulled.sd < free.sd
+    best = pulled.problem.objective(pulled.x)
+    assert best == pytest.approx(pulled.log_likelihood_ln + pulled.problem.log_prior(pulled.x), abs=1e-9)
+    for aside in (1e-2, -1e-2):
+        beside = pulled.x + aside * (np.arange(len(pulled.x)) == len(pulled.x) - 1)
+        assert pulled.problem.objective(beside) < best
+
+
 def test_fit_each_gives_the_fit_of_each(noisy):
     study = noisy("proportional", (0.3,), 11, patients=2)
     fits = ck.fit_each(DECLINE, study, error="student", progress=False)
