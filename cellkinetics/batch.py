@@ -53,7 +53,13 @@ def batchable(model: Model, count: int = 1, error: str = LOG) -> bool:
 
 
 def optima(
-    problems: Sequence[Problem], initial: Sequence[Mapping[str, float]], starts: int, seed: int, chunk: int = CHUNK
+    problems: Sequence[Problem],
+    initial: Sequence[Mapping[str, float]],
+    starts: int,
+    seed: int,
+    chunk: int = CHUNK,
+    *,
+    careful: bool = True,
 ) -> Iterator[dict[int, Optimum | None]]:
     """The optimum of each problem, as `optimise` gives it, a chunk at a time; None where it could not be solved.
 
@@ -62,6 +68,7 @@ def optima(
     problems : of one model with the same ties; any number of samples, doses and free parameters.
     initial : natural values of the first start of each.
     chunk : problems together; so many for each processor are in memory at a time.
+    careful : whether what the engine cannot settle goes on one by one, which takes seconds.
 
     Yields
     ------
@@ -72,9 +79,9 @@ def optima(
         return _starts([problems[i] for i in part], [initial[i] for i in part], programs, width, starts, seed)
 
     def alone(index: int) -> Optimum | None:
-        return optimise(problems[index], initial[index], starts=starts, seed=seed)
+        return optimise(problems[index], initial[index], starts=starts, seed=seed) if careful else None
 
-    yield from _each(problems, starting, alone, chunk, search=True)
+    yield from _each(problems, starting, alone, chunk, search=careful, rescue=careful)
 
 
 def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = True) -> list[Any]:

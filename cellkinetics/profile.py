@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special
 from scipy.interpolate import PchipInterpolator
 
-from cellkinetics.batch import climbed
+from cellkinetics.batch import batchable, climbed, optima
 from cellkinetics.errors import suggest
 from cellkinetics.problem import Problem
 from cellkinetics.sensitivity import Floats
@@ -20,9 +20,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cellkinetics.optimise import Optimum
     from cellkinetics.result import Fit
 
 POINTS = 7  # a side and round
+STARTS = 4  # of the refits that decide where an interval ends
+# Where the deviance leaps by more than this over the threshold, so many points are put between, so many times; not
+# where they would be this near already, in units of the parameter.
+LEAP, BETWEEN, NARROWINGS, NEAR = 3.0, 3, 5, 0.01
 ROUNDS = 5
 FIRST, GROWTH = 1.6, 2.5  # span of the first round in half widths of the Hessian's interval, and of the next ones
 WIDEST = float(np.log(1e3))  # from the estimate: beyond, an end is called open
@@ -60,37 +65,66 @@ class Profile:
 
 
 @dataclass
+class _Point:
+    """A refit: offset on the estimation scale, deviance, optimum of the others, whether it had several starts."""
+
+    offset: float
+    deviance: float
+    others: Floats
+    sure: bool = False
+
+
+@dataclass
 class _Side:
-    """One parameter to one side of its estimate: offsets on the estimation scale, deviances, optima of the others."""
+    """One parameter to one side of its estimate."""
 
     fit: Fit
     at: int
     sign: int
-    offsets: list[float]
-    deviances: list[float]
-    last: Floats
     span: float
     limit: float
+    threshold: float
     closed: bool = False
+    points: list[_Point] = field(default_factory=list)
+
+    def problem(self, offset: float) -> Problem:
+        """With the parameter held so far from its estimate."""
+        return held(self.fit.problem, self.at, self.fit.x[self.at] + self.sign * offset)
+
+    def deviance(self, offset: float, end: Optimum) -> float:
+        """Of a refit there."""
+        return 2 * (_best(self.fit) - end.second.value + _prior_of(self, offset))
+
+    def crossing(self) -> int | None:
+        """The first point beyond the threshold."""
+        return next((at for at, point in enumerate(self.points) if point.deviance > self.threshold), None)
+
+    def around(self) -> list[_Point]:
+        """The last point within the threshold (the estimate itself, if there is none) and the first beyond; or none."""
+        at = self.crossing()
+        estimate = _Point(0.0, 0.0, np.delete(self.fit.x, self.at), sure=True)
+        return [] if at is None else [self.points[at - 1] if at else estimate, self.points[at]]
 
 
 def profile_each(
     fits: Sequence[Fit], parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
 ) -> list[Profile]:
     """The profiles of several fits of one model, refitted together; arguments as in `Fit.profile`."""
+    limits = {id(fit): threshold(fit, level, calibrated=calibrated) for fit in fits}
     sides = [
-        side for fit in fits for at in _asked(fit, parameters) for side in (_side(fit, at, sign) for sign in (-1, 1))
+        _side(fit, at, sign, limits[id(fit)]) for fit in fits for at in _asked(fit, parameters) for sign in (-1, 1)
     ]
-    thresholds = {id(fit): threshold(fit, level, calibrated=calibrated) for fit in fits}
     for _ in range(ROUNDS):
         moving = [side for side in sides if not side.closed and side.span < side.limit * (1 - 1e-9)]
         if not moving:
             break
         _go_on(moving)
+        _make_sure(moving)
+        _narrow(moving)
         for side in moving:
-            side.closed = max(side.deviances, default=0.0) > thresholds[id(side.fit)]
+            side.closed = side.crossing() is not None
     words = "calibrated for few samples (F of the effective degrees of freedom)" if calibrated else "chi-squared"
-    return [_profile([s for s in sides if s.fit is fit], fit, thresholds[id(fit)], level, words) for fit in fits]
+    return [_profile([s for s in sides if s.fit is fit], fit, limits[id(fit)], level, words) for fit in fits]
 
 
 def threshold(fit: Fit, level: float, *, calibrated: bool = True) -> float:
@@ -129,7 +163,7 @@ def _asked(fit: Fit, parameters: Sequence[str] | None) -> list[int]:
     return [at for at, name in enumerate(names) if parameters is None or name in parameters]
 
 
-def _side(fit: Fit, at: int, sign: int) -> _Side:
+def _side(fit: Fit, at: int, sign: int, threshold: float) -> _Side:
     lower, upper = fit.problem.bounds
     unit = fit.problem.units(fit.x)[at]
     room = (upper[at] - fit.x[at]) if sign > 0 else (fit.x[at] - lower[at])
@@ -137,38 +171,83 @@ def _side(fit: Fit, at: int, sign: int) -> _Side:
     quantile = float(special.stdtrit(min(fit.degrees_of_freedom, 1e6), 0.975))
     half = quantile * np.sqrt(fit.covariance[at, at])
     span = FIRST * half if np.isfinite(half) and half > 0 else unit
-    return _Side(fit, at, sign, [], [], np.delete(fit.x, at), min(float(span), limit) / GROWTH, limit, limit <= 0)
+    return _Side(fit, at, sign, min(float(span), limit) / GROWTH, limit, threshold, limit <= 0)
 
 
 def _go_on(sides: Sequence[_Side]) -> None:
     """One more round of points outward on each side, refitted together."""
-    problems, starts, owners, offsets = [], [], [], []
+    asked: list[tuple[_Side, float, Floats]] = []
     for side in sides:
-        begin = side.offsets[-1] if side.offsets else 0.0
+        begin = side.points[-1].offset if side.points else 0.0
         side.span = min(side.span * GROWTH, side.limit)
-        for offset in np.linspace(begin, side.span, POINTS + 1)[1:]:
-            value = side.fit.x[side.at] + side.sign * offset
-            problem = held(side.fit.problem, side.at, value)
-            lower, upper = problem.bounds
-            problems.append(problem)
-            starts.append(np.clip(_conditional(side, offset), lower, upper))
-            owners.append(side)
-            offsets.append(float(offset))
-    for side, offset, end in zip(owners, offsets, climbed(problems, starts, rescue=False), strict=True):
-        if end is None:
-            continue
-        side.offsets.append(offset)
-        side.deviances.append(2 * (_best(side.fit) - end.second.value + _prior_of(side, offset)))
-        side.last = end.x
+        offsets = np.linspace(begin, side.span, POINTS + 1)[1:]
+        asked += [(side, float(offset), _conditional(side, offset)) for offset in offsets]
+    _refit(asked)
+
+
+def _narrow(sides: Sequence[_Side]) -> None:
+    """More points where the deviance leaps over the threshold: between a plateau and a wall nothing can be read off."""
+    for _ in range(NARROWINGS):
+        asked: list[tuple[_Side, float, Floats]] = []
+        for side in sides:
+            around = side.around()
+            unit = side.fit.problem.units(side.fit.x)[side.at]
+            if around and around[1].deviance - around[0].deviance > LEAP:
+                within, beyond = around
+                offsets = np.linspace(within.offset, beyond.offset, BETWEEN + 2)[1:-1]
+                near = beyond.offset - within.offset < NEAR * unit
+                asked += [] if near else [(side, float(offset), within.others) for offset in offsets]
+        if not asked:
+            return
+        _refit(asked)
+        _make_sure(list({id(side): side for side, *_ in asked}.values()))
+
+
+def _refit(asked: Sequence[tuple[_Side, float, Floats]]) -> None:
+    """Points (side, offset, start of the others), together; what could not be solved is left out."""
+    problems = [side.problem(offset) for side, offset, _ in asked]
+    starts = [np.clip(start, *problem.bounds) for problem, (*_, start) in zip(problems, asked, strict=True)]
+    for (side, offset, _), end in zip(asked, climbed(problems, starts, rescue=False), strict=True):
+        if end is not None:
+            side.points.append(_Point(offset, side.deviance(offset, end), end.x))
+    for side, *_ in asked:
+        side.points.sort(key=lambda point: point.offset)
+
+
+def _make_sure(sides: Sequence[_Side]) -> None:
+    """Refit from several starts where an interval would end: a refit may have stopped at a poorer optimum.
+
+    A point that turns out better makes the others of its side doubtful. Models by a stepper keep their one start:
+    several take seconds for each point.
+    """
+    problem = sides[0].fit.problem
+    if not batchable(problem.model, error=problem.error.name):
+        return
+    doubtful = {id(side): side.around() for side in sides}
+    while asked := [(side, point) for side in sides for point in doubtful[id(side)] if not point.sure]:
+        problems = [side.problem(point.offset) for side, point in asked]
+        initial = [problem.natural(point.others) for problem, (_, point) in zip(problems, asked, strict=True)]
+        improved: set[int] = set()
+        for ends in optima(problems, initial, STARTS, sides[0].fit.request.seed, careful=False):
+            for place, end in ends.items():
+                side, point = asked[place]
+                point.sure = True
+                deviance = np.inf if end is None else side.deviance(point.offset, end)
+                if end is not None and deviance < point.deviance - BETTER:
+                    point.deviance, point.others = deviance, end.x
+                    improved.add(id(side))
+        doubtful = {id(side): side.points if id(side) in improved else side.around() for side in sides}
 
 
 def _conditional(side: _Side, offset: float) -> Floats:
     """Where the others go by the covariance, near the estimate; where they last were, further out."""
-    variance = side.fit.covariance[side.at, side.at]
-    if side.offsets or not (np.isfinite(variance) and variance > 0):
-        return side.last
+    if side.points:
+        return side.points[-1].others
+    others, variance = np.delete(side.fit.x, side.at), side.fit.covariance[side.at, side.at]
+    if not (np.isfinite(variance) and variance > 0):
+        return others
     slope = np.delete(side.fit.covariance[:, side.at], side.at) / variance
-    return np.delete(side.fit.x, side.at) + np.nan_to_num(slope) * side.sign * offset
+    return others + np.nan_to_num(slope) * side.sign * offset
 
 
 def _best(fit: Fit) -> float:
@@ -187,8 +266,9 @@ def _profile(sides: Sequence[_Side], fit: Fit, limit: float, level: float, words
     names, rows, found = fit.problem.names, [], {}
     for at in dict.fromkeys(side.at for side in sides):
         pair = {side.sign: side for side in sides if side.at == at}
-        offsets = np.concatenate([-np.array(pair[-1].offsets)[::-1], [0.0], pair[1].offsets])
-        deviances = np.concatenate([pair[-1].deviances[::-1], [0.0], pair[1].deviances])
+        below, above = pair[-1].points[::-1], pair[1].points
+        offsets = [*(-point.offset for point in below), 0.0, *(point.offset for point in above)]
+        deviances = np.array([*(point.deviance for point in below), 0.0, *(point.deviance for point in above)])
         naturals = [fit.problem.natural_of(at, fit.x[at] + offset) for offset in offsets]
         for value, deviance in zip(naturals, deviances, strict=True):
             rows.append(
@@ -199,7 +279,7 @@ def _profile(sides: Sequence[_Side], fit: Fit, limit: float, level: float, words
                     "deviance": deviance,
                 }
             )
-        ends = {sign: _end(side, limit) for sign, side in pair.items()}
+        ends = {sign: _end(side) for sign, side in pair.items()}
         lower, upper = (
             fit.problem.natural_of(at, fit.x[at] + sign * end) if np.isfinite(end) else np.nan
             for sign, end in ends.items()
@@ -214,10 +294,11 @@ def _profile(sides: Sequence[_Side], fit: Fit, limit: float, level: float, words
     return Profile(table, intervals, level, words, fit.study.simulated)
 
 
-def _end(side: _Side, limit: float) -> float:
+def _end(side: _Side) -> float:
     """The offset at which the deviance first passes the threshold, along its root, near to straight; inf if open."""
-    roots = np.sqrt(np.maximum([0.0, *side.deviances], 0.0))
-    offsets = np.array([0.0, *side.offsets])
+    limit = side.threshold
+    roots = np.sqrt(np.maximum([0.0, *(point.deviance for point in side.points)], 0.0))
+    offsets = np.array([0.0, *(point.offset for point in side.points)])
     beyond = np.flatnonzero(roots**2 > limit)
     if not len(beyond):
         return float("inf")

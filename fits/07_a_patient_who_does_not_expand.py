@@ -40,7 +40,7 @@ study = ck.read_study(pd.concat([simulated("A", np.asarray(falls)), simulated("B
 
 fits = [ck.fit_each(model, study, progress=False) for model in (decline, rise)]
 table = ck.compare_models(fits)
-for (subject, name), outcome in table.loc[["A", "B"], "outcome"].items():
+for subject, name, outcome in table.loc[["A", "B"], "outcome"].reset_index().to_numpy():
     print(f"{subject}, {name}: {outcome.partition('.')[0]}")
 
 table.loc[["A", "B"], ["n_free", "log_likelihood", "aicc", "delta", "weight"]].round(2)

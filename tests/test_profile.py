@@ -76,6 +76,28 @@ def test_an_end_that_the_samples_do_not_give_is_open():
     assert np.isnan(row["lower"]) and row["upper"] < 0.1
 
 
+@pytest.mark.parametrize("name", ["t_max", "c_max"])
+def test_an_interval_holds_every_value_that_a_search_from_several_starts_finds_likely(name):
+    # Two samples above the limit: plateaus with walls, and optima of the others between any two sampled days.
+    days = [1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365]
+    values = ["<520"] * 4 + [12288.0, 2305.0] + ["<520"] * 9
+    study = ck.read_study(pd.DataFrame({"subject": "S", "day": days, "copies_per_ug": values}), lloq=520.0)
+    fit = ck.fit(STEIN, study, starts=10)
+    ends = fit.profile([name]).intervals.loc[name]
+    lower, upper = (
+        ends[end] if np.isfinite(ends[end]) else other for end, other in (("lower", 0.0), ("upper", np.inf))
+    )
+    at = fit.parameters.loc[name, "value"]
+    found = []
+    for value in at * np.geomspace(0.5, 2.0, 13):
+        other = ck.fit(STEIN, study, fixed={name: value, "sd": fit.sd}, starts=10)
+        likely = 2 * (fit.log_likelihood_ln - other.log_likelihood_ln) < ends["threshold"]
+        found.append(likely)
+        assert not likely or lower <= value <= upper, value
+    assert any(found)
+    assert name == "c_max" or not all(found)
+
+
 def test_several_fits_are_profiled_in_one_call(stein, profile):
     both = profile_each([stein, stein], ["alpha"])
     for one in both:
