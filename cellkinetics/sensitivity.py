@@ -166,17 +166,24 @@ def curve(
     basis = np.hstack([inputs.basis, np.zeros((len(inputs.basis), width - count))])
     inputs, free = inputs._replace(basis=basis), np.append(free, np.zeros(width - count))
     first, *others = methods(model)
-    result, again = program(model, ties, order, first)(free, inputs), False
+    result, again = program(model, ties, order, first)(free, _for(first, inputs)), False
     for method in others if rescue else ():
         if bool(result.solved):
             break
-        result, again = program(model, ties, order, method)(free, inputs), method == "implicit"
+        result, again = program(model, ties, order, method)(free, _for(method, inputs)), method == "implicit"
     value, jacobian, hessian, solved = jax.tree.map(np.array, result)
     if order > 0:
         jacobian = jacobian[:, :count]
     if order > 1:
         hessian = hessian[:, :count, :count]
     return Curve(value, jacobian, hessian, solved), again
+
+
+def _for(method: str, inputs: Inputs) -> Inputs:
+    """Without what was prepared for other methods: a program is compiled for the shapes of all that it is given."""
+    at = STRUCTURE.index(method) if method in STRUCTURE else -1
+    prepared = tuple(each if place == at else None for place, each in enumerate(inputs.prepared))
+    return inputs._replace(prepared=prepared)
 
 
 def finite_days(times: npt.ArrayLike) -> Floats:

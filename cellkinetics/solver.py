@@ -36,6 +36,7 @@ Curves = dict[str, jax.Array]
 Courses = Mapping[str, Course]
 NO_COURSES: Courses = {}
 CLOSED_FORM, EXPLICIT, IMPLICIT = "closed form", "explicit", "implicit"
+LONG = 128  # what is prepared for one curve has a size below, or a multiple of it
 STRUCTURE = ("structure", "finer structure", "finest structure")
 
 
@@ -150,7 +151,13 @@ def prepared_for(model: Model, times: Any, doses: Doses) -> tuple[Any, ...]:
     """What the model's own solution takes, for each fineness, made from numbers; () for other models."""
     if model.prepare is None or doses.rates is not None:
         return ()
-    return tuple(model.prepare(times, doses, fineness, 0) for fineness in range(model.finenesses))
+    made = []
+    for fineness in range(model.finenesses):
+        each = model.prepare(times, doses, fineness, 0)
+        size = model.size_of(each) if model.size_of else 0
+        # Curves on a fine grid: few lengths, so that few programs are compiled.
+        made.append(each if size <= LONG else model.prepare(times, doses, fineness, LONG * -(-size // LONG)))
+    return tuple(made)
 
 
 def closed_form(model: Model, times: jax.Array, values: Mapping[str, Any], doses: Doses, courses: Courses) -> Curves:
