@@ -43,4 +43,5 @@ def renew(path, row):
         new = pd.concat([old[old["model"] != row["model"]], new])
     order = {name: at for at, name in enumerate(models.names())}
     new = new[new["model"].isin(order)]
+    new = new.loc[:, (new.fillna("") != "").any()]
     new.sort_values("model", key=lambda column: column.map(order)).to_csv(path, index=False)
