@@ -217,7 +217,7 @@ def _climb(
             data = stacked([problems[i] for i in some], shape, FEW, STRUCTURE.index(method))
             again = replace(programs, method=method, data=data)
             values, ends = again.search(ascent.x[some], np.arange(len(some)))
-            ascent.take(some, _ascent(again, ends), np.ones(len(some), bool))
+            ascent.take(some, _ascent(again, ends))
             for row, value in zip(some, values, strict=True):
                 tops[row] = np.array([value])
     _settle_corners(problems, ascent)
@@ -234,11 +234,10 @@ def _ascent(programs: Programs, x: Floats) -> Ascent:
     ascent = Ascent.of(programs, x, FIRST)
     slow = np.flatnonzero(ascent.at.solved & ~ascent.converged)
     if len(slow):
-        _, x = programs.search(ascent.x[slow], slow, RIDGE)
+        values, x = programs.search(ascent.x[slow], slow, RIDGE)
         there = ascent.again(slow, x, np.zeros_like(x, bool))
-        there.converged |= there.gained <= CORNER_GAIN
-        there.ended = there.at.solved
-        ascent.take(slow, there, np.ones(len(slow), bool))
+        there.converged |= there.at.solved & (there.at.value <= values + CORNER_GAIN)
+        ascent.take(slow, there)
     return ascent
 
 
@@ -249,8 +248,9 @@ def _optimum(problem: Problem, climb: _Climb, i: int, width: int, search: bool, 
     if not np.isfinite(values).any() or not (rescue or ascent is None or ascent.at.solved[i]):
         return None
     label = relabelled(problem, x) if problem.model.canonical is not None else x
-    # Where the first method may not be trusted, `newton` asks the next one.
-    if ascent is None or not (ascent.ended[i] and ascent.at.solved[i]) or label is not x:
+    # Where the first method may not be trusted, `newton` asks the next one; only at a corner is there more to gain.
+    ended = ascent is not None and ascent.at.solved[i] and (ascent.converged[i] or not problem.model.corners)
+    if ascent is None or not ended or label is not x:
         x, second, held, converged = newton(problem, label, search=search)
         if not second.solved:
             return None

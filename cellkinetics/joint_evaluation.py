@@ -97,7 +97,7 @@ class Batched:
 
     def score(self, x: Floats, whose: Positions) -> Second:
         """See `Evaluator`."""
-        value, gradient, information, _, _, solved = self._run(self._programs[0], BLOCKS, x, whose)
+        value, gradient, information, solved = self._run(self._programs[0], BLOCKS, x, whose)
         return Second(value, gradient, information, np.zeros((0, self.size, self.size)), solved)
 
     def second(self, x: Floats, whose: Positions) -> Second:
@@ -138,8 +138,14 @@ def _cut(count: int, blocks: Sequence[int]) -> list[slice]:
 
 @lru_cache(maxsize=64)
 def _scores(model: Model, ties: Ties, method: str) -> Callable[..., Any]:
-    """(x (b, d), row (b,), data (n, ...)) -> what `engine.scores` gives of each pair."""
-    return _gathered(engine.scores(model, ties, method))
+    """(x (b, d), row (b,), data (n, ...)) -> value, gradient, information of each pair, and whether it was solved."""
+    scores = engine.scores(model, ties, method)
+
+    def used(x: Any, data: Any) -> tuple[Any, ...]:
+        at = scores(x, data)
+        return at.value, at.gradient, at.information, at.solved
+
+    return _gathered(used)
 
 
 @lru_cache(maxsize=64)

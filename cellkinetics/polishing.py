@@ -27,7 +27,6 @@ class Ascent:
     programs : of all problems, of which these are ``rows`` (b,).
     x : (b, d) where they are. at : `Curvature` there. still : (b, d) what is not to move.
     held : (b, d) pressed against a bound. converged : (b,) whether nothing is left to gain.
-    ended : (b,) converged, or not worth another step. gained : (b,) log-likelihood units that the climb gained.
     """
 
     programs: Programs
@@ -37,8 +36,6 @@ class Ascent:
     at: Curvature = field(init=False)
     held: Flags = field(init=False)
     converged: Flags = field(init=False)
-    ended: Flags = field(init=False)
-    gained: Floats = field(init=False)
 
     @classmethod
     def of(cls, programs: Programs, x: Floats, most: int = EVALUATIONS) -> Ascent:
@@ -53,9 +50,9 @@ class Ascent:
         ascent.climb()
         return ascent
 
-    def take(self, which: Positions, other: Ascent, of: Flags) -> None:
+    def take(self, which: Positions, other: Ascent, of: Flags | slice = slice(None)) -> None:
         """Go where another ascent ended."""
-        for name in ("x", "held", "converged", "ended"):
+        for name in ("x", "held", "converged"):
             getattr(self, name)[which] = getattr(other, name)[of]
         for mine, theirs in zip(self.at, other.at, strict=True):
             mine[which] = theirs[of]
@@ -64,7 +61,6 @@ class Ascent:
         """Newton steps, halved until they gain, for at most so many evaluations."""
         count = len(self.x)
         self.at = self.programs.curvature(self.x, self.rows)
-        began = self.at.value.copy()
         steps, self.held, expected = self._steps(np.arange(count))
         self.converged = self.at.solved & (expected < ENOUGH)
         halvings = np.zeros(count, int)
@@ -90,8 +86,6 @@ class Ascent:
             enough = UNSEEN if number >= LATE else ENOUGH
             self.converged[active] = (expected[active] < enough) | (~better & (expected[active] < UNSEEN))
             active = active[~self.converged[active]]
-        self.ended = self.converged.copy()
-        self.gained = np.where(np.isfinite(began), self.at.value, np.inf) - np.where(np.isfinite(began), began, 0.0)
         # The last step of each is not worth an evaluation, and takes x to rounding.
         last = self.converged & (expected < ENOUGH) & np.all(np.abs(steps) < SHORT * units, axis=1)
         self.x[last] = np.clip(self.x[last] + steps[last], lower[last], upper[last])
@@ -102,11 +96,7 @@ class Ascent:
 
     def _steps(self, which: Positions) -> tuple[Floats, Flags, Floats]:
         """(n, d) steps with wrong curvature turned uphill, what is held at a bound, and half the expected gain."""
-        data = [
-            np.asarray(part)[self.rows[which]]
-            for part in (self.programs.data.lower, self.programs.data.upper, self.programs.data.units)
-        ]
-        lower, upper, units = data
+        lower, upper, units = self._bounds_and_units(self.rows[which])
         x, gradient = self.x[which], np.nan_to_num(self.at.gradient[which])
         held = ((x <= lower + NEAR) & (gradient < 0)) | ((x >= upper - NEAR) & (gradient > 0))
         free = (np.asarray(self.programs.data.moving)[self.rows[which]] > 0) & ~held & ~self.still[which]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -105,6 +106,15 @@ class _Side:
         estimate = _Point(0.0, 0.0, np.delete(self.fit.x, self.at), sure=True)
         return [] if at is None else [self.points[at - 1] if at else estimate, self.points[at]]
 
+    def leaps(self) -> bool:
+        """Whether the deviance rises too much between these two, and they are not near to each other yet."""
+        around = self.around()
+        if not around:
+            return False
+        within, beyond = around
+        near = NEAR * self.fit.problem.units(self.fit.x)[self.at]
+        return beyond.deviance - within.deviance > LEAP and beyond.offset - within.offset >= near
+
 
 def profile_each(
     fits: Sequence[Fit], parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
@@ -189,18 +199,14 @@ def _narrow(sides: Sequence[_Side]) -> None:
     """More points where the deviance leaps over the threshold: between a plateau and a wall nothing can be read off."""
     for _ in range(NARROWINGS):
         asked: list[tuple[_Side, float, Floats]] = []
-        for side in sides:
-            around = side.around()
-            unit = side.fit.problem.units(side.fit.x)[side.at]
-            if around and around[1].deviance - around[0].deviance > LEAP:
-                within, beyond = around
-                offsets = np.linspace(within.offset, beyond.offset, BETWEEN + 2)[1:-1]
-                near = beyond.offset - within.offset < NEAR * unit
-                asked += [] if near else [(side, float(offset), within.others) for offset in offsets]
+        for side in (side for side in sides if side.leaps()):
+            within, beyond = side.around()
+            offsets = np.linspace(within.offset, beyond.offset, BETWEEN + 2)[1:-1]
+            asked += [(side, float(offset), within.others) for offset in offsets]
         if not asked:
             return
         _refit(asked)
-        _make_sure(list({id(side): side for side, *_ in asked}.values()))
+        _make_sure(sides)
 
 
 def _refit(asked: Sequence[tuple[_Side, float, Floats]]) -> None:
@@ -209,9 +215,7 @@ def _refit(asked: Sequence[tuple[_Side, float, Floats]]) -> None:
     starts = [np.clip(start, *problem.bounds) for problem, (*_, start) in zip(problems, asked, strict=True)]
     for (side, offset, _), end in zip(asked, climbed(problems, starts, rescue=False), strict=True):
         if end is not None:
-            side.points.append(_Point(offset, side.deviance(offset, end), end.x))
-    for side, *_ in asked:
-        side.points.sort(key=lambda point: point.offset)
+            bisect.insort(side.points, _Point(offset, side.deviance(offset, end), end.x), key=lambda at: at.offset)
 
 
 def _make_sure(sides: Sequence[_Side]) -> None:

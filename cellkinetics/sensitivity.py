@@ -37,7 +37,7 @@ class Inputs(NamedTuple):
     times, output : (n,) day and index of the output of each sample; n is padded.
     doses : events.
     courses : covariates over time, where the model takes any.
-    prepared : what the model's own solution takes, for each fineness.
+    prepared : what the model's own solution takes, for each fineness; None for those that are not asked.
     """
 
     natural: Floats

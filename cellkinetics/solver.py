@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cellkinetics import cache
 from cellkinetics.course import Course
@@ -151,12 +152,21 @@ def prepared_for(model: Model, times: Any, doses: Doses) -> tuple[Any, ...]:
     """What the model's own solution takes, for each fineness, made from numbers; () for other models."""
     if model.prepare is None or doses.rates is not None:
         return ()
-    made = []
+    given = (np.asarray(part, float) for part in (times, doses.times, doses.amounts))
+    return _prepared(model, *((part.tobytes(), part.shape) for part in given))
+
+
+@lru_cache(maxsize=64)
+def _prepared(model: Model, *given: tuple[bytes, tuple[int, ...]]) -> tuple[Any, ...]:
+    # Kept: to make it takes longer than a curve, and all curves of a schedule share it.
+    days, events, amounts = (np.frombuffer(numbers).reshape(shape) for numbers, shape in given)
+    doses, made = Doses(events, amounts), []
+    assert model.prepare is not None
     for fineness in range(model.finenesses):
-        each = model.prepare(times, doses, fineness, 0)
+        each = model.prepare(days, doses, fineness, 0)
         size = model.size_of(each) if model.size_of else 0
         # Curves on a fine grid: few lengths, so that few programs are compiled.
-        made.append(each if size <= LONG else model.prepare(times, doses, fineness, LONG * -(-size // LONG)))
+        made.append(each if size <= LONG else model.prepare(days, doses, fineness, LONG * -(-size // LONG)))
     return tuple(made)
 
 

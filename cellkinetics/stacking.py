@@ -102,15 +102,11 @@ def _prepared(problems: Sequence[Problem], rows: int, fill: Sequence[int], finen
     days = [pad(problem.samples.day, rows) for problem in problems]
     designs = [(day.tobytes(), *(np.asarray(part).tobytes() for part in problem.doses if part is not None))
                for day, problem in zip(days, problems, strict=True)]  # fmt: skip
-    known: dict[object, Any] = {}
     # Patients of one schedule and dose share what is made for it.
-    for day, problem, design in zip(days, problems, designs, strict=True):
-        if design not in known:
-            known[design] = make(day, problem.doses, fineness, 0)
+    given = {design: (day, problem.doses) for design, day, problem in zip(designs, days, problems, strict=True)}
+    known = {design: make(*of, fineness, 0) for design, of in given.items()}
     size = max(map(size_of, known.values()))
-    for day, problem, design in zip(days, problems, designs, strict=True):
-        if size_of(known[design]) != size:
-            known[design] = make(day, problem.doses, fineness, size)
+    known |= {design: make(*given[design], fineness, size) for design, of in known.items() if size_of(of) != size}
     alike = jax.tree.map(lambda *parts: np.stack([parts[i] for i in fill]), *(known[design] for design in designs))
     return (*[None] * fineness, alike)
 

@@ -90,7 +90,7 @@ def observe(D, E, M):
 def free(study):
     """What one patient's curve determines; N only where the dose fills the niche."""
     kind, amount = study.doses["kind"].to_numpy(object), study.doses["amount"].to_numpy(float)
-    highest = amount[kind == "cells"].max(initial=0.0)
+    highest = np.fmax.reduce(amount[kind == "cells"], initial=0.0)
     return ("F", "rho", "r", "mu0", "N") if highest >= 1e6 else ("F", "rho", "r", "mu0")
 
 
