@@ -8,29 +8,29 @@ jax.config.update("jax_enable_x64", True)
 __version__ = "0.1.0"
 
 from cellkinetics import models
-from cellkinetics.assay import Assay
-from cellkinetics.cohort_curves import cohort_curves
-from cellkinetics.comparison import Comparison, compare_cohorts
+from cellkinetics.cohorts.comparison import Comparison, compare_cohorts
+from cellkinetics.cohorts.curves import cohort_curves
+from cellkinetics.cohorts.nca import nca
+from cellkinetics.cohorts.nca_summary import nca_summary
+from cellkinetics.cohorts.power import Power, power
+from cellkinetics.data.assay import Assay
+from cellkinetics.data.example import example
+from cellkinetics.data.reading import read_study
+from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, StudyError
-from cellkinetics.fits import Fits, fit_each
-from cellkinetics.fitting import fit
-from cellkinetics.identifiability import Identifiability, identifiability
-from cellkinetics.joint import JointFit
-from cellkinetics.joint_comparison import ModelComparison
-from cellkinetics.loading import load_model
-from cellkinetics.model import Check, Model
-from cellkinetics.model_choice import compare_models, forecast_error, plot_models
-from cellkinetics.nca import nca
-from cellkinetics.nca_summary import nca_summary
-from cellkinetics.parameter import Parameter, Parameters
-from cellkinetics.power import Power, power
-from cellkinetics.prior import LogitNormal, LogNormal, Normal
-from cellkinetics.reading import read_study
-from cellkinetics.result import Fit
-from cellkinetics.simulated import example
-from cellkinetics.simulation import simulate
-from cellkinetics.storage import load
-from cellkinetics.study import Study
+from cellkinetics.fitting.fit import fit
+from cellkinetics.fitting.fits import Fits, fit_each
+from cellkinetics.fitting.identifiability import Identifiability, identifiability
+from cellkinetics.fitting.model_choice import compare_models, forecast_error, plot_models
+from cellkinetics.fitting.result import Fit
+from cellkinetics.joint.comparison import ModelComparison
+from cellkinetics.joint.result import JointFit
+from cellkinetics.modelling.loading import load_model
+from cellkinetics.modelling.model import Check, Model
+from cellkinetics.modelling.parameter import Parameter, Parameters
+from cellkinetics.modelling.prior import LogitNormal, LogNormal, Normal
+from cellkinetics.reporting.storage import load
+from cellkinetics.solving.simulation import simulate
 
 __all__ = [
     "Assay",

@@ -14,7 +14,7 @@ from importlib import import_module
 
 from cellkinetics._models import FOLDER
 from cellkinetics.errors import ModelError, suggest
-from cellkinetics.model import Model
+from cellkinetics.modelling.model import Model
 
 __all__ = ["load", "names"]
 

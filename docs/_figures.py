@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import log_ndtr
 
 import cellkinetics as ck
-from cellkinetics import style
+from cellkinetics.figures import style
 
 LLOQ, SD = 3.0, 0.5
 

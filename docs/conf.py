@@ -14,9 +14,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 import _figures
 
 import cellkinetics
-from cellkinetics import description, models
-from cellkinetics.style import dose_text
-from cellkinetics.trajectory import USUAL_DOSE
+from cellkinetics import models
+from cellkinetics.figures.style import dose_text
+from cellkinetics.figures.trajectory import USUAL_DOSE
+from cellkinetics.modelling import description
 
 matplotlib.use("Agg")
 

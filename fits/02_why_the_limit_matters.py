@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 import cellkinetics as ck
-from cellkinetics import models, style
+from cellkinetics import models
+from cellkinetics.figures import style
 
 model = models.load("nk_decline")
 truth = {"F": 4e-3, "alpha": 0.25, "f_b": 1e-6, "beta": 0.002}
@@ -94,7 +95,7 @@ half_lives.quantile([0.25, 0.5, 0.75]).round(1)
 # dose (exponent 0.5, sd between patients 1); 44% of the levels are below the limit. The censored regression is the one
 # of ``ck.compare_cohorts``.
 
-from cellkinetics.tobit import tobit
+from cellkinetics.statistics.tobit import tobit
 
 doses = np.repeat([1e5, 1e6, 1e7], [3, 4, 4])
 design = np.column_stack([np.ones(11), np.log(doses / 1e6)])

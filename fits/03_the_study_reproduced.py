@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 import cellkinetics as ck
-from cellkinetics import models, style
+from cellkinetics import models
+from cellkinetics.figures import style
 
 study = ck.example()
 print(study.note)

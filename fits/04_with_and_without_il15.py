@@ -15,7 +15,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import cellkinetics as ck
-from cellkinetics import models, style
+from cellkinetics import models
+from cellkinetics.figures import style
 
 model = models.load("il15_persistence")
 days = np.arange(0.0, 366.0, 0.5)

@@ -14,7 +14,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import cellkinetics as ck
-from cellkinetics import models, style
+from cellkinetics import models
+from cellkinetics.figures import style
 
 model = models.load("il15_persistence")
 days = np.unique(np.concatenate([np.arange(0.0, 121.0, 0.5), 7 + np.arange(0, 1, 0.02), 60 + np.arange(0, 1, 0.02)]))

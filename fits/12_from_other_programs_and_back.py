@@ -20,7 +20,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 import cellkinetics as ck
-from cellkinetics import models, plotting, style
+from cellkinetics import models
+from cellkinetics.figures import plotting, style
 
 study = ck.example().select(subjects=["P01", "P04", "P08"])
 folder = Path(tempfile.mkdtemp())

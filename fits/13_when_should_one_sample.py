@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 import cellkinetics as ck
-from cellkinetics import models, style
+from cellkinetics import models
+from cellkinetics.figures import style
 
 model = models.load("il15_persistence")
 free = ["F", "rho", "r", "mu0", "N"]

@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 import cellkinetics as ck
-from cellkinetics import models, style
+from cellkinetics import models
+from cellkinetics.figures import style
 
 model = models.load("il15_persistence")
 days = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])

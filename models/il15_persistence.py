@@ -34,8 +34,9 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from cellkinetics import Model, Parameter, structured
-from cellkinetics.mesh import mesh, panels
+from cellkinetics import Model, Parameter
+from cellkinetics.solving import structured
+from cellkinetics.solving.mesh import mesh, panels
 
 CALIBRATED = "assumption, calibrated to the published statements of doi:10.1056/NEJMoa1910607"
 

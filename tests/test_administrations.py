@@ -2,8 +2,8 @@
 
 import pytest
 
+from cellkinetics.data.reading import read_study
 from cellkinetics.errors import StudyError
-from cellkinetics.reading import read_study
 
 
 def refused(read, text):

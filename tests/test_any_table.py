@@ -9,10 +9,10 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from cellkinetics.cleaning import clean
-from cellkinetics.columns import SYNONYMS
+from cellkinetics.data.cleaning import clean
+from cellkinetics.data.columns import SYNONYMS
+from cellkinetics.data.reading import read_study
 from cellkinetics.errors import StudyError
-from cellkinetics.reading import read_study
 
 NEEDED = ("subject", "day", "value")
 MORE = [names[0] for meaning, names in SYNONYMS.items() if meaning not in NEEDED]

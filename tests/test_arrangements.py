@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from cellkinetics import arrangements
+from cellkinetics.statistics import arrangements
 
 
 @pytest.mark.parametrize("sizes", [(1, 1), (2, 1), (2, 2), (1, 2, 2), (3, 1, 2), (2, 0, 1)])

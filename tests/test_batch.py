@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics import batch, engine, models, stacking
-from cellkinetics import fits as fits_module
-from cellkinetics.cases import prepare_each
-from cellkinetics.optimise import drawn_around
-from cellkinetics.problem import Problem
-from cellkinetics.programs import Programs
-from cellkinetics.result import Request
+from cellkinetics import models
+from cellkinetics.fitting import fits as fits_module
+from cellkinetics.fitting.result import Request
+from cellkinetics.optimising import batch, engine, stacking
+from cellkinetics.optimising.cases import prepare_each
+from cellkinetics.optimising.optimise import drawn_around
+from cellkinetics.optimising.problem import Problem
+from cellkinetics.optimising.programs import Programs
 
 STEIN = models.load("stein_2019_tisagenlecleucel")
 DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from cellkinetics.biexponential import decline, faster_first, from_peak, rates
+from cellkinetics.modelling.biexponential import decline, faster_first, from_peak, rates
 
 
 def test_the_share_is_one_at_the_peak_and_its_area_is_that_of_two_exponentials():

@@ -23,7 +23,8 @@ import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics import models, output
+from cellkinetics import models
+from cellkinetics.reporting import output
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE, NPM = ROOT / "docs" / "_build" / "html", ROOT / "docs" / "_build" / "browser" / "node_modules"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from cellkinetics import censoring
-from cellkinetics.censoring import Rows, log_density, root_deviance_below, root_deviances
+from cellkinetics.likelihood import censoring
+from cellkinetics.likelihood.censoring import Rows, log_density, root_deviance_below, root_deviances
 
 # z = (ln limit - ln prediction)/sd. At 0 the prediction is on the limit, at 60 far below it, at -40 far above.
 Z = np.concatenate([np.linspace(-40, 60, 201), [-1e-6, 0.0, 1e-6, 4.999, 5.001, 8.999, 9.001, 38.5, 39.5]])

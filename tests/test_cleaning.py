@@ -3,9 +3,9 @@
 import pytest
 
 from cellkinetics import cli
-from cellkinetics.cleaning import clean
+from cellkinetics.data.cleaning import clean
+from cellkinetics.data.reading import read_study
 from cellkinetics.errors import StudyError
-from cellkinetics.reading import read_study
 
 MESSY = """\
 # simulated

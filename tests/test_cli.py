@@ -72,7 +72,7 @@ def test_nothing_half_written_is_left_when_writing_fails(patients, folder, monke
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cellkinetics.fits.Fits.save", full)
+    monkeypatch.setattr("cellkinetics.fitting.fits.Fits.save", full)
     assert run("fit", patients, "--lloq", 3, "--model", "nk_decline") == 2
     assert "No space left on device" in capsys.readouterr().err
     assert [path.name for path in folder.iterdir()] == ["patients.csv"]

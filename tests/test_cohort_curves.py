@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics.cohort_curves import cohort_curves, curve_test, quantile, sampling_days, turnbull
+from cellkinetics.cohorts.curves import cohort_curves, curve_test, quantile, sampling_days, turnbull
 
 
 def study_of(curves, cohorts, days=(7, 14, 28), lloq=3.0):

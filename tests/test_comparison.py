@@ -10,8 +10,8 @@ from scipy import stats
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.comparison import compare_cohorts
-from cellkinetics.ranks import holm
+from cellkinetics.cohorts.comparison import compare_cohorts
+from cellkinetics.statistics.ranks import holm
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "sjcar19_weekly.csv"
 needs_real = pytest.mark.skipif(not REAL.is_file(), reason="the folder with real patients' curves is not here")

@@ -7,9 +7,10 @@ import pytest
 from scipy import special, stats
 
 import cellkinetics as ck
-from cellkinetics import counting, models
-from cellkinetics.censoring import Rows
-from cellkinetics.wells import dna_mass
+from cellkinetics import models
+from cellkinetics.data.wells import dna_mass
+from cellkinetics.likelihood import counting
+from cellkinetics.likelihood.censoring import Rows
 
 INF = np.inf
 MEANS = (1e-3, 0.3, 1.0, 3.0, 20.0, 100.0, 150.0, 180.0, 250.0, 1e3, 2e4)

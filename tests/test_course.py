@@ -7,7 +7,7 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics import Model, ModelError, Parameter
-from cellkinetics.course import as_courses
+from cellkinetics.modelling.course import as_courses
 
 DECLARED = {"leukocytes": "1e9/L"}
 MODEL = Model(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cellkinetics.days import unit_of
+from cellkinetics.data.days import unit_of
 from cellkinetics.errors import StudyError
 
 

@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 import cellkinetics as ck
-from cellkinetics import diagnostics, models
+from cellkinetics import models
+from cellkinetics.fitting import diagnostics
 
 STEIN = models.load("stein_2019_tisagenlecleucel")
 DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from cellkinetics.dose_exponent import dose_exponent
-from cellkinetics.equivalence import patients_needed
-from cellkinetics.slopes import threshold
-from cellkinetics.tobit import tobit
+from cellkinetics.statistics.dose_exponent import dose_exponent
+from cellkinetics.statistics.equivalence import patients_needed
+from cellkinetics.statistics.slopes import threshold
+from cellkinetics.statistics.tobit import tobit
 
 DOSE = np.array([1e5] * 3 + [0.25e6] + [1e6] * 3 + [1e7] * 4)
 X = np.log(DOSE)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cellkinetics import ModelError
-from cellkinetics.dosing import as_doses
+from cellkinetics.modelling.dosing import as_doses
 
 CHANNELS = ("cells", "rimiducid")
 

@@ -10,7 +10,8 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import cellkinetics as ck
-from cellkinetics import models, solver
+from cellkinetics import models
+from cellkinetics.solving import solver
 
 MODEL = models.load("effector_memory")
 P = MODEL.values()

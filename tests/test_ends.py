@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics import diagnostics, models
+from cellkinetics import models
+from cellkinetics.fitting import diagnostics
 
 STEIN, NK = models.load("stein_2019_tisagenlecleucel"), models.load("nk_decline")
 DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cellkinetics import equivalence
-from cellkinetics.equivalence import patients_needed
-from cellkinetics.slopes import slopes
-from cellkinetics.tobit import tobit
+from cellkinetics.statistics import equivalence
+from cellkinetics.statistics.equivalence import patients_needed
+from cellkinetics.statistics.slopes import slopes
+from cellkinetics.statistics.tobit import tobit
 
 X = np.log([1e5] * 3 + [1e6] * 4 + [1e7] * 4)
 MARGIN = np.log(2) / np.log(100)

@@ -7,8 +7,8 @@ from scipy import stats
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.error_draws import drawn
-from cellkinetics.problem import sd_names
+from cellkinetics.likelihood.error_draws import drawn
+from cellkinetics.optimising.problem import sd_names
 
 DECLINE = models.load("nk_decline")
 TRUTH = {"F": 4e-3, "alpha": 0.4, "f_b": 0.05, "beta": 0.01}

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from cellkinetics import error_models, student
-from cellkinetics.censoring import Rows
-from cellkinetics.error_draws import drawn
-from cellkinetics.error_models import PARTS, ErrorModel
-from cellkinetics.problem import derivatives_of
+from cellkinetics.likelihood import error_models, student
+from cellkinetics.likelihood.censoring import Rows
+from cellkinetics.likelihood.error_draws import drawn
+from cellkinetics.likelihood.error_models import PARTS, ErrorModel
+from cellkinetics.optimising.problem import derivatives_of
 
 INF = np.inf
 # jax's log_ndtr is an asymptotic series beyond |z| = 20, off by up to 4e-9 log units there.

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellkinetics.reading import read_study
+from cellkinetics.data.reading import read_study
 
 FILES = Path(__file__).parent / "files"
 # File: limit that it does not state, subjects, samples used by status, excluded, infusions.

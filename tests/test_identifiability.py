@@ -7,7 +7,7 @@ from scipy import integrate, stats
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.identifiability import expected_information, of_information
+from cellkinetics.fitting.identifiability import expected_information, of_information
 
 IL15, STEIN = models.load("il15_persistence"), models.load("stein_2019_tisagenlecleucel")
 DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])

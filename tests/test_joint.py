@@ -8,10 +8,10 @@ from scipy.optimize import approx_fprime, minimize
 from scipy.stats import norm
 
 import cellkinetics as ck
-from cellkinetics import joint_fitting
-from cellkinetics.joint_evaluation import Batched, OneByOne
-from cellkinetics.joint_search import evaluated
-from cellkinetics.result import Request
+from cellkinetics.fitting.result import Request
+from cellkinetics.joint import fitting as joint_fitting
+from cellkinetics.joint.search import evaluated
+from cellkinetics.optimising.evaluation import Batched, OneByOne
 
 
 @pytest.fixture(scope="module")

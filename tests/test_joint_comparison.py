@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics import joint_permutations
-from cellkinetics.joint_comparison import model_based
+from cellkinetics.joint import permutations as joint_permutations
+from cellkinetics.joint.comparison import model_based
 
 
 @pytest.fixture(scope="module")

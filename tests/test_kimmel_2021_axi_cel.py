@@ -7,7 +7,8 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import cellkinetics as ck
-from cellkinetics import models, solver
+from cellkinetics import models
+from cellkinetics.solving import solver
 
 MODEL = models.load("kimmel_2021_axi_cel")
 P = MODEL.values()

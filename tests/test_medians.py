@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cellkinetics as ck
-from cellkinetics.medians import by_visit
+from cellkinetics.statistics.medians import by_visit
 
 LIMIT = 3.0
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cellkinetics.dosing import Doses
-from cellkinetics.mesh import STEPS, mesh, rule, traced_mesh
+from cellkinetics.modelling.dosing import Doses
+from cellkinetics.solving.mesh import STEPS, mesh, rule, traced_mesh
 
 DAYS = np.array([28.0, 0, 1, 3, 3, 7, 365, -2, 10])
 # Cells on days 0 and 5, rimiducid on day 9, lymphodepletion on days -4 and 60.

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from cellkinetics import models
-from cellkinetics.course import as_courses
-from cellkinetics.problem import Problem
-from cellkinetics.reading import read_study
-from cellkinetics.samples import Samples
+from cellkinetics.data.reading import read_study
+from cellkinetics.modelling.course import as_courses
+from cellkinetics.optimising.problem import Problem
+from cellkinetics.optimising.samples import Samples
 
 DAYS = np.array([0, 0.5, 1, 3, 7, 10, 14, 21, 28, 60, 180, 365.0])
 DOSE = 1e6

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics.nca import BLQ
+from cellkinetics.cohorts.nca import BLQ
 
 FOLDER = Path(__file__).parent / "reference"
 SAMPLES = pd.read_csv(FOLDER / "nca_samples.csv")

@@ -8,7 +8,7 @@ import pytest
 from scipy import optimize, stats
 
 import cellkinetics as ck
-from cellkinetics.nca_summary import geometric, nca_summary
+from cellkinetics.cohorts.nca_summary import geometric, nca_summary
 
 
 def test_known_values_have_the_usual_geometric_mean_and_cv():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics import overview
+from cellkinetics.data import overview
 
 # Three patients whose every count can be made by hand: B has the higher dose and comes first in the file.
 ROWS = """\

@@ -7,9 +7,9 @@ import pytest
 from scipy.integrate import quad, solve_ivp
 
 from cellkinetics import models
-from cellkinetics.mesh import rule
-from cellkinetics.panel import LARGEST, Reduced, Slopes, State, advance, errors, slopes
-from cellkinetics.structured import NAMES, reduced
+from cellkinetics.solving.mesh import rule
+from cellkinetics.solving.panel import LARGEST, Reduced, Slopes, State, advance, errors, slopes
+from cellkinetics.solving.structured import NAMES, reduced
 
 MODEL = models.load("il15_persistence")
 GAUSS = rule(10)

@@ -14,8 +14,12 @@ import pytest
 from matplotlib.text import Text
 
 import cellkinetics as ck
-from cellkinetics import comparison_plot, diagnostics_plot, models, plotting, profile_plot, style
-from cellkinetics.profile import Profile
+from cellkinetics import models
+from cellkinetics.figures import comparison as comparison_plot
+from cellkinetics.figures import plotting, style
+from cellkinetics.figures import profiles as profile_plot
+from cellkinetics.figures import residuals as diagnostics_plot
+from cellkinetics.fitting.profile import Profile
 
 compared = pytest.mark.mpl_image_compare(
     baseline_dir="baseline", tolerance=1, style="default", savefig_kwargs={"dpi": 70}

@@ -12,11 +12,12 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from cellkinetics import models, plotting, style
-from cellkinetics.fits import Fits
-from cellkinetics.fitting import fit
-from cellkinetics.reading import read_study
-from cellkinetics.study import Study
+from cellkinetics import models
+from cellkinetics.data.reading import read_study
+from cellkinetics.data.study import Study
+from cellkinetics.figures import plotting, style
+from cellkinetics.fitting.fit import fit
+from cellkinetics.fitting.fits import Fits
 
 WHY = "not identifiable: rho and r move together. Fix rho (fixed=)."
 

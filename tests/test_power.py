@@ -11,10 +11,11 @@ import pytest
 from scipy import integrate, stats
 
 import cellkinetics as ck
-from cellkinetics import Model, Parameter, areas, models, virtual
+from cellkinetics import Model, Parameter, models
 from cellkinetics import power as power_of
-from cellkinetics.power import _needed, scaled
-from cellkinetics.ranks import jonckheere, wilcoxon
+from cellkinetics.cohorts import areas, virtual
+from cellkinetics.cohorts.power import _needed, scaled
+from cellkinetics.statistics.ranks import jonckheere, wilcoxon
 
 DAY = "level, day 28"
 SD = float(np.hypot(0.6, 0.5))
@@ -197,7 +198,7 @@ def test_what_has_no_answer_is_counted_and_not_shown():
 
 def test_interrupted_it_is_of_the_studies_that_are_finished(level, monkeypatch):
     # The package has a function of the module's name.
-    module = sys.modules["cellkinetics.power"]
+    module = sys.modules["cellkinetics.cohorts.power"]
     answers, calls = module._answers, []
 
     def until_the_fourth(*args):
@@ -223,7 +224,7 @@ def test_the_bar_counts_studies(level, monkeypatch):
         seen.append((total, progress, what))
         yield seen.append
 
-    monkeypatch.setattr(sys.modules["cellkinetics.power"], "bar", bar)
+    monkeypatch.setattr(sys.modules["cellkinetics.cohorts.power"], "bar", bar)
     plain(level, studies=300, patients=[12, 24], progress=True)
     assert seen[0] == (600, True, "simulating")
     assert sum(seen[1:]) == 600

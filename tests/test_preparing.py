@@ -2,9 +2,9 @@
 
 import pytest
 
-from cellkinetics.columns import meaning_of
+from cellkinetics.data.columns import meaning_of
+from cellkinetics.data.reading import read_study
 from cellkinetics.errors import StudyError
-from cellkinetics.reading import read_study
 
 
 def refused(read, text, **options):

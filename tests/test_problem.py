@@ -10,11 +10,11 @@ import pytest
 from scipy import optimize, stats
 
 from cellkinetics import Model, Parameter, models
+from cellkinetics.data.reading import read_study
 from cellkinetics.errors import ModelError
-from cellkinetics.fitting import fit
-from cellkinetics.problem import Problem, sd_names
-from cellkinetics.reading import read_study
-from cellkinetics.samples import Samples
+from cellkinetics.fitting.fit import fit
+from cellkinetics.optimising.problem import Problem, sd_names
+from cellkinetics.optimising.samples import Samples
 
 HERE = Path(__file__).parent
 SCIPY = runpy.run_path(str(HERE / "reference" / "il15_numpy.py"))

@@ -7,7 +7,7 @@ from scipy import stats
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.profile import profile_each, threshold
+from cellkinetics.fitting.profile import profile_each, threshold
 
 STEIN = models.load("stein_2019_tisagenlecleucel")
 DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])

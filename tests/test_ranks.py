@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cellkinetics import arrangements, ranks
-from cellkinetics.ranks import hodges_lehmann, holm, jonckheere, kruskal, tied_at_limit, wilcoxon, wilcoxon_variants
+from cellkinetics.statistics import arrangements, ranks
+from cellkinetics.statistics.ranks import (
+    hodges_lehmann,
+    holm,
+    jonckheere,
+    kruskal,
+    tied_at_limit,
+    wilcoxon,
+    wilcoxon_variants,
+)
 
 R = json.loads((Path(__file__).parent / "reference" / "ranks.json").read_text())
 PAIRS, SEVERAL = R["pairs"], R["several"]

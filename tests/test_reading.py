@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cellkinetics.data.reading import read_study
 from cellkinetics.errors import StudyError
-from cellkinetics.reading import read_study
 
 UPPER = """\
 ID,TIME,DV,AMT,EVID,CENS,LIMIT,ADM,COHORT

@@ -10,8 +10,8 @@ import pytest
 from scipy import optimize, stats
 
 from cellkinetics import Model, Parameter
-from cellkinetics.fitting import fit
-from cellkinetics.reading import read_study
+from cellkinetics.data.reading import read_study
+from cellkinetics.fitting.fit import fit
 
 FOLDER = Path(__file__).parent / "reference"
 SAMPLES = pd.read_csv(FOLDER / "censored_regression.csv")

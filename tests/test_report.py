@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics import cli, models, output, plotting, report
+from cellkinetics import cli, models
+from cellkinetics.figures import plotting
+from cellkinetics.reporting import output, report
 
 SCRIPT = "<script>alert(1)</script>"
 ODD = [SCRIPT, "=cmd()", '"><img src=x onerror=alert(2)>']

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from cellkinetics import Model, ModelError, Parameter, solver
-from cellkinetics.course import as_courses
-from cellkinetics.dosing import Doses
+from cellkinetics import Model, ModelError, Parameter
+from cellkinetics.modelling.course import as_courses
+from cellkinetics.modelling.dosing import Doses
+from cellkinetics.solving import solver
 
 VALUES = {"a": 0.6, "k": 0.3, "g": 0.9, "lag": 1.5, "t_1": 4.0, "t_2": 9.0}
 DAYS = np.array([0, 0.3, 0.5, 1, 1.5, 2, 3, 4, 5, 6, 8.9, 9, 10, 12, 20.0])

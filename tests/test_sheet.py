@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellkinetics import sheet
-from cellkinetics.cleaning import clean
+from cellkinetics.data import sheet
+from cellkinetics.data.cleaning import clean
+from cellkinetics.data.reading import read_study
 from cellkinetics.errors import StudyError
-from cellkinetics.reading import read_study
 
 ROWS = [("subject", "day", "copies_per_ug", "lloq"), ("P01", "7", "5120", "3"), ("P01", "28", "<3", "3")]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cellkinetics.dose_exponent import dose_exponent
-from cellkinetics.slopes import slopes
+from cellkinetics.statistics.dose_exponent import dose_exponent
+from cellkinetics.statistics.slopes import slopes
 
 DOSES = np.array([1e5] * 3 + [1e6] * 4 + [1e7] * 4)
 MARGIN = np.log(2) / np.log(100)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import cellkinetics as ck
-from cellkinetics import Model, Parameter, models, sensitivity, solver
-from cellkinetics.dosing import Doses, as_doses
+from cellkinetics import Model, Parameter, models
 from cellkinetics.errors import ModelError
+from cellkinetics.modelling.dosing import Doses, as_doses
+from cellkinetics.solving import sensitivity, solver
 
 SCIPY = runpy.run_path(str(Path(__file__).parent / "reference" / "il15_numpy.py"))["copies"]
 IL15, NK, STEIN = (models.load(n) for n in ("il15_persistence", "nk_decline", "stein_2019_tisagenlecleucel"))
@@ -396,7 +397,7 @@ def test_a_state_that_decays_is_never_negative_where_the_implicit_stepper_solves
 
 def test_where_no_stepper_can_go_a_fit_is_told_and_not_interrupted():
     # Growth by exp(e^5) a day: the linear solves of the implicit stepper meet infinity.
-    from cellkinetics.optimise import newton
+    from cellkinetics.optimising.optimise import newton
 
     model = models.load("il15_persistence")
     fit = ck.fit(model, ck.example().select("P06"), starts=1)

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics import models, starts_plot
+from cellkinetics import models
+from cellkinetics.figures import starts as starts_plot
 
 STEIN, DECLINE = models.load("stein_2019_tisagenlecleucel"), models.load("nk_decline")
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cellkinetics import arrangements
-from cellkinetics.ranks import jonckheere, kruskal, wilcoxon
-from cellkinetics.strata import stratified
+from cellkinetics.statistics import arrangements
+from cellkinetics.statistics.ranks import jonckheere, kruskal, wilcoxon
+from cellkinetics.statistics.strata import stratified
 
 SCORES = np.array([5.0, 1, 7, 2, 2, 9, 4, 8, 3])
 STRATA = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2])

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cellkinetics import models, solver, structured
-from cellkinetics.dosing import Doses
-from cellkinetics.mesh import mesh
-from cellkinetics.structured import NAMES
+from cellkinetics import models
+from cellkinetics.modelling.dosing import Doses
+from cellkinetics.solving import solver, structured
+from cellkinetics.solving.mesh import mesh
+from cellkinetics.solving.structured import NAMES
 
 FOLDER = Path(__file__).parent / "reference"
 SCIPY = runpy.run_path(str(FOLDER / "il15_events.py"))

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellkinetics.censoring import Rows, log_density
-from cellkinetics.tobit import tobit
+from cellkinetics.likelihood.censoring import Rows, log_density
+from cellkinetics.statistics.tobit import tobit
 
 FOLDER = Path(__file__).parent / "reference"
 SAMPLES = pd.read_csv(FOLDER / "censored_regression.csv")

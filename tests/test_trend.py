@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from cellkinetics import trend
-from cellkinetics.ranks import jonckheere, wilcoxon
-from cellkinetics.trend import trend_p, variance
+from cellkinetics.statistics import trend
+from cellkinetics.statistics.ranks import jonckheere, wilcoxon
+from cellkinetics.statistics.trend import trend_p, variance
 
 
 @pytest.mark.parametrize("sizes", [(3, 4), (4, 4), (3, 4, 4), (2, 3, 2), (1, 2, 2, 2)])

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 import cellkinetics as ck
-from cellkinetics.two_factors import two_factors
+from cellkinetics.cohorts.two_factors import two_factors
 
 DOSE = np.array([1e5] * 3 + [1e6] * 4 + [1e7] * 4)
 RESPONSE = np.array([0, 0, 1, 0, 1, 1, 1, 1, 1, 0, 1])

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cellkinetics.data.reading import read_study
 from cellkinetics.errors import StudyError
-from cellkinetics.reading import read_study
 
 
 def refused(read, text, **options):

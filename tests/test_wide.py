@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
+from cellkinetics.data.reading import read_study
 from cellkinetics.errors import StudyError
-from cellkinetics.reading import read_study
 
 
 @pytest.fixture

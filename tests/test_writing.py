@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.reading import read_study
-from cellkinetics.writing import STYLES, censored_cells
+from cellkinetics.data.reading import read_study
+from cellkinetics.data.writing import STYLES, censored_cells
 
 OTHERS = [style for style in STYLES if style != "plain"]
 # Intervals of both kinds, right-censored rows, infusions twice, another drug, two outputs, cuts and exclusions.

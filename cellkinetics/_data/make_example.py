@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.optimize import brentq
 
 from cellkinetics import models
-from cellkinetics.simulation import simulate
+from cellkinetics.solving.simulation import simulate
 
 SEED = 2020
 LLOQ = 3.0

@@ -17,7 +17,7 @@ from table import machine, renew
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.optimise import least_squares, newton
+from cellkinetics.optimising.optimise import least_squares, newton
 
 PATIENTS, MOVED = 200, 0.3
 

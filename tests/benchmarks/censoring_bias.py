@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics import Model, Parameter
-from cellkinetics.fitting import fit
-from cellkinetics.reading import read_study
+from cellkinetics.data.reading import read_study
+from cellkinetics.fitting.fit import fit
 
 SEED = 2020
 C_0, K, SD, LLOQ = 1000.0, 0.2, 0.5, 20.0

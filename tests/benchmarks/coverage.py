@@ -25,7 +25,7 @@ from table import machine
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.profile import profile_each
+from cellkinetics.fitting.profile import profile_each
 
 PATIENTS, PROFILES, IDENTIFIABLE = 500, 200, 0.5
 SCHEDULES = {15: batch_fit.DAYS, 10: np.array([1, 3, 7, 10, 14, 28, 60, 90, 180, 365.0])}

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from cellkinetics.slopes import FEWEST, threshold
-from cellkinetics.tobit import tobit
+from cellkinetics.statistics.slopes import FEWEST, threshold
+from cellkinetics.statistics.tobit import tobit
 
 SEED, SETS, RESAMPLES = 2020, 2000, 200
 X = np.log([1e5] * 3 + [1e6] * 4 + [1e7] * 4)

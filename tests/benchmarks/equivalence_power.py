@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cellkinetics.equivalence import patients_needed
-from cellkinetics.slopes import slopes
-from cellkinetics.tobit import Tobit, tobit
+from cellkinetics.statistics.equivalence import patients_needed
+from cellkinetics.statistics.slopes import slopes
+from cellkinetics.statistics.tobit import Tobit, tobit
 
 SEED, STUDIES, MARGIN = 2021, 4000, np.log(2) / np.log(100)
 PATTERN = np.log([1e5] * 3 + [1e6] * 4 + [1e7] * 4)

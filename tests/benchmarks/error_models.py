@@ -18,7 +18,7 @@ from table import machine
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.error_draws import drawn
+from cellkinetics.likelihood.error_draws import drawn
 
 PATIENTS, SEED, DOSE, LIMIT, MASS = 50, 2020, 1e6, 60.0, 0.03
 TRUTH = {"F": 4e-3, "alpha": 0.4, "f_b": 0.05, "beta": 0.01}

@@ -20,7 +20,7 @@ from scipy.stats import chi2
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.joint_comparison import model_based
+from cellkinetics.joint.comparison import model_based
 
 SEED, ALPHA, BETWEEN, NOISE = 2020, 0.05, 0.3, 0.4
 DOSES = np.array([1e5] * 3 + [1e6] * 4 + [1e7] * 4)

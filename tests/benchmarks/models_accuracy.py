@@ -19,7 +19,8 @@ import numpy as np
 from peer import DAYS, Peer, by_radau_in_logs, by_solve_ivp, courses, doses, draws
 from table import asked, machine, renew
 
-from cellkinetics import models, solver
+from cellkinetics import models
+from cellkinetics.solving import solver
 
 DRAWS, RADAU = 300, 20
 VISIBLE, SUSPECT, LOST = 1e-3, 1e-6, 1e-5

@@ -23,7 +23,8 @@ import pandas as pd
 from peer import DAYS, DOSE, Peer, by_odeint, by_solve_ivp, courses, doses, draws
 from table import asked, machine, renew
 
-from cellkinetics import models, read_study, solver
+from cellkinetics import models, read_study
+from cellkinetics.solving import solver
 
 SETS, LSODA_SETS = 1000, 50
 SECONDS, LEAST, MOST = 1.0, 3, 200

@@ -10,9 +10,9 @@ from types import FunctionType, SimpleNamespace
 import numpy as np
 from scipy.integrate import odeint, solve_ivp
 
-from cellkinetics import course
-from cellkinetics.model import SINCE, names_of
-from cellkinetics.segments import segments
+from cellkinetics.modelling import course
+from cellkinetics.modelling.model import SINCE, names_of
+from cellkinetics.solving.segments import segments
 
 LOG_SD, SEED, DOSE = 0.3, 2020, 1e6
 DAYS = np.array([0, 0.5, 1, 3, 7, 10, 14, 21, 28, 60, 180, 365.0])

@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cellkinetics.cohort_curves import exchanged, standardised
-from cellkinetics.ranks import RankTest, jonckheere, kruskal, wilcoxon
-from cellkinetics.strata import stratified
+from cellkinetics.cohorts.curves import exchanged, standardised
+from cellkinetics.statistics.ranks import RankTest, jonckheere, kruskal, wilcoxon
+from cellkinetics.statistics.strata import stratified
 
 SEED, SETS, ALPHA = 2020, 20_000, 0.05
 TESTS: dict[str, tuple[tuple[int, ...], Callable[[list[np.ndarray]], RankTest]]] = {

@@ -24,7 +24,8 @@ import pandas as pd
 import scipy
 
 import cellkinetics
-from cellkinetics import models, solver
+from cellkinetics import models
+from cellkinetics.solving import solver
 
 SEED, DRAWS, LOG_SD, DOSE = 2020, 1000, 0.3, 1e6
 DAYS = np.array([0, 1, 3, 7, 10, 14, 21, 28, 60, 180, 365.0])

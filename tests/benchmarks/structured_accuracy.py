@@ -28,9 +28,10 @@ import pandas as pd
 import scipy
 
 import cellkinetics
-from cellkinetics import mesh as meshes
-from cellkinetics import models, structured
-from cellkinetics.panel import LARGEST
+from cellkinetics import models
+from cellkinetics.solving import mesh as meshes
+from cellkinetics.solving import structured
+from cellkinetics.solving.panel import LARGEST
 
 SEED, DRAWS, DOSE = 2020, 1000, 1e6
 LOG_SDS = (0.5, 1.0)

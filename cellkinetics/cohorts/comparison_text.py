@@ -1,0 +1,298 @@
+"""A comparison of cohorts in words that a clinician can read."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.cohorts.comparison import Comparison, WindowResult
+from cellkinetics.cohorts.curves import quantile, turnbull
+from cellkinetics.cohorts.two_factors import EXPONENT, TwoFactors
+from cellkinetics.data import overview
+from cellkinetics.figures import style
+from cellkinetics.statistics.dose_exponent import WORDS
+from cellkinetics.statistics.ranks import ALPHA, RankTest
+from cellkinetics.statistics.tobit import Floats
+
+WIDTH = 96
+# Factors with more values than this are not cross-tabulated.
+FACTOR = 4
+# Each patient has a day of its own: counted together.
+SHORTER = {
+    r"followed to day .*": "not followed so long",
+    r"the last sample.* is on day .*, before day (.*)": r"without a sample near day \1",
+}
+
+
+def of_comparison(found: Comparison) -> str:
+    """Who is compared, what was found in each window, and what it does not show."""
+    study = found.study
+    sizes = ", ".join(f"{name} ({int((found.groups == name).sum())})" for name in found.names)
+    lines = [
+        f"Comparison by {found.by}"
+        + (f" within {found.within}" if found.within else "")
+        + (", simulated data" if study.simulated else "")
+    ]
+    lines += labelled("groups", sizes or "none")
+    for label, text in _who(found):
+        lines += labelled(label, text)
+    for text in _cautions(found):
+        lines += labelled("caution", text)
+    lines += labelled("curves", _test(found.curves, found.mid_p))
+    for place, text in enumerate(_in_short(found)):
+        lines += labelled("" if place else "in short", text)
+    for result in found.results:
+        lines += ["", *_window(found, result)]
+    if found.with_model is not None:
+        lines += ["", *found.with_model.summary().splitlines()]
+    lines += ["", *textwrap.wrap(_legend(found), WIDTH)]
+    return "\n".join(lines) + "\n"
+
+
+def _who(found: Comparison) -> list[tuple[str, str]]:
+    study, said = found.study, []
+    nobody = list(found.groups.index[found.groups == style.NOBODY])
+    if nobody:
+        said.append(("left out", f"{len(nobody)} without a {found.by}: {', '.join(nobody)}"))
+    if other := _given_otherwise(found):
+        kept = "the assigned cohort is compared" if found.by == "cohort" else "the given dose is compared"
+        said.append(("doses", f"{'; '.join(other)}; {kept}, the dose exponent uses the given dose"))
+    ends = overview.cut(study)
+    cut = sum(len(who) for _, who in ends)
+    if cut:
+        why = "; ".join(f"{len(who)} {reason} ({', '.join(who)})" for reason, who in ends)
+        text = f"{cut} of {len(study.subjects)} curves: {why}. "
+        said.append(("cut", text + "The end depends on the response: late values are of those left"))
+    return said
+
+
+def _given_otherwise(found: Comparison) -> list[str]:
+    """Who was given another dose than the cohort's median one."""
+    if found.by not in ("cohort", "dose"):
+        return []
+    study, assigned = found.study, overview.cohorts(found.study).astype(str)
+    dose = study.covariates["dose"].astype(float)
+    usual = dose.groupby(assigned).transform("median")
+    other = (assigned != overview.NOBODY) & (dose > 0) & (dose != usual)
+    return [
+        f"{subject} was given {style.dose_text(float(dose[subject]))} {study.dose_unit} in {assigned[subject]}"
+        for subject in other.index[other]
+    ]
+
+
+def _in_short(found: Comparison) -> list[str]:
+    """What is shown, and that the rest is not."""
+    differ, slope, equal, rest, untested = [], [], [], [], []
+    for result in found.results:
+        if _nobody(result):
+            continue
+        rows = found.table[found.table["window"] == result.window.name]
+        main, b = result.trend or result.test, result.exponent
+        shown = bool((rows.loc[rows["quantity"] == main.name, "p_holm"] <= ALPHA).any())
+        same = b is not None and b.equivalence == "shown"
+        moves = b is not None and (b.lower > 0 or b.upper < 0)
+        none = not (shown or same or moves)
+        tested = not main.reason or (b is not None and not b.reason)
+        for listed, holds in (
+            (differ, shown), (slope, moves), (equal, same), (rest, none and tested), (untested, none and not tested)
+        ):  # fmt: skip
+            listed += [result.window.name] * holds
+    what = "a trend" if any(result.trend for result in found.results) else "a difference"
+    said = [f"{what} between the groups is shown for: {'; '.join(differ) or 'no window'} (p adjusted, at most 0.05)"]
+    if any(result.exponent for result in found.results):
+        said.append(f"the dose exponent's interval leaves out 0 (not adjusted) for: {'; '.join(slope) or 'no window'}")
+        said.append(f"equivalence over the dose range is shown for: {'; '.join(equal) or 'no window'}")
+    if rest:
+        said.append(f"nothing is shown, neither a difference nor that there is none, for: {'; '.join(rest)}")
+    if untested:
+        said.append(f"no test was possible for: {'; '.join(untested)}")
+    return said
+
+
+def _nobody(result: WindowResult) -> bool:
+    """Whether no patient has a value in this window."""
+    return bool(result.window.values["lower"].isna().all())
+
+
+def _cautions(found: Comparison) -> list[str]:
+    """Factors that go together cannot be told apart by groups of this size."""
+    table, said = found.study.covariates, []
+    dosed = found.by in ("cohort", "dose")
+    if found.within is not None:
+        said.append(_two_factors(found))
+    if found.within is None and not dosed and table["cohort"].nunique() > 1:
+        counts = pd.crosstab(found.groups, overview.cohorts(found.study))
+        said.append(
+            f"{found.by} and dose cohort are confounded where they go together: {_crossed(counts)}. "
+            "A difference here can be one of dose."
+        )
+    for name in table if dosed else ():
+        values = table[name]
+        if name in ("cohort", "dose", "until", "until_reason", found.within) or pd.api.types.is_numeric_dtype(values):
+            continue
+        if 2 <= values.nunique() <= FACTOR:
+            counts = pd.crosstab(values.astype(str), found.groups)
+            text = f"{name} goes with the groups ({_crossed(counts)})"
+            said.append(f"{text}: where they go together their effects cannot be told apart.")
+    return said
+
+
+def _two_factors(found: Comparison) -> str:
+    """How far two factors go together, and what that costs."""
+    within = str(found.within)
+    strata = style.groups(found.study, within)[0]
+    kept = (strata != style.NOBODY) & (found.groups != style.NOBODY)
+    counts = pd.crosstab(strata[kept], found.groups[kept])
+    mixed = counts[(counts > 0).sum(axis=1) > 1]
+    text = f"{found.by} and {within} are confounded as far as they go together ({_crossed(counts)}): "
+    text += (
+        f"{int(mixed.to_numpy().sum())} of {int(kept.sum())} patients are in a group of {within} that has more than "
+    )
+    text += f"one of {found.by}, and only they tell the two apart"
+    terms = [term for result in found.results if result.both for term in result.both.terms]
+    if terms:
+        worst = max(term.inflation for term in terms)
+        text += f"; standard errors are up to {worst:.2g} times those of balanced factors"
+    return text + ". What is found at equal values of the other factor rests on a straight line in few patients."
+
+
+def _crossed(counts: pd.DataFrame) -> str:
+    rows = [f"{name}: {', '.join(f'{n} in {c}' for c, n in row.items() if n)}" for name, row in counts.iterrows()]
+    return "; ".join(rows)
+
+
+def _window(found: Comparison, result: WindowResult) -> list[str]:
+    values = result.window.values
+    if _nobody(result):
+        reasons = _missing(values)
+        return _indented(f"{result.window.name}: no patient has a value{reasons}", "")
+    lines = [result.window.name]
+    for name in found.names:
+        own = values[(found.groups == name).to_numpy()]
+        lines += textwrap.wrap(_level(name, own), WIDTH, initial_indent="  ", subsequent_indent=" " * 6)
+    holm = found.table[found.table["window"] == result.window.name].set_index("quantity")["p_holm"]
+    for test in (result.test, result.trend):
+        if test is not None:
+            adjusted = float(holm.get(test.name, math.nan))
+            lines += _indented(_test(test, found.mid_p, adjusted))
+    ratio = result.ratio
+    if "level" in ratio and not math.isnan(ratio["level"]):
+        middle = f"{ratio['estimate']:.3g}" if not math.isnan(ratio["estimate"]) else ratio["note"]
+        ends = f"{_bound(ratio['lower'])} to {_bound(ratio['upper'])}"
+        level = f"{100 * ratio['level']:.3g}% interval, the level that these sizes attain"
+        lines += _indented(f"{found.names[-1]} to {found.names[0]}: {middle}-fold ({ends}; {level})")
+    if result.exponent is not None:
+        lines += _indented(f"dose exponent: {result.exponent.sentence()}")
+    if result.within is not None:
+        quantity = f"{result.within.name}, within strata"
+        lines += _indented(
+            f"within {found.within}: {_test(result.within, found.mid_p, float(holm.get(quantity, math.nan)))}"
+        )
+    if result.both is not None:
+        lines += _indented(f"both factors: {_both(result.both)}")
+    return lines
+
+
+def _both(both: TwoFactors) -> str:
+    if both.reason:
+        return f"not estimated: {both.reason}"
+    said = []
+    for term in both.terms:
+        ends = f"(95% interval {_bound(term.lower)} to {_bound(term.upper)})"
+        if term.name == EXPONENT:
+            said.append(f"dose exponent b = {term.estimate:.2f} {ends}")
+        else:
+            said.append(f"{term.name} {term.estimate:.3g} {ends}")
+    return ", ".join(said) + ", each at equal values of the other; not adjusted over the windows"
+
+
+def _level(name: str, own: pd.DataFrame) -> str:
+    there = own[own["lower"].notna()]
+    text = f"{name}: n = {len(there)}"
+    if len(there):
+        low, high = there["lower"].to_numpy(float), there["upper"].to_numpy(float)
+        text += f", median {_between(*quantile(turnbull(low, high), 0.5))}"
+        text += f" (lowest {_between(low.min(), high.min())}, highest {_between(low.max(), high.max())})"
+        censored = int((low < high).sum())
+        text += f", {censored} not quantified" if censored else ""
+        text += _geometric(low, high)
+    return text + _missing(own)
+
+
+def _missing(own: pd.DataFrame) -> str:
+    """Why some have no value, and how many."""
+    reasons = own.loc[own["lower"].isna(), "reason"].replace(SHORTER, regex=True).value_counts()
+    return "".join(f"; {n} {why}" for why, n in reasons.items())
+
+
+def _geometric(low: Floats, high: Floats) -> str:
+    from cellkinetics.cohorts.nca_summary import geometric
+
+    mean, cv = geometric(low, high)
+    return "" if math.isnan(mean) else f", geometric mean {_number(mean)} (CV {cv:,.0f}%)"
+
+
+def _test(test: RankTest, mid: bool, adjusted: float = math.nan) -> str:
+    if test.reason:
+        return f"{test.name}: not tested, {test.reason}"
+    text = f"{test.name}, {test.variant}: p = {_p(test.p)}"
+    if not math.isnan(adjusted):
+        text += f", {_p(adjusted)} adjusted over the windows (Holm)"
+    if mid:
+        text += f", mid-p {_p(test.mid_p)} (not exact)"
+    if test.monte_carlo_error:
+        text += f" (Monte Carlo error {test.monte_carlo_error:.1g})"
+    text += f"; smallest possible p {_p(test.smallest_p)}, attained size at 5% {100 * test.attained_size:.2g}%"
+    if not test.can_reach:
+        return text + ". With these sizes no result can be below 0.05: the test shows nothing"
+    if test.p > ALPHA:
+        return text + ". This shows nothing: neither a difference nor that there is none"
+    return text
+
+
+def _legend(found: Comparison) -> str:
+    text = (
+        "Exact tests of midranks; values under the largest limit of a window are tied, areas with censored samples are "
+    )
+    text += "tested at both ends and the larger p counts. A p above 0.05 is not evidence of no difference."
+    exponent = next((result.exponent for result in found.results if result.exponent is not None), None)
+    if exponent is not None:
+        text += (
+            f" Interval of the dose exponent: {WORDS[exponent.method]}. Equivalence: two one-sided tests at 5% against "
+        )
+        text += f"a margin of {found.margin:g}-fold over the dose range, to be chosen before the analysis."
+    return text
+
+
+def _between(low: float, high: float) -> str:
+    if low == high:
+        return _number(low)
+    if np.isinf(high):
+        return f"above {_number(low)}"
+    return f"below {_number(high)}" if low == 0 else f"{_number(low)} to {_number(high)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def _bound(value: float) -> str:
+    if value == -math.inf:
+        return "no lower bound"
+    return "unbounded" if math.isinf(value) else f"{value:.3g}"
+
+
+def _p(p: float) -> str:
+    return f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
+
+
+def labelled(label: str, text: str) -> list[str]:
+    """A fact with its label in front."""
+    return textwrap.wrap(text, WIDTH, initial_indent=f"  {label:<9}", subsequent_indent=" " * 11)
+
+
+def _indented(text: str, indent: str = "  ") -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=" " * 6)

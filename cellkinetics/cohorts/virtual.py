@@ -1,0 +1,166 @@
+"""Simulated patients of a plan, and what the windows of a comparison see of them, many studies at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cellkinetics.cohorts.areas import METHODS
+from cellkinetics.cohorts.nca import TOLERANCE
+from cellkinetics.cohorts.values import EARLY, LATE, PEAK_OVER
+from cellkinetics.modelling.dosing import Doses
+from cellkinetics.modelling.model import Model
+from cellkinetics.statistics.tobit import Floats
+
+# Curves are solved so many at a time: one program, whatever the number of patients.
+LANES = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A study to be simulated.
+
+    model, output : what is sampled.
+    doses : (g,) of the cohorts, rising.
+    days : (d,) of the samples, rising.
+    values : {name: natural value} of the typical patient at the middle dose.
+    effect : {name: exponent} of the dose by which parameters change.
+    between : {name: SD between patients} on the scale of estimation.
+    sd : of a sample, on the ln scale.
+    lloq : None where there is no limit.
+    inputs : covariates over time, the same for all patients, as name and a number or days with values.
+    """
+
+    model: Model
+    output: str
+    doses: Floats
+    days: Floats
+    values: Mapping[str, float]
+    effect: Mapping[str, float]
+    between: Mapping[str, float]
+    sd: float
+    lloq: float | None
+    inputs: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The limit below which a sample is censored, as lower and upper end of such a sample."""
+        return 0.0, self.lloq or 0.0
+
+    def parameters(self, cohort: int, z: Floats) -> dict[str, Floats]:
+        """Natural values of patients of a cohort; z is (n, k), one standard normal for each name of ``between``."""
+        away = float(np.log(self.doses[cohort]) - np.log(self.doses).mean())
+        found: dict[str, Floats] = {}
+        for name, value in self.values.items():
+            parameter = self.model.parameters[name]
+            at = np.full(len(z), float(value))
+            if name in self.effect or name in self.between:
+                moved = parameter.to_estimation(float(value)) + self.effect.get(name, 0.0) * away
+                if name in self.between:
+                    moved = moved + self.between[name] * z[:, list(self.between).index(name)]
+                natural = np.asarray(parameter.to_natural(jnp.asarray(moved)))
+                at = np.clip(np.broadcast_to(natural, at.shape), parameter.min, parameter.max)
+            found[name] = at
+        return found
+
+    def curves(self, cohort: int, z: Floats) -> Floats:
+        """(n, d) what patients of a cohort have in their blood; NaN where no solver finished."""
+        solve, days = _program(self.model, self.output, self.inputs), jnp.asarray(self.days)
+        parameters, parts = self.parameters(cohort, z), []
+        for start in range(0, len(z), LANES):
+            some = {name: at[start : start + LANES] for name, at in parameters.items()}
+            count = len(next(iter(some.values())))
+            filled = {name: np.pad(at, (0, LANES - count), mode="edge") for name, at in some.items()}
+            parts.append(np.asarray(solve(days, filled, float(self.doses[cohort])))[:count])
+        return np.concatenate(parts)
+
+    def samples(self, cohort: int, patients: int, studies: Sequence[int], seed: int) -> Floats:
+        """(studies, patients, d) measured copies, the limit not yet looked at.
+
+        Each study and cohort has a stream of its own, drawn patient by patient: the first patients of a study are
+        the same however many follow, and whichever studies are simulated together.
+        """
+        k, d = len(self.between), len(self.days)
+        streams = [np.random.default_rng([seed, study, cohort]) for study in studies]
+        drawn = np.stack([stream.normal(size=(patients, k + d)) for stream in streams])
+        curves = self.curves(cohort, drawn[..., :k].reshape(-1, k)).reshape(len(studies), patients, d)
+        return curves * np.exp(self.sd * drawn[..., k:])
+
+
+@lru_cache(maxsize=16)
+def _program(model: Model, output: str, inputs: tuple[tuple[str, Any], ...]) -> Any:
+    channels, courses = len(model.channels), dict(inputs) or None
+
+    def one(days: Any, values: Mapping[str, Any], dose: Any) -> Any:
+        given = Doses(np.zeros(1), jnp.zeros((1, channels)).at[0, 0].set(dose)) if channels else None
+        return model.solve(days, values, given, inputs=courses)[output]
+
+    return jax.jit(jax.vmap(one, in_axes=(None, 0, None)))
+
+
+def windows(plan: Plan, late_days: Sequence[float] | None) -> list[str]:
+    """Names of the windows that the schedule allows, as in `compare_cohorts`."""
+    days = plan.days
+    found = ["peak, days 0-28"] if (days <= EARLY[1]).any() else []
+    found += ["AUC, days 0-28"] * bool(days[-1] >= EARLY[1] - TOLERANCE)
+    levels = days[days > PEAK_OVER] if late_days is None else late_days
+    found += [f"level, day {day:g}" for day in levels]
+    return found + ["AUC, days 28-365"] * bool(days[-1] >= LATE[1] - TOLERANCE)
+
+
+def ends(plan: Plan, name: str, copies: Floats) -> tuple[Floats, Floats]:
+    """(..., d) measured copies to the lower and upper end of a window's value, (...); equal where it is known."""
+    if plan.lloq is None:
+        low, high = copies, copies
+    else:
+        below = copies < plan.lloq
+        low, high = np.where(below, 0.0, copies), np.where(below, plan.lloq, copies)
+    if name.startswith("peak"):
+        early = plan.days <= EARLY[1]
+        return low[..., early].max(axis=-1), high[..., early].max(axis=-1)
+    if name.startswith("level"):
+        at = int(np.flatnonzero(np.isclose(plan.days, float(name.rpartition(" ")[2])))[0])
+        return low[..., at], high[..., at]
+    window = EARLY if name.endswith("0-28") else LATE
+    return areas(plan.days, low, low == 0, *window), areas(plan.days, high, np.zeros(high.shape, bool), *window)
+
+
+def areas(days: Floats, values: Floats, vanishing: np.ndarray[Any, Any], start: float, end: float) -> Floats:
+    """`areas.area` by the default rule (linear up, logarithmic down) of many curves with the same days.
+
+    Parameters
+    ----------
+    days : (d,) rising, after the infusion, where the curve is 0.
+    values, vanishing : (..., d) as in `areas.Point`.
+    start, end : of the window; the last level is carried on to the end.
+
+    Returns
+    -------
+    (...) copies x days.
+    """
+    assert METHODS[0] == "linear-up/log-down"
+    shape = values.shape[:-1]
+    level = np.concatenate([np.zeros((*shape, 1)), values, values[..., -1:]], axis=-1)
+    gone = np.concatenate([np.zeros((*shape, 1), bool), vanishing, vanishing[..., -1:]], axis=-1)
+    day = np.concatenate([[0.0], days, [max(end, days[-1])]])
+    total = np.zeros(shape)
+    for i in range(len(day) - 1):
+        first, last = max(day[i], start), min(day[i + 1], end)
+        if last > first:
+            width = day[i + 1] - day[i]
+            c1, c2 = level[..., i], level[..., i + 1]
+            falls, zero = c2 < c1, gone[..., i] | gone[..., i + 1]
+            rate = np.log(np.where(falls & ~zero, c2 / np.where(c1 > 0, c1, 1.0), 1.0)) / width
+            at = [(when - day[i]) for when in (first, last)]
+            # A straight line where the curve rises, c1 exp(rate x days) where it falls, nothing where it vanishes.
+            straight = (last - first) * (c1 + (c2 - c1) * (at[0] + at[1]) / 2 / width)
+            safe = np.where(rate < 0, rate, -1.0)
+            curved = c1 * (np.exp(safe * at[1]) - np.exp(safe * at[0])) / safe
+            total += np.where(falls, np.where(zero, 0.0, curved), straight)
+    return total

@@ -1,0 +1,129 @@
+"""The doses of a table: rows with AMT or EVID, cells of a column dose, and the days that lymphodepletion was given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cellkinetics.data.columns import Rows, plain
+from cellkinetics.data.notation import Flags, Floats, number_text, numbers
+from cellkinetics.data.study import DOSE_UNIT
+from cellkinetics.errors import Problem
+
+Ints = npt.NDArray[np.intp]
+
+# Monolix numbers its administrations; the first is that of the cells.
+_CELLS = ["", "0", "1", "cell", "cells"]
+# What is known by the day that it was given, whatever the amount; and the drug of the safety switch.
+MARKER, SWITCH = "lymphodepletion", "rimiducid"
+# Days over which a dose may be infused and still count as given at once: cells move within days.
+LONGEST = 0.25
+
+
+@dataclass(frozen=True)
+class Dosing:
+    """The doses, with `at`, the row they were read from, and `position`, infinite if no row can follow them.
+
+    (n,) flags: `event`, AMT or EVID says dose; `any`, the row is a dose; `other`, one that is not cells;
+    `spare`, a cell of the column dose that is no dose because the subject has AMT.
+    """
+
+    doses: pd.DataFrame
+    event: Flags
+    any: Flags
+    other: Flags
+    spare: Flags
+
+
+def doses_of(rows: Rows, evid: Floats, empty: Flags) -> Dosing:
+    """The doses of all rows; `empty` are those without a value. What cannot be a dose is reported."""
+    amount, dose = rows.number("amount", 0), rows.number("dose", 0)
+    amount[amount == 0], dose[dose == 0] = np.nan, np.nan
+    kind = rows.text("kind_name").mask(rows.text("kind_name") == "", rows.text("kind"))
+    low = kind.str.casefold()
+    kind = kind.mask(low.isin(_CELLS), "cells").mask(low.isin([MARKER, SWITCH]), low).to_numpy(dtype=object)
+    says_dose = np.isin(evid, (1, 4))
+    marked = (kind == MARKER) & empty & (says_dose | np.isnan(evid))
+    amount[marked & np.isnan(amount)] = np.where(np.isnan(dose), 1.0, dose)[marked & np.isnan(amount)]
+    event = (~np.isnan(amount) & (says_dose | np.isnan(evid))) | (says_dose & ~np.isnan(dose))
+    nothing = (kind == SWITCH) & empty & np.isnan(evid) & np.isnan(amount) & np.isnan(dose)
+    rows.report(nothing, lambda _: f"it is {SWITCH} and no amount is given", "Give the amount, in mg/kg for example.")
+    column = rows.names.get("evid")
+    rows.report(
+        says_dose & ~event & ~rows.reported,
+        lambda at: f"{column} is {evid[at]:g} and no amount is given",
+        "Give the amount, or evid 0 for a sample.",
+    )
+    rows.report(
+        ~np.isnan(amount) & ~says_dose & ~np.isnan(evid),
+        lambda at: f"{column} is {evid[at]:g} and {rows.names['amount']} is {number_text(amount[at])}",
+        "A dose has evid 1; a sample has no amount.",
+    )
+    more = rows.number("addl", 0)
+    rows.report(more > 0, lambda at: f"{rows.names['addl']} is {more[at]:g}", "Give each dose a row of its own.")
+    _report_long(rows, amount, event)
+
+    def each(where: Flags) -> Ints:
+        return np.bincount(rows.code[where], minlength=len(rows.subjects))
+
+    eventful = each(event & (kind == "cells")) > 0
+    filled = ~event & ~np.isnan(dose)
+    by_subject = pd.Series(np.where(filled, dose, np.nan)).groupby(rows.code)
+    same = (by_subject.min() == by_subject.max()).to_numpy()
+    every = each(filled) == each(~event)
+    # A subject without any value may have rows of doses only, or missing samples: it is read like the others.
+    doses_have_rows = ((each(filled) > 0) & ~every).any()
+    constant = ~eventful & same & every & ((each(~event & ~empty) > 0) | ~doses_have_rows)
+    infused = filled & ~(eventful | constant)[rows.code]
+    repeating = np.flatnonzero(filled & constant[rows.code])
+    _, first = np.unique(rows.code[repeating], return_index=True)
+    given = event | infused
+    at = np.concatenate([np.flatnonzero(given), repeating[first]])
+    once = given[at]
+    doses = pd.DataFrame(
+        {
+            "subject": pd.Series(rows.subject[at], dtype="str"),
+            "day": np.where(once, rows.day[at], 0.0),
+            "amount": np.where(event & ~np.isnan(amount), amount, dose)[at],
+            "kind": pd.Series(np.where(once, kind[at], "cells"), dtype="str"),
+            "unit": rows.text("dose_unit").iloc[at].to_numpy(),
+            "row": rows.row[at],
+            "at": at,
+            "position": np.where(once, at, np.inf),
+        }
+    )
+    doses = doses.iloc[np.lexsort((at, doses["day"], rows.code[at]))].reset_index(drop=True)
+    return Dosing(doses, event, given, given & (kind != "cells"), filled & eventful[rows.code])
+
+
+def _report_long(rows: Rows, amount: Floats, event: Flags) -> None:
+    """Say which doses are infused over more than hours, or given again and again: each is taken at once, and once."""
+    for word in ("rate", "ss"):
+        name = next((name for name in rows.cells.columns if plain(name) == word), None)
+        if name is None:
+            continue
+        text = rows.cells[name].to_numpy(dtype=object)
+        number, unreadable = numbers(text, rows.decimal)
+        if word == "rate":
+            with np.errstate(divide="ignore"):
+                wrong = event & ((number < 0) | ((number > 0) & (amount / number > LONGEST)))
+            remedy = f"A dose is taken at once: leave RATE empty where it took less than {LONGEST * 24:g} hours."
+        else:
+            wrong, remedy = event & (number > 0), "Give each dose a row of its own, from the first on."
+        rows.report(event & unreadable, lambda at, name=name, text=text: f"{name} is {text[at]!r}", "Write a number.")
+        rows.report(wrong, lambda at, name=name, text=text: f"{name} is {text[at]}", remedy)
+
+
+def unit_of_cells(rows: Rows, dosing: Dosing, dose_unit: str) -> str:
+    """The unit of the cells; it is put on their doses."""
+    said = rows.text("dose_unit")[~dosing.other]
+    units = said[said != ""].unique().tolist()
+    if len(units) > 1 or (units and dose_unit not in (DOSE_UNIT, units[0])):
+        found = f"the column {rows.names['dose_unit']} says {', '.join(units)}" + f" and dose_unit={dose_unit!r}"
+        rows.problems.append(Problem(None, None, None, found, "The cells of a study have one unit."))
+    unit = units[0] if units else dose_unit
+    dosing.doses["unit"] = dosing.doses["unit"].mask(dosing.doses["kind"] == "cells", unit).astype("str")
+    return unit

@@ -1,0 +1,293 @@
+"""Which column of a table means what, and its rows by meaning."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.data.notation import Flags, Floats, number_text, numbers
+from cellkinetics.errors import Problem, suggest
+
+if TYPE_CHECKING:
+    from cellkinetics.data.sheet import Sheet
+
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "subject": ("subject", "id", "patient", "usubjid", "subjid", "subject_id", "patient_id", "patient_no"),
+    "day": (
+        "day",
+        "time",
+        "days",
+        "t",
+        "actual_day",
+        "actual_time",
+        "time_days",
+        "days_post_infusion",
+        "days_after_infusion",
+        "days_since_infusion",
+        "day_post_infusion",
+    ),
+    "nominal_day": ("nominal_day", "ntime", "nominal_time"),
+    "value": (
+        "copies_per_ug",
+        "dv",
+        "copies_per_ug_dna",
+        "copies_ug",
+        "copies_ug_dna",
+        "copies_per_ug_gdna",
+        "copies_ug_gdna",
+        "transgene_copies_ug",
+        "transgene_copies_per_ug",
+        "transgene_copies_ug_dna",
+        "copies",
+        "y",
+        "value",
+        "concentration",
+        "conc",
+    ),
+    "cens": ("cens",),
+    "limit": ("limit",),
+    "lloq": ("lloq", "loq"),
+    "lod": ("lod",),
+    "uloq": ("uloq",),
+    "output": ("output", "dvid", "ytype", "y_id"),
+    "output_name": ("dvid_name",),
+    "amount": ("amt", "amount"),
+    "dose": ("dose", "dose_per_kg"),
+    "kind": ("adm", "kind"),
+    "kind_name": ("adm_name",),
+    "dose_unit": ("dose_unit",),
+    "evid": ("evid",),
+    "addl": ("addl",),
+    "mdv": ("mdv",),
+    "postdose": ("postdose", "post_dose"),
+    "cohort": ("cohort",),
+    "until": ("until",),
+    "until_reason": ("until_reason",),
+    "excluded": ("excluded",),
+    "unit": ("unit", "dv_unit"),
+}
+MEANING = {name: meaning for meaning, names in SYNONYMS.items() for name in names}
+# What a heading may say in brackets, and still mean the same: "LLOQ (copies/ug)". "TIME (h)" is no day.
+_COPIES = {"copies_ug", "copies_ug_dna", "copies_ug_gdna", "copies_per_ug", "copies_per_ug_dna", "copies_per_ug_gdna"}
+VALUE, DOSE = "copies/ug", "cells/kg"
+_BRACKETS: dict[str, frozenset[str]] = {}
+_BRACKETS |= dict.fromkeys(("value", "lloq", "lod", "uloq", "limit"), frozenset(_COPIES))
+_BRACKETS |= dict.fromkeys(("day", "nominal_day", "until"), frozenset({"d", "day", "days"}))
+_BRACKETS |= dict.fromkeys(("dose", "amount"), frozenset({"cells_kg", "cells_per_kg"}))
+_NUMERIC = {"day", "nominal_day", "value", "limit", "lloq", "lod", "uloq", "amount", "dose", "until"}
+_MICROGRAMS = {"ug": 1.0, "ng": 1e-3, "pg": 1e-6}
+_OF_DNA = {"dna", "gdna", "genomic", "mass", "input", "amount", "per", "in", "well", "reaction", "rxn"}
+_OF_WELLS = {"copies", "copy", "number", "transgene", "car", "vector", "value", "dv", "per", "well", "reaction", "rxn"}
+# Columns of Study.observations and Study.covariates that a column of the file may not take.
+RESERVED = {"row", "status", "lower", "upper", *MEANING, *SYNONYMS}
+
+
+def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> tuple[dict[str, str], list[Problem]]:
+    """Which column of a table has which meaning.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The columns of the table.
+    columns : mapping, optional
+        ``{ours: theirs}``: wins over the synonyms.
+
+    Returns
+    -------
+    dict
+        Meaning (a key of `SYNONYMS`) to column. A column that is not in it has no meaning here.
+    list of Problem
+        Missing and ambiguous columns.
+    """
+    found: dict[str, str] = {}
+    problems: list[Problem] = []
+
+    def report(finding: str, remedy: str) -> None:
+        problems.append(Problem(None, None, None, finding, remedy.strip()))
+
+    if len(names) == 1:
+        report(f"the header has one cell, {names[0]!r}", "Separate the cells by comma, semicolon or tab.")
+        return found, problems
+    for ours, theirs in (columns or {}).items():
+        meaning = ours if ours in SYNONYMS else MEANING.get(plain(ours))
+        if meaning is None:
+            report(f"columns= has no {ours!r}", f"It takes {', '.join(SYNONYMS)}. {suggest(ours, SYNONYMS)}")
+        elif theirs not in names:
+            report(f"there is no column {theirs!r}", f"There are {', '.join(names)}. {suggest(theirs, names)}")
+        else:
+            found[meaning] = theirs
+    taken = set(found.values())
+    for meaning in SYNONYMS:
+        same = [name for name in names if name not in taken and meaning_of(name) == meaning]
+        if meaning in found or not same:
+            continue
+        found[meaning] = same[0]
+        if len(same) > 1:
+            report(
+                f"the columns {', '.join(same)} all mean {meaning}",
+                f"Say which one, read_study(..., columns={{{meaning!r}: {same[0]!r}}}).",
+            )
+    for name in names:
+        meaning, unit = _other_unit(name)
+        if meaning in ("value", "lloq", "lod", "uloq", "dose") and not {meaning, per_well(name)} & found.keys():
+            asked = f"{'dose_unit' if meaning == 'dose' else 'unit'}={unit!r}, columns={{{meaning!r}: {name!r}}}"
+            report(
+                f"the column {name} is not in {DOSE if meaning == 'dose' else VALUE}", f"Give read_study(..., {asked})."
+            )
+            found[meaning] = name
+    if "day" not in found and "nominal_day" in found:
+        found["day"] = found["nominal_day"]
+    for meaning in ("subject", "day", "value"):
+        if meaning not in found and not any(meaning == MEANING.get(plain(ours)) for ours in columns or {}):
+            report(f"there is no column for the {meaning}", _nearest(meaning, names, set(found.values())))
+    return found, problems
+
+
+class Rows:
+    """The rows of a sheet by meaning, and what is wrong with them."""
+
+    def __init__(self, sheet: Sheet, names: dict[str, str], problems: list[Problem]) -> None:
+        self.cells, self.row, self.names, self.problems = sheet.cells, sheet.row, names, problems
+        self.reported = np.zeros(len(sheet.row), dtype=bool)
+        self.decimal = sheet.decimal
+        self.subject = self.text("subject").to_numpy(dtype=object)
+        self.code, subjects = pd.factorize(self.subject)
+        self.subjects: tuple[str, ...] = tuple(subjects)
+        self.day = np.full(len(self.row), np.nan)
+        self.nominal_day = self.number("nominal_day")
+        if names["day"] == names.get("nominal_day"):
+            self.day = self.nominal_day
+        else:
+            actual = self.number("day")
+            self.day = np.where(np.isnan(actual), self.nominal_day, actual)
+        no_day = np.isnan(self.day) & ~self.reported
+        self.report(no_day, lambda _: f"{names['day']} is empty", "Give the day of the row.")
+        self.report(self.subject == "", lambda _: f"{names['subject']} is empty", "Say whose row it is.")
+        hidden = {name for name in subjects if name.startswith("#") and name[1:].strip() in set(subjects)}
+        remedy = "Comments stand above the header: remove the row, or its #."
+        self.report(np.isin(self.subject, list(hidden)), lambda _: "the row is commented out", remedy)
+
+    def text(self, meaning: str) -> pd.Series:
+        """Cells of the column with a meaning, "" for each row when there is no such column."""
+        if meaning in self.names:
+            return self.cells[self.names[meaning]]
+        return pd.Series("", index=self.cells.index, dtype="str")
+
+    def number(self, meaning: str, least: float = -np.inf) -> Floats:
+        """Cells as finite numbers of at least `least`, NaN where empty; anything else is reported."""
+        if meaning not in self.names:
+            return np.full(len(self.row), np.nan)
+        name, text = self.names[meaning], self.text(meaning).to_numpy(dtype=object)
+        values, unreadable = numbers(text, self.decimal)
+        remedy = f"Write a number{self.comma}, or leave the cell empty."
+        self.report(unreadable, lambda at: f"{name} is {text[at]!r}, which is not a number", remedy)
+        outside = np.isinf(values) | (values < least)
+        remedy = f"Give a finite number{', not negative,' * (least == 0)} or leave the cell empty."
+        self.report(outside, lambda at: f"{name} is {text[at]}", remedy)
+        return np.where(outside, np.nan, values)
+
+    def choice(self, meaning: str, allowed: tuple[int, ...]) -> Floats:
+        """Cells as one of a few whole numbers, NaN where empty."""
+        values = self.number(meaning)
+        wrong = ~np.isnan(values) & ~np.isin(values, allowed)
+        found = f"{self.names.get(meaning)} is "
+        self.report(wrong, lambda at: found + number_text(values[at]), f"It is one of {', '.join(map(str, allowed))}.")
+        return np.where(wrong, np.nan, values)
+
+    def constant(self, meaning: str, number: bool = False) -> pd.Series:
+        """One cell a subject (index: the subjects), missing where all are empty; a change is reported."""
+        text = self.text(meaning)
+        series = pd.Series(self.number(meaning)) if number else text.replace("", np.nan)
+        first = series.groupby(self.code).first().reindex(range(len(self.subjects)))
+        expected = first.iloc[self.code].reset_index(drop=True)
+        differs = (series.notna() & (series != expected)).to_numpy(dtype=bool)
+        begins = differs & ~pd.Series(self.code).where(differs).duplicated().to_numpy()
+
+        def found(at: int) -> str:
+            was = number_text(expected[at]) if number else expected[at]
+            return f"{self.names[meaning]} is {text[at]} and was {was}"
+
+        self.report(begins, found, "It is one and the same for all rows of a subject.")
+        first.index = pd.Index(self.subjects)
+        return first
+
+    def report(self, where: Flags, found: Callable[[int], str], remedy: str | Callable[[int], str]) -> None:
+        """Note a problem for each row in `where`."""
+        self.reported |= where
+        for at in np.flatnonzero(where).tolist():
+            day = None if np.isnan(self.day[at]) else float(self.day[at])
+            advice = remedy if isinstance(remedy, str) else remedy(at)
+            self.problems.append(Problem(int(self.row[at]), self.subject[at] or None, day, found(at), advice))
+
+    @property
+    def comma(self) -> str:
+        """What a remedy adds about decimals."""
+        return " (decimals with a comma, as elsewhere in the file)" if self.decimal == "," else ""
+
+
+def plain(name: str) -> str:
+    """A column name as the synonyms write it: lower case, underscores for blanks, points and strokes."""
+    return re.sub(r"[\s./\\-]+", "_", name.strip().casefold().replace("\u03bc", "u").replace("\u00b5", "u")).strip("_")
+
+
+def meaning_of(name: str) -> str | None:
+    """The meaning of a heading, None when it has none; a unit in brackets must be the one that is meant."""
+    said = re.fullmatch(r"(.*?)[(\[](.*)[)\]]\s*", name, re.DOTALL)
+    meaning = MEANING.get(plain(said[1])) if said else None
+    if said and meaning and plain(said[2]) in _BRACKETS.get(meaning, ()):
+        return meaning
+    return MEANING.get(plain(name))
+
+
+def _other_unit(name: str) -> tuple[str | None, str]:
+    """The meaning of a heading but for its unit in brackets, and the unit, when it is not the one that is meant."""
+    said = re.fullmatch(r"(.*?)[(\[](.*)[)\]]\s*", name, re.DOTALL)
+    meaning = MEANING.get(plain(said[1])) if said else None
+    if said is None or meaning not in _BRACKETS or meaning_of(name) or mass_of(name) or per_well(name):
+        return None, ""
+    return meaning, said[2].strip()
+
+
+def mass_of(name: str) -> float | None:
+    """Micrograms in the unit of a heading that says mass of DNA, such as ``dna_ng``; None when it does not."""
+    words = _words(name)
+    units = words & _MICROGRAMS.keys()
+    if len(units) == 1 and words & {"dna", "gdna"} and words - units <= _OF_DNA:
+        return _MICROGRAMS[units.pop()]
+    return None
+
+
+def per_well(name: str) -> str | None:
+    """What a heading says in copies per well: "value", "lloq", "lod" or "uloq"; None when it does not."""
+    words = _words(name)
+    limits = words & {"lloq", "lod", "uloq"}
+    if words & {"copies", "copy"} and words & {"well", "reaction", "rxn"} and words - limits <= _OF_WELLS:
+        return limits.pop() if len(limits) == 1 else None if limits else "value"
+    return None
+
+
+def is_numeric(name: str, columns: Mapping[str, str] | None = None) -> bool:
+    """Whether a column has a meaning that is a number: such columns tell whether a file has decimal commas."""
+    given = {theirs for ours, theirs in (columns or {}).items() if MEANING.get(plain(ours), ours) in _NUMERIC}
+    return name in given or meaning_of(name) in _NUMERIC or bool(mass_of(name) or per_well(name))
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[a-z]+", plain(name)))
+
+
+def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:
+    free = {plain(name): name for name in reversed(names) if name not in taken}
+    ratio = {
+        name: max(difflib.SequenceMatcher(None, low, synonym).ratio() for synonym in SYNONYMS[meaning])
+        for low, name in free.items()
+    }
+    best = max(ratio, key=lambda name: ratio[name], default="")
+    if best and ratio[best] >= 0.6:
+        return f"Is it {best}? Then read_study(..., columns={{{meaning!r}: {best!r}}})."
+    return f"There are {', '.join(names)}. Say which one, read_study(..., columns={{{meaning!r}: ...}})."

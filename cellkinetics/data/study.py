@@ -1,0 +1,308 @@
+"""A study: samples with their limits, doses, covariates."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cellkinetics.data.notation import number_text
+from cellkinetics.errors import Problem, StudyError, one_problem, suggest
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+OBSERVATIONS = ("subject", "day", "output", "value", "lower", "upper", "status", "lloq", "excluded", "row")
+COVARIATES = ("cohort", "dose", "until", "until_reason")
+UNIT, DOSE_UNIT = "copies/ug", "cells/kg"
+AFTER = "after day "
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Study:
+    """Samples, doses and covariates, as `read_study` makes them.
+
+    Parameters
+    ----------
+    observations : DataFrame
+        One row a sample, by subject in the order of the file, then by day:
+
+        - subject (text), day (as in the file: the actual one where it is given, else the nominal one),
+          output (text, "1" where the file names none);
+        - value (in `unit`; NaN unless quantified), lower and upper (in `unit`): quantified, both the value;
+          below, 0 and the limit; interval, both ends; above, the limit and infinity; an end is NaN where no
+          limit is known, which is so on excluded rows only;
+        - status: "quantified", "below", "interval", "above", or "missing" on a row without a value;
+        - lloq (in `unit`): the limit in force for the row, NaN where none is known;
+        - excluded: "" when the row is used, else the reason;
+        - row: line of the file (its first line is 1); in a DataFrame the position + 2, its line as a CSV;
+        - then nominal_day and other columns of the file that vary within a subject.
+    doses : DataFrame
+        One row a dose, in the same order: subject, day, amount (in the unit beside it), kind ("cells" or the
+        name of the drug), unit ("" where none is said), row.
+    covariates : DataFrame
+        One row a subject, index "subject": cohort (text or missing), dose (amount of cells given on the day
+        of the first infusion; NaN when none), until (day on which the follow-up ends, NaN when it does not),
+        until_reason (text, "" when none), then the other columns of the file that are constant within each
+        subject.
+    unit, dose_unit : str
+        Of the values, of the cells.
+    lloq : float or None
+        The lower limit, when all rows that have one have the same; else None.
+    source : str
+        Name of the file, or "DataFrame".
+    note : str
+        The comment lines above the header.
+    """
+
+    observations: pd.DataFrame
+    doses: pd.DataFrame
+    covariates: pd.DataFrame
+    unit: str = UNIT
+    dose_unit: str = DOSE_UNIT
+    lloq: float | None = None
+    source: str = "DataFrame"
+    note: str = ""
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The subjects, in the order of the file."""
+        return tuple(self.covariates.index)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the note, or a column ``SIMULATED`` that is 1, says that the data are simulated."""
+        said = "SIMULATED" in self.covariates and (self.covariates["SIMULATED"].astype("str") == "1.0").any()
+        return bool(said) or re.search(r"\bsimulated\b", self.note, re.IGNORECASE) is not None
+
+    @property
+    def used(self) -> pd.DataFrame:
+        """The observations that are not excluded."""
+        return self.observations[self.observations["excluded"] == ""]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples used, by status: quantified, below, interval, above (0 included)."""
+        found = self.used["status"].value_counts()
+        return {status: int(found.get(status, 0)) for status in ("quantified", "below", "interval", "above")}
+
+    @property
+    def exclusions(self) -> dict[str, int]:
+        """Samples not used, by reason, the most frequent first."""
+        reasons = self.observations["excluded"]
+        return {str(reason): int(n) for reason, n in reasons[reasons != ""].value_counts().items()}
+
+    def infusion_day(self, subject: str) -> float:
+        """Day of the subject's first infusion of cells; 0.0 when the study has none for the subject.
+
+        Raises
+        ------
+        StudyError
+            When there is no such subject.
+        """
+        self._known("subject", [subject], self.subjects)
+        days = self.doses.loc[(self.doses["subject"] == subject) & (self.doses["kind"] == "cells"), "day"]
+        return float(days.min()) if len(days) else 0.0
+
+    def select(
+        self,
+        subjects: str | Iterable[str] | None = None,
+        cohort: str | Iterable[str] | None = None,
+        until: float | None = None,
+    ) -> Study:
+        """A part of the study, in the same order.
+
+        Parameters
+        ----------
+        subjects, cohort : str or iterable of str, optional
+            Those to keep; with both, the subjects that are in both.
+        until : float, optional
+            Rows after this day are excluded, for every subject, with the reason. Infinity uses again the rows
+            after the day in the file's column ``until`` (and after an earlier ``until=`` of this function).
+
+        Returns
+        -------
+        Study
+
+        Raises
+        ------
+        StudyError
+            When there is no such subject or cohort, or nobody is left.
+        """
+        keep = pd.Series(True, index=self.covariates.index)
+        if subjects is not None:
+            wanted = [subjects] if isinstance(subjects, str) else [str(name) for name in subjects]
+            self._known("subject", wanted, self.subjects)
+            keep &= keep.index.isin(wanted)
+        if cohort is not None:
+            wanted = [cohort] if isinstance(cohort, str) else [str(name) for name in cohort]
+            self._known("cohort", wanted, self.covariates["cohort"].dropna().unique())
+            keep &= self.covariates["cohort"].isin(wanted)
+        if not keep.any():
+            asked = f"subjects={subjects!r}, cohort={cohort!r}"
+            raise one_problem(f"nobody is in {asked}", "", self.source)
+        names = keep.index[keep]
+        observations, covariates = self.observations, self.covariates[keep]
+        if until is not None:
+            if math.isnan(until):
+                raise one_problem("until is NaN", "Give a day or math.inf.", self.source)
+            excluded = observations["excluded"]
+            if until == math.inf:
+                excluded = excluded.mask(excluded.str.startswith(AFTER), "")
+                covariates = covariates.assign(until=np.nan, until_reason="")
+            late = (excluded == "") & (observations["day"] > until)
+            reason = cut_reason(until, f"select(until={number_text(until)})")
+            observations = observations.assign(excluded=excluded.mask(late, reason))
+        observations = observations[observations["subject"].isin(names)].reset_index(drop=True)
+        return replace(
+            self,
+            observations=observations,
+            doses=self.doses[self.doses["subject"].isin(names)].reset_index(drop=True),
+            covariates=covariates.astype({"until_reason": "str"}),
+            lloq=common_limit(observations),
+        )
+
+    def each(self) -> Callable[[str], Study]:
+        """The function subject -> study of that subject alone, in a time that does not grow with the others."""
+        place = {subject: at for at, subject in enumerate(self.subjects)}
+        tables, ends = [], []
+        for table in (self.observations, self.doses):
+            code = places_of(self.subjects, table)
+            order = np.argsort(code, kind="stable")
+            tables.append(table.iloc[order])
+            ends.append(np.searchsorted(code[order], np.arange(len(place) + 1)))
+
+        def alone(subject: str) -> Study:
+            at = place[subject]
+            # Slices of sorted tables are views: a take for each subject costs more than its fit.
+            parts = [table.iloc[end[at] : end[at + 1]] for table, end in zip(tables, ends, strict=True)]
+            for part in parts:
+                part.index = pd.RangeIndex(len(part))
+            lloq = common_limit(parts[0])
+            covariates = self.covariates.iloc[at : at + 1]
+            return replace(self, observations=parts[0], doses=parts[1], covariates=covariates, lloq=lloq)
+
+        return alone
+
+    def to_csv(self, path: str | os.PathLike[str], style: str = "plain") -> None:
+        """Write the study as a file that `read_study` reads without options.
+
+        The study that is read back is equal but for `row` and `source`, with two exceptions: what a carried
+        column is (a covariate when it is constant within every subject, a number when all of its cells are)
+        is read from the part that is written, and censored wells of one sample that are alike are told apart
+        by a column ``replicate``. The styles other than plain lose a little more, as said below.
+
+        Parameters
+        ----------
+        path : path
+            Written under a temporary name first, so that it is never half a file.
+        style : str
+            A line for each dose and for each sample, as
+
+            - "plain": subject, day, copies_per_ug (``<3``, with the limit in lloq and lod), dose, cohort ...;
+            - "monolix": ID, TIME, DV, AMT, EVID, CENS, LIMIT, ADM, DVID, MDV, LLOQ, COHORT ..., ``.`` for an empty
+              cell, ADM 1 for the cells, other drugs from 2 on with their name in ADM_NAME, no
+              note (a column SIMULATED where it says so);
+            - "nlmixr2": the same, with NA for an empty cell;
+            - "nonmem": like "monolix", with ``#`` before the note and the header (what NM-TRAN ignores by
+              default), whole numbers for ID and DVID with the names beside them in ID_NAME and DVID_NAME, and
+              ``_`` for the blanks, commas and quotation marks of a text.
+
+            CENS is 1 for below (DV is the limit, LIMIT the lower end of an interval), -1 for above. Samples that
+            are excluded have MDV 1, and the reason in EXCLUDED.
+
+        Raises
+        ------
+        ValueError
+            When there is no such style.
+        """
+        from cellkinetics.data.writing import write
+
+        write(self, Path(path), style)
+
+    def summary(self) -> str:
+        """The study in words: patients, samples, shares below the limit, follow-up, doses, what is excluded and why.
+
+        Follow-up is the day of a subject's last sample used, since the first infusion; windows are 0-28, 28-90,
+        90-365 days and later, the later end included.
+        """
+        from cellkinetics.data import overview
+
+        return overview.of_study(self)
+
+    def plot(self, ax: Axes | None = None, by: str = "cohort") -> Axes:
+        """All samples against the days since the first infusion, on a log axis; returns the axes.
+
+        Parameters
+        ----------
+        ax : axes to draw on; new ones when not given.
+        by : what the colour says: "cohort", "dose", or another covariate.
+        """
+        from cellkinetics.figures import plotting
+
+        return plotting.plot_study(self, ax, by)
+
+    def __repr__(self) -> str:
+        counts, excluded = self.counts, self.exclusions
+        lines = [f"Study of {len(self.subjects)} subjects ({self.source})"]
+        status = ", ".join(f"{n} {status}" for status, n in counts.items() if n or status in ("quantified", "below"))
+        lines.append(f"  samples used      {sum(counts.values())}: {status}")
+        if excluded:
+            shown = [f"{n} {reason}" for reason, n in list(excluded.items())[:5]]
+            more = [f"{len(excluded) - 5} more reasons"] if len(excluded) > 5 else []
+            lines.append(f"  samples excluded  {sum(excluded.values())}: {', '.join(shown + more)}")
+        limits = self.observations["lloq"].dropna()
+        ends = dict.fromkeys(number_text(limit) for limit in (limits.min(), limits.max()))
+        limit = " to ".join(ends) if len(limits) else "none known"
+        lines.append(f"  unit              {self.unit}, lower limit {limit}")
+        cells = int((self.doses["kind"] == "cells").sum())
+        lines.append(f"  infusions         {cells}" + (f" ({self.dose_unit})" if cells else ""))
+        return "\n".join(lines + ["  simulated data"] * self.simulated)
+
+    def _known(self, what: str, names: Iterable[str], there: Iterable[str]) -> None:
+        there = [str(name) for name in there]
+        listed = ", ".join(there[:20]) + (", ..." if len(there) > 20 else "")
+        has = f"There are {listed}." if there else f"It has no {what}."
+        problems = [
+            Problem(None, None, None, f"there is no {what} {name!r}", f"{has} {suggest(name, there)}".rstrip())
+            for name in dict.fromkeys(names)
+            if name not in there
+        ]
+        if problems:
+            raise StudyError(problems, self.source)
+
+
+def cut_reason(day: float, why: str) -> str:
+    """The reason of a row after the end of a follow-up: "after day 42: transplantation"."""
+    return f"{AFTER}{number_text(day)}: {why or 'end of follow-up'}"
+
+
+def common_limit(observations: pd.DataFrame) -> float | None:
+    """The lower limit that all rows with one share, or None."""
+    limits = observations["lloq"].to_numpy(float)
+    known = limits[~np.isnan(limits)]
+    return float(known[0]) if len(known) and np.all(known == known[0]) else None
+
+
+def infusions(doses: pd.DataFrame, subjects: Iterable[str]) -> pd.DataFrame:
+    """Infusions of cells: subject, day, amount; for a subject without any, one of unknown amount on day 0."""
+    given = doses.loc[doses["kind"] == "cells", ["subject", "day", "amount"]]
+    treated = set(given["subject"])
+    without = [subject for subject in subjects if subject not in treated]
+    assumed = pd.DataFrame({"subject": pd.Series(without, dtype="str"), "day": 0.0, "amount": np.nan})
+    return pd.concat([part for part in (given, assumed) if len(part)] or [given])
+
+
+def places_of(subjects: Sequence[str], table: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """(rows of the table,) which of the subjects each row is of."""
+    # Not by an index of pandas: of one patient it takes as long as a tenth of the fit.
+    place = {subject: at for at, subject in enumerate(subjects)}
+    return np.array([place[subject] for subject in table["subject"].to_numpy(object)], np.int64)

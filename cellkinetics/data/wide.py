@@ -1,0 +1,69 @@
+"""Tables with one row a subject and one column a day, as one row a sample."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.data.columns import resolve
+from cellkinetics.data.days import unit_of
+from cellkinetics.data.notation import marks
+from cellkinetics.data.sheet import Sheet
+from cellkinetics.errors import one_problem
+
+_DAY = re.compile(r"(?:(d|days?|h|hours?|w|wks?|weeks?|months?)[\s_.]*)?([+-]?\d+(?:[.,]\d+)?)", re.IGNORECASE)
+
+
+def tall(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
+    """The sheet with one row a sample, when it has one row a subject and columns called 0, 7, 14 or d0, d7, d14.
+
+    That is so where no column means the day or the value and two or more are called as days are. A cell that is
+    empty is no sample, unless all of the subject's are. Other columns are repeated, and the note says what was done.
+
+    Raises
+    ------
+    StudyError
+        When the subjects are the columns, with the line that turns the table.
+    """
+    cells = sheet.cells
+    found, problems = resolve(list(cells.columns), columns)
+    if not problems or "value" in found or len(cells.columns) < 3:
+        return sheet
+    if "subject" not in found and {"day", "nominal_day"} & found.keys():
+        _refuse_turned(sheet, found)
+        return sheet
+    days = {name: said for name in cells.columns if (said := _DAY.fullmatch(name)) and name not in found.values()}
+    units = {said[1].lower() if said[1] else "" for said in days.values()}
+    if "subject" not in found or "day" in found or len(days) < 2 or len(units) > 1:
+        return sheet
+    unit = units.pop()
+    day = f"time ({unit})" if unit_of(f"time {unit}") else "time"
+    kept = [name for name in cells.columns if name not in days]
+    place, column = np.divmod(np.arange(len(cells) * len(days)), len(days))
+    values = cells[list(days)].to_numpy(dtype=object).ravel()
+    numbers = np.array([said[2].replace(",", ".").replace(".", sheet.decimal) for said in days.values()], dtype=object)
+    filled = values != ""
+    sampled = np.bincount(place[filled], minlength=len(cells)) > 0
+    used = filled | ~sampled[place]
+    rows = cells[kept].iloc[place[used]].reset_index(drop=True)
+    rows = rows.assign(
+        **{day: pd.Series(numbers[column[used]], dtype="str"), "dv": pd.Series(values[used], dtype="str")}
+    )
+    names = list(days)
+    line = f"One column a time, {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}: read as one row a sample."
+    return replace(sheet, cells=rows, row=sheet.row[place[used]], note=f"{sheet.note}\n{line}".lstrip("\n"))
+
+
+def _refuse_turned(sheet: Sheet, found: Mapping[str, str]) -> None:
+    """Say what to do when the columns are the subjects: every one of them holds measurements."""
+    day = found.get("day", found.get("nominal_day", ""))
+    others = [name for name in sheet.cells.columns if name not in found.values()]
+    read = [marks(sheet.cells[name].to_numpy(dtype=object), sheet.decimal)[0] for name in others]
+    if len(others) > 1 and all(not (mark == "unreadable").any() and (mark != "missing").any() for mark in read):
+        what = f"it has a column for each subject ({', '.join(others[:3])}{', ...' if len(others) > 3 else ''})"
+        remedy = f'Turn it: read_study(table.melt({day!r}, var_name="subject", value_name="copies_per_ug")).'
+        raise one_problem(what, remedy, sheet.source)

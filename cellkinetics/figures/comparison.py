@@ -1,0 +1,126 @@
+"""A comparison of cohorts as one figure: curves with their medians, peaks, late levels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.lines import Line2D
+
+from cellkinetics.cohorts.comparison import Comparison, WindowResult
+from cellkinetics.cohorts.curves import cohort_curves, quantile, turnbull
+from cellkinetics.figures import plotting, style
+from cellkinetics.figures.style import FAINT, INK, MARKS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SPREAD = 0.28
+
+
+def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Figure:
+    """Three panels: all curves with the median of each group; the peaks; the last level that most patients have.
+
+    Medians (bars, thick lines) take a sample below the limit as what it is; one that a limit hides is a dashed bar at
+    that limit in the panels of values, and a gap in the curve, which is drawn while half of the group (at least two)
+    are sampled. The titles name the exact p of the trend, or of the
+    difference where there is no order.
+
+    Returns
+    -------
+    Figure
+    """
+    import matplotlib.pyplot as plt
+
+    if axes is not None and len(axes) != 3:
+        raise ValueError(f"three panels are drawn and axes= has {len(axes)}. Give three, or none.")
+    given = axes
+    if given is None:
+        figure = plt.figure(figsize=(10.4, 4.2), layout="constrained")
+        given = list(figure.subplots(1, 3, width_ratios=[1.9, 1, 1]))
+    curves, *panels = given
+    plotting.plot_study(found.study, curves, found.by)
+    # Its medians are by visit; these are by the windows of the comparison.
+    for line in [line for line in curves.lines if line.get_gid() == "median"]:
+        line.remove()
+    _lighten(curves)
+    _draw_medians(curves, found)
+    curves.set_title("curves and medians", loc="left", fontsize=style.TITLE, color=INK, pad=9)
+    levels = [result for result in found.results if result.window.name.startswith("level")]
+    peaks = [result for result in found.results if "peak" in result.window.name]
+    for ax, shown in zip(panels, (peaks[:1], levels[-1:]), strict=True):
+        if shown:
+            _draw_values(ax, found, shown[0])
+        else:
+            ax.set_axis_off()
+            ax.text(0.5, 0.5, "no day after 14 with samples\nof most patients", ha="center", va="center", color=FAINT)
+    statuses = [status for status in MARKS if (found.study.used["status"] == status).any()]
+    key: list[tuple[Any, str]] = [(style.handle(status, FAINT), MARKS[status][1]) for status in statuses]
+    key += [(Line2D([], [], color=shade, linewidth=3), f"median, {name}") for name, shade in found.shades.items()]
+    if axes is None:
+        style.legend_below(curves, key)
+    figure = curves.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
+def _lighten(ax: Axes) -> None:
+    """Single curves step back behind the medians; the legend is the figure's."""
+    for line in ax.lines:
+        if line.get_gid() is None:
+            line.set_alpha(0.35)
+    legend = ax.get_legend()
+    if legend is not None:
+        legend.remove()
+
+
+def _draw_medians(ax: Axes, found: Comparison) -> None:
+    table = cohort_curves(found.study, found.by, [0.5])
+    for name in found.names:
+        own = table[table["group"] == name]
+        # A median of those few who are left jumps when one more leaves.
+        enough = own["n"] >= max(2, int((found.groups == name).sum()) / 2)
+        own = own.assign(value=own["value"].where(enough))
+        ax.plot(own["day"], own["value"], color=found.shades[name], linewidth=2.8, zorder=3.6, gid="median")
+
+
+def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
+    values, ticks = result.window.values, []
+    finite = values.to_numpy()[:, :2].astype(float)
+    finite = finite[np.isfinite(finite) & (finite > 0)]
+    low, high = (finite.min(), finite.max()) if len(finite) else (1.0, 10.0)
+    style.decades(ax, min(low / 2, 10 ** math.floor(math.log10(low))), max(2 * high, 10 * low))
+    style.label(ax, y=style.unit_label(found.study.unit))
+    if float(found.study.used["lloq"].max()) >= ax.get_ylim()[0]:
+        plotting.draw_limits(ax, found.study.used)
+    for place, name in enumerate(found.names):
+        own = values[(found.groups == name).to_numpy() & values["lower"].notna().to_numpy()]
+        shade, n = found.shades[name], len(own)
+        # The key beside the curves has the unit; four names with it would run into each other.
+        ticks.append(f"{name.partition(' ')[0] if len(found.names) > 3 else name}\nn = {n}")
+        aside = np.linspace(-SPREAD, SPREAD, n) if n > 1 else np.zeros(n)
+        for shift, (lower, upper) in zip(aside, own[["lower", "upper"]].to_numpy(float), strict=True):
+            status = (
+                "quantified" if lower == upper else "above" if math.isinf(upper) else "interval" if lower else "below"
+            )
+            at = lower if status in ("quantified", "above") else upper
+            if status == "interval":
+                ax.vlines(place + shift, lower, upper, color=shade, linewidth=1, zorder=3)
+            ax.plot(place + shift, at, **style.marker(status, shade), zorder=3.2, gid=status)
+        if n:
+            lower, upper = quantile(turnbull(own["lower"], own["upper"]), 0.5)
+            at = upper if math.isfinite(upper) else lower
+            look = "-" if lower == upper else (0, (2, 1.5))
+            ax.hlines(
+                at, place - 0.4, place + 0.4, color=shade, linewidth=2.8, linestyle=look, zorder=3.4, gid="median"
+            )
+    ax.set_xticks(range(len(found.names)), ticks, fontsize=style.TEXT, color=INK, parse_math=False)
+    ax.set_xlim(-0.6, len(found.names) - 0.4)
+    ax.tick_params(axis="x", length=0)
+    test = result.trend or result.test
+    kind = "trend" if result.trend else "difference"
+    text = f"no test: {test.reason}" if test.reason else f"exact p of the {kind} {test.p:.2g}"
+    ax.set_title(f"{result.window.name}\n{text}", loc="left", fontsize=style.TEXT, color=INK, pad=9)

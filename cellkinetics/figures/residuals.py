@@ -1,0 +1,69 @@
+"""The picture of residuals that respect censoring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import scipy
+from scipy import special
+
+from cellkinetics.figures import style
+from cellkinetics.figures.style import FAINT, ONE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MANY = 200  # residuals from which the marks are small and pale
+
+
+def plot(residuals: pd.DataFrame, *, simulated: bool, axes: Sequence[Axes] | None = None) -> Figure:
+    """Residuals over time, over the prediction, against the normal with its 95% band, and their histogram."""
+    over_time, over_curve, normal, counts = panels = style.panels(axes, 4, 2, (4.2, 2.8), simulated=simulated)
+    quantified = (residuals["status"] == "quantified").to_numpy()
+    z, day = residuals["residual"].to_numpy(float), residuals["day"].to_numpy(float)
+    _scatter(over_time, day, z, quantified)
+    _scatter(over_curve, residuals["predicted"].to_numpy(float), z, quantified)
+    _normal(normal, z, quantified)
+    edges = np.arange(-4.0, 4.5, 0.5)
+    counts.hist(np.clip(z, -3.99, 3.99), bins=edges.tolist(), color=ONE, alpha=0.35)
+    grid = np.linspace(-4, 4, 161)
+    counts.plot(grid, len(z) * 0.5 * scipy.stats.norm.pdf(grid), color=FAINT, linewidth=1.2)
+    for ax in (over_time, over_curve):
+        for line in (-1.96, 0.0, 1.96):
+            ax.axhline(line, color=FAINT, linewidth=0.9, dashes=(4, 3) if line else (1, 0))
+    for ax in panels:
+        style.dress(ax)
+    if len(day):
+        style.days(over_time, float(day.max()), style.size(over_time)[0])
+        style.few_ticks(over_curve)
+    style.label(over_time, "days since infusion", "quantile residual")
+    style.label(over_curve, "predicted", "quantile residual")
+    style.label(normal, "expected of a normal", "quantile residual")
+    style.label(counts, "quantile residual", "samples")
+    if axes is None:
+        marks = {"quantified": "quantified", "below": "censored, drawn within its ends"}
+        style.legend_below(panels[0], [(style.handle(status, ONE), text) for status, text in marks.items()])
+    figure = panels[0].get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
+def _normal(ax: Axes, z: np.ndarray[Any, Any], quantified: np.ndarray[Any, Any]) -> None:
+    """Sorted residuals over those expected of as many normal values, with the band in which 95% of each would lie."""
+    order, count = np.argsort(z, kind="stable"), len(z)
+    ranks = np.arange(1, count + 1)
+    expected = special.ndtri((ranks - 0.5) / max(count, 1))
+    low, high = (special.ndtri(scipy.stats.beta.ppf(share, ranks, count + 1 - ranks)) for share in (0.025, 0.975))
+    ax.fill_between(expected, low, high, color=FAINT, alpha=0.15, linewidth=0)
+    ax.axline((0, 0), slope=1, color=FAINT, linewidth=0.9, dashes=(4, 3))
+    _scatter(ax, expected, z[order], quantified[order])
+
+
+def _scatter(ax: Axes, x: np.ndarray[Any, Any], z: np.ndarray[Any, Any], quantified: np.ndarray[Any, Any]) -> None:
+    small, alpha = (2.6, 0.5) if len(z) > MANY else (4.0, 1.0)
+    ax.plot(x[quantified], z[quantified], **style.marker("quantified", ONE, small), alpha=alpha)
+    ax.plot(x[~quantified], z[~quantified], **style.marker("below", ONE, small), alpha=alpha)

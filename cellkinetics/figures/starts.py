@@ -1,0 +1,94 @@
+"""The picture of the starts of a fit: where each ended, below the best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cellkinetics.figures import style
+from cellkinetics.figures.style import FAINT, INK, LABEL, ONE, SMALL, Floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from cellkinetics.fitting.fits import Fits
+    from cellkinetics.fitting.result import Fit
+
+SAME = 0.01  # log-likelihood units below the best: the same optimum
+LEAST, MOST = 1e-4, 1e6  # that are shown
+
+
+def below_best(fit: Fit) -> Floats:
+    """Log-likelihood units (log posterior with priors) below the best at which each start ended, in their order.
+
+    Inf where a start ended nowhere. The best is that of the fit, whose last Newton steps may have gained a little.
+    """
+    if not fit.fitted or not fit.start_values:
+        return np.zeros(0)
+    best = fit.log_likelihood_ln + fit.problem.log_prior(fit.x)
+    return np.maximum(best - np.array(fit.start_values), 0.0)
+
+
+def plot_one(fit: Fit, ax: Axes | None = None) -> Axes:
+    """See `Fit.plot_starts`."""
+    ax = ax or _new_axes()
+    behind = np.sort(below_best(fit))
+    _draw(ax, behind, 6.0, 1.0)
+    _frame(ax, [behind], simulated=fit.study.simulated)
+    text = f"{fit.subject}: {int((behind <= SAME).sum())} of {len(behind)} starts reached the best optimum"
+    ax.set_title(text if len(behind) else f"{fit.subject}: no start ended anywhere", loc="left", fontsize=LABEL)
+    return ax
+
+
+def plot_each(fits: Fits, ax: Axes | None = None) -> Axes:
+    """See `Fits.plot_starts`."""
+    ax = ax or _new_axes()
+    each = [np.sort(below_best(fit)) for fit in fits.values()]
+    each = [behind for behind in each if len(behind)]
+    for behind in each:
+        _draw(ax, behind, 3.0, max(0.15, 1 / max(len(each), 1) ** 0.5))
+    _frame(ax, each, simulated=fits.study.simulated)
+    alone = sum(int((behind <= SAME).sum()) == 1 < len(behind) for behind in each)
+    ax.set_title(f"{len(each)} subjects; for {alone} only one start reached the best", loc="left", fontsize=LABEL)
+    return ax
+
+
+def _new_axes() -> Axes:
+    from cellkinetics.figures import plotting
+
+    return plotting.new_axes((4.6, 3.1))
+
+
+def _draw(ax: Axes, behind: Floats, size: float, alpha: float) -> None:
+    order = np.arange(1, len(behind) + 1)
+    shown = np.clip(behind, LEAST, MOST)
+    ax.plot(order, shown, color=ONE, linewidth=1.2, alpha=alpha, zorder=2)
+    for reached, look in ((True, ONE), (False, "white")):
+        which = (behind <= SAME) == reached
+        ax.plot(
+            order[which], shown[which], linestyle="none", marker="o", markersize=size, alpha=alpha,
+            markerfacecolor=look, markeredgecolor=ONE, zorder=3,
+        )  # fmt: skip
+
+
+def _frame(ax: Axes, each: Sequence[Floats], *, simulated: bool) -> None:
+    most = max([1, *(len(behind) for behind in each)])
+    worst = max([1.0, *(float(np.clip(behind, LEAST, MOST).max(initial=0.0)) for behind in each)])
+    style.decades(ax, LEAST / 2, 3 * worst, minor=False)
+    ax.invert_yaxis()
+    ax.axhline(SAME, color=FAINT, linewidth=0.9, dashes=(4, 3))
+    ax.annotate(
+        "the same optimum above this line", (1, SAME), xycoords=("axes fraction", "data"), xytext=(-2, 3),
+        textcoords="offset points", ha="right", fontsize=SMALL, color=FAINT,
+    )  # fmt: skip
+    if simulated:
+        ax.annotate(
+            "simulated", (1, 1), xycoords="axes fraction", xytext=(-2, -2), textcoords="offset points", ha="right",
+            va="top", fontsize=SMALL, style="italic", color=FAINT,
+        )  # fmt: skip
+    ax.set_xlim(0.5, most + 0.5)
+    ax.set_xticks(np.unique(np.linspace(1, most, min(most, 10)).round()))
+    ax.set_xlabel("start, from the best to the worst", fontsize=LABEL, color=INK)
+    ax.set_ylabel(f"log-likelihood below the best\n({LEAST:g} or less at the top)", fontsize=LABEL, color=INK)

@@ -1,0 +1,326 @@
+"""How the figures look: colours ordered by dose, plain decades, days that are wide early and narrow late."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cellkinetics.data.notation import number_text
+from cellkinetics.data.study import Study
+from cellkinetics.errors import suggest
+
+# What is drawn with is imported where it is drawn: it takes as long as the rest of the library.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.legend import Legend
+    from matplotlib.transforms import ScaledTranslation
+
+Floats = npt.NDArray[np.float64]
+
+# From amber to indigo. Each is about 10 L* darker than the one before, so that the order survives in grey
+# and for colour-blind readers.
+RAMP = ("#d9921e", "#dd7243", "#c4496a", "#8d3a86", "#55307f", "#26194f")
+STEPS = {1: (4,), 2: (1, 4), 3: (0, 2, 4), 4: (0, 2, 3, 5), 5: (0, 1, 2, 3, 5), 6: (0, 1, 2, 3, 4, 5)}
+ONE = "#1b6a8f"  # A single patient, of whom no other dose is to be told apart.
+NOBODY, GREY = "no cohort", "#70757c"
+INK, FAINT, HAIR, LATE = "#2b2f36", "#6b7078", "#e9eaec", "#b9bcc1"
+
+SMALL, TEXT, LABEL, TITLE = 7.5, 8.0, 9.0, 9.5
+
+# What a sample is drawn with, and what the legend calls it.
+MARKS = {
+    "quantified": ("o", "quantified"),
+    "below": ("v", "below the limit"),
+    "interval": ("v", "detected, below the LLOQ"),
+    "above": ("^", "above the upper limit"),
+}
+
+# Up to here a day is a day; later days are compressed when the follow-up is longer than LONG.
+WIDE, LONG, PACE = 28.0, 60.0, 14.0
+MANY = 1e8  # zeros of more than this are not read but counted: 1e8 on an axis
+HOURS = 3.0  # days; a shorter follow-up has fractions of a day on its axis
+TICKS = (0, 28, 90, 365, 180, 14, 7, 730, 1825, 60)
+UNITS = {"copies/ug": "CAR copies per µg genomic DNA"}
+
+
+def ramp(n: int) -> list[str]:
+    """Colours of n cohorts, the lowest dose first and lightest; more than six are mixed from them."""
+    if n in STEPS:
+        return [RAMP[step] for step in STEPS[n]]
+    from matplotlib.colors import LinearSegmentedColormap, to_hex
+
+    between = LinearSegmentedColormap.from_list("dose", RAMP)
+    return [to_hex(between(i / (n - 1))) for i in range(n)]
+
+
+def groups(study: Study, by: str) -> tuple[pd.Series, dict[str, str]]:
+    """Each subject's group, and {group: colour} in order of dose; grey, and last, for those without one."""
+    table = study.covariates
+    if by not in table:
+        raise ValueError(f"there is no covariate {by!r}. {suggest(by, map(str, table))}".rstrip())
+    values, suffix = table[by], f" {study.dose_unit}" if by == "dose" else ""
+    numeric = pd.api.types.is_numeric_dtype(values)
+    text = values.map(lambda value: f"{dose_text(value) if numeric else value}{suffix}", na_action="ignore")
+    rank = (values if numeric else table["dose"]).astype(float).groupby(text).median()
+    names = sorted(rank.index, key=lambda name: (math.isnan(rank[name]), rank[name], name))
+    shades = dict(zip(names, ramp(len(names)), strict=True))
+    return text.astype(object).fillna(NOBODY), shades | ({NOBODY: GREY} if text.isna().any() else {})
+
+
+def dose_text(number: float) -> str:
+    """A dose as it is written: 1e6, 2.5e7, 40."""
+    if number < 1e4:
+        return number_text(number)
+    mantissa, exponent = f"{number:e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def plain(number: float) -> str:
+    """A number as it is read aloud: 10,000, 3, 0.1; never 1e+04."""
+    if abs(number) >= 1000 and float(number).is_integer():
+        return f"{number:,.0f}"
+    return np.format_float_positional(number, trim="-")
+
+
+def unit_label(unit: str) -> str:
+    """The unit of the samples in words, where the words are known."""
+    return UNITS.get(unit, unit)
+
+
+def wrapped(text: str, width: float) -> list[str]:
+    """Lines of small text, about equally long, for axes of this width in points."""
+    # A letter is about 0.56 of its height wide.
+    most = max(12, int(0.94 * width / (0.56 * SMALL)))
+    lines = textwrap.wrap(text, most)
+    fewest = (textwrap.wrap(text, narrow) for narrow in range(12, most))
+    return next((even for even in fewest if len(even) == len(lines)), lines)
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many letters, with … for the rest."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def dress(ax: Axes) -> None:
+    """Spines, ticks and a faint line at each decade."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.8)
+    ax.tick_params(which="both", color=FAINT, labelcolor=INK, labelsize=TEXT, direction="out")
+    ax.tick_params(which="major", length=3.5, width=0.8)
+    ax.tick_params(which="minor", length=2, width=0.5)
+    ax.grid(axis="y", which="major", color=HAIR, linewidth=0.7)
+    ax.set_axisbelow(True)
+
+
+def label(ax: Axes, x: str = "", y: str = "") -> None:
+    """Names of the axes, in which no dollar sign is mathematics."""
+    for named, text in ((ax.set_xlabel, x), (ax.set_ylabel, y)):
+        if text:
+            named(text, fontsize=LABEL, color=INK, parse_math=False)
+
+
+def tag(ax: Axes) -> None:
+    """Says above the axes that what they show is simulated, once."""
+    if not any(text.get_gid() == "simulated" for text in ax.texts):
+        ax.annotate(
+            "simulated", (1, 1), (0, 9), xycoords="axes fraction", textcoords="offset points", ha="right",
+            va="bottom", fontsize=SMALL, style="italic", color=FAINT, gid="simulated",
+        )  # fmt: skip
+
+
+def panels(axes: Any, count: int, columns: int, size: tuple[float, float], *, simulated: bool) -> list[Axes]:
+    """The first `count` of the axes given or, when None, of a new figure with panels of `size` in inches.
+
+    Raises
+    ------
+    ValueError
+        Fewer axes than panels.
+    """
+    if axes is not None:
+        given = list(np.asarray(axes, object).ravel())
+        if len(given) < count:
+            raise ValueError(f"{count} panels are drawn and axes= has {len(given)}. Give {count}, or none.")
+        if simulated:
+            tag(given[0])
+        return given[:count]
+    import matplotlib.pyplot as plt
+
+    rows, columns = max(math.ceil(count / columns), 1), max(min(count, columns), 1)
+    figure = plt.figure(figsize=(columns * size[0], rows * size[1]), layout="constrained")
+    made = list(np.array(figure.subplots(rows, columns, squeeze=False)).ravel())
+    for ax in made[count:]:
+        ax.remove()
+    if simulated:
+        figure.suptitle("simulated", x=0.99, ha="right", fontsize=SMALL, style="italic", color=FAINT)
+    return made[:count]
+
+
+def size(ax: Axes) -> tuple[float, float]:
+    """Width and height of axes in points; less than now where a layout will still make room beside them."""
+    figure = ax.get_figure(root=True)
+    box = ax.get_window_extent()
+    share = 1.0
+    if figure is not None and figure.get_layout_engine() is not None:
+        share = 0.85 if len(figure.axes) == 1 else 0.72
+    dpi = 72.0 if figure is None else figure.dpi
+    return share * box.width * 72 / dpi, share * box.height * 72 / dpi
+
+
+def points(ax: Axes, right: float = 0.0, up: float = 0.0) -> ScaledTranslation:
+    """A shift by so many points."""
+    from matplotlib.transforms import ScaledTranslation
+
+    return ScaledTranslation(right / 72, up / 72, ax.figure.dpi_scale_trans)
+
+
+def decades(ax: Axes, lower: float, upper: float, *, minor: bool = True) -> None:
+    """A log axis from lower to upper whose decades are written out: 1, 10, 100, 1,000."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+    dress(ax)
+    ax.set_yscale("log")
+    ax.set_ylim(lower, upper)
+    ax.yaxis.set_major_locator(LogLocator(numticks=12))
+    ax.yaxis.set_major_formatter(FuncFormatter(_tick))
+    between = LogLocator(subs=np.arange(2, 10).tolist(), numticks=99)
+    ax.yaxis.set_minor_locator(between if minor else NullLocator())
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def few_ticks(ax: Axes) -> None:
+    """A log axis across, whose range may be less than a decade: few numbers, written out."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    span = math.log10(max(ax.dataLim.x1 / max(ax.dataLim.x0, 1e-300), 1.0))
+    subs = (1.0,) if span > 3 else (1.0, 3.0) if span > 1.5 else (1.0, 2.0, 5.0)
+    ax.xaxis.set_major_locator(LogLocator(subs=subs, numticks=6))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, at: _tick(value, at) if value >= 1e-4 else f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def days(ax: Axes, last: float, width: float) -> None:
+    """The axis of days since infusion up to `last`, `width` points long; see LONG for when it is compressed."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+
+    last = last if last > 0 else 1.0
+    if last > LONG:
+        ax.set_xscale("function", functions=(compressed, expanded))
+        _ticks(ax.xaxis, _labelled(last, width), _months(last))
+        margin = 0.025 * float(compressed(last))
+        ax.set_xlim(-margin, float(expanded(compressed(last) + margin)))
+        return
+    step = next(step for step, longest in ((1, 8), (2, 14), (7, 42), (14, np.inf)) if last <= longest)
+    ax.xaxis.set_major_locator(MultipleLocator(step) if last >= HOURS else MaxNLocator(6))
+    ax.xaxis.set_major_formatter(FuncFormatter(_tick))
+    ax.set_xlim(-0.025 * last, 1.025 * last)
+
+
+def compressed(day: npt.ArrayLike) -> Floats:
+    """The place of a day on the axis: itself up to day 28, then slower and slower, without a kink."""
+    day = np.asarray(day, float)
+    return np.where(day <= WIDE, day, WIDE + PACE * np.log1p(np.maximum(day - WIDE, 0) / PACE))
+
+
+def expanded(place: npt.ArrayLike) -> Floats:
+    """The inverse of `compressed`."""
+    place = np.asarray(place, float)
+    return np.where(place <= WIDE, place, WIDE + PACE * np.expm1(np.maximum(place - WIDE, 0) / PACE))
+
+
+def _ticks(axis: Axis, major: Sequence[float], minor: Sequence[float]) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+
+    axis.set_major_locator(FixedLocator(major))
+    axis.set_minor_locator(FixedLocator(minor))
+    axis.set_major_formatter(FuncFormatter(_tick))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _labelled(last: float, width: float) -> list[float]:
+    """Days to write on an axis `width` points long: the first of TICKS, and those that have room beside them."""
+    point = 1.05 * float(compressed(last)) / width
+    days: list[float] = []
+    for day in TICKS:
+        apart = [abs(float(compressed(day) - compressed(other))) / point for other in days]
+        needed = [0.32 * TEXT * (len(plain(day)) + len(plain(other))) + 2.5 for other in days]
+        shown = day <= last and not (day == 60 and last >= 90)
+        if shown and all(gap > least for gap, least in zip(apart, needed, strict=True)):
+            days.append(day)
+    return sorted(days)
+
+
+def _months(last: float) -> list[float]:
+    """Day 21 and the months of the first year, which show how the scale narrows."""
+    return [day for day in (21.0, *np.arange(60.0, 361.0, 30.0)) if day <= last]
+
+
+def _tick(value: float, position: int | None) -> str:
+    value = float(f"{value:.6g}")
+    return dose_text(value) if value >= MANY else plain(value)
+
+
+def marker(status: str, colour: str, size: float = 5.0) -> dict[str, Any]:
+    """How a sample is drawn: filled when quantified, else open."""
+    filled = status == "quantified"
+    return {
+        "linestyle": "none",
+        "marker": MARKS[status][0],
+        "markersize": size if filled else size + 0.6,
+        "markerfacecolor": colour if filled else "white",
+        "markeredgecolor": "white" if filled else colour,
+        "markeredgewidth": 0.6 if filled else 1.1,
+    }
+
+
+def dose_marker(kind: str) -> dict[str, Any]:
+    """How a dose is drawn: a bar for cells, an open diamond for another drug."""
+    look: dict[str, Any] = {"color": INK, "linestyle": "none"}
+    if kind == "cells":
+        return look | {"marker": "|", "markersize": 6.5, "markeredgewidth": 1.8}
+    return look | {"marker": "D", "markersize": 3.8, "markerfacecolor": "white", "markeredgewidth": 1.0}
+
+
+def handle(status: str, colour: str) -> Any:
+    """A sample in the legend."""
+    from matplotlib.lines import Line2D
+
+    mark = Line2D([], [], **marker(status, colour))
+    tail = Line2D([], [], color=colour, linestyle="none", marker=3, markersize=6, markeredgewidth=1)
+    return (tail, mark) if status == "interval" else mark
+
+
+def entries(key: Sequence[tuple[Any, str]]) -> tuple[list[Any], list[str]]:
+    """Handles and labels; a label that begins with an underscore would be hidden."""
+    return [handle for handle, _ in key], [f" {text}" if text.startswith("_") else text for _, text in key]
+
+
+def legend_below(ax: Axes, key: Sequence[tuple[Any, str]]) -> None:
+    """A legend under the axes, in as many columns as fit."""
+    figure = ax.get_figure(root=True)
+    if figure is None or not key:
+        return
+    lengths, width = [len(text) for _, text in key], 72 * figure.get_figwidth()
+    columns, wide = len(key) + 1, math.inf
+    while wide > width and columns > 1:
+        columns -= 1
+        deep = math.ceil(len(key) / columns)
+        wide = sum(max(lengths[at : at + deep]) * 0.58 * TEXT + 34 for at in range(0, len(key), deep))
+    legend = figure.legend(
+        *entries(key), loc="outside lower center", ncols=columns, frameon=False, columnspacing=1.4,
+        handlelength=1.6, handletextpad=0.5, fontsize=TEXT,
+    )  # fmt: skip
+    tidy(legend)
+
+
+def tidy(legend: Legend) -> None:
+    """Small text, in which no dollar sign is mathematics."""
+    for text in legend.get_texts():
+        text.set(fontsize=TEXT, color=INK, parse_math=False)

@@ -1,0 +1,62 @@
+"""The picture of a model: its curves at given parameters and doses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.lines import Line2D
+
+from cellkinetics.figures import style
+from cellkinetics.figures.style import INK
+from cellkinetics.solving.simulation import simulate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from cellkinetics.modelling.model import Model
+
+USUAL_DOSE = 1e6
+# So far below its highest point a curve is not shown.
+DEPTH = 1e7
+
+
+def plot_model(
+    model: Model,
+    ax: Axes | None,
+    doses: object,
+    days: float,
+    parameters: Mapping[str, Any] | None,
+    inputs: Mapping[str, Any] | None,
+) -> Axes:
+    """`Model.plot`: a line for each output, on axes that are those of a fit."""
+    import matplotlib.pyplot as plt
+
+    if not days > 0:
+        raise ValueError(f"days={days!r}: give the length of the curve, such as 365.")
+    if doses is None and model.channels:
+        doses = USUAL_DOSE
+    ax = ax or plt.figure(figsize=(5.6, 3.7), layout="constrained").add_subplot()
+    events = model.doses(doses).times
+    later = np.array([time for time in np.asarray(events) if 0 < time < days])
+    even = style.expanded(np.linspace(0, style.compressed(days), 300))
+    table = simulate(model, parameters, np.unique(np.concatenate([even, later - 1e-6, later])), doses, inputs=inputs)
+    shades = style.ramp(len(model.outputs)) if len(model.outputs) > 1 else [style.ONE]
+    for output, shade in zip(model.outputs, shades, strict=True):
+        ax.plot(table["day"], table[output].where(table[output] > 0), color=shade, linewidth=1.6)
+    highest = float(table[list(model.outputs)].to_numpy().max())
+    positive = table[list(model.outputs)].to_numpy()
+    lowest = float(positive[positive > 0].min(initial=highest))
+    style.decades(ax, max(lowest / 2, highest / DEPTH), 2 * highest)
+    style.days(ax, days, style.size(ax)[0])
+    ax.set_xlabel("days since infusion", fontsize=style.LABEL, color=INK)
+    units = list(dict.fromkeys(model.outputs.values()))
+    # Two names of units in full do not fit beside the axis.
+    label = style.unit_label(units[0]) if len(units) == 1 else " or ".join(units)
+    ax.set_ylabel(label, fontsize=style.LABEL, color=INK, parse_math=False)
+    if len(model.outputs) > 1:
+        lines = [Line2D([], [], color=shade, linewidth=1.6) for shade in shades]
+        style.legend_below(ax, list(zip(lines, [name.replace("_", " ") for name in model.outputs], strict=True)))
+    style.tag(ax)
+    return ax

@@ -1,0 +1,89 @@
+"""The bootstrap of one patient's fit: samples drawn again, all refits in a few batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.likelihood import error_draws
+from cellkinetics.optimising.batch import climbed
+from cellkinetics.optimising.samples import Samples, status_of
+
+if TYPE_CHECKING:
+    from cellkinetics.fitting.result import Fit
+
+KINDS = ("parametric", "case")
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Refits of samples that were drawn again.
+
+    draws : one row a refit that has an optimum inside the bounds, one column a free parameter or sd, natural scale.
+    intervals : by parameter: value (of the fit), lower, upper (percentiles of the draws).
+    failed : refits without such an optimum; they are in no interval.
+    kind, level, seed : as asked.
+    """
+
+    draws: pd.DataFrame
+    intervals: pd.DataFrame
+    failed: int
+    kind: str
+    level: float
+    seed: int
+
+
+def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap:
+    """See `Fit.bootstrap`."""
+    if kind not in KINDS:
+        raise ValueError(f"kind={kind!r}: take one of {', '.join(KINDS)}.")
+    if fit.problem.priors:
+        raise ValueError("a bootstrap of a fit with priors draws its samples, not its priors. Fit without prior=.")
+    names = fit.problem.names
+    if not fit.fitted:
+        nothing = pd.DataFrame(np.nan, index=pd.Index(names, name="parameter"), columns=["value", "lower", "upper"])
+        return Bootstrap(pd.DataFrame(columns=names), nothing, 0, kind, level, seed)
+    rng = np.random.default_rng(seed)
+    drawn = [_cases(fit.problem.samples, rng) if kind == "case" else _simulated(fit, rng) for _ in range(n)]
+    ends = climbed([replace(fit.problem, samples=samples) for samples in drawn], [fit.x] * n)
+    kept = [end.x for end in ends if end is not None and end.converged and not end.held.any()]
+    draws = pd.DataFrame(
+        [[fit.problem.natural_of(at, value) for at, value in enumerate(x)] for x in kept], columns=names, dtype=float
+    )
+    rows = {"value": fit.parameters.loc[names, "value"].astype(float)}
+    for side, share in (("lower", (1 - level) / 2), ("upper", (1 + level) / 2)):
+        rows[side] = draws.quantile(share) if len(draws) else pd.Series(np.nan, index=names)
+    intervals = pd.DataFrame(rows).loc[names].rename_axis("parameter")
+    return Bootstrap(draws, intervals, n - len(kept), kind, level, seed)
+
+
+def _cases(samples: Samples, rng: np.random.Generator) -> Samples:
+    """As many samples, drawn with replacement."""
+    return samples.taken(np.sort(rng.integers(len(samples), size=len(samples))))
+
+
+def _simulated(fit: Fit, rng: np.random.Generator) -> Samples:
+    """New values around the fitted curve, censored at the limits of each sample.
+
+    The sd is that of the fit times its inflation: the maximum-likelihood one is too small with few samples.
+    """
+    samples, problem = fit.problem.samples, fit.problem
+    ln_f = problem.curve(fit.x, 0).value[: len(samples)]
+    limit = fit.study.observations["lloq"].to_numpy(float)[samples.row]
+    if problem.error.name == "counting":
+        # Without a limit what has no molecule is known to be less than one.
+        limit = np.where(np.isnan(limit), 1 / samples.mass, limit)
+    positive = problem.error.positive | ~(limit > 0)
+    sds = fit.inflation * np.exp(problem.ln_sds(fit.x)[:, samples.output])
+    copies = error_draws.drawn(problem.error.name, np.exp(ln_f), sds, samples.mass, positive, rng)
+    # A censored sample is its own witness of the limits: the upper end of "below", both ends of an interval.
+    low = np.where(np.isfinite(samples.upper) & ~samples.quantified, samples.upper, np.nan_to_num(limit, nan=0.0))
+    between = np.where(~samples.quantified & np.isfinite(samples.upper), samples.lower, 0.0)
+    high = np.where(np.isinf(samples.upper), samples.lower, np.inf)
+    lower = np.where(copies >= high, high, np.where(copies >= low, copies, np.where(copies >= between, between, 0.0)))
+    upper = np.where(copies >= high, np.inf, np.where(copies >= low, copies, np.where(copies >= between, low, between)))
+    new = replace(samples, lower=lower, upper=upper, status=status_of(lower, upper))
+    return new.censored(fit.censoring)

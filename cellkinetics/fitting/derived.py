@@ -1,0 +1,182 @@
+"""What a fitted curve says in the field's terms: peak, area, doubling time, half-lives, persistence, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.solving.sensitivity import Floats
+
+if TYPE_CHECKING:
+    from cellkinetics.fitting.result import Fit
+
+MONTH = 28.0
+LEVELS = (28.0, 90.0, 365.0)
+LONGEST = 730.0  # days over which persistence is looked for
+FINE, COARSE = 0.25, 1.03  # days up to day 28, then a ratio
+STEP = 1e-3  # of central differences, on the estimation scale, in units of the parameter
+LN_NOTHING = -230.0  # a curve that has vanished
+COLUMNS = ["value", "lower", "upper", "unit", "note"]
+
+
+@dataclass(frozen=True)
+class _Quantity:
+    """ln of a quantity from (days, ln f), its unit, and up to which day it looks at the curve."""
+
+    of: Callable[[Floats, Floats], float]
+    unit: str
+    until: float
+
+
+def derived(fit: Fit, *, level: float = 0.95, output: str | None = None) -> pd.DataFrame:
+    """See `Fit.derived`."""
+    outputs = list(fit.model.outputs)
+    if output is not None and output not in outputs:
+        raise ValueError(f"output={output!r}: the model has {', '.join(outputs)}.")
+    which = 0 if output is None else outputs.index(output)
+    last = float(fit.problem.samples.day.max(initial=0.0))
+    unit = fit.study.unit if fit.model.scale_free else fit.model.outputs[outputs[which]]
+    quantities = _quantities(unit, fit.study.lloq)
+    table = pd.DataFrame(index=pd.Index(list(quantities), name="quantity"), columns=COLUMNS, dtype=object)
+    table["unit"], table["note"] = [q.unit for q in quantities.values()], ""
+    table[["value", "lower", "upper"]] = np.nan
+    if not fit.fitted:
+        table["note"] = f"not fitted: {fit.outcome.partition(':')[0]}"
+        return table.astype({"value": float, "lower": float, "upper": float})
+    free = len(fit.problem.free)
+    covariance = fit.covariance[:free, :free]
+    quantile = fit.spread.quantile_of(level)
+    steps = STEP * fit.problem.units(fit.x)[:free]
+    curves = [_curve(fit, fit.x, which)]
+    for at in range(free):
+        for side in (1, -1):
+            moved = fit.x.copy()
+            moved[at] += side * steps[at]
+            curves.append(_curve(fit, moved, which))
+    for name, quantity in quantities.items():
+        values = np.array([quantity.of(*curve) for curve in curves])
+        centre = values[0]
+        if not np.isfinite(centre):
+            table.loc[name, "note"] = _reason(name, centre)
+            continue
+        slopes = (values[1::2] - values[2::2]) / (2 * steps)
+        variance = float(slopes @ covariance @ slopes)
+        table.loc[name, "value"] = float(np.exp(centre))
+        if np.isfinite(variance):
+            with np.errstate(over="ignore"):
+                half = quantile * np.sqrt(max(variance, 0.0))
+                table.loc[name, ["lower", "upper"]] = np.exp(centre + np.array([-half, half]))
+        else:
+            table.loc[name, "note"] = "no interval: the samples do not determine it"
+        looked = float(np.exp(centre)) if name == "time_above_lloq" else quantity.until
+        if looked > last:
+            note = f"beyond the last sample (day {last:g})"
+            table.loc[name, "note"] = "; ".join(filter(None, [str(table.loc[name, "note"]), note]))
+    return table.astype({"value": float, "lower": float, "upper": float})
+
+
+def _quantities(unit: str, lloq: float | None) -> dict[str, _Quantity]:
+    found = {
+        "c_max_of_curve": _Quantity(lambda t, f: _peak(t, f)[1], unit, 0.0),
+        "t_max_of_curve": _Quantity(lambda t, f: _ln(_peak(t, f)[0]), "day", 0.0),
+        "auc_0_28": _Quantity(_area, f"{unit} x day", MONTH),
+        "doubling_time": _Quantity(_doubling, "day", 0.0),
+        "half_life_after_peak": _Quantity(_contraction, "day", 0.0),
+        "half_life_at_day_365": _Quantity(_terminal, "day", 365.0),
+    }
+    if lloq is not None:
+        found["time_above_lloq"] = _Quantity(lambda t, f: _persistence(t, f, np.log(lloq)), "day", LONGEST)
+    for day in LEVELS:
+        found[f"level_day_{day:g}"] = _Quantity(lambda t, f, day=day: float(np.interp(day, t, f)), unit, day)
+    return found
+
+
+def _curve(fit: Fit, x: Floats, output: int) -> tuple[Floats, Floats]:
+    """Days since the infusion with those on which the curve has a kink, and ln f."""
+    later = MONTH * COARSE ** np.arange(1, int(np.log(LONGEST / MONTH) / np.log(COARSE)) + 2)
+    natural = fit.problem.natural(x)
+    kinks = [natural[name] for name in (*fit.model.corners, *fit.model.switches)]
+    days = np.unique([*np.arange(0, MONTH + FINE / 2, FINE), *later, *LEVELS, *[k for k in kinks if 0 < k < LONGEST]])
+    ln_f, _ = fit.ln_curve(days, output, 0.95, x)
+    return days, np.maximum(ln_f, LN_NOTHING)
+
+
+def _peak(days: Floats, ln_f: Floats) -> tuple[float, float]:
+    """Day and ln of the highest point: of a parabola through three, unless it is a kink."""
+    at = int(np.argmax(ln_f))
+    if at in (0, len(days) - 1):
+        return float(days[at]), float(ln_f[at])
+    (t0, t1, t2), (y0, y1, y2) = days[at - 1 : at + 2], ln_f[at - 1 : at + 2]
+    left, right = (y1 - y0) / (t1 - t0), (y2 - y1) / (t2 - t1)
+    before = (y0 - ln_f[at - 2]) / (t0 - days[at - 2]) if at > 1 else left
+    if left - right > 4 * abs(before - left) + 1e-12:
+        return float(t1), float(y1)
+    curvature = (right - left) / (t2 - t0)
+    slope = left + curvature * (t1 - t0)
+    day = t1 - slope / (2 * curvature)
+    return float(day), float(y1 - slope**2 / (4 * curvature))
+
+
+def _area(days: Floats, ln_f: Floats) -> float:
+    """Ln of the area to day 28; exponential between neighbouring days."""
+    t, f = days[days <= MONTH], ln_f[days <= MONTH]
+    change = np.diff(f)
+    mean = np.where(np.abs(change) > 1e-8, np.expm1(change) / np.where(change == 0, 1.0, change), 1 + change / 2)
+    return float(np.log(np.sum(np.exp(f[:-1]) * mean * np.diff(t))))
+
+
+def _doubling(days: Floats, ln_f: Floats) -> float:
+    """At the steepest rise."""
+    top = int(np.argmax(ln_f))
+    if top == 0:
+        return float("-inf")
+    slope = np.max(np.diff(ln_f[: top + 1]) / np.diff(days[: top + 1]))
+    return _ln(np.log(2) / slope) if slope > 1e-9 else float("-inf")
+
+
+def _contraction(days: Floats, ln_f: Floats) -> float:
+    """At the steepest fall after the peak."""
+    top = int(np.argmax(ln_f))
+    if top == len(days) - 1:
+        return float("inf")
+    slope = np.max(-np.diff(ln_f[top:]) / np.diff(days[top:]))
+    return _ln(np.log(2) / slope) if slope > 1e-9 else float("inf")
+
+
+def _terminal(days: Floats, ln_f: Floats) -> float:
+    """Of the slope around day 365."""
+    at = int(np.searchsorted(days, 365.0))
+    slope = -(ln_f[at + 1] - ln_f[at - 1]) / (days[at + 1] - days[at - 1])
+    return _ln(np.log(2) / slope) if slope > 1e-9 else float("inf")
+
+
+def _persistence(days: Floats, ln_f: Floats, ln_limit: float) -> float:
+    """Last day on which the curve is above the limit."""
+    above = np.flatnonzero(ln_f > ln_limit)
+    if not len(above):
+        return float("-inf")
+    last = int(above[-1])
+    if last == len(days) - 1:
+        return float("inf")
+    share = (ln_f[last] - ln_limit) / (ln_f[last] - ln_f[last + 1])
+    return _ln(days[last] + share * (days[last + 1] - days[last]))
+
+
+def _ln(value: float) -> float:
+    return float(np.log(value)) if value > 0 else float("-inf")
+
+
+def _reason(name: str, value: float) -> str:
+    if name == "time_above_lloq":
+        return f"still above the limit on day {LONGEST:g}" if value > 0 else "never above the limit"
+    if name == "t_max_of_curve":
+        return "the curve is highest at the infusion"
+    if name == "doubling_time":
+        return "the curve does not rise"
+    if name.startswith("half_life"):
+        return "the curve does not fall there"
+    return "the curve is 0 there"

@@ -1,0 +1,332 @@
+"""Fit a model to one patient: read what is asked, set up the problem, optimise, say how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from cellkinetics.data.study import UNIT, Study
+from cellkinetics.data.wells import dna_mass
+from cellkinetics.errors import ModelError, one_problem, suggest
+from cellkinetics.fitting.result import Fit, Request, finished, refused
+from cellkinetics.likelihood.error_models import LOG, NATURAL, PARTS
+from cellkinetics.modelling.model import Model, check_ties
+from cellkinetics.modelling.prior import Prior
+from cellkinetics.optimising.batch import batchable, optima
+from cellkinetics.optimising.cases import Case, prepare
+from cellkinetics.optimising.optimise import Optimum, optimise
+from cellkinetics.optimising.problem import Problem, sd_names
+from cellkinetics.optimising.samples import METHODS
+from cellkinetics.optimising.uncertainty import uncertainty
+from cellkinetics.solving.sensitivity import Tie
+
+if TYPE_CHECKING:
+    from cellkinetics.joint.result import JointFit
+
+
+@overload
+def fit(
+    model: Model,
+    study: Study,
+    *,
+    fixed: Mapping[str, float] | None = None,
+    free: str | Sequence[str] | None = None,
+    initial: Mapping[str, float] | None = None,
+    tie: Mapping[str, Tie] | None = None,
+    censoring: str = "m3",
+    doses: object = None,
+    prior: Mapping[str, Prior] | str | None = None,
+    starts: int = 4,
+    seed: int = 2020,
+    error: str = "log",
+) -> Fit: ...
+@overload
+def fit(
+    model: Model,
+    study: Study,
+    *,
+    shared: str | Sequence[str] | Mapping[str, str],
+    common_sd: bool = True,
+    fixed: Mapping[str, float] | None = None,
+    free: str | Sequence[str] | None = None,
+    initial: Mapping[str, float] | None = None,
+    tie: Mapping[str, Tie] | None = None,
+    censoring: str = "m3",
+    doses: object = None,
+    prior: Mapping[str, Prior] | str | None = None,
+    starts: int = 4,
+    seed: int = 2020,
+    error: str = "log",
+) -> JointFit: ...
+def fit(
+    model: Model,
+    study: Study,
+    *,
+    fixed: Mapping[str, float] | None = None,
+    free: str | Sequence[str] | None = None,
+    initial: Mapping[str, float] | None = None,
+    tie: Mapping[str, Tie] | None = None,
+    censoring: str = "m3",
+    doses: object = None,
+    prior: Mapping[str, Prior] | str | None = None,
+    starts: int = 4,
+    seed: int = 2020,
+    error: str = "log",
+    shared: str | Sequence[str] | Mapping[str, str] | None = None,
+    common_sd: bool = True,
+) -> Fit | JointFit:
+    """Fit a model to one subject, or with ``shared`` to several together, by censored nonlinear least squares.
+
+    Parameters
+    ----------
+    model : a `Model`, from ``models.load(name)`` or ``ck.load_model(path)``.
+    study : a study of one subject, as ``study.select(subjects=["P07"])``; with ``shared`` of any number.
+    fixed
+        {name: natural value} held fixed; also ``sd``, in the terms of ``error``. Other parameters of the model's
+        default free set stay free.
+    free : names to estimate, in place of the model's default free set.
+    initial : {name: natural value} where the optimiser starts; also ``sd``.
+    tie : {name: function of other parameters, by name}, such as ``{"beta": lambda alpha: alpha / 50}``.
+    censoring : "m3" (probability below the limit), "m4" (the same under a log-normal error), "drop", "half".
+    doses
+        doses in place of the study's: an amount at the first infusion, (days after it, amount) pairs or
+        {channel: either}; "one amount" where no dose is known, to fit the product of F and dose.
+    prior
+        {name: `LogNormal`, `LogitNormal` or `Normal`, as its scale}: the maximum a posteriori is found, the
+        parameter's row says how much of its information is the prior's, and AIC and its kin are NaN; "published"
+        takes the spread between patients from the model's file, for all that is free and has one.
+    starts
+        local optimisations: from ``initial``, the model's guess or its defaults, and from the best of 32
+        seeded Sobol points.
+    seed : of those points.
+    error
+        how samples scatter about the curve: "log" (log-normal, one sd on ln copies), "proportional" (normal, sd times
+        the prediction), "combined" (normal, ``sd_add`` in the unit of the study and ``sd_prop``), "student" (t with 4
+        degrees of freedom on ln copies), "counting" (log-normal on top of the Poisson number of molecules in the
+        wells; needs the mass of DNA, a column ``dna_ug``). All but "log" start from the least squares of ln copies and
+        end with Newton steps of their own likelihood, one patient at a time.
+    shared
+        names of parameters with one value for all subjects, the others being each subject's own; or {name: how}, with
+        "all", "dose" (ln value = a + b ln dose, b free, on the parameter's estimation scale) or a covariate such as
+        "cohort" (a value for each of its groups). ``[]`` shares the sd alone. With a log-normal error only.
+    common_sd : of a joint fit, whether one residual sd (an output) holds for all subjects, or each has its own.
+
+    Returns
+    -------
+    Fit, or with ``shared`` a JointFit
+        ``fit.outcome`` is "converged" or the reason why not, with advice; a patient whose samples do not
+        determine the parameters is such an outcome, not an exception. ``fit.lmfit`` is lmfit's own result there.
+
+    Notes
+    -----
+    Models with a closed form or a solution of their own are fitted as in `fit_each`, by damped scoring steps and exact
+    Newton steps in one compiled loop; lmfit drives the others, and what the loop cannot settle.
+
+    Raises
+    ------
+    ModelError
+        An unknown parameter or a value outside its bounds.
+    StudyError
+        More than one subject without ``shared``, no dose for a model that needs one, a unit that is not the model's.
+    """
+    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior, error)
+    if shared is not None:
+        from cellkinetics.joint.result import fit_joint
+
+        if error != LOG:
+            raise ValueError(f"shared= takes the log-normal error, not error={error!r}. Leave out one of the two.")
+        return fit_joint(request, study, shared, common_sd)
+    check(request, study)
+    if len(study.subjects) != 1:
+        first = study.subjects[0] if study.subjects else "..."
+        raise one_problem(
+            f"ck.fit takes one subject and this study has {len(study.subjects)}",
+            f"Take study.select(subjects={first!r}), ck.fit_each(model, study), or shared= for a joint fit.",
+        )
+    return fit_one(request, study)
+
+
+def check(request: Request, study: Study) -> None:
+    """Raise for what is wrong with the request whoever the patient is."""
+    model = request.model
+    if not isinstance(model, Model):
+        raise TypeError(f"model is {model!r}; take models.load(name) or ck.load_model(path).")
+    if request.censoring not in METHODS:
+        raise ValueError(f"censoring={request.censoring!r}: take one of {', '.join(METHODS)}.")
+    check_error(request, study)
+    sds = sd_names(model, request.error)
+    for name, value in [*request.fixed.items(), *request.initial.items()]:
+        if name in sds:
+            none = value == 0 and len(PARTS[request.error]) > 1 and request.fixed.get(name) == 0
+            if not (np.isfinite(value) and (value > 0 or none)):
+                scale = "" if request.error in NATURAL else " on the ln scale"
+                raise ModelError(f"{name}={value:g}: an sd is a positive number{scale}.", name=name)
+            continue
+        if name.startswith("sd"):
+            raise ModelError(
+                f"{name}: the sd of this model is named {', '.join(sds)}. {suggest(name, sds)}".rstrip(),
+                name=name,
+            )
+        model.require(name)
+        parameter = model.parameters[name]
+        if not parameter.min <= value <= parameter.max:
+            raise ModelError(
+                f"{name}={value:g} is outside its bounds [{parameter.min:g}, {parameter.max:g}].", name=name
+            )
+    for name in request.free or ():
+        model.require(name)
+    check_ties(model, request.tie)
+    known = request.free if request.free is not None else None if callable(model.free) else model.free
+    for name in request.initial:
+        if known is not None and name in model.parameters and name not in known:
+            raise ModelError(
+                f"initial={{{name!r}: ...}} and {name} is not free. Give fixed=, or free= with it.", name=name
+            )
+    for name in request.prior:
+        if name in request.fixed or name in request.tie:
+            raise ModelError(f"{name} has a prior and is {'fixed' if name in request.fixed else 'tied'}.", name=name)
+        if request.free is not None and name in model.parameters and name not in request.free:
+            raise ModelError(f"{name} has a prior and is not among free={list(request.free)}.", name=name)
+    asked = [*request.fixed, *(request.free or ()), *request.tie]
+    twice = [n for n in dict.fromkeys(asked) if asked.count(n) > 1] + [n for n in request.initial if n in request.fixed]
+    if twice:
+        raise ModelError(f"{twice[0]} is given twice among fixed, free, tie and initial; keep one.", name=twice[0])
+    _check_dose_unit(request, study)
+    units = set(model.outputs.values())
+    if not model.scale_free and study.unit not in units:
+        raise one_problem(
+            f"the study is in {study.unit} and {model.name} gives {', '.join(sorted(units))}",
+            "Convert the values, or take a model that has the unit of the study (such as stein_2019_tisagenlecleucel).",
+        )
+    if model.channels and request.doses is None and study.doses.empty:
+        raise one_problem(
+            f"{model.name} needs a dose and the study has none",
+            "Give the column dose (or AMT), doses=1e6, doses='one amount' to fit F times dose, or take a model without "
+            "dose (such as stein_2019_tisagenlecleucel).",
+        )
+
+
+def check_error(request: Request, study: Study) -> None:
+    """Raise for an error model that is unknown or that this study cannot have."""
+    if request.error not in PARTS:
+        raise ValueError(f"error={request.error!r}: take one of {', '.join(PARTS)}.")
+    for output in request.model.outputs if len(PARTS[request.error]) > 1 else ():
+        own = ["sd_add", "sd_prop"] if len(request.model.outputs) == 1 else [f"sd_add_{output}", f"sd_prop_{output}"]
+        if all(request.fixed.get(name) == 0 for name in own):
+            raise ModelError(f"{own[0]} and {own[1]} are both fixed at 0. Free one of them.", name=own[0])
+    if request.error != "counting":
+        return
+    if study.unit != UNIT:
+        raise one_problem(
+            f"the study is in {study.unit} and error='counting' counts copies in the wells",
+            f"Fit the values in {UNIT}, or take error='log'.",
+        )
+    if request.censoring == "m4":
+        raise ValueError(
+            "error='counting' with censoring='m4': that no molecule was in the wells is part of what a value below "
+            "the limit says, and m4 leaves it out. Take censoring='m3'."
+        )
+    if not np.isfinite(dna_mass(study)).any():
+        raise one_problem(
+            "error='counting' needs the mass of DNA in the wells, and the study has none",
+            "Give a column dna_ug or dna_ng (and wells, if several were averaged), read_study(..., dna_ug=0.3) or "
+            "ck.Assay(dna_ug=0.3).limits, or take error='log'.",
+        )
+
+
+def fit_one(request: Request, study: Study) -> Fit:
+    """Fit one subject; the request has been checked."""
+    began = time.perf_counter()
+    case = prepare(request, study)
+    optimum = None if case.reason else optimum_of(request, case)
+    return ended(request, study, case, optimum, time.perf_counter() - began)
+
+
+def optimum_of(request: Request, case: Case) -> Optimum | None:
+    """By the engine where it takes the model, else by lmfit; None where the model could not be solved."""
+    if not batchable(request.model, error=request.error):
+        return optimise(case.problem, case.initial, starts=request.starts, seed=request.seed)
+    (ends,) = optima([case.problem], [case.initial], request.starts, request.seed)
+    return ends[0]
+
+
+def ended(request: Request, study: Study, case: Case, optimum: Optimum | None, seconds: float) -> Fit:
+    """The fit of one subject from where its optimiser ended; None where there was nothing to optimise or to solve."""
+    problem, reason = case.problem, case.reason
+    if optimum is None:
+        where = ", ".join(f"{name} {case.initial[name]:.3g}" for name in problem.free)
+        unsolved = f"not solved: the model could not be integrated at any start, the first at {where}."
+        reason = reason or f"{unsolved} Give initial=, or fix parameters."
+        return refused(request, study, problem, reason, case.samples, seconds)
+    spread = uncertainty(problem, optimum)
+    reason = outcome(problem, optimum, spread.loose)
+    return finished(request, study, problem, case.samples, optimum, spread, reason, seconds)
+
+
+def outcome(problem: Problem, optimum: Optimum, loose: Sequence[str]) -> str:
+    """How the fit ended, in words."""
+    together = f"{_join(loose)} move together" if len(loose) > 1 else f"the samples do not determine {_join(loose)}"
+    fewer = f"Fix {_join(loose[:1])} (fixed=), free fewer parameters, or add samples where they differ."
+    if not optimum.converged and loose:
+        return f"not converged: the likelihood still rises along a ridge, where {together}. {fewer}"
+    if not optimum.converged:
+        advice = "Give initial= nearer to the curve, or more starts=."
+        return f"not converged: the optimiser stopped before the likelihood was flat. {advice}"
+    if optimum.held[len(problem.free) :].any():
+        return _sd_at_bound(problem, optimum)
+    lower, _ = problem.bounds
+    held = optimum.held[: len(problem.free)]
+    at_bound = _join(
+        [
+            f"{name} at its {'lower' if optimum.x[i] <= lower[i] + 1e-6 else 'upper'} bound"
+            for i, name in enumerate(problem.free)
+            if held[i]
+        ]
+    )
+    if loose:
+        also = f", with {at_bound}" if at_bound else ""
+        return f"not identifiable: {together}{also}. {fewer}"
+    if at_bound:
+        last = problem.samples.day[problem.samples.quantified].max()
+        advice = "Fix it, or see whether a simpler model does."
+        return f"{at_bound}: the last quantified sample is {last:g} days after the infusion. {advice}"
+    return "converged"
+
+
+def _sd_at_bound(problem: Problem, optimum: Optimum) -> str:
+    """What it means that an sd ended at its lower bound."""
+    outputs = len(problem.model.outputs)
+    at_bound = np.zeros(len(problem.sd), bool)
+    at_bound[problem.sd_free] = optimum.held[len(problem.free) :]
+    none = (at_bound | (problem.sds(optimum.x) == 0)).reshape(-1, outputs).all(axis=0)
+    if not none.any():
+        name = next(name for name, at in zip(problem.sd_names, at_bound, strict=True) if at)
+        additive = name.startswith("sd_add")
+        advice = "Take error='proportional'" if additive else f"Fix it (fixed={{{name!r}: 0}})"
+        return (
+            f"{name} at its lower bound: these samples show no {'additive' if additive else 'proportional'} part. "
+            f"{advice}, which says the same with one parameter less."
+        )
+    if problem.error.name == "counting":
+        return "sd at its lower bound: the number of molecules explains the scatter. Give fixed={'sd': 0.1}, or so."
+    advice = "Give fixed={'sd': 0.5}, or free fewer parameters."
+    return f"sd at its lower bound: the curve goes through every sample. {advice}"
+
+
+def _check_dose_unit(request: Request, study: Study) -> None:
+    """A model whose F is per cell/kg does not take cells."""
+    units = {p.unit.partition(" per ")[2] for p in request.model.parameters.values()}
+    if "cell/kg" in units and request.doses is None and study.dose_unit != "cells/kg":
+        raise one_problem(
+            f"the study's doses are in {study.dose_unit} and {request.model.name} takes cells/kg",
+            "Divide them by the body weight, or give doses=.",
+        )
+
+
+def _join(words: Sequence[str]) -> str:
+    if not words:
+        return ""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

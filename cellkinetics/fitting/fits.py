@@ -1,0 +1,248 @@
+"""Every patient of a study, one fit each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.data.study import Study
+from cellkinetics.errors import suggest
+from cellkinetics.fitting import fit as fitting
+from cellkinetics.fitting import summary
+from cellkinetics.fitting.result import Fit, Request, refused
+from cellkinetics.fitting.table import COLUMNS
+from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.prior import Prior
+from cellkinetics.optimising.batch import CHUNK, batchable, optima
+from cellkinetics.optimising.cases import Case, prepare, prepare_each
+from cellkinetics.optimising.optimise import Optimum
+from cellkinetics.progress import bar
+from cellkinetics.solving.sensitivity import Tie
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from cellkinetics.fitting.profiles import Profiles
+
+INTERRUPTED = "interrupted before it was finished. Fit it again, or give fewer subjects."
+OUTCOME_COLUMNS = ["outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "log_likelihood", "aic", "bic"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Fits(Mapping[str, Fit]):
+    """The fits of a study: a mapping subject -> `Fit`, in the order of the study.
+
+    Parameters
+    ----------
+    study : the whole study.
+    by_subject : {subject: Fit}.
+    """
+
+    study: Study
+    by_subject: Mapping[str, Fit]
+
+    def __getitem__(self, subject: str) -> Fit:
+        if subject not in self.by_subject:
+            raise KeyError(f"no subject {subject!r}. {suggest(str(subject), self.by_subject)}".rstrip())
+        return self.by_subject[subject]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.by_subject)
+
+    def __len__(self) -> int:
+        return len(self.by_subject)
+
+    def __repr__(self) -> str:
+        converged = sum(fit.converged for fit in self.values())
+        return f"<Fits of {len(self)} subjects: {converged} converged>"
+
+    @property
+    def parameters(self) -> pd.DataFrame:
+        """Long table: subject, parameter, value, stderr, lower, upper, unit, status, source."""
+        each = [fit.columns for fit in self.values()]
+        subjects = [subject for subject, columns in zip(self, each, strict=True) for _ in columns["parameter"]]
+        joined = {
+            name: list(chain.from_iterable(columns[name] for columns in each)) for name in ("parameter", *COLUMNS)
+        }
+        return pd.DataFrame({"subject": subjects, **joined})
+
+    @property
+    def outcomes(self) -> pd.DataFrame:
+        """One row a subject: outcome, counts of samples, log-likelihood of the copies, AIC and BIC."""
+        rows = {subject: [getattr(fit, name) for name in OUTCOME_COLUMNS] for subject, fit in self.items()}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=OUTCOME_COLUMNS).rename_axis("subject")
+
+    def predict(self, times: Sequence[float] | None = None, *, level: float = 0.95) -> pd.DataFrame:
+        """The fitted curves, as `Fit.predict`, with ``subject`` in front."""
+        tables = {subject: fit.predict(times, level=level) for subject, fit in self.items()}
+        return pd.concat(tables, names=["subject"]).reset_index(level="subject").reset_index(drop=True)
+
+    def quantile_residuals(self, seed: int = 2020) -> pd.DataFrame:
+        """Those of every fitted subject, as `Fit.quantile_residuals`; each subject has a stream of its own."""
+        parts = [fit.quantile_residuals(seed + number) for number, fit in enumerate(self.values())]
+        return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None) -> Figure:
+        """Quantile residuals of all subjects in four panels, as `Fit.diagnostics`. Returns the figure."""
+        from cellkinetics.figures import residuals as diagnostics_plot
+
+        return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated, axes=axes)
+
+    def profile(
+        self, parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
+    ) -> Profiles:
+        """Profile likelihood of every fitted patient, refitted together.
+
+        Parameters
+        ----------
+        parameters : names of free parameters and sds; all when not given. Where one is not free it is left out.
+        level, calibrated : as in `Fit.profile`.
+
+        Returns
+        -------
+        Profiles
+            A mapping subject -> profile, with long tables ``.intervals`` and ``.table``, and ``.plot(parameter)``.
+        """
+        from cellkinetics.fitting.profiles import profiles
+
+        return profiles(self, parameters, level, calibrated=calibrated)
+
+    def plot_starts(self, ax: Axes | None = None) -> Axes:
+        """Where each start of every subject ended, below that subject's best; returns the axes."""
+        from cellkinetics.figures import starts as starts_plot
+
+        return starts_plot.plot_each(self, ax)
+
+    def plot(self, page: int = 0, *, columns: int = 4) -> Figure:
+        """One panel a patient, coloured by dose cohort; 24 panels a page. Returns the figure."""
+        from cellkinetics.figures import plotting
+
+        return plotting.plot_fits(self, columns=columns, page=page)
+
+    def summary(self) -> str:
+        """The fits in words: method, counts, what was fixed and why, who needs a look."""
+        return summary.of_fits(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write all fits as JSON, with the study; `ck.load` reads them back."""
+        from cellkinetics.reporting import storage
+
+        storage.save(self, path)
+
+
+def fit_each(
+    model: Model,
+    study: Study,
+    *,
+    fixed: Mapping[str, float] | None = None,
+    free: str | Sequence[str] | None = None,
+    initial: Mapping[str, float] | None = None,
+    tie: Mapping[str, Tie] | None = None,
+    censoring: str = "m3",
+    doses: object = None,
+    prior: Mapping[str, Prior] | str | None = None,
+    starts: int = 4,
+    seed: int = 2020,
+    error: str = "log",
+    progress: bool = True,
+    chunk: int = CHUNK,
+) -> Fits:
+    """Fit a model to every subject of a study, each on its own.
+
+    A subject who cannot be fitted is an outcome with its reason and does not cost the others theirs. Interrupted from
+    the keyboard it returns what is finished; the others have the outcome "not fitted: interrupted".
+
+    Parameters
+    ----------
+    model, study : the model, and a study of any number of subjects.
+    fixed, free, initial, tie, censoring, doses, prior, starts, seed, error : as in `fit`.
+    progress : whether a bar with the time left is shown on the terminal.
+    chunk
+        subjects fitted together in one batch, by models with a closed form or a solution of their own: fewer take
+        less memory and show progress earlier. The results do not depend on it.
+
+    Raises
+    ------
+    ModelError, StudyError
+        What is wrong for every subject: an unknown parameter, no dose in the whole study for a model that needs one.
+    """
+    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior, error)
+    fitting.check(request, study)
+    if batchable(model, len(study.subjects), error):
+        return Fits(study, together(request, study, progress, chunk))
+    only, found = study.each(), dict[str, Fit]()
+    with suppress(KeyboardInterrupt), bar(len(study.subjects), progress) as advance:
+        for subject in study.subjects:
+            found[subject] = fit_or_reason(request, only(subject))
+            advance(1)
+    return Fits(study, {s: found.get(s) or not_fitted(request, only(s), INTERRUPTED) for s in study.subjects})
+
+
+def together(request: Request, study: Study, progress: bool, chunk: int) -> Mapping[str, Fit]:
+    """All subjects on the batch engine, a chunk at a time."""
+    began = time.perf_counter()
+    cases = prepare_each(request, study)
+    ready = {s: case for s, case in cases.items() if isinstance(case, Case) and not case.reason}
+    problems, initial = [case.problem for case in ready.values()], [case.initial for case in ready.values()]
+    ends: dict[int, Optimum | None] = {}
+    with suppress(KeyboardInterrupt), bar(len(ready), progress) as advance:
+        for part in optima(problems, initial, request.starts, request.seed, chunk):
+            ends |= part
+            advance(len(part))
+    at = {subject: number for number, subject in enumerate(ready)}
+    seconds = (time.perf_counter() - began) / max(len(cases), 1)
+    only = study.each()
+
+    def fit_of(subject: str) -> Fit:
+        case, alone = cases[subject], only(subject)
+        if not isinstance(case, Case):
+            return not_fitted(request, alone, case)
+        if subject in at and at[subject] not in ends:
+            return not_fitted(request, alone, INTERRUPTED)
+        return fitting.ended(request, alone, case, ends[at[subject]] if subject in at else None, seconds)
+
+    return Later(cases, fit_of)
+
+
+class Later(Mapping[str, Fit]):
+    """Fits that are put together when they are first asked for."""
+
+    def __init__(self, subjects: Iterable[str], make: Callable[[str], Fit]) -> None:
+        self._made: dict[str, Fit | None] = dict.fromkeys(subjects)
+        self._make = make
+
+    def __getitem__(self, subject: str) -> Fit:
+        fit = self._made[subject]
+        if fit is None:
+            fit = self._made[subject] = self._make(subject)
+        return fit
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+
+def fit_or_reason(request: Request, alone: Study) -> Fit:
+    """One subject's fit; what goes wrong with this subject's numbers is its outcome."""
+    try:
+        return fitting.fit_one(request, alone)
+    except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
+        return not_fitted(request, alone, error)
+
+
+def not_fitted(request: Request, alone: Study, error: Exception | str) -> Fit:
+    """The fit of a subject with whose numbers something went wrong."""
+    plain = replace(request, model=replace(request.model, initial=None), initial={})
+    case = prepare(plain, alone)
+    return refused(request, alone, case.problem, f"not fitted: {error}", case.samples, 0.0)

@@ -1,0 +1,182 @@
+"""Which parameters a design, or a fit, determines, and which move together, found from the information matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy
+from scipy import special
+
+from cellkinetics.modelling.model import Model
+from cellkinetics.optimising.problem import Problem, sd_names
+from cellkinetics.optimising.samples import Samples
+from cellkinetics.optimising.uncertainty import inverse_of
+from cellkinetics.solving.sensitivity import Floats, finite_days
+
+if TYPE_CHECKING:
+    from cellkinetics.fitting.result import Fit
+
+LOOSE = 1.0  # SD on the estimation scale (a factor of 2.7) from which a direction is called undetermined
+PART = 0.3  # share of a direction from which a parameter is named as part of it
+NOTHING = 1e-10  # of the largest information, on unit diagonal: exactly confounded
+SAME = 1 - 1e-6  # correlation of what two parameters do to the samples
+
+
+@dataclass(frozen=True)
+class Identifiability:
+    """What an information matrix says.
+
+    Parameters
+    ----------
+    parameters
+        by name: ``se`` on the estimation scale (a log-SD for a parameter estimated on the log scale) when the others
+        are unknown too, inf where there is no information; ``se_alone`` with the others known.
+    directions : one row an eigenvector, the least determined first: its ``sd``, and the weight of each parameter.
+    pairs : names that do the same to every sample: only a combination of the two is seen.
+    rank : directions with information.
+    condition : of the information on unit diagonal; inf where a direction has none.
+    """
+
+    parameters: pd.DataFrame
+    directions: pd.DataFrame
+    pairs: tuple[tuple[str, str], ...]
+    rank: int
+    condition: float
+
+    @property
+    def unseen(self) -> list[str]:
+        """Parameters that no sample depends on."""
+        return [str(name) for name in self.parameters.index[np.isinf(self.parameters["se_alone"])]]
+
+    @property
+    def loose(self) -> list[tuple[str, ...]]:
+        """Parameters of each seen direction whose SD is above 1 on the estimation scale, the largest part first."""
+        found = []
+        for _, row in self.directions.iterrows():
+            if row["sd"] <= LOOSE:
+                continue
+            parts = row.drop(["sd", *self.unseen]).astype(float).abs().sort_values(ascending=False)
+            if len(parts) and parts.iloc[0] > PART:
+                found.append(tuple(str(name) for name in parts.index[parts > PART * parts.iloc[0]]))
+        return found
+
+    def summary(self) -> str:
+        """In words: what is determined, what is not, and what moves together."""
+        free = list(self.parameters.index)
+        lines = [f"{self.rank} of {len(free)} directions have information; condition {self.condition:.3g}"]
+        good = self.parameters.index[(self.parameters["se"] <= LOOSE).to_numpy()]
+        lines += [f"determined (SE on the estimation scale at most {LOOSE:g}): {', '.join(good) or 'none'}"]
+        lines += [f"no sample depends on {', '.join(self.unseen)}"] if self.unseen else []
+        lines += [
+            f"{one} and {other} cannot be told apart: they do the same to every sample" for one, other in self.pairs
+        ]
+        for names in self.loose:
+            *others, last = names
+            lines.append(
+                f"{', '.join(others)} and {last} move together" if others else f"the samples do not determine {last}"
+            )
+        table = self.parameters.to_string(float_format=lambda value: f"{value:.3g}")
+        return "\n".join([*dict.fromkeys(lines), "", table, ""])
+
+    def __str__(self) -> str:
+        return self.summary()
+
+
+def identifiability(
+    model: Model,
+    days: npt.ArrayLike,
+    *,
+    doses: object = None,
+    parameters: Mapping[str, float] | None = None,
+    free: Sequence[str] | None = None,
+    lloq: float | None = None,
+    sd: float = 0.5,
+) -> Identifiability:
+    """What a schedule of samples can tell about parameters, before any sample is taken.
+
+    The expected information of the design at the given parameters: a sample with prediction f counts
+    (1 - Phi(z) + z phi(z) + phi(z)^2/Phi(z))/sd^2 with z = (ln LLOQ - ln f)/sd, all of it without a limit.
+
+    Parameters
+    ----------
+    model : the model; its first output is sampled.
+    days : (n,) days since the first infusion.
+    doses : as in `simulate`.
+    parameters : {name: natural value}; the defaults otherwise.
+    free : names to judge; all parameters that are positive and not at a bound when not given.
+    lloq : lower limit of quantification, in the unit of the output.
+    sd : residual sd on the ln scale, taken as known.
+
+    Raises
+    ------
+    ModelError
+        An unknown parameter.
+    """
+    days = finite_days(days)
+    values = model.values(dict(parameters or {}))
+    for name in free or ():
+        model.require(name)
+    inside = [
+        name
+        for name, parameter in model.parameters.items()
+        if np.isfinite(parameter.to_estimation(values[name])) and name not in model.ties
+    ]
+    names = tuple(n for n in model.parameters if n in (inside if free is None else free))
+    table = pd.DataFrame({"day": days, "output": 0, "lower": 1.0, "upper": 1.0})
+    known = np.full(len(sd_names(model)), float(sd))
+    ties = tuple(model.ties.items())
+    problem = Problem(
+        model, Samples.of(table), model.doses(doses), values, names, ties, known, np.zeros(len(known), bool)
+    )
+    at = problem.curve(problem.start(values), 1)
+    ln_f, slopes = np.asarray(at.value)[: len(days)], np.asarray(at.jacobian)[: len(days)]
+    weight = expected_information(ln_f, sd, lloq)
+    return of_information(slopes.T @ (weight[:, None] * slopes), names)
+
+
+def expected_information(ln_f: Floats, sd: float, lloq: float | None) -> Floats:
+    """Of each sample about its ln f."""
+    if lloq is None:
+        return np.full(len(ln_f), 1 / sd**2)
+    z = (np.log(lloq) - ln_f) / sd
+    density, below = scipy.stats.norm.pdf(z), special.ndtr(z)
+    # phi^2/Phi: 0 far left of the limit, where both vanish.
+    ratio = np.exp(2 * scipy.stats.norm.logpdf(z) - special.log_ndtr(z))
+    return (1 - below + z * density + ratio) / sd**2
+
+
+def of_fit(fit: Fit) -> Identifiability:
+    """Of the observed information of a fit, without its sds."""
+    free = len(fit.problem.free)
+    information = -fit.problem.second_order(fit.x).hessian[:free, :free]
+    return of_information(information, fit.problem.free)
+
+
+def of_information(information: Floats, names: Sequence[str]) -> Identifiability:
+    """From an information matrix on the estimation scale."""
+    diagonal = np.maximum(np.diag(information), 0.0)
+    seen = diagonal > NOTHING**2 * max(diagonal.max(initial=0.0), 1e-300)
+    with np.errstate(divide="ignore"):
+        alone = np.where(seen, 1 / np.sqrt(np.where(seen, diagonal, 1.0)), np.inf)
+    covariance, shares = inverse_of(information, np.ones(len(names)))
+    se = np.where(shares > 0.01, np.inf, np.sqrt(np.abs(np.nan_to_num(np.diag(covariance)))))
+    scale = np.where(seen, alone, 0.0)
+    scaled = scale[:, None] * information * scale
+    values, (raw, vectors) = np.linalg.eigvalsh(scaled), np.linalg.eigh(information)
+    with np.errstate(divide="ignore"):
+        spreads = np.where(raw > 0, 1 / np.sqrt(np.maximum(raw, 1e-300)), np.inf)
+    directions = pd.DataFrame(vectors.T, columns=list(names)).assign(sd=spreads)[["sd", *names]]
+    same = [(names[i], names[j]) for i in range(len(names)) for j in range(i) if abs(scaled[i, j]) > SAME]
+    known = values > NOTHING * max(values.max(initial=0.0), 1e-300)
+    return Identifiability(
+        pd.DataFrame({"se": se, "se_alone": alone}, index=pd.Index(names, name="parameter")),
+        directions.sort_values("sd", ascending=False, ignore_index=True),
+        tuple((one, other) for other, one in same),
+        int(known.sum()),
+        float(values.max() / values.min()) if len(values) and known.all() else np.inf,
+    )

@@ -1,0 +1,309 @@
+"""Models compared on the same samples: information criteria, weights, likelihood ratios, and forecasts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import scipy
+
+from cellkinetics.data.study import Study
+from cellkinetics.errors import one_problem
+from cellkinetics.fitting.fits import Fits, fit_each
+from cellkinetics.fitting.result import Fit
+from cellkinetics.likelihood import error_models
+from cellkinetics.likelihood.censoring import Rows
+from cellkinetics.modelling.model import Model
+from cellkinetics.optimising.samples import Samples, samples_each
+from cellkinetics.solving.sensitivity import curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+EVERYONE = "all"
+COLUMNS = ["n", "n_free", "log_likelihood", "aic", "aicc", "bic", "delta", "weight"]
+COLUMNS += ["nested_in", "ratio", "p", "note", "outcome"]
+
+
+def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
+    """Compare fits of several models to the same samples.
+
+    Parameters
+    ----------
+    fits
+        of one subject each, or the results of several `fit_each` of the same study: then one block a subject, and
+        under the subject "all" the sums over those whom every model could fit.
+
+    Returns
+    -------
+    DataFrame
+        One row a model (its name, with what was fixed or freed where two share it): samples n, free parameters,
+        log-likelihood of the copies, AIC, AICc and BIC; ``delta`` and Akaike's ``weight`` by AICc where every model
+        has one, by AIC otherwise (``.attrs["criterion"]`` says which). For a model that is another one of the list
+        with parameters fixed: ``nested_in``, the likelihood ratio 2 (ln L1 - ln L0), its p by chi-squared, and
+        ``note`` (which also names an sd that is fixed in one fit and estimated in another). Where one parameter is
+        fixed at its bound half of that p is given (Self and Liang 1987); where
+        several are, p is an upper bound. A fit without an optimum keeps its row and has no weight.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two fits, fits and `Fits` mixed.
+    StudyError
+        Fits of different samples, subjects, units or ways of handling values below the limit: their likelihoods do
+        not compare. Those of different error models do: each is the density of the same copies.
+    """
+    if isinstance(fits, Fit | Mapping):
+        raise ValueError("compare_models takes a list of fits, such as [fit_a, fit_b], not one fit or a dictionary.")
+    if len(fits) < 2:
+        raise ValueError(f"compare_models takes at least two fits and got {len(fits)}.")
+    if not all(isinstance(fit, type(fits[0])) for fit in fits) or not isinstance(fits[0], Fit | Fits):
+        raise ValueError("compare_models takes a list of Fit, or a list of Fits (of fit_each), not both.")
+    alone, each = [f for f in fits if isinstance(f, Fit)], [f for f in fits if isinstance(f, Fits)]
+    if alone:
+        return _of_one(alone)
+    subjects = list(each[0])
+    for other in each[1:]:
+        if list(other) != subjects:
+            raise one_problem("the fits are of different subjects", "Fit every model to the same study.")
+    tables = {subject: _of_one([fit[subject] for fit in each]) for subject in subjects}
+    whole = {EVERYONE: _summed(list(tables.values())), **tables}
+    criteria = {table.attrs["criterion"] for table in whole.values()}
+    joined = pd.concat(whole, names=["subject"])
+    joined.attrs["criterion"] = criteria.pop() if len(criteria) == 1 else "AICc where every model has one, else AIC"
+    return joined
+
+
+def forecast_error(
+    models: Sequence[Model], study: Study, *, until: float, progress: bool = False, **asked: object
+) -> pd.DataFrame:
+    """How well models fitted to the early samples foretell the late ones.
+
+    Parameters
+    ----------
+    models : those to compare.
+    study : any number of subjects.
+    until : day after which samples are held back, as in the study.
+    progress : whether bars are shown on the terminal.
+    asked : further arguments of `fit_each`.
+
+    Returns
+    -------
+    DataFrame
+        By model and subject: ``outcome`` of the early fit, held-back samples ``n_quantified`` and ``n_censored``,
+        ``log_score`` (mean log density of ln copies at the estimates, censored samples with their probability;
+        higher is better) and ``absolute_error`` (mean distance of ln y from ln f, of the quantified
+        ones). NaN where the early
+        samples could not be fitted or nothing was held back.
+    """
+    early = study.select(until=until)
+    tables = {}
+    for model in models:
+        fits = fit_each(model, early, progress=progress, **asked)  # pyright: ignore[reportArgumentType]
+        held_back = samples_each(model, study)
+        rows = {subject: _forecast(fit, held_back[subject], until) for subject, fit in fits.items()}
+        tables[model.name] = pd.DataFrame.from_dict(rows, orient="index")
+    return pd.concat(tables, names=["model", "subject"])
+
+
+def plot_models(fits: Sequence[Fit], ax: Axes | None = None) -> Axes:
+    """The candidates' curves over the samples of one subject, with their Akaike weights; returns the axes."""
+    from cellkinetics.figures import plotting, style
+
+    if any(isinstance(fit, Fits) for fit in fits):
+        raise ValueError("plot_models draws one subject: give [fits[subject] for fits in ...] instead of whole Fits.")
+    table = compare_models(fits)
+    colours = [style.ONE, *style.ramp(max(len(fits) - 1, 1))][: len(fits)]
+    key = []
+    own_figure = ax is None
+    ax = ax or plotting.new_axes((5.6, 3.7))
+    for fit, (name, row), colour in zip(fits, table.iterrows(), colours, strict=True):
+        plotting.plot_fit(fit, ax, colour=colour)
+        drawn = ax.lines[-1]
+        line = type(drawn)([], [], color=colour, linewidth=1.6)
+        key.append((line, f"{name}: weight {row['weight']:.2f}"))
+    if own_figure:
+        style.legend_below(ax, key)
+    else:
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False}
+        style.tidy(ax.legend(*style.entries(key), **place))
+    return ax
+
+
+def _of_one(fits: Sequence[Fit]) -> pd.DataFrame:
+    _check_same(fits)
+    names = _labels(fits)
+    rows = []
+    for fit in fits:
+        row = {name: getattr(fit, name) for name in ("n", "n_free", "log_likelihood", "aic", "aicc", "bic", "outcome")}
+        if not _has_optimum(fit):
+            row |= dict.fromkeys(("log_likelihood", "aic", "aicc", "bic"), np.nan)
+        row |= _nested(fit, fits, names)
+        if (text := _sd_fixed(fit)) and not all(map(_sd_fixed, fits)):
+            row["note"] = "; ".join(filter(None, (str(row["note"]), text)))
+        rows.append(row)
+    return _weighted(pd.DataFrame(rows, index=pd.Index(names, name="model")))
+
+
+def _weighted(table: pd.DataFrame) -> pd.DataFrame:
+    """With differences and Akaike weights, by AICc where all that have an optimum have one."""
+    there = table["aic"].notna()
+    by = "aicc" if there.any() and table.loc[there, "aicc"].notna().all() else "aic"
+    delta = table[by] - table[by].min()
+    likelihood = np.exp(-delta / 2)
+    weighted = table.assign(delta=delta, weight=(likelihood / likelihood.sum()).fillna(0.0))[COLUMNS]
+    weighted.attrs["criterion"] = {"aic": "AIC", "aicc": "AICc"}[by]
+    return weighted
+
+
+def _summed(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Sums over the subjects whom every model could fit; AICc of the whole is the sum of those of its parts."""
+    complete = [table for table in tables if table["aic"].notna().all()]
+    columns = ["n", "n_free", "log_likelihood", "aic", "aicc", "bic"]
+    names = pd.Index(dict.fromkeys(name for table in tables for name in table.index), name="model")
+    total = pd.DataFrame(0.0, index=names, columns=columns)
+    for table in complete:
+        total = total.add(table[columns].astype(float).reindex(names), fill_value=np.nan)
+    if not complete:
+        total = total * np.nan
+    total = total.assign(nested_in="", ratio=np.nan, p=np.nan, note="")
+    return _weighted(total.assign(outcome=f"{len(complete)} of {len(tables)} subjects fitted by every model"))
+
+
+def _has_optimum(fit: Fit) -> bool:
+    """Whether the likelihood has a maximum there that may be compared."""
+    return fit.fitted and not fit.outcome.startswith(("not converged", "sd at its lower bound"))
+
+
+def _labels(fits: Sequence[Fit]) -> list[str]:
+    """Names of models, with the error model where those differ; what is estimated where two fits share a name."""
+    several = len({fit.error for fit in fits}) > 1
+    names = [f"{fit.model.name} ({fit.error})" if several else fit.model.name for fit in fits]
+    free = [",".join(fit.problem.names) for fit in fits]
+    full = [f"{name} [{own}]" if names.count(name) > 1 else name for name, own in zip(names, free, strict=True)]
+    return [name if full.count(name) == 1 else f"{name} #{at + 1}" for at, name in enumerate(full)]
+
+
+def _nested(fit: Fit, fits: Sequence[Fit], names: Sequence[str]) -> dict[str, object]:
+    """The smallest fit of the list of which this one is a special case, and their likelihood ratio."""
+    nothing: dict[str, object] = {"nested_in": "", "ratio": np.nan, "p": np.nan, "note": ""}
+    within = [
+        (len(other.problem.names), name, other)
+        for other, name in zip(fits, names, strict=True)
+        if other is not fit and _is_part(fit, other)
+    ]
+    if not within or not _has_optimum(fit):
+        return nothing
+    _, name, other = min(within, key=lambda one: one[0])
+    if not _has_optimum(other):
+        return nothing
+    own = _combined_names(fit) if other.error == "combined" else fit.problem.names
+    more = [parameter for parameter in other.problem.names if parameter not in own]
+    ratio = max(2 * (other.log_likelihood - fit.log_likelihood), 0.0)
+    p = float(scipy.stats.chi2.sf(ratio, len(more)))
+    held = [parameter for parameter in more if _at_bound(fit, parameter)]
+    note = ""
+    if held:
+        note = f"{', '.join(held)} fixed at a bound: p is "
+        note += "half of that of chi-squared" if len(more) == 1 else "an upper bound"
+        p = p / 2 if len(more) == 1 and ratio > 0 else p
+    return {"nested_in": name, "ratio": ratio, "p": p, "note": note}
+
+
+def _sd_fixed(fit: Fit) -> str:
+    """What to say of a fit that was not free to choose its sd, beside others that were."""
+    sds = fit.parameters.loc[~fit.parameters.index.isin(list(fit.model.parameters))]
+    held = sds[sds["status"] == "fixed"]
+    if held.empty:
+        return ""
+    said = ", ".join(f"{name} fixed at {value:.3g}" for name, value in held["value"].items())
+    return f"{said}, estimated in others: fix it in all (fixed=) to compare the curves alone"
+
+
+def _is_part(small: Fit, large: Fit) -> bool:
+    """Whether ``small`` is ``large`` with some of its parameters fixed."""
+    same = small.model.name == large.model.name and small.model.rhs == large.model.rhs
+    same &= small.model.curve == large.model.curve
+    free_small, free_large = (set(_combined_names(fit)) for fit in (small, large))
+    if not same or not _same_errors(small, large) or not free_small < free_large:
+        return False
+    tied = set(small.request.tie)
+    both = [name for name in small.model.parameters if name not in free_large | tied]
+    return all(small.problem.values[name] == large.problem.values[name] for name in both)
+
+
+def _same_errors(small: Fit, large: Fit) -> bool:
+    """Whether the error of the first is that of the second, with some of its sds fixed; 0 where it has no part."""
+    if small.error == large.error:
+        fixed = zip(small.problem.sd, large.problem.sd, ~small.problem.sd_free & ~large.problem.sd_free, strict=True)
+        return all(one == other for one, other, both in fixed if both)
+    return (small.error, large.error) == ("proportional", "combined")
+
+
+def _combined_names(fit: Fit) -> list[str]:
+    """What is free; the sd of a proportional error by its name in a combined one."""
+    if fit.error != "proportional":
+        return fit.problem.names
+    return [name.replace("sd", "sd_prop", 1) if name in fit.problem.sd_names else name for name in fit.problem.names]
+
+
+def _at_bound(fit: Fit, name: str) -> bool:
+    if name not in fit.model.parameters:
+        # An sd that is fixed at 0, or that a proportional error does not have.
+        return name.startswith("sd_add") or fit.request.fixed.get(name) == 0
+    parameter, value = fit.model.parameters[name], fit.problem.values[name]
+    return value in (parameter.min, parameter.max)
+
+
+def _check_same(fits: Sequence[Fit]) -> None:
+    """Refuse likelihoods that do not compare."""
+    first = fits[0]
+    for fit in fits:
+        if fit.problem.priors:
+            found = f"{fit.model.name} was fitted with priors: its likelihood is not at its maximum"
+            raise one_problem(found, "Compare fits without priors, or forecasts (ck.forecast_error).")
+    for other in fits[1:]:
+        if other.censoring != first.censoring:
+            found = f"values below the limit were handled by {first.censoring!r} and by {other.censoring!r}"
+            raise one_problem(found, "Fit every model with the same censoring=.")
+        if other.study.unit != first.study.unit:
+            raise one_problem(
+                f"the fits are in {first.study.unit} and in {other.study.unit}", "Convert one of the studies."
+            )
+        mine, theirs = (_rows(fit) for fit in (first, other))
+        if not mine.equals(theirs):
+            found = f"{first.model.name} has {len(mine)} samples and {other.model.name} {len(theirs)}"
+            found = found if len(mine) != len(theirs) else "the fits are of the same number of different samples"
+            raise one_problem(f"{found}: their likelihoods do not compare", "Fit every model to the same rows.")
+
+
+def _rows(fit: Fit) -> pd.DataFrame:
+    samples = fit.problem.samples
+    ends = {"day": samples.day, "lower": samples.lower, "upper": samples.upper}
+    table = pd.DataFrame({"output": [list(fit.model.outputs)[i] for i in samples.output], **ends})
+    if len(fit.model.outputs) == 1:
+        table["output"] = ""
+    return table.assign(subject=fit.subject)
+
+
+def _forecast(fit: Fit, samples: Samples, until: float) -> dict[str, object]:
+    late = samples.taken(samples.day + fit.study.infusion_day(fit.subject) > until)
+    quantified = late.quantified
+    row: dict[str, object] = {"outcome": fit.outcome, "n_quantified": int(quantified.sum())}
+    row |= {"n_censored": int((~quantified).sum()), "log_score": np.nan, "absolute_error": np.nan}
+    if not len(late) or not fit.fitted:
+        return row
+    problem, free = fit.problem, fit.x[: len(fit.problem.free)]
+    found, _ = curve(fit.model, problem.ties, free, problem.inputs_at(late.day, late.output), 0)
+    predicted = jnp.asarray(found.value[: len(late)])
+    with np.errstate(divide="ignore"):
+        rows = Rows(np.log(late.lower), np.log(late.upper), np.ones(len(late)), late.mass)
+    ln_sd = problem.ln_sds(fit.x)[:, late.output]
+    density = error_models.log_density(problem.error, predicted, ln_sd, rows)
+    row["log_score"] = float(np.mean(np.asarray(density)))
+    if quantified.any():
+        row["absolute_error"] = float(np.mean(np.abs(np.log(late.upper) - np.asarray(predicted))[quantified]))
+    return row

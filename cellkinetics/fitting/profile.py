@@ -1,0 +1,329 @@
+"""Profile likelihood: for each value of a parameter the best that the others can do, all of it in a few batches."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import special
+from scipy.interpolate import PchipInterpolator
+
+from cellkinetics.errors import suggest
+from cellkinetics.optimising.batch import batchable, climbed, optima
+from cellkinetics.optimising.problem import Problem
+from cellkinetics.solving.sensitivity import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from cellkinetics.fitting.result import Fit
+    from cellkinetics.optimising.optimise import Optimum
+
+POINTS = 7  # a side and round
+STARTS = 4  # of the refits that decide where an interval ends
+# Where the deviance leaps by more than this over the threshold, so many points are put between, so many times; not
+# where they would be this near already, in units of the parameter.
+LEAP, BETWEEN, NARROWINGS, NEAR = 3.0, 3, 5, 0.01
+ROUNDS = 5
+FIRST, GROWTH = 1.6, 2.5  # span of the first round in half widths of the Hessian's interval, and of the next ones
+WIDEST = float(np.log(1e3))  # from the estimate: beyond, an end is called open
+BETTER = 1e-3  # log-likelihood units above the optimum
+DIP = 0.5  # by which a deviance falls again where there is a second optimum
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Profiles of one fit.
+
+    table : parameter, value (natural), log_likelihood, deviance (2 ln L below the optimum), by value.
+    intervals
+        by parameter: value, lower, upper, ``shape`` in words ("closed", "lower end open", "upper end open", "flat",
+        with "more than one optimum" or "a better optimum at ..." added) and the ``threshold`` of the deviance.
+    level : of the intervals.
+    method : how the threshold was chosen, in words.
+    simulated : whether the samples are.
+    """
+
+    table: pd.DataFrame
+    intervals: pd.DataFrame
+    level: float
+    method: str
+    simulated: bool = False
+
+    def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
+        """One panel a parameter: deviance, threshold, estimate and interval; on as many axes where given.
+
+        Returns the figure.
+        """
+        from cellkinetics.figures import profiles as profile_plot
+
+        return profile_plot.plot(self, axes)
+
+
+@dataclass
+class _Point:
+    """A refit: offset on the estimation scale, deviance, optimum of the others, whether it had several starts."""
+
+    offset: float
+    deviance: float
+    others: Floats
+    sure: bool = False
+
+
+@dataclass
+class _Side:
+    """One parameter to one side of its estimate."""
+
+    fit: Fit
+    at: int
+    sign: int
+    span: float
+    limit: float
+    threshold: float
+    closed: bool = False
+    points: list[_Point] = field(default_factory=list)
+
+    def problem(self, offset: float) -> Problem:
+        """With the parameter held so far from its estimate."""
+        return held(self.fit.problem, self.at, self.fit.x[self.at] + self.sign * offset)
+
+    def deviance(self, offset: float, end: Optimum) -> float:
+        """Of a refit there."""
+        return 2 * (_best(self.fit) - end.second.value + _prior_of(self, offset))
+
+    def crossing(self) -> int | None:
+        """The first point beyond the threshold."""
+        return next((at for at, point in enumerate(self.points) if point.deviance > self.threshold), None)
+
+    def around(self) -> list[_Point]:
+        """The last point within the threshold (the estimate itself, if there is none) and the first beyond; or none."""
+        at = self.crossing()
+        estimate = _Point(0.0, 0.0, np.delete(self.fit.x, self.at), sure=True)
+        return [] if at is None else [self.points[at - 1] if at else estimate, self.points[at]]
+
+    def leaps(self) -> bool:
+        """Whether the deviance rises too much between these two, and they are not near to each other yet."""
+        around = self.around()
+        if not around:
+            return False
+        within, beyond = around
+        near = NEAR * self.fit.problem.units(self.fit.x)[self.at]
+        return beyond.deviance - within.deviance > LEAP and beyond.offset - within.offset >= near
+
+
+def profile_each(
+    fits: Sequence[Fit], parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
+) -> list[Profile]:
+    """The profiles of several fits of one model, refitted together; arguments as in `Fit.profile`."""
+    limits = {id(fit): threshold(fit, level, calibrated=calibrated) for fit in fits}
+    sides = [
+        _side(fit, at, sign, limits[id(fit)]) for fit in fits for at in _asked(fit, parameters) for sign in (-1, 1)
+    ]
+    for _ in range(ROUNDS):
+        moving = [side for side in sides if not side.closed and side.span < side.limit * (1 - 1e-9)]
+        if not moving:
+            break
+        _go_on(moving)
+        _make_sure(moving)
+        _narrow(moving)
+        for side in moving:
+            side.closed = side.crossing() is not None
+    words = "calibrated for few samples (F of the effective degrees of freedom)" if calibrated else "chi-squared"
+    return [_profile([s for s in sides if s.fit is fit], fit, limits[id(fit)], level, words) for fit in fits]
+
+
+def threshold(fit: Fit, level: float, *, calibrated: bool = True) -> float:
+    """The deviance at which the interval ends.
+
+    For a straight line with unknown sd the profile interval is Student's, exactly, when the deviance is compared with
+    n ln(1 + t^2/df): n quantified rows, df = n minus the parameters that they determine. With sd given, or not
+    calibrated, with chi-squared of one degree of freedom.
+    """
+    degrees = fit.degrees_of_freedom
+    if not calibrated or not np.isfinite(degrees):
+        return float(special.ndtri(0.5 + level / 2) ** 2)
+    t = float(special.stdtrit(degrees, 0.5 + level / 2))
+    return float(fit.inflation**2 * degrees * np.log1p(t**2 / degrees))
+
+
+def held(problem: Problem, at: int, value: float) -> Problem:
+    """The problem with the at-th of its free vector fixed at a value of the estimation scale."""
+    if at < len(problem.free):
+        name = problem.free[at]
+        rest = tuple(other for other in problem.free if other != name)
+        return replace(problem, values={**problem.values, name: problem.natural_of(at, value)}, free=rest)
+    output = np.flatnonzero(problem.sd_free)[at - len(problem.free)]
+    sd, sd_free = problem.sd.copy(), problem.sd_free.copy()
+    sd[output], sd_free[output] = problem.natural_of(at, value), False
+    return replace(problem, sd=sd, sd_free=sd_free)
+
+
+def _asked(fit: Fit, parameters: Sequence[str] | None) -> list[int]:
+    if not fit.fitted:
+        return []
+    names = fit.problem.names
+    for name in parameters or ():
+        if name not in names:
+            raise ValueError(f"{name} is not free in this fit; {', '.join(names)} are. {suggest(name, names)}".rstrip())
+    return [at for at, name in enumerate(names) if parameters is None or name in parameters]
+
+
+def _side(fit: Fit, at: int, sign: int, threshold: float) -> _Side:
+    lower, upper = fit.problem.bounds
+    unit = fit.problem.units(fit.x)[at]
+    room = (upper[at] - fit.x[at]) if sign > 0 else (fit.x[at] - lower[at])
+    limit = float(min(room, WIDEST * unit))
+    quantile = float(special.stdtrit(min(fit.degrees_of_freedom, 1e6), 0.975))
+    half = quantile * np.sqrt(fit.covariance[at, at])
+    span = FIRST * half if np.isfinite(half) and half > 0 else unit
+    return _Side(fit, at, sign, min(float(span), limit) / GROWTH, limit, threshold, limit <= 0)
+
+
+def _go_on(sides: Sequence[_Side]) -> None:
+    """One more round of points outward on each side, refitted together."""
+    asked: list[tuple[_Side, float, Floats]] = []
+    for side in sides:
+        begin = side.points[-1].offset if side.points else 0.0
+        side.span = min(side.span * GROWTH, side.limit)
+        offsets = np.linspace(begin, side.span, POINTS + 1)[1:]
+        asked += [(side, float(offset), _conditional(side, offset)) for offset in offsets]
+    _refit(asked)
+
+
+def _narrow(sides: Sequence[_Side]) -> None:
+    """More points where the deviance leaps over the threshold: between a plateau and a wall nothing can be read off."""
+    for _ in range(NARROWINGS):
+        asked: list[tuple[_Side, float, Floats]] = []
+        for side in (side for side in sides if side.leaps()):
+            within, beyond = side.around()
+            offsets = np.linspace(within.offset, beyond.offset, BETWEEN + 2)[1:-1]
+            asked += [(side, float(offset), within.others) for offset in offsets]
+        if not asked:
+            return
+        _refit(asked)
+        _make_sure(sides)
+
+
+def _refit(asked: Sequence[tuple[_Side, float, Floats]]) -> None:
+    """Points (side, offset, start of the others), together; what could not be solved is left out."""
+    problems = [side.problem(offset) for side, offset, _ in asked]
+    starts = [np.clip(start, *problem.bounds) for problem, (*_, start) in zip(problems, asked, strict=True)]
+    for (side, offset, _), end in zip(asked, climbed(problems, starts, rescue=False), strict=True):
+        if end is not None:
+            bisect.insort(side.points, _Point(offset, side.deviance(offset, end), end.x), key=lambda at: at.offset)
+
+
+def _make_sure(sides: Sequence[_Side]) -> None:
+    """Refit from several starts where an interval would end: a refit may have stopped at a poorer optimum.
+
+    A point that turns out better makes the others of its side doubtful. Models by a stepper keep their one start:
+    several take seconds for each point.
+    """
+    problem = sides[0].fit.problem
+    if not batchable(problem.model, error=problem.error.name):
+        return
+    doubtful = {id(side): side.around() for side in sides}
+    while asked := [(side, point) for side in sides for point in doubtful[id(side)] if not point.sure]:
+        problems = [side.problem(point.offset) for side, point in asked]
+        initial = [problem.natural(point.others) for problem, (_, point) in zip(problems, asked, strict=True)]
+        improved: set[int] = set()
+        for ends in optima(problems, initial, STARTS, sides[0].fit.request.seed, careful=False):
+            for place, end in ends.items():
+                side, point = asked[place]
+                point.sure = True
+                deviance = np.inf if end is None else side.deviance(point.offset, end)
+                if end is not None and deviance < point.deviance - BETTER:
+                    point.deviance, point.others = deviance, end.x
+                    improved.add(id(side))
+        doubtful = {id(side): side.points if id(side) in improved else side.around() for side in sides}
+
+
+def _conditional(side: _Side, offset: float) -> Floats:
+    """Where the others go by the covariance, near the estimate; where they last were, further out."""
+    if side.points:
+        return side.points[-1].others
+    others, variance = np.delete(side.fit.x, side.at), side.fit.covariance[side.at, side.at]
+    if not (np.isfinite(variance) and variance > 0):
+        return others
+    slope = np.delete(side.fit.covariance[:, side.at], side.at) / variance
+    return others + np.nan_to_num(slope) * side.sign * offset
+
+
+def _best(fit: Fit) -> float:
+    """The objective at the estimate."""
+    return fit.log_likelihood_ln + fit.problem.log_prior(fit.x)
+
+
+def _prior_of(side: _Side, offset: float) -> float:
+    """What the prior of the held parameter itself takes from the objective."""
+    mean, precision = side.fit.problem.prior
+    value = side.fit.x[side.at] + side.sign * offset
+    return 0.5 * float(precision[side.at] * (value - mean[side.at]) ** 2)
+
+
+def _profile(sides: Sequence[_Side], fit: Fit, limit: float, level: float, words: str) -> Profile:
+    names, rows, found = fit.problem.names, [], {}
+    for at in dict.fromkeys(side.at for side in sides):
+        pair = {side.sign: side for side in sides if side.at == at}
+        below, above = pair[-1].points[::-1], pair[1].points
+        offsets = [*(-point.offset for point in below), 0.0, *(point.offset for point in above)]
+        deviances = np.array([*(point.deviance for point in below), 0.0, *(point.deviance for point in above)])
+        naturals = [fit.problem.natural_of(at, fit.x[at] + offset) for offset in offsets]
+        for value, deviance in zip(naturals, deviances, strict=True):
+            rows.append(
+                {
+                    "parameter": names[at],
+                    "value": value,
+                    "log_likelihood": _best(fit) - deviance / 2,
+                    "deviance": deviance,
+                }
+            )
+        ends = {sign: _end(side) for sign, side in pair.items()}
+        lower, upper = (
+            fit.problem.natural_of(at, fit.x[at] + sign * end) if np.isfinite(end) else np.nan
+            for sign, end in ends.items()
+        )
+        found[names[at]] = {
+            "value": fit.problem.natural_of(at, fit.x[at]), "lower": lower, "upper": upper,
+            "shape": _shape(ends, deviances, naturals), "threshold": limit,
+        }  # fmt: skip
+    columns = ["value", "lower", "upper", "shape", "threshold"]
+    intervals = pd.DataFrame.from_dict(found, orient="index", columns=columns).rename_axis("parameter")
+    table = pd.DataFrame(rows, columns=["parameter", "value", "log_likelihood", "deviance"])
+    return Profile(table, intervals, level, words, fit.study.simulated)
+
+
+def _end(side: _Side) -> float:
+    """The offset at which the deviance first passes the threshold, along its root, near to straight; inf if open."""
+    limit = side.threshold
+    roots = np.sqrt(np.maximum([0.0, *(point.deviance for point in side.points)], 0.0))
+    offsets = np.array([0.0, *(point.offset for point in side.points)])
+    beyond = np.flatnonzero(roots**2 > limit)
+    if not len(beyond):
+        return float("inf")
+    upto = int(beyond[0]) + 1
+    while upto < len(roots) and roots[upto] > roots[upto - 1]:
+        upto += 1
+    known, at = roots[:upto], offsets[:upto]
+    if len(known) > 2 and np.all(np.diff(known) > 0):
+        return float(PchipInterpolator(known, at)(np.sqrt(limit)))
+    last = int(beyond[0])
+    share = (np.sqrt(limit) - known[last - 1]) / (known[last] - known[last - 1])
+    return float(at[last - 1] + share * (at[last] - at[last - 1]))
+
+
+def _shape(ends: dict[int, float], deviances: Floats, naturals: Sequence[float]) -> str:
+    open_ends = [word for sign, word in ((-1, "lower"), (1, "upper")) if not np.isfinite(ends[sign])]
+    shape = {0: "closed", 1: f"{''.join(open_ends)} end open", 2: "flat"}[len(open_ends)]
+    if deviances.min() < -2 * BETTER:
+        return f"{shape}; a better optimum at {naturals[int(np.argmin(deviances))]:.4g}"
+    middle = int(np.argmin(deviances))
+    for part in (deviances[middle:], deviances[middle::-1]):
+        if np.any(np.maximum.accumulate(part) - part > DIP):
+            return f"{shape}; more than one optimum"
+    return shape

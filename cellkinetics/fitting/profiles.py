@@ -1,0 +1,88 @@
+"""Profile likelihoods of all patients of a study in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from cellkinetics.errors import suggest
+from cellkinetics.fitting.profile import Profile, profile_each
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from cellkinetics.fitting.fits import Fits
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Profiles(Mapping[str, Profile]):
+    """The profiles of a study: a mapping subject -> profile, of those who were fitted.
+
+    Parameters
+    ----------
+    fits : those that were profiled.
+    by_subject : {subject: profile}.
+    level : of the intervals.
+    """
+
+    fits: Fits
+    by_subject: Mapping[str, Profile]
+    level: float
+
+    def __getitem__(self, subject: str) -> Profile:
+        return self.by_subject[subject]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.by_subject)
+
+    def __len__(self) -> int:
+        return len(self.by_subject)
+
+    def __repr__(self) -> str:
+        return f"<Profiles of {len(self)} subjects>"
+
+    @property
+    def intervals(self) -> pd.DataFrame:
+        """Long table: subject, parameter, value, lower, upper (NaN where open), shape, threshold."""
+        return self._long("intervals")
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Long table of all points: subject, parameter, value, log_likelihood, deviance."""
+        return self._long("table")
+
+    def plot(self, parameter: str, ax: Axes | None = None) -> Axes:
+        """Estimate and interval of one parameter, patient by patient, coloured by cohort; open ends are arrows."""
+        from cellkinetics.figures import profiles as profile_plot
+
+        return profile_plot.plot_patients(self, parameter, ax)
+
+    def _long(self, name: str) -> pd.DataFrame:
+        tables = {subject: getattr(profile, name) for subject, profile in self.items()}
+        if not tables:
+            return pd.DataFrame(columns=["subject", "parameter", "value"])
+        joined = pd.concat(tables, names=["subject"])
+        keys = ["subject", "parameter"] if name == "intervals" else ["subject"]
+        return joined.reset_index(level=keys).reset_index(drop=True)
+
+
+def profiles(fits: Fits, parameters: Sequence[str] | None, level: float, *, calibrated: bool) -> Profiles:
+    """See `Fits.profile`."""
+    fitted = {subject: fit for subject, fit in fits.items() if fit.fitted}
+    names = list(dict.fromkeys(name for fit in fitted.values() for name in fit.problem.names))
+    for name in parameters or ():
+        if name not in names:
+            raise ValueError(f"{name} is free in no fit; {', '.join(names)} are. {suggest(name, names)}".rstrip())
+    # What is free may differ between patients: those who share it are refitted together.
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for subject, fit in fitted.items():
+        own = tuple(name for name in fit.problem.names if parameters is None or name in parameters)
+        groups.setdefault(own, []).append(subject)
+    found: dict[str, Profile] = {}
+    for own, subjects in groups.items():
+        each = profile_each([fitted[s] for s in subjects], list(own), level=level, calibrated=calibrated)
+        found |= dict(zip(subjects, each, strict=True))
+    return Profiles(fits, {subject: found[subject] for subject in fitted}, level)

@@ -1,0 +1,450 @@
+"""A fit: what was asked, what came out, how sure it is, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cellkinetics.data.study import Study
+from cellkinetics.fitting import summary
+from cellkinetics.fitting.table import hessian_intervals, parameter_columns, parameter_table
+from cellkinetics.likelihood import error_models
+from cellkinetics.likelihood.censoring import EPSILON
+from cellkinetics.likelihood.criteria import Criteria
+from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.prior import PUBLISHED, Prior, priors_of
+from cellkinetics.optimising.optimise import Optimum, as_lmfit
+from cellkinetics.optimising.problem import Problem
+from cellkinetics.optimising.samples import Samples
+from cellkinetics.optimising.uncertainty import Uncertainty
+from cellkinetics.solving.sensitivity import Floats, Tie, curve, finite_days
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from cellkinetics.fitting.bootstrap import Bootstrap
+    from cellkinetics.fitting.identifiability import Identifiability
+    from cellkinetics.fitting.profile import Profile
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `ck.fit` was asked to do, as given."""
+
+    model: Model
+    fixed: Mapping[str, float]
+    free: tuple[str, ...] | None
+    initial: Mapping[str, float]
+    tie: Mapping[str, Tie]
+    censoring: str
+    doses: object
+    starts: int
+    seed: int
+    prior: Mapping[str, Prior] = field(default_factory=dict)
+    error: str = LOG
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        fixed: Mapping[str, float] | None,
+        free: str | Sequence[str] | None,
+        initial: Mapping[str, float] | None,
+        tie: Mapping[str, Tie] | None,
+        censoring: str,
+        doses: object,
+        starts: int,
+        seed: int,
+        prior: Mapping[str, Prior] | str | None = None,
+        error: str = LOG,
+    ) -> Request:
+        """The arguments of `ck.fit` as plain numbers and tuples."""
+        fixed, initial = ({name: float(v) for name, v in (given or {}).items()} for given in (fixed, initial))
+        names = None if free is None else (free,) if isinstance(free, str) else tuple(free)
+        own = {name: function for name, function in model.ties.items() if name not in (*fixed, *(names or ()))}
+        known = priors_of(model, prior, error) if isinstance(model, Model) else {}
+        if prior == PUBLISHED:
+            known = {name: one for name, one in known.items() if name not in {**fixed, **own, **(tie or {})}}
+        return cls(model, fixed, names, initial, {**own, **(tie or {})}, censoring, doses, starts, seed, known, error)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit(Criteria):
+    """One patient's fit.
+
+    Parameters
+    ----------
+    columns : those of the table `parameters`, "parameter" for the names.
+    outcome : "converged", or the reason why not, with advice.
+    log_likelihood_ln : of ln(copies); NaN for a patient who was not fitted.
+    n_quantified, n_censored : samples in the likelihood.
+    n_excluded : rows left out: pre-dose, after ``until``, dropped, or of another output.
+    n_free : free parameters, sds included.
+    starts : how many starts reached the best optimum, of how many; ``start_values`` has where each of them ended.
+    """
+
+    request: Request
+    study: Study
+    columns: Mapping[str, Sequence[Any]]
+    outcome: str
+    log_likelihood_ln: float
+    sum_ln_quantified: float
+    n_quantified: int
+    n_censored: int
+    n_excluded: int
+    n_free: int
+    problem: Problem = field(repr=False)
+    x: Floats
+    covariance: Floats
+    degrees_of_freedom: float
+    inflation: float
+    starts: tuple[int, int] = (0, 0)
+    solved_implicitly: int = 0
+    seconds: float = 0.0
+    start_values: tuple[float, ...] = ()
+
+    @property
+    def model(self) -> Model:
+        """The model that was fitted."""
+        return self.request.model
+
+    @property
+    def subject(self) -> str:
+        """The patient."""
+        return self.study.subjects[0]
+
+    @property
+    def censoring(self) -> str:
+        """How values below the limit entered: m3, m4, drop or half."""
+        return self.request.censoring
+
+    @property
+    def error(self) -> str:
+        """How samples scatter about the curve: log, proportional, combined, student or counting."""
+        return self.request.error
+
+    @property
+    def converged(self) -> bool:
+        """Whether the outcome is "converged"."""
+        return self.outcome == "converged"
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there are estimates at all."""
+        return bool(np.isfinite(self.log_likelihood_ln))
+
+    @property
+    def sd(self) -> float | dict[str, float]:
+        """Residual sd, in the terms of the error model (maximum likelihood, or as fixed).
+
+        {output: sd} for several outputs, {name: sd} for a combined error.
+        """
+        names = self.problem.sd_names
+        values = self.parameters.loc[names, "value"].to_numpy(float)
+        if len(names) == 1:
+            return float(values[0])
+        keys = self.model.outputs if len(names) == len(self.model.outputs) else names
+        return dict(zip(keys, map(float, values), strict=True))
+
+    @cached_property
+    def parameters(self) -> pd.DataFrame:
+        """Table by name of every parameter and sd; NaN where nothing was estimated.
+
+        value, stderr (natural scale), lower, upper (95% interval, formed on the estimation scale), unit, status (free,
+        fixed, tied, at bound, not identifiable, not estimated), source.
+        """
+        return parameter_table(self.columns)
+
+    @cached_property
+    def lmfit(self) -> Any:
+        """The `MinimizerResult` of lmfit, of a least-squares run from the estimates that is done when it is asked for.
+
+        Its parameters show the estimates; its chisqr, redchi and aic come from root-deviances and are not ours. None
+        without estimates.
+        """
+        return as_lmfit(self.problem, self.x.copy()) if self.fitted else None
+
+    @property
+    def has_priors(self) -> bool:
+        """Whether priors were maximised with the likelihood."""
+        return bool(self.problem.priors)
+
+    def predict(self, times: npt.ArrayLike | None = None, *, level: float = 0.95) -> pd.DataFrame:
+        """The fitted curve with its interval.
+
+        Parameters
+        ----------
+        times : (n,) days, as in the study; 200 days from the infusion to the last sample when not given.
+        level : of the interval of the curve (not of a new sample), formed on the ln scale.
+
+        Returns
+        -------
+        DataFrame
+            day and, for each output, its curve and ``<output>_lower``, ``<output>_upper``; NaN bands where the
+            Hessian does not give one, NaN curves for a patient who was not fitted.
+        """
+        first = self.study.infusion_day(self.subject)
+        days = self._days() if times is None else finite_days(times)
+        table = pd.DataFrame({"day": days})
+        for index, output in enumerate(self.model.outputs):
+            ln_f, half = self.ln_curve(days - first, index, level)
+            table[output] = np.exp(ln_f)
+            with np.errstate(over="ignore"):
+                table[f"{output}_lower"], table[f"{output}_upper"] = np.exp(ln_f - half), np.exp(ln_f + half)
+        return table
+
+    @property
+    def residuals(self) -> pd.DataFrame:
+        """Every sample in the likelihood: day, output, status, observed, lower, upper, predicted, residual.
+
+        ``residual`` is (ln y - ln f)/sd for a quantified sample, or (y - f)/sd where the error is normal on the scale
+        of the copies, NaN for a censored one; ``root_deviance`` is there for all: its squares add up to the deviance
+        (of quantified rows without the term ln sd).
+        """
+        problem, first = self.problem, self.study.infusion_day(self.subject)
+        rows = problem.samples
+        table = pd.DataFrame(
+            {
+                "day": rows.day + first,
+                "output": [list(self.model.outputs)[i] for i in rows.output],
+                "status": pd.Series(rows.status, dtype="str"),
+                "observed": np.where(rows.status == "quantified", rows.upper, np.nan),
+                "lower": rows.lower, "upper": rows.upper,
+                "predicted": np.nan, "residual": np.nan, "root_deviance": np.nan,
+            }
+        )  # fmt: skip
+        if self.fitted:
+            ln_f = problem.curve(self.x, 0).value
+            residuals = error_models.residuals(problem.error, ln_f, problem.ln_sd(self.x), problem.rows)
+            table["predicted"] = np.exp(ln_f[: len(rows)])
+            table["residual"] = np.where(rows.quantified, np.asarray(residuals)[: len(rows)], np.nan)
+            table["root_deviance"] = problem.root(self.x)[: len(rows)]
+        return table
+
+    def intervals(self, method: str = "hessian", *, level: float = 0.95) -> pd.DataFrame:
+        """Intervals of the free parameters and sds by choice.
+
+        Parameters
+        ----------
+        method : "hessian" (as in ``.parameters``), "profile" or "bootstrap" (parametric), each with its defaults.
+        level : of the intervals.
+
+        Returns
+        -------
+        DataFrame
+            value, lower and upper by parameter on the natural scale; NaN where an end is not given.
+        """
+        if method == "profile":
+            return self.profile(level=level).intervals[["value", "lower", "upper"]]
+        if method == "bootstrap":
+            return self.bootstrap(level=level).intervals
+        if method != "hessian":
+            raise ValueError(f"method={method!r}: take one of hessian, profile, bootstrap.")
+        return hessian_intervals(self.problem, self.x, self.spread, level)
+
+    @property
+    def spread(self) -> Uncertainty:
+        """Covariance, degrees of freedom and inflation, as `hessian_intervals` takes them."""
+        return Uncertainty(self.covariance, self.degrees_of_freedom, self.inflation, ())
+
+    def profile(
+        self, parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
+    ) -> Profile:
+        """Profile likelihood of the free parameters: for each value of one, the best fit of the others.
+
+        Parameters
+        ----------
+        parameters : names of free parameters and sds; all when not given.
+        level : of the intervals.
+        calibrated : whether their threshold is that of few samples, or chi-squared.
+
+        Returns
+        -------
+        Profile
+            with ``.intervals``, ``.table`` and ``.plot()``; an end that the samples do not give is NaN, and the
+            shape says which.
+        """
+        from cellkinetics.fitting.profile import profile_each
+
+        (found,) = profile_each([self], parameters, level=level, calibrated=calibrated)
+        return found
+
+    def bootstrap(self, n: int = 200, *, kind: str = "parametric", level: float = 0.95, seed: int = 2020) -> Bootstrap:
+        """Refits of samples that are drawn again, in a few batches.
+
+        Parameters
+        ----------
+        n : refits.
+        kind : "parametric" (around the fitted curve, censored at each sample's limits) or "case" (with replacement).
+        level : of the percentile intervals.
+        seed : of the draws.
+
+        Returns
+        -------
+        Bootstrap
+            with ``.intervals``, ``.draws`` and ``.failed``: refits without an optimum inside the bounds.
+        """
+        from cellkinetics.fitting.bootstrap import bootstrap
+
+        return bootstrap(self, n, kind, level, seed)
+
+    def derived(self, *, level: float = 0.95, output: str | None = None) -> pd.DataFrame:
+        """What the fitted curve says in the field's terms.
+
+        Parameters
+        ----------
+        level : of the intervals, formed on the ln scale from the covariance of the estimates.
+        output : of a model with several; its first when not given.
+
+        Returns
+        -------
+        DataFrame
+            value, lower, upper, unit and note by quantity: highest point of the curve and its day (of the curve,
+            not of the samples), area to day 28, doubling time at the steepest rise, half-lives at the steepest fall
+            after the peak and at day 365, last day above the study's lower limit, levels on days 28, 90 and 365.
+            NaN where there is none, with the reason as its note, which also says what lies beyond the last sample.
+        """
+        from cellkinetics.fitting.derived import derived
+
+        return derived(self, level=level, output=output)
+
+    def identifiability(self) -> Identifiability:
+        """Which parameters the samples determine and which move together, from the exact Hessian at the estimates.
+
+        Sds are left out. Printed it is a summary in words; `Fit.profile` looks further than the neighbourhood.
+        """
+        from cellkinetics.fitting.identifiability import of_fit
+
+        return of_fit(self)
+
+    def quantile_residuals(self, seed: int = 2020) -> pd.DataFrame:
+        """Randomised quantile residuals, standard normal where the model is right; see `diagnostics`."""
+        from cellkinetics.fitting import diagnostics
+
+        return diagnostics.quantile_residuals(self, seed)
+
+    def influence(self) -> pd.DataFrame:
+        """What leaving out each sample does to the estimates, in their standard errors."""
+        from cellkinetics.fitting import diagnostics
+
+        return diagnostics.influence(self)
+
+    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None) -> Figure:
+        """Quantile residuals over time, over the prediction, against the normal, and their histogram.
+
+        Four panels, on four axes where given. Returns the figure.
+        """
+        from cellkinetics.figures import residuals as diagnostics_plot
+
+        return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated, axes=axes)
+
+    def plot_starts(self, ax: Axes | None = None) -> Axes:
+        """Where each start ended, below the best: a waterfall of ``start_values``; returns the axes."""
+        from cellkinetics.figures import starts as starts_plot
+
+        return starts_plot.plot_one(self, ax)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Samples, limit and fitted curve with its 95% interval on a log axis; returns the axes."""
+        from cellkinetics.figures import plotting
+
+        return plotting.plot_fit(self, ax)
+
+    def summary(self) -> str:
+        """The fit in words: method, counts, what was fixed and why, estimates, outcome."""
+        return summary.of_fit(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fit as JSON, with its samples; `ck.load` reads it back."""
+        from cellkinetics.reporting import storage
+
+        storage.save(self, path)
+
+    def __repr__(self) -> str:
+        return f"<Fit {self.subject} {self.model.name}: {self.outcome}>"
+
+    def _days(self) -> Floats:
+        first = self.study.infusion_day(self.subject)
+        last = self.study.observations["day"].max()
+        return np.linspace(first, max(float(last), first + 1), 200)
+
+    def ln_curve(
+        self, times: Floats, output: int, level: float = 0.95, x: Floats | None = None
+    ) -> tuple[Floats, Floats]:
+        """Ln f at days since the infusion, and the half width of its interval; at another free vector where given."""
+        # In blocks of the padded length that is already compiled.
+        if not self.fitted:
+            return np.full(len(times), np.nan), np.full(len(times), np.nan)
+        x = self.x if x is None else x
+        problem, free = self.problem, len(self.problem.free)
+        block = len(problem.rows.weight)
+        covariance = self.covariance[:free, :free]
+        quantile = self.spread.quantile_of(level)
+        ln_f, half = np.empty(len(times)), np.empty(len(times))
+        for at in range(0, len(times), block):
+            part = times[at : at + block]
+            length = len(part)
+            result, _ = curve(self.model, problem.ties, x[:free], problem.inputs_at(part, [output] * length), 1)
+            # From ln(f + 1e-9) to ln f; where the 1e-9 is all that is left there is no interval.
+            value = result.value[:length]
+            share = -np.expm1(np.log(EPSILON) - value)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ln_f[at : at + length] = value + np.log(share)
+                jacobian = result.jacobian[:length] / np.where(share > 1e-3, share, np.nan)[:, None]
+            half[at : at + length] = quantile * np.sqrt(np.einsum("ni,ij,nj->n", jacobian, covariance, jacobian))
+        return ln_f, half
+
+
+def finished(
+    request: Request,
+    study: Study,
+    problem: Problem,
+    samples: Samples,
+    optimum: Optimum,
+    spread: Uncertainty,
+    outcome: str,
+    seconds: float,
+) -> Fit:
+    """The fit of a patient whose optimiser ended somewhere."""
+    return Fit(
+        request=request, study=study, problem=problem, outcome=outcome,
+        columns=parameter_columns(request, study, problem, optimum, spread),
+        log_likelihood_ln=optimum.second.value - problem.log_prior(optimum.x),
+        **_counts(problem, samples, study),
+        n_free=len(optimum.x), x=optimum.x,
+        covariance=spread.covariance, degrees_of_freedom=spread.degrees_of_freedom, inflation=spread.inflation,
+        starts=(optimum.reached, optimum.started), start_values=optimum.values,
+        solved_implicitly=problem.solved_implicitly, seconds=seconds,
+    )  # fmt: skip
+
+
+def refused(request: Request, study: Study, problem: Problem, outcome: str, samples: Samples, seconds: float) -> Fit:
+    """A patient who was not fitted: no value is given for what would have been estimated."""
+    size = len(problem.free)
+    return Fit(
+        request=request, study=study, problem=problem, outcome=outcome,
+        columns=parameter_columns(request, study, problem),
+        log_likelihood_ln=np.nan, **_counts(problem, samples, study),
+        n_free=size, x=np.full(size, np.nan), covariance=np.full((size, size), np.nan),
+        degrees_of_freedom=np.nan, inflation=np.nan, seconds=seconds,
+    )  # fmt: skip
+
+
+def _counts(problem: Problem, samples: Samples, study: Study) -> dict[str, Any]:
+    quantified, seen = samples.quantified, problem.samples
+    kept = np.isin(samples.row, seen.row)
+    return {
+        "n_quantified": int(quantified.sum()),
+        "n_censored": int((kept & ~quantified).sum()),
+        "n_excluded": len(study.observations) - int(kept.sum()),
+        "sum_ln_quantified": float(np.log(seen.lower[seen.quantified]).sum()),
+    }

@@ -1,0 +1,192 @@
+"""Fits in words: method, counts, what was fixed and why, estimates, how it ended."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.likelihood.error_models import IN_WORDS, LOG, NATURAL
+
+if TYPE_CHECKING:
+    from cellkinetics.fitting.fits import Fits
+    from cellkinetics.fitting.result import Fit
+
+METHODS = {
+    "m3": "probability of lying below the limit (M3)",
+    "m4": "probability of lying below the limit, given a positive value (M4; equals M3 under a log-normal error)",
+    "drop": "dropped (M1): biased, for comparison only",
+    "half": "set to half the limit (M5): biased, for comparison only",
+}
+
+
+def of_fit(fit: Fit) -> str:
+    """One patient's fit."""
+    table = fit.parameters
+    lines = [
+        f"{fit.subject}: {fit.model.name}" + (" (simulated data)" if fit.study.simulated else ""),
+        *_wrapped("outcome", fit.outcome),
+        *_wrapped("samples", _samples(fit)),
+        *_wrapped("censored", censored(fit)),
+        *_wrapped("error", IN_WORDS[fit.error]),
+    ]
+    if fit.fitted:
+        lines += [
+            *_wrapped("method", _method(fit)),
+            *_wrapped(
+                "ln L",
+                f"{fit.log_likelihood:.3f} (of ln copies {fit.log_likelihood_ln:.3f}), "
+                + (
+                    "no AIC: with priors this is not the maximum of the likelihood"
+                    if fit.problem.priors
+                    else f"AIC {fit.aic:.2f}, AICc {fit.aicc:.2f}, BIC {fit.bic:.2f}"
+                ),
+            ),
+            *_priors(fit),
+            *_wrapped("intervals", _intervals(fit)),
+            *_wrapped("doses", _doses(fit)),
+        ]
+    estimated = table[table["status"] != "fixed"]
+    lines += ["", estimates(estimated), ""] if len(estimated) else [""]
+    return "\n".join(lines + _fixed(table)) + "\n"
+
+
+def _priors(fit: Fit) -> list[str]:
+    """A line a prior."""
+    texts = []
+    for name in fit.problem.priors:
+        source = str(fit.parameters.loc[name, "source"])
+        texts.append(f"{name}: {source.partition('with the prior ')[2]}" if "with the prior" in source else name)
+    return _wrapped("priors", "; ".join(texts)) if texts else []
+
+
+def of_fits(fits: Fits) -> str:
+    """A study's fits: counts, who needs a look, medians of the estimates."""
+    everyone = list(fits.values())
+    if not everyone:
+        return "no subject\n"
+    first = everyone[0]
+    look = [fit for fit in everyone if not fit.converged]
+    totals = [sum(getattr(fit, name) for fit in everyone) for name in ("n_quantified", "n_censored", "n_excluded")]
+    lines = [
+        f"{first.model.name}, {len(everyone)} subjects" + (" (simulated data)" if fits.study.simulated else ""),
+        *_wrapped(
+            "outcome",
+            f"{len(everyone) - len(look)} converged"
+            + (f", {len(look)} {'needs' if len(look) == 1 else 'need'} a look:" if look else ""),
+        ),
+        *[line for text in _grouped(look) for line in _wrapped("", text)],
+        *_wrapped("samples", "{} quantified, {} censored, {} excluded".format(*totals)),
+        *_wrapped("censored", censored(first)),
+        *_wrapped("error", IN_WORDS[first.error]),
+    ]
+    free = fits.parameters[fits.parameters["status"] == "free"]
+    if len(free):
+        groups = free.groupby("parameter", sort=False)["value"]
+        table = pd.DataFrame(
+            {"subjects": groups.size(), "median": groups.median(), "lowest": groups.min(), "highest": groups.max()}
+        )
+        table["unit"] = free.groupby("parameter", sort=False)["unit"].first()
+        lines += ["", table.to_string(float_format=_number, index_names=False), ""]
+    return "\n".join(lines + _fixed(fits.parameters.set_index("parameter"), len(everyone))) + "\n"
+
+
+def censored(fit: Fit) -> str:
+    """How values below the limit entered."""
+    if fit.censoring == "m4" and fit.error in NATURAL:
+        return "probability of lying below the limit, given a positive value (M4)"
+    return METHODS[fit.censoring]
+
+
+def estimates(table: pd.DataFrame) -> str:
+    """Estimates with their intervals, as text."""
+    shown = table[["value", "stderr", "lower", "upper", "unit", "status"]]
+    return shown.to_string(float_format=_number, index_names=False, na_rep="-")
+
+
+def _grouped(fits: Sequence[Fit]) -> list[str]:
+    """One text an outcome, with all who share it."""
+    subjects: dict[str, list[str]] = {}
+    for fit in fits:
+        subjects.setdefault(fit.outcome, []).append(fit.subject)
+    return [f"{', '.join(names)}: {outcome}" for outcome, names in subjects.items()]
+
+
+def left_out(fit: Fit) -> list[str]:
+    """Why samples are not in the likelihood, with how many."""
+    reasons = [f"{count} {reason}" for reason, count in fit.study.exclusions.items()]
+    other = fit.n_excluded - sum(fit.study.exclusions.values())
+    if other and fit.censoring == "m3":
+        reasons.append(f"{other} of an output that the model does not have")
+    elif other:
+        reasons.append(f"{other} dropped or of an output that the model does not have")
+    return reasons
+
+
+def _samples(fit: Fit) -> str:
+    reasons = left_out(fit)
+    counts = f"{fit.n_quantified} quantified, {fit.n_censored} censored, {fit.n_excluded} excluded"
+    return counts + (f" ({', '.join(reasons)})" if reasons else "")
+
+
+def _method(fit: Fit) -> str:
+    reached, started = fit.starts
+    text = "censored nonlinear least squares on ln copies, exact Hessian; "
+    if fit.error != LOG:
+        text = "least squares on ln copies as a start, then Newton steps of its own likelihood, exact Hessian; "
+    text += f"{reached} of {started} starts reached the best optimum"
+    if fit.solved_implicitly:
+        text += f"; {fit.solved_implicitly} solves needed the implicit stepper"
+    return text + ". The chisqr, redchi and aic of fit.lmfit come from root-deviances and are not the values above."
+
+
+def _intervals(fit: Fit) -> str:
+    if np.isfinite(fit.degrees_of_freedom):
+        return (
+            f"95%, Student t with {fit.degrees_of_freedom:.1f} degrees of freedom; standard errors times "
+            f"{fit.inflation:.2f} because the curve used up samples (the sd below is the maximum-likelihood one)"
+        )
+    return "95%, normal, on the estimation scale; the sd was not estimated"
+
+
+def _doses(fit: Fit) -> str:
+    given = fit.study.doses
+    if not fit.model.channels:
+        return f"ignored: {fit.model.name} has none" if len(given) else "none"
+    if fit.request.doses is not None:
+        return f"as given: {fit.request.doses}"
+    known = given[given["kind"].isin(fit.model.channels)]
+    text = ", ".join(
+        f"{amount:g} {unit or 'of'} {kind} on day {day:g}"
+        for amount, unit, kind, day in known[["amount", "unit", "kind", "day"]].to_numpy()
+    )
+    other = sorted(set(given["kind"]) - set(fit.model.channels))
+    return text + (f" (not in the model: {', '.join(other)})" if other else "")
+
+
+def _fixed(table: pd.DataFrame, subjects: int = 1) -> list[str]:
+    """What was fixed, by where its value comes from; for how many where not for all."""
+    fixed = table[table["status"] == "fixed"]
+    if fixed.empty:
+        return []
+    lines = ["fixed:"]
+    for source, rows in fixed.groupby("source", sort=False):
+        counts = Counter(zip(map(str, rows.index), rows["value"].to_numpy(float).tolist(), strict=True))
+        values = ", ".join(
+            f"{name} {value:g}" + (f" for {count} of {subjects} subjects" if count < subjects else "")
+            for (name, value), count in counts.items()
+        )
+        lines += textwrap.wrap(f"{values} ({source})", 80, initial_indent="  ", subsequent_indent="    ")
+    return lines
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    return textwrap.wrap(text, 80, initial_indent=f"  {label:<10}", subsequent_indent=" " * 12)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"

@@ -1,0 +1,158 @@
+"""The parameter table of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.data.study import Study
+from cellkinetics.likelihood.error_models import NATURAL
+from cellkinetics.optimising.optimise import Optimum
+from cellkinetics.optimising.problem import Problem
+from cellkinetics.optimising.uncertainty import Uncertainty
+from cellkinetics.solving.sensitivity import Floats
+
+if TYPE_CHECKING:
+    from cellkinetics.fitting.result import Request
+
+NOT_ESTIMATED = {"value": np.nan, "status": "not estimated", "source": "not estimated"}
+COLUMNS = ["value", "stderr", "lower", "upper", "unit", "status", "source"]
+
+
+def parameter_table(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """The columns as a table by parameter."""
+    return pd.DataFrame(
+        {name: columns[name] for name in COLUMNS}, index=pd.Index(columns["parameter"], name="parameter")
+    )
+
+
+def parameter_columns(
+    request: Request,
+    study: Study,
+    problem: Problem,
+    optimum: Optimum | None = None,
+    spread: Uncertainty | None = None,
+) -> dict[str, list[Any]]:
+    """Name, value, stderr, interval, unit, status and source of every parameter and sd; NaN for what was not estimated.
+
+    Plain lists: of a thousand patients a table each takes longer than their fits.
+    """
+    model, free = problem.model, list(problem.free)
+    rows: dict[str, dict[str, Any]] = {}
+    values, slopes = problem.natural_with_slopes(optimum.x) if optimum else (dict(problem.values), {})
+    for name, parameter in model.parameters.items():
+        row: dict[str, Any] = {"value": values[name], "stderr": np.nan, "lower": np.nan, "upper": np.nan}
+        row |= {"unit": parameter.unit, "status": "fixed", "source": parameter.source}
+        if model.scale_free and parameter.unit in model.outputs.values():
+            row["unit"] = study.unit
+        elif request.doses == "one amount":
+            # The product of a fraction and an unknown dose has the unit of what the dose adds to.
+            row["unit"] = parameter.unit.partition(" per cell")[0]
+        if name in free or name in request.tie:
+            row |= {
+                "status": "free" if name in free else "tied",
+                "source": "estimated" if name in free else "tied to other parameters",
+            }
+            if optimum is None or spread is None:
+                row |= NOT_ESTIMATED
+            elif name in free and optimum.held[free.index(name)]:
+                row["status"] = "at bound"
+            else:
+                row["status"] = "not identifiable" if name in spread.loose else row["status"]
+                slope = slopes[name]
+                used = np.flatnonzero(slope)
+                if len(used):
+                    row["stderr"] = float(np.sqrt(slope[used] @ spread.covariance[np.ix_(used, used)] @ slope[used]))
+                row |= _interval(name, row["value"], row["stderr"], problem, optimum, spread)
+                row["source"] += _of_prior(name, problem, request, spread)
+        elif name in request.fixed:
+            row["source"] = "fixed by the user"
+        rows[name] = row
+    rows |= _sd_rows(request, study, problem, optimum, spread)
+    return {"parameter": list(rows), **{column: [row[column] for row in rows.values()] for column in COLUMNS}}
+
+
+def _interval(
+    name: str, value: float, stderr: float, problem: Problem, optimum: Optimum, spread: Uncertainty
+) -> dict[str, float]:
+    """Formed on the estimation scale; for a tie on the ln scale of a positive value."""
+    parameter = problem.model.parameters[name]
+    if name in problem.free:
+        at = problem.free.index(name)
+        half = spread.quantile * np.sqrt(spread.covariance[at, at])
+        ends = [parameter.from_estimation(optimum.x[at] + side * half) for side in (-1, 1)]
+    elif value > 0 and parameter.scale == "log":
+        half = spread.quantile * stderr / value
+        ends = [value * float(np.exp(side * half)) for side in (-1, 1)]
+    else:
+        ends = [value + side * spread.quantile * stderr for side in (-1, 1)]
+    return {"lower": ends[0], "upper": ends[1]}
+
+
+def hessian_intervals(problem: Problem, x: Floats, spread: Uncertainty, level: float) -> pd.DataFrame:
+    """Value, lower and upper of the free vector on the natural scale; NaN without estimates or at a bound."""
+    rows = {}
+    quantile = spread.quantile_of(level)
+    for at, name in enumerate(problem.names[: len(x)]):
+        variance = spread.covariance[at, at]
+        half = quantile * np.sqrt(variance) if variance > 0 else np.nan
+        # The maximum-likelihood sd is too small with few samples: its interval is around the corrected one.
+        corrected = 1.0 if at < len(problem.free) else spread.inflation
+        ends = [corrected * problem.natural_of(at, x[at] + side * half) for side in (-1, 1)]
+        rows[name] = [problem.natural_of(at, x[at]), *ends]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "lower", "upper"], dtype=float)
+    return table.rename_axis("parameter")
+
+
+def _of_prior(name: str, problem: Problem, request: Request, spread: Uncertainty) -> str:
+    """Which prior an estimate has, and how much of what is known of it is the prior's."""
+    if name not in problem.priors:
+        return ""
+    at = problem.names.index(name)
+    share = float(np.clip(spread.covariance[at, at] * problem.prior[1][at], 0.0, 1.0))
+    return f" with the prior {request.prior[name]}: {share:.0%} of the information is the prior's"
+
+
+def _sd_unit(name: str, problem: Problem, study: Study) -> str:
+    """Ln, a share of the prediction, or the unit of the copies."""
+    if name.startswith("sd_add") and problem.error.name == "combined":
+        output = name.removeprefix("sd_add_")
+        return study.unit if problem.model.scale_free else problem.model.outputs.get(output, study.unit)
+    return "1" if problem.error.name in NATURAL else "ln"
+
+
+def _sd_rows(
+    request: Request, study: Study, problem: Problem, optimum: Optimum | None, spread: Uncertainty | None
+) -> dict[str, dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
+    sds = problem.sds(optimum.x) if optimum else problem.sd
+    position = len(problem.free)
+    for i, name in enumerate(problem.sd_names):
+        row: dict[str, Any] = {
+            "value": float(sds[i]),
+            "stderr": np.nan,
+            "lower": np.nan,
+            "upper": np.nan,
+            "unit": _sd_unit(name, problem, study),
+            "status": "fixed",
+        }
+        if optimum is None or spread is None:
+            fixed = name in request.fixed
+            row |= {"source": "fixed by the user"} if fixed else NOT_ESTIMATED
+        elif problem.sd_free[i]:
+            se, held = np.sqrt(spread.covariance[position, position]), bool(optimum.held[position])
+            row |= {"status": "at bound" if held else "free", "source": "estimated"}
+            if not held:
+                centre, half = sds[i] * spread.inflation, spread.quantile * se
+                row |= {"stderr": sds[i] * se, "lower": centre * np.exp(-half), "upper": centre * np.exp(half)}
+                row["source"] += _of_prior(name, problem, request, spread)
+            position += 1
+        elif name in request.fixed:
+            row["source"] = "fixed by the user"
+        else:
+            row["source"] = "assumption: too few quantified samples to estimate it"
+        rows[name] = row
+    return rows

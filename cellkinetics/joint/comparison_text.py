@@ -1,0 +1,99 @@
+"""A model-based comparison in words: what moves with the dose, and what the test cannot show."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from cellkinetics.joint.design import DOSE
+from cellkinetics.statistics.ranks import ALPHA
+
+if TYPE_CHECKING:
+    from cellkinetics.joint.comparison import ModelComparison
+
+WIDTH = 96
+MANY = 0.4  # share beyond a limit from which on the summary warns; measured in tests/benchmarks/joint_size.py
+SHOWS_NOTHING = "This shows nothing: neither an effect nor that there is none"
+
+
+def of_model(found: ModelComparison) -> str:
+    """The paragraph of the summary."""
+    driven = "the dose (a x dose^b)" if found.by == DOSE else f"{found.by} (a value for each group)"
+    others = "each patient's own" if found.others == "individual" else "shared by all"
+    lines = textwrap.wrap(
+        f"model {found.model.name}: each parameter shared by all patients, or driven by {driven}; the others are "
+        f"{others}, one residual sd",
+        WIDTH,
+        subsequent_indent="  ",
+    )
+    for text in _left_out(found):
+        lines += _wrapped("left out", text)
+    if found.reason:
+        return "\n".join([*lines, *_wrapped("caution", f"nothing is compared: {found.reason}")]) + "\n"
+    rows: list[Any] = list(found.table.itertuples())
+    for text in _tests(found, rows):
+        lines += _wrapped("test", text)
+    for row in rows:
+        lines += textwrap.wrap(_parameter(row), WIDTH, initial_indent="  ", subsequent_indent=" " * 6)
+    effect = "an effect of the dose" if found.by == DOSE else f"a difference by {found.by}"
+    shown = [str(row.parameter) for row in rows if row.p_holm <= ALPHA]
+    rest = [str(row.parameter) for row in rows if not row.p_holm <= ALPHA]
+    lines += _wrapped("in short", f"{effect} is shown for: {', '.join(shown) or 'no parameter'} (p adjusted)")
+    if rest:
+        lines += _wrapped("", f"nothing is shown, neither an effect nor that there is none, for: {', '.join(rest)}")
+    return "\n".join(lines) + "\n"
+
+
+def _left_out(found: ModelComparison) -> list[str]:
+    """Why, with all of whom it is true."""
+    by_reason: dict[str, list[str]] = {}
+    for subject, reason in found.left_out.items():
+        by_reason.setdefault(reason, []).append(subject)
+    texts = [f"{', '.join(subjects)}: {reason}" for reason, subjects in by_reason.items()]
+    if texts:
+        texts.append("What is missing may depend on the dose: these patients are not in what follows.")
+    return texts
+
+
+def _tests(found: ModelComparison, rows: list[Any]) -> list[str]:
+    """Which arrangements were taken, and the smallest p that they can give."""
+    which = "doses" if found.by == DOSE else "groups"
+    done = min((int(row.permutations) for row in rows), default=0)
+    taken = f"all {found.arrangements:,}" if found.every else f"{found.asked:,} of {found.arrangements:,}"
+    smallest = max((float(row.smallest_p) for row in rows), default=math.nan)
+    text = f"{taken} arrangements of the {which} over the patients; smallest possible p {_p(smallest)}"
+    if smallest > ALPHA:
+        text += ". With these sizes no result can be below 0.05: the test shows nothing"
+    said = [text]
+    if found.share_below > MANY:
+        said.append(
+            f"{100 * found.share_below:.0f}% of the samples are beyond a limit: patients say different amounts of a "
+            "parameter then, and p is not exact (in simulations with 60% below the limit 5% became 7 to 9%)"
+        )
+    if done < found.asked:
+        said.append(f"INTERRUPTED after {done} of {found.asked} arrangements: p is of those")
+    return said
+
+
+def _parameter(row: Any) -> str:
+    text = f"{row.parameter}: {row.effect}" if row.effect else f"{row.parameter}:"
+    if not math.isnan(row.estimate):
+        text += f" {row.estimate:.3g}"
+        text += "" if math.isnan(row.lower) else f" ({100 * row.level:.0f}% {row.lower:.3g} to {row.upper:.3g})"
+    if row.values:
+        text += f" [{row.values}]"
+    if math.isnan(row.p):
+        return f"{text} not tested, {row.note or 'the fits failed'}"
+    text += f"; likelihood ratio {row.lr:.1f} on {row.df:.0f}, p = {_p(row.p)}, {_p(row.p_holm)} adjusted (Holm)"
+    if row.note:
+        text += f" ({row.note})"
+    return text if row.p <= ALPHA else f"{text}. {SHOWS_NOTHING}"
+
+
+def _p(p: float) -> str:
+    return f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=f"  {label:<9}", subsequent_indent=" " * 11)

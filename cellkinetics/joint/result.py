@@ -1,0 +1,231 @@
+"""Several patients in one fit: shared parameters, parameters of their own, and what is driven by dose or cohort."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.data.study import Study
+from cellkinetics.errors import one_problem, suggest
+from cellkinetics.fitting.fits import Fits, Later
+from cellkinetics.fitting.result import Fit, Request, finished
+from cellkinetics.joint import fitting as joint_fitting
+from cellkinetics.joint.design import Column
+from cellkinetics.joint.fitting import Members, Solution
+from cellkinetics.joint.spread import spread_of
+from cellkinetics.likelihood.criteria import Criteria
+from cellkinetics.modelling.model import Model
+from cellkinetics.optimising.evaluation import evaluator
+from cellkinetics.optimising.optimise import Optimum
+from cellkinetics.optimising.problem import SecondOrder
+from cellkinetics.optimising.stacking import places
+from cellkinetics.solving.sensitivity import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class JointFit(Criteria):
+    """The fit of several patients together.
+
+    Parameters
+    ----------
+    shared : {parameter: "all", "dose" or the covariate whose groups have a value each}.
+    common_sd : whether there is one sd (an output) for all.
+    left_out : {subject: why it takes no part}.
+    outcome : "converged", or the reason why not, with advice.
+    log_likelihood_ln : of ln(copies), of all patients.
+    n_quantified, n_censored : samples in the likelihood.
+    n_excluded : rows left out, those of patients left out included.
+    n_free : free values, sds included: a shared one counts once.
+    columns, s, covariance : the shared values on their estimation scale, with their covariance.
+    degrees_of_freedom : quantified samples minus the parameters that they determine, of all patients.
+    starts : how many starts reached the best optimum, of how many.
+    each
+        {subject: `Fit`}: the subject's curve, residuals and derived quantities with the covariance of the joint fit.
+        Its likelihood is its part; what refits it (profile, bootstrap, influence) does so alone.
+    """
+
+    request: Request
+    study: Study
+    shared: Mapping[str, str]
+    common_sd: bool
+    left_out: Mapping[str, str]
+    outcome: str
+    log_likelihood_ln: float
+    sum_ln_quantified: float
+    n_quantified: int
+    n_censored: int
+    n_excluded: int
+    n_free: int
+    columns: Sequence[Column] = field(repr=False)
+    s: Floats
+    covariance: Floats
+    degrees_of_freedom: float
+    inflation: float
+    reference_dose: float
+    starts: tuple[int, int]
+    seconds: float
+    each: Mapping[str, Fit]
+
+    @property
+    def model(self) -> Model:
+        """The model that was fitted."""
+        return self.request.model
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Those who take part, in the order of the study."""
+        return tuple(self.each)
+
+    @property
+    def converged(self) -> bool:
+        """Whether the outcome is "converged"."""
+        return self.outcome == "converged"
+
+    @property
+    def censoring(self) -> str:
+        """How values below the limit entered: m3, m4, drop or half."""
+        return self.request.censoring
+
+    @property
+    def has_priors(self) -> bool:
+        """Whether priors were maximised with the likelihood."""
+        return bool(self.request.prior)
+
+    @cached_property
+    def parameters(self) -> pd.DataFrame:
+        """Long table: subject, parameter, value, stderr, lower, upper, unit, status, source.
+
+        Shared values come first, once, with the subject "all" or "cohort 1e6/kg"; then each subject's own, then what is
+        fixed for all.
+        """
+        from cellkinetics.joint import table as joint_table
+
+        return joint_table.parameters(self)
+
+    def __getitem__(self, subject: str) -> Fit:
+        if subject not in self.each:
+            reason = self.left_out.get(subject, suggest(str(subject), self.each))
+            raise KeyError(f"{subject!r} is not in the joint fit. {reason}".rstrip())
+        return self.each[subject]
+
+    def predict(self, times: Sequence[float] | None = None, *, level: float = 0.95) -> pd.DataFrame:
+        """The fitted curves of all subjects, as `Fit.predict`, with ``subject`` in front."""
+        return self._fits.predict(times, level=level)
+
+    @property
+    def residuals(self) -> pd.DataFrame:
+        """Every sample in the likelihood, as `Fit.residuals`, with ``subject`` in front."""
+        tables = {subject: fit.residuals for subject, fit in self.each.items()}
+        return pd.concat(tables, names=["subject"]).reset_index(level="subject").reset_index(drop=True)
+
+    def quantile_residuals(self, seed: int = 2020) -> pd.DataFrame:
+        """Randomised quantile residuals of all subjects, as `Fits.quantile_residuals`."""
+        return self._fits.quantile_residuals(seed)
+
+    def plot(self, subject: str | None = None, ax: Axes | None = None, page: int = 0) -> Figure | Axes:
+        """One panel a patient, 24 a page, as a figure; of one ``subject`` its axes."""
+        if subject is not None:
+            return self[subject].plot(ax)
+        return self._fits.plot(page)
+
+    def summary(self) -> str:
+        """The fit in words: who takes part, what is shared, counts, estimates, outcome."""
+        from cellkinetics.joint import table as joint_table
+
+        return joint_table.summary(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fit as JSON, with the study; `ck.load` reads it back."""
+        from cellkinetics.reporting import storage
+
+        storage.save(self, path)
+
+    def __repr__(self) -> str:
+        what = ", ".join(f"{name} by {how}" if how != "all" else name for name, how in self.shared.items()) or "nothing"
+        return f"<JointFit of {len(self.each)} subjects, {self.model.name}, shared: {what}: {self.outcome}>"
+
+    @property
+    def _fits(self) -> Fits:
+        return Fits(self.study.select(subjects=list(self.each)), self.each)
+
+
+def fit_joint(
+    request: Request, study: Study, shared: str | Sequence[str] | Mapping[str, str], common_sd: bool
+) -> JointFit:
+    """`ck.fit` with ``shared=``.
+
+    Raises
+    ------
+    ModelError, StudyError
+        As `ck.fit`; a shared parameter that is fixed or tied; nobody who can take part.
+    """
+    began = time.perf_counter()
+    found = joint_fitting.members(request, study, shared, common_sd)
+    if not found.cases:
+        text = "; ".join(f"{subject}: {reason}" for subject, reason in list(found.left_out.items())[:3])
+        raise one_problem(f"nobody can take part in the joint fit ({text})", "Share more parameters, or give priors.")
+    patients = evaluator(found.problems)
+    solution = joint_fitting.solve(found, joint_fitting.joint_of(found, patients), patients)
+    return of_solution(found, solution, time.perf_counter() - began)
+
+
+def of_solution(found: Members, solution: Solution, seconds: float) -> JointFit:
+    """The fit from where its optimiser ended."""
+    joint, part = solution.joint, solution.part
+    spread = spread_of(joint, part, solution.held)
+    only, n = found.study.each(), len(found.cases)
+    outcome = joint_fitting.outcome(found, solution, spread)
+    quantified = sum(int(case.samples.quantified.sum()) for case in found.cases.values())
+    seen = [case.problem.samples for case in found.cases.values()]
+    kept = sum(map(len, seen))
+    ln_likelihood = float(np.sum(part.value)) - sum(
+        case.problem.log_prior(solution.x[i, places(case.problem, joint.layout.own.shape[2] - len(case.problem.sd))])
+        for i, case in enumerate(found.cases.values())
+    )
+    numbers = {subject: i for i, subject in enumerate(found.cases)}
+
+    def fit_of(subject: str) -> Fit:
+        i, case = numbers[subject], found.cases[subject]
+        optimum = _optimum_of(solution, i)
+        return finished(
+            found.request, only(subject), case.problem, case.samples, optimum, spread.each[i], outcome, seconds / n
+        )
+
+    return JointFit(
+        request=found.request, study=found.study, shared=dict(found.shared), common_sd=found.common_sd,
+        left_out=dict(found.left_out), outcome=outcome,
+        log_likelihood_ln=ln_likelihood if np.isfinite(solution.ends.value[0]) else np.nan,
+        sum_ln_quantified=float(sum(np.log(rows.lower[rows.quantified]).sum() for rows in seen)),
+        n_quantified=quantified, n_censored=kept - quantified,
+        n_excluded=len(found.study.observations) - kept,
+        n_free=len(joint.columns) + int(joint.layout.own.sum()),
+        columns=joint.columns, s=solution.ends.s[0], covariance=spread.shared.covariance,
+        degrees_of_freedom=spread.shared.degrees_of_freedom, inflation=spread.shared.inflation,
+        reference_dose=joint.reference, starts=solution.starts, seconds=seconds, each=Later(numbers, fit_of),
+    )  # fmt: skip
+
+
+def _optimum_of(solution: Solution, i: int) -> Optimum:
+    """Where the joint optimum leaves one patient, in the terms of its problem."""
+    problem, layout, part = solution.joint.problems[i], solution.joint.layout, solution.part
+    at = places(problem, layout.own.shape[2] - len(problem.sd))
+    inner = at[: len(problem.free)]
+    at_bound = solution.held[1][i] | np.any((layout.design[0, i] != 0) & solution.held[0], axis=-1)
+    second = SecondOrder(
+        float(part.value[i]), part.gradient[i, at], -part.curved[i][np.ix_(at, at)],
+        part.quantified[i][np.ix_(inner, inner)], bool(part.solved[i]),
+    )  # fmt: skip
+    reached, started = solution.starts
+    converged = bool(solution.ends.converged[0])
+    return Optimum(solution.x[i, at], second, at_bound[at], converged, started, reached)

@@ -1,0 +1,245 @@
+"""The optimum of shared and own parameters: damped scoring of many worlds at once, then exact Newton steps of one.
+
+A world is one problem of all patients: a start, a permutation of the doses, a study with a patient left out. Worlds
+differ in their design, their weights and where they start; the patients' samples are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cellkinetics.joint.blocks import Blocks, gathered, step, uphill
+from cellkinetics.optimising.evaluation import Evaluator, Second
+from cellkinetics.solving.sensitivity import Floats
+
+Flags = npt.NDArray[np.bool_]
+MOST = 80  # scoring steps
+SMALL = 1e-8  # log-likelihood units that a step may still promise where scoring ends
+LONGEST = 1.0
+FIRST, WEAKEST, STRONGEST = 1e-3, 1e-9, 1e8  # damping
+STUCK = 1e6  # damping of one patient from which on its own values stay where they are
+NEWTON = 30
+ENOUGH, UNSEEN = 1e-9, 1e-6  # as in `polishing`
+NEAR = 1e-6  # a bound
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """What the p shared values and the n patients' own ones are; a first axis of 1 is the same in all w worlds.
+
+    whose : (1 or w, n) numbers of the patients. offset : (1 or w, n, d) what is fixed.
+    design : (1 or w, n, d, p). own : (1 or w, n, d) 0 or 1.
+    lower, upper, units : of the shared values (p,) and of the patients' free vectors (1 or w, n, d).
+    prior : mean and precision (p,) of shared values; patients' own priors are in the evaluator.
+    """
+
+    whose: npt.NDArray[np.int64]
+    offset: Floats
+    design: Floats
+    own: Floats
+    lower: tuple[Floats, Floats]
+    upper: tuple[Floats, Floats]
+    units: tuple[Floats, Floats]
+    prior: tuple[Floats, Floats]
+
+    def of(self, worlds: npt.NDArray[np.int64]) -> Layout:
+        """Of some worlds."""
+
+        def taken(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return part if len(part) == 1 else part[worlds]
+
+        lower, upper, units = ((s, taken(u)) for s, u in (self.lower, self.upper, self.units))
+        whose, offset, design, own = map(taken, (self.whose, self.offset, self.design, self.own))
+        return Layout(whose, offset, design, own, lower, upper, units, self.prior)
+
+    def x(self, s: Floats, u: Floats) -> Floats:
+        """(w, n, d) free vectors of all patients."""
+        return np.where(self.own > 0, u, self.offset + np.einsum("wndp,wp->wnd", self._full(len(s)), s))
+
+    def _full(self, worlds: int) -> Floats:
+        return np.broadcast_to(self.design, (worlds, *self.design.shape[1:]))
+
+    def inside(self, x: Floats) -> Flags:
+        """(w,) whether all that the shared values drive is within its bounds."""
+        driven = np.any(self.design != 0, axis=-1)
+        beyond = (x < self.lower[1] - NEAR) | (x > self.upper[1] + NEAR)
+        return ~np.any(beyond & driven, axis=(1, 2))
+
+
+@dataclass(eq=False)
+class Ends:
+    """Where w worlds are: s (w, p), u (w, n, d), value (w,) log posterior, converged (w,)."""
+
+    s: Floats
+    u: Floats
+    value: Floats
+    converged: Flags
+
+
+def evaluated(
+    layout: Layout, patients: Evaluator, s: Floats, u: Floats, weight: Floats, *, exact: bool = False
+) -> tuple[Floats, Blocks, Second, Floats]:
+    """The log posterior (w,), its blocks, each patient's part (w, n, ...), and the patients' vectors (w, n, d)."""
+    x = layout.x(s, u)
+    worlds, n, d = x.shape
+    rows = np.flatnonzero(weight.ravel() > 0)
+    whose = np.broadcast_to(layout.whose, (worlds, n)).ravel()[rows]
+    at = x.reshape(-1, d)[rows]
+    part = _spread(_second(patients, at, whose) if exact else patients.score(at, whose), rows, worlds, n)
+    mean, precision = layout.prior
+    value = np.sum(np.where(weight > 0, part.value, 0.0), axis=1) - 0.5 * np.sum(precision * (s - mean) ** 2, axis=1)
+    solved = np.all(part.solved | (weight == 0), axis=1) & layout.inside(x) & np.isfinite(value)
+    blocks = gathered(part.gradient, part.curved, layout.design, layout.own)
+    blocks = blocks._replace(
+        shared_gradient=blocks.shared_gradient - precision * (s - mean), shared=blocks.shared + np.diag(precision)
+    )
+    finite = np.all(np.isfinite(blocks.shared_gradient), axis=-1) & np.all(
+        np.isfinite(blocks.own_gradient), axis=(1, 2)
+    )
+    return np.where(solved & finite, value, -np.inf), blocks, part, x
+
+
+def _second(patients: Evaluator, x: Floats, whose: npt.NDArray[np.int64]) -> Second:
+    """Exact derivatives; first ones and the expected information where second ones could not be had."""
+    found = patients.second(x, whose)
+    lost = np.flatnonzero(~found.solved)
+    if len(lost):
+        plain = patients.score(x[lost], whose[lost])
+        found.value[lost], found.gradient[lost], found.curved[lost] = plain.value, plain.gradient, plain.curved
+        found.solved[lost], found.quantified[lost] = plain.solved, 0.0
+    return found
+
+
+def _spread(found: Second, rows: npt.NDArray[np.int64], worlds: int, n: int) -> Second:
+    """Of the evaluated rows, as (worlds, n, ...); zeros for the others."""
+
+    def full(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        whole = np.zeros((worlds * n, *values.shape[1:]), values.dtype)
+        whole[rows] = values
+        return whole.reshape(worlds, n, *values.shape[1:])
+
+    quantified = full(found.quantified) if len(found.quantified) else found.quantified
+    return Second(full(found.value), full(found.gradient), full(found.curved), quantified, full(found.solved))
+
+
+def search(
+    layout: Layout, patients: Evaluator, s: Floats, u: Floats, weight: Floats | None = None, *, small: float = SMALL
+) -> Ends:
+    """Uphill from ``s`` (w, p) and ``u`` (w, n, d) by damped scoring; patients of weight (w, n) 0 are left out.
+
+    A patient whose curve gets worse, or can no longer be solved, is damped by itself, and in the end left where it is:
+    one that says nothing of its own values must not stop the others.
+    """
+    worlds, n = len(s), layout.own.shape[1]
+    weight = np.ones((worlds, n)) if weight is None else weight
+    s = np.clip(s, layout.lower[0], layout.upper[0])
+    u = np.clip(u, layout.lower[1], layout.upper[1])
+    value, blocks, part, _ = evaluated(layout, patients, s, u, weight)
+    ends, each = Ends(s, u, value, np.zeros(worlds, bool)), part.value
+    damping, alone = np.full(worlds, FIRST), np.full((worlds, n), FIRST)
+    active = np.flatnonzero(np.isfinite(value))
+    for _ in range(MOST):
+        here, mine = layout.of(active), blocks.taken(active)
+        moving = _moving(here, ends.s[active], ends.u[active], mine)
+        moving = moving[0], moving[1] * (alone[active] < STUCK)[:, :, None]
+        none = np.zeros(len(active)), np.zeros((len(active), n))
+        promised = step(mine, moving, here.units, none, LONGEST)[2]
+        ends.converged[active] = promised < small
+        left = ~ends.converged[active] & (damping[active] < STRONGEST)
+        active, mine, moving = active[left], mine.taken(left), (moving[0][left], moving[1][left])
+        if not len(active):
+            break
+        here, at_s, at_u = layout.of(active), ends.s[active], ends.u[active]
+        ridge = damping[active], np.maximum(alone[active], damping[active][:, None])
+        ds, du, _ = step(mine, moving, here.units, ridge, LONGEST)
+        # What a first step would carry over its bound stays, and the others step without it.
+        moving = _not_outward(here, at_s, at_u, ds, du, moving)
+        ds, du, _ = step(mine, moving, here.units, ridge, LONGEST)
+        trial_s = np.clip(at_s + ds, here.lower[0], here.upper[0])
+        trial_u = np.clip(at_u + du, here.lower[1], here.upper[1])
+        value, new, part, _ = evaluated(here, patients, trial_s, trial_u, weight[active])
+        better, gain = value >= ends.value[active], value - ends.value[active]
+        worse = ~better[:, None] & ~(part.solved & (part.value >= each[active])) & (weight[active] > 0)
+        moved = active[better]
+        ends.s[moved], ends.u[moved], ends.value[moved] = trial_s[better], trial_u[better], value[better]
+        each[moved] = part.value[better]
+        for whole, fresh in zip(blocks, new, strict=True):
+            whole[moved] = fresh[better]
+        damping[active] = np.clip(damping[active] * np.where(better, 1 / 6, 5), WEAKEST, STRONGEST * 10)
+        own = np.where(worse, 5.0, np.where(better[:, None], 1 / 6, 1.0))
+        # Where a curve cannot be solved, shorter steps of the others do not help.
+        own = np.where(~part.solved & (weight[active] > 0), 25.0, own)
+        kept = alone[active] >= STUCK
+        alone[active] = np.where(kept, alone[active], np.clip(alone[active] * own, WEAKEST, STUCK))
+        stalled = ~better & (np.abs(gain) < small)
+        ends.converged[active[stalled]] = True
+        active = active[~stalled]
+    return ends
+
+
+def polish(
+    layout: Layout, patients: Evaluator, s: Floats, u: Floats, still: tuple[Flags, Flags] | None = None
+) -> tuple[Ends, Blocks, Second, Floats]:
+    """Exact Newton steps of one world (1, p), (1, n, d): its end, blocks, the patients' parts and free vectors.
+
+    What is to stay ``still`` does.
+    """
+    weight = np.ones((1, layout.own.shape[1]))
+    stays = (np.zeros(s.shape, bool), np.zeros(u.shape, bool)) if still is None else (still[0], still[1].copy())
+    value, blocks, part, x = evaluated(layout, patients, s, u, weight, exact=True)
+    ends = Ends(s, u, value, np.zeros(1, bool))
+    halvings, expected = 0, np.full(1, np.inf)
+    ds, du = np.zeros_like(s), np.zeros_like(u)
+    none = np.zeros(1), np.zeros(weight.shape)
+    fresh = bool(np.isfinite(value[0]))
+    for _ in range(NEWTON if fresh else 0):
+        if fresh:
+            may_s, may_u = _moving(layout, ends.s, ends.u, blocks)
+            moving = may_s * ~stays[0], may_u * ~stays[1]
+            ds, du, expected = step(uphill(blocks), moving, layout.units, none, 2 * LONGEST)
+            halvings = 0
+            if expected[0] < ENOUGH:
+                break
+        trial_s = np.clip(ends.s + ds / 2**halvings, layout.lower[0], layout.upper[0])
+        trial_u = np.clip(ends.u + du / 2**halvings, layout.lower[1], layout.upper[1])
+        value, new, new_part, new_x = evaluated(layout, patients, trial_s, trial_u, weight, exact=True)
+        fresh = bool(value[0] > ends.value[0])
+        if fresh:
+            ends.s, ends.u, ends.value = trial_s, trial_u, value
+            blocks, part, x = new, new_part, new_x
+        elif expected[0] < UNSEEN:
+            break
+        elif not new_part.solved.all():
+            # Own values on their way to where the curve cannot be solved stay where they are.
+            stays[1][~new_part.solved] = True
+            fresh = True
+        halvings += 2
+    ends.converged = np.isfinite(ends.value) & ((expected < ENOUGH) | (expected < UNSEEN) & ~np.array([fresh]))
+    return ends, blocks, part, x
+
+
+def held(layout: Layout, s: Floats, u: Floats, blocks: Blocks) -> tuple[Flags, Flags]:
+    """What is pressed against a bound, shared (w, p) and own (w, n, d)."""
+    may_s, may_u = _moving(layout, s, u, blocks)
+    return may_s == 0, (may_u == 0) & (layout.own > 0)
+
+
+def _moving(layout: Layout, s: Floats, u: Floats, blocks: Blocks) -> tuple[Floats, Floats]:
+    (low_s, low_u), (high_s, high_u) = layout.lower, layout.upper
+    g_s, g_u = blocks.shared_gradient, blocks.own_gradient
+    held_s = ((s <= low_s + NEAR) & (g_s < 0)) | ((s >= high_s - NEAR) & (g_s > 0))
+    held_u = ((u <= low_u + NEAR) & (g_u < 0)) | ((u >= high_u - NEAR) & (g_u > 0))
+    return (~held_s).astype(float), layout.own * ~held_u
+
+
+def _not_outward(
+    layout: Layout, s: Floats, u: Floats, ds: Floats, du: Floats, moving: tuple[Floats, Floats]
+) -> tuple[Floats, Floats]:
+    (low_s, low_u), (high_s, high_u) = layout.lower, layout.upper
+    out_s = ((s <= low_s) & (ds < 0)) | ((s >= high_s) & (ds > 0))
+    out_u = ((u <= low_u) & (du < 0)) | ((u >= high_u) & (du > 0))
+    return moving[0] * ~out_s, moving[1] * ~out_u

@@ -1,0 +1,155 @@
+"""The parameter table and the words of a joint fit."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.figures import style
+from cellkinetics.fitting.summary import METHODS, estimates
+from cellkinetics.fitting.table import COLUMNS
+from cellkinetics.joint.design import ALL, DOSE, Column
+from cellkinetics.optimising.problem import sd_names
+
+if TYPE_CHECKING:
+    from cellkinetics.joint.result import JointFit
+
+WIDTH = 96
+FIXED = ("fixed",)
+
+
+def parameters(fit: JointFit) -> pd.DataFrame:
+    """See `JointFit.parameters`."""
+    tables = {subject: each.parameters for subject, each in fit.each.items()}
+    first = next(iter(tables.values()))
+    once = [name for name in fit.shared if fit.shared[name] not in (DOSE,)]
+    rows: list[dict[str, Any]] = []
+    for k, column in enumerate(fit.columns):
+        rows.append(_shared_row(fit, k, column, first))
+    said = {*once, *(sd_names(fit.model) if fit.common_sd else ())}
+    constant = [name for name in first.index if name not in said and _same(tables, name)]
+    for subject, table in tables.items():
+        own = table[~table.index.isin([*said, *constant])]
+        for name, row in own.iterrows():
+            rows.append({"subject": subject, "parameter": name, **row})
+            if name in fit.shared:
+                rows[-1] |= {"status": "driven by dose", "source": "estimated from the shared values"}
+    shown = [name for name in first.index if name in constant or (name in said and first.loc[name, "status"] in FIXED)]
+    rows += [{"subject": ALL, "parameter": name, **first.loc[name]} for name in shown]
+    return pd.DataFrame(rows, columns=["subject", "parameter", *COLUMNS])
+
+
+def _same(tables: dict[str, pd.DataFrame], name: str) -> bool:
+    """Whether the parameter is fixed at one value in everybody."""
+    rows = [table.loc[name] for table in tables.values()]
+    return all(row["status"] == "fixed" and row["value"] == rows[0]["value"] for row in rows)
+
+
+def _shared_row(fit: JointFit, k: int, column: Column, first: pd.DataFrame) -> dict[str, Any]:
+    """One shared value with its interval, formed on the estimation scale."""
+    name, at = column.parameter, float(fit.s[k])
+    parameter = fit.model.parameters.get(name)
+    variance = float(fit.covariance[k, k])
+    se = np.sqrt(variance) if variance > 0 else np.nan
+    half = _quantile(fit) * se
+    row: dict[str, Any] = {"subject": _whose(fit, column), "parameter": column.label}
+    held = variance == 0.0
+    status = "at bound" if held else "not identifiable" if np.isnan(variance) else "shared"
+    source = "estimated"
+    if column.slope:
+        unit = "1" if parameter is not None and parameter.scale == "log" else "per ln dose"
+        row |= {"value": at, "stderr": se, "lower": at - half, "upper": at + half, "unit": unit}
+    elif parameter is None:
+        # The maximum-likelihood sd is too small with few samples: its interval is around the corrected one.
+        sd, centre = np.exp(at), np.exp(at) * fit.inflation
+        row |= {"value": sd, "stderr": sd * se, "lower": centre * np.exp(-half), "upper": centre * np.exp(half)}
+        row["unit"] = "ln"
+    else:
+        to = parameter.from_estimation
+        slope = (to(at + 1e-6) - to(at - 1e-6)) / 2e-6
+        row |= {"value": to(at), "stderr": abs(slope) * se, "lower": to(at - half), "upper": to(at + half)}
+        row["unit"] = first.loc[name, "unit"]
+        if fit.shared[name] == DOSE:
+            source += f" at a dose of {style.dose_text(fit.reference_dose)}"
+    if name in fit.request.prior and not column.slope:
+        source += f" with the prior {fit.request.prior[name]}"
+    return row | {"status": status, "source": source}
+
+
+def _whose(fit: JointFit, column: Column) -> str:
+    """Everybody, or a group with the covariate's name in front."""
+    if column.of in (ALL, DOSE):
+        return ALL
+    return f"{fit.shared[column.parameter]} {column.of}"
+
+
+def _quantile(fit: JointFit) -> float:
+    from cellkinetics.optimising.uncertainty import Uncertainty
+
+    return Uncertainty(fit.covariance, fit.degrees_of_freedom, fit.inflation, ()).quantile
+
+
+def summary(fit: JointFit) -> str:
+    """See `JointFit.summary`."""
+    table = fit.parameters
+    what = [name if how == ALL else f"{name} by {how}" for name, how in fit.shared.items()]
+    sd = "one residual sd for all" if fit.common_sd else "an sd for each subject"
+    lines = [
+        f"{fit.model.name}, {len(fit.each)} subjects in one fit"
+        + (" (simulated data)" if fit.study.simulated else ""),
+        *_wrapped("outcome", fit.outcome),
+        *_wrapped("shared", f"{', '.join(what) or 'nothing'}; {sd}"),
+        *[line for text in _left_out(fit) for line in _wrapped("left out", text)],
+        *_wrapped("samples", f"{fit.n_quantified} quantified, {fit.n_censored} censored, {fit.n_excluded} excluded"),
+        *_wrapped("censored", METHODS[fit.censoring]),
+        *_wrapped(
+            "method",
+            "maximum of the joint likelihood" + (" and priors" if fit.request.prior else "")
+            + f": damped scoring, then exact Newton steps; {fit.starts[0]} of {fit.starts[1]} starts reached the best",
+        ),
+        *_wrapped("ln L", _criteria(fit)),
+        *_wrapped("intervals", _intervals(fit)),
+    ]  # fmt: skip
+    ours = table[table["status"].isin(["shared", "at bound", "not identifiable"]) & ~table["subject"].isin(fit.each)]
+    if len(ours):
+        names = [
+            f"{row.parameter} ({row.subject})" if row.subject != ALL else row.parameter for row in ours.itertuples()
+        ]
+        lines += ["", estimates(ours.set_index(pd.Index(names)))]
+    own = table[table["subject"].isin(fit.each) & table["status"].isin(["free", "driven by dose"])]
+    if len(own):
+        groups = own.groupby("parameter", sort=False)["value"]
+        shown = pd.DataFrame(
+            {"subjects": groups.size(), "median": groups.median(), "lowest": groups.min(), "highest": groups.max()}
+        )
+        shown["unit"] = own.groupby("parameter", sort=False)["unit"].first()
+        lines += ["", shown.to_string(float_format=lambda value: f"{value:.4g}", index_names=False)]
+    fixed = table[table["status"] == "fixed"]
+    texts = [f"{row.parameter} {row.value:.4g} {row.unit}" for row in fixed[fixed["subject"] == ALL].itertuples()]
+    lines += ["", *_wrapped("fixed", "; ".join(texts) or "nothing")]
+    return "\n".join(lines) + "\n"
+
+
+def _left_out(fit: JointFit) -> list[str]:
+    return [f"{subject}: {reason}" for subject, reason in fit.left_out.items()]
+
+
+def _criteria(fit: JointFit) -> str:
+    if fit.request.prior:
+        return f"{fit.log_likelihood:.3f}, no AIC: with priors this is not the maximum of the likelihood"
+    return f"{fit.log_likelihood:.3f}; {fit.n_free} values; AIC {fit.aic:.2f}, AICc {fit.aicc:.2f}, BIC {fit.bic:.2f}"
+
+
+def _intervals(fit: JointFit) -> str:
+    if np.isinf(fit.degrees_of_freedom):
+        return "95%, exact Hessian, normal (sd was given)"
+    text = f"95%, exact Hessian, t with {fit.degrees_of_freedom:.1f} degrees of freedom, sd enlarged by "
+    text += f"{fit.inflation:.2f}. A shared value is taken to be the same in all: its interval knows of no "
+    return text + "difference between patients, and is too short where there is one"
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=f"  {label:<10}", subsequent_indent=" " * 12)

@@ -1,0 +1,392 @@
+"""A model: parameters with units and sources, and the functions that give its curve."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cellkinetics.errors import ModelError, suggest
+from cellkinetics.modelling.dosing import Doses, as_doses
+from cellkinetics.modelling.parameter import AsParameters
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from cellkinetics.data.study import Study
+
+Values = Mapping[str, Any]
+Function = Callable[..., Any]
+SINCE = "since_"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A number that the paper reports and the model gives back.
+
+    Parameters
+    ----------
+    what : in words, "doubling time".
+    published : the number.
+    unit : of it, "1" for a pure number.
+    compute : function of the model that returns the number anew.
+    tolerance : relative.
+    source : where it is printed.
+    """
+
+    what: str
+    published: float
+    unit: str
+    compute: Callable[[Model], float]
+    tolerance: float = 0.02
+    source: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A curve in time with named, sourced parameters: a closed form (`curve`) or an ODE (`rhs`, `observe`).
+
+    Functions take by name what they need: ``t`` (days since the first infusion), ``dose`` (closed forms), states,
+    parameters, ``inputs``, ``since_<marker>`` (days since its last event, by default since the first infusion) and
+    ``phase`` (number of switches passed).
+
+    Parameters
+    ----------
+    name : as in ``models.load(name)``.
+    parameters : {name: Parameter}.
+    outputs : {name: unit}, in the order of DVID 1, 2, ...
+    reference : DOI or citation; "ours" with what it is for a model of this library.
+    population : whom it describes: patients, product, assay.
+    curve : closed form; returns an array of the shape of ``t``, or {output: array}.
+    states, rhs, observe
+        an ODE: names, derivatives (one value a state, in that order, natural units per
+        day), and what is observed of the states.
+    start : {state: parameter, or function of parameters, that gives its value at day 0}; 0 where not named.
+    dosing
+        {channel: (state, parameter or function of parameters)}: an amount adds factor x amount to the state; cells
+        come first.
+    markers : channels whose events only mark a day, such as a lymphodepletion.
+    lags : {channel: parameter}: its doses arrive so many days later.
+    switches : parameters that are days at which `rhs` changes; it takes ``phase`` to know where it is.
+    inputs : {name: unit} of covariates over time, taken from the study's column of that name.
+    natural : states solved on the natural instead of the log scale, because they may stay at 0.
+    stiff : solve with the implicit stepper from the start.
+    rtol : tolerance of the explicit stepper, on ln x; smaller where the equations make errors grow.
+    solution
+        function (times, values, doses, prepared, fineness) -> ({output: (n,)}, whether it may be trusted) that uses
+        the structure of an ODE; where it may not, it is asked again with the next of ``fineness``, then the stepper.
+    prepare
+        function (times, doses, fineness, size) of numbers that makes what `solution` takes as ``prepared``; ``size``
+        as `size_of` of it, so that patients share one program.
+    size_of : function of what `prepare` made.
+    finenesses : how many there are.
+    free : names estimated by default, or a function of the study that returns them; all when not given.
+    canonical
+        function of natural values that returns an equal curve's values under the labels that were meant, such as the
+        faster of two exponentials first.
+    initial
+        function of ``days``, ``values`` (one patient's samples of the first output, by day), ``dose`` (the first
+        amount of cells) and ``inputs`` on these days, by name, that returns start values {name: value}.
+    corners
+        parameters that are days at which a closed form has a kink: the likelihood has a corner where such a day is
+        a sampled one.
+    checks : what the paper reports and the model gives back.
+    linear_in_dose : a closed form that names ``dose`` and may be superposed over infusions.
+    scale_free : the model takes the unit of the study (its level is a free parameter).
+    simulator : too many parameters for the curves of one patient: meant for simulation.
+
+    Raises
+    ------
+    ModelError
+        An undeclared name, a missing unit or source, a value outside its bounds, a result of a wrong shape.
+    """
+
+    name: str
+    outputs: Mapping[str, str]
+    parameters: AsParameters = AsParameters()  # noqa: RUF009
+    reference: str = ""
+    population: str = ""
+    curve: Function | None = None
+    states: tuple[str, ...] = ()
+    rhs: Function | None = None
+    observe: Function | None = None
+    start: Mapping[str, str | Function] = field(default_factory=dict)
+    dosing: Mapping[str, tuple[str, str | Function]] = field(default_factory=dict)
+    markers: tuple[str, ...] = ()
+    lags: Mapping[str, str] = field(default_factory=dict)
+    switches: tuple[str, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    natural: tuple[str, ...] = ()
+    stiff: bool = False
+    rtol: float = 3e-8
+    solution: Function | None = None
+    prepare: Function | None = None
+    size_of: Function | None = None
+    finenesses: int = 1
+    free: Sequence[str] | Callable[[Study], Sequence[str]] | None = None
+    canonical: Callable[[Mapping[str, float]], Mapping[str, float]] | None = None
+    initial: Function | None = None
+    corners: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    linear_in_dose: bool = False
+    scale_free: bool = False
+    simulator: bool = False
+    ties: Mapping[str, Function] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    path: str = ""
+
+    def __post_init__(self) -> None:
+        from cellkinetics.modelling.loading import check
+
+        check(self)
+
+    def __repr__(self) -> str:
+        changed = f" with {', '.join(self.changes)}" if self.changes else ""
+        return f"<Model {self.name}{changed}: {', '.join(self.parameters)}>"
+
+    def __reduce__(self) -> Any:
+        from cellkinetics.modelling import loading
+
+        # Functions of a model file have no importable home: a model travels by its name or its file.
+        if self.changes and (self.path or loading.in_library(self.name)):
+            return loading.changed, (self.name, self.path, dict(self.changes))
+        if self is loading.library_twin(self):
+            return loading.load_library, (self.name,)
+        if self.path:
+            return loading.load_model, (self.path,)
+        return super().__reduce__()
+
+    @property
+    def description(self) -> str:
+        """The text at the top of the model's file: title, equations, source, assumptions."""
+        function = self.curve or self.rhs
+        return str(getattr(function, "__globals__", {}).get("__doc__") or "")
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """What can be given: the names in `dosing` and `markers`, or cells for a closed form that names ``dose``."""
+        if self.dosing or self.markers:
+            return (*self.dosing, *self.markers)
+        return ("cells",) if self.curve is not None and "dose" in names_of(self.curve) else ()
+
+    def values(self, given: Values | None = None) -> dict[str, Any]:
+        """The defaults with ``given`` in their place and ties worked out, in the order of `parameters`."""
+        given = given or {}
+        for name in given:
+            self.require(name)
+        values = {name: given.get(name, parameter.value) for name, parameter in self.parameters.items()}
+        tied = {name: call(tie, values) for name, tie in self.ties.items() if name not in given}
+        return {**values, **tied}
+
+    def require(self, name: str) -> None:
+        """Raise ModelError, with the nearest name, unless the model has this parameter."""
+        if name not in self.parameters:
+            raise ModelError(
+                f"{self.name} has no parameter {name}; it has {', '.join(self.parameters)}. "
+                f"{suggest(name, self.parameters)}".rstrip(),
+                name=name,
+            )
+
+    def default_free(self, study: Study) -> tuple[str, ...]:
+        """The parameters that are estimated unless the user says otherwise."""
+        chosen = self.parameters if self.free is None else self.free(study) if callable(self.free) else self.free
+        return tuple(name for name in chosen if name not in self.held and name not in self.ties)
+
+    def guess(self, study: Study) -> dict[str, float]:
+        """Start values from the data of one subject, inside the bounds; defaults for what the samples do not show.
+
+        Raises
+        ------
+        StudyError
+            More than one subject.
+        """
+        from cellkinetics.optimising import guessing
+
+        return guessing.guess(self, study)
+
+    def with_(
+        self,
+        *,
+        fixed: Mapping[str, float] | None = None,
+        free: str | Sequence[str] | None = None,
+        tie: Mapping[str, Function] | None = None,
+        bounds: Mapping[str, tuple[float, float]] | None = None,
+        values: Mapping[str, float] | None = None,
+    ) -> Model:
+        """The model with other defaults; the file is not touched.
+
+        Parameters
+        ----------
+        fixed : {name: value} not estimated by default.
+        free : names estimated by default, in place of the model's own.
+        tie : {name: function of other parameters, by name}.
+        bounds : {name: (lower, upper)} on the natural scale.
+        values : {name: default}; stays free if it was.
+
+        Returns
+        -------
+        Model
+
+        Examples
+        --------
+        >>> from cellkinetics import models
+        >>> without = models.load("il15_persistence").with_(fixed={"tau": 0.0})
+        >>> without.parameters["tau"].value
+        0.0
+
+        Raises
+        ------
+        ModelError
+            An unknown name, a value outside its bounds, a tie in terms of a tied parameter.
+        """
+        free = (free,) if isinstance(free, str) else free
+        fixed, tie, bounds, values = fixed or {}, tie or {}, bounds or {}, values or {}
+        for name in [*fixed, *(free or ()), *tie, *bounds, *values]:
+            self.require(name)
+        twice = [name for name in fixed if name in tie or name in values or name in (free or ())]
+        twice += [name for name in tie if name in (free or ())]
+        if twice:
+            raise ModelError(f"{twice[0]} is given twice among fixed, free, tie and values; keep one.", name=twice[0])
+        parameters = dict(self.parameters)
+        for name, (lower, upper) in bounds.items():
+            parameters[name] = replace(parameters[name], min=float(lower), max=float(upper))
+        for name, value in {**values, **fixed}.items():
+            parameters[name] = replace(parameters[name], value=float(value), source="given by the user")
+        ties = {name: f for name, f in self.ties.items() if name not in (*fixed, *(free or ()))} | dict(tie)
+        check_ties(self, ties)
+        said = {"fixed": fixed, "free": free, "tie": tie, "bounds": bounds, "values": values}
+        kept = {name for name in self.held | set(fixed) if name not in (free or ())}
+        return replace(
+            self,
+            parameters=parameters,
+            free=self.free if free is None else tuple(free),
+            ties=ties,
+            held=frozenset(kept),
+            changes=_joined(self.changes, {name: value for name, value in said.items() if value}),
+        )
+
+    def describe(self, *, markdown: bool = False) -> str:
+        """Equations, source, parameters, checks in words; for a docs page with ``markdown``."""
+        from cellkinetics.modelling import description
+
+        return description.describe(self, markdown=markdown)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        doses: object = None,
+        days: float = 365.0,
+        parameters: Values | None = None,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> Axes:
+        """The curve of each output at its defaults on a log axis; returns the axes.
+
+        Parameters
+        ----------
+        ax : axes to draw on; new ones when not given.
+        doses : as in `solve`; 1e6 at day 0 for a model that needs one when not given.
+        days : length of the curve.
+        parameters : {name: natural value} in place of the defaults.
+        inputs : covariates over time, as in `solve`.
+        """
+        from cellkinetics.figures import trajectory
+
+        return trajectory.plot_model(self, ax, doses, days, parameters, inputs)
+
+    def solve(
+        self,
+        times: Any,
+        parameters: Values | None = None,
+        doses: object = None,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        reverse: bool = False,
+    ) -> dict[str, jax.Array]:
+        """The curves: pure JAX, for jit, vmap and forward derivatives.
+
+        Parameters
+        ----------
+        times : (n,) days since the first infusion; at the time of a dose, the value after it.
+        parameters : {name: value} on the natural scale; defaults where not named.
+        doses
+            a number (a bolus at day 0), (day, amount) pairs, (day, amount, days of infusion) triples, {channel: any
+            of these}, or `Doses`.
+        inputs : {name: number or (day, value) pairs} of covariates over time, where the model takes any.
+        reverse : make an ODE reverse-differentiable instead of forward.
+
+        Returns
+        -------
+        {output: (n,)} in the unit of `outputs`; NaN where no solver finished.
+        """
+        from cellkinetics.modelling.course import as_courses
+        from cellkinetics.solving.solver import compiled
+
+        courses = as_courses(inputs, self.inputs, self.name)
+        days, events = jnp.asarray(times, float), self.doses(doses)
+        outputs, _ = compiled(self, reverse)(days, self.values(parameters), events, courses)
+        return outputs
+
+    def doses(self, doses: object) -> Doses:
+        """Doses as arrays; refuses a second infusion that a closed form cannot take."""
+        events = as_doses(doses, self.channels, self.markers)
+        if self.curve is None or not self.channels or not isinstance(events.amounts, np.ndarray):
+            return events
+        if events.rates is not None:
+            raise ModelError(
+                f"{self.name} is a closed form for a bolus and cannot take an infusion over time. Take an ODE model, "
+                "such as il15_persistence, or give the dose without a duration.",
+                name="doses",
+            )
+        later = events.times[np.asarray(events.amounts[:, 0]) > 0]
+        if not self.linear_in_dose and (len(later) > 1 or np.any(np.asarray(later) > 0)):
+            raise ModelError(
+                f"{self.name} is a closed form for one infusion and cannot take {len(later)}. "
+                "Take an ODE model, such as il15_persistence.",
+                name="doses",
+            )
+        return events
+
+
+@lru_cache(maxsize=1024)
+def names_of(function: Function) -> tuple[str, ...]:
+    """The argument names of a model function."""
+    return tuple(inspect.signature(function).parameters)
+
+
+def call(function: Function, known: Mapping[str, Any]) -> Any:
+    """A model function with what it takes by name."""
+    return function(**{name: known[name] for name in names_of(function)})
+
+
+def check_ties(model: Model, ties: Mapping[str, Function]) -> None:
+    """Raise for a tie of or in terms of an unknown parameter, or in terms of one that is tied itself."""
+    for name, function in ties.items():
+        model.require(name)
+        for other in names_of(function):
+            model.require(other)
+            if other in ties:
+                raise ModelError(
+                    f"tie of {name} uses {other}, which is tied itself. Write it in terms of {other}'s own tie.",
+                    name=name,
+                )
+
+
+def factor(rule: str | Function, values: Mapping[str, Any]) -> Any:
+    """The value that a rule stands for: a parameter by name, or a function of parameters."""
+    return call(rule, values) if callable(rule) else values[rule]
+
+
+def _joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes on top of changes: later ones win, name by name."""
+    joined = dict(before)
+    for kind, value in now.items():
+        joined[kind] = {**before.get(kind, {}), **value} if isinstance(value, Mapping) else tuple(value)
+    return joined

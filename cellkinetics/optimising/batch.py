@@ -1,0 +1,317 @@
+"""Many patients' optima at once, on the engine; what it cannot settle goes the careful way of `optimise`."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.modelling.model import Model
+from cellkinetics.optimising.engine import LANES
+from cellkinetics.optimising.optimise import (
+    ASIDE,
+    CORNER_GAIN,
+    CORNER_SLOPE,
+    SCREENED,
+    Optimum,
+    chosen,
+    drawn_around,
+    near_sampled,
+    newton,
+    optimise,
+    relabelled,
+)
+from cellkinetics.optimising.polishing import FIRST, Ascent
+from cellkinetics.optimising.problem import Problem, SecondOrder
+from cellkinetics.optimising.programs import DIRECT, FEW, RIDGE, Positions, Programs
+from cellkinetics.optimising.stacking import places, shape_of, stacked
+from cellkinetics.solving.sensitivity import Floats
+from cellkinetics.solving.solver import EXPLICIT, STRUCTURE, methods
+
+CHUNK = 512  # patients in memory at a time, for each processor
+# All lanes of a stepper wait for the slowest: of 16, fits of smooth_switch take a fifth of the time that they take one
+# by one, and the program pays for its compilation with about so many patients.
+STEPPER_LANES, MANY = 16, 32
+
+
+def batchable(model: Model, count: int = 1, error: str = LOG) -> bool:
+    """Whether the engine takes ``count`` problems of the model.
+
+    Any number where it has a closed form or a solution of its own. An ODE solved by a stepper takes long to compile
+    for lanes, and only many problems are worth it; one whose stepper is implicit is left out, as are errors that are
+    not log-normal.
+    """
+    first = methods(model)[0]
+    return error == LOG and (first in DIRECT or (first == EXPLICIT and count >= MANY))
+
+
+def optima(
+    problems: Sequence[Problem],
+    initial: Sequence[Mapping[str, float]],
+    starts: int,
+    seed: int,
+    chunk: int = CHUNK,
+    *,
+    careful: bool = True,
+) -> Iterator[dict[int, Optimum | None]]:
+    """The optimum of each problem, as `optimise` gives it, a chunk at a time; None where it could not be solved.
+
+    Parameters
+    ----------
+    problems : of one model with the same ties; any number of samples, doses and free parameters.
+    initial : natural values of the first start of each.
+    chunk : problems together; so many for each processor are in memory at a time.
+    careful : whether what the engine cannot settle goes on one by one, which takes seconds.
+
+    Yields
+    ------
+    {position: optimum}
+    """
+
+    def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Positions]:
+        return _starts([problems[i] for i in part], [initial[i] for i in part], programs, width, starts, seed)
+
+    def alone(index: int) -> Optimum | None:
+        return optimise(problems[index], initial[index], starts=starts, seed=seed) if careful else None
+
+    yield from _each(problems, starting, alone, chunk, search=careful, rescue=careful)
+
+
+def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = True) -> list[Any]:
+    """The optimum of each problem uphill from one free vector; None where the model could not be solved.
+
+    For refits near a known optimum: profiles, bootstraps, permutations, a sample left out. Models that the engine
+    does not take are climbed one by one. Where the solution of a model's own may not be trusted on its finest mesh, a
+    stepper takes seconds for each refit: only with ``rescue``.
+    """
+
+    def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Positions]:
+        points = np.zeros((len(part), width + len(problems[0].sd)))
+        for row, i in enumerate(part):
+            points[row, width:] = np.log(problems[i].sd)
+            points[row, places(problems[i], width)] = x[i]
+        return points, np.arange(len(part))
+
+    def alone(index: int) -> Optimum | None:
+        if not rescue and problems[index].model.solution is not None and problems[index].doses.rates is None:
+            return None
+        # One of many refits near an optimum: a search of minutes for the last digit is not worth it.
+        at, second, held, converged = newton(problems[index], np.array(x[index], float), search=False)
+        return Optimum(at, second, held, converged, 1, 1) if second.solved else None
+
+    if not problems or not batchable(problems[0].model, len(problems), problems[0].error.name):
+        return [alone(index) for index in range(len(problems))]
+    found: dict[int, Optimum | None] = {}
+    for ends in _each(problems, starting, alone, CHUNK, search=False, rescue=rescue):
+        found |= ends
+    return [found[index] for index in range(len(problems))]
+
+
+def _each(
+    problems: Sequence[Problem],
+    starting: Callable[[Sequence[int], Programs, int], tuple[Floats, Positions]],
+    alone: Callable[[int], Optimum | None],
+    chunk: int,
+    *,
+    search: bool,
+    rescue: bool = True,
+) -> Iterator[dict[int, Optimum | None]]:
+    """Problems of one shape together, a chunk at a time; ``alone`` takes what the engine could not solve at all.
+
+    What does not converge goes on by Newton steps one by one, and by a simplex search where ``search``; what the engine
+    could not solve by a stepper, where ``rescue``.
+    """
+    if not problems:
+        return
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, problem in enumerate(problems):
+        groups.setdefault(shape_of(problem), []).append(index)
+    chunk = max(chunk, 1)
+    parts = [
+        (shape, members[at : at + chunk]) for shape, members in groups.items() for at in range(0, len(members), chunk)
+    ]
+
+    direct = methods(problems[0].model)[0] in DIRECT
+    lanes = LANES if direct else STEPPER_LANES
+
+    def ended(job: tuple[tuple[int, ...], list[int]]) -> _Climb:
+        shape, part = job
+        # Of one problem, of as many as there are lanes, and of a chunk.
+        size = next((size for size in (1, lanes) if len(part) <= size), max(chunk, lanes))
+        mine = [problems[i] for i in part]
+        first, *finer = methods(mine[0].model)
+        programs = Programs(mine[0].model, mine[0].ties, first, stacked(mine, shape, size), lanes)
+        points, whose = starting(part, programs, shape[1])
+        return _climb(mine, shape, programs, [method for method in finer if method in DIRECT], points, whose)
+
+    # Tracing a stepper switches its checks off for the process: not in two threads at once.
+    workers = (os.cpu_count() or 1) if direct else 1
+    for (shape, part), climb in _side_by_side(ended, parts, workers):
+        ends = [_optimum(problems[i], climb, row, shape[1], search, rescue) for row, i in enumerate(part)]
+        yield {i: alone(i) if end is None else end for i, end in zip(part, ends, strict=True)}
+
+
+def _side_by_side(work: Callable[[Any], Any], jobs: Sequence[Any], workers: int) -> Iterator[tuple[Any, Any]]:
+    """(job, its result) in order, several at a time: compiled programs leave Python's lock to other threads."""
+    workers = min(len(jobs), workers)
+    if workers < 2:
+        yield from ((job, work(job)) for job in jobs)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[tuple[Any, Future[Any]]] = deque()
+        ahead = iter(jobs)
+        try:
+            # No more than is worked on is kept in memory.
+            for job in islice(ahead, workers + 1):
+                waiting.append((job, pool.submit(work, job)))
+            while waiting:
+                job, future = waiting.popleft()
+                yield job, future.result()
+                for job in islice(ahead, 1):
+                    waiting.append((job, pool.submit(work, job)))
+        finally:
+            # Interrupted: what has not begun does not begin.
+            pool.shutdown(cancel_futures=True)
+
+
+@dataclass(eq=False)
+class _Climb:
+    """Where problems ended.
+
+    tops : the values of all starts of each. x : (b, d) the best end of each search. ascent : from there by exact Newton
+    steps; None of a model by a stepper, whose second derivatives are taken one by one.
+    """
+
+    tops: list[Floats]
+    x: Floats
+    ascent: Ascent | None
+
+
+def _climb(
+    problems: Sequence[Problem],
+    shape: tuple[int, ...],
+    programs: Programs,
+    finer: Sequence[str],
+    points: Floats,
+    whose: Positions,
+) -> _Climb:
+    """From starting points (q, d), ``whose`` (q,) they are, to the best end of each problem."""
+    values, ends = programs.search(points, whose)
+    tops = [values[whose == i] for i in range(len(problems))]
+    best = [np.flatnonzero(whose == i)[np.argmax(top)] for i, top in enumerate(tops)]
+    if programs.method not in DIRECT:
+        return _Climb(tops, ends[best], None)
+    ascent = _ascent(programs, ends[best])
+    for method in finer:
+        # Few: from where the coarser solution stopped, or could not be trusted.
+        lost = np.flatnonzero(~ascent.at.solved | np.array([~np.isfinite(top).any() for top in tops]))
+        for at in range(0, len(lost), FEW):
+            some = lost[at : at + FEW]
+            data = stacked([problems[i] for i in some], shape, FEW, STRUCTURE.index(method))
+            again = replace(programs, method=method, data=data)
+            values, ends = again.search(ascent.x[some], np.arange(len(some)))
+            ascent.take(some, _ascent(again, ends))
+            for row, value in zip(some, values, strict=True):
+                tops[row] = np.array([value])
+    _settle_corners(problems, ascent)
+    return _Climb(tops, ascent.x, ascent)
+
+
+def _ascent(programs: Programs, x: Floats) -> Ascent:
+    """By exact steps; along a ridge by scoring steps: one is worth a tenth of an exact one, and costs less than that.
+
+    A model with corners has its own way.
+    """
+    if programs.model.corners:
+        return Ascent.of(programs, x)
+    ascent = Ascent.of(programs, x, FIRST)
+    slow = np.flatnonzero(ascent.at.solved & ~ascent.converged)
+    if len(slow):
+        values, x = programs.search(ascent.x[slow], slow, RIDGE)
+        there = ascent.again(slow, x, np.zeros_like(x, bool))
+        there.converged |= there.at.solved & (there.at.value <= values + CORNER_GAIN)
+        ascent.take(slow, there)
+    return ascent
+
+
+def _optimum(problem: Problem, climb: _Climb, i: int, width: int, search: bool, rescue: bool) -> Optimum | None:
+    """The engine's end in the terms of the problem; where it did not converge, exact Newton steps from there."""
+    ascent, values, keep = climb.ascent, climb.tops[i], places(problem, width)
+    x = climb.x[i][keep]
+    if not np.isfinite(values).any() or not (rescue or ascent is None or ascent.at.solved[i]):
+        return None
+    label = relabelled(problem, x) if problem.model.canonical is not None else x
+    # Where the first method may not be trusted, `newton` asks the next one; only at a corner is there more to gain.
+    ended = ascent is not None and ascent.at.solved[i] and (ascent.converged[i] or not problem.model.corners)
+    if ascent is None or not ended or label is not x:
+        x, second, held, converged = newton(problem, label, search=search)
+        if not second.solved:
+            return None
+    else:
+        free, at, held = keep[: len(problem.free)], ascent.at, ascent.held[i][keep]
+        converged = bool(ascent.converged[i])
+        hessian, quantified = at.hessian[i][np.ix_(keep, keep)], at.quantified[i][np.ix_(free, free)]
+        second = SecondOrder(float(at.value[i]), at.gradient[i][keep], hessian, quantified, True)
+    reached = int(np.sum(values > second.value - 0.01))
+    return Optimum(x, second, held, converged, len(values), max(reached, 1), tuple(map(float, values)))
+
+
+def _settle_corners(problems: Sequence[Problem], ascent: Ascent) -> None:
+    """Optima at which a switch lies on a sampled day, where Newton steps end at a corner of the likelihood.
+
+    The switch is held on that day, the others move, and the slopes on both sides decide.
+    """
+    for name in problems[0].model.corners:
+        stopped = {
+            i: near_sampled(problem, name, ascent.x[i][: len(problem.free)])
+            for i, problem in enumerate(problems)
+            if not ascent.converged[i]
+        }
+        picked = np.array([i for i, day in stopped.items() if day is not None], int)
+        if not len(picked):
+            continue
+        column = np.array([problems[i].free.index(name) for i in picked])
+        each = np.arange(len(picked))
+        x, still = ascent.x[picked], np.zeros_like(ascent.x[picked], bool)
+        x[each, column], still[each, column] = [stopped[i] for i in picked], True
+        there = ascent.again(picked, x, still)
+        slopes = []
+        for side in (ASIDE, -ASIDE):
+            beside = there.x.copy()
+            beside[each, column] += side
+            slopes.append(ascent.programs.curvature(beside, ascent.rows[picked]).gradient[each, column])
+        settled = there.converged & (slopes[0] <= CORNER_SLOPE) & (slopes[1] >= -CORNER_SLOPE)
+        ascent.take(picked[settled], there, settled)
+
+
+def _starts(
+    problems: Sequence[Problem],
+    initial: Sequence[Mapping[str, float]],
+    programs: Programs,
+    width: int,
+    starts: int,
+    seed: int,
+) -> tuple[Floats, Positions]:
+    """Starting points (q, d) and whose they are: the initial values, then the best of 32 Sobol points each."""
+    drawn = [drawn_around(problem, values, seed) for problem, values in zip(problems, initial, strict=True)]
+    points = np.zeros((len(problems), SCREENED + 1, width + len(problems[0].sd)))
+    for i, (problem, (first, others)) in enumerate(zip(problems, drawn, strict=True)):
+        points[i, :, width:] = np.log(problem.sd)
+        points[i][:, places(problem, width)] = np.vstack([first, others])
+    picked: list[list[int]] = [[] for _ in problems]
+    if starts > 1:
+        objective = programs.screen(points[:, 1:])
+        picked = [
+            chosen(problem, first, others, objective[i], starts)
+            for i, (problem, (first, others)) in enumerate(zip(problems, drawn, strict=True))
+        ]
+    whose = np.concatenate([np.full(len(others) + 1, i) for i, others in enumerate(picked)])
+    which = np.concatenate([[0, *(1 + np.array(others, int))] for others in picked])
+    return points[whose, which], whose

@@ -1,0 +1,216 @@
+"""Patients made ready to be fitted: samples, doses, what is free, where to start, or why they cannot be fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.data.study import Study
+from cellkinetics.errors import ModelError
+from cellkinetics.fitting.result import Request
+from cellkinetics.likelihood.error_models import ErrorModel
+from cellkinetics.modelling.course import as_courses
+from cellkinetics.modelling.dosing import Doses
+from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.prior import centre
+from cellkinetics.optimising.guessing import from_samples
+from cellkinetics.optimising.problem import Problem, sd_names
+from cellkinetics.optimising.samples import Samples, infusion_days, samples_each
+from cellkinetics.solving.solver import Courses
+
+SD_WHEN_FEW = 0.5
+SPARE_ROWS = 3
+ONE_AMOUNT = "one amount"
+Event = tuple[float, float, str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One subject made ready: its samples, the problem, where to start, why it cannot be fitted ('' if it can)."""
+
+    samples: Samples
+    problem: Problem
+    initial: dict[str, float]
+    reason: str
+
+
+def prepare(request: Request, study: Study) -> Case:
+    """The case of a study of one subject."""
+    (case,) = prepare_each(request, study).values()
+    if isinstance(case, Exception):
+        raise case
+    return case
+
+
+def prepare_each(request: Request, study: Study, shared: Sequence[str] = ()) -> dict[str, Case | Exception]:
+    """{subject: its case, or what went wrong with this subject's numbers}; ``shared`` parameters are free in all."""
+    samples, events, only = samples_each(request.model, study), _events(study), study.each()
+    designs: dict[object, tuple[str, ...]] = {}
+    cases: dict[str, Case | Exception] = {}
+    for subject in study.subjects:
+        own = samples[subject]
+
+        def free(subject: str = subject, own: Samples = own) -> tuple[str, ...]:
+            # Which parameters are free is a matter of the design: asked once for each.
+            design = (tuple(events[subject]), own.day.tobytes())
+            if design not in designs:
+                designs[design] = request.model.default_free(only(subject))
+            return designs[design]
+
+        try:
+            cases[subject] = _case(request, only, subject, own, events[subject], free, shared)
+        except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
+            cases[subject] = error
+    return cases
+
+
+def _case(
+    request: Request,
+    only: Callable[[str], Study],
+    subject: str,
+    samples: Samples,
+    events: Sequence[Event],
+    default_free: Callable[[], Sequence[str]],
+    shared: Sequence[str],
+) -> Case:
+    model = request.model
+    seen = samples.censored(request.censoring)
+    values = model.values({n: v for n, v in request.fixed.items() if n in model.parameters})
+    chosen = {*(request.free if request.free is not None else default_free()), *shared}
+    free = tuple(n for n in model.parameters if n in chosen and n not in request.fixed and n not in request.tie)
+    doses, reason = doses_of(request, events)
+    sds = sd_names(model, request.error)
+    given = np.array([request.fixed.get(name, sd_when_few(name)) for name in sds])
+    problem = Problem(model, seen, doses, values, free, tuple(request.tie.items()), given, np.zeros(len(given), bool))
+    problem.error = ErrorModel.of(request.error, request.censoring)
+    problem.priors = {
+        name: (centre(model, name, prior), prior.sd)
+        for name, prior in request.prior.items()
+        if name in free or name in sds
+    }
+    if model.inputs:
+        problem.courses, missing = courses_of(model, only(subject))
+        reason = reason or missing
+    guess = from_samples(model, seen, float(doses.amounts[0, 0]) if doses.amounts.size else 1.0, problem.courses)
+    known = [name for name in free if name in problem.priors]
+    middle = {name: model.parameters[name].from_estimation(problem.priors[name][0]) for name in known}
+    initial = {**values, **guess, **middle, **{n: v for n, v in request.initial.items() if n in values}}
+    for name in free:
+        if not np.isfinite(model.parameters[name].to_estimation(initial[name])):
+            raise ModelError(
+                f"{name} starts at {initial[name]:g}, where its {model.parameters[name].scale} is not finite. "
+                f"Give initial={{{name!r}: ...}}.",
+                name=name,
+            )
+    own = [name for name in free if name not in problem.priors and name not in shared]
+    reason = reason or (_refusal(seen, samples, own) if own or not shared else _nothing(samples))
+    reason = reason or _not_countable(problem)
+    return Case(samples, problem if reason else _with_sd(problem, request, initial), initial, reason)
+
+
+def _with_sd(problem: Problem, request: Request, initial: Mapping[str, float]) -> Problem:
+    """Free the sds of each output with rows to spare: with fewer the likelihood has no bound as sd goes to 0.
+
+    Each sd beyond the first needs a row more. Of a combined error the additive part is the first to go, to 0.
+    """
+    names, outputs = problem.sd_names, len(problem.model.outputs)
+    reached = np.ones((outputs, len(problem.free)), bool)
+    samples = problem.samples
+    if outputs > 1:
+        slopes = problem.curve(problem.start(initial), 1).jacobian
+        reached = np.array([np.any(slopes[problem.output == i] != 0, axis=0) for i in range(outputs)])
+    rows = np.array([int((samples.quantified & (samples.output == i)).sum()) for i in range(outputs)])
+    spare = rows - reached.sum(axis=1) - SPARE_ROWS
+    asked = np.array([name not in request.fixed for name in names]).reshape(-1, outputs)
+    # From the last part on: each that is estimated leaves a row less to those before it.
+    taken = np.cumsum(asked[::-1], axis=0)[::-1] - asked
+    free = (asked & (spare - taken >= 0)).ravel()
+    sd = np.where(free, [request.initial.get(name, SD_WHEN_FEW) for name in names], problem.sd)
+    return replace(problem, sd=sd, sd_free=free)
+
+
+def sd_when_few(name: str) -> float:
+    """What is taken where too few samples are quantified to estimate it."""
+    return 0.0 if name.startswith("sd_add") else SD_WHEN_FEW
+
+
+def _not_countable(problem: Problem) -> str:
+    """Why the molecules of some sample cannot be counted ('' if they can)."""
+    unknown = problem.samples.day[np.isnan(problem.samples.mass)]
+    if problem.error.name != "counting" or not len(unknown):
+        return ""
+    days = ", ".join(f"{day:g}" for day in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+    return (
+        f"no mass of DNA on day {days}: counting noise needs it for each sample. "
+        "Give the column dna_ug, read_study(..., dna_ug=0.3), or error='log'."
+    )
+
+
+def _events(study: Study) -> dict[str, list[Event]]:
+    """{subject: (day since the first infusion, amount, kind) of each dose}."""
+    first = dict(zip(study.subjects, infusion_days(study), strict=True))
+    events: dict[str, list[Event]] = {subject: [] for subject in study.subjects}
+    columns = (study.doses[name].to_numpy(object) for name in ("subject", "day", "amount", "kind"))
+    for subject, day, amount, kind in zip(*columns, strict=True):
+        events[subject].append((float(day - first[subject]), float(amount), str(kind)))
+    return events
+
+
+def doses_of(request: Request, events: Sequence[Event]) -> tuple[Doses, str]:
+    """The subject's doses as the model takes them, and why it cannot ('' if it can)."""
+    model = request.model
+    if request.doses is not None or not model.channels:
+        return model.doses(1.0 if request.doses == ONE_AMOUNT else request.doses), ""
+    given: dict[str, list[tuple[float, float]]] = {}
+    for day, amount, kind in events:
+        if kind in model.channels:
+            given.setdefault(kind, []).append((day, amount))
+    if model.channels[0] not in given:
+        kinds = ", ".join(sorted({kind for _, _, kind in events})) or "nothing"
+        text = f"no dose: {model.name} takes {model.channels[0]}, and the table has {kinds}."
+        return model.doses(None), f"{text} Give it in the table, or doses=."
+    try:
+        return model.doses(given), ""
+    except ModelError as error:
+        return model.doses(None), f"not fitted: {error}"
+
+
+def courses_of(model: Model, study: Study) -> tuple[Courses, str]:
+    """The subject's covariates over time from the study's columns, and why they cannot be taken ('' if they can)."""
+    (subject,) = study.subjects
+    first, given = study.infusion_day(subject), {}
+    for name in model.inputs:
+        if name in study.covariates and pd.notna(study.covariates[name].iloc[0]):
+            given[name] = float(study.covariates[name].iloc[0])
+        elif name in study.observations:
+            rows = study.observations[["day", name]].dropna().drop_duplicates("day")
+            given[name] = list(zip(rows["day"] - first, rows[name].astype(float), strict=True))
+    try:
+        return as_courses(given, model.inputs, model.name), ""
+    except (ModelError, ValueError) as error:
+        nothing = dict.fromkeys(model.inputs, 1.0)
+        return as_courses(nothing, model.inputs, model.name), f"not fitted: {error}"
+
+
+def _nothing(samples: Samples) -> str:
+    return "" if len(samples) else "no sample: every row is excluded or of an output that the model does not have."
+
+
+def _refusal(seen: Samples, samples: Samples, free: Sequence[str]) -> str:
+    if not len(samples):
+        return _nothing(samples)
+    if not samples.quantified.any():
+        return (
+            f"no quantified sample: all {len(samples)} are beyond their limit, so the level is only bounded. "
+            "Report the limit, or fit the patient together with others."
+        )
+    if len(seen) < len(free):
+        return (
+            f"not identifiable: {len(seen)} samples for {len(free)} free parameters ({', '.join(free)}). "
+            f"Fix all but {max(len(seen) - 1, 1)} at published values (fixed=, or free=), take a simpler model, "
+            "or add samples."
+        )
+    return ""

@@ -1,0 +1,315 @@
+"""Many least-squares problems at once: one compiled loop of damped scoring steps over lanes that are refilled.
+
+A lane holds one problem (a patient from one start). All lanes take a step together; one that has converged, or cannot,
+writes its result and takes the next problem of the queue, so that none waits for the slowest. What is free, the
+samples, the doses and the priors are data: one program serves every free set of the same padded size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from cellkinetics import cache
+from cellkinetics.likelihood.censoring import Rows, derivatives
+from cellkinetics.modelling.model import Model
+from cellkinetics.solving.sensitivity import STEP, Inputs, Ties, evaluate
+from cellkinetics.solving.solver import STRUCTURE
+
+Floats = npt.NDArray[np.float64]
+
+LANES = 64  # more do not stay near the processor; of fewer problems a smaller program is made
+# Log-likelihood units that a full step may still promise where the loop hands over to exact Newton steps.
+SMALL = 1e-10
+LONGEST = 1.0  # a step, in units of the parameters
+WEAKEST, STRONGEST = 1e-9, 1e8  # damping
+FLAT = 1e-8  # of the largest information: below, there is none
+
+
+class Data(NamedTuple):
+    """Problems, stacked along the first axis.
+
+    x has k free parameters on their estimation scale, then ln sd of each output; `moving` is 0 for what is padding or
+    held.
+
+    inputs : of the curve. rows : (b, n) samples. moving, lower, upper, units : (b, k + outputs).
+    prior_mean, prior_precision : (b, k + outputs) on the estimation scale; precision 0 without a prior.
+    """
+
+    inputs: Inputs
+    rows: Rows
+    moving: Any
+    lower: Any
+    upper: Any
+    units: Any
+    prior_mean: Any
+    prior_precision: Any
+
+
+class Score(NamedTuple):
+    """The log posterior with its gradient, 0 where nothing moves, and what second derivatives are made of.
+
+    information : (d, d) positive semi-definite: of quantified rows its expectation, of censored ones minus the second
+    derivative of their log probability, which is concave in ln f.
+    quantified : (k, k) that of quantified rows of free sd.
+    curved : (outputs,) second derivatives by ln sd, without priors.
+    solved : whether the model was.
+    """
+
+    value: Any
+    gradient: Any
+    information: Any
+    quantified: Any
+    curved: Any
+    solved: Any
+
+
+class Ends(NamedTuple):
+    """Where the problems ended: x (q, d), the `Score` there, steps (q,), converged (q,)."""
+
+    x: Any
+    at: Score
+    steps: Any
+    converged: Any
+
+
+class _Lane(NamedTuple):
+    problem: Any
+    x: Any
+    trial: Any
+    at: Score
+    damping: Any
+    steps: Any
+
+
+@lru_cache(maxsize=64)
+def searcher(model: Model, ties: Ties, method: str, lanes: int) -> Callable[..., Ends]:
+    """The compiled loop: (data (b, ...), starts (q, d), whose (q,) row of the data, count, most) -> `Ends`.
+
+    Starts from ``count`` on are padding and are not run; ``most`` steps are taken from each. With one step it tells
+    the score at each start.
+    """
+    cache.switch_on()
+    scoring, stepping = jax.vmap(lambda x, data: score(model, ties, method, x, data)), jax.vmap(_step)
+    outputs = len(model.outputs)
+
+    def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        queue, lane, ends, data, starts, whose, count, most = carry
+        mine = jax.tree.map(lambda part: part[whose[jnp.minimum(lane.problem, count - 1)]], data)
+        new = scoring(lane.trial, mine)
+        fine = new.solved & jnp.isfinite(new.value) & jnp.all(jnp.isfinite(new.gradient), axis=-1)
+        better = fine & (new.value >= lane.at.value)
+        first = lane.steps == 0
+        gain = new.value - lane.at.value
+        x, at = _where(better, (lane.trial, new), (lane.x, lane.at))
+        moving = _moving(x, at.gradient, mine)
+        damping = jnp.where(better, lane.damping / 6, lane.damping * 5)
+        damping = jnp.clip(jnp.where(first, 1e-3, damping), WEAKEST, STRONGEST * 10)
+        step, promised = stepping(at.gradient, at.information, moving, mine.units, damping)
+        # What a first step would carry over its bound stays, and the others step without it.
+        outward = ((x <= mine.lower) & (step < 0)) | ((x >= mine.upper) & (step > 0))
+        step = jax.lax.cond(
+            jnp.any(outward & (moving > 0)),
+            lambda: stepping(at.gradient, at.information, moving * ~outward, mine.units, damping)[0],
+            lambda: step,
+        )
+        trial = jnp.clip(x + step, mine.lower, mine.upper)
+        steps = lane.steps + 1
+        # A step that is refused although it promised next to nothing: the value is exact to rounding only.
+        converged = jnp.isfinite(at.value) & ((promised < SMALL) | (~better & ~first & (jnp.abs(gain) < SMALL)))
+        hopeless = (first & ~fine) | (damping > STRONGEST) | (steps >= most)
+        done = (converged | hopeless) & (lane.problem < count)
+        target = jnp.where(done, lane.problem, len(starts))
+        ended = Ends(x, at, steps, converged)
+        ends = jax.tree.map(lambda every, here: every.at[target].set(here, mode="drop"), ends, ended)
+        following = jnp.minimum(queue + jnp.cumsum(done) - 1, count)
+        lane = _where(
+            done, _waiting(following, starts, count, outputs), _Lane(lane.problem, x, trial, at, damping, steps)
+        )
+        return jnp.minimum(queue + jnp.sum(done), count), lane, ends, data, starts, whose, count, most
+
+    @jax.jit
+    def run(data: Data, starts: Any, whose: Any, count: Any, most: Any) -> Ends:
+        lane = _waiting(jnp.minimum(jnp.arange(lanes), count), starts, count, outputs)
+        every = _waiting(jnp.arange(len(starts)), starts, count, outputs)
+        ends = Ends(starts, every.at, every.steps, jnp.zeros(len(starts), bool))
+        begin = (jnp.minimum(lanes, count), lane, ends, data, starts, whose, count, most)
+        _, _, ends, *_ = jax.lax.while_loop(lambda carry: jnp.any(carry[1].problem < count), body, begin)
+        return ends
+
+    return run
+
+
+def _waiting(problem: Any, starts: Any, count: Any, outputs: int) -> _Lane:
+    """Lanes before their first step."""
+    x, length = starts[jnp.minimum(problem, count - 1)], len(problem)
+    size = starts.shape[1]
+    free = size - outputs
+    nothing = Score(
+        jnp.full(length, -jnp.inf), jnp.zeros((length, size)), jnp.zeros((length, size, size)),
+        jnp.zeros((length, free, free)), jnp.zeros((length, outputs)), jnp.zeros(length, bool),
+    )  # fmt: skip
+    return _Lane(problem, x, x, nothing, jnp.zeros(length), jnp.zeros(length, int))
+
+
+def _where(which: Any, these: Any, others: Any) -> Any:
+    """Of each lane the one or the other."""
+
+    def one(this: Any, other: Any) -> Any:
+        return jnp.where(which.reshape(-1, *[1] * (this.ndim - 1)), this, other)
+
+    return jax.tree.map(one, these, others)
+
+
+@lru_cache(maxsize=64)
+def scores(model: Model, ties: Ties, method: str) -> Callable[[Any, Data], Score]:
+    """The compiled function (x (b, d), data (b, ...)) -> what `score` gives, stacked."""
+    cache.switch_on()
+    return jax.jit(jax.vmap(lambda x, data: score(model, ties, method, x, data)))
+
+
+def score(model: Model, ties: Ties, method: str, x: Any, data: Data) -> Score:
+    """Log posterior at x (d,) and its derivatives."""
+    free = data.inputs.basis.shape[-1]
+    predicted, jacobian, solved = evaluate(model, ties, method, x[:free], data.inputs)
+    value, g, s, gg, _, ss = derivatives(predicted, x[free:][data.inputs.output], data.rows)
+    belongs = (data.inputs.output[:, None] == jnp.arange(len(x) - free)[None, :]).astype(float)
+    away = x - data.prior_mean
+    gradient = jnp.concatenate([jacobian.T @ g, belongs.T @ s]) - data.prior_precision * away
+    total = jnp.sum(value) - 0.5 * jnp.sum(data.prior_precision * away**2)
+
+    quantified = _quantified(data)
+    spread = jnp.where(quantified, 2.0, jnp.maximum(-ss, 0.0))
+    of_curve = jacobian.T @ (jnp.maximum(-gg, 0.0)[:, None] * jacobian)
+    information = jnp.zeros((len(x), len(x))).at[:free, :free].set(of_curve)
+    information = information + jnp.diag(jnp.append(jnp.zeros(free), belongs.T @ spread) + data.prior_precision)
+    estimated = quantified & ((belongs @ data.moving[free:]) > 0)
+    of_quantified = jacobian.T @ (jnp.where(estimated, -gg, 0.0)[:, None] * jacobian)
+    both = jnp.outer(data.moving, data.moving)
+    return Score(
+        total,
+        gradient * data.moving,
+        information * both,
+        of_quantified * both[:free, :free],
+        belongs.T @ ss,
+        solved,
+    )
+
+
+def _quantified(data: Data) -> Any:
+    return (data.rows.lower == data.rows.upper) & (data.rows.weight > 0)
+
+
+def _moving(x: Any, gradient: Any, data: Data) -> Any:
+    """What may move: free, and not pressed against a bound."""
+    near = 1e-6
+    held = ((x <= data.lower + near) & (gradient < 0)) | ((x >= data.upper - near) & (gradient > 0))
+    return data.moving * ~held
+
+
+def _step(gradient: Any, information: Any, moving: Any, units: Any, damping: Any) -> tuple[Any, Any]:
+    """A damped step (d,), and half the gain that an undamped one may expect; what does not move has a step of 0.
+
+    In units of the parameters and scaled to a unit diagonal, so that damping means the same for all.
+    """
+    g = gradient * moving * units
+    inner = information * jnp.outer(moving * units, moving * units)
+    diagonal = jnp.diagonal(inner)
+    largest = jnp.maximum(jnp.max(diagonal), 1e-300)
+    scale = jnp.where(moving > 0, 1 / jnp.sqrt(jnp.maximum(diagonal, FLAT * largest)), 0.0)
+    scaled = inner * jnp.outer(scale, scale)
+
+    def along(damping: Any) -> Any:
+        ridge = jnp.where(moving > 0, damping + FLAT, 1.0)
+        return _solved(scaled + jnp.diag(ridge), g * scale) * scale
+
+    # One by one: a direction without information must not shorten the others' steps.
+    return units * jnp.clip(along(damping), -LONGEST, LONGEST), 0.5 * jnp.sum(g * along(0.0))
+
+
+def _solved(matrix: Any, right: Any) -> Any:
+    """The solution (d,) of a positive definite system; 0 where rounding leaves no number.
+
+    Elimination written out over the columns: vmapped over lanes it is one pass a column, where LAPACK is called for
+    each lane.
+    """
+    table = jnp.concatenate([matrix, right[:, None]], axis=1)
+    for column in range(len(right)):
+        row = table[column] / table[column, column]
+        table = (table - jnp.outer(table[:, column], row)).at[column].set(row)
+    return jnp.where(jnp.isfinite(table[:, -1]), table[:, -1], 0.0)
+
+
+class Curvature(NamedTuple):
+    """The log posterior with all second derivatives; 0 where nothing moves."""
+
+    value: Any
+    gradient: Any
+    hessian: Any
+    quantified: Any
+    solved: Any
+
+
+@lru_cache(maxsize=64)
+def curvatures(model: Model, ties: Ties, method: str) -> Callable[[Any, Data], Curvature]:
+    """The compiled function (x (b, d), data (b, ...)) -> `Curvature`, stacked."""
+    cache.switch_on()
+    if method in STRUCTURE:
+        return jax.jit(lambda x, data: _by_differences(model, ties, method, x, data))
+    return jax.jit(jax.vmap(lambda x, data: _by_derivatives(model, ties, method, x, data)))
+
+
+def _by_derivatives(model: Model, ties: Ties, method: str, x: Any, data: Data) -> Curvature:
+    at, free = score(model, ties, method, x, data), data.inputs.basis.shape[-1]
+
+    def gradient(curve: Any) -> Any:
+        return score(model, ties, method, jnp.concatenate([curve, x[free:]]), data).gradient
+
+    return curvature(at, jax.jacfwd(gradient)(x[:free]), data, jnp)
+
+
+def _by_differences(model: Model, ties: Ties, method: str, x: Any, data: Data) -> Curvature:
+    """Of all lanes (b, ...): slopes written by hand are exact to rounding, and their central differences to 1e-8.
+
+    A loop over the directions that anybody moves in, both ways, after x itself: its length is no part of the program.
+    """
+    free = data.inputs.basis.shape[-1]
+    points = jax.vmap(lambda x, data: score(model, ties, method, x, data))
+    used = jnp.max(jnp.where(data.moving[:, :free] > 0, jnp.arange(1, free + 1), 0))
+
+    def add(number: Any, carry: tuple[Score, Any]) -> tuple[Score, Any]:
+        at, columns = carry
+        direction, side = jnp.maximum(number - 1, 0) // 2, jnp.where(number > 0, 2.0 * (number % 2) - 1.0, 0.0)
+        there = points(x.at[:, direction].add(side * STEP), data)
+        at = jax.tree.map(
+            lambda new, old: jnp.where(number == 0, new, old), there, at._replace(solved=there.solved & at.solved)
+        )
+        slope = jnp.where(number == 0, 0.0, side / (2 * STEP) * there.gradient)
+        return at, columns.at[:, :, direction].add(slope)
+
+    empty = jax.tree.map(lambda part: jnp.ones(part.shape, part.dtype), jax.eval_shape(points, x, data))
+    at, columns = jax.lax.fori_loop(0, 2 * used + 1, add, (empty, jnp.zeros((*x.shape, free))))
+    return curvature(at, columns, data, jnp)
+
+
+def curvature(at: Score, columns: Any, data: Data, xp: Any) -> Curvature:
+    """From the derivatives (..., d, k) of the gradient by the curve's parameters to all second derivatives.
+
+    ``xp`` is numpy or `jax.numpy`; any leading dimensions.
+    """
+    free = columns.shape[-1]
+    curve, mixed = columns[..., :free, :], columns[..., free:, :]
+    diagonal = at.curved - data.prior_precision[..., free:]
+    unit = np.eye(diagonal.shape[-1]).reshape(*[1] * (diagonal.ndim - 1), diagonal.shape[-1], -1)
+    of_sd = diagonal[..., None] * unit
+    above = xp.concatenate([0.5 * (curve + xp.swapaxes(curve, -1, -2)), xp.swapaxes(mixed, -1, -2)], axis=-1)
+    below = xp.concatenate([mixed, of_sd], axis=-1)
+    both = data.moving[..., :, None] * data.moving[..., None, :]
+    hessian = xp.concatenate([above, below], axis=-2) * both
+    return Curvature(at.value, at.gradient, hessian, at.quantified, at.solved)

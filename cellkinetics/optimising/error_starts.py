@@ -1,0 +1,99 @@
+"""Optima under an error model that has no exact least squares: from the least squares of ln copies, by Newton steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from cellkinetics.likelihood.error_models import ErrorModel
+from cellkinetics.optimising.optimise import Optimum, least_squares, newton, relabelled, show, starting_points, varied
+from cellkinetics.optimising.problem import NO_ADDITIVE, Problem
+from cellkinetics.solving.sensitivity import Floats
+
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+# Of the sd on ln copies; a combined error has its additive part in lowest values or limits.
+SHARES = (1.0, 0.5)
+ADDITIVE = (1.0, 0.2, 0.01)
+NOTHING_LOST, NEAR = 1e-6, 1.0  # log-likelihood units
+
+
+def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, seed: int) -> Optimum | None:
+    """As `cellkinetics.optimising.optimise.optimise`: each start of its least-squares twin, then Newton steps of the problem."""
+    twin = twin_of(problem)
+    ends = []
+    for x in starting_points(twin, initial, starts, seed):
+        found = least_squares(twin, x)
+        if found is not None:
+            at, *_ = newton(problem, with_sds(problem, twin, found[0]), search=False)
+            ends.append(at)
+    if not ends:
+        return None
+    values = np.nan_to_num([problem.objective(x) for x in ends], nan=-np.inf)
+    x = ends[int(np.argmax(values))]
+    x, second, held, converged = newton(problem, relabelled(problem, x))
+    if not second.solved:
+        return None
+    idle = without_idle_sds(problem, x, second.value)
+    if idle is not None:
+        x, second, held, converged = newton(problem, idle[0], search=False, still=idle[1])
+        held = held | idle[1]
+    reached = int(np.sum(values > second.value - 0.01))
+    return Optimum(x, second, held, converged, len(ends), max(reached, 1), tuple(map(float, values)))
+
+
+def as_lmfit(problem: Problem, x: Floats) -> Any:
+    """As `cellkinetics.optimising.optimise.as_lmfit`: the run is the twin's, the parameters that are shown are the problem's."""
+    twin = twin_of(problem)
+    found = least_squares(twin, np.append(x[: len(problem.free)], np.log(twin.sd[twin.sd_free])))
+    if found is None:
+        return None
+    found[1].params = varied(problem, x, np.full(int(problem.sd_free.sum()), -np.inf))
+    show(problem, found[1].params, x)
+    return found[1]
+
+
+def twin_of(problem: Problem) -> Problem:
+    """The same curve and samples under a log-normal error."""
+    outputs = len(problem.model.outputs)
+    # The sd on ln copies is about that of the proportional part.
+    last = problem.sd.reshape(-1, outputs)[-1]
+    sd = np.where(last > 0, np.clip(last, 0.05, 1.0), 0.5)
+    priors = {name: prior for name, prior in problem.priors.items() if name in problem.free}
+    return replace(problem, sd=sd, sd_free=problem.sd_outputs, priors=priors, error=ErrorModel())
+
+
+def with_sds(problem: Problem, twin: Problem, x: Floats) -> Floats:
+    """The twin's curve with the sds that suit the problem best, of a few."""
+    outputs, free = len(problem.model.outputs), len(problem.free)
+    of_ln = np.log(twin.sds(x))
+    names, floors = problem.sd_names, problem.ln_sd_floors
+    tried = [np.log(np.maximum(problem.sd, 1e-300))]
+    for share in SHARES:
+        for part in ADDITIVE if len(problem.error.parts) > 1 else ADDITIVE[:1]:
+            additive = floors - np.log(NO_ADDITIVE) + np.log(part)
+            proportional = np.tile(of_ln, len(names) // outputs) + np.log(share)
+            tried.append(np.where([name.startswith("sd_add") for name in names], additive, proportional))
+    candidates = [np.concatenate([x[:free], np.clip(t, floors, None)[problem.sd_free]]) for t in tried]
+    return max(candidates, key=lambda at: np.nan_to_num(problem.objective(at), nan=-np.inf))
+
+
+def without_idle_sds(problem: Problem, x: Floats, value: float) -> tuple[Floats, Flags] | None:
+    """With the sds that do nothing at their lower bounds, and which these are; None where each does something.
+
+    The slope of an additive sd far below all samples is too small to lead to its bound.
+    """
+    free, floors = len(problem.free), problem.ln_sd_floors[problem.sd_free]
+    idle = np.zeros(len(x), bool)
+    for at in range(free, len(x)) if len(problem.error.parts) > 1 else ():
+        lowered, still = x.copy(), idle.copy()
+        lowered[at], still[at] = floors[at - free], True
+        if problem.objective(lowered) < value - NEAR:
+            continue
+        lowered, second, _, _ = newton(problem, lowered, search=False, still=still)
+        if second.value >= value - NOTHING_LOST:
+            x, idle = lowered, still
+    return (x, idle) if idle.any() else None

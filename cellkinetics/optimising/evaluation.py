@@ -1,0 +1,201 @@
+"""Each patient's log-likelihood with derivatives at its own free vector, for many (patient, vector) pairs at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+import numpy.typing as npt
+
+from cellkinetics import cache
+from cellkinetics.modelling.model import Model
+from cellkinetics.optimising import engine
+from cellkinetics.optimising.batch import batchable
+from cellkinetics.optimising.engine import LANES
+from cellkinetics.optimising.problem import Problem
+from cellkinetics.optimising.stacking import places, shape_of, stacked
+from cellkinetics.solving.sensitivity import COLUMNS, Floats, Ties
+from cellkinetics.solving.solver import methods
+
+Positions = npt.NDArray[np.int64]
+BLOCKS = (LANES, 8 * LANES)  # pairs in a compiled call
+TWICE = 32  # the same with exact Hessians
+CHUNK = 1024  # patients are stacked to 128, or to a multiple of this: few programs are compiled
+
+
+class Second(NamedTuple):
+    """Of b pairs.
+
+    value : (b,) log-likelihood on the scale of ln(copies) with the patient's own priors. gradient : (b, d).
+    curved : (b, d, d) minus the Hessian, or its expectation. quantified : (b, d, d) its part from quantified rows of
+    an sd that is estimated; zeros where not asked. solved : (b,).
+    """
+
+    value: Floats
+    gradient: Floats
+    curved: Floats
+    quantified: Floats
+    solved: npt.NDArray[np.bool_]
+
+
+class Evaluator(Protocol):
+    """Patients' likelihoods. width : columns of a free vector before the ln sds. size : d."""
+
+    width: int
+    size: int
+
+    def score(self, x: Floats, whose: Positions) -> Second:
+        """At ``x`` (b, d) of the patients ``whose`` (b,), with the expected information (positive semi-definite)."""
+        ...
+
+    def second(self, x: Floats, whose: Positions) -> Second:
+        """The same with the exact Hessian."""
+        ...
+
+    def places(self, patient: int) -> Positions:
+        """Where the free vector of the patient's problem lies in the d columns."""
+        ...
+
+
+def evaluator(problems: Sequence[Problem]) -> Evaluator:
+    """The engine where it takes the model, and patient by patient where not."""
+    return Batched(problems) if batchable(problems[0].model) else OneByOne(problems)
+
+
+def padded_width(problems: Sequence[Problem]) -> int:
+    """Columns for the free parameters of any of the problems."""
+    most = max(len(problem.free) for problem in problems)
+    return max(COLUMNS, -(-most // COLUMNS) * COLUMNS)
+
+
+class Batched:
+    """On the engine: one compiled call for all pairs of patients whose doses have the same padded shape."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = problems
+        self.width = padded_width(problems)
+        self.size = self.width + len(problems[0].sd)
+        rows = max(shape_of(problem)[0] for problem in problems)
+        shapes: dict[tuple[int, ...], list[int]] = {}
+        for index, problem in enumerate(problems):
+            shapes.setdefault(shape_of(problem)[2:], []).append(index)
+        self._group, self._row = np.zeros(len(problems), int), np.zeros(len(problems), int)
+        self._data: list[Any] = []
+        for number, members in enumerate(shapes.values()):
+            count = LANES if len(members) <= LANES else -(-len(members) // CHUNK) * CHUNK
+            part = stacked([problems[i] for i in members], (rows, self.width), count)
+            self._data.append(jax.device_put(part))
+            self._group[members], self._row[members] = number, np.arange(len(members))
+        first = problems[0]
+        self._programs = [of(first.model, first.ties, methods(first.model)[0]) for of in (_scores, _curvatures)]
+
+    def places(self, patient: int) -> Positions:
+        """See `Evaluator`."""
+        return places(self.problems[patient], self.width)
+
+    def score(self, x: Floats, whose: Positions) -> Second:
+        """See `Evaluator`."""
+        value, gradient, information, solved = self._run(self._programs[0], BLOCKS, x, whose)
+        return Second(value, gradient, information, np.zeros((0, self.size, self.size)), solved)
+
+    def second(self, x: Floats, whose: Positions) -> Second:
+        """See `Evaluator`."""
+        value, gradient, hessian, quantified, solved = self._run(self._programs[1], (TWICE,), x, whose)
+        wide = np.zeros_like(hessian)
+        wide[:, : self.width, : self.width] = quantified
+        return Second(value, gradient, -hessian, wide, solved)
+
+    def _run(self, program: Callable[..., Any], blocks: Sequence[int], x: Floats, whose: Positions) -> list[Any]:
+        """The compiled program over all pairs, in blocks of the compiled sizes."""
+        found: list[Any] = []
+        for number, data in enumerate(self._data):
+            mine = np.flatnonzero(self._group[whose] == number)
+            for at in _cut(len(mine), blocks):
+                part = mine[at]
+                size = next(size for size in blocks if len(part) <= size)
+                fill = np.append(part, np.full(size - len(part), part[0]))
+                given = program(x[fill], self._row[whose[fill]], data)
+                given = [np.asarray(each)[: len(part)] for each in given]
+                if not found:
+                    found = [np.zeros((len(whose), *each.shape[1:]), each.dtype) for each in given]
+                for whole, each in zip(found, given, strict=True):
+                    whole[part] = each
+        return found
+
+
+def _cut(count: int, blocks: Sequence[int]) -> list[slice]:
+    """Large blocks first, the rest in one of the smallest size that takes it or in several of the smallest."""
+    found, at = [], 0
+    while at < count:
+        left = count - at
+        size = max((size for size in blocks if size <= left), default=blocks[0])
+        found.append(slice(at, min(at + size, count)))
+        at += size
+    return found
+
+
+@lru_cache(maxsize=64)
+def _scores(model: Model, ties: Ties, method: str) -> Callable[..., Any]:
+    """(x (b, d), row (b,), data (n, ...)) -> value, gradient, information of each pair, and whether it was solved."""
+    scores = engine.scores(model, ties, method)
+
+    def used(x: Any, data: Any) -> tuple[Any, ...]:
+        at = scores(x, data)
+        return at.value, at.gradient, at.information, at.solved
+
+    return _gathered(used)
+
+
+@lru_cache(maxsize=64)
+def _curvatures(model: Model, ties: Ties, method: str) -> Callable[..., Any]:
+    """(x (b, d), row (b,), data (n, ...)) -> what `engine.curvatures` gives of each pair."""
+    return _gathered(engine.curvatures(model, ties, method))
+
+
+def _gathered(program: Callable[..., Any]) -> Callable[..., Any]:
+    cache.switch_on()
+
+    def run(x: Any, row: Any, data: Any) -> Any:
+        # Gathered inside the program: copies of many patients' meshes outside cost more than the curves.
+        return program(x, jax.tree.map(lambda part: part[row], data))
+
+    return jax.jit(run)
+
+
+class OneByOne:
+    """Each pair by its `Problem`: for models that are integrated step by step. Slow, and the same numbers."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = problems
+        self.width = padded_width(problems)
+        self.size = self.width + len(problems[0].sd)
+
+    def places(self, patient: int) -> Positions:
+        """See `Evaluator`."""
+        return places(self.problems[patient], self.width)
+
+    def score(self, x: Floats, whose: Positions) -> Second:
+        """See `Evaluator`."""
+        return self._each(x, whose, exact=False)
+
+    def second(self, x: Floats, whose: Positions) -> Second:
+        """See `Evaluator`."""
+        return self._each(x, whose, exact=True)
+
+    def _each(self, x: Floats, whose: Positions, *, exact: bool) -> Second:
+        count, size = len(whose), self.size
+        found = Second(
+            np.zeros(count), np.zeros((count, size)), np.zeros((count, size, size)), np.zeros((count, size, size)),
+            np.zeros(count, bool),
+        )  # fmt: skip
+        for row, patient in enumerate(whose):
+            problem, keep = self.problems[patient], self.places(patient)
+            at = (problem.second_order if exact else problem.first_order)(x[row][keep])
+            inner = keep[: len(problem.free)]
+            found.value[row], found.gradient[row, keep], found.solved[row] = at.value, at.gradient, at.solved
+            found.curved[row][np.ix_(keep, keep)] = -at.hessian
+            found.quantified[row][np.ix_(inner, inner)] = at.quantified
+        return found

@@ -1,0 +1,51 @@
+"""Start values from one patient's samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cellkinetics.errors import one_problem
+from cellkinetics.modelling.model import Model, call
+from cellkinetics.modelling.parameter import Parameter
+from cellkinetics.optimising.samples import Samples, samples_each
+from cellkinetics.solving.solver import NO_COURSES, Courses
+
+if TYPE_CHECKING:
+    from cellkinetics.data.study import Study
+
+
+def guess(model: Model, study: Study) -> dict[str, float]:
+    """`Model.guess`: the defaults, with what the samples of the one subject show in their place."""
+    from cellkinetics.optimising.cases import courses_of
+
+    if len(study.subjects) != 1:
+        found = f"a guess takes one subject and this study has {len(study.subjects)}"
+        remedy = f"Take study.select(subjects={study.subjects[0]!r})." if study.subjects else ""
+        raise one_problem(found, remedy, study.source)
+    cells = study.doses.loc[study.doses["kind"] == "cells", "amount"]
+    dose = float(cells.iloc[0]) if len(cells) else 1.0
+    samples, (courses, _) = samples_each(model, study)[study.subjects[0]], courses_of(model, study)
+    return {**model.values(), **from_samples(model, samples, dose, courses)}
+
+
+def from_samples(model: Model, samples: Samples, dose: float, courses: Courses = NO_COURSES) -> dict[str, float]:
+    """What the samples say of the start values."""
+    first = samples.taken(samples.output == 0)
+    if model.initial is None or not len(first):
+        return {}
+    # A censored sample stands at half its limit, one above at its limit.
+    censored = np.where(np.isfinite(first.upper), first.upper / 2, first.lower)
+    values = np.where(first.quantified, first.upper, censored)
+    inputs = {name: np.asarray(course.at(first.day)) for name, course in courses.items()}
+    found = call(model.initial, {"days": first.day, "values": values, "dose": dose, **inputs})
+    for name in found:
+        model.require(name)
+    return {name: _inside(model.parameters[name], float(v)) for name, v in found.items() if np.isfinite(v)}
+
+
+def _inside(parameter: Parameter, value: float) -> float:
+    """Pulled inside the bounds."""
+    margin = 1e-6 * min(1.0, parameter.max - parameter.min)
+    return min(max(value, parameter.min + margin), parameter.max - margin)

@@ -1,0 +1,413 @@
+"""The optimum of one patient's problem: several starts, lmfit's least squares, Newton steps with the exact Hessian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy
+
+from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.modelling.parameter import Parameter
+from cellkinetics.optimising.problem import LN_SD_FLOOR, Problem, SecondOrder
+from cellkinetics.solving.sensitivity import Floats
+
+if TYPE_CHECKING:
+    import lmfit
+
+SCREENED = 32
+SPREAD = 0.7  # of the screened starts, SD on the estimation scale
+ROUGH_SD = 1.0  # starts are compared at a generous sd, so that none is thrown out for one sample
+NEWTON_STEPS = 30
+AT_CORNER, ASIDE, CORNER_SLOPE = 0.02, 1e-7, 1e-4  # how near to a sampled day (relative), how far beside it, how flat
+CORNER_GAIN = 1e-4  # log-likelihood units that a simplex search may find at a corner, or steps along a ridge
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """Where the optimiser ended.
+
+    x : the free vector of the problem. second : derivatives there. held : (len(x),) parameters at a bound.
+    converged : nothing left to gain, to first order or, at a corner, by a simplex search.
+    started : number of starts run to the end.
+    reached : how many of them ended within 0.01 log-likelihood units of the best.
+    values : log posterior at which each start ended.
+    """
+
+    x: Floats
+    second: SecondOrder
+    held: np.ndarray[Any, np.dtype[np.bool_]]
+    converged: bool
+    started: int
+    reached: int
+    values: tuple[float, ...] = ()
+
+
+def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, seed: int) -> Optimum | None:
+    """The best of several local optima, or None when the model could not be solved at any start."""
+    if problem.error.name != LOG:
+        from cellkinetics.optimising import error_starts
+
+        return error_starts.optimise(problem, initial, starts=starts, seed=seed)
+    ends = []
+    for x in starting_points(problem, initial, starts, seed):
+        result = least_squares(problem, x)
+        if result is not None:
+            ends.append((problem.objective(result[0]), result[0]))
+    if not ends:
+        return None
+    values = np.nan_to_num([end[0] for end in ends], nan=-np.inf)
+    _, x = ends[int(np.argmax(values))]
+    x, second, held, converged = newton(problem, relabelled(problem, x))
+    if not second.solved:
+        return None
+    reached = int(np.sum(values > second.value - 0.01))
+    return Optimum(x, second, held, converged, len(ends), max(reached, 1), tuple(map(float, values)))
+
+
+def as_lmfit(problem: Problem, x: Floats) -> Any:
+    """The `MinimizerResult` of an lmfit run from the optimum ``x``; its parameters show the optimum."""
+    if problem.error.name != LOG:
+        from cellkinetics.optimising import error_starts
+
+        return error_starts.as_lmfit(problem, x)
+    run = least_squares(problem, x)
+    if run is None:
+        return None
+    show(problem, run[1].params, x)
+    return run[1]
+
+
+def relabelled(problem: Problem, x: Floats) -> Floats:
+    """The same curve under the labels that the model means, where its parameters can swap roles."""
+    if problem.model.canonical is None:
+        return x
+    values = problem.natural(x)
+    meant = problem.model.canonical(values)
+    if all(meant[name] == values[name] for name in values):
+        return x
+    swapped = x.copy()
+    swapped[: len(problem.free)] = problem.start(meant)[: len(problem.free)]
+    lower, upper = problem.bounds
+    allowed = np.all((lower <= swapped) & (swapped <= upper))
+    same = allowed and abs(problem.objective(swapped) - problem.objective(x)) < 1e-6
+    return swapped if same else x
+
+
+def starting_points(problem: Problem, initial: Mapping[str, float], starts: int, seed: int) -> list[Floats]:
+    """The initial values, then the best of 32 seeded Sobol points around them, judged by the data."""
+    first, drawn = drawn_around(problem, initial, seed)
+    if starts <= 1:
+        return [first]
+    objective = np.array([rough_objective(problem, x) for x in drawn])
+    return [first, *drawn[chosen(problem, first, drawn, objective, starts)]]
+
+
+def chosen(problem: Problem, first: Floats, drawn: Floats, objective: Floats, starts: int) -> list[int]:
+    """Which of the drawn points to start from besides the first: the best by their objective.
+
+    A switch day has a local optimum between any two sampled days: the best of each such interval comes before the
+    second best of another.
+    """
+    days = np.unique(problem.samples.day)
+    places = [problem.free.index(name) for name in problem.model.corners if name in problem.free]
+    scales = [problem.model.parameters[problem.free[at]] for at in places]
+
+    def interval(x: Floats) -> tuple[int, ...]:
+        switched = [scale.from_estimation(x[at]) for at, scale in zip(places, scales, strict=True)]
+        return tuple(int(at) for at in np.searchsorted(days, switched))
+
+    ordered = [int(at) for at in np.argsort(objective, kind="stable") if np.isfinite(objective[at])]
+    seen = {interval(first)}
+    fresh: list[int] = []
+    for at in ordered if places else ():
+        where = interval(drawn[at])
+        if where not in seen:
+            seen.add(where)
+            fresh.append(at)
+    return [*fresh, *(at for at in ordered if at not in fresh)][: max(starts - 1, 0)]
+
+
+def drawn_around(problem: Problem, initial: Mapping[str, float], seed: int) -> tuple[Floats, Floats]:
+    """The initial values as a free vector inside the bounds, and 32 seeded Sobol points around them."""
+    inside = _inside(*problem.bounds)
+    first = np.clip(problem.start(initial), *inside)
+    free = len(problem.free)
+    drawn = np.tile(first, (SCREENED, 1))
+    drawn[:, :free] += SPREAD * _normal(free, seed) * problem.units(first)[:free]
+    return first, np.clip(drawn, *inside)
+
+
+@lru_cache(maxsize=64)
+def _normal(free: int, seed: int) -> Floats:
+    # Imported when it is first used, as lmfit is: together they take a second.
+    points = scipy.stats.qmc.MultivariateNormalQMC(np.zeros(max(free, 1)), rng=np.random.default_rng(seed)).random(
+        SCREENED
+    )
+    return points[:, :free]
+
+
+def rough_objective(problem: Problem, x: Floats) -> float:
+    """Squared root-deviances at sd 1 and priors, summed; inf where the explicit stepper gave up: a poor place."""
+    rough = np.append(x[: len(problem.free)], np.full(problem.sd_free.sum(), np.log(ROUGH_SD)))
+    total = float(np.sum(problem.root(rough, rescue=False) ** 2)) - 2 * problem.log_prior(rough)
+    return total if np.isfinite(total) else np.inf
+
+
+def least_squares(problem: Problem, x: Floats) -> tuple[Floats, Any] | None:
+    """Lmfit from ``x``: first the curve at a fixed sd, then the curve and ln sd together.
+
+    With sd free the term n_q ln sd belongs to the objective: it enters as the residual sqrt(2 n_q ln(sd/sd0)), sd0
+    chosen so that ln(sd/sd0) is about 1/2, where its Gauss-Newton curvature is that of the likelihood.
+    """
+    free = len(problem.free)
+    counts = np.array([problem.quantified[problem.output == i].sum() for i in np.flatnonzero(problem.sd_free)])
+    if not np.all(np.isfinite(problem.root(x))):
+        return None
+    x, result = _run(problem, x, counts, None)
+    for _ in range(4 if len(counts) else 0):
+        spread = _ln_sd_of_residuals(problem, x)
+        x[free:] = spread
+        x, result = _run(problem, x, counts, spread - 0.5)
+        if np.all(np.abs(x[free:] - spread) < 0.1):
+            break
+    return x, result
+
+
+def _run(problem: Problem, x: Floats, counts: Floats, ln_sd0: Floats | None) -> tuple[Floats, Any]:
+    """One lmfit run; ``ln_sd0`` None holds the sds where they are."""
+    import lmfit
+
+    free, held_sd = len(problem.free), x[len(problem.free) :]
+    parameters = varied(problem, x, ln_sd0)
+    names = [name for name in parameters if parameters[name].vary]
+
+    def point(values: lmfit.Parameters) -> Floats:
+        varied = np.array([values[name].value for name in names])
+        return varied if ln_sd0 is not None else np.concatenate([varied, held_sd])
+
+    def residuals(values: lmfit.Parameters) -> Floats:
+        at = point(values)
+        root = np.append(problem.root(at), _prior_roots(problem, at))
+        return root if ln_sd0 is None else np.append(root, np.sqrt(2 * counts * (at[free:] - ln_sd0)))
+
+    def jacobian(values: lmfit.Parameters) -> Floats:
+        at = point(values)
+        by_x = np.vstack([problem.residuals(at)[1], np.diag(np.sqrt(problem.prior[1]))[problem.prior[1] > 0]])
+        if ln_sd0 is None:
+            return by_x[:, :free].copy()
+        extra = np.zeros((len(counts), len(at)))
+        extra[:, free:] = np.diag(np.sqrt(counts / (2 * (at[free:] - ln_sd0))))
+        return np.vstack([by_x, extra])
+
+    # lmfit's own covariance may be singular, and took 40% of the time: standard errors come from the exact Hessian.
+    minimizer = lmfit.Minimizer(residuals, parameters, nan_policy="propagate", scale_covar=False, calc_covar=False)
+    with np.errstate(all="ignore"):
+        result: Any = minimizer.minimize("least_squares", jac=jacobian, x_scale="jac", max_nfev=200)
+    return point(result.params), result
+
+
+def _prior_roots(problem: Problem, x: Floats) -> Floats:
+    """A residual for each prior."""
+    mean, precision = problem.prior
+    return (np.sqrt(precision) * (x - mean))[precision > 0]
+
+
+def varied(problem: Problem, x: Floats, ln_sd0: Floats | None) -> lmfit.Parameters:
+    """What lmfit varies: free parameters on the estimation scale, as ``ln_beta``, and ln sd."""
+    import lmfit
+
+    shown = lmfit.Parameters()
+    for position, name in enumerate(problem.free):
+        lower, upper = problem.bounds[0][position], problem.bounds[1][position]
+        label, _ = estimation_name(name, problem.model.parameters[name])
+        shown.add(label, value=x[position], min=lower, max=upper)
+    for position, index in enumerate(np.flatnonzero(problem.sd_free)):
+        lower = -np.inf if ln_sd0 is None else max(ln_sd0[position] + 1e-8, LN_SD_FLOOR)
+        label = f"ln_{problem.sd_names[index]}"
+        shown.add(label, value=x[len(problem.free) + position], min=lower, vary=ln_sd0 is not None)
+    return shown
+
+
+def estimation_name(name: str, parameter: Parameter) -> tuple[str, str]:
+    """The name of what varies and the expression that gives the natural value ('' for the same)."""
+    if parameter.scale == "log":
+        return f"ln_{name}", f"exp(ln_{name})"
+    if parameter.scale == "logit":
+        width = parameter.max - parameter.min
+        return f"logit_{name}", f"{parameter.min!r} + {width!r} / (1 + exp(-logit_{name}))"
+    return name, ""
+
+
+def show(problem: Problem, parameters: lmfit.Parameters, x: Floats) -> None:
+    """Put the values after the Newton steps into lmfit's parameters, and show all on the natural scale.
+
+    A free one is an expression of what varied; the others are constants. While lmfit iterates they are left out: it
+    evaluates every expression at every step.
+    """
+    for index, value in zip(np.flatnonzero(problem.sd_free), x[len(problem.free) :], strict=True):
+        name = problem.sd_names[index]
+        shown = parameters[f"ln_{name}"]
+        shown.min, shown.value = problem.ln_sd_floors[index], value
+        parameters.add(name, expr=f"exp(ln_{name})")
+    values = problem.natural(x)
+    for name, parameter in problem.model.parameters.items():
+        label, expression = estimation_name(name, parameter)
+        if name not in problem.free:
+            parameters.add(name, value=values[name], vary=False)
+            continue
+        parameters[label].value = x[problem.free.index(name)]
+        if expression:
+            parameters.add(name, expr=expression)
+
+
+def newton(
+    problem: Problem, x: Floats, *, search: bool = True, still: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool]:
+    """Ascend the objective with its exact Hessian; what presses against a bound is held there.
+
+    A closed form that switches at an estimated time has a likelihood with corners, at the sampled days. Where Newton
+    steps end at one, a simplex search takes over and decides whether there is anything left to gain, unless it is not
+    to ``search``; other models get as many Newton steps again. What is to stay ``still`` does, without a search.
+    """
+    x, second, held, converged = _newton(problem, x, still)
+    if converged or not second.solved or not search:
+        return x, second, held, converged
+    if not problem.model.corners:
+        # On a ridge: as many steps again, and what they gain says whether there is anything left.
+        reached = second.value
+        x, second, held, converged = _newton(problem, x, still)
+        return x, second, held, converged or second.value - reached <= CORNER_GAIN
+    at_corner = _corner(problem, x)
+    if at_corner is not None and at_corner[1].value >= second.value:
+        return at_corner
+    searched = _simplex(problem, x)
+    gained = problem.objective(searched) - second.value
+    if gained <= CORNER_GAIN:
+        return x, second, held, True
+    x, second, held, converged = _newton(problem, searched)
+    again = problem.objective(_simplex(problem, x)) - second.value
+    return x, second, held, converged or again <= CORNER_GAIN
+
+
+def _newton(
+    problem: Problem, x: Floats, still: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool]:
+    """Newton steps of all but what is to stay ``still``."""
+    lower, upper = problem.bounds
+    still = np.zeros(len(x), bool) if still is None else still
+    second, expected = problem.second_order(x), np.inf
+    for _ in range(NEWTON_STEPS):
+        if not second.solved or not np.all(np.isfinite(second.hessian)):
+            return x, replace(second, solved=False), np.zeros(len(x), bool), False
+        held = _held(x, second.gradient, lower, upper)
+        step, expected = _ascent(second, ~held & ~still, problem.units(x))
+        if expected < 1e-9:
+            return x, second, held, True
+        moved = _line_search(problem.objective, x, step, second.value, lower, upper)
+        if moved is None:
+            # A gain below the error of the solver cannot be seen.
+            return x, second, held, expected < 1e-6
+        x, second = moved, problem.second_order(moved)
+    return x, second, _held(x, second.gradient, lower, upper), expected < 1e-6
+
+
+def near_sampled(problem: Problem, name: str, x: Floats) -> float | None:
+    """The sampled day, on the estimation scale, beside which the switch day ``name`` stopped, if it did."""
+    days = problem.samples.day[problem.samples.day > 0]
+    if name not in problem.free or not len(days):
+        return None
+    parameter = problem.model.parameters[name]
+    day = parameter.from_estimation(x[problem.free.index(name)])
+    near = float(days[np.argmin(np.abs(days - day))])
+    inside = abs(near - day) < AT_CORNER * day and parameter.min < near < parameter.max
+    return parameter.to_estimation(near) if inside else None
+
+
+def _corner(
+    problem: Problem, x: Floats
+) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool] | None:
+    """The optimum with a switch on a sampled day, if the likelihood falls on both sides of it."""
+    for name in problem.model.corners:
+        day = near_sampled(problem, name, x)
+        if day is None:
+            continue
+        at = problem.free.index(name)
+        start, still = x.copy(), np.zeros(len(x), bool)
+        start[at], still[at] = day, True
+        x_there, second, held, converged = _newton(problem, start, still)
+        slopes = []
+        for side in (ASIDE, -ASIDE):
+            beside = x_there.copy()
+            beside[at] += side
+            slopes.append(problem.second_order(beside).gradient[at])
+        if converged and slopes[0] <= CORNER_SLOPE and slopes[1] >= -CORNER_SLOPE:
+            return x_there, second, held, True
+    return None
+
+
+def _simplex(problem: Problem, x: Floats) -> Floats:
+    """Nelder-Mead from a small simplex around ``x``."""
+    lower, upper = problem.bounds
+    corners = np.clip(np.vstack([x, x + 0.02 * np.diag(problem.units(x))]), lower, upper)
+    options = {"initial_simplex": corners, "maxfev": 100 * len(x), "xatol": 1e-7, "fatol": 1e-9}
+    result = scipy.optimize.minimize(
+        lambda at: -problem.objective(np.clip(at, lower, upper)),
+        x,
+        method="Nelder-Mead",
+        options=options,
+    )
+    return np.clip(result.x, lower, upper)
+
+
+def _ascent(second: SecondOrder, moving: np.ndarray[Any, Any], units: Floats) -> tuple[Floats, float]:
+    """A Newton step (wrong curvature turned uphill, length at most 2 units) and half its expected gain."""
+    step = np.zeros(len(moving))
+    if not moving.any():
+        return step, 0.0
+    counted, gradient = units[moving], second.gradient[moving] * units[moving]
+    values, vectors = np.linalg.eigh(-second.hessian[np.ix_(moving, moving)] * np.outer(counted, counted))
+    along = vectors.T @ gradient
+    size = along / np.maximum(np.abs(values), 1e-8 * max(np.abs(values).max(), 1e-300))
+    relative = vectors @ size
+    expected = float(0.5 * np.sum(along * size))
+    step[moving] = counted * relative * min(1.0, 2.0 / max(np.abs(relative).max(), 1e-300))
+    return step, expected
+
+
+def _line_search(
+    value: Callable[[Floats], float], x: Floats, step: Floats, start: float, lower: Floats, upper: Floats
+) -> Floats | None:
+    for halvings in range(12):
+        candidate = np.clip(x + step / 2**halvings, lower, upper)
+        if value(candidate) > start:
+            return candidate
+    return None
+
+
+def _held(x: Floats, gradient: Floats, lower: Floats, upper: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    near = 1e-6
+    return ((x <= lower + near) & (gradient < 0)) | ((x >= upper - near) & (gradient > 0))
+
+
+def _inside(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+    """A margin within the bounds, so that a start does not sit on one."""
+    margin = np.where(
+        np.isfinite(lower) & np.isfinite(upper),
+        0.01 * (np.where(np.isfinite(upper), upper, 0) - np.where(np.isfinite(lower), lower, 0)),
+        0.01,
+    )
+    return lower + margin, upper - margin
+
+
+def _ln_sd_of_residuals(problem: Problem, x: Floats) -> Floats:
+    """Ln sd of each free output from its quantified residuals; the joint run adds what censored rows say."""
+    residual = np.array(problem.rows.upper) - problem.curve(x, 0).value
+    found = []
+    for index in np.flatnonzero(problem.sd_free):
+        rows = problem.quantified & (problem.output == index)
+        found.append(max(0.5 * np.log(np.mean(residual[rows] ** 2) + 1e-12), LN_SD_FLOOR))
+    return np.array(found)

@@ -1,0 +1,348 @@
+"""One patient's estimation problem: the samples, the free parameters, the objective and its derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from cellkinetics.likelihood import error_models
+from cellkinetics.likelihood.censoring import Rows
+from cellkinetics.likelihood.error_models import PARTS, ErrorModel
+from cellkinetics.modelling.dosing import Doses
+from cellkinetics.modelling.model import Model
+from cellkinetics.optimising.samples import Samples
+from cellkinetics.solving.sensitivity import Curve, Floats, Inputs, Tie, curve, naturals, pad, padded_length
+from cellkinetics.solving.solver import NO_COURSES, Courses, prepared_for
+
+FAR = float(np.log(1e12))
+# An assay is not better than 1%: below, the curve goes through every sample and the likelihood has no bound.
+LN_SD_FLOOR = float(np.log(0.01))
+# An additive sd of a thousandth of the lowest value or limit is none.
+NO_ADDITIVE = 1e-3
+
+
+@dataclass(eq=False)
+class Problem:
+    """A model, one subject's samples and what is free.
+
+    The free vector ``x`` holds the free parameters on their estimation scale, then ln sd of each output whose sd
+    is estimated (of an error model with two, ``sd_add`` of each output and then ``sd_prop``). Derivatives are those of
+    -log-likelihood on the scale of ln(copies).
+
+    Parameters
+    ----------
+    model : the model.
+    samples : those in the likelihood.
+    doses : events.
+    values : natural values of all parameters; those of free ones are where the default start lies.
+    free : names of the free parameters.
+    ties : (name, function of natural values) pairs.
+    sd : (parts x outputs,) sds, in the order of `sd_names`, fixed or where the optimiser starts.
+    sd_free : (parts x outputs,) whether it is estimated.
+    courses : covariates over time, on the days of the model.
+    priors : {name of a parameter or sd: (mean, SD) on its estimation scale}.
+    error : how samples scatter about the curve.
+    """
+
+    model: Model
+    samples: Samples
+    doses: Doses
+    values: Mapping[str, float]
+    free: tuple[str, ...]
+    ties: tuple[tuple[str, Tie], ...]
+    sd: Floats
+    sd_free: np.ndarray[Any, np.dtype[np.bool_]]
+    courses: Courses = field(default_factory=lambda: NO_COURSES)
+    priors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    error: ErrorModel = field(default_factory=ErrorModel)
+    solved_implicitly: int = field(default=0, init=False)
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The samples on the ln scale, padded."""
+        length = padded_length(len(self.samples))
+        with np.errstate(divide="ignore"):
+            lower, upper = np.log(self.samples.lower), np.log(self.samples.upper)
+        weight = np.zeros(length)
+        weight[: len(lower)] = 1.0
+        mass = pad(self.samples.mass, length, 1.0) if self.error.name == "counting" else None
+        return Rows(pad(lower, length, 0.0), pad(upper, length, 0.0), weight, mass)
+
+    @cached_property
+    def quantified(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """(padded n,) whether the sample is quantified."""
+        return (self.rows.lower == self.rows.upper) & (self.rows.weight > 0)
+
+    @cached_property
+    def output(self) -> npt.NDArray[np.int64]:
+        """(padded n,) index of the output of each sample."""
+        return _padded_output(self.samples.output, padded_length(len(self.samples)))
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What the curve takes at the sampled days."""
+        return self.inputs_at(self.samples.day, self.samples.output)
+
+    def inputs_at(self, days: Floats, output: Sequence[int] | np.ndarray[Any, Any]) -> Inputs:
+        """The same at other days, padded."""
+        length = padded_length(len(days))
+        index = _padded_output(output, length)
+        padded = pad(days, length)
+        prepared = prepared_for(self.model, padded, self.doses)
+        return self._constants._replace(
+            times=padded, output=index, doses=self.doses, courses=self.courses, prepared=prepared
+        )
+
+    @cached_property
+    def _constants(self) -> Inputs:
+        """What is fixed and what is free, without samples."""
+        names = list(self.model.parameters)
+        basis = np.zeros((len(names), len(self.free)))
+        for column, name in enumerate(self.free):
+            basis[names.index(name), column] = 1.0
+        natural = np.array([float(self.values[name]) for name in names])
+        return Inputs(natural, basis, np.zeros(1), np.zeros(1, np.int64), Doses(np.zeros(1), np.zeros((1, 0))))
+
+    @property
+    def bounds(self) -> tuple[Floats, Floats]:
+        """Bounds of ``x``; an open end of a log or logit scale lies a factor of 1e12 away; sds have floors."""
+        ends = []
+        for name in self.free:
+            parameter = self.model.parameters[name]
+            lower, upper = parameter.bounds
+            if parameter.scale != "identity":
+                centre = parameter.to_estimation(parameter.value or 1.0) if parameter.scale == "log" else 0.0
+                lower, upper = max(lower, centre - FAR), min(upper, centre + FAR)
+            ends.append((lower, upper))
+        floors = [(floor, np.inf) for floor in self.ln_sd_floors[self.sd_free]]
+        lower, upper = np.array([*ends, *floors]).reshape(-1, 2).T
+        return lower, upper
+
+    @cached_property
+    def ln_sd_floors(self) -> Floats:
+        """(sds,) ln of the lowest estimate: 1%, and of an additive one a thousandth of the lowest value or limit."""
+        ends = np.append(self.samples.lower, self.samples.upper)
+        lowest = np.min(ends[(ends > 0) & np.isfinite(ends)], initial=np.inf)
+        least = np.log(NO_ADDITIVE * (lowest if np.isfinite(lowest) else 1.0))
+        return np.array([least if name.startswith("sd_add") else LN_SD_FLOOR for name in self.sd_names])
+
+    @property
+    def sd_names(self) -> list[str]:
+        """Of all sds, estimated or not."""
+        return sd_names(self.model, self.error.name)
+
+    def units(self, x: Floats) -> Floats:
+        """In what each value of ``x`` is counted: 1 on a log or logit scale, its own size on the natural one."""
+        natural = [self.model.parameters[name].scale == "identity" for name in self.free]
+        natural += [False] * int(self.sd_free.sum())
+        return np.where(np.array(natural, bool) & (x != 0), np.abs(x), 1.0)
+
+    def start(self, values: Mapping[str, float]) -> Floats:
+        """``x`` at these natural values, with the sd given for the problem."""
+        estimates = [self.model.parameters[name].to_estimation(float(values[name])) for name in self.free]
+        return np.concatenate([estimates, np.log(self.sd[self.sd_free])])
+
+    def natural(self, x: Floats) -> dict[str, float]:
+        """All parameters on the natural scale, ties included."""
+        return self.natural_with_slopes(x)[0]
+
+    def natural_with_slopes(self, x: Floats) -> tuple[dict[str, float], dict[str, Floats]]:
+        """All parameters on the natural scale, ties included, and the derivative (len(x),) of each by ``x``."""
+        parameters, free = self.model.parameters, list(self.free)
+        if not self.ties:
+            given = [float(value) for value in x[: len(free)]]
+            at = {name: parameters[name].from_estimation(value) for name, value in zip(free, given, strict=True)}
+            values = {name: at.get(name, float(value)) for name, value in self.values.items()}
+            by_x = {name: np.zeros(len(x)) for name in parameters}
+            for column, name in enumerate(free):
+                by_x[name][column] = parameters[name].slope(values[name])
+            return values, by_x
+        found, slopes = naturals(self.model, self.ties)(x[: len(free)], self._constants)
+        sds = np.zeros(len(x) - len(free))
+        by_x = {name: np.append(np.array(slope), sds) for name, slope in slopes.items()}
+        return {name: float(value) for name, value in found.items()}, by_x
+
+    def sds(self, x: Floats) -> Floats:
+        """(parts x outputs,) sds, in the order of `sd_names`."""
+        sds = self.sd.copy()
+        sds[self.sd_free] = np.exp(x[len(self.free) :])
+        return sds
+
+    def curve(self, x: Floats, order: int, *, rescue: bool = True) -> Curve:
+        """Ln f at the samples, with derivatives by the free parameters."""
+        result, again = curve(self.model, self.ties, x[: len(self.free)], self.inputs, order, rescue=rescue)
+        self.solved_implicitly += again
+        return result
+
+    @property
+    def names(self) -> list[str]:
+        """What ``x`` holds: the free parameters, then the free sds."""
+        sds = zip(self.sd_names, self.sd_free, strict=True)
+        return [*self.free, *(name for name, free in sds if free)]
+
+    def natural_of(self, at: int, value: float) -> float:
+        """The natural value of the at-th of ``x``."""
+        if at < len(self.free):
+            return self.model.parameters[self.free[at]].from_estimation(value)
+        return float(np.exp(value))
+
+    @cached_property
+    def prior(self) -> tuple[Floats, Floats]:
+        """Means and precisions (len(x),) on the estimation scale; precision 0 where there is none."""
+        each = [self.priors.get(name, (0.0, np.inf)) for name in self.names]
+        mean, sd = np.array(each, float).reshape(-1, 2).T
+        return mean, 1 / sd**2
+
+    def log_prior(self, x: Floats) -> float:
+        """Of the priors, 0 at their centre; 0 without priors."""
+        mean, precision = self.prior
+        return -0.5 * float(np.sum(precision * (x - mean) ** 2))
+
+    def objective(self, x: Floats) -> float:
+        """What is maximised: log-likelihood plus log prior."""
+        return self.log_likelihood(x) + self.log_prior(x)
+
+    def log_likelihood(self, x: Floats) -> float:
+        """Of ln(copies); -inf where the model could not be solved."""
+        at = self.curve(x, 0)
+        if not at.solved:
+            return -np.inf
+        return float(np.sum(np.array(_log_density(self.error)(at.value, self.ln_sd(x), self.rows))))
+
+    def residuals(self, x: Floats) -> tuple[Floats, Floats]:
+        """Root-deviances (padded n,) and their Jacobian (padded n, len(x)); NaN where the model could not be solved."""
+        at = self.curve(x, 1)
+        root, by_curve, *by_ln_sd = np.array(_roots(self.error)(at.value, self.ln_sd(x), self.rows))
+        if not at.solved:
+            root = np.full_like(root, np.nan)
+        by_sds = np.einsum("pn,pnk->nk", np.array(by_ln_sd), self._sd_columns)
+        return root, np.hstack([by_curve[:, None] * at.jacobian, by_sds])
+
+    def root(self, x: Floats, *, rescue: bool = True) -> Floats:
+        """Root-deviances alone (padded n,)."""
+        at = self.curve(x, 0, rescue=rescue)
+        if not at.solved:
+            return np.full(len(at.value), np.nan)
+        return np.array(_roots(self.error)(at.value, self.ln_sd(x), self.rows))[0]
+
+    def first_order(self, x: Floats) -> SecondOrder:
+        """As `second_order`, with minus the expected information as the Hessian; of a log-normal error."""
+        at = self.curve(x, 1)
+        value, first, second, _ = map(np.array, derivatives_of(self.error)(at.value, self.ln_sd(x), self.rows))
+        jacobian, columns = at.jacobian, self._sd_columns[0]
+        mean, precision = self.prior
+        spread = np.where(self.quantified, 2.0, np.maximum(-second[1, 1], 0.0))
+        information = np.diag(precision + np.append(np.zeros(jacobian.shape[1]), columns.T @ spread))
+        of_curve = jacobian.T @ (np.maximum(-second[0, 0], 0.0)[:, None] * jacobian)
+        information[: len(of_curve), : len(of_curve)] += of_curve
+        gradient = np.concatenate([jacobian.T @ first[0], columns.T @ first[1]]) - precision * (x - mean)
+        total = float(value.sum()) + self.log_prior(x)
+        return SecondOrder(total, gradient, -information, np.zeros_like(of_curve), bool(at.solved))
+
+    def second_order(self, x: Floats) -> SecondOrder:
+        """Value, gradient and exact Hessian of the objective, and the information in quantified rows."""
+        at = self.curve(x, 2)
+        value, first, second, known = map(np.array, derivatives_of(self.error)(at.value, self.ln_sd(x), self.rows))
+        jacobian, columns = at.jacobian, self._sd_columns
+        gradient = np.concatenate([jacobian.T @ first[0], np.einsum("pnk,pn->k", columns, first[1:])])
+        mixed = jacobian.T @ np.einsum("pn,pnk->nk", second[0, 1:], columns)
+        hessian = np.block(
+            [
+                [
+                    jacobian.T @ (second[0, 0][:, None] * jacobian) + np.einsum("n,nij->ij", first[0], at.hessian),
+                    mixed,
+                ],
+                [mixed.T, np.einsum("pnk,pqn,qnl->kl", columns, second[1:, 1:], columns)],
+            ]
+        )
+        rows = self.quantified & self.sd_outputs[self.output]
+        mean, precision = self.prior
+        return SecondOrder(
+            float(value.sum()) + self.log_prior(x),
+            gradient - precision * (x - mean),
+            hessian - np.diag(precision),
+            (jacobian[rows].T * known[rows]) @ jacobian[rows],
+            bool(at.solved),
+        )
+
+    @property
+    def sd_outputs(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """(outputs,) whether any sd of the output is estimated."""
+        return np.any(self.sd_free.reshape(-1, len(self.model.outputs)), axis=0).reshape(-1)
+
+    def ln_sd(self, x: Floats) -> Floats:
+        """(parts, padded n) ln of the sds of each sample."""
+        return self.ln_sds(x)[:, self.output]
+
+    def ln_sds(self, x: Floats) -> Floats:
+        """(parts, outputs) the same by output; of an sd of 0 a number below all others."""
+        return np.log(np.maximum(self.sds(x), 1e-300)).reshape(-1, len(self.model.outputs))
+
+    @cached_property
+    def _sd_columns(self) -> Floats:
+        """(parts, padded n, free sds) 1 where the sample has that sd."""
+        outputs = len(self.model.outputs)
+        of_sample = np.arange(len(self.sd) // outputs)[:, None] * outputs + self.output
+        return (of_sample[:, :, None] == np.flatnonzero(self.sd_free)).astype(float)
+
+
+def _padded_output(output: npt.ArrayLike, length: int) -> npt.NDArray[np.int64]:
+    return pad(np.asarray(output, float), length, 0.0).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class SecondOrder:
+    """The objective with derivatives by ``x``; ``quantified``: information of quantified rows of free sd."""
+
+    value: float
+    gradient: Floats
+    hessian: Floats
+    quantified: Floats
+    solved: bool
+
+
+def sd_names(model: Model, error: str = error_models.LOG) -> list[str]:
+    """`sd` for one output, `sd_<output>` for several; `sd_add` and `sd_prop` before that for a combined error."""
+    outputs = list(model.outputs)
+    return [part if len(outputs) == 1 else f"{part}_{output}" for part in PARTS[error] for output in outputs]
+
+
+@lru_cache
+def _roots(error: ErrorModel) -> Callable[[Any, Any, Rows], jax.Array]:
+    """The compiled function to (2 + parts, n) root-deviances and their derivatives by ln f and by each ln sd."""
+
+    @jax.jit
+    def roots(value: jax.Array, ln_sd: jax.Array, rows: Rows) -> jax.Array:
+        def root(point: jax.Array) -> jax.Array:
+            return error_models.root_deviances(error, point[0], point[1:], rows)
+
+        result, pushed = jax.linearize(root, jnp.concatenate([value[None], ln_sd]))
+        along = jnp.eye(1 + len(ln_sd))[:, :, None] * jnp.ones((1, 1, len(value)))
+        return jnp.stack([result, *(pushed(direction) for direction in along)])
+
+    return roots
+
+
+@lru_cache
+def derivatives_of(error: ErrorModel) -> Callable[[Any, Any, Rows], tuple[Any, Any, Any, Any]]:
+    """The compiled function to `error_models.derivatives`, and the information of a quantified row."""
+
+    @jax.jit
+    def both(value: jax.Array, ln_sd: jax.Array, rows: Rows) -> tuple[Any, Any, Any, Any]:
+        known = error_models.information(error, value, ln_sd, rows)
+        return *error_models.derivatives(error, value, ln_sd, rows), known
+
+    return both
+
+
+@lru_cache
+def _log_density(error: ErrorModel) -> Callable[[Any, Any, Rows], jax.Array]:
+    """The compiled log density of each sample."""
+    return jax.jit(lambda value, ln_sd, rows: error_models.log_density(error, value, ln_sd, rows))

@@ -1,0 +1,144 @@
+"""What is asked of the engine about stacked problems, by as few compiled programs as their number is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from cellkinetics import cache
+from cellkinetics.likelihood import censoring
+from cellkinetics.modelling.model import Model
+from cellkinetics.optimising import engine
+from cellkinetics.optimising.engine import LANES, Curvature, Data, Ends
+from cellkinetics.optimising.optimise import ROUGH_SD
+from cellkinetics.optimising.stacking import taken
+from cellkinetics.solving.sensitivity import STEP, Floats, Ties, ln_curve
+from cellkinetics.solving.solver import CLOSED_FORM, STRUCTURE
+
+Positions = npt.NDArray[np.int64]
+DIRECT = (CLOSED_FORM, *STRUCTURE)
+BLOCK, FEW = 64, 8  # problems in a compiled block: it costs the same however few it holds
+ALONE = 4  # lanes of a single problem
+QUEUE = 4  # points a problem that the loop takes at once, and a problem alone as many as 64 together
+MOST, RIDGE = 30, 240  # steps of a first search, and of one along a ridge
+
+
+@dataclass(eq=False)
+class Programs:
+    """Stacked problems of one model, solved by one ``method``; ``lanes`` at most are searched side by side.
+
+    To compile a program takes seconds. Of up to 64 problems the loop that searches does everything: with one step it
+    tells the objective at a start, and the gradients that second derivatives are differences of. Many problems are
+    worth programs made for one purpose.
+    """
+
+    model: Model
+    ties: Ties
+    method: str
+    data: Data
+    lanes: int = LANES
+
+    @cached_property
+    def _size(self) -> int:
+        return len(self.data.moving)
+
+    @cached_property
+    def _few(self) -> bool:
+        return self._size <= LANES and self.method in DIRECT
+
+    @cached_property
+    def _width(self) -> int:
+        """Columns of free parameters, before the sds."""
+        return self.data.inputs.basis.shape[-1]
+
+    def search(self, points: Floats, whose: Positions, most: int = MOST) -> tuple[Floats, Floats]:
+        """Climb from points (q, d), ``whose`` (q,) they are: values (q,), -inf where not solved, and ends (q, d)."""
+        ends = self._ends(points, whose, most)
+        return np.where(np.isfinite(ends.at.value), ends.at.value, -np.inf), ends.x
+
+    def screen(self, points: Floats) -> Floats:
+        """(b, s) -2 log posterior at an sd of 1 at points (b, s, d) of the first b problems.
+
+        Without constants of the problem; inf where not solved.
+        """
+        count, each, columns = points.shape
+        if self._few:
+            rough = points.reshape(-1, columns).copy()
+            rough[:, self._width :] = np.log(ROUGH_SD)
+            values, _ = self.search(rough, np.repeat(np.arange(count), each), most=1)
+            return -2 * values.reshape(count, each)
+        padded = np.concatenate([points, np.repeat(points[:1], self._size - count, axis=0)])
+        return np.array(_screen(self.model, self.ties, self.method)(padded, self.data))[:count]
+
+    def curvature(self, x: Floats, which: Positions) -> Curvature:
+        """At ``x`` (b, d) of these problems (b,)."""
+        if self._few and self.method in STRUCTURE:
+            return self._by_loop(x, which)
+        blocks, length = [], self._size if self._few else FEW if len(which) <= FEW else BLOCK
+        evaluate = engine.curvatures(self.model, self.ties, self.method)
+        for begin in range(0, len(which), length):
+            here = slice(begin, min(begin + length, len(which)))
+            count = here.stop - here.start
+            fill = np.append(np.arange(count), np.zeros(length - count, int))
+            block = evaluate(x[here][fill], taken(self.data, which[here][fill]))
+            blocks.append(_first(block, count))
+        return _joined(blocks)
+
+    def _by_loop(self, x: Floats, which: Positions) -> Curvature:
+        """Central differences of gradients, as `engine.curvatures` takes them."""
+        data = taken(self.data, which)
+        directions = np.flatnonzero(np.any(data.moving[:, : self._width] > 0, axis=0))
+        aside = STEP * np.eye(x.shape[1])[directions]
+        sides = np.concatenate([np.zeros((1, x.shape[1])), aside, -aside])
+        points = (x[:, None] + sides).reshape(-1, x.shape[1])
+        ends = self._ends(points, np.repeat(which, len(sides)), 1)
+        at = jax.tree.map(lambda part: part.reshape(len(x), len(sides), *part.shape[1:]), ends.at)
+        ahead, behind = at.gradient[:, 1 : len(aside) + 1], at.gradient[:, len(aside) + 1 :]
+        columns = np.zeros((len(x), x.shape[1], self._width))
+        columns[:, :, directions] = np.swapaxes(ahead - behind, 1, 2) / (2 * STEP)
+        solved = np.all(at.solved & np.isfinite(at.value), axis=1)
+        first = jax.tree.map(lambda part: part[:, 0], at)._replace(solved=solved)
+        return engine.curvature(first, columns, data, np)
+
+    def _ends(self, points: Floats, whose: Positions, most: int) -> Ends:
+        """Of the loop, in queues of one length."""
+        length = LANES if self._size == 1 else QUEUE * self._size
+        lanes = min(self.lanes, self._size) if self._size > 1 else ALONE
+        run = engine.searcher(self.model, self.ties, self.method, lanes)
+        parts = []
+        for begin in range(0, len(points), length):
+            some, theirs = points[begin : begin + length], whose[begin : begin + length]
+            queue, owners = np.zeros((length, points.shape[1])), np.zeros(length, int)
+            queue[: len(some)], owners[: len(some)] = some, theirs
+            ends = run(self.data, queue, owners, len(some), most)
+            parts.append(_first(ends, len(some)))
+        return _joined(parts)
+
+
+def _first(stacked: Any, count: int) -> Any:
+    return jax.tree.map(lambda part: np.array(part)[:count], stacked)
+
+
+def _joined(parts: list[Any]) -> Any:
+    return parts[0] if len(parts) == 1 else jax.tree.map(lambda *each: np.concatenate(each), *parts)
+
+
+@lru_cache(maxsize=64)
+def _screen(model: Model, ties: Ties, method: str) -> Any:
+    """The compiled function (points (b, s, d), data (b, ...)) -> (b, s) sum of squared root-deviances at sd 1."""
+    cache.switch_on()
+
+    def one(x: Any, data: Data) -> Any:
+        free = data.inputs.basis.shape[-1]
+        predicted, solved = ln_curve(model, ties, method, x[:free], data.inputs)
+        roots = censoring.root_deviances(predicted, ROUGH_SD, data.rows)
+        away = jnp.append(x[:free], jnp.full(len(x) - free, jnp.log(ROUGH_SD))) - data.prior_mean
+        return jnp.where(solved, jnp.sum(roots**2) + jnp.sum(data.prior_precision * away**2), jnp.inf)
+
+    return jax.jit(jax.vmap(jax.vmap(one, in_axes=(0, None))))

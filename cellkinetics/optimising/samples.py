@@ -1,0 +1,109 @@
+"""The samples of one patient as a model sees them: days since the first infusion, outputs by number, both ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cellkinetics.data.study import Study, places_of
+from cellkinetics.data.wells import dna_mass
+
+if TYPE_CHECKING:
+    from cellkinetics.modelling.model import Model
+
+Floats = npt.NDArray[np.float64]
+METHODS = ("m3", "m4", "drop", "half")
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Arrays of one length n, by day.
+
+    day : since the first infusion. output : index of the model's output. lower, upper : copies, equal if quantified,
+    0 and inf at an open end. status : "quantified", "below", ... row : position in the study's observations.
+    mass : ug of DNA in the wells of the sample; NaN where the study does not say.
+    """
+
+    day: Floats
+    output: npt.NDArray[np.int64]
+    lower: Floats
+    upper: Floats
+    status: npt.NDArray[np.object_]
+    row: npt.NDArray[np.int64]
+    mass: Floats
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> Samples:
+        """From a table with day, output (index), lower and upper."""
+        day, lower, upper = (table[name].to_numpy(float) for name in ("day", "lower", "upper"))
+        output, row = table["output"].to_numpy(np.int64), np.arange(len(table))
+        return cls(day, output, lower, upper, status_of(lower, upper), row, np.full(len(table), np.nan))
+
+    def __len__(self) -> int:
+        return len(self.day)
+
+    @property
+    def quantified(self) -> npt.NDArray[np.bool_]:
+        """(n,) whether the sample is quantified."""
+        return self.lower == self.upper
+
+    def taken(self, which: Any) -> Samples:
+        """Those of a mask or an index."""
+        return Samples(*(getattr(self, part.name)[which] for part in fields(self)))
+
+    def censored(self, method: str) -> Samples:
+        """The samples as a method of handling values below the limit sees them.
+
+        m3 : the probability of lying below the limit (Beal 2001). m4 : the same, given that the value is positive;
+        under a log-normal error every value is, so that m4 equals m3. drop : censored rows are left out (M1). half :
+        values below a limit (or between two) are set to half of the upper one (M5); rows above a limit are left out.
+        """
+        if method not in METHODS:
+            raise ValueError(f"censoring={method!r}: take one of {', '.join(METHODS)}.")
+        if method in ("m3", "m4"):
+            return self
+        if method == "drop":
+            return self.taken(self.quantified)
+        kept = self.taken(self.quantified | np.isfinite(self.upper))
+        value = np.where(kept.quantified, kept.upper, kept.upper / 2)
+        return replace(kept, lower=value, upper=value)
+
+
+def status_of(lower: Floats, upper: Floats) -> npt.NDArray[np.object_]:
+    """Whether each pair of ends is "quantified", "below", "interval" or "above"."""
+    beyond = np.where(np.isposinf(upper), "above", np.where(lower > 0, "interval", "below"))
+    return np.where(lower == upper, "quantified", beyond).astype(object)
+
+
+def samples_each(model: Model, study: Study) -> dict[str, Samples]:
+    """{subject: used samples}; those of an output that the model does not have are left out.
+
+    A DVID of 1, 2, ... is the model's first, second, ... output; a name is that output.
+    """
+    used = study.observations
+    names = {str(i + 1): i for i in range(len(model.outputs))} | {name: i for i, name in enumerate(model.outputs)}
+    output = np.array([names.get(name, np.nan) for name in used["output"].to_numpy(object)])
+    subject = places_of(study.subjects, used)
+    first = infusion_days(study)
+    day = used["day"].to_numpy(float) - first[subject]
+    keep = np.flatnonzero((used["excluded"].to_numpy() == "") & np.isfinite(output))
+    order = keep[np.lexsort((day[keep], subject[keep]))]
+    lower, upper = (used[name].to_numpy(float)[order] for name in ("lower", "upper"))
+    status = used["status"].to_numpy(object)[order]
+    everyone = Samples(day[order], output[order].astype(np.int64), lower, upper, status, order, dna_mass(study)[order])
+    ends = np.searchsorted(subject[order], np.arange(len(study.subjects) + 1))
+    return {name: everyone.taken(slice(*ends[i : i + 2])) for i, name in enumerate(study.subjects)}
+
+
+def infusion_days(study: Study) -> Floats:
+    """(subjects,) day of the first infusion of cells; 0 where there is none."""
+    # Neither by groupby nor by an index: of one patient they take as long as half of the fit.
+    given = study.doses["kind"].to_numpy(object) == "cells"
+    whose = places_of(study.subjects, study.doses)[given]
+    first = np.full(len(study.subjects), np.inf)
+    np.fmin.at(first, whose, study.doses["day"].to_numpy(float)[given])
+    return np.where(np.isfinite(first), first, 0.0)

@@ -1,0 +1,200 @@
+"""The page `report.html`: what needs a look, the study, figures, parameters, and what makes it again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.data import overview
+from cellkinetics.figures import plotting
+from cellkinetics.fitting.fits import Fits
+from cellkinetics.fitting.result import Fit
+from cellkinetics.fitting.summary import METHODS, left_out
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.figure import Figure, SubFigure
+
+NAME = "report.html"
+TEMPLATE = Path(__file__).parents[1] / "_data" / "report.html.jinja"
+PACKAGES = ("jax", "diffrax", "lmfit", "numpy", "scipy", "pandas", "matplotlib")
+NONE = "–"
+# Patients with a picture of their own; the others are in the figures of all patients, and have their tables.
+PICTURES = 120
+_DOI = re.compile(r"doi:(10\.\d{4,9}/[-._;()/:A-Za-z0-9]*[A-Za-z0-9])")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a fit comes from.
+
+    Parameters
+    ----------
+    command : str
+        That makes it again.
+    source : str
+        The input file, as it was named.
+    sha256 : str
+        Of its bytes, "" when it is no file.
+    """
+
+    command: str
+    source: str
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path, command: str, name: str | None = None) -> Origin:
+        """The origin of a study that has just been read from `path`."""
+        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        return cls(command, name or str(path), digest)
+
+
+def page(fits: Fits, figures: Sequence[bytes], origin: Origin | None = None) -> str:
+    """The report as one HTML page that needs no other file and no network.
+
+    Parameters
+    ----------
+    fits : Fits
+        Of one model.
+    figures : sequence of bytes
+        PNG pictures of all patients, one a page of `plotting.plot_fits`.
+    origin : Origin, optional
+        Command, input file and its hash; said to be unknown when not given.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": number, "linked": linked}
+    study, first = fits.study, next(iter(fits.values()))
+    numbers = {subject: place for place, subject in enumerate(fits, start=1)}
+    looks: dict[str, list[str]] = {}
+    for subject, fit in fits.items():
+        if not fit.converged:
+            looks.setdefault(fit.outcome, []).append(subject)
+    # Those who need a look first: a page of a thousand pictures opens on no phone.
+    pictured = set(sorted(fits, key=lambda subject: fits[subject].converged)[:PICTURES])
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        fits=fits,
+        study=study,
+        model=first.model,
+        request=first.request,
+        title=first.model.description.strip().partition("\n")[0],
+        numbers=numbers,
+        looks=looks,
+        needing=sum(map(len, looks.values())),
+        facts=overview.facts(study),
+        tables=[
+            ("Samples below the limit, by days since the first infusion", overview.below(study).reset_index()),
+            ("Infusions of cells", overview.doses(study).reset_index()),
+        ],
+        cohorts=overview.cohorts(study),
+        statuses=_statuses(fits),
+        method=METHODS[first.censoring],
+        fixed=_fixed(fits),
+        figures=[_encoded(figure) for figure in figures],
+        picture=_picture(study.plot().figure),
+        per_figure=plotting.PER_PAGE,
+        pictured=len(pictured),
+        patients=[_patient(fit, subject in pictured) for subject, fit in fits.items()],
+        origin=origin,
+        versions=versions(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of the library, of what it computes with, and of Python."""
+    import cellkinetics
+
+    found = {"cellkinetics": cellkinetics.__version__}
+    found |= {name: metadata.version(name) for name in PACKAGES}
+    return found | {"python": platform.python_version()}
+
+
+def number(value: float) -> str:
+    """Four digits of a number, grouped where it is large; an en dash for NaN."""
+    value = float(value)
+    if np.isnan(value):
+        return NONE
+    if np.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if 1e4 <= abs(value) < 1e7:
+        return f"{float(f'{value:.4g}'):,.0f}"
+    return f"{value:.4g}" if 1e-4 <= abs(value) < 1e7 or value == 0 else f"{value:.3g}"
+
+
+def linked(text: str) -> Markup:
+    """The text with each DOI in it as a link; all else escaped."""
+    from markupsafe import Markup, escape
+
+    parts, end = [], 0
+    for found in _DOI.finditer(str(text)):
+        parts.append(escape(text[end : found.start()]))
+        parts.append(Markup('<a href="https://doi.org/{0}">doi:{0}</a>').format(found[1]))
+        end = found.end()
+    return Markup("").join([*parts, escape(text[end:])])
+
+
+def _patient(fit: Fit, pictured: bool) -> dict[str, Any]:
+    """What the section of one patient shows."""
+    table = fit.parameters.reset_index()
+    return {
+        "fit": fit,
+        "cohort": fit.study.covariates["cohort"].fillna("").iloc[0],
+        "picture": _picture(fit.plot().figure) if pictured else "",
+        "estimated": table[table["status"] != "fixed"].to_dict("records"),
+        "fixed": table[table["status"] == "fixed"].to_dict("records"),
+        "sd": max(fit.sd.values()) if isinstance(fit.sd, dict) else fit.sd,
+    }
+
+
+def _statuses(fits: Fits) -> list[dict[str, Any]]:
+    """Counts of samples by patient, and why others were left out."""
+    rows = []
+    for subject, fit in fits.items():
+        reasons = "; ".join(left_out(fit))
+        rows.append({"subject": subject, **fit.study.counts, "in_fit": fit.n_quantified + fit.n_censored})
+        rows[-1] |= {"excluded": fit.n_excluded, "reasons": reasons}
+    return rows
+
+
+def _fixed(fits: Fits) -> list[dict[str, Any]]:
+    """What was not estimated: one row a parameter, value and reason, with those whom it was fixed for."""
+    tables = fits.parameters
+    fixed = tables[tables["status"] == "fixed"]
+    rows = []
+    for (name, value, unit, source), group in fixed.groupby(
+        ["parameter", "value", "unit", "source"], sort=False, dropna=False
+    ):
+        whom = "everybody" if len(group) == len(fits) else ", ".join(group["subject"])
+        rows.append({"parameter": name, "value": value, "unit": unit, "source": source, "whom": whom})
+    order = list(pd.unique(tables["parameter"]))
+    return sorted(rows, key=lambda row: order.index(row["parameter"]))
+
+
+def _picture(figure: Figure | SubFigure) -> str:
+    """A figure as base64 of a PNG; it is closed."""
+    from matplotlib import pyplot
+    from matplotlib.figure import Figure
+
+    assert isinstance(figure, Figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    pyplot.close(figure)
+    return _encoded(buffer.getvalue())
+
+
+def _encoded(png: bytes) -> str:
+    return base64.b64encode(png).decode("ascii")

@@ -1,0 +1,317 @@
+"""Fits as JSON: what was asked, the samples and what came out, without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import cellkinetics
+from cellkinetics import models
+from cellkinetics.data.study import Study
+from cellkinetics.errors import ModelError, one_problem
+from cellkinetics.fitting.fits import Fits
+from cellkinetics.fitting.result import Fit, Request
+from cellkinetics.joint.design import Column
+from cellkinetics.joint.result import JointFit
+from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.modelling.dosing import Doses
+from cellkinetics.modelling.loading import changed, load_model
+from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.prior import SCALES
+from cellkinetics.optimising.cases import prepare
+from cellkinetics.solving.sensitivity import Floats
+
+VERSION = 1
+_PRIORS = {kind.__name__: kind for kind in SCALES.values()}
+
+
+def save(result: Fit | Fits | JointFit, path: str | Path) -> None:
+    """Write a fit, fits or a joint fit; a temporary name first, so that a full disk leaves no half file."""
+    single = isinstance(result, Fit)
+    each = {result.subject: result} if single else result.each if isinstance(result, JointFit) else result.by_subject
+    content = {
+        "format": "cellkinetics fits",
+        "version": VERSION,
+        "written_by": cellkinetics.__version__,
+        "single": single,
+        "study": _study_out(result.study),
+        "request": _request_out(next(iter(each.values())).request) if each else None,
+        "fits": {subject: _fit_out(fit) for subject, fit in each.items()},
+    }
+    if isinstance(result, JointFit):
+        content["joint"] = _joint_out(result)
+    write_text(Path(path), json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def load(path: str | Path) -> Fit | Fits | JointFit:
+    """Read what `Fit.save`, `Fits.save` or `JointFit.save` wrote.
+
+    Estimates, intervals and curves come back as they were; nothing is fitted again. A tie is
+    kept as its values, and curves of a tied fit come without a band. A model's file that has changed since is
+    named in a warning.
+
+    Raises
+    ------
+    StudyError
+        The file is not such a file, or of a newer version.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known = content["format"] == "cellkinetics fits"
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        known = False
+        content = {}
+    if not known or content["version"] > VERSION:
+        found = (
+            "is not a file of saved fits" if not known else f"has version {content['version']}, newer than this library"
+        )
+        raise one_problem(found, "Give a fits.json that fit.save(path) wrote.", str(path))
+    study = _study_in(content["study"])
+    request = _request_in(content["request"])
+    only = study.each()
+    each = {subject: _fit_in(request, only(subject), saved) for subject, saved in content["fits"].items()}
+    if "joint" in content:
+        return _joint_in(request, study, each, content["joint"])
+    return next(iter(each.values())) if content["single"] else Fits(study, each)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _fit_out(fit: Fit) -> dict[str, Any]:
+    names = ("outcome", "log_likelihood_ln", "sum_ln_quantified", "n_quantified", "n_censored", "n_excluded", "n_free")
+    more = ("degrees_of_freedom", "inflation", "starts", "start_values", "solved_implicitly", "seconds")
+    return {
+        **{name: _plain(getattr(fit, name)) for name in (*names, *more)},
+        "free": list(fit.problem.free),
+        "sd_free": [bool(f) for f in fit.problem.sd_free],
+        "sd": _plain(_sds(fit)),
+        "x": _plain(fit.x),
+        "covariance": _plain(fit.covariance),
+        "parameters": _table_out(fit.parameters),
+    }
+
+
+def _sds(fit: Fit) -> Floats:
+    return fit.problem.sds(fit.x) if fit.fitted else fit.problem.sd
+
+
+def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
+    case = prepare(request, study)
+    parameters = _table_in(saved["parameters"])
+    problem = case.problem
+    problem.free, problem.sd_free = tuple(saved["free"]), np.array(saved["sd_free"], bool)
+    problem.sd = np.array([_number(v) for v in saved["sd"]])
+    # A tie is a function and is not saved: its value stands in its place, and a band without it would be wrong.
+    tied = bool((parameters["status"] == "tied").any())
+    values = dict(zip(parameters.index, parameters["value"].to_numpy(float), strict=True))
+    problem.values = {name: float(values[name]) for name in request.model.parameters}
+    names = ("outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "solved_implicitly")
+    numbers = ("log_likelihood_ln", "sum_ln_quantified", "degrees_of_freedom", "inflation", "seconds")
+    size = len(saved["x"])
+    return Fit(
+        request=request,
+        study=study,
+        problem=problem,
+        columns={str(name): list(column) for name, column in parameters.reset_index().items()},
+        starts=tuple(saved["starts"]),
+        start_values=tuple(float(value) for value in saved.get("start_values", ())),
+        x=np.array([_number(v) for v in saved["x"]]),
+        covariance=np.array([[np.nan if tied else _number(v) for v in row] for row in saved["covariance"]]).reshape(
+            size, size
+        ),
+        **{name: saved[name] for name in names},
+        **{name: _number(saved[name]) for name in numbers},
+    )
+
+
+_JOINT = (
+    "shared", "common_sd", "left_out", "outcome", "log_likelihood_ln", "sum_ln_quantified", "n_quantified",
+    "n_censored", "n_excluded", "n_free", "degrees_of_freedom", "inflation", "reference_dose", "seconds",
+)  # fmt: skip
+
+
+def _joint_out(fit: JointFit) -> dict[str, Any]:
+    columns = [[column.parameter, column.of, column.slope] for column in fit.columns]
+    named = {name: _plain(getattr(fit, name)) for name in (*_JOINT, "s", "covariance", "starts")}
+    return {**named, "columns": columns}
+
+
+def _joint_in(request: Request, study: Study, each: Mapping[str, Fit], saved: Mapping[str, Any]) -> JointFit:
+    texts = ("shared", "left_out", "outcome")
+    size = len(saved["columns"])
+    return JointFit(
+        request=request,
+        study=study,
+        columns=[Column(*column) for column in saved["columns"]],
+        s=np.array([_number(v) for v in saved["s"]]),
+        covariance=np.array([[_number(v) for v in row] for row in saved["covariance"]]).reshape(size, size),
+        starts=tuple(saved["starts"]),
+        each=each,
+        **{name: saved[name] if name in texts else _number(saved[name]) for name in _JOINT},
+    )
+
+
+def _request_out(request: Request) -> dict[str, Any]:
+    doses = request.doses
+    if isinstance(doses, Doses):
+        doses = {name: _plain(np.asarray(part)) for name, part in doses._asdict().items() if part is not None}
+        doses = {"arrays": doses}
+    elif doses is not None:
+        doses = {"given": _plain(doses)}
+    return {
+        "model": _model_out(request.model),
+        "fixed": dict(request.fixed),
+        "free": request.free,
+        "initial": dict(request.initial),
+        "tied": list(request.tie),
+        "censoring": request.censoring,
+        "doses": doses,
+        "starts": request.starts,
+        "seed": request.seed,
+        "prior": {name: [type(one).__name__, *vars(one).values()] for name, one in request.prior.items()},
+        "error": request.error,
+    }
+
+
+def _request_in(saved: Mapping[str, Any]) -> Request:
+    doses = saved["doses"]
+    if doses is not None:
+        arrays = doses.get("arrays")
+        doses = (
+            Doses(
+                np.array([_number(t) for t in arrays["times"]]),
+                np.array(arrays["amounts"]),
+                np.array(arrays["rates"]) if "rates" in arrays else None,
+            )
+            if arrays
+            else doses["given"]
+        )
+    free = saved["free"]
+    return Request(
+        model=_model_in(saved["model"]),
+        fixed=saved["fixed"],
+        free=None if free is None else tuple(free),
+        initial=saved["initial"],
+        tie={},
+        censoring=saved["censoring"],
+        doses=doses,
+        starts=saved["starts"],
+        seed=saved["seed"],
+        prior={name: _PRIORS[kind](*numbers) for name, (kind, *numbers) in saved.get("prior", {}).items()},
+        error=saved.get("error", LOG),
+    )
+
+
+def _model_out(model: Model) -> dict[str, Any]:
+    of_library = model.name in models.names() and (models.load(model.name) is model or bool(model.changes))
+    if not model.path and not of_library:
+        raise ModelError(
+            f"{model.name} was made in memory and could not be found again. Write it to a file and take "
+            "ck.load_model(path), then fit and save.",
+            name=model.name,
+        )
+    # A tie is a function and is not saved: see `load`.
+    changes = {kind: _plain(value) for kind, value in model.changes.items() if kind != "tie"}
+    return {"name": model.name, "path": model.path, "sha256": _fingerprint(model), "changes": changes}
+
+
+def _model_in(saved: Mapping[str, Any]) -> Model:
+    model = load_model(saved["path"]) if saved["path"] else models.load(saved["name"])
+    changes = saved.get("changes", {})
+    if changes:
+        bounds = {name: (_number(low), _number(high)) for name, (low, high) in changes.get("bounds", {}).items()}
+        model = changed(model.name, model.path, {**changes, **({"bounds": bounds} if bounds else {})})
+    if saved["sha256"] != _fingerprint(model):
+        text = f"the file of {model.name} has changed since this fit: its curves may differ from the saved estimates."
+        warnings.warn(text, UserWarning, stacklevel=4)
+    return model
+
+
+def _fingerprint(model: Model) -> str:
+    function: Any = model.curve or model.rhs
+    return hashlib.sha256(Path(function.__code__.co_filename).read_bytes()).hexdigest()
+
+
+def _study_out(study: Study) -> dict[str, Any]:
+    return {
+        "observations": _table_out(study.observations),
+        "doses": _table_out(study.doses),
+        "covariates": _table_out(study.covariates),
+        "unit": study.unit,
+        "dose_unit": study.dose_unit,
+        "lloq": study.lloq,
+        "source": study.source,
+        "note": study.note,
+    }
+
+
+def _study_in(saved: Mapping[str, Any]) -> Study:
+    tables = {name: _table_in(saved[name]) for name in ("observations", "doses", "covariates")}
+    return Study(**{**saved, **tables})
+
+
+def _table_out(table: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "index": None
+        if isinstance(table.index, pd.RangeIndex)
+        else {"name": table.index.name, "values": list(table.index)},
+        "columns": {name: {"dtype": str(column.dtype), "values": _cells(column)} for name, column in table.items()},
+    }
+
+
+def _table_in(saved: Mapping[str, Any]) -> pd.DataFrame:
+    index = saved["index"]
+    columns = {
+        name: pd.Series(
+            [_number(v) for v in column["values"]] if "float" in column["dtype"] else column["values"],
+            dtype=column["dtype"],
+        )
+        for name, column in saved["columns"].items()
+    }
+    table = pd.DataFrame(columns)
+    return table if index is None else table.set_index(pd.Index(index["values"], name=index["name"]))
+
+
+def _plain(value: Any) -> Any:
+    """JSON has neither NaN nor infinity: they are written as text."""
+    if isinstance(value, np.ndarray):
+        return [_plain(v) for v in value.tolist()]
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(v) for name, v in value.items()}
+    if value is None or value is pd.NA:
+        return None
+    if isinstance(value, np.generic):
+        value = value.item()
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _cells(column: pd.Series) -> list[Any]:
+    """A missing text is null, not the word nan."""
+    texts = not pd.api.types.is_float_dtype(column.dtype)
+    return [None if texts and pd.isna(value) else _plain(value) for value in column]
+
+
+def _number(value: Any) -> Any:
+    if value is None:
+        return np.nan
+    return float(value) if isinstance(value, str) else value

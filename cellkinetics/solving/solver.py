@@ -1,0 +1,307 @@
+"""From parameters and doses to curves: the one place where a model is solved.
+
+An ODE is solved in ln x, segment by segment between doses, by an explicit stepper; a solve that runs out of steps is
+done again by an implicit one on the natural scale. Whether a solve succeeded is read from the stepper's result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cellkinetics import cache
+from cellkinetics.modelling.course import Course
+from cellkinetics.modelling.dosing import Doses
+from cellkinetics.modelling.model import SINCE, call, factor
+from cellkinetics.solving.segments import Segments, segments
+
+if TYPE_CHECKING:
+    from cellkinetics.modelling.model import Function, Model
+
+MAX_STEPS = 4096
+# The implicit stepper works on natural scale. Its chord iteration stalls where it is asked for more digits than
+# rounding leaves beside 1e5 copies (tolerances of 1e-10: none of 75 hard draws solved; these: all, to 1e-6).
+IMPLICIT_RTOL, IMPLICIT_ATOL = 1e-8, 1e-9
+CHORD_RTOL, CHORD_ATOL = 1e-5, 1e-6
+IMPLICIT_MAX_STEPS = 16_384
+# A floor of 1e-9 stalls the stepper, one of 1e-3 costs 1e-4 of the curve (il15_persistence, E = M = 0 at the start).
+FLOOR = 1e-6
+LN_FLOOR = -230.0
+
+Curves = dict[str, jax.Array]
+Courses = Mapping[str, Course]
+NO_COURSES: Courses = {}
+CLOSED_FORM, EXPLICIT, IMPLICIT = "closed form", "explicit", "implicit"
+LONG = 128  # what is prepared for one curve has a size below, or a multiple of it
+STRUCTURE = ("structure", "finer structure", "finest structure")
+
+
+def methods(model: Model) -> tuple[str, ...]:
+    """The ways in which a model is solved, in the order in which they are tried."""
+    if model.curve is not None:
+        return (CLOSED_FORM,)
+    own = STRUCTURE[: model.finenesses] if model.solution is not None else ()
+    return (*own, IMPLICIT) if model.stiff else (*own, EXPLICIT, IMPLICIT)
+
+
+def solve(
+    model: Model,
+    times: jax.Array,
+    values: Mapping[str, Any],
+    doses: Doses,
+    courses: Courses = NO_COURSES,
+    *,
+    reverse: bool = False,
+) -> tuple[Curves, jax.Array]:
+    """Curves at ``times`` (n,) and whether the solve succeeded; NaN curves where it did not."""
+    first, *others = methods(model)
+    if first in STRUCTURE:
+        # One program holds them all: the finest structure stands for the others, and for the explicit stepper.
+        others = [STRUCTURE[model.finenesses - 1], IMPLICIT] if doses.rates is None else [EXPLICIT, IMPLICIT]
+
+    def rescued(given: Any) -> tuple[Curves, jax.Array]:
+        curves, done, *asked = given
+        for method in others:
+
+            def again(method: str = method, done: jax.Array = done) -> tuple[Curves, jax.Array]:
+                return by(method, model, *asked, skip=done, reverse=reverse)
+
+            otherwise, done_again = jax.lax.cond(done, lambda curves=curves, done=done: (curves, done), again)
+            curves = {name: jnp.where(done, curves[name], otherwise[name]) for name in curves}
+            done = done | done_again
+        return curves, done
+
+    given = (*by(first, model, times, values, doses, courses, reverse=reverse), times, values, doses, courses)
+    if others:
+        # Reverse derivatives do not pass through a rule of batching.
+        given = rescued(given) if reverse else _lane_by_lane(rescued, given)
+    curves, done, *_ = given
+    return {name: jnp.where(done, curve, jnp.nan) for name, curve in curves.items()}, done
+
+
+def _lane_by_lane(function: Callable[[Any], Any], given: Any) -> Any:
+    """The function of arrays, whose lanes are run one after the other where it is vmapped.
+
+    vmap makes of a `cond` both of its branches for every lane: here each lane takes its own, and a rescue costs
+    only those lanes that need one.
+    """
+    # As a list: batching rules take no structure with None in it.
+    leaves, tree = jax.tree.flatten(given)
+
+    def plain(*leaves: Any) -> Any:
+        return function(jax.tree.unflatten(tree, leaves))
+
+    mapped = jax.custom_batching.custom_vmap(plain)
+
+    @mapped.def_vmap
+    def rule(size: int, batched: Sequence[bool], *leaves: Any) -> tuple[Any, Any]:
+        del size
+        if not any(batched):
+            # Asked by forward derivatives, whose directions alone are batched.
+            result = plain(*leaves)
+            return result, jax.tree.map(lambda _: False, result)
+
+        def one(lane: Sequence[Any]) -> Any:
+            left = iter(lane)
+            return mapped(*(next(left) if flag else leaf for leaf, flag in zip(leaves, batched, strict=True)))
+
+        result = jax.lax.map(one, [leaf for leaf, flag in zip(leaves, batched, strict=True) if flag])
+        return result, jax.tree.map(lambda _: True, result)
+
+    return mapped(*leaves)
+
+
+@lru_cache(maxsize=64)
+def compiled(model: Model, reverse: bool) -> Callable[..., tuple[Curves, jax.Array]]:
+    """`solve` of one model under jit: (times, values, doses, courses) -> curves, succeeded."""
+    cache.switch_on()
+    return jax.jit(partial(solve, model, reverse=reverse))
+
+
+def by(
+    method: str,
+    model: Model,
+    times: jax.Array,
+    values: Mapping[str, Any],
+    doses: Doses,
+    courses: Courses = NO_COURSES,
+    *,
+    prepared: tuple[Any, ...] = (),
+    skip: jax.Array | bool = False,
+    reverse: bool = False,
+) -> tuple[Curves, jax.Array]:
+    """`solve` by one of `methods`; ``skip`` makes a stepper's segments empty (for a batch in which few need it)."""
+    if method == CLOSED_FORM:
+        return closed_form(model, times, values, doses, courses), jnp.array(True)
+    if method in STRUCTURE:
+        assert model.solution is not None
+        if doses.rates is not None:
+            # The structure is worked out for boluses.
+            return {name: jnp.zeros_like(times) for name in model.outputs}, jnp.array(False)
+        fineness = STRUCTURE.index(method)
+        return model.solution(times, values, doses, prepared[fineness] if prepared else None, fineness)
+    return solve_ode(model, times, values, doses, courses, implicit=method == IMPLICIT, skip=skip, reverse=reverse)
+
+
+def prepared_for(model: Model, times: Any, doses: Doses) -> tuple[Any, ...]:
+    """What the model's own solution takes, for each fineness, made from numbers; () for other models."""
+    if model.prepare is None or doses.rates is not None:
+        return ()
+    given = (np.asarray(part, float) for part in (times, doses.times, doses.amounts))
+    return _prepared(model, *((part.tobytes(), part.shape) for part in given))
+
+
+@lru_cache(maxsize=64)
+def _prepared(model: Model, *given: tuple[bytes, tuple[int, ...]]) -> tuple[Any, ...]:
+    # Kept: to make it takes longer than a curve, and all curves of a schedule share it.
+    days, events, amounts = (np.frombuffer(numbers).reshape(shape) for numbers, shape in given)
+    doses, made = Doses(events, amounts), []
+    assert model.prepare is not None
+    for fineness in range(model.finenesses):
+        each = model.prepare(days, doses, fineness, 0)
+        size = model.size_of(each) if model.size_of else 0
+        # Curves on a fine grid: few lengths, so that few programs are compiled.
+        made.append(each if size <= LONG else model.prepare(days, doses, fineness, LONG * -(-size // LONG)))
+    return tuple(made)
+
+
+def closed_form(model: Model, times: jax.Array, values: Mapping[str, Any], doses: Doses, courses: Courses) -> Curves:
+    """A closed form; summed over infusions where the model is linear in dose."""
+    curve = model.curve
+    assert curve is not None
+    known = {**values, **{name: course.at(times) for name, course in courses.items()}}
+    if not model.channels:
+        return _outputs(model, call(curve, {**known, "t": times}), times)
+    amounts = jnp.asarray(doses.amounts)[:, 0]
+    if not model.linear_in_dose:
+        since = jnp.maximum(times, 0.0)
+        once = _outputs(model, call(curve, {**known, "t": since, "dose": amounts[0]}), times)
+        return {name: jnp.where(times < 0, 0.0, curve) for name, curve in once.items()}
+    total = {name: jnp.zeros_like(times) for name in model.outputs}
+    for slot, start in enumerate(doses.times):
+        given = times >= start
+        since = jnp.where(given, times - jnp.where(jnp.isfinite(start), start, 0.0), 0.0)
+        one = _outputs(model, call(curve, {**known, "t": since, "dose": amounts[slot]}), times)
+        total = {name: total[name] + jnp.where(given, one[name], 0.0) for name in total}
+    return total
+
+
+def solve_ode(
+    model: Model,
+    times: jax.Array,
+    values: Mapping[str, Any],
+    doses: Doses,
+    courses: Courses = NO_COURSES,
+    *,
+    implicit: bool = False,
+    skip: jax.Array | bool = False,
+    reverse: bool = False,
+) -> tuple[Curves, jax.Array]:
+    """One stepper over all segments between doses and switches."""
+    import diffrax
+
+    assert model.observe is not None
+    order = jnp.argsort(times)
+    asked = times[order]
+    parts = segments(model, values, doses)
+    end = jnp.maximum(jnp.where(skip, 0.0, asked[-1]), 0.0)
+    # Not clip: where an edge lies on day 0 or on the last day it has half a derivative.
+    edges = jnp.append(parts.begin, jnp.inf)
+    edges = jnp.where(edges < 0, 0.0, jnp.where(edges > end, end, edges))
+    in_log = jnp.array([state not in model.natural and not implicit for state in model.states])
+    gains = _gains(model, values)
+    field = _vector_field(model, values, courses, in_log)
+    chord = diffrax.VeryChord(rtol=CHORD_RTOL, atol=CHORD_ATOL)
+    stepper = diffrax.Kvaerno5(root_finder=chord) if implicit else diffrax.Tsit5()
+    rtol, atol = (IMPLICIT_RTOL, IMPLICIT_ATOL) if implicit else (model.rtol, model.rtol)
+    controller = diffrax.PIDController(rtol=rtol, atol=atol)
+    adjoint = diffrax.RecursiveCheckpointAdjoint() if reverse else diffrax.ForwardMode()
+
+    def segment(state: jax.Array, slot: tuple[jax.Array, jax.Array, Segments]) -> tuple[jax.Array, tuple[Any, ...]]:
+        begin, stop, part = slot
+        dosed = _to_scale(_to_natural(state, in_log) + part.amounts @ gains, in_log)
+        infused = None if part.rates is None else part.rates @ gains
+        saved = jnp.append(jnp.clip(asked, begin, stop), stop)
+        args = (infused, part.since, part.phase)
+        with cache.cacheable():
+            solution = diffrax.diffeqsolve(
+                diffrax.ODETerm(field), stepper, begin, stop, None, dosed, args=args,
+                saveat=diffrax.SaveAt(ts=saved), stepsize_controller=controller,
+                adjoint=adjoint, max_steps=IMPLICIT_MAX_STEPS if implicit else MAX_STEPS, throw=False,
+            )  # fmt: skip
+        assert solution.ys is not None
+        # Of two edges on one day each has its derivative; a stepper with no way to go gives none.
+        last = solution.ys[-1] + jnp.where(begin == stop, (stop - begin) * field(begin, dosed, args), 0.0)
+        return last, (solution.ys[:-1], solution.result == diffrax.RESULTS.successful)
+
+    first = _to_scale(_start(model, values), in_log)
+    _, (path, done) = jax.lax.scan(segment, first, (edges[:-1], edges[1:], parts))
+    current = jnp.maximum(jnp.searchsorted(parts.begin, asked, side="right") - 1, 0)
+    back = jnp.argsort(order)
+    states = _to_natural(path[current, jnp.arange(len(asked))], in_log)[back]
+    # The implicit stepper passes 0 by rounding where a state dies out; `natural` states may be negative.
+    positive = jnp.array([state not in model.natural for state in model.states])[None, :]
+    states = jnp.where(positive & (states < 0), 0.0, states)
+    states = jnp.where((times < 0)[:, None], _start(model, values), states)
+    known = {
+        **values,
+        **_context(model, times, parts.since[current][back], parts.phase[current][back], courses),
+        **dict(zip(model.states, states.T, strict=True)),
+    }
+    return _outputs(model, call(model.observe, known), times), jnp.all(done)
+
+
+def _context(model: Model, t: Any, since: Any, phase: Any, courses: Courses) -> dict[str, Any]:
+    """What a function may take by name besides parameters and states; ``since`` has one column a marker."""
+    clocks = {f"{SINCE}{marker}": t - since[..., column] for column, marker in enumerate(model.markers)}
+    return {"t": t, "phase": phase, **clocks, **{name: course.at(t) for name, course in courses.items()}}
+
+
+def _vector_field(model: Model, values: Mapping[str, Any], courses: Courses, in_log: jax.Array) -> Function:
+    assert model.rhs is not None
+    rhs = model.rhs
+
+    def field(t: jax.Array, state: jax.Array, args: tuple[Any, ...]) -> jax.Array:
+        infused, since, phase = args
+        natural = _to_natural(state, in_log)
+        named = dict(zip(model.states, natural, strict=True))
+        slopes = call(rhs, {**values, **named, **_context(model, t, since, phase, courses)})
+        slopes = jnp.stack([jnp.asarray(slope, float) for slope in slopes])
+        if infused is not None:
+            slopes = slopes + infused
+        return jnp.where(in_log, slopes / jnp.where(in_log, natural, 1.0), slopes)
+
+    return field
+
+
+def _to_natural(state: jax.Array, in_log: jax.Array) -> jax.Array:
+    # Gradients turn NaN where exp underflows: ln x is held at -230.
+    return jnp.where(in_log, jnp.exp(jnp.clip(jnp.where(in_log, state, 0.0), LN_FLOOR, -LN_FLOOR)), state)
+
+
+def _to_scale(natural: jax.Array, in_log: jax.Array) -> jax.Array:
+    floored = jnp.maximum(natural, FLOOR)
+    return jnp.where(in_log, jnp.log(floored), natural)
+
+
+def _start(model: Model, values: Mapping[str, Any]) -> jax.Array:
+    started = [factor(model.start[state], values) if state in model.start else 0.0 for state in model.states]
+    return jnp.stack([jnp.asarray(value, float) for value in started])
+
+
+def _gains(model: Model, values: Mapping[str, Any]) -> jax.Array:
+    """(channels, states): what one unit of each channel adds to each state."""
+    gains = jnp.zeros((len(model.channels), len(model.states)))
+    for row, (state, rule) in enumerate(model.dosing.values()):
+        gains = gains.at[row, model.states.index(state)].set(factor(rule, values))
+    return gains
+
+
+def _outputs(model: Model, result: Any, times: jax.Array) -> Curves:
+    given = dict(result) if isinstance(result, Mapping) else dict.fromkeys(list(model.outputs)[:1], result)
+    return {name: jnp.broadcast_to(jnp.asarray(given[name]), times.shape) for name in model.outputs}
