@@ -69,3 +69,7 @@ __all__ = [
     "read_study",
     "simulate",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

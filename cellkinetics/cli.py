@@ -19,13 +19,13 @@ import cellkinetics
 from cellkinetics import models
 from cellkinetics.data.cleaning import clean
 from cellkinetics.data.example import example
-from cellkinetics.data.notation import number_text
 from cellkinetics.data.reading import read_study
 from cellkinetics.errors import ModelError, StudyError
 from cellkinetics.fitting.fits import Fits, fit_each
 from cellkinetics.modelling.loading import load_model
 from cellkinetics.modelling.model import Model
 from cellkinetics.reporting import output, report
+from cellkinetics.words import number_text
 
 EXAMPLE = Path(__file__).parent / "_data" / "example.csv"
 EPILOGUE = "Exit codes: 0 done, 1 no patient could be fitted (fit) or the table has problems (check), 2 bad input."

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 
 import pandas as pd
 
-from cellkinetics.data.notation import number_text
+from cellkinetics.words import number_text
 
 LINES = 20
 

@@ -15,9 +15,9 @@ import _figures
 
 import cellkinetics
 from cellkinetics import models
-from cellkinetics.figures.style import dose_text
 from cellkinetics.figures.trajectory import USUAL_DOSE
 from cellkinetics.modelling import description
+from cellkinetics.words import dose_text
 
 matplotlib.use("Agg")
 

@@ -29,7 +29,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from cellkinetics import Model, Parameter
-from cellkinetics.modelling.biexponential import decline, faster_first, from_peak
+from cellkinetics.blocks import decline, faster_first, from_peak
 
 AS_STEIN = "assumption: near tisagenlecleucel in Stein 2019"
 

@@ -35,8 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics import Model, Parameter
-from cellkinetics.solving import structured
-from cellkinetics.solving.mesh import mesh, panels
+from cellkinetics.blocks import mesh, panels, structured
 
 CALIBRATED = "assumption, calibrated to the published statements of doi:10.1056/NEJMoa1910607"
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from cellkinetics import Model, Parameter
-from cellkinetics.modelling.biexponential import decline, faster_first
+from cellkinetics.blocks import decline, faster_first
 
 
 def curve(t, dose, F, alpha, f_b, beta):

@@ -30,7 +30,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from cellkinetics import Assay, Model, Parameter
-from cellkinetics.modelling.biexponential import decline, faster_first, from_peak
+from cellkinetics.blocks import decline, faster_first, from_peak
 
 GENOMES_PER_UG = Assay().genomes_per_ug
 SHAPE = "assumption: as tisagenlecleucel in Stein 2019"

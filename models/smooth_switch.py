@@ -37,7 +37,7 @@ import jax
 import jax.numpy as jnp
 
 from cellkinetics import Model, Parameter
-from cellkinetics.modelling.biexponential import from_peak
+from cellkinetics.blocks import from_peak
 
 STEIN = "Stein 2019, model code and vignette"
 

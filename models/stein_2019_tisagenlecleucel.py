@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics import Check, Model, Parameter
-from cellkinetics.modelling.biexponential import decline, faster_first, from_peak
+from cellkinetics.blocks import decline, faster_first, from_peak
 
 SOURCE = "Stein 2019, model code and vignette"
 

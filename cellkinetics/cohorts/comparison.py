@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from cellkinetics.arrays import Floats
 from cellkinetics.cohorts.curves import curve_test
 from cellkinetics.cohorts.two_factors import TwoFactors, both_factors
 from cellkinetics.cohorts.values import Window, fitted_windows, ranked, windows
+from cellkinetics.data.groups import NOBODY, Groups
+from cellkinetics.data.groups import of as groups_of
 from cellkinetics.data.study import Study
-from cellkinetics.figures import style
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.statistics.dose_exponent import DoseExponent, dose_exponent
 from cellkinetics.statistics.ranks import RankTest, hodges_lehmann, holm, jonckheere, kruskal, weaker, wilcoxon
-from cellkinetics.statistics.tobit import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +65,7 @@ class Comparison:
         What the groups are.
     groups : Series
         The group of each subject.
-    shades : {group: colour}
+    order : tuple of str
         The groups in order; "no cohort" last, for subjects who have none.
     results : sequence of WindowResult
         One for each window.
@@ -84,7 +85,7 @@ class Comparison:
     study: Study
     by: str
     groups: pd.Series
-    shades: dict[str, str]
+    order: tuple[str, ...]
     results: Sequence[WindowResult]
     curves: RankTest
     margin: float
@@ -96,7 +97,7 @@ class Comparison:
     @property
     def names(self) -> list[str]:
         """The groups that are compared, in order."""
-        return [name for name in self.shades if name != style.NOBODY]
+        return [name for name in self.order if name != NOBODY]
 
     @property
     def model_based(self) -> ModelComparison:
@@ -195,7 +196,8 @@ def compare_cohorts(
     <Comparison by cohort: 1e5/kg (3), 1e6/kg (4), 1e7/kg (4); 10 windows>
     """
     study = x.study if isinstance(x, Fits) else x
-    groups, shades, names = _groups(study, by)
+    members = _groups(study, by)
+    groups, names = members.members, members.known
     strata = None if within is None else _second(study, by, within)
     chosen = windows(study, output, None if days is None else [float(day) for day in days])
     if isinstance(x, Fits):
@@ -206,7 +208,7 @@ def compare_cohorts(
     for window in chosen:
         exponent = None
         if by in ("cohort", "dose"):
-            known = (groups != style.NOBODY).to_numpy() if by == "cohort" else np.ones(len(groups), bool)
+            known = (groups != NOBODY).to_numpy() if by == "cohort" else np.ones(len(groups), bool)
             values = window.values[known]
             ends = values["lower"].to_numpy(float), values["upper"].to_numpy(float)
             exponent = dose_exponent(dose[known], *ends, method=interval, margin=margin, seed=seed)
@@ -229,7 +231,7 @@ def compare_cohorts(
             study, by, model, parameters=parameters, others=others, permutations=permutations, seed=seed,
             progress=progress,
         )  # fmt: skip
-    return Comparison(study, by, groups, shades, results, curves, margin, mid_p, table[COLUMNS], within, found)
+    return Comparison(study, by, groups, members.names, results, curves, margin, mid_p, table[COLUMNS], within, found)
 
 
 COLUMNS = [
@@ -238,19 +240,19 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def _groups(study: Study, by: str) -> tuple[pd.Series, dict[str, str], list[str]]:
-    groups, shades = style.groups(study, by)
-    names = [name for name in shades if name != style.NOBODY]
+def _groups(study: Study, by: str) -> Groups:
+    groups = groups_of(study, by)
+    names = groups.known
     if len(names) > MOST_GROUPS:
         raise ValueError(f"{by} has {len(names)} different values: give a covariate with at most {MOST_GROUPS} groups.")
-    return groups, shades, names
+    return groups
 
 
 def _second(study: Study, by: str, within: str) -> tuple[pd.Series, list[str]]:
     if within == by or {by, within} == {"cohort", "dose"}:
         raise ValueError(f"within={within!r} is the factor that is compared ({by}). Give another one, or None.")
-    groups, _, names = _groups(study, within)
-    return groups, names
+    strata = _groups(study, within)
+    return strata.members, strata.known
 
 
 def is_ordered(study: Study, by: str, groups: pd.Series, names: Sequence[str]) -> bool:

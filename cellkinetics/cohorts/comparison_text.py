@@ -8,16 +8,16 @@ import textwrap
 import numpy as np
 import pandas as pd
 
+from cellkinetics.arrays import Floats
 from cellkinetics.cohorts.comparison import Comparison, WindowResult
 from cellkinetics.cohorts.curves import quantile, turnbull
 from cellkinetics.cohorts.two_factors import EXPONENT, TwoFactors
-from cellkinetics.data import overview
-from cellkinetics.figures import style
+from cellkinetics.data import groups, overview
+from cellkinetics.data.groups import NOBODY
 from cellkinetics.statistics.dose_exponent import WORDS
 from cellkinetics.statistics.ranks import ALPHA, RankTest
-from cellkinetics.statistics.tobit import Floats
+from cellkinetics.words import WIDE, dose_text, labelled_wide, p_text
 
-WIDTH = 96
 # Factors with more values than this are not cross-tabulated.
 FACTOR = 4
 # Each patient has a day of its own: counted together.
@@ -36,25 +36,25 @@ def of_comparison(found: Comparison) -> str:
         + (f" within {found.within}" if found.within else "")
         + (", simulated data" if study.simulated else "")
     ]
-    lines += labelled("groups", sizes or "none")
+    lines += labelled_wide("groups", sizes or "none")
     for label, text in _who(found):
-        lines += labelled(label, text)
+        lines += labelled_wide(label, text)
     for text in _cautions(found):
-        lines += labelled("caution", text)
-    lines += labelled("curves", _test(found.curves, found.mid_p))
+        lines += labelled_wide("caution", text)
+    lines += labelled_wide("curves", _test(found.curves, found.mid_p))
     for place, text in enumerate(_in_short(found)):
-        lines += labelled("" if place else "in short", text)
+        lines += labelled_wide("" if place else "in short", text)
     for result in found.results:
         lines += ["", *_window(found, result)]
     if found.with_model is not None:
         lines += ["", *found.with_model.summary().splitlines()]
-    lines += ["", *textwrap.wrap(_legend(found), WIDTH)]
+    lines += ["", *textwrap.wrap(_legend(found), WIDE)]
     return "\n".join(lines) + "\n"
 
 
 def _who(found: Comparison) -> list[tuple[str, str]]:
     study, said = found.study, []
-    nobody = list(found.groups.index[found.groups == style.NOBODY])
+    nobody = list(found.groups.index[found.groups == NOBODY])
     if nobody:
         said.append(("left out", f"{len(nobody)} without a {found.by}: {', '.join(nobody)}"))
     if other := _given_otherwise(found):
@@ -76,9 +76,9 @@ def _given_otherwise(found: Comparison) -> list[str]:
     study, assigned = found.study, overview.cohorts(found.study).astype(str)
     dose = study.covariates["dose"].astype(float)
     usual = dose.groupby(assigned).transform("median")
-    other = (assigned != overview.NOBODY) & (dose > 0) & (dose != usual)
+    other = (assigned != NOBODY) & (dose > 0) & (dose != usual)
     return [
-        f"{subject} was given {style.dose_text(float(dose[subject]))} {study.dose_unit} in {assigned[subject]}"
+        f"{subject} was given {dose_text(float(dose[subject]))} {study.dose_unit} in {assigned[subject]}"
         for subject in other.index[other]
     ]
 
@@ -143,8 +143,8 @@ def _cautions(found: Comparison) -> list[str]:
 def _two_factors(found: Comparison) -> str:
     """How far two factors go together, and what that costs."""
     within = str(found.within)
-    strata = style.groups(found.study, within)[0]
-    kept = (strata != style.NOBODY) & (found.groups != style.NOBODY)
+    strata = groups.of(found.study, within).members
+    kept = (strata != NOBODY) & (found.groups != NOBODY)
     counts = pd.crosstab(strata[kept], found.groups[kept])
     mixed = counts[(counts > 0).sum(axis=1) > 1]
     text = f"{found.by} and {within} are confounded as far as they go together ({_crossed(counts)}): "
@@ -172,7 +172,7 @@ def _window(found: Comparison, result: WindowResult) -> list[str]:
     lines = [result.window.name]
     for name in found.names:
         own = values[(found.groups == name).to_numpy()]
-        lines += textwrap.wrap(_level(name, own), WIDTH, initial_indent="  ", subsequent_indent=" " * 6)
+        lines += textwrap.wrap(_level(name, own), WIDE, initial_indent="  ", subsequent_indent=" " * 6)
     holm = found.table[found.table["window"] == result.window.name].set_index("quantity")["p_holm"]
     for test in (result.test, result.trend):
         if test is not None:
@@ -238,14 +238,14 @@ def _geometric(low: Floats, high: Floats) -> str:
 def _test(test: RankTest, mid: bool, adjusted: float = math.nan) -> str:
     if test.reason:
         return f"{test.name}: not tested, {test.reason}"
-    text = f"{test.name}, {test.variant}: p = {_p(test.p)}"
+    text = f"{test.name}, {test.variant}: p = {p_text(test.p)}"
     if not math.isnan(adjusted):
-        text += f", {_p(adjusted)} adjusted over the windows (Holm)"
+        text += f", {p_text(adjusted)} adjusted over the windows (Holm)"
     if mid:
-        text += f", mid-p {_p(test.mid_p)} (not exact)"
+        text += f", mid-p {p_text(test.mid_p)} (not exact)"
     if test.monte_carlo_error:
         text += f" (Monte Carlo error {test.monte_carlo_error:.1g})"
-    text += f"; smallest possible p {_p(test.smallest_p)}, attained size at 5% {100 * test.attained_size:.2g}%"
+    text += f"; smallest possible p {p_text(test.smallest_p)}, attained size at 5% {100 * test.attained_size:.2g}%"
     if not test.can_reach:
         return text + ". With these sizes no result can be below 0.05: the test shows nothing"
     if test.p > ALPHA:
@@ -285,14 +285,5 @@ def _bound(value: float) -> str:
     return "unbounded" if math.isinf(value) else f"{value:.3g}"
 
 
-def _p(p: float) -> str:
-    return f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
-
-
-def labelled(label: str, text: str) -> list[str]:
-    """A fact with its label in front."""
-    return textwrap.wrap(text, WIDTH, initial_indent=f"  {label:<9}", subsequent_indent=" " * 11)
-
-
 def _indented(text: str, indent: str = "  ") -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=" " * 6)
+    return textwrap.wrap(text, WIDE, initial_indent=indent, subsequent_indent=" " * 6)

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 import scipy
 
+from cellkinetics.arrays import Floats
+from cellkinetics.data import groups
 from cellkinetics.data.overview import since_infusion
 from cellkinetics.data.study import Study
-from cellkinetics.figures import style
 from cellkinetics.statistics import arrangements
 from cellkinetics.statistics.ranks import DRAWS, RankTest, exact_p, tied_at_limit
-from cellkinetics.statistics.tobit import Floats
 
 QUARTILES = (0.25, 0.5, 0.75)
 CHUNK = 20_000
@@ -73,11 +73,11 @@ def cohort_curves(
         One row a group, day and quantile: group, day (planned), n, n_censored, quantile, value (NaN where a limit
         hides it), lower and upper (between which it lies; both the value where it is known).
     """
-    groups, shades = style.groups(study, by)
+    members, names = groups.of(study, by)
     rows = sampling_days(study, output)
-    rows = rows.assign(group=rows["subject"].map(groups))
+    rows = rows.assign(group=rows["subject"].map(members))
     found = []
-    for name in shades:
+    for name in names:
         for day, samples in rows[rows["group"] == name].groupby("planned"):
             low, high = samples["lower"].to_numpy(float), samples["upper"].to_numpy(float)
             steps = turnbull(low, high)
@@ -168,12 +168,12 @@ def curve_test(study: Study, by: str = "cohort", output: str | None = None, seed
     RankTest
         With the name "whole curves".
     """
-    groups, shades = style.groups(study, by)
-    names = [name for name in shades if name != style.NOBODY]
+    by_name = groups.of(study, by)
+    members, names = by_name.members, by_name.known
     rows = sampling_days(study, output)
-    subjects = [subject for name in names for subject in study.subjects if groups[subject] == name]
+    subjects = [subject for name in names for subject in study.subjects if members[subject] == name]
     subjects = [subject for subject in subjects if (rows["subject"] == subject).any()]
-    sizes = tuple(sum(groups[subject] == name for subject in subjects) for name in names)
+    sizes = tuple(sum(members[subject] == name for subject in subjects) for name in names)
     nan = math.nan
     if len(sizes) < 2 or min(sizes) == 0:
         reason = "there is one group" if len(sizes) < 2 else "a group has no sample"

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
-from cellkinetics.statistics.tobit import Floats, tobit
+from cellkinetics.arrays import Floats
+from cellkinetics.statistics.tobit import tobit
 
 FEWEST = 3
 # A line with more points is preferred when its adjusted R2 is at most this much worse (PKNCA's default).

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.cohorts.areas import METHODS, Point, area
 from cellkinetics.cohorts.half_lives import best_line, censored_line, given_line
-from cellkinetics.data.notation import number_text
 from cellkinetics.data.overview import since_infusion
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
-from cellkinetics.statistics.tobit import Flags, Floats
+from cellkinetics.words import number_text
 
 # Days by which the last sample may come before the end of a window.
 TOLERANCE = 3.0

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pandas as pd
 
+from cellkinetics.arrays import Floats
 from cellkinetics.errors import suggest
-from cellkinetics.statistics.tobit import Floats, tobit
+from cellkinetics.statistics.tobit import tobit
 
 ENDS = ("_lower", "_upper")
 # These ends are a confidence interval, not what the value can be.

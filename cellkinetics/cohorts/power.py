@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import scipy
 
+from cellkinetics.arrays import Floats
 from cellkinetics.cohorts.virtual import Plan, ends, windows
 from cellkinetics.errors import suggest
 from cellkinetics.modelling.model import Model
@@ -20,7 +21,6 @@ from cellkinetics.progress import bar
 from cellkinetics.solving.sensitivity import finite_days
 from cellkinetics.statistics.ranks import ALPHA, holm
 from cellkinetics.statistics.slopes import slopes
-from cellkinetics.statistics.tobit import Floats
 from cellkinetics.statistics.trend import trend_p
 
 if TYPE_CHECKING:

@@ -8,10 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from cellkinetics.cohorts.comparison_text import WIDTH, labelled
 from cellkinetics.cohorts.power import AIM, QUESTIONS, Power
-from cellkinetics.data.notation import number_text
-from cellkinetics.figures import style
+from cellkinetics.words import WIDE, dose_text, labelled_wide, number_text
 
 TREND, ADJUSTED, EXPONENT, EQUIVALENCE = QUESTIONS
 
@@ -19,19 +17,21 @@ TREND, ADJUSTED, EXPONENT, EQUIVALENCE = QUESTIONS
 def of_power(found: Power) -> str:
     """What was simulated, the chances with the cohorts asked for, and the patients that 80% takes."""
     plan = found.plan
-    doses = ", ".join(style.dose_text(float(dose)) for dose in plan.doses)
+    doses = ", ".join(dose_text(float(dose)) for dose in plan.doses)
     n, studies = sum(found.sizes), int(found.table["studies"].min())
     lines = [f"Power of {n} patients, {', '.join(map(str, found.sizes))} at {doses} cells/kg"]
-    lines += labelled("studies", _studies(found, studies))
-    lines += labelled("model", f"{plan.model.name}, {plan.output}; {_effect(found)}")
+    lines += labelled_wide("studies", _studies(found, studies))
+    lines += labelled_wide("model", f"{plan.model.name}, {plan.output}; {_effect(found)}")
     spread = ", ".join(f"{name} {sd:g}" for name, sd in plan.between.items()) or "none"
     limit = "no limit" if plan.lloq is None else f"limit {plan.lloq:g} {plan.model.outputs[plan.output]}"
-    lines += labelled("spread", f"between patients, SD on the scale of estimation: {spread}; of a sample {plan.sd:g}")
-    lines += labelled("samples", f"days {', '.join(number_text(day) for day in plan.days)}; {limit}")
+    lines += labelled_wide(
+        "spread", f"between patients, SD on the scale of estimation: {spread}; of a sample {plan.sd:g}"
+    )
+    lines += labelled_wide("samples", f"days {', '.join(number_text(day) for day in plan.days)}; {limit}")
     first = int(found.table["patients"].min())
     own = found.table[found.table["patients"] == (n if (found.table["patients"] == n).any() else first)]
     if int(own["patients"].iloc[0]) != n:
-        lines += labelled("chances", f"of {first} patients: {n} are not among the numbers tried")
+        lines += labelled_wide("chances", f"of {first} patients: {n} are not among the numbers tried")
     lines.append("")
     lines += _table(found, own.set_index(["window", "question"])).to_string().splitlines()
     lines.append("")
@@ -108,4 +108,4 @@ def _legend(found: Power) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent="  ")
+    return textwrap.wrap(text, WIDE, subsequent_indent="  ")

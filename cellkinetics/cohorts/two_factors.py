@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.cohorts.values import Window, ranked
 from cellkinetics.statistics.dose_exponent import profile_ends
 from cellkinetics.statistics.ranks import RankTest, weaker
 from cellkinetics.statistics.strata import stratified
-from cellkinetics.statistics.tobit import Flags, Floats, Tobit, tobit
+from cellkinetics.statistics.tobit import Tobit, tobit
 
 EXPONENT, HUGE = "dose exponent", 700.0
 

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cellkinetics.arrays import Floats
 from cellkinetics.cohorts.curves import sampling_days
 from cellkinetics.cohorts.nca import area_name, nca
 from cellkinetics.data.study import Study
 from cellkinetics.statistics.ranks import tied_at_limit
-from cellkinetics.statistics.tobit import Floats
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.fits import Fits

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cellkinetics.arrays import Floats
 from cellkinetics.cohorts.areas import METHODS
 from cellkinetics.cohorts.nca import TOLERANCE
 from cellkinetics.cohorts.values import EARLY, LATE, PEAK_OVER
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
-from cellkinetics.statistics.tobit import Floats
 
 # Curves are solved so many at a time: one program, whatever the number of patients.
 LANES = 1024

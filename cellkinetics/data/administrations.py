@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.columns import Rows, plain
-from cellkinetics.data.notation import Flags, Floats, number_text, numbers
+from cellkinetics.data.notation import numbers
 from cellkinetics.data.study import DOSE_UNIT
 from cellkinetics.errors import Problem
+from cellkinetics.words import number_text
 
 Ints = npt.NDArray[np.intp]
 

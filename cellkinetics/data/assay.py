@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cellkinetics.data.notation import Floats, number_text
+from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study, common_limit
 from cellkinetics.errors import LINES, Problem, StudyError, suggest
+from cellkinetics.words import number_text
 
 COPIES, CELLS = "copies/ug", "cells/uL"
 UNITS = (COPIES, CELLS)

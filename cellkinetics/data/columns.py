@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from cellkinetics.data.notation import Flags, Floats, number_text, numbers
+from cellkinetics.arrays import Flags, Floats
+from cellkinetics.data.notation import numbers
 from cellkinetics.errors import Problem, suggest
+from cellkinetics.words import number_text
 
 if TYPE_CHECKING:
     from cellkinetics.data.sheet import Sheet

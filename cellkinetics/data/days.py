@@ -10,8 +10,9 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
+from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import MEANING, meaning_of, plain
-from cellkinetics.data.notation import Floats, cell_of, number_of, numbers
+from cellkinetics.data.notation import cell_of, number_of, numbers
 from cellkinetics.data.sheet import Sheet
 from cellkinetics.errors import Problem, StudyError, suggest
 

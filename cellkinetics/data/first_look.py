@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import meaning_of, plain
-from cellkinetics.data.notation import Floats
 from cellkinetics.data.sheet import Sheet
 from cellkinetics.errors import Problem, StudyError, suggest
 

@@ -22,8 +22,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+from cellkinetics.arrays import Flags, Floats
+from cellkinetics.words import number_text
+
 Texts = npt.NDArray[np.object_]
 
 MISSING = frozenset({"", ".", "na", "n/a", "nan", "null", "<na>"})
@@ -49,12 +50,6 @@ _ALQ = {"alq", "aloq", "aql", "auloq", ">uloq", ">ulq", ">alq", "aboveuloq"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _INFINITE = re.compile(r"([+-]?)inf(inity)?", re.IGNORECASE)
 _BOUND = re.compile(r"([<>≤≥])=?(.+)")
-
-
-def number_text(number: float) -> str:
-    """The shortest text that reads back as the same number: 3.0 is "3", 0.1 is "0.1", infinity is "inf"."""
-    number = float(number)
-    return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
 
 
 def cell_of(number: float, decimal: str = ".") -> str:

@@ -7,22 +7,23 @@ import textwrap
 import numpy as np
 import pandas as pd
 
-from cellkinetics.data.notation import number_text
+from cellkinetics.data import groups
+from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import AFTER, Study, infusions
+from cellkinetics.words import count, labelled, number_text, percent
 
 # Days since the first infusion, both ends included; a day belongs to the first that has it.
 WINDOWS = {"0-28 d": 28.0, "28-90 d": 90.0, "90-365 d": 365.0, "later": np.inf}
-NOBODY = "no cohort"
 # A reason can name a day and a free text of the file: a study of many patients can have one for each.
 REASONS = 12
 
 
 def of_study(study: Study) -> str:
     """The study as text of at most 80 columns, tables aside."""
-    title = f"Study of {_count(len(study.subjects), 'patient')} ({study.source})"
+    title = f"Study of {count(len(study.subjects), 'patient')} ({study.source})"
     lines = [title + (", simulated data" if study.simulated else "")]
     for label, text in facts(study).items():
-        lines += textwrap.wrap(text, 80, initial_indent=f"  {label:<10}", subsequent_indent=" " * 12)
+        lines += labelled(label, text)
     lines += ["", "samples below the limit, by days since the first infusion:"]
     lines += textwrap.indent(below(study).to_string(index_names=False), "  ").splitlines()
     lines += ["", "infusions of cells:"]
@@ -47,17 +48,14 @@ def facts(study: Study) -> dict[str, str]:
         "excluded": f"{sum(excluded.values())}: {', '.join(reasons)}" if excluded else "none",
         "limits": _limits(study),
         "follow-up": _follow_up_text(study),
-        "cut": f"{cut_off} of {_count(len(study.subjects), 'curve')}: {'; '.join(ends)}" if ends else "no curve",
+        "cut": f"{cut_off} of {count(len(study.subjects), 'curve')}: {'; '.join(ends)}" if ends else "no curve",
     }
 
 
 def cohorts(study: Study) -> pd.Series:
     """The cohort of each subject, "no cohort" where there is none, categories from the lowest dose to the highest."""
-    table = study.covariates
-    names = table["cohort"].astype(object).fillna(NOBODY).astype("str")
-    dose = table["dose"].astype(float).groupby(names).median()
-    order = sorted(dose.index, key=lambda name: (name == NOBODY, np.isnan(dose[name]), dose[name], name))
-    return names.astype(pd.CategoricalDtype(order))
+    cohort = groups.of(study)
+    return cohort.members.astype("str").astype(pd.CategoricalDtype(list(cohort.names)))
 
 
 def below(study: Study) -> pd.DataFrame:
@@ -78,7 +76,7 @@ def below(study: Study) -> pd.DataFrame:
 
     def share(chosen: pd.Series) -> str:
         n, k = int(chosen.sum()), int((chosen & censored).sum())
-        return f"{k}/{n} ({_percent(k, n)})" if n else "-"
+        return f"{k}/{n} ({percent(k, n)})" if n else "-"
 
     cells = {name: {label: share(member & (window == label)) for label in WINDOWS} for name, member in each}
     return pd.DataFrame.from_dict(cells, orient="index", columns=list(WINDOWS)).rename_axis("cohort")
@@ -143,7 +141,7 @@ def _limits(study: Study) -> str:
     ends = [number_text(float(f"{value:.6g}")) for value in values]
     text = ends[0] + (f" to {ends[-1]}" if len(values) > 1 else "")
     text = f"lower {text} {study.unit}" + (f" ({len(values)} different ones)" if len(values) > 1 else "")
-    return text + (f"; {_count(without, 'sample')} without one" if without else "") + above
+    return text + (f"; {count(without, 'sample')} without one" if without else "") + above
 
 
 def _follow_up_text(study: Study) -> str:
@@ -153,18 +151,8 @@ def _follow_up_text(study: Study) -> str:
         return "no sample is used"
     text = f"median {known.median():.0f} days, {known.min():.0f} to {known.max():.0f} (last sample used)"
     missing = len(days) - len(known)
-    return text + (f"; {_count(missing, 'patient')} without a sample" if missing else "")
+    return text + (f"; {count(missing, 'patient')} without a sample" if missing else "")
 
 
 def _amount(amount: float) -> str:
     return "-" if np.isnan(amount) else f"{amount:.4g}".replace("e+0", "e").replace("e+", "e")
-
-
-def _percent(k: int, n: int) -> str:
-    """A share that is not 0% or 100% unless it is."""
-    share = 100 * k / n
-    return "<1%" if 0 < share < 0.5 else ">99%" if 99.5 <= share < 100 else f"{share:.0f}%"
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"

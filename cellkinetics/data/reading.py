@@ -10,27 +10,18 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.administrations import Dosing, doses_of, unit_of_cells
 from cellkinetics.data.columns import RESERVED, Rows, meaning_of, plain, resolve
 from cellkinetics.data.days import dated, timed
 from cellkinetics.data.first_look import Limit, checked, limit_of_rows
-from cellkinetics.data.notation import (
-    Flags,
-    Floats,
-    Limits,
-    Measurements,
-    Texts,
-    marks,
-    number_of,
-    number_text,
-    numbers,
-    place,
-)
+from cellkinetics.data.notation import Limits, Measurements, Texts, marks, number_of, numbers, place
 from cellkinetics.data.sheet import Arrow, Sheet, load
 from cellkinetics.data.study import DOSE_UNIT, UNIT, Study, common_limit, cut_reason, infusions
 from cellkinetics.data.wells import averaged, per_ug
 from cellkinetics.data.wide import tall
 from cellkinetics.errors import Problem, StudyError
+from cellkinetics.words import number_text
 
 Step = Callable[[Sheet], tuple[Sheet, Mapping[str, str] | None]]
 

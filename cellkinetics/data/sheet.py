@@ -19,8 +19,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.data.columns import MEANING, is_numeric, meaning_of, plain
-from cellkinetics.data.notation import MISSING, number_text
+from cellkinetics.data.notation import MISSING
 from cellkinetics.errors import Problem, StudyError, one_problem
+from cellkinetics.words import number_text
 
 # Bytes of a file of which reading is worth a bar, and of a block when its encoding is found out.
 LARGE, BLOCK = 20_000_000, 1 << 20

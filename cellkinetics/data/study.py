@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cellkinetics.data.notation import number_text
 from cellkinetics.errors import Problem, StudyError, one_problem, suggest
+from cellkinetics.words import number_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

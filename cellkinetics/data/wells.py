@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import MEANING, mass_of, meaning_of, per_well, plain
-from cellkinetics.data.notation import Floats, cell_of, marks, numbers
+from cellkinetics.data.notation import cell_of, marks, numbers
 from cellkinetics.data.sheet import Sheet
 from cellkinetics.data.study import UNIT, Study
 from cellkinetics.errors import Problem, StudyError

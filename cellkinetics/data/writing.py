@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cellkinetics.data.notation import number_text, written
+from cellkinetics.data.notation import written
 from cellkinetics.data.study import COVARIATES, DOSE_UNIT, OBSERVATIONS, UNIT, Study, infusions
 from cellkinetics.errors import suggest
+from cellkinetics.words import number_text
 
 # What stands in an empty cell.
 STYLES = {"plain": "", "monolix": ".", "nlmixr2": "NA", "nonmem": "."}

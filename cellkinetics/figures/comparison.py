@@ -59,7 +59,10 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
             ax.text(0.5, 0.5, "no day after 14 with samples\nof most patients", ha="center", va="center", color=FAINT)
     statuses = [status for status in MARKS if (found.study.used["status"] == status).any()]
     key: list[tuple[Any, str]] = [(style.handle(status, FAINT), MARKS[status][1]) for status in statuses]
-    key += [(Line2D([], [], color=shade, linewidth=3), f"median, {name}") for name, shade in found.shades.items()]
+    key += [
+        (Line2D([], [], color=shade, linewidth=3), f"median, {name}")
+        for name, shade in style.shades(found.order).items()
+    ]
     if axes is None:
         style.legend_below(curves, key)
     figure = curves.get_figure(root=True)
@@ -78,17 +81,17 @@ def _lighten(ax: Axes) -> None:
 
 
 def _draw_medians(ax: Axes, found: Comparison) -> None:
-    table = cohort_curves(found.study, found.by, [0.5])
+    table, shades = cohort_curves(found.study, found.by, [0.5]), style.shades(found.order)
     for name in found.names:
         own = table[table["group"] == name]
         # A median of those few who are left jumps when one more leaves.
         enough = own["n"] >= max(2, int((found.groups == name).sum()) / 2)
         own = own.assign(value=own["value"].where(enough))
-        ax.plot(own["day"], own["value"], color=found.shades[name], linewidth=2.8, zorder=3.6, gid="median")
+        ax.plot(own["day"], own["value"], color=shades[name], linewidth=2.8, zorder=3.6, gid="median")
 
 
 def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
-    values, ticks = result.window.values, []
+    values, ticks, shades = result.window.values, [], style.shades(found.order)
     finite = values.to_numpy()[:, :2].astype(float)
     finite = finite[np.isfinite(finite) & (finite > 0)]
     low, high = (finite.min(), finite.max()) if len(finite) else (1.0, 10.0)
@@ -98,7 +101,7 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
         plotting.draw_limits(ax, found.study.used)
     for place, name in enumerate(found.names):
         own = values[(found.groups == name).to_numpy() & values["lower"].notna().to_numpy()]
-        shade, n = found.shades[name], len(own)
+        shade, n = shades[name], len(own)
         # The key beside the curves has the unit; four names with it would run into each other.
         ticks.append(f"{name.partition(' ')[0] if len(found.names) > 3 else name}\nn = {n}")
         aside = np.linspace(-SPREAD, SPREAD, n) if n > 1 else np.zeros(n)

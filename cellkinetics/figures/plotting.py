@@ -11,10 +11,12 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from cellkinetics.arrays import Floats
+from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import AFTER, Study
 from cellkinetics.errors import suggest
 from cellkinetics.figures import style
-from cellkinetics.figures.style import FAINT, INK, LATE, MARKS, ONE, SMALL, TITLE, Floats, plain
+from cellkinetics.figures.style import FAINT, INK, LATE, MARKS, ONE, SMALL, TITLE, plain
 from cellkinetics.statistics.medians import by_visit
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort") -> Axes
     """
     samples = _samples(study, set(study.used["output"].iloc[:1]))
     samples = samples[~samples["late"]]
-    groups, shades = style.groups(study, by)
+    groups, shades = style.coloured(study, by)
     ax = ax or new_axes((6.8, 3.9))
     _frame(ax, samples, study.unit)
     step = min(5.0, 20 / len(shades))
@@ -70,7 +72,7 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort") -> Axes
         style.tag(ax)
     members = groups.value_counts()
     key: list[tuple[Any, str]] = []
-    for name, shade in shades.items() if set(shades) != {style.NOBODY} else ():
+    for name, shade in shades.items() if set(shades) != {NOBODY} else ():
         sample = Line2D([], [], color=shade, marker="o", markersize=4, linewidth=1.2)
         key.append((sample, f"{name} (n = {members[name]})"))
     if len(medians):
@@ -159,7 +161,7 @@ def plot_fits(
         raise ValueError("there are no fits to draw.")
     if not 0 <= page < pages(fits):
         raise IndexError(f"there is no page {page}: {len(fits)} patients are on pages 0 to {pages(fits) - 1}.")
-    groups, shades = style.groups(fits.study, by)
+    groups, shades = style.coloured(fits.study, by)
     order = sorted(fits, key=lambda subject: list(shades).index(groups[subject]))
     shown = {subject: fits[subject] for subject in order[page * PER_PAGE : (page + 1) * PER_PAGE]}
     return _page(fits, shown, groups, shades, min(columns, len(fits)), axes_size)
@@ -172,7 +174,7 @@ def pages(fits: Mapping[str, Fit]) -> int:
 
 def cohort_colours(study: Study, by: str = "cohort") -> dict[str, str]:
     """{cohort: colour} of `plot_study` and `plot_fits`, from the lowest dose to the highest."""
-    return style.groups(study, by)[1]
+    return style.coloured(study, by)[1]
 
 
 def _page(
@@ -197,7 +199,7 @@ def _page(
         upper = max(upper, _raised(lower, _top(samples[subject]), _room(words[subject], height)))
     last, one_limit = float(whole["day"].max()), whole["lloq"].nunique() == 1
     key: list[tuple[Any, str]] = []
-    if set(shades) != {style.NOBODY}:
+    if set(shades) != {NOBODY}:
         key = [(Line2D([], [], color=shade, linewidth=4), name) for name, shade in shades.items()]
     key += _key([samples[s] for s in shown], list(shown.values()), list(curves.values()), FAINT)
     if fits.study.simulated:

@@ -54,7 +54,7 @@ def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None) ->
     table = table[table["parameter"] == parameter].set_index("subject")
     if table.empty:
         raise ValueError(f"{parameter} has no profile. Give fits.profile([{parameter!r}]).")
-    groups, shades = style.groups(profiles.fits.study, "cohort")
+    groups, shades = style.coloured(profiles.fits.study, "cohort")
     order = sorted(map(str, table.index), key=lambda subject: list(shades).index(groups[subject]))
     ax = ax or plotting.new_axes((5.2, 1.1 + 0.2 * max(len(order), 4)))
     values = table["value"].astype(float)

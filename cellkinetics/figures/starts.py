@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cellkinetics.arrays import Floats
 from cellkinetics.figures import style
-from cellkinetics.figures.style import FAINT, INK, LABEL, ONE, SMALL, Floats
+from cellkinetics.figures.style import FAINT, INK, LABEL, ONE, SMALL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,27 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from cellkinetics.data.notation import number_text
-from cellkinetics.data.study import Study
-from cellkinetics.errors import suggest
+from cellkinetics.arrays import Floats
+from cellkinetics.data import groups
+from cellkinetics.data.groups import NOBODY
+from cellkinetics.words import dose_text, plain
 
 # What is drawn with is imported where it is drawn: it takes as long as the rest of the library.
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.legend import Legend
     from matplotlib.transforms import ScaledTranslation
 
-Floats = npt.NDArray[np.float64]
+    from cellkinetics.data.study import Study
+
 
 # From amber to indigo. Each is about 10 L* darker than the one before, so that the order survives in grey
 # and for colour-blind readers.
 RAMP = ("#d9921e", "#dd7243", "#c4496a", "#8d3a86", "#55307f", "#26194f")
 STEPS = {1: (4,), 2: (1, 4), 3: (0, 2, 4), 4: (0, 2, 3, 5), 5: (0, 1, 2, 3, 5), 6: (0, 1, 2, 3, 4, 5)}
 ONE = "#1b6a8f"  # A single patient, of whom no other dose is to be told apart.
-NOBODY, GREY = "no cohort", "#70757c"
+GREY = "#70757c"  # Patients without a group.
 INK, FAINT, HAIR, LATE = "#2b2f36", "#6b7078", "#e9eaec", "#b9bcc1"
 
 SMALL, TEXT, LABEL, TITLE = 7.5, 8.0, 9.0, 9.5
@@ -60,33 +62,16 @@ def ramp(n: int) -> list[str]:
     return [to_hex(between(i / (n - 1))) for i in range(n)]
 
 
-def groups(study: Study, by: str) -> tuple[pd.Series, dict[str, str]]:
+def coloured(study: Study, by: str) -> tuple[pd.Series, dict[str, str]]:
     """Each subject's group, and {group: colour} in order of dose; grey, and last, for those without one."""
-    table = study.covariates
-    if by not in table:
-        raise ValueError(f"there is no covariate {by!r}. {suggest(by, map(str, table))}".rstrip())
-    values, suffix = table[by], f" {study.dose_unit}" if by == "dose" else ""
-    numeric = pd.api.types.is_numeric_dtype(values)
-    text = values.map(lambda value: f"{dose_text(value) if numeric else value}{suffix}", na_action="ignore")
-    rank = (values if numeric else table["dose"]).astype(float).groupby(text).median()
-    names = sorted(rank.index, key=lambda name: (math.isnan(rank[name]), rank[name], name))
-    shades = dict(zip(names, ramp(len(names)), strict=True))
-    return text.astype(object).fillna(NOBODY), shades | ({NOBODY: GREY} if text.isna().any() else {})
+    members, names = groups.of(study, by)
+    return members, shades(names)
 
 
-def dose_text(number: float) -> str:
-    """A dose as it is written: 1e6, 2.5e7, 40."""
-    if number < 1e4:
-        return number_text(number)
-    mantissa, exponent = f"{number:e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
-
-
-def plain(number: float) -> str:
-    """A number as it is read aloud: 10,000, 3, 0.1; never 1e+04."""
-    if abs(number) >= 1000 and float(number).is_integer():
-        return f"{number:,.0f}"
-    return np.format_float_positional(number, trim="-")
+def shades(names: Sequence[str]) -> dict[str, str]:
+    """{group: colour}, in the order of the names; grey for patients without a group."""
+    known = [name for name in names if name != NOBODY]
+    return dict(zip(known, ramp(len(known)), strict=True)) | ({NOBODY: GREY} if NOBODY in names else {})
 
 
 def unit_label(unit: str) -> str:

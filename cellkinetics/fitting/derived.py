@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from cellkinetics.solving.sensitivity import Floats
+from cellkinetics.arrays import Floats
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit

@@ -11,9 +11,9 @@ import pandas as pd
 import scipy
 from scipy import special
 
+from cellkinetics.arrays import Floats
 from cellkinetics.likelihood import error_models
 from cellkinetics.optimising.batch import climbed
-from cellkinetics.solving.sensitivity import Floats
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit

@@ -12,11 +12,12 @@ import pandas as pd
 import scipy
 from scipy import special
 
+from cellkinetics.arrays import Floats
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.problem import Problem, sd_names
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.optimising.uncertainty import inverse_of
-from cellkinetics.solving.sensitivity import Floats, finite_days
+from cellkinetics.solving.sensitivity import finite_days
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit

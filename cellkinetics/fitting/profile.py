@@ -12,10 +12,10 @@ import pandas as pd
 from scipy import special
 from scipy.interpolate import PchipInterpolator
 
+from cellkinetics.arrays import Floats
 from cellkinetics.errors import suggest
 from cellkinetics.optimising.batch import batchable, climbed, optima
 from cellkinetics.optimising.problem import Problem
-from cellkinetics.solving.sensitivity import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.fitting import summary
 from cellkinetics.fitting.table import hessian_intervals, parameter_columns, parameter_table
@@ -25,7 +26,7 @@ from cellkinetics.optimising.optimise import Optimum, as_lmfit
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.optimising.uncertainty import Uncertainty
-from cellkinetics.solving.sensitivity import Floats, Tie, curve, finite_days
+from cellkinetics.solving.sensitivity import Tie, curve, finite_days
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

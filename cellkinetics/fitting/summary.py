@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.likelihood.error_models import IN_WORDS, LOG, NATURAL
+from cellkinetics.words import digits, labelled
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.fits import Fits
@@ -29,15 +30,15 @@ def of_fit(fit: Fit) -> str:
     table = fit.parameters
     lines = [
         f"{fit.subject}: {fit.model.name}" + (" (simulated data)" if fit.study.simulated else ""),
-        *_wrapped("outcome", fit.outcome),
-        *_wrapped("samples", _samples(fit)),
-        *_wrapped("censored", censored(fit)),
-        *_wrapped("error", IN_WORDS[fit.error]),
+        *labelled("outcome", fit.outcome),
+        *labelled("samples", _samples(fit)),
+        *labelled("censored", censored(fit)),
+        *labelled("error", IN_WORDS[fit.error]),
     ]
     if fit.fitted:
         lines += [
-            *_wrapped("method", _method(fit)),
-            *_wrapped(
+            *labelled("method", _method(fit)),
+            *labelled(
                 "ln L",
                 f"{fit.log_likelihood:.3f} (of ln copies {fit.log_likelihood_ln:.3f}), "
                 + (
@@ -47,8 +48,8 @@ def of_fit(fit: Fit) -> str:
                 ),
             ),
             *_priors(fit),
-            *_wrapped("intervals", _intervals(fit)),
-            *_wrapped("doses", _doses(fit)),
+            *labelled("intervals", _intervals(fit)),
+            *labelled("doses", _doses(fit)),
         ]
     estimated = table[table["status"] != "fixed"]
     lines += ["", estimates(estimated), ""] if len(estimated) else [""]
@@ -61,7 +62,7 @@ def _priors(fit: Fit) -> list[str]:
     for name in fit.problem.priors:
         source = str(fit.parameters.loc[name, "source"])
         texts.append(f"{name}: {source.partition('with the prior ')[2]}" if "with the prior" in source else name)
-    return _wrapped("priors", "; ".join(texts)) if texts else []
+    return labelled("priors", "; ".join(texts)) if texts else []
 
 
 def of_fits(fits: Fits) -> str:
@@ -74,15 +75,15 @@ def of_fits(fits: Fits) -> str:
     totals = [sum(getattr(fit, name) for fit in everyone) for name in ("n_quantified", "n_censored", "n_excluded")]
     lines = [
         f"{first.model.name}, {len(everyone)} subjects" + (" (simulated data)" if fits.study.simulated else ""),
-        *_wrapped(
+        *labelled(
             "outcome",
             f"{len(everyone) - len(look)} converged"
             + (f", {len(look)} {'needs' if len(look) == 1 else 'need'} a look:" if look else ""),
         ),
-        *[line for text in _grouped(look) for line in _wrapped("", text)],
-        *_wrapped("samples", "{} quantified, {} censored, {} excluded".format(*totals)),
-        *_wrapped("censored", censored(first)),
-        *_wrapped("error", IN_WORDS[first.error]),
+        *[line for text in _grouped(look) for line in labelled("", text)],
+        *labelled("samples", "{} quantified, {} censored, {} excluded".format(*totals)),
+        *labelled("censored", censored(first)),
+        *labelled("error", IN_WORDS[first.error]),
     ]
     free = fits.parameters[fits.parameters["status"] == "free"]
     if len(free):
@@ -91,7 +92,7 @@ def of_fits(fits: Fits) -> str:
             {"subjects": groups.size(), "median": groups.median(), "lowest": groups.min(), "highest": groups.max()}
         )
         table["unit"] = free.groupby("parameter", sort=False)["unit"].first()
-        lines += ["", table.to_string(float_format=_number, index_names=False), ""]
+        lines += ["", table.to_string(float_format=digits, index_names=False), ""]
     return "\n".join(lines + _fixed(fits.parameters.set_index("parameter"), len(everyone))) + "\n"
 
 
@@ -105,7 +106,7 @@ def censored(fit: Fit) -> str:
 def estimates(table: pd.DataFrame) -> str:
     """Estimates with their intervals, as text."""
     shown = table[["value", "stderr", "lower", "upper", "unit", "status"]]
-    return shown.to_string(float_format=_number, index_names=False, na_rep="-")
+    return shown.to_string(float_format=digits, index_names=False, na_rep="-")
 
 
 def _grouped(fits: Sequence[Fit]) -> list[str]:
@@ -182,11 +183,3 @@ def _fixed(table: pd.DataFrame, subjects: int = 1) -> list[str]:
         )
         lines += textwrap.wrap(f"{values} ({source})", 80, initial_indent="  ", subsequent_indent="    ")
     return lines
-
-
-def _wrapped(label: str, text: str) -> list[str]:
-    return textwrap.wrap(text, 80, initial_indent=f"  {label:<10}", subsequent_indent=" " * 12)
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.likelihood.error_models import NATURAL
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.uncertainty import Uncertainty
-from cellkinetics.solving.sensitivity import Floats
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.result import Request

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cellkinetics.solving.sensitivity import Floats
+from cellkinetics.arrays import Floats
 
 FLAT = 1e-8  # of the largest information: below, there is none
 

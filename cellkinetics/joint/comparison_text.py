@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from cellkinetics.joint.design import DOSE
 from cellkinetics.statistics.ranks import ALPHA
+from cellkinetics.words import WIDE, labelled_wide, p_text
 
 if TYPE_CHECKING:
     from cellkinetics.joint.comparison import ModelComparison
 
-WIDTH = 96
 MANY = 0.4  # share beyond a limit from which on the summary warns; measured in tests/benchmarks/joint_size.py
 SHOWS_NOTHING = "This shows nothing: neither an effect nor that there is none"
 
@@ -24,24 +24,26 @@ def of_model(found: ModelComparison) -> str:
     lines = textwrap.wrap(
         f"model {found.model.name}: each parameter shared by all patients, or driven by {driven}; the others are "
         f"{others}, one residual sd",
-        WIDTH,
+        WIDE,
         subsequent_indent="  ",
     )
     for text in _left_out(found):
-        lines += _wrapped("left out", text)
+        lines += labelled_wide("left out", text)
     if found.reason:
-        return "\n".join([*lines, *_wrapped("caution", f"nothing is compared: {found.reason}")]) + "\n"
+        return "\n".join([*lines, *labelled_wide("caution", f"nothing is compared: {found.reason}")]) + "\n"
     rows: list[Any] = list(found.table.itertuples())
     for text in _tests(found, rows):
-        lines += _wrapped("test", text)
+        lines += labelled_wide("test", text)
     for row in rows:
-        lines += textwrap.wrap(_parameter(row), WIDTH, initial_indent="  ", subsequent_indent=" " * 6)
+        lines += textwrap.wrap(_parameter(row), WIDE, initial_indent="  ", subsequent_indent=" " * 6)
     effect = "an effect of the dose" if found.by == DOSE else f"a difference by {found.by}"
     shown = [str(row.parameter) for row in rows if row.p_holm <= ALPHA]
     rest = [str(row.parameter) for row in rows if not row.p_holm <= ALPHA]
-    lines += _wrapped("in short", f"{effect} is shown for: {', '.join(shown) or 'no parameter'} (p adjusted)")
+    lines += labelled_wide("in short", f"{effect} is shown for: {', '.join(shown) or 'no parameter'} (p adjusted)")
     if rest:
-        lines += _wrapped("", f"nothing is shown, neither an effect nor that there is none, for: {', '.join(rest)}")
+        lines += labelled_wide(
+            "", f"nothing is shown, neither an effect nor that there is none, for: {', '.join(rest)}"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -62,7 +64,7 @@ def _tests(found: ModelComparison, rows: list[Any]) -> list[str]:
     done = min((int(row.permutations) for row in rows), default=0)
     taken = f"all {found.arrangements:,}" if found.every else f"{found.asked:,} of {found.arrangements:,}"
     smallest = max((float(row.smallest_p) for row in rows), default=math.nan)
-    text = f"{taken} arrangements of the {which} over the patients; smallest possible p {_p(smallest)}"
+    text = f"{taken} arrangements of the {which} over the patients; smallest possible p {p_text(smallest)}"
     if smallest > ALPHA:
         text += ". With these sizes no result can be below 0.05: the test shows nothing"
     said = [text]
@@ -85,15 +87,9 @@ def _parameter(row: Any) -> str:
         text += f" [{row.values}]"
     if math.isnan(row.p):
         return f"{text} not tested, {row.note or 'the fits failed'}"
-    text += f"; likelihood ratio {row.lr:.1f} on {row.df:.0f}, p = {_p(row.p)}, {_p(row.p_holm)} adjusted (Holm)"
+    text += (
+        f"; likelihood ratio {row.lr:.1f} on {row.df:.0f}, p = {p_text(row.p)}, {p_text(row.p_holm)} adjusted (Holm)"
+    )
     if row.note:
         text += f" ({row.note})"
     return text if row.p <= ALPHA else f"{text}. {SHOWS_NOTHING}"
-
-
-def _p(p: float) -> str:
-    return f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
-
-
-def _wrapped(label: str, text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=f"  {label:<9}", subsequent_indent=" " * 11)

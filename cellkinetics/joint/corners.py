@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.joint.blocks import Blocks
 from cellkinetics.joint.design import Joint
-from cellkinetics.joint.search import Ends, Flags, evaluated, polish
+from cellkinetics.joint.search import Ends, evaluated, polish
 from cellkinetics.optimising.evaluation import Evaluator, Second
 from cellkinetics.optimising.optimise import ASIDE, CORNER_SLOPE, near_sampled
-from cellkinetics.solving.sensitivity import Floats
 
 ROUNDS = 6
 Polished = tuple[Ends, Blocks, Second, Floats]

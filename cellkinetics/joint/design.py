@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cellkinetics.arrays import Floats
+from cellkinetics.data import groups
+from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
-from cellkinetics.figures import style
 from cellkinetics.joint.search import Layout
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.evaluation import Evaluator
 from cellkinetics.optimising.problem import Problem, sd_names
-from cellkinetics.solving.sensitivity import Floats
 
 ALL, DOSE = "all", "dose"
 MOST_GROUPS = 8  # more are values, not groups
@@ -70,11 +71,11 @@ def covariate_of(study: Study, name: str, how: str, subjects: Sequence[str]) -> 
     if how == DOSE:
         dose = study.covariates[DOSE].astype(float)
         return dose.where(dose > 0).reindex(list(subjects))
-    groups, shades = style.groups(study, how)
-    if len(shades) > MOST_GROUPS + 1:
-        text = f"{how} has {len(shades)} different values: give a covariate with at most {MOST_GROUPS} groups."
+    by_name = groups.of(study, how)
+    if len(by_name.names) > MOST_GROUPS + 1:
+        text = f"{how} has {len(by_name.names)} different values: give a covariate with at most {MOST_GROUPS} groups."
         raise ModelError(f"shared={{{name!r}: {how!r}}}: {text}", name=name)
-    return groups.where(groups != style.NOBODY).reindex(list(subjects))
+    return by_name.members.where(by_name.members != NOBODY).reindex(list(subjects))
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +142,7 @@ def _weights(study: Study, values: pd.Series, how: str) -> list[tuple[str, bool,
 def levels(study: Study, how: str, values: pd.Series) -> list[object]:
     """The doses, or the groups in order of their doses, that patients have."""
     there = set(values)
-    return sorted(there) if how == DOSE else [name for name in style.groups(study, how)[1] if name in there]
+    return sorted(there) if how == DOSE else [name for name in groups.of(study, how).names if name in there]
 
 
 def _layout(

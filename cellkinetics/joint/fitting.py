@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting import fit as fitting
@@ -16,14 +17,13 @@ from cellkinetics.fitting.result import Request
 from cellkinetics.joint.blocks import Blocks
 from cellkinetics.joint.corners import settled
 from cellkinetics.joint.design import ALL, Joint, covariate_of, joined, shared_of
-from cellkinetics.joint.search import Ends, Flags, Layout, held, polish, search
+from cellkinetics.joint.search import Ends, Layout, held, polish, search
 from cellkinetics.joint.spread import Spread
 from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.cases import SPARE_ROWS, Case, prepare_each
 from cellkinetics.optimising.evaluation import Evaluator, Second
 from cellkinetics.optimising.problem import Problem, sd_names
-from cellkinetics.solving.sensitivity import Floats
 
 NEARBY = 5.0  # units from the first guess, within which a patient's own optimum is taken as a start
 SPREAD = 0.7  # SD of further starts around the first, in units

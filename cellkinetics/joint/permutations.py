@@ -10,20 +10,19 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from cellkinetics.figures import style
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint.design import ALL, DOSE, Joint, levels
 from cellkinetics.joint.fitting import Members
 from cellkinetics.joint.search import Ends, search
 from cellkinetics.optimising.evaluation import Evaluator, evaluator
-from cellkinetics.solving.sensitivity import Floats
 from cellkinetics.statistics import arrangements
+from cellkinetics.words import dose_text
 
 SMALL = 1e-6  # log-likelihood units that a refit may still promise
 SAME = 1e-4  # likelihood ratios nearer than this are tied
 LEVEL = 0.95
 Positions = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +197,7 @@ class Test:
             for group in shown if self.moves.levels and isinstance(self.moves.levels[0], str) else (0, shown[-1]):
                 i = int(np.flatnonzero(self.moves.groups == group)[0])
                 level = self.moves.levels[group]
-                label = level if isinstance(level, str) else style.dose_text(float(str(level)))
+                label = level if isinstance(level, str) else dose_text(float(str(level)))
                 said.append(f"{label}: {to(x[i, self.joint.problems[i].free.index(name)]):.3g}")
             texts.append((f"{name} " if len(self.names) > 1 else "") + ", ".join(said))
         return "; ".join(texts)

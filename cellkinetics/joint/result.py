@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import one_problem, suggest
 from cellkinetics.fitting.fits import Fits, Later
@@ -26,7 +27,6 @@ from cellkinetics.optimising.evaluation import evaluator
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import SecondOrder
 from cellkinetics.optimising.stacking import places
-from cellkinetics.solving.sensitivity import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

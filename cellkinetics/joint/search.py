@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.joint.blocks import Blocks, gathered, step, uphill
 from cellkinetics.optimising.evaluation import Evaluator, Second
-from cellkinetics.solving.sensitivity import Floats
 
-Flags = npt.NDArray[np.bool_]
 MOST = 80  # scoring steps
 SMALL = 1e-8  # log-likelihood units that a step may still promise where scoring ends
 LONGEST = 1.0

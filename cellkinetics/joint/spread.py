@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.joint.design import Joint
-from cellkinetics.joint.search import Flags
 from cellkinetics.optimising.evaluation import Second
 from cellkinetics.optimising.stacking import places
 from cellkinetics.optimising.uncertainty import IN_NULL, Uncertainty, loose_of, pseudo_inverse, shares_of
-from cellkinetics.solving.sensitivity import Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import textwrap
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from cellkinetics.figures import style
 from cellkinetics.fitting.summary import METHODS, estimates
 from cellkinetics.fitting.table import COLUMNS
 from cellkinetics.joint.design import ALL, DOSE, Column
 from cellkinetics.optimising.problem import sd_names
+from cellkinetics.words import WIDE, digits, dose_text, labelled
 
 if TYPE_CHECKING:
     from cellkinetics.joint.result import JointFit
 
-WIDTH = 96
 FIXED = ("fixed",)
+
+
+_labelled = partial(labelled, width=WIDE)
 
 
 def parameters(fit: JointFit) -> pd.DataFrame:
@@ -73,7 +75,7 @@ def _shared_row(fit: JointFit, k: int, column: Column, first: pd.DataFrame) -> d
         row |= {"value": to(at), "stderr": abs(slope) * se, "lower": to(at - half), "upper": to(at + half)}
         row["unit"] = first.loc[name, "unit"]
         if fit.shared[name] == DOSE:
-            source += f" at a dose of {style.dose_text(fit.reference_dose)}"
+            source += f" at a dose of {dose_text(fit.reference_dose)}"
     if name in fit.request.prior and not column.slope:
         source += f" with the prior {fit.request.prior[name]}"
     return row | {"status": status, "source": source}
@@ -100,18 +102,18 @@ def summary(fit: JointFit) -> str:
     lines = [
         f"{fit.model.name}, {len(fit.each)} subjects in one fit"
         + (" (simulated data)" if fit.study.simulated else ""),
-        *_wrapped("outcome", fit.outcome),
-        *_wrapped("shared", f"{', '.join(what) or 'nothing'}; {sd}"),
-        *[line for text in _left_out(fit) for line in _wrapped("left out", text)],
-        *_wrapped("samples", f"{fit.n_quantified} quantified, {fit.n_censored} censored, {fit.n_excluded} excluded"),
-        *_wrapped("censored", METHODS[fit.censoring]),
-        *_wrapped(
+        *_labelled("outcome", fit.outcome),
+        *_labelled("shared", f"{', '.join(what) or 'nothing'}; {sd}"),
+        *[line for text in _left_out(fit) for line in _labelled("left out", text)],
+        *_labelled("samples", f"{fit.n_quantified} quantified, {fit.n_censored} censored, {fit.n_excluded} excluded"),
+        *_labelled("censored", METHODS[fit.censoring]),
+        *_labelled(
             "method",
             "maximum of the joint likelihood" + (" and priors" if fit.request.prior else "")
             + f": damped scoring, then exact Newton steps; {fit.starts[0]} of {fit.starts[1]} starts reached the best",
         ),
-        *_wrapped("ln L", _criteria(fit)),
-        *_wrapped("intervals", _intervals(fit)),
+        *_labelled("ln L", _criteria(fit)),
+        *_labelled("intervals", _intervals(fit)),
     ]  # fmt: skip
     ours = table[table["status"].isin(["shared", "at bound", "not identifiable"]) & ~table["subject"].isin(fit.each)]
     if len(ours):
@@ -126,10 +128,10 @@ def summary(fit: JointFit) -> str:
             {"subjects": groups.size(), "median": groups.median(), "lowest": groups.min(), "highest": groups.max()}
         )
         shown["unit"] = own.groupby("parameter", sort=False)["unit"].first()
-        lines += ["", shown.to_string(float_format=lambda value: f"{value:.4g}", index_names=False)]
+        lines += ["", shown.to_string(float_format=digits, index_names=False)]
     fixed = table[table["status"] == "fixed"]
     texts = [f"{row.parameter} {row.value:.4g} {row.unit}" for row in fixed[fixed["subject"] == ALL].itertuples()]
-    lines += ["", *_wrapped("fixed", "; ".join(texts) or "nothing")]
+    lines += ["", *_labelled("fixed", "; ".join(texts) or "nothing")]
     return "\n".join(lines) + "\n"
 
 
@@ -149,7 +151,3 @@ def _intervals(fit: JointFit) -> str:
     text = f"95%, exact Hessian, t with {fit.degrees_of_freedom:.1f} degrees of freedom, sd enlarged by "
     text += f"{fit.inflation:.2f}. A shared value is taken to be the same in all: its interval knows of no "
     return text + "difference between patients, and is too short where there is one"
-
-
-def _wrapped(label: str, text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=f"  {label:<10}", subsequent_indent=" " * 12)

@@ -1,4 +1,4 @@
 """How likely samples are about a curve: error models, samples beyond a limit, information criteria.
 
-Numbers in, numbers out: no model, no study. It may import `modelling`, `data` and what stands below them.
+Numbers in, numbers out: no model, no study. It may import `errors` and `words` alone.
 """

@@ -6,9 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from cellkinetics.arrays import Floats
 from cellkinetics.likelihood.student import DEGREES
-
-Floats = npt.NDArray[np.float64]
 
 
 def drawn(

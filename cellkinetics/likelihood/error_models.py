@@ -28,17 +28,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy.typing as npt
 from jax.scipy.stats import norm
 from scipy.special import ndtri_exp
 
+from cellkinetics.arrays import Floats
 from cellkinetics.likelihood import censoring, counting
 from cellkinetics.likelihood.censoring import Rows
 from cellkinetics.likelihood.normal_tail import log_ndtr
 from cellkinetics.likelihood.student import log_density as student_density
 from cellkinetics.likelihood.student import log_probability as student_probability
-
-Floats = npt.NDArray[np.float64]
 
 LOG = "log"
 NATURAL = ("proportional", "combined")  # normal on the scale of the copies

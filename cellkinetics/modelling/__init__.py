@@ -1,4 +1,4 @@
-"""What a model is: parameters with units and sources, equations, doses, priors; how one is read from a file and described.
+"""What a model is: parameters with units and sources, equations, doses, priors; how one is read and described.
 
-It solves nothing. It may import `data` and what stands below it.
+It solves nothing. It may import `data`, `likelihood` and what stands below them.
 """

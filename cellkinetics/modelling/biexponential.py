@@ -8,9 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from cellkinetics.arrays import Floats
 
 
 def decline(after: Any, alpha: Any, f_b: Any, beta: Any) -> jax.Array:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cellkinetics.arrays import Floats
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.engine import LANES
@@ -32,7 +33,6 @@ from cellkinetics.optimising.polishing import FIRST, Ascent
 from cellkinetics.optimising.problem import Problem, SecondOrder
 from cellkinetics.optimising.programs import DIRECT, FEW, RIDGE, Positions, Programs
 from cellkinetics.optimising.stacking import places, shape_of, stacked
-from cellkinetics.solving.sensitivity import Floats
 from cellkinetics.solving.solver import EXPLICIT, STRUCTURE, methods
 
 CHUNK = 512  # patients in memory at a time, for each processor

@@ -14,15 +14,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy.typing as npt
 
 from cellkinetics import cache
 from cellkinetics.likelihood.censoring import Rows, derivatives
 from cellkinetics.modelling.model import Model
 from cellkinetics.solving.sensitivity import STEP, Inputs, Ties, evaluate
 from cellkinetics.solving.solver import STRUCTURE
-
-Floats = npt.NDArray[np.float64]
 
 LANES = 64  # more do not stay near the processor; of fewer problems a smaller program is made
 # Log-likelihood units that a full step may still promise where the loop hands over to exact Newton steps.

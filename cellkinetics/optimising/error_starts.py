@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from cellkinetics.arrays import Floats
 from cellkinetics.likelihood.error_models import ErrorModel
 from cellkinetics.optimising.optimise import Optimum, least_squares, newton, relabelled, show, starting_points, varied
 from cellkinetics.optimising.problem import NO_ADDITIVE, Problem
-from cellkinetics.solving.sensitivity import Floats
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -22,7 +22,7 @@ NOTHING_LOST, NEAR = 1e-6, 1.0  # log-likelihood units
 
 
 def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, seed: int) -> Optimum | None:
-    """As `cellkinetics.optimising.optimise.optimise`: each start of its least-squares twin, then Newton steps of the problem."""
+    """As `optimise.optimise`: each start of its least-squares twin, then Newton steps of the problem."""
     twin = twin_of(problem)
     ends = []
     for x in starting_points(twin, initial, starts, seed):
@@ -46,7 +46,7 @@ def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, see
 
 
 def as_lmfit(problem: Problem, x: Floats) -> Any:
-    """As `cellkinetics.optimising.optimise.as_lmfit`: the run is the twin's, the parameters that are shown are the problem's."""
+    """As `optimise.as_lmfit`: the run is the twin's, the parameters that are shown are the problem's."""
     twin = twin_of(problem)
     found = least_squares(twin, np.append(x[: len(problem.free)], np.log(twin.sd[twin.sd_free])))
     if found is None:

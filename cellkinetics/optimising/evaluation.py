@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cellkinetics import cache
+from cellkinetics.arrays import Floats
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising import engine
 from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.engine import LANES
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.stacking import places, shape_of, stacked
-from cellkinetics.solving.sensitivity import COLUMNS, Floats, Ties
+from cellkinetics.solving.sensitivity import COLUMNS, Ties
 from cellkinetics.solving.solver import methods
 
 Positions = npt.NDArray[np.int64]

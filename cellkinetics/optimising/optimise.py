@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy
 
+from cellkinetics.arrays import Floats
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.parameter import Parameter
 from cellkinetics.optimising.problem import LN_SD_FLOOR, Problem, SecondOrder
-from cellkinetics.solving.sensitivity import Floats
 
 if TYPE_CHECKING:
     import lmfit

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.optimising.engine import Curvature
 from cellkinetics.optimising.programs import Positions, Programs
-from cellkinetics.solving.sensitivity import Floats
 
-Flags = npt.NDArray[np.bool_]
 EVALUATIONS, FIRST = 30, 8  # of a climb, and of one that scoring steps go on with
 LATE = 6  # what is still moving after so many is on a ridge
 ENOUGH, UNSEEN = 1e-9, 1e-6  # log-likelihood units that a step may still promise; below the second nobody sees a gain

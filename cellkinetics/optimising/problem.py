@@ -12,13 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from cellkinetics.arrays import Floats
 from cellkinetics.likelihood import error_models
 from cellkinetics.likelihood.censoring import Rows
 from cellkinetics.likelihood.error_models import PARTS, ErrorModel
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.samples import Samples
-from cellkinetics.solving.sensitivity import Curve, Floats, Inputs, Tie, curve, naturals, pad, padded_length
+from cellkinetics.solving.sensitivity import Curve, Inputs, Tie, curve, naturals, pad, padded_length
 from cellkinetics.solving.solver import NO_COURSES, Courses, prepared_for
 
 FAR = float(np.log(1e12))

@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cellkinetics import cache
+from cellkinetics.arrays import Floats
 from cellkinetics.likelihood import censoring
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising import engine
 from cellkinetics.optimising.engine import LANES, Curvature, Data, Ends
 from cellkinetics.optimising.optimise import ROUGH_SD
 from cellkinetics.optimising.stacking import taken
-from cellkinetics.solving.sensitivity import STEP, Floats, Ties, ln_curve
+from cellkinetics.solving.sensitivity import STEP, Ties, ln_curve
 from cellkinetics.solving.solver import CLOSED_FORM, STRUCTURE
 
 Positions = npt.NDArray[np.int64]

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study, places_of
 from cellkinetics.data.wells import dna_mass
 
 if TYPE_CHECKING:
     from cellkinetics.modelling.model import Model
 
-Floats = npt.NDArray[np.float64]
 METHODS = ("m3", "m4", "drop", "half")
 
 

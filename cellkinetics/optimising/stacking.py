@@ -8,12 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from cellkinetics.arrays import Floats
 from cellkinetics.likelihood.censoring import Rows
 from cellkinetics.modelling.course import Course
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.optimising.engine import Data
 from cellkinetics.optimising.problem import Problem
-from cellkinetics.solving.sensitivity import COLUMNS, Floats, Inputs, pad
+from cellkinetics.solving.sensitivity import COLUMNS, Inputs, pad
 
 ROWS = 16
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import special
 
+from cellkinetics.arrays import Floats
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
-from cellkinetics.solving.sensitivity import Floats
 
 # Half width on the ln scale from which on a 95% interval says nothing: a factor of 100 each way.
 UNIDENTIFIABLE = float(np.log(100))

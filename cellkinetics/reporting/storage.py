@@ -16,6 +16,7 @@ import pandas as pd
 
 import cellkinetics
 from cellkinetics import models
+from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, one_problem
 from cellkinetics.fitting.fits import Fits
@@ -28,7 +29,6 @@ from cellkinetics.modelling.loading import changed, load_model
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import SCALES
 from cellkinetics.optimising.cases import prepare
-from cellkinetics.solving.sensitivity import Floats
 
 VERSION = 1
 _PRIORS = {kind.__name__: kind for kind in SCALES.values()}

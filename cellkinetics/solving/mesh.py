@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from cellkinetics.arrays import Floats
 from cellkinetics.modelling.dosing import Doses
 
-Floats = npt.NDArray[np.float64]
 CELLS, RIMIDUCID, LYMPHODEPLETION = range(3)
 # A step is at most max(first, ratio x time since the last event). A switch drug acts within hours: its own first step.
 # One row a fineness; measured by tests/benchmarks/structured_accuracy.py.

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cellkinetics import cache
+from cellkinetics.arrays import Floats
 from cellkinetics.likelihood import censoring
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model, call
@@ -25,7 +26,6 @@ from cellkinetics.solving.solver import NO_COURSES, STRUCTURE, Courses, by, meth
 ROWS = 32
 COLUMNS = 3
 STEP = 1e-4  # of central differences, on the estimation scale
-Floats = npt.NDArray[np.float64]
 Tie = Callable[..., Any]
 Ties = tuple[tuple[str, Tie], ...]
 

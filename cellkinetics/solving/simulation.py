@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.model import Model, Values
-from cellkinetics.solving.sensitivity import Floats, Inputs, curve, finite_days, pad, padded_length
+from cellkinetics.solving.sensitivity import Inputs, curve, finite_days, pad, padded_length
 from cellkinetics.solving.solver import prepared_for
 
 

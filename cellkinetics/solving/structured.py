@@ -1,8 +1,8 @@
 """The structured solve of il15_persistence: closed forms and one quadrature, panel by panel, without step control.
 
 `solution` has the shape of any model's solve; `ln_curve` is what a batch of patients is fitted with. Both walk over
-the panels of `cellkinetics.solving.mesh` by the map of `cellkinetics.solving.panel`, where the formulas are. An error is estimated at
-every observation: ``fine`` is False where it is not small, and the adaptive solver must be asked instead.
+the panels of `mesh` by the map of `panel`, where the formulas are. An error is estimated at every observation:
+``fine`` is False where it is not small, and the adaptive solver must be asked instead.
 
 Derivatives by the parameters are the hand-written slopes of the panels behind a custom forward rule, which computes
 the matrix of sensitivities once for all tangents; second derivatives differentiate that rule. Derivatives by the days

@@ -23,10 +23,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from cellkinetics.arrays import Floats
 from cellkinetics.errors import suggest
 from cellkinetics.statistics.equivalence import patients_needed
 from cellkinetics.statistics.slopes import FEWEST, threshold
-from cellkinetics.statistics.tobit import Floats, Tobit, tobit
+from cellkinetics.statistics.tobit import Tobit, tobit
 
 METHODS = ("profile", "wald", "bootstrap")
 WORDS = {

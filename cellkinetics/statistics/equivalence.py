@@ -15,8 +15,9 @@ from collections.abc import Callable
 import numpy as np
 import scipy
 
+from cellkinetics.arrays import Floats
 from cellkinetics.statistics.slopes import slopes
-from cellkinetics.statistics.tobit import Floats, Tobit
+from cellkinetics.statistics.tobit import Tobit
 
 POWER, LARGEST, SLICES = 0.8, 10_000, 500
 # From so many patients on normal theory is as good as a simulation of so many values (127, 30% below: 81 for 80%).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from cellkinetics.data.notation import Floats
+from cellkinetics.arrays import Floats
 
 # Samples of one visit lie within half a day, or within a tenth of the time since the infusion.
 APART, SHARE = 0.5, 0.1

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from cellkinetics.arrays import Floats
 from cellkinetics.statistics import arrangements
-from cellkinetics.statistics.tobit import Floats
 
 Statistic = Callable[[Floats, arrangements.Labels], Floats]
 

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from cellkinetics.statistics.tobit import Flags, Floats, tobit
+from cellkinetics.arrays import Flags, Floats
+from cellkinetics.statistics.tobit import tobit
 
 # Two coefficients and the sd use up three quantified values; with a fourth the sd has a meaning.
 FEWEST = 4

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from cellkinetics.arrays import Floats
 from cellkinetics.statistics import arrangements
 from cellkinetics.statistics.ranks import DRAWS, RankTest, exact_p, in_order
-from cellkinetics.statistics.tobit import Floats
 
 
 def stratified(

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_ndtr
 
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+from cellkinetics.arrays import Flags, Floats
 
 LN_2PI = float(np.log(2 * np.pi))
 STEPS, TOLERANCE = 200, 1e-14

@@ -18,8 +18,8 @@ from functools import lru_cache
 import numpy as np
 import scipy
 
+from cellkinetics.arrays import Floats
 from cellkinetics.statistics.ranks import mann_whitney
-from cellkinetics.statistics.tobit import Floats
 
 # Above this many patients p is normal with the variance of ties: of 88, 30% tied, the two differ by 2e-4 near 0.05.
 EXACT = 60

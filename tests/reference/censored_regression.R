@@ -1,4 +1,4 @@
-# Maximum likelihood of a line through censored values, by survreg, for tests/test_reference.py.
+# Maximum likelihood of a line through censored values, by survreg, for tests/statistics/test_reference.py.
 # Reads censored_regression.csv, writes censored_regression.json. Run in this folder:
 #   Rscript censored_regression.R
 library(survival)

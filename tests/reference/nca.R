@@ -1,5 +1,5 @@
 # Non-compartmental analysis of R's Theoph and Indometh by the published rules of PKNCA (Denney, Duvvuri, Buckeridge
-# 2015, doi:10.1007/s10928-015-9432-2), in base R, for tests/test_nca.py. Writes nca_samples.csv and nca.csv:
+# 2015, doi:10.1007/s10928-015-9432-2), in base R, for tests/cohorts/test_nca.py. Writes nca_samples.csv and nca.csv:
 #   Rscript nca.R
 # The rules: areas linear up and logarithmic down; AUC to the last positive sample; terminal line by lm of ln
 # concentration on time through the last 3, 4, ... samples after Tmax (Tmax not included); best adjusted R2, more

@@ -1,4 +1,4 @@
-# Rank tests of small groups for tests/test_ranks.py, in base R. Writes ranks.json. Run in this folder:
+# Rank tests of small groups for tests/statistics/test_ranks.py, in base R. Writes ranks.json. Run in this folder:
 #   Rscript ranks.R
 # Without ties: wilcox.test. With ties, where R has no exact test, and for Kruskal-Wallis and Jonckheere-Terpstra: every
 # arrangement is counted one after the other.

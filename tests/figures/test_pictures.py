@@ -1,6 +1,6 @@
 """The main pictures against those in baseline/, and what every plot has in common.
 
-A change that is meant: python -m pytest tests/test_pictures.py --mpl-generate-path=tests/baseline, and look at each.
+A change that is meant: python -m pytest tests/figures/test_pictures.py --mpl-generate-path=tests/baseline; look.
 Text is hidden and the layout that makes room for it is off, because both differ from one version of the font library to
 the next; what is written is tested in words.
 """
@@ -22,7 +22,7 @@ from cellkinetics.figures import residuals as diagnostics_plot
 from cellkinetics.fitting.profile import Profile
 
 compared = pytest.mark.mpl_image_compare(
-    baseline_dir="baseline", tolerance=1, style="default", savefig_kwargs={"dpi": 70}
+    baseline_dir="../baseline", tolerance=1, style="default", savefig_kwargs={"dpi": 70}
 )
 DAYS = np.array([1, 3, 5, 7, 8, 10, 12, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
 

@@ -10,7 +10,7 @@ import pytest
 import cellkinetics as ck
 from cellkinetics import models
 
-FOLDER = Path(__file__).parent / "reference"
+FOLDER = Path(__file__).parents[1] / "reference"
 SAMPLES = pd.read_csv(FOLDER / "two_phase.csv")
 R = json.loads((FOLDER / "two_phase.json").read_text())
 FREE = ["F", "alpha", "f_b", "beta"]

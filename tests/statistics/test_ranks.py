@@ -19,7 +19,7 @@ from cellkinetics.statistics.ranks import (
     wilcoxon_variants,
 )
 
-R = json.loads((Path(__file__).parent / "reference" / "ranks.json").read_text())
+R = json.loads((Path(__file__).parents[1] / "reference" / "ranks.json").read_text())
 PAIRS, SEVERAL = R["pairs"], R["several"]
 
 

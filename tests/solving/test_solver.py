@@ -15,7 +15,7 @@ from cellkinetics.errors import ModelError
 from cellkinetics.modelling.dosing import Doses, as_doses
 from cellkinetics.solving import sensitivity, solver
 
-SCIPY = runpy.run_path(str(Path(__file__).parent / "reference" / "il15_numpy.py"))["copies"]
+SCIPY = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "il15_numpy.py"))["copies"]
 IL15, NK, STEIN = (models.load(n) for n in ("il15_persistence", "nk_decline", "stein_2019_tisagenlecleucel"))
 DEFAULTS = IL15.values()
 DAYS = np.array([0, 1, 3, 7, 10, 14, 21, 28, 60, 180, 365.0])

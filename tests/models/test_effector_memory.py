@@ -16,7 +16,7 @@ from cellkinetics.solving import solver
 MODEL = models.load("effector_memory")
 P = MODEL.values()
 DAYS = np.array([0, 0.5, 1, 3, 7, 9.3, 11, 14, 21, 28, 60, 180, 365.0])
-REAL = Path(__file__).parents[2] / "shared" / "data"
+REAL = Path(__file__).parents[3] / "shared" / "data"
 FREE = ("F", "rho", "t_max", "alpha", "k_em", "beta")
 
 

@@ -13,7 +13,7 @@ from cellkinetics import models
 from cellkinetics.cohorts.comparison import compare_cohorts
 from cellkinetics.statistics.ranks import holm
 
-REAL = Path(__file__).parents[2] / "shared" / "data" / "sjcar19_weekly.csv"
+REAL = Path(__file__).parents[3] / "shared" / "data" / "sjcar19_weekly.csv"
 needs_real = pytest.mark.skipif(not REAL.is_file(), reason="the folder with real patients' curves is not here")
 
 

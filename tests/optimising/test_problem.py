@@ -16,7 +16,7 @@ from cellkinetics.fitting.fit import fit
 from cellkinetics.optimising.problem import Problem, sd_names
 from cellkinetics.optimising.samples import Samples
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 SCIPY = runpy.run_path(str(HERE / "reference" / "il15_numpy.py"))
 BIAS = runpy.run_path(str(HERE / "benchmarks" / "censoring_bias.py"))
 INF = np.inf

@@ -7,7 +7,7 @@ import pytest
 
 from cellkinetics.data.reading import read_study
 
-FILES = Path(__file__).parent / "files"
+FILES = Path(__file__).parents[1] / "files"
 # File: limit that it does not state, subjects, samples used by status, excluded, infusions.
 EXPECTED = {
     "monolix.csv": (None, 2, (2, 1, 1, 1), {}, 2),

@@ -10,7 +10,7 @@ import pytest
 from cellkinetics.likelihood.censoring import Rows, log_density
 from cellkinetics.statistics.tobit import tobit
 
-FOLDER = Path(__file__).parent / "reference"
+FOLDER = Path(__file__).parents[1] / "reference"
 SAMPLES = pd.read_csv(FOLDER / "censored_regression.csv")
 R = json.loads((FOLDER / "censored_regression.json").read_text())
 LOWER = np.log(SAMPLES["lower"]).fillna(-np.inf).to_numpy()

@@ -14,7 +14,7 @@ from cellkinetics.solving import solver, structured
 from cellkinetics.solving.mesh import mesh
 from cellkinetics.solving.structured import NAMES
 
-FOLDER = Path(__file__).parent / "reference"
+FOLDER = Path(__file__).parents[1] / "reference"
 SCIPY = runpy.run_path(str(FOLDER / "il15_events.py"))
 RESTARTED, BY_FREE_NICHE = SCIPY["copies"], SCIPY["copies_by_free_niche"]
 IL15 = models.load("il15_persistence")

@@ -10,7 +10,7 @@ import pytest
 import cellkinetics as ck
 from cellkinetics.cohorts.nca import BLQ
 
-FOLDER = Path(__file__).parent / "reference"
+FOLDER = Path(__file__).parents[1] / "reference"
 SAMPLES = pd.read_csv(FOLDER / "nca_samples.csv")
 R = pd.read_csv(FOLDER / "nca.csv")
 

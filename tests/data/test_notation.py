@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellkinetics.data.notation import Limits, mark_of, marks, number_of, number_text, numbers, place, written
+from cellkinetics.data.notation import Limits, mark_of, marks, number_of, numbers, place, written
+from cellkinetics.words import number_text
 
 NAN = np.nan
 

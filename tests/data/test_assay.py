@@ -6,7 +6,7 @@ import pytest
 
 import cellkinetics as ck
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
+DATA = Path(__file__).parents[3] / "shared" / "data"
 PATIENTS = pd.DataFrame(
     {
         "subject": ["A", "A", "A", "A", "A", "B", "B"],

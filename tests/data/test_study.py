@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cellkinetics.data.reading import read_study
 from cellkinetics.errors import StudyError
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
+DATA = Path(__file__).parents[3] / "shared" / "data"
 TRIAL = """\
 # Simulated data, seed 1
 #  two cohorts

@@ -13,7 +13,7 @@ from cellkinetics import Model, Parameter
 from cellkinetics.data.reading import read_study
 from cellkinetics.fitting.fit import fit
 
-FOLDER = Path(__file__).parent / "reference"
+FOLDER = Path(__file__).parents[1] / "reference"
 SAMPLES = pd.read_csv(FOLDER / "censored_regression.csv")
 R = json.loads((FOLDER / "censored_regression.json").read_text())
 QUANTIFIED = (SAMPLES["lower"] == SAMPLES["upper"]).to_numpy()

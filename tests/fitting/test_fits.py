@@ -13,7 +13,7 @@ import cellkinetics as ck
 from cellkinetics import models
 
 STEIN = models.load("stein_2019_tisagenlecleucel")
-REAL = Path(__file__).parents[2] / "shared" / "data"
+REAL = Path(__file__).parents[3] / "shared" / "data"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the folder with real patients' curves is not here")
 
 

@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 import cellkinetics as ck
 from cellkinetics import models
 
-RHS = runpy.run_path(str(Path(__file__).parent / "reference" / "il15_numpy.py"))["rhs"]
+RHS = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "il15_numpy.py"))["rhs"]
 MODEL = models.load("il15_persistence")
 P = MODEL.values()
 

@@ -1,0 +1,48 @@
+"""Who belongs to which group of a study, and in which order groups stand."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import pandas as pd
+
+from cellkinetics.data.study import Study
+from cellkinetics.errors import suggest
+from cellkinetics.words import dose_text
+
+NOBODY = "no cohort"
+
+
+class Groups(NamedTuple):
+    """The groups of a study by one of its covariates.
+
+    Attributes
+    ----------
+    members : Series
+        The group of each subject, `NOBODY` for those without one.
+    names : tuple of str
+        The groups from the lowest dose to the highest, those without a dose after them; `NOBODY` last, where there
+        is one.
+    """
+
+    members: pd.Series
+    names: tuple[str, ...]
+
+    @property
+    def known(self) -> list[str]:
+        """The names without `NOBODY`."""
+        return [name for name in self.names if name != NOBODY]
+
+
+def of(study: Study, by: str = "cohort") -> Groups:
+    """The groups of a study by a covariate; a number is written with its unit where that is known."""
+    table = study.covariates
+    if by not in table:
+        raise ValueError(f"there is no covariate {by!r}. {suggest(by, map(str, table))}".rstrip())
+    values, suffix = table[by], f" {study.dose_unit}" if by == "dose" else ""
+    numeric = pd.api.types.is_numeric_dtype(values)
+    text = values.map(lambda value: f"{dose_text(value) if numeric else value}{suffix}", na_action="ignore")
+    rank = (values if numeric else table["dose"]).astype(float).groupby(text).median()
+    names = sorted(rank.index, key=lambda name: (math.isnan(rank[name]), rank[name], name))
+    return Groups(text.astype(object).fillna(NOBODY), (*names, *([NOBODY] if text.isna().any() else [])))
