@@ -6,6 +6,7 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics.data import overview
+from cellkinetics.words import percent
 
 # Three patients whose every count can be made by hand: B has the higher dose and comes first in the file.
 ROWS = """\
@@ -122,7 +123,7 @@ def test_a_simulated_study_says_so(study):
 
 @pytest.mark.parametrize(("k", "n", "text"), [(0, 300, "0%"), (1, 300, "<1%"), (299, 300, ">99%"), (1, 3, "33%")])
 def test_a_share_is_0_or_100_percent_only_when_it_is(k, n, text):
-    assert overview._percent(k, n) == text
+    assert percent(k, n) == text
 
 
 def test_the_plot_of_a_study_is_that_of_plot_study(study):
