@@ -72,7 +72,7 @@ def _simulated(fit: Fit, rng: np.random.Generator) -> Samples:
     """
     samples, problem = fit.problem.samples, fit.problem
     ln_f = problem.curve(fit.x, 0).value[: len(samples)]
-    limit = fit.study.observations["lloq"].to_numpy(float)[samples.row]
+    limit = samples.lloq
     if problem.error.name == "counting":
         # Without a limit what has no molecule is known to be less than one.
         limit = np.where(np.isnan(limit), 1 / samples.mass, limit)

@@ -25,7 +25,8 @@ class Samples:
 
     day : since the first infusion. output : index of the model's output. lower, upper : copies, equal if quantified,
     0 and inf at an open end. status : "quantified", "below", ... row : position in the study's observations.
-    mass : ug of DNA in the wells of the sample; NaN where the study does not say.
+    mass : ug of DNA in the wells of the sample; NaN where the study does not say. lloq : the lower limit of
+    quantification of the sample, copies; NaN where none is known.
     """
 
     day: Floats
@@ -35,13 +36,14 @@ class Samples:
     status: npt.NDArray[np.object_]
     row: npt.NDArray[np.int64]
     mass: Floats
+    lloq: Floats
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> Samples:
         """From a table with day, output (index), lower and upper."""
         day, lower, upper = (table[name].to_numpy(float) for name in ("day", "lower", "upper"))
-        output, row = table["output"].to_numpy(np.int64), np.arange(len(table))
-        return cls(day, output, lower, upper, status_of(lower, upper), row, np.full(len(table), np.nan))
+        output, row, unknown = table["output"].to_numpy(np.int64), np.arange(len(table)), np.full(len(table), np.nan)
+        return cls(day, output, lower, upper, status_of(lower, upper), row, unknown, unknown)
 
     def __len__(self) -> int:
         return len(self.day)
@@ -92,9 +94,10 @@ def samples_each(model: Model, study: Study) -> dict[str, Samples]:
     day = used["day"].to_numpy(float) - first[subject]
     keep = np.flatnonzero((used["excluded"].to_numpy() == "") & np.isfinite(output))
     order = keep[np.lexsort((day[keep], subject[keep]))]
-    lower, upper = (used[name].to_numpy(float)[order] for name in ("lower", "upper"))
+    lower, upper, lloq = (used[name].to_numpy(float)[order] for name in ("lower", "upper", "lloq"))
     status = used["status"].to_numpy(object)[order]
-    everyone = Samples(day[order], output[order].astype(np.int64), lower, upper, status, order, dna_mass(study)[order])
+    output, mass = output[order].astype(np.int64), dna_mass(study)[order]
+    everyone = Samples(day[order], output, lower, upper, status, order, mass, lloq)
     ends = np.searchsorted(subject[order], np.arange(len(study.subjects) + 1))
     return {name: everyone.taken(slice(*ends[i : i + 2])) for i, name in enumerate(study.subjects)}
 

@@ -7,6 +7,7 @@ import pytest
 import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.fitting import bootstrap
+from cellkinetics.optimising.samples import samples_each
 
 STEIN = models.load("stein_2019_tisagenlecleucel")
 DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
@@ -64,3 +65,30 @@ def test_a_patient_without_a_fit_has_no_draws_and_an_unknown_kind_is_refused(ste
     assert few.bootstrap().draws.empty
     with pytest.raises(ValueError, match="parametric, case"):
         stein.bootstrap(kind="wild")
+
+
+def two_patients():
+    """B's rows come after A's, and their limits differ from day to day; B's last row has no value."""
+    days, values = [1, 3, 7, 10, 14, 21, 28, 42, 60, 90], [300, 500, 900, 700, 500, 300, 150, 60, 30, 9]
+    limits = [3.0] * 5 + [100.0, 100.0, 3.0, 3.0, 3.0]
+    tables = []
+    for name, n in (("A", 3), ("B", 10)):
+        columns = {"day": [0, *days[:n]], "copies_per_ug": ["", *values[:n]], "lloq": ["", *limits[:n]]}
+        tables.append(pd.DataFrame(columns | {"subject": name, "dose": [1e6] + [""] * n}))
+    last = pd.DataFrame({"subject": ["B"], "day": [100], "copies_per_ug": [""], "dose": [""], "lloq": [""]})
+    return ck.read_study(pd.concat([*tables, last]))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_patient_of_many_is_drawn_with_limits_of_the_own_rows():
+    study, model = two_patients(), models.load("nk_decline")
+    fits = ck.fit_each(model, study, progress=False, starts=1)
+    alone = ck.fit(model, study.select(subjects="B"), starts=1)
+    one, other = (fit.bootstrap(20, seed=3).draws for fit in (fits["B"], alone))
+    np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_every_sample_carries_the_limit_of_its_row():
+    samples = samples_each(models.load("nk_decline"), two_patients())["B"]
+    np.testing.assert_array_equal(samples.lloq, [3.0] * 5 + [100.0, 100.0, 3.0, 3.0, 3.0])
+    np.testing.assert_array_equal(samples.taken(samples.day > 14).lloq, [100.0, 100.0, 3.0, 3.0, 3.0])
