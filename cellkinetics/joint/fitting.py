@@ -17,7 +17,7 @@ from cellkinetics.fitting.result import Request
 from cellkinetics.joint.blocks import Blocks
 from cellkinetics.joint.corners import settled
 from cellkinetics.joint.design import ALL, Joint, covariate_of, joined, shared_of
-from cellkinetics.joint.search import Ends, Layout, held, polish, search
+from cellkinetics.joint.search import Layout, Worlds, held, polish, search
 from cellkinetics.joint.spread import Spread
 from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising.batch import batchable
@@ -51,7 +51,7 @@ class Solution:
     """Where a joint fit ended: s (p,) and x (n, d), with derivatives; ``starts``: how many reached the best, of all."""
 
     joint: Joint
-    ends: Ends
+    ends: Worlds
     x: Floats
     blocks: Blocks
     part: Second

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
-from cellkinetics.arrays import Flags, Floats
+from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint.design import ALL, DOSE, Joint, levels
 from cellkinetics.joint.fitting import Members
-from cellkinetics.joint.search import Ends, search
+from cellkinetics.joint.search import Worlds, search
 from cellkinetics.optimising.evaluation import Evaluator, evaluator
 from cellkinetics.statistics import arrangements
 from cellkinetics.words import dose_text
@@ -22,7 +21,6 @@ from cellkinetics.words import dose_text
 SMALL = 1e-6  # log-likelihood units that a refit may still promise
 SAME = 1e-4  # likelihood ratios nearer than this are tied
 LEVEL = 0.95
-Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +32,8 @@ class Moves:
     """
 
     levels: Sequence[object]
-    groups: Positions
-    given: Positions
+    groups: Ints
+    given: Ints
     every: bool
     count: int
     smallest: float
@@ -82,8 +80,8 @@ class Test:
     patients: Evaluator
     start: tuple[Floats, Floats]
     null: float
-    observed: Ends
-    without: Ends
+    observed: Worlds
+    without: Worlds
     converged: bool
     ratios: Floats
     refitted: Flags
@@ -118,7 +116,7 @@ class Test:
         self.refitted = np.append(self.refitted, ends.converged)
         return len(given)
 
-    def _design(self, given: Positions) -> Floats:
+    def _design(self, given: Ints) -> Floats:
         """(m, n, d, p) of arrangements (m, n)."""
         base = self.joint.layout.design
         design = np.repeat(base, len(given), axis=0)

@@ -12,26 +12,24 @@ from typing import Any
 
 import numpy as np
 
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Floats, Ints
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
+from cellkinetics.optimising import corners
+from cellkinetics.optimising.ascent import FIRST, Ascent
 from cellkinetics.optimising.engine import LANES
 from cellkinetics.optimising.optimise import (
-    ASIDE,
     CORNER_GAIN,
-    CORNER_SLOPE,
     SCREENED,
     Optimum,
     chosen,
     drawn_around,
-    near_sampled,
     newton,
     optimise,
     relabelled,
 )
-from cellkinetics.optimising.polishing import FIRST, Ascent
 from cellkinetics.optimising.problem import Problem, SecondOrder
-from cellkinetics.optimising.programs import DIRECT, FEW, RIDGE, Positions, Programs
+from cellkinetics.optimising.programs import DIRECT, FEW, RIDGE, Programs
 from cellkinetics.optimising.stacking import places, shape_of, stacked
 from cellkinetics.solving.solver import EXPLICIT, STRUCTURE, methods
 
@@ -75,7 +73,7 @@ def optima(
     {position: optimum}
     """
 
-    def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Positions]:
+    def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Ints]:
         return _starts([problems[i] for i in part], [initial[i] for i in part], programs, width, starts, seed)
 
     def alone(index: int) -> Optimum | None:
@@ -92,7 +90,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = 
     stepper takes seconds for each refit: only with ``rescue``.
     """
 
-    def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Positions]:
+    def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Ints]:
         points = np.zeros((len(part), width + len(problems[0].sd)))
         for row, i in enumerate(part):
             points[row, width:] = np.log(problems[i].sd)
@@ -116,7 +114,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = 
 
 def _each(
     problems: Sequence[Problem],
-    starting: Callable[[Sequence[int], Programs, int], tuple[Floats, Positions]],
+    starting: Callable[[Sequence[int], Programs, int], tuple[Floats, Ints]],
     alone: Callable[[int], Optimum | None],
     chunk: int,
     *,
@@ -200,7 +198,7 @@ def _climb(
     programs: Programs,
     finer: Sequence[str],
     points: Floats,
-    whose: Positions,
+    whose: Ints,
 ) -> _Climb:
     """From starting points (q, d), ``whose`` (q,) they are, to the best end of each problem."""
     values, ends = programs.search(points, whose)
@@ -220,7 +218,7 @@ def _climb(
             ascent.take(some, _ascent(again, ends))
             for row, value in zip(some, values, strict=True):
                 tops[row] = np.array([value])
-    _settle_corners(problems, ascent)
+    corners.settle(problems, ascent)
     return _Climb(tops, ascent.x, ascent)
 
 
@@ -263,34 +261,6 @@ def _optimum(problem: Problem, climb: _Climb, i: int, width: int, search: bool, 
     return Optimum(x, second, held, converged, len(values), max(reached, 1), tuple(map(float, values)))
 
 
-def _settle_corners(problems: Sequence[Problem], ascent: Ascent) -> None:
-    """Optima at which a switch lies on a sampled day, where Newton steps end at a corner of the likelihood.
-
-    The switch is held on that day, the others move, and the slopes on both sides decide.
-    """
-    for name in problems[0].model.corners:
-        stopped = {
-            i: near_sampled(problem, name, ascent.x[i][: len(problem.free)])
-            for i, problem in enumerate(problems)
-            if not ascent.converged[i]
-        }
-        picked = np.array([i for i, day in stopped.items() if day is not None], int)
-        if not len(picked):
-            continue
-        column = np.array([problems[i].free.index(name) for i in picked])
-        each = np.arange(len(picked))
-        x, still = ascent.x[picked], np.zeros_like(ascent.x[picked], bool)
-        x[each, column], still[each, column] = [stopped[i] for i in picked], True
-        there = ascent.again(picked, x, still)
-        slopes = []
-        for side in (ASIDE, -ASIDE):
-            beside = there.x.copy()
-            beside[each, column] += side
-            slopes.append(ascent.programs.curvature(beside, ascent.rows[picked]).gradient[each, column])
-        settled = there.converged & (slopes[0] <= CORNER_SLOPE) & (slopes[1] >= -CORNER_SLOPE)
-        ascent.take(picked[settled], there, settled)
-
-
 def _starts(
     problems: Sequence[Problem],
     initial: Sequence[Mapping[str, float]],
@@ -298,7 +268,7 @@ def _starts(
     width: int,
     starts: int,
     seed: int,
-) -> tuple[Floats, Positions]:
+) -> tuple[Floats, Ints]:
     """Starting points (q, d) and whose they are: the initial values, then the best of 32 Sobol points each."""
     drawn = [drawn_around(problem, values, seed) for problem, values in zip(problems, initial, strict=True)]
     points = np.zeros((len(problems), SCREENED + 1, width + len(problems[0].sd)))
