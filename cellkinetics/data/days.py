@@ -14,7 +14,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import MEANING, meaning_of, plain
 from cellkinetics.data.notation import cell_of, number_of, numbers
 from cellkinetics.data.sheet import Sheet
-from cellkinetics.errors import Problem, StudyError, suggest
+from cellkinetics.errors import Finding, StudyError, suggest
 
 DATES = ("date", "sample_date", "sampling_date", "collection_date", "date_of_sample")
 INFUSION_DATES = ("infusion_date", "date_of_infusion", "dose_date", "dosing_date")
@@ -67,7 +67,7 @@ def dated(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
     days = {"day", "nominal_day"} & {*given, *(name for name in known if name and known[name] != clock)}
     if date is None or days or subject not in cells.columns:
         return sheet
-    problems: list[Problem] = []
+    problems: list[Finding] = []
 
     def moments(name: str, clocks: pd.Series | None = None) -> Floats:
         found = np.full(len(cells), np.nan)
@@ -82,7 +82,7 @@ def dated(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
             except ValueError:
                 remedy = "Write dates as 2024-03-09 and times as 14:30."
                 what = f"{name} is {joined!r}, which is not an ISO date"
-                problems.append(Problem(int(sheet.row[at]), cells[subject].iloc[at] or None, None, what, remedy))
+                problems.append(Finding(int(sheet.row[at]), cells[subject].iloc[at] or None, None, what, remedy))
         return found
 
     when = moments(date, None if clock is None else cells[clock])
@@ -100,7 +100,7 @@ def dated(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
     for at in np.flatnonzero(unknown).tolist():
         what = f"{date} is {cells[date].iloc[at]} and the date of the infusion is not known"
         remedy = "Give it in a column infusion_date, or give the dose a row with its date."
-        problems.append(Problem(int(sheet.row[at]), cells[subject].iloc[at] or None, None, what, remedy))
+        problems.append(Finding(int(sheet.row[at]), cells[subject].iloc[at] or None, None, what, remedy))
     if problems:
         raise StudyError(problems, sheet.source)
     day = ["" if np.isnan(days) else cell_of(round(days, 6), sheet.decimal) for days in when - begin]
@@ -155,13 +155,13 @@ def timed(
         return sheet, given | named
     others = {name: unit for name in meant.values() if (unit := said[name]) not in (None, "day", time_unit)}
     problems = [
-        Problem(None, None, None, f"the column {name} is in {unit}s", f"Give read_study(..., time_unit={unit!r}).")
+        Finding(None, None, None, f"the column {name} is in {unit}s", f"Give read_study(..., time_unit={unit!r}).")
         for name, unit in others.items()
     ]
     converted = {kind: name for kind, name in meant.items() if said[name] in (None, time_unit)} if time_unit else {}
     if time_unit and not {"day", "nominal_day"} & converted.keys() and not problems:
         found = f"time_unit={time_unit!r} was given and no column is in {time_unit}s"
-        problems.append(Problem(None, None, None, found, "Leave it out, or name the column, columns={'day': ...}."))
+        problems.append(Finding(None, None, None, found, "Leave it out, or name the column, columns={'day': ...}."))
     if problems:
         raise StudyError(problems, sheet.source)
     if not converted:
