@@ -22,7 +22,7 @@ _CELLS = ["", "0", "1", "cell", "cells"]
 # What is known by the day that it was given, whatever the amount; and the drug of the safety switch.
 MARKER, SWITCH = "lymphodepletion", "rimiducid"
 # Days over which a dose may be infused and still count as given at once: cells move within days.
-LONGEST = 0.25
+LONGEST_BOLUS = 0.25
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def _report_long(rows: SheetRows, amount: Floats, event: Flags) -> None:
         number, unreadable = numbers(text, rows.decimal)
         if word == "rate":
             with np.errstate(divide="ignore"):
-                wrong = event & ((number < 0) | ((number > 0) & (amount / number > LONGEST)))
-            remedy = f"A dose is taken at once: leave RATE empty where it took less than {LONGEST * 24:g} hours."
+                wrong = event & ((number < 0) | ((number > 0) & (amount / number > LONGEST_BOLUS)))
+            remedy = f"A dose is taken at once: leave RATE empty where it took less than {LONGEST_BOLUS * 24:g} hours."
         else:
             wrong, remedy = event & (number > 0), "Give each dose a row of its own, from the first on."
         rows.report(event & unreadable, lambda at, name=name, text=text: f"{name} is {text[at]!r}", "Write a number.")

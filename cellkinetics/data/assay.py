@@ -18,7 +18,7 @@ from cellkinetics.errors import LINES, Finding, StudyError, suggest
 from cellkinetics.words import number_text
 
 COPIES, CELLS = "copies/ug", "cells/uL"
-UNITS = (COPIES, CELLS)
+ASSAY_UNITS = (COPIES, CELLS)
 REMEDY = "Give leukocytes for that day; they are not extrapolated."
 
 TimeCourse: TypeAlias = "pd.DataFrame | pd.Series"
@@ -255,8 +255,8 @@ class Assay:
 
 
 def _known(unit: str, name: str) -> None:
-    if unit not in UNITS:
-        text = f"{name} is {unit!r}; an assay knows {', '.join(UNITS)}. {suggest(unit, UNITS)}"
+    if unit not in ASSAY_UNITS:
+        text = f"{name} is {unit!r}; an assay knows {', '.join(ASSAY_UNITS)}. {suggest(unit, ASSAY_UNITS)}"
         raise ValueError(text.rstrip())
 
 

@@ -86,7 +86,7 @@ _MICROGRAMS = {"ug": 1.0, "ng": 1e-3, "pg": 1e-6}
 _OF_DNA = {"dna", "gdna", "genomic", "mass", "input", "amount", "per", "in", "well", "reaction", "rxn"}
 _OF_WELLS = {"copies", "copy", "number", "transgene", "car", "vector", "value", "dv", "per", "well", "reaction", "rxn"}
 # Columns of Study.observations and Study.covariates that a column of the file may not take.
-RESERVED = {"row", "status", "lower", "upper", *MEANING, *SYNONYMS}
+RESERVED_COLUMNS = {"row", "status", "lower", "upper", *MEANING, *SYNONYMS}
 
 
 def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> tuple[dict[str, str], list[Finding]]:

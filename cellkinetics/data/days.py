@@ -20,7 +20,7 @@ DATES = ("date", "sample_date", "sampling_date", "collection_date", "date_of_sam
 INFUSION_DATES = ("infusion_date", "date_of_infusion", "dose_date", "dosing_date")
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?", re.ASCII)
 # Days in a unit of time; a month is a twelfth of 365.25 days.
-UNITS = {"day": 1.0, "hour": 1 / 24, "week": 7.0, "month": 365.25 / 12}
+DAYS_IN_UNIT = {"day": 1.0, "hour": 1 / 24, "week": 7.0, "month": 365.25 / 12}
 _WORDS = {"d": "day", "day": "day", "days": "day", "h": "hour", "hr": "hour", "hrs": "hour", "hour": "hour"}
 _WORDS |= {"hours": "hour", "wk": "week", "wks": "week", "week": "week", "weeks": "week", "w": "week"}
 _WORDS |= {"month": "month", "months": "month"}
@@ -137,8 +137,10 @@ def timed(
     StudyError
         When a heading says a unit that was not asked for, or no column is in that which was.
     """
-    if time_unit is not None and time_unit not in UNITS:
-        known = f"time_unit={time_unit!r}: take {', '.join(map(repr, UNITS))}. {suggest(time_unit, UNITS)}"
+    if time_unit is not None and time_unit not in DAYS_IN_UNIT:
+        known = (
+            f"time_unit={time_unit!r}: take {', '.join(map(repr, DAYS_IN_UNIT))}. {suggest(time_unit, DAYS_IN_UNIT)}"
+        )
         raise ValueError(known.rstrip())
     given = {MEANING.get(plain(ours), ours): theirs for ours, theirs in (columns or {}).items()}
     said = {name: unit_of(name) for name in sheet.cells.columns}
@@ -170,12 +172,12 @@ def timed(
     rates = [name for name in cells.columns if plain(name) == "rate" and name not in converted.values()]
     for name in rates:
         rate, _ = numbers(cells[name].to_numpy(dtype=object), sheet.decimal)
-        texts = pd.Series([cell_of(each, sheet.decimal) for each in rate / UNITS[str(time_unit)]], dtype="str")
+        texts = pd.Series([cell_of(each, sheet.decimal) for each in rate / DAYS_IN_UNIT[str(time_unit)]], dtype="str")
         cells[name] = cells[name].where(np.isnan(rate), texts)
     for name in converted.values():
         number, _ = numbers(cells[name].to_numpy(dtype=object), sheet.decimal)
         # 7 / 24 and not 7 x (1 / 24), so that 168 hours are 7 days to the last digit.
-        days = number / 24 if time_unit == "hour" else number * UNITS[str(time_unit)]
+        days = number / 24 if time_unit == "hour" else number * DAYS_IN_UNIT[str(time_unit)]
         texts = pd.Series([cell_of(day, sheet.decimal) for day in days], dtype="str")
         cells[name] = cells[name].where(np.isnan(number), texts)
     line = f"{', '.join([*converted.values(), *rates])}: converted from {time_unit}s to days."

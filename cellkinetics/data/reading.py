@@ -12,7 +12,7 @@ import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.administrations import Dosing, doses_of, unit_of_cells
-from cellkinetics.data.columns import RESERVED, SheetRows, meaning_of, plain, resolve
+from cellkinetics.data.columns import RESERVED_COLUMNS, SheetRows, meaning_of, plain, resolve
 from cellkinetics.data.days import dated, timed
 from cellkinetics.data.first_look import Limit, checked, limit_of_rows
 from cellkinetics.data.notation import Limits, Measurements, Texts, marks, number_of, numbers, place
@@ -385,7 +385,7 @@ def _carried(rows: SheetRows, sample: Flags, spare: Flags, units_differ: bool) -
     """The columns that mean nothing here: those that vary within a subject, and those that do not."""
     known = set(rows.names.values())
     texts = {name: rows.cells[name] for name in rows.cells.columns if name not in known}
-    taken = {name for name in texts if plain(name) not in RESERVED}
+    taken = {name for name in texts if plain(name) not in RESERVED_COLUMNS}
     for name in [name for name in texts if name not in taken]:
         texts[_free(name, taken)] = texts.pop(name)
     if spare.any():

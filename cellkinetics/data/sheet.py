@@ -27,7 +27,7 @@ from cellkinetics.words import number_text
 LARGE, BLOCK = 20_000_000, 1 << 20
 # Rows at a time: two new objects each, fewer than wake the garbage collector, which would walk through all of JAX.
 ROWS = 300
-_COMMA = re.compile(r"[<>≤≥=\s]*[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
+_COMMA_IN_CELL = re.compile(r"[<>≤≥=\s]*[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[<>≤≥=\s]*[+-]?\d{1,3}(,\d{3})+")
 
 
@@ -117,7 +117,7 @@ def _decimal(cells: pd.DataFrame, separator: str, columns: Mapping[str, str] | N
         return "."
     numeric = [name for name in cells.columns if is_numeric(name, columns)]
     texts = itertools.chain.from_iterable(pd.unique(cells[name]) for name in numeric)
-    commas = (text for text in texts if "," in text and _COMMA.fullmatch(text))
+    commas = (text for text in texts if "," in text and _COMMA_IN_CELL.fullmatch(text))
     return "," if any(separator == ";" or not _THOUSANDS.fullmatch(text) for text in commas) else "."
 
 

@@ -11,7 +11,7 @@ from cellkinetics.joint.search import Worlds, evaluated, polish
 from cellkinetics.optimising.corners import ASIDE, leaving, near_sampled
 from cellkinetics.optimising.evaluation import Evaluator, Second
 
-ROUNDS = 6
+CORNER_ROUNDS = 6
 Polished = tuple[Worlds, Blocks, Second, Floats]
 
 
@@ -23,7 +23,7 @@ def settled(joint: Joint, patients: Evaluator, s: Floats, u: Floats) -> Polished
     """
     s, u = s.copy(), u.copy()
     still_s, still_u = _on_days(joint, s, u)
-    for _ in range(ROUNDS):
+    for _ in range(CORNER_ROUNDS):
         if not (still_s.any() or still_u.any()):
             return None
         polished = polish(joint.layout, patients, s, u, (still_s, still_u))

@@ -19,7 +19,7 @@ from cellkinetics.optimising.ascent import ENOUGH, UNSEEN
 from cellkinetics.optimising.evaluation import Evaluator, Second
 
 MOST_STEPS = 80  # of scoring
-SMALL = 1e-8  # log-likelihood units that a step may still promise where scoring ends
+JOINT_PROMISE = 1e-8  # log-likelihood units that a step may still promise where scoring ends
 LONGEST_STEP = 1.0  # in units of the parameters
 FIRST_DAMPING, WEAKEST, STRONGEST = 1e-3, 1e-9, 1e8  # damping
 STUCK = 1e6  # damping of one patient from which on its own values stay where they are
@@ -126,7 +126,13 @@ def _spread(found: Second, rows: Ints, worlds: int, n: int) -> Second:
 
 
 def search(
-    layout: Layout, patients: Evaluator, s: Floats, u: Floats, weight: Floats | None = None, *, small: float = SMALL
+    layout: Layout,
+    patients: Evaluator,
+    s: Floats,
+    u: Floats,
+    weight: Floats | None = None,
+    *,
+    small: float = JOINT_PROMISE,
 ) -> Worlds:
     """Uphill from ``s`` (w, p) and ``u`` (w, n, d) by damped scoring; patients of weight (w, n) 0 are left out.
 

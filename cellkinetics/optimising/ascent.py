@@ -11,10 +11,10 @@ from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.optimising.bounds import held
 from cellkinetics.optimising.engine import Curvature
 
-EVALUATIONS, FIRST = 30, 8  # of a climb, and of one that scoring steps go on with
-LATE = 6  # what is still moving after so many is on a ridge
+EVALUATIONS, FIRST_EVALUATIONS = 30, 8  # of a climb, and of one that scoring steps go on with
+ON_A_RIDGE = 6  # what is still moving after so many is on a ridge
 ENOUGH, UNSEEN = 1e-9, 1e-6  # log-likelihood units that a step may still promise; below the second nobody sees a gain
-LONGEST_STEP, SHORT_STEP = 2.0, 1e-3  # in units of the parameters
+LONGEST_NEWTON_STEP, SHORT_STEP = 2.0, 1e-3  # in units of the parameters
 FLATTEST = 1e-8  # of the largest curvature
 
 
@@ -113,7 +113,7 @@ class Ascent:
             halvings[active[~better]] += 2
             # A gain below the error of the solver cannot be seen. What climbs on for so little is on a ridge that rises
             # towards a limit at infinity, where every step is as long as the last.
-            enough = UNSEEN if number >= LATE else ENOUGH
+            enough = UNSEEN if number >= ON_A_RIDGE else ENOUGH
             self.converged[active] = (expected[active] < enough) | (~better & (expected[active] < UNSEEN))
             active = active[~self.converged[active]]
         # The last step of each is not worth an evaluation, and takes x to rounding.
@@ -136,5 +136,5 @@ class Ascent:
         relative = np.where(free, np.einsum("bij,bj->bi", vectors, size), 0.0)
         # Shortened as a whole, so that its direction stays: far away the parabola is no guide.
         longest = np.maximum(np.abs(relative).max(axis=1, keepdims=True, initial=0.0), 1e-300)
-        step = counted * relative * np.minimum(1.0, LONGEST_STEP / longest)
+        step = counted * relative * np.minimum(1.0, LONGEST_NEWTON_STEP / longest)
         return step, pressed, 0.5 * np.sum(along * size, axis=1)

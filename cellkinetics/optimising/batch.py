@@ -16,7 +16,7 @@ from cellkinetics.arrays import Floats, Ints
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising import corners
-from cellkinetics.optimising.ascent import FIRST, Ascent
+from cellkinetics.optimising.ascent import FIRST_EVALUATIONS, Ascent
 from cellkinetics.optimising.engine import LANES
 from cellkinetics.optimising.optimise import (
     CORNER_GAIN,
@@ -29,11 +29,11 @@ from cellkinetics.optimising.optimise import (
     relabelled,
 )
 from cellkinetics.optimising.problem import Problem, SecondOrder
-from cellkinetics.optimising.programs import DIRECT, FEW, RIDGE, Programs
+from cellkinetics.optimising.programs import DIRECT, FEW, RIDGE_STEPS, Programs
 from cellkinetics.optimising.stacking import places, shape_of, stacked
 from cellkinetics.solving.solver import EXPLICIT, STRUCTURE, methods
 
-CHUNK = 512  # patients in memory at a time, for each processor
+PATIENTS_AT_ONCE = 512  # patients in memory at a time, for each processor
 # All lanes of a stepper wait for the slowest: of 16, fits of smooth_switch take a fifth of the time that they take one
 # by one, and the program pays for its compilation with about so many patients.
 STEPPER_LANES, MANY = 16, 32
@@ -55,7 +55,7 @@ def optima(
     initial: Sequence[Mapping[str, float]],
     starts: int,
     seed: int,
-    chunk: int = CHUNK,
+    chunk: int = PATIENTS_AT_ONCE,
     *,
     careful: bool = True,
 ) -> Iterator[dict[int, Optimum | None]]:
@@ -107,7 +107,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = 
     if not problems or not batchable(problems[0].model, len(problems), problems[0].error.name):
         return [alone(index) for index in range(len(problems))]
     found: dict[int, Optimum | None] = {}
-    for ends in _each(problems, starting, alone, CHUNK, search=False, rescue=rescue):
+    for ends in _each(problems, starting, alone, PATIENTS_AT_ONCE, search=False, rescue=rescue):
         found |= ends
     return [found[index] for index in range(len(problems))]
 
@@ -229,10 +229,10 @@ def _ascent(programs: Programs, x: Floats) -> Ascent:
     """
     if programs.model.corners:
         return Ascent.of(programs, x)
-    ascent = Ascent.of(programs, x, FIRST)
+    ascent = Ascent.of(programs, x, FIRST_EVALUATIONS)
     slow = np.flatnonzero(ascent.at.solved & ~ascent.converged)
     if len(slow):
-        values, x = programs.search(ascent.x[slow], slow, RIDGE)
+        values, x = programs.search(ascent.x[slow], slow, RIDGE_STEPS)
         there = ascent.again(slow, x, np.zeros_like(x, bool))
         there.converged |= there.at.solved & (there.at.value <= values + CORNER_GAIN)
         ascent.take(slow, there)

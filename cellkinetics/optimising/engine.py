@@ -24,8 +24,8 @@ from cellkinetics.solving.solver import STRUCTURE
 
 LANES = 64  # more do not stay near the processor; of fewer problems a smaller program is made
 # Log-likelihood units that a full step may still promise where the loop hands over to exact Newton steps.
-SMALL = 1e-10
-LONGEST = 1.0  # a step, in units of the parameters
+SCORING_PROMISE = 1e-10
+LONGEST_SCORING_STEP = 1.0  # a step, in units of the parameters
 WEAKEST, STRONGEST = 1e-9, 1e8  # damping
 FLAT = 1e-8  # of the largest information: below, there is none
 
@@ -125,7 +125,9 @@ def searcher(model: Model, ties: Ties, method: str, lanes: int) -> Callable[...,
         steps = lane.steps + 1
         # What an undamped step would gain tells whether there is anything left: a damped one is small by itself.
         # A step that is refused although it promised next to nothing: the value is exact to rounding only.
-        converged = jnp.isfinite(at.value) & ((promised < SMALL) | (~better & ~first & (jnp.abs(gain) < SMALL)))
+        converged = jnp.isfinite(at.value) & (
+            (promised < SCORING_PROMISE) | (~better & ~first & (jnp.abs(gain) < SCORING_PROMISE))
+        )
         # A start without a curve has no slope to follow; with the strongest damping a step is too short to change that.
         hopeless = (first & ~fine) | (damping > STRONGEST) | (steps >= most)
         done = (converged | hopeless) & (lane.problem < count)
@@ -235,7 +237,7 @@ def _step(gradient: Any, information: Any, moving: Any, units: Any, damping: Any
         return _solved(scaled + jnp.diag(ridge), g * scale) * scale
 
     # One by one: a direction without information must not shorten the others' steps.
-    return units * jnp.clip(along(damping), -LONGEST, LONGEST), 0.5 * jnp.sum(g * along(0.0))
+    return units * jnp.clip(along(damping), -LONGEST_SCORING_STEP, LONGEST_SCORING_STEP), 0.5 * jnp.sum(g * along(0.0))
 
 
 def _solved(matrix: Any, right: Any) -> Any:

@@ -18,7 +18,7 @@ from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.engine import LANES
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.stacking import places, shape_of, stacked
-from cellkinetics.solving.sensitivity import COLUMNS, Ties, padded_length
+from cellkinetics.solving.sensitivity import FREE_COLUMNS, Ties, padded_length
 from cellkinetics.solving.solver import methods
 
 BLOCKS = (LANES, 8 * LANES)  # pairs in a compiled call
@@ -67,7 +67,7 @@ def evaluator(problems: Sequence[Problem]) -> Evaluator:
 
 def padded_width(problems: Sequence[Problem]) -> int:
     """Columns for the free parameters of any of the problems."""
-    return padded_length(max(len(problem.free) for problem in problems), COLUMNS)
+    return padded_length(max(len(problem.free) for problem in problems), FREE_COLUMNS)
 
 
 class Batched:

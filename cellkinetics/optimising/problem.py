@@ -22,7 +22,7 @@ from cellkinetics.optimising.samples import Samples
 from cellkinetics.solving.sensitivity import Curve, Inputs, Tie, curve, inputs_of, naturals, pad, padded_length
 from cellkinetics.solving.solver import NO_COURSES, Courses
 
-FAR = float(np.log(1e12))
+OPEN_END = float(np.log(1e12))
 # An assay is not better than 1%: below, the curve goes through every sample and the likelihood has no bound.
 LN_SD_FLOOR = float(np.log(0.01))
 # An additive sd of a thousandth of the lowest value or limit is none.
@@ -117,7 +117,7 @@ class Problem:
             lower, upper = parameter.bounds
             if parameter.scale != "identity":
                 centre = parameter.to_estimation(parameter.value or 1.0) if parameter.scale == "log" else 0.0
-                lower, upper = max(lower, centre - FAR), min(upper, centre + FAR)
+                lower, upper = max(lower, centre - OPEN_END), min(upper, centre + OPEN_END)
             ends.append((lower, upper))
         floors = [(floor, np.inf) for floor in self.ln_sd_floors[self.sd_free]]
         lower, upper = np.array([*ends, *floors]).reshape(-1, 2).T

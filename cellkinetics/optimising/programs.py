@@ -23,10 +23,10 @@ from cellkinetics.solving.sensitivity import STEP, Ties, ln_curve
 from cellkinetics.solving.solver import CLOSED_FORM, STRUCTURE
 
 DIRECT = (CLOSED_FORM, *STRUCTURE)
-BLOCK, FEW = 64, 8  # problems in a compiled block: it costs the same however few it holds
+COMPILED_BLOCK, FEW = 64, 8  # problems in a compiled block: it costs the same however few it holds
 ALONE = 4  # lanes of a single problem
 QUEUE = 4  # points a problem that the loop takes at once, and a problem alone as many as 64 together
-MOST, RIDGE = 30, 240  # steps of a first search, and of one along a ridge
+FIRST_STEPS, RIDGE_STEPS = 30, 240  # steps of a first search, and of one along a ridge
 
 
 @dataclass(eq=False)
@@ -57,7 +57,7 @@ class Programs:
         """Columns of free parameters, before the sds."""
         return self.data.inputs.basis.shape[-1]
 
-    def search(self, points: Floats, whose: Ints, most: int = MOST) -> tuple[Floats, Floats]:
+    def search(self, points: Floats, whose: Ints, most: int = FIRST_STEPS) -> tuple[Floats, Floats]:
         """Climb from points (q, d), ``whose`` (q,) they are: values (q,), -inf where not solved, and ends (q, d)."""
         ends = self._ends(points, whose, most)
         return np.where(np.isfinite(ends.at.value), ends.at.value, -np.inf), ends.x
@@ -80,7 +80,7 @@ class Programs:
         """At ``x`` (b, d) of these problems (b,)."""
         if self._few and self.method in STRUCTURE:
             return self._by_loop(x, which)
-        blocks, length = [], self._size if self._few else FEW if len(which) <= FEW else BLOCK
+        blocks, length = [], self._size if self._few else FEW if len(which) <= FEW else COMPILED_BLOCK
         evaluate = engine.curvatures(self.model, self.ties, self.method)
         for begin in range(0, len(which), length):
             here = slice(begin, min(begin + length, len(which)))

@@ -12,14 +12,14 @@ from cellkinetics.arrays import Floats
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.optimising.engine import Data
 from cellkinetics.optimising.problem import Problem
-from cellkinetics.solving.sensitivity import COLUMNS, inputs_of, pad, padded_length
+from cellkinetics.solving.sensitivity import FREE_COLUMNS, inputs_of, pad, padded_length
 
 ROWS_APART = 16  # samples: programs are made for multiples of so many
 
 
 def shape_of(problem: Problem) -> tuple[int, ...]:
     """What decides which program fits: samples, free parameters, doses and days of covariates, padded."""
-    rows, width = padded_length(len(problem.samples), ROWS_APART), padded_length(len(problem.free), COLUMNS)
+    rows, width = padded_length(len(problem.samples), ROWS_APART), padded_length(len(problem.free), FREE_COLUMNS)
     slots = len(problem.doses.times)
     return (rows, width, slots, *(len(course.days) for course in problem.courses.values()))
 

@@ -23,8 +23,8 @@ from cellkinetics.modelling.model import Model, call
 from cellkinetics.solving.solver import NO_COURSES, STRUCTURE, Courses, by, methods, prepared_for
 
 # Programs are compiled for multiples of so many samples and free parameters: few of them serve every patient.
-SAMPLES = 32
-COLUMNS = 3
+SAMPLE_ROWS = 32
+FREE_COLUMNS = 3
 STEP = 1e-4  # of central differences, on the estimation scale
 Tie = Callable[..., Any]
 Ties = tuple[tuple[str, Tie], ...]
@@ -202,7 +202,7 @@ def curve(
     all failed.
     """
     count = len(free)
-    width = -(-count // COLUMNS) * COLUMNS
+    width = -(-count // FREE_COLUMNS) * FREE_COLUMNS
     basis = np.hstack([inputs.basis, np.zeros((len(inputs.basis), width - count))])
     inputs, free = inputs._replace(basis=basis), np.append(free, np.zeros(width - count))
     first, *others = methods(model)
@@ -234,7 +234,7 @@ def finite_days(times: npt.ArrayLike) -> Floats:
     return days
 
 
-def padded_length(count: int, multiple: int = SAMPLES) -> int:
+def padded_length(count: int, multiple: int = SAMPLE_ROWS) -> int:
     """What a program is compiled for instead of ``count``: the next multiple, and at least one."""
     return max(multiple, -(-count // multiple) * multiple)
 
