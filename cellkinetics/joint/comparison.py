@@ -172,11 +172,11 @@ def _spec(request: Request, study: Study, names: Sequence[str], by: str, others:
     return {**{name: ALL for name in rest if name not in names}, **dict.fromkeys(names, by)}
 
 
-def _refusal(found: Members, by: str) -> str:
+def _refusal(members: Members, by: str) -> str:
     """Why these patients cannot be compared ('' if they can)."""
-    if not found.cases:
+    if not members.cases:
         return "nobody can be fitted."
-    drives = joint_fitting.driver(found, by)
+    drives = joint_fitting.driver(members, by)
     if drives.nunique() < 2:
         what = "one dose" if by == BY_DOSE else "one group"
         return f"those who can be fitted have {what}."

@@ -39,10 +39,10 @@ class Moves:
     smallest: float
 
     @classmethod
-    def of(cls, found: Members, by: str, permutations: int, seed: int) -> Moves:
+    def of(cls, members: Members, by: str, permutations: int, seed: int) -> Moves:
         """All arrangements where there are no more than ``permutations``, else so many at random."""
-        drives = joint_fitting.driver(found, by)
-        known = levels(found.study, by, drives)
+        drives = joint_fitting.driver(members, by)
+        known = levels(members.study, by, drives)
         groups = np.array([known.index(value) for value in drives])
         sizes = np.bincount(groups).tolist()
         count = arrangements.count(sizes)
@@ -73,7 +73,7 @@ class Test:
     ratios : (done,) likelihood ratios of the arrangements. refitted : (done,) whether they converged.
     """
 
-    found: Members
+    members: Members
     names: tuple[str, ...]
     moves: Moves
     joint: Joint
@@ -87,22 +87,22 @@ class Test:
     refitted: Flags
 
     @classmethod
-    def of(cls, found: Members, names: tuple[str, ...], moves: Moves) -> Test:
+    def of(cls, members: Members, names: tuple[str, ...], moves: Moves) -> Test:
         """The fits without and with the effect, and with it each patient left out."""
-        patients = evaluator(found.problems)
-        plain = replace(found, shared={**found.shared, **dict.fromkeys(names, ALL)})
+        patients = evaluator(members.problems)
+        plain = replace(members, shared={**members.shared, **dict.fromkeys(names, ALL)})
         null = joint_fitting.solve(plain, joint_fitting.joint_of(plain, patients), patients)
-        joint = joint_fitting.joint_of(found, patients)
+        joint = joint_fitting.joint_of(members, patients)
         known = {column.parameter: null.ends.s[0, k] for k, column in enumerate(null.joint.columns)}
         s = np.array([[0.0 if column.slope else known[column.parameter] for column in joint.columns]])
         observed = search(joint.layout, patients, s, null.ends.u, small=REFIT_PROMISE)
         n = len(moves.groups)
         # At a corner of the likelihood (a switch on a sampled day) scoring steps end without a flat slope.
-        ended = observed.converged[0] or bool(found.request.model.corners)
+        ended = observed.converged[0] or bool(members.request.model.corners)
         again = np.repeat(observed.s, n, axis=0), np.repeat(observed.u, n, axis=0)
         without = search(joint.layout, patients, *again, 1 - np.eye(n), small=REFIT_PROMISE)
         return cls(
-            found, names, moves, joint, patients, (s, null.ends.u), float(null.ends.value[0]), observed, without,
+            members, names, moves, joint, patients, (s, null.ends.u), float(null.ends.value[0]), observed, without,
             bool(null.ends.converged[0] and ended), np.zeros(0), np.zeros(0, bool),
         )  # fmt: skip
 
@@ -154,7 +154,7 @@ class Test:
     def effect(self, by: str) -> dict[str, object]:
         """Estimate and interval of one parameter's effect, from leaving out each patient in turn (jackknife)."""
         (name,) = self.names
-        scale = self.found.request.model.parameters[name].scale
+        scale = self.members.request.model.parameters[name].scale
         mine = [k for k, column in enumerate(self.joint.columns) if column.parameter == name]
         groups, size = self.moves.groups, len(self.moves.levels)
         if by == BY_DOSE:
@@ -181,8 +181,8 @@ class Test:
         ends = np.array([at, at - half, at + half])
         if by != BY_DOSE and scale != "identity":
             ends = np.exp(ends)
-        found = dict(zip(("estimate", "lower", "upper"), map(float, ends), strict=True))
-        return {"effect": what, **found, "level": LEVEL}
+        interval = dict(zip(("estimate", "lower", "upper"), map(float, ends), strict=True))
+        return {"effect": what, **interval, "level": LEVEL}
 
     def values(self) -> str:
         """The fitted value of each group, or at the lowest and the highest dose."""
@@ -190,7 +190,7 @@ class Test:
         x = self.joint.layout.x(self.observed.s, self.observed.u)[0]
         shown = range(len(self.moves.levels))
         for name in self.names:
-            to = self.found.request.model.parameters[name].from_estimation
+            to = self.members.request.model.parameters[name].from_estimation
             said = []
             for group in shown if self.moves.levels and isinstance(self.moves.levels[0], str) else (0, shown[-1]):
                 i = int(np.flatnonzero(self.moves.groups == group)[0])

@@ -104,16 +104,16 @@ def evaluated(
 
 def _second(patients: Evaluator, x: Floats, whose: Ints) -> Second:
     """Exact derivatives; first ones and the expected information where second ones could not be had."""
-    found = patients.second(x, whose)
-    lost = np.flatnonzero(~found.solved)
+    second = patients.second(x, whose)
+    lost = np.flatnonzero(~second.solved)
     if len(lost):
         plain = patients.score(x[lost], whose[lost])
-        found.value[lost], found.gradient[lost], found.curved[lost] = plain.value, plain.gradient, plain.curved
-        found.solved[lost], found.quantified[lost] = plain.solved, 0.0
-    return found
+        second.value[lost], second.gradient[lost], second.curved[lost] = plain.value, plain.gradient, plain.curved
+        second.solved[lost], second.quantified[lost] = plain.solved, 0.0
+    return second
 
 
-def _spread(found: Second, rows: Ints, worlds: int, n: int) -> Second:
+def _spread(second: Second, rows: Ints, worlds: int, n: int) -> Second:
     """Of the evaluated rows, as (worlds, n, ...); zeros for the others."""
 
     def full(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -121,8 +121,8 @@ def _spread(found: Second, rows: Ints, worlds: int, n: int) -> Second:
         whole[rows] = values
         return whole.reshape(worlds, n, *values.shape[1:])
 
-    quantified = full(found.quantified) if len(found.quantified) else found.quantified
-    return Second(full(found.value), full(found.gradient), full(found.curved), quantified, full(found.solved))
+    quantified = full(second.quantified) if len(second.quantified) else second.quantified
+    return Second(full(second.value), full(second.gradient), full(second.curved), quantified, full(second.solved))
 
 
 def search(

@@ -106,10 +106,10 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = 
 
     if not problems or not batchable(problems[0].model, len(problems), problems[0].error.name):
         return [alone(index) for index in range(len(problems))]
-    found: dict[int, Optimum | None] = {}
+    optimum_of: dict[int, Optimum | None] = {}
     for ends in _each(problems, starting, alone, PATIENTS_AT_ONCE, search=False, rescue=rescue):
-        found |= ends
-    return [found[index] for index in range(len(problems))]
+        optimum_of |= ends
+    return [optimum_of[index] for index in range(len(problems))]
 
 
 def _each(

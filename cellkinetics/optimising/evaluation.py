@@ -109,7 +109,7 @@ class Batched:
 
     def _run(self, program: Callable[..., Any], blocks: Sequence[int], x: Floats, whose: Ints) -> list[Any]:
         """The compiled program over all pairs, in blocks of the compiled sizes."""
-        found: list[Any] = []
+        gathered: list[Any] = []
         for number, data in enumerate(self._data):
             mine = np.flatnonzero(self._group[whose] == number)
             for at in _cut(len(mine), blocks):
@@ -118,22 +118,22 @@ class Batched:
                 fill = np.append(part, np.full(size - len(part), part[0]))
                 given = program(x[fill], self._row[whose[fill]], data)
                 given = [np.asarray(each)[: len(part)] for each in given]
-                if not found:
-                    found = [np.zeros((len(whose), *each.shape[1:]), each.dtype) for each in given]
-                for whole, each in zip(found, given, strict=True):
+                if not gathered:
+                    gathered = [np.zeros((len(whose), *each.shape[1:]), each.dtype) for each in given]
+                for whole, each in zip(gathered, given, strict=True):
                     whole[part] = each
-        return found
+        return gathered
 
 
 def _cut(count: int, blocks: Sequence[int]) -> list[slice]:
     """Large blocks first, the rest in one of the smallest size that takes it or in several of the smallest."""
-    found, at = [], 0
+    blocks_of_pairs, at = [], 0
     while at < count:
         left = count - at
         size = max((size for size in blocks if size <= left), default=blocks[0])
-        found.append(slice(at, min(at + size, count)))
+        blocks_of_pairs.append(slice(at, min(at + size, count)))
         at += size
-    return found
+    return blocks_of_pairs
 
 
 @lru_cache(maxsize=64)
@@ -186,7 +186,7 @@ class OneByOne:
 
     def _each(self, x: Floats, whose: Ints, *, exact: bool) -> Second:
         count, size = len(whose), self.size
-        found = Second(
+        derivatives = Second(
             np.zeros(count), np.zeros((count, size)), np.zeros((count, size, size)), np.zeros((count, size, size)),
             np.zeros(count, bool),
         )  # fmt: skip
@@ -194,7 +194,11 @@ class OneByOne:
             problem, keep = self.problems[patient], self.places(patient)
             at = (problem.second_order if exact else problem.first_order)(x[row][keep])
             inner = keep[: len(problem.free)]
-            found.value[row], found.gradient[row, keep], found.solved[row] = at.value, at.gradient, at.solved
-            found.curved[row][np.ix_(keep, keep)] = -at.hessian
-            found.quantified[row][np.ix_(inner, inner)] = at.quantified
-        return found
+            derivatives.value[row], derivatives.gradient[row, keep], derivatives.solved[row] = (
+                at.value,
+                at.gradient,
+                at.solved,
+            )
+            derivatives.curved[row][np.ix_(keep, keep)] = -at.hessian
+            derivatives.quantified[row][np.ix_(inner, inner)] = at.quantified
+        return derivatives

@@ -356,8 +356,8 @@ def _simplex(problem: Problem, x: Floats) -> Floats:
 def _ln_sd_of_residuals(problem: Problem, x: Floats) -> Floats:
     """Ln sd of each free output from its quantified residuals; the joint run adds what censored rows say."""
     residual = np.array(problem.rows.upper) - problem.curve(x, 0).value
-    found = []
+    ln_sds = []
     for index in np.flatnonzero(problem.sd_free):
         rows = problem.quantified & (problem.output == index)
-        found.append(max(0.5 * np.log(np.mean(residual[rows] ** 2) + 1e-12), LN_SD_FLOOR))
-    return np.array(found)
+        ln_sds.append(max(0.5 * np.log(np.mean(residual[rows] ** 2) + 1e-12), LN_SD_FLOOR))
+    return np.array(ln_sds)

@@ -113,13 +113,13 @@ def naturals(model: Model, ties: Ties) -> Callable[..., tuple[dict[str, Any], di
     """The compiled function (free, inputs) -> natural values and their derivatives (k,) by name."""
 
     def values(free: Any, inputs: Inputs) -> tuple[dict[str, Any], dict[str, Any]]:
-        found = {name: jnp.asarray(v, float) for name, v in natural_values(model, ties, free, inputs).items()}
-        return found, found
+        natural = {name: jnp.asarray(v, float) for name, v in natural_values(model, ties, free, inputs).items()}
+        return natural, natural
 
     @jax.jit
     def both(free: Any, inputs: Inputs) -> tuple[dict[str, Any], dict[str, Any]]:
-        slopes, found = jax.jacfwd(values, has_aux=True)(free, inputs)
-        return found, slopes
+        slopes, natural = jax.jacfwd(values, has_aux=True)(free, inputs)
+        return natural, slopes
 
     return both
 
