@@ -16,12 +16,13 @@ from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.joint.blocks import Blocks, gathered, step, uphill
 from cellkinetics.optimising import bounds
 from cellkinetics.optimising.ascent import ENOUGH, UNSEEN
+from cellkinetics.optimising.engine import STRONGEST, WEAKEST
 from cellkinetics.optimising.evaluation import Evaluator, Second
 
 MOST_STEPS = 80  # of scoring
 JOINT_PROMISE = 1e-8  # log-likelihood units that a step may still promise where scoring ends
 LONGEST_STEP = 1.0  # in units of the parameters
-FIRST_DAMPING, WEAKEST, STRONGEST = 1e-3, 1e-9, 1e8  # damping
+FIRST_DAMPING = 1e-3
 STUCK = 1e6  # damping of one patient from which on its own values stay where they are
 NEWTON_STEPS = 30
 
@@ -169,7 +170,7 @@ def search(
 
 
 @dataclass(eq=False)
-class _Climb:
+class _Search:
     """Worlds on their way up.
 
     blocks : gradients and information where they are. each : (w, n) the patients' parts of the log posterior.
@@ -183,15 +184,15 @@ class _Climb:
     alone: Floats
 
 
-def _begun(layout: Layout, patients: Evaluator, s: Floats, u: Floats, weight: Floats) -> _Climb:
+def _begun(layout: Layout, patients: Evaluator, s: Floats, u: Floats, weight: Floats) -> _Search:
     """Before the first step, inside the bounds."""
     s, u = np.clip(s, layout.lower[0], layout.upper[0]), np.clip(u, layout.lower[1], layout.upper[1])
     value, blocks, part, _ = evaluated(layout, patients, s, u, weight)
     worlds = Worlds(s, u, value, np.zeros(len(s), bool))
-    return _Climb(worlds, blocks, part.value, np.full(len(s), FIRST_DAMPING), np.full(weight.shape, FIRST_DAMPING))
+    return _Search(worlds, blocks, part.value, np.full(len(s), FIRST_DAMPING), np.full(weight.shape, FIRST_DAMPING))
 
 
-def _promised(layout: Layout, climb: _Climb, active: Ints) -> tuple[tuple[Floats, Floats], Floats]:
+def _promised(layout: Layout, climb: _Search, active: Ints) -> tuple[tuple[Floats, Floats], Floats]:
     """What may move, shared and own, and half the gain that an undamped step of it may expect."""
     here, blocks = layout.of(active), climb.blocks.taken(active)
     shared, own = _moving(here, climb.worlds.s[active], climb.worlds.u[active], blocks)
@@ -201,7 +202,7 @@ def _promised(layout: Layout, climb: _Climb, active: Ints) -> tuple[tuple[Floats
     return moving, step(blocks, moving, here.units, none, LONGEST_STEP)[2]
 
 
-def _trial(here: Layout, climb: _Climb, active: Ints, moving: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+def _trial(here: Layout, climb: _Search, active: Ints, moving: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
     """Where a damped step leads, inside the bounds."""
     s, u, blocks = climb.worlds.s[active], climb.worlds.u[active], climb.blocks.taken(active)
     damping = climb.damping[active]
@@ -214,7 +215,7 @@ def _trial(here: Layout, climb: _Climb, active: Ints, moving: tuple[Floats, Floa
 
 
 def _move(
-    climb: _Climb, active: Ints, better: Flags, trial: tuple[Floats, Floats, Floats], blocks: Blocks, part: Second
+    climb: _Search, active: Ints, better: Flags, trial: tuple[Floats, Floats, Floats], blocks: Blocks, part: Second
 ) -> None:
     """Worlds that got ``better`` go where they tried."""
     worlds, moved = climb.worlds, active[better]
@@ -224,7 +225,7 @@ def _move(
         whole[moved] = fresh[better]
 
 
-def _damp(climb: _Climb, active: Ints, better: Flags, worse: Flags, unsolved: Flags) -> None:
+def _damp(climb: _Search, active: Ints, better: Flags, worse: Flags, unsolved: Flags) -> None:
     """Damp worlds that got worse more, and those that got better less; patients (w, n) by themselves too."""
     # 5 and 6 have no common power: no damping is tried twice in a row of refusals and gains.
     factor = np.where(better, 1 / 6, 5.0)

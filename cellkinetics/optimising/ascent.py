@@ -19,7 +19,7 @@ FLATTEST = 1e-8  # of the largest curvature
 
 
 @dataclass(frozen=True, eq=False)
-class Limits:
+class Region:
     """Of problems (b, d): bounds, the units in which steps are counted, and what may move at all."""
 
     lower: Floats
@@ -27,15 +27,15 @@ class Limits:
     units: Floats
     free: Flags
 
-    def of(self, which: Ints) -> Limits:
+    def of(self, which: Ints) -> Region:
         """Of some of them."""
-        return Limits(self.lower[which], self.upper[which], self.units[which], self.free[which])
+        return Region(self.lower[which], self.upper[which], self.units[which], self.free[which])
 
 
 class Hills(Protocol):
     """Objectives that are climbed: the compiled ones of many problems, or one `Problem`."""
 
-    def limits(self, which: Ints) -> Limits:
+    def region(self, which: Ints) -> Region:
         """Of these problems (b,)."""
         ...
 
@@ -89,8 +89,8 @@ class Ascent:
     def climb(self, most: int = EVALUATIONS) -> None:
         """Newton steps, shortened until they gain, for at most so many evaluations."""
         self.at = self.hills.curvature(self.x, self.rows)
-        limits = self.hills.limits(self.rows)
-        steps, self.held, expected = self._steps(np.arange(len(self.x)), limits)
+        region = self.hills.region(self.rows)
+        steps, self.held, expected = self._steps(np.arange(len(self.x)), region)
         self.converged = self.at.solved & (expected < ENOUGH)
         halvings = np.zeros(len(self.x), int)
         active = np.flatnonzero(self.at.solved & ~self.converged)
@@ -99,7 +99,7 @@ class Ascent:
                 break
             # All that still climb try a step together, each at its own length, inside its bounds.
             step = steps[active] / 2.0 ** halvings[active, None]
-            trial = np.clip(self.x[active] + step, limits.lower[active], limits.upper[active])
+            trial = np.clip(self.x[active] + step, region.lower[active], region.upper[active])
             there = self.hills.above(trial, self.rows[active], self.at.value[active])
             better = there.solved & (there.value > self.at.value[active])
             # Who gains goes there and takes a new, full step; who does not tries a quarter of the old one.
@@ -108,7 +108,7 @@ class Ascent:
             for mine, new in zip(self.at, there, strict=True):
                 mine[moved] = new[better]
             if len(moved):
-                steps[moved], self.held[moved], expected[moved] = self._steps(moved, limits)
+                steps[moved], self.held[moved], expected[moved] = self._steps(moved, region)
                 halvings[moved] = 0
             halvings[active[~better]] += 2
             # A gain below the error of the solver cannot be seen. What climbs on for so little is on a ridge that rises
@@ -117,12 +117,12 @@ class Ascent:
             self.converged[active] = (expected[active] < enough) | (~better & (expected[active] < UNSEEN))
             active = active[~self.converged[active]]
         # The last step of each is not worth an evaluation, and takes x to rounding.
-        last = self.converged & (expected < ENOUGH) & np.all(np.abs(steps) < SHORT_STEP * limits.units, axis=1)
-        self.x[last] = np.clip(self.x[last] + steps[last], limits.lower[last], limits.upper[last])
+        last = self.converged & (expected < ENOUGH) & np.all(np.abs(steps) < SHORT_STEP * region.units, axis=1)
+        self.x[last] = np.clip(self.x[last] + steps[last], region.lower[last], region.upper[last])
 
-    def _steps(self, which: Ints, limits: Limits) -> tuple[Floats, Flags, Floats]:
+    def _steps(self, which: Ints, region: Region) -> tuple[Floats, Flags, Floats]:
         """(n, d) steps with wrong curvature turned uphill, what is held at a bound, and half the expected gain."""
-        mine, x, gradient = limits.of(which), self.x[which], np.nan_to_num(self.at.gradient[which])
+        mine, x, gradient = region.of(which), self.x[which], np.nan_to_num(self.at.gradient[which])
         pressed = held(x, gradient, mine.lower, mine.upper)
         free = mine.free & ~pressed & ~self.still[which]
         counted = np.where(free, mine.units, 0.0)

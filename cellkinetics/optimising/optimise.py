@@ -14,7 +14,7 @@ from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.parameter import Parameter
 from cellkinetics.optimising import corners
-from cellkinetics.optimising.ascent import Ascent, Limits
+from cellkinetics.optimising.ascent import Ascent, Region
 from cellkinetics.optimising.bounds import with_margin
 from cellkinetics.optimising.engine import Curvature
 from cellkinetics.optimising.problem import LN_SD_FLOOR, Problem, SecondOrder
@@ -285,7 +285,7 @@ def newton(
 
 def _along_ridge(problem: Problem, ascent: Ascent) -> Ascent:
     """As many steps again: what they gain says whether there is anything left."""
-    further = Ascent.of(Alone(problem, ascent.x[0]), ascent.x)
+    further = Ascent.of(Alone(problem, ascent.x[0]), ascent.x, still=ascent.still)
     further.converged |= further.at.solved & (further.at.value - ascent.at.value <= CORNER_GAIN)
     return further
 
@@ -313,11 +313,11 @@ class Alone:
     problem: Problem
     x: Floats
 
-    def limits(self, which: Ints) -> Limits:
+    def region(self, which: Ints) -> Region:
         """See `ascent.Hills`."""
         lower, upper = self.problem.bounds
         free = np.ones(len(self.x), bool)
-        return Limits(lower[None], upper[None], self.problem.units(self.x)[None], free[None]).of(which)
+        return Region(lower[None], upper[None], self.problem.units(self.x)[None], free[None]).of(which)
 
     def curvature(self, x: Floats, which: Ints) -> Curvature:
         """See `ascent.Hills`."""

@@ -15,7 +15,7 @@ from cellkinetics.arrays import Floats, Ints
 from cellkinetics.likelihood import censoring
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising import engine
-from cellkinetics.optimising.ascent import Limits
+from cellkinetics.optimising.ascent import Region
 from cellkinetics.optimising.engine import LANES, Curvature, Data, Ends
 from cellkinetics.optimising.optimise import ROUGH_SD
 from cellkinetics.optimising.stacking import taken
@@ -94,11 +94,11 @@ class Programs:
         """See `ascent.Hills`: compiled for both, the objective alone would be a program more."""
         return self.curvature(x, which)
 
-    def limits(self, which: Ints) -> Limits:
+    def region(self, which: Ints) -> Region:
         """See `ascent.Hills`."""
         data = self.data
         lower, upper, units = (np.asarray(part)[which] for part in (data.lower, data.upper, data.units))
-        return Limits(lower, upper, units, np.asarray(data.moving)[which] > 0)
+        return Region(lower, upper, units, np.asarray(data.moving)[which] > 0)
 
     def _by_loop(self, x: Floats, which: Ints) -> Curvature:
         """Central differences of gradients, as `engine.curvatures` takes them."""
