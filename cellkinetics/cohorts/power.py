@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 QUESTIONS = ("trend test", "trend test, adjusted", "dose exponent", "equivalence")
 AIM = 0.8
-TIMES, CHUNK = (1, 2, 3, 4, 6, 8, 12), 250
+TIMES, STUDIES_AT_ONCE = (1, 2, 3, 4, 6, 8, 12), 250
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -178,8 +178,8 @@ def power(
     margin_b = math.log(margin) / math.log(plan.doses[-1] / plan.doses[0])
     hidden, seen = np.zeros(len(names)), 0
     with suppress(KeyboardInterrupt), bar(studies * len(tried), progress, "simulating") as advance:
-        for start in range(0, studies, CHUNK):
-            which = range(start, min(start + CHUNK, studies))
+        for start in range(0, studies, STUDIES_AT_ONCE):
+            which = range(start, min(start + STUDIES_AT_ONCE, studies))
             largest = np.max(list(designs.values()), axis=0)
             copies = [plan.samples(cohort, int(n), which, seed) for cohort, n in enumerate(largest)]
             values = [[ends(plan, name, of_cohort) for of_cohort in copies] for name in names]

@@ -19,10 +19,10 @@ from cellkinetics.statistics.ranks import tied_at_limit
 if TYPE_CHECKING:
     from cellkinetics.fitting.fits import Fits
 
-EARLY, LATE = (0.0, 28.0), (28.0, 365.0)
+EARLY, LATE_WINDOW = (0.0, 28.0), (28.0, 365.0)
 # Samples up to here belong to the peak: the study that the library grew from asks for the dose after day 14.
 PEAK_OVER = 14.0
-STEPS = 561
+GRID_STEPS = 561
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ def windows(study: Study, output: str | None = None, days: list[float] | None = 
     """
     rows = sampling_days(study, output)
     name = str(rows["output"].iloc[0]) if len(rows) else "1"
-    early, late = (_of_output(nca(study, window), name, study) for window in (EARLY, LATE))
+    early, late = (_of_output(nca(study, window), name, study) for window in (EARLY, LATE_WINDOW))
     if days is None:
         sampled = rows[rows["planned"] > PEAK_OVER].groupby("planned")["subject"].nunique()
         days = [float(str(day)) for day, n in sampled.items() if n > len(study.subjects) / 2]
@@ -61,7 +61,7 @@ def windows(study: Study, output: str | None = None, days: list[float] | None = 
         Window("peak, days 0-28", _ends(early, "cmax"), True),
         Window("AUC, days 0-28", _ends(early, area_name(EARLY)), False),
         *levels,
-        Window("AUC, days 28-365", _ends(late, area_name(LATE)), False),
+        Window("AUC, days 28-365", _ends(late, area_name(LATE_WINDOW)), False),
     ]
 
 
@@ -84,7 +84,7 @@ def fitted_windows(fits: Fits) -> list[Window]:
             reason = "not fitted" if fit is None else f"not converged: {fit.outcome}"
             peaks[subject] = areas[subject] = (math.nan, math.nan, reason)
             continue
-        days = np.linspace(*EARLY, STEPS)
+        days = np.linspace(*EARLY, GRID_STEPS)
         column = next(iter(fit.model.outputs))
         curve = fit.predict(days + fits.study.infusion_day(subject))[column].to_numpy(float)
         area = float(np.trapezoid(curve, days))

@@ -12,14 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics.arrays import Floats
-from cellkinetics.cohorts.areas import METHODS
-from cellkinetics.cohorts.nca import TOLERANCE
-from cellkinetics.cohorts.values import EARLY, LATE, PEAK_OVER
+from cellkinetics.cohorts.areas import AREA_METHODS
+from cellkinetics.cohorts.nca import DAYS_SHORT
+from cellkinetics.cohorts.values import EARLY, LATE_WINDOW, PEAK_OVER
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 
 # Curves are solved so many at a time: one program, whatever the number of patients.
-LANES = 1024
+CURVES_A_PROGRAM = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +73,10 @@ class Plan:
         """(n, d) what patients of a cohort have in their blood; NaN where no solver finished."""
         solve, days = _program(self.model, self.output, self.inputs), jnp.asarray(self.days)
         parameters, parts = self.parameters(cohort, z), []
-        for start in range(0, len(z), LANES):
-            some = {name: at[start : start + LANES] for name, at in parameters.items()}
+        for start in range(0, len(z), CURVES_A_PROGRAM):
+            some = {name: at[start : start + CURVES_A_PROGRAM] for name, at in parameters.items()}
             count = len(next(iter(some.values())))
-            filled = {name: np.pad(at, (0, LANES - count), mode="edge") for name, at in some.items()}
+            filled = {name: np.pad(at, (0, CURVES_A_PROGRAM - count), mode="edge") for name, at in some.items()}
             parts.append(np.asarray(solve(days, filled, float(self.doses[cohort])))[:count])
         return np.concatenate(parts)
 
@@ -108,10 +108,10 @@ def windows(plan: Plan, late_days: Sequence[float] | None) -> list[str]:
     """Names of the windows that the schedule allows, as in `compare_cohorts`."""
     days = plan.days
     found = ["peak, days 0-28"] if (days <= EARLY[1]).any() else []
-    found += ["AUC, days 0-28"] * bool(days[-1] >= EARLY[1] - TOLERANCE)
+    found += ["AUC, days 0-28"] * bool(days[-1] >= EARLY[1] - DAYS_SHORT)
     levels = days[days > PEAK_OVER] if late_days is None else late_days
     found += [f"level, day {day:g}" for day in levels]
-    return found + ["AUC, days 28-365"] * bool(days[-1] >= LATE[1] - TOLERANCE)
+    return found + ["AUC, days 28-365"] * bool(days[-1] >= LATE_WINDOW[1] - DAYS_SHORT)
 
 
 def ends(plan: Plan, name: str, copies: Floats) -> tuple[Floats, Floats]:
@@ -127,7 +127,7 @@ def ends(plan: Plan, name: str, copies: Floats) -> tuple[Floats, Floats]:
     if name.startswith("level"):
         at = int(np.flatnonzero(np.isclose(plan.days, float(name.rpartition(" ")[2])))[0])
         return low[..., at], high[..., at]
-    window = EARLY if name.endswith("0-28") else LATE
+    window = EARLY if name.endswith("0-28") else LATE_WINDOW
     return areas(plan.days, low, low == 0, *window), areas(plan.days, high, np.zeros(high.shape, bool), *window)
 
 
@@ -144,7 +144,7 @@ def areas(days: Floats, values: Floats, vanishing: np.ndarray[Any, Any], start: 
     -------
     (...) copies x days.
     """
-    assert METHODS[0] == "linear-up/log-down"
+    assert AREA_METHODS[0] == "linear-up/log-down"
     shape = values.shape[:-1]
     level = np.concatenate([np.zeros((*shape, 1)), values, values[..., -1:]], axis=-1)
     gone = np.concatenate([np.zeros((*shape, 1), bool), vanishing, vanishing[..., -1:]], axis=-1)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.notation import numbers
-from cellkinetics.errors import Problem, suggest
+from cellkinetics.errors import Finding, suggest
 from cellkinetics.words import number_text
 
 if TYPE_CHECKING:
@@ -86,10 +86,10 @@ _MICROGRAMS = {"ug": 1.0, "ng": 1e-3, "pg": 1e-6}
 _OF_DNA = {"dna", "gdna", "genomic", "mass", "input", "amount", "per", "in", "well", "reaction", "rxn"}
 _OF_WELLS = {"copies", "copy", "number", "transgene", "car", "vector", "value", "dv", "per", "well", "reaction", "rxn"}
 # Columns of Study.observations and Study.covariates that a column of the file may not take.
-RESERVED = {"row", "status", "lower", "upper", *MEANING, *SYNONYMS}
+RESERVED_COLUMNS = {"row", "status", "lower", "upper", *MEANING, *SYNONYMS}
 
 
-def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> tuple[dict[str, str], list[Problem]]:
+def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> tuple[dict[str, str], list[Finding]]:
     """Which column of a table has which meaning.
 
     Parameters
@@ -103,14 +103,14 @@ def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> t
     -------
     dict
         Meaning (a key of `SYNONYMS`) to column. A column that is not in it has no meaning here.
-    list of Problem
+    list of Finding
         Missing and ambiguous columns.
     """
     found: dict[str, str] = {}
-    problems: list[Problem] = []
+    problems: list[Finding] = []
 
     def report(finding: str, remedy: str) -> None:
-        problems.append(Problem(None, None, None, finding, remedy.strip()))
+        problems.append(Finding(None, None, None, finding, remedy.strip()))
 
     if len(names) == 1:
         report(f"the header has one cell, {names[0]!r}", "Separate the cells by comma, semicolon or tab.")
@@ -150,10 +150,10 @@ def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> t
     return found, problems
 
 
-class Rows:
+class SheetRows:
     """The rows of a sheet by meaning, and what is wrong with them."""
 
-    def __init__(self, sheet: Sheet, names: dict[str, str], problems: list[Problem]) -> None:
+    def __init__(self, sheet: Sheet, names: dict[str, str], problems: list[Finding]) -> None:
         self.cells, self.row, self.names, self.problems = sheet.cells, sheet.row, names, problems
         self.reported = np.zeros(len(sheet.row), dtype=bool)
         self.decimal = sheet.decimal
@@ -224,7 +224,7 @@ class Rows:
         for at in np.flatnonzero(where).tolist():
             day = None if np.isnan(self.day[at]) else float(self.day[at])
             advice = remedy if isinstance(remedy, str) else remedy(at)
-            self.problems.append(Problem(int(self.row[at]), self.subject[at] or None, day, found(at), advice))
+            self.problems.append(Finding(int(self.row[at]), self.subject[at] or None, day, found(at), advice))
 
     @property
     def comma(self) -> str:

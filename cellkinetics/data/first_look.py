@@ -11,7 +11,7 @@ import pandas as pd
 from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import meaning_of, plain
 from cellkinetics.data.sheet import Sheet
-from cellkinetics.errors import Problem, StudyError, suggest
+from cellkinetics.errors import Finding, StudyError, suggest
 
 # Limits of one study, or one for each output.
 Limit = float | Mapping[str, float] | None
@@ -31,7 +31,7 @@ def checked(sheet: Sheet) -> Sheet:
     if subject is not None and study is not None:
         said = cells[[subject, study]][(cells[study] != "") & (cells[subject] != "")].drop_duplicates()
         problems = [
-            Problem(None, str(name), None, f"it is in the studies {', '.join(those)}", "Give each patient a name.")
+            Finding(None, str(name), None, f"it is in the studies {', '.join(those)}", "Give each patient a name.")
             for name, those in said.groupby(subject, sort=False)[study]
             if len(those) > 1
         ]
@@ -45,7 +45,7 @@ def checked(sheet: Sheet) -> Sheet:
     return sheet
 
 
-def limit_of_rows(limit: Limit, name: str, output: pd.Series, problems: list[Problem]) -> Floats:
+def limit_of_rows(limit: Limit, name: str, output: pd.Series, problems: list[Finding]) -> Floats:
     """One limit, or those of the outputs, for (n,) rows; an output that is not there is a problem."""
     if not isinstance(limit, Mapping):
         return np.full(len(output), np.nan if limit is None else limit)
@@ -54,5 +54,5 @@ def limit_of_rows(limit: Limit, name: str, output: pd.Series, problems: list[Pro
     for key in wanted:
         if key not in there:
             remedy = f"There are {', '.join(there)}. {suggest(key, there)}".rstrip()
-            problems.append(Problem(None, None, None, f"{name}= has a limit for {key!r}, which is no output", remedy))
+            problems.append(Finding(None, None, None, f"{name}= has a limit for {key!r}, which is no output", remedy))
     return np.array([wanted.get(name, np.nan) for name in output], dtype=np.float64)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.administrations import Dosing, doses_of, unit_of_cells
-from cellkinetics.data.columns import RESERVED, Rows, meaning_of, plain, resolve
+from cellkinetics.data.columns import RESERVED_COLUMNS, SheetRows, meaning_of, plain, resolve
 from cellkinetics.data.days import dated, timed
 from cellkinetics.data.first_look import Limit, checked, limit_of_rows
 from cellkinetics.data.notation import Limits, Measurements, Texts, marks, number_of, numbers, place
@@ -20,7 +20,7 @@ from cellkinetics.data.sheet import Arrow, Sheet, load
 from cellkinetics.data.study import DOSE_UNIT, UNIT, Study, common_limit, cut_reason, infusions
 from cellkinetics.data.wells import averaged, per_ug
 from cellkinetics.data.wide import tall
-from cellkinetics.errors import Problem, StudyError
+from cellkinetics.errors import Finding, StudyError
 from cellkinetics.words import number_text
 
 Step = Callable[[Sheet], tuple[Sheet, Mapping[str, str] | None]]
@@ -138,7 +138,7 @@ def read_study(
     if problems:
         raise StudyError([*sheet.problems, *problems], sheet.source)
     problems = list(sheet.problems)
-    rows = Rows(sheet, names, problems)
+    rows = SheetRows(sheet, names, problems)
 
     output = rows.text("output").replace("", "1")
     output = rows.text("output_name").mask(rows.text("output_name") == "", output)
@@ -218,10 +218,10 @@ def _of_output(limit: Limit, output: str) -> float | None:
     return {str(key): value for key, value in limit.items()}.get(output) if isinstance(limit, Mapping) else limit
 
 
-def _check_arguments(lloq: float | None, lod: float | None, uloq: float | None) -> list[Problem]:
+def _check_arguments(lloq: float | None, lod: float | None, uloq: float | None) -> list[Finding]:
     given = {"lloq": lloq, "lod": lod, "uloq": uloq}
     problems = [
-        Problem(None, None, None, f"{name}={limit!r} was given", "A limit is a finite number above 0.")
+        Finding(None, None, None, f"{name}={limit!r} was given", "A limit is a finite number above 0.")
         for name, limit in given.items()
         if limit is not None and not 0 < limit < np.inf
     ]
@@ -229,11 +229,11 @@ def _check_arguments(lloq: float | None, lod: float | None, uloq: float | None) 
         lower, upper = given[low], given[high]
         if lower is not None and upper is not None and lower > upper:
             found = f"{low}={lower!r} is above {high}={upper!r}"
-            problems.append(Problem(None, None, None, found, "Correct one of them."))
+            problems.append(Finding(None, None, None, found, "Correct one of them."))
     return problems
 
 
-def _limits(rows: Rows, study: list[Floats]) -> Limits:
+def _limits(rows: SheetRows, study: list[Floats]) -> Limits:
     """The limits of each row: those of its columns, else those of the study (lloq, lod, uloq)."""
     own = {name: rows.number(name) for name in ("lloq", "lod", "uloq")}
     for name, limit in own.items():
@@ -256,7 +256,7 @@ def _limits(rows: Rows, study: list[Floats]) -> Limits:
     return Limits(used["lloq"], used["lod"], used["uloq"], own["lloq"])
 
 
-def _events(rows: Rows) -> tuple[Floats, Texts]:
+def _events(rows: SheetRows) -> tuple[Floats, Texts]:
     """EVID, and why a row is no sample that is used, whatever stands in it: "EVID 2", "EVID 3", "MDV 1"."""
     evid = rows.choice("evid", (0, 1, 2, 3, 4))
     order = np.lexsort((rows.day, rows.code))
@@ -273,7 +273,7 @@ def _events(rows: Rows) -> tuple[Floats, Texts]:
     return evid, np.select([evid == 2, evid == 3, hidden], ["EVID 2", "EVID 3", "MDV 1"], "").astype(object)
 
 
-def _measure(rows: Rows, limits: Limits, skipped: Flags) -> tuple[Measurements, Flags]:
+def _measure(rows: SheetRows, limits: Limits, skipped: Flags) -> tuple[Measurements, Flags]:
     """The measurement of each row, and where it is the number 0; what makes no sense on a skipped row is missing."""
     name, text = rows.names["value"], rows.text("value").to_numpy(dtype=object)
     mark, number = marks(text, rows.decimal)
@@ -288,7 +288,7 @@ def _measure(rows: Rows, limits: Limits, skipped: Flags) -> tuple[Measurements, 
     return measured, (mark == "number") & (number == 0)
 
 
-def _report_faults(rows: Rows, measured: Measurements, sample: Flags, used: Flags) -> None:
+def _report_faults(rows: SheetRows, measured: Measurements, sample: Flags, used: Flags) -> None:
     """Say what `place` found, on rows that have no other fault; a row that is not used needs no limit."""
     name, text = rows.names["value"], rows.text("value").to_numpy(dtype=object)
     cens, limit = rows.text("cens").to_numpy(dtype=object), rows.text("limit").to_numpy(dtype=object)
@@ -328,7 +328,7 @@ def _report_faults(rows: Rows, measured: Measurements, sample: Flags, used: Flag
         rows.report(clean & (measured.fault == fault), found, remedy)
 
 
-def _exclusions(rows: Rows, doses: pd.DataFrame, empty: Flags) -> Texts:
+def _exclusions(rows: SheetRows, doses: pd.DataFrame, empty: Flags) -> Texts:
     """Why each row is not used, but for the end of the follow-up; "" when it is."""
     given = infusions(doses, rows.subjects)
     given["position"] = doses["position"].reindex(given.index).where(given["amount"].notna(), np.inf)
@@ -357,7 +357,7 @@ def _exclusions(rows: Rows, doses: pd.DataFrame, empty: Flags) -> Texts:
     ).astype(object)
 
 
-def _cut(rows: Rows, excluded: Texts) -> tuple[Texts, pd.DataFrame]:
+def _cut(rows: SheetRows, excluded: Texts) -> tuple[Texts, pd.DataFrame]:
     """Exclude the rows after the end of a subject's follow-up; the ends, one row a subject."""
     until = pd.DataFrame({"until": rows.constant("until", True), "until_reason": rows.constant("until_reason")})
     until["until_reason"] = until["until_reason"].fillna("")
@@ -368,7 +368,7 @@ def _cut(rows: Rows, excluded: Texts) -> tuple[Texts, pd.DataFrame]:
     return excluded, until
 
 
-def _unit(rows: Rows, output: pd.Series, sample: Flags, unit: str) -> tuple[str, bool]:
+def _unit(rows: SheetRows, output: pd.Series, sample: Flags, unit: str) -> tuple[str, bool]:
     """The unit of the study, that of its first output by name, and whether outputs differ in it."""
     said = pd.DataFrame({"output": output, "unit": rows.text("unit")})[sample]
     said = said[said["unit"] != ""].drop_duplicates().sort_values("output")
@@ -377,15 +377,15 @@ def _unit(rows: Rows, output: pd.Series, sample: Flags, unit: str) -> tuple[str,
     units = said["unit"].unique().tolist()
     if said["output"].duplicated().any() or (unit != UNIT and unit not in units):
         found = f"the column {rows.names['unit']} says {', '.join(units)}" + f" and unit={unit!r}" * (unit != UNIT)
-        rows.problems.append(Problem(None, None, None, found, "Values of one output have one unit."))
+        rows.problems.append(Finding(None, None, None, found, "Values of one output have one unit."))
     return units[0], len(units) > 1
 
 
-def _carried(rows: Rows, sample: Flags, spare: Flags, units_differ: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _carried(rows: SheetRows, sample: Flags, spare: Flags, units_differ: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The columns that mean nothing here: those that vary within a subject, and those that do not."""
     known = set(rows.names.values())
     texts = {name: rows.cells[name] for name in rows.cells.columns if name not in known}
-    taken = {name for name in texts if plain(name) not in RESERVED}
+    taken = {name for name in texts if plain(name) not in RESERVED_COLUMNS}
     for name in [name for name in texts if name not in taken]:
         texts[_free(name, taken)] = texts.pop(name)
     if spare.any():
@@ -433,7 +433,7 @@ def _typed(text: pd.Series, decimal: str) -> pd.Series:
     return pd.Series(values[places], index=text.index)
 
 
-def _report_repeats(rows: Rows, observations: pd.DataFrame, where: Flags, dosing: Dosing) -> None:
+def _report_repeats(rows: SheetRows, observations: pd.DataFrame, where: Flags, dosing: Dosing) -> None:
     """Say which samples and doses stand there twice, with nothing that tells them apart."""
     same = pd.DataFrame({"code": rows.code, "day": rows.day})[where].duplicated(keep=False)
     at = np.flatnonzero(where)[same.to_numpy()]
@@ -446,7 +446,7 @@ def _report_repeats(rows: Rows, observations: pd.DataFrame, where: Flags, dosing
     _report_same(rows, doses, "Remove it, or give the sum in one row.")
 
 
-def _report_same(rows: Rows, table: pd.DataFrame, remedy: str) -> None:
+def _report_same(rows: SheetRows, table: pd.DataFrame, remedy: str) -> None:
     same = table[table.duplicated(keep=False)]
     if same.empty:
         return

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cellkinetics.errors import Problem, StudyError, one_problem, suggest
+from cellkinetics.errors import Finding, StudyError, one_problem, suggest
 from cellkinetics.words import number_text
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ class Study:
         listed = ", ".join(there[:20]) + (", ..." if len(there) > 20 else "")
         has = f"There are {listed}." if there else f"It has no {what}."
         problems = [
-            Problem(None, None, None, f"there is no {what} {name!r}", f"{has} {suggest(name, there)}".rstrip())
+            Finding(None, None, None, f"there is no {what} {name!r}", f"{has} {suggest(name, there)}".rstrip())
             for name in dict.fromkeys(names)
             if name not in there
         ]

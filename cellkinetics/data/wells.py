@@ -13,7 +13,7 @@ from cellkinetics.data.columns import MEANING, mass_of, meaning_of, per_well, pl
 from cellkinetics.data.notation import cell_of, marks, numbers
 from cellkinetics.data.sheet import Sheet
 from cellkinetics.data.study import UNIT, Study
-from cellkinetics.errors import Problem, StudyError
+from cellkinetics.errors import Finding, StudyError
 
 NUMBER_OF_WELLS = ("wells_averaged", "wells")
 
@@ -63,12 +63,12 @@ def per_ug(
     elsewhere = bool((~said.isin(["", UNIT])).any())
     if elsewhere or (value is None and lloq is None and dna_ug is None and not limits):
         return sheet, dict(columns or {})
-    problems: list[Problem] = []
+    problems: list[Finding] = []
 
     def report(at: int | None, found: str, remedy: str) -> None:
         row, subject = (None, None) if at is None else (int(sheet.row[at]), known.get("subject"))
         name = None if subject not in cells or at is None else cells[subject].iloc[at] or None
-        problems.append(Problem(row, name, None, found, remedy))
+        problems.append(Finding(row, name, None, found, remedy))
 
     def positive(name: str) -> Floats:
         number, unreadable = numbers(cells[name].to_numpy(dtype=object), sheet.decimal)

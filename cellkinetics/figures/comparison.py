@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SPREAD = 0.28
+JITTER = 0.28
 
 
 def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Figure:
@@ -104,7 +104,7 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
         shade, n = shades[name], len(own)
         # The key beside the curves has the unit; four names with it would run into each other.
         ticks.append(f"{name.partition(' ')[0] if len(found.names) > 3 else name}\nn = {n}")
-        aside = np.linspace(-SPREAD, SPREAD, n) if n > 1 else np.zeros(n)
+        aside = np.linspace(-JITTER, JITTER, n) if n > 1 else np.zeros(n)
         for shift, (lower, upper) in zip(aside, own[["lower", "upper"]].to_numpy(float), strict=True):
             status = (
                 "quantified" if lower == upper else "above" if math.isinf(upper) else "interval" if lower else "below"

@@ -16,6 +16,7 @@ from cellkinetics.likelihood.error_models import LOG, NATURAL, PARTS
 from cellkinetics.modelling.model import Model, check_ties
 from cellkinetics.modelling.prior import Prior
 from cellkinetics.optimising.batch import batchable, optima
+from cellkinetics.optimising.bounds import at_lower
 from cellkinetics.optimising.cases import Case, prepare
 from cellkinetics.optimising.optimise import Optimum, optimise
 from cellkinetics.optimising.problem import Problem, sd_names
@@ -281,7 +282,7 @@ def outcome(problem: Problem, optimum: Optimum, loose: Sequence[str]) -> str:
     held = optimum.held[: len(problem.free)]
     at_bound = _join(
         [
-            f"{name} at its {'lower' if optimum.x[i] <= lower[i] + 1e-6 else 'upper'} bound"
+            f"{name} at its {'lower' if at_lower(optimum.x[i], lower[i]) else 'upper'} bound"
             for i, name in enumerate(problem.free)
             if held[i]
         ]

@@ -21,7 +21,7 @@ from cellkinetics.fitting.result import Fit, Request, refused
 from cellkinetics.fitting.table import COLUMNS
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import Prior
-from cellkinetics.optimising.batch import CHUNK, batchable, optima
+from cellkinetics.optimising.batch import PATIENTS_AT_ONCE, batchable, optima
 from cellkinetics.optimising.cases import Case, prepare, prepare_each
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.progress import bar
@@ -154,7 +154,7 @@ def fit_each(
     seed: int = 2020,
     error: str = "log",
     progress: bool = True,
-    chunk: int = CHUNK,
+    chunk: int = PATIENTS_AT_ONCE,
 ) -> Fits:
     """Fit a model to every subject of a study, each on its own.
 

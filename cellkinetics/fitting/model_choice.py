@@ -15,7 +15,6 @@ from cellkinetics.errors import one_problem
 from cellkinetics.fitting.fits import Fits, fit_each
 from cellkinetics.fitting.result import Fit
 from cellkinetics.likelihood import error_models
-from cellkinetics.likelihood.censoring import Rows
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.samples import Samples, samples_each
 from cellkinetics.solving.sensitivity import curve
@@ -299,10 +298,8 @@ def _forecast(fit: Fit, samples: Samples, until: float) -> dict[str, object]:
     problem, free = fit.problem, fit.x[: len(fit.problem.free)]
     found, _ = curve(fit.model, problem.ties, free, problem.inputs_at(late.day, late.output), 0)
     predicted = jnp.asarray(found.value[: len(late)])
-    with np.errstate(divide="ignore"):
-        rows = Rows(np.log(late.lower), np.log(late.upper), np.ones(len(late)), late.mass)
     ln_sd = problem.ln_sds(fit.x)[:, late.output]
-    density = error_models.log_density(problem.error, predicted, ln_sd, rows)
+    density = error_models.log_density(problem.error, predicted, ln_sd, late.rows(mass=True))
     row["log_score"] = float(np.mean(np.asarray(density)))
     if quantified.any():
         row["absolute_error"] = float(np.mean(np.abs(np.log(late.upper) - np.asarray(predicted))[quantified]))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from cellkinetics.fitting.summary import METHODS, estimates
 from cellkinetics.fitting.table import COLUMNS
-from cellkinetics.joint.design import ALL, DOSE, Column
+from cellkinetics.joint.design import ALL, BY_DOSE, Column
 from cellkinetics.optimising.problem import sd_names
 from cellkinetics.words import WIDE, digits, dose_text, labelled
 
@@ -27,7 +27,7 @@ def parameters(fit: JointFit) -> pd.DataFrame:
     """See `JointFit.parameters`."""
     tables = {subject: each.parameters for subject, each in fit.each.items()}
     first = next(iter(tables.values()))
-    once = [name for name in fit.shared if fit.shared[name] not in (DOSE,)]
+    once = [name for name in fit.shared if fit.shared[name] not in (BY_DOSE,)]
     rows: list[dict[str, Any]] = []
     for k, column in enumerate(fit.columns):
         rows.append(_shared_row(fit, k, column, first))
@@ -74,7 +74,7 @@ def _shared_row(fit: JointFit, k: int, column: Column, first: pd.DataFrame) -> d
         slope = (to(at + 1e-6) - to(at - 1e-6)) / 2e-6
         row |= {"value": to(at), "stderr": abs(slope) * se, "lower": to(at - half), "upper": to(at + half)}
         row["unit"] = first.loc[name, "unit"]
-        if fit.shared[name] == DOSE:
+        if fit.shared[name] == BY_DOSE:
             source += f" at a dose of {dose_text(fit.reference_dose)}"
     if name in fit.request.prior and not column.slope:
         source += f" with the prior {fit.request.prior[name]}"
@@ -83,7 +83,7 @@ def _shared_row(fit: JointFit, k: int, column: Column, first: pd.DataFrame) -> d
 
 def _whose(fit: JointFit, column: Column) -> str:
     """Everybody, or a group with the covariate's name in front."""
-    if column.of in (ALL, DOSE):
+    if column.of in (ALL, BY_DOSE):
         return ALL
     return f"{fit.shared[column.parameter]} {column.of}"
 

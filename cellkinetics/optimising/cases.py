@@ -19,7 +19,7 @@ from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising.guessing import from_samples
 from cellkinetics.optimising.problem import Problem, sd_names
 from cellkinetics.optimising.samples import Samples, infusion_days, samples_each
-from cellkinetics.solving.solver import Courses
+from cellkinetics.solving.solver import NO_COURSES, Courses
 
 SD_WHEN_FEW = 0.5
 SPARE_ROWS = 3
@@ -84,19 +84,29 @@ def _case(
     doses, reason = doses_of(request, events)
     sds = sd_names(model, request.error)
     given = np.array([request.fixed.get(name, sd_when_few(name)) for name in sds])
-    problem = Problem(model, seen, doses, values, free, tuple(request.tie.items()), given, np.zeros(len(given), bool))
-    problem.error = ErrorModel.of(request.error, request.censoring)
-    problem.priors = {
+    courses, missing = courses_of(model, only(subject)) if model.inputs else (NO_COURSES, "")
+    reason = reason or missing
+    priors = {
         name: (centre(model, name, prior), prior.sd)
         for name, prior in request.prior.items()
         if name in free or name in sds
     }
-    if model.inputs:
-        problem.courses, missing = courses_of(model, only(subject))
-        reason = reason or missing
-    guess = from_samples(model, seen, float(doses.amounts[0, 0]) if doses.amounts.size else 1.0, problem.courses)
-    known = [name for name in free if name in problem.priors]
-    middle = {name: model.parameters[name].from_estimation(problem.priors[name][0]) for name in known}
+    problem = Problem(
+        model=model,
+        samples=seen,
+        doses=doses,
+        values=values,
+        free=free,
+        ties=tuple(request.tie.items()),
+        sd=given,
+        sd_free=np.zeros(len(given), bool),
+        courses=courses,
+        priors=priors,
+        error=ErrorModel.of(request.error, request.censoring),
+    )
+    guess = from_samples(model, seen, float(doses.amounts[0, 0]) if doses.amounts.size else 1.0, courses)
+    known = [name for name in free if name in priors]
+    middle = {name: model.parameters[name].from_estimation(priors[name][0]) for name in known}
     initial = {**values, **guess, **middle, **{n: v for n, v in request.initial.items() if n in values}}
     for name in free:
         if not np.isfinite(model.parameters[name].to_estimation(initial[name])):
@@ -105,7 +115,7 @@ def _case(
                 f"Give initial={{{name!r}: ...}}.",
                 name=name,
             )
-    own = [name for name in free if name not in problem.priors and name not in shared]
+    own = [name for name in free if name not in priors and name not in shared]
     reason = reason or (_refusal(seen, samples, own) if own or not shared else _nothing(samples))
     reason = reason or _not_countable(problem)
     return Case(samples, problem if reason else _with_sd(problem, request, initial), initial, reason)

@@ -39,10 +39,10 @@ def from_samples(model: Model, samples: Samples, dose: float, courses: Courses =
     censored = np.where(np.isfinite(first.upper), first.upper / 2, first.lower)
     values = np.where(first.quantified, first.upper, censored)
     inputs = {name: np.asarray(course.at(first.day)) for name, course in courses.items()}
-    found = call(model.initial, {"days": first.day, "values": values, "dose": dose, **inputs})
-    for name in found:
+    guesses = call(model.initial, {"days": first.day, "values": values, "dose": dose, **inputs})
+    for name in guesses:
         model.require(name)
-    return {name: _inside(model.parameters[name], float(v)) for name, v in found.items() if np.isfinite(v)}
+    return {name: _inside(model.parameters[name], float(v)) for name, v in guesses.items() if np.isfinite(v)}
 
 
 def _inside(parameter: Parameter, value: float) -> float:

@@ -12,6 +12,8 @@ import pandas as pd
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study, places_of
 from cellkinetics.data.wells import dna_mass
+from cellkinetics.likelihood.censoring import Rows
+from cellkinetics.solving.sensitivity import pad
 
 if TYPE_CHECKING:
     from cellkinetics.modelling.model import Model
@@ -56,6 +58,14 @@ class Samples:
     def taken(self, which: Any) -> Samples:
         """Those of a mask or an index."""
         return Samples(*(getattr(self, part.name)[which] for part in fields(self)))
+
+    def rows(self, length: int | None = None, *, mass: bool = False) -> Rows:
+        """On the ln scale, padded to ``length``; with the ``mass`` of DNA where counting noise asks for it."""
+        length = len(self) if length is None else length
+        with np.errstate(divide="ignore"):
+            lower, upper = (pad(np.log(end), length, 0.0) for end in (self.lower, self.upper))
+        weight = pad(np.ones(len(self)), length, 0.0)
+        return Rows(lower, upper, weight, pad(self.mass, length, 1.0) if mass else None)
 
     def censored(self, method: str) -> Samples:
         """The samples as a method of handling values below the limit sees them.

@@ -72,4 +72,4 @@ def _files(fits: Fits, target: Path, origin: report.Origin | None) -> None:
         figure.savefig(picture, dpi=150)
         pyplot.close(figure)
     html = report.page(fits, [picture.read_bytes() for picture in pictures], origin)
-    (target / report.NAME).write_text(html, encoding="utf-8")
+    (target / report.REPORT_NAME).write_text(html, encoding="utf-8")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.figure import Figure, SubFigure
 
-NAME = "report.html"
+REPORT_NAME = "report.html"
 TEMPLATE = Path(__file__).parents[1] / "_data" / "report.html.jinja"
 PACKAGES = ("jax", "diffrax", "lmfit", "numpy", "scipy", "pandas", "matplotlib")
 NONE = "–"

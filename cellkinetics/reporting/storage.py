@@ -8,6 +8,7 @@ import os
 import uuid
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +117,16 @@ def _sds(fit: Fit) -> Floats:
 def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
     case = prepare(request, study)
     parameters = _table_in(saved["parameters"])
-    problem = case.problem
-    problem.free, problem.sd_free = tuple(saved["free"]), np.array(saved["sd_free"], bool)
-    problem.sd = np.array([_number(v) for v in saved["sd"]])
     # A tie is a function and is not saved: its value stands in its place, and a band without it would be wrong.
     tied = bool((parameters["status"] == "tied").any())
     values = dict(zip(parameters.index, parameters["value"].to_numpy(float), strict=True))
-    problem.values = {name: float(values[name]) for name in request.model.parameters}
+    problem = replace(
+        case.problem,
+        values={name: float(values[name]) for name in request.model.parameters},
+        free=tuple(saved["free"]),
+        sd=np.array([_number(v) for v in saved["sd"]]),
+        sd_free=np.array(saved["sd_free"], bool),
+    )
     names = ("outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "solved_implicitly")
     numbers = ("log_likelihood_ln", "sum_ln_quantified", "degrees_of_freedom", "inflation", "seconds")
     size = len(saved["x"])

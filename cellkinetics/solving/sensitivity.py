@@ -6,7 +6,7 @@ set of the same size, every patient of the same padded number of samples and eve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,11 +20,11 @@ from cellkinetics.arrays import Floats
 from cellkinetics.likelihood import censoring
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model, call
-from cellkinetics.solving.solver import NO_COURSES, STRUCTURE, Courses, by, methods
+from cellkinetics.solving.solver import NO_COURSES, STRUCTURE, Courses, by, methods, prepared_for
 
 # Programs are compiled for multiples of so many samples and free parameters: few of them serve every patient.
-ROWS = 32
-COLUMNS = 3
+SAMPLE_ROWS = 32
+FREE_COLUMNS = 3
 STEP = 1e-4  # of central differences, on the estimation scale
 Tie = Callable[..., Any]
 Ties = tuple[tuple[str, Tie], ...]
@@ -48,6 +48,45 @@ class Inputs(NamedTuple):
     doses: Doses
     courses: Courses = NO_COURSES
     prepared: tuple[Any, ...] = ()
+
+
+def inputs_of(
+    model: Model,
+    values: Mapping[str, float],
+    free: Sequence[str],
+    days: npt.ArrayLike,
+    output: npt.ArrayLike,
+    doses: Doses,
+    courses: Courses = NO_COURSES,
+    *,
+    length: int | None = None,
+    width: int | None = None,
+    prepare: bool = True,
+) -> Inputs:
+    """What the curve takes at samples, padded so that few programs are compiled.
+
+    Parameters
+    ----------
+    values : natural values of all parameters.
+    free : names of those that are free.
+    days, output : (n,) day of each sample and index of its output.
+    length, width : samples and free values padded to; None for `padded_length` of the one, and none of the other.
+    prepare : whether what the model's own solution takes on these days is made too.
+    """
+    names, days = list(model.parameters), np.asarray(days, float)
+    length, width = padded_length(len(days)) if length is None else length, len(free) if width is None else width
+    basis = np.zeros((len(names), width))
+    basis[[names.index(name) for name in free], np.arange(len(free))] = 1.0
+    times = pad(days, length)
+    return Inputs(
+        np.array([float(values[name]) for name in names]),
+        basis,
+        times,
+        pad(output, length, 0.0).astype(np.int64),
+        doses,
+        courses,
+        prepared_for(model, times, doses) if prepare else (),
+    )
 
 
 class Curve(NamedTuple):
@@ -74,13 +113,13 @@ def naturals(model: Model, ties: Ties) -> Callable[..., tuple[dict[str, Any], di
     """The compiled function (free, inputs) -> natural values and their derivatives (k,) by name."""
 
     def values(free: Any, inputs: Inputs) -> tuple[dict[str, Any], dict[str, Any]]:
-        found = {name: jnp.asarray(v, float) for name, v in natural_values(model, ties, free, inputs).items()}
-        return found, found
+        natural = {name: jnp.asarray(v, float) for name, v in natural_values(model, ties, free, inputs).items()}
+        return natural, natural
 
     @jax.jit
     def both(free: Any, inputs: Inputs) -> tuple[dict[str, Any], dict[str, Any]]:
-        slopes, found = jax.jacfwd(values, has_aux=True)(free, inputs)
-        return found, slopes
+        slopes, natural = jax.jacfwd(values, has_aux=True)(free, inputs)
+        return natural, slopes
 
     return both
 
@@ -163,7 +202,7 @@ def curve(
     all failed.
     """
     count = len(free)
-    width = -(-count // COLUMNS) * COLUMNS
+    width = -(-count // FREE_COLUMNS) * FREE_COLUMNS
     basis = np.hstack([inputs.basis, np.zeros((len(inputs.basis), width - count))])
     inputs, free = inputs._replace(basis=basis), np.append(free, np.zeros(width - count))
     first, *others = methods(model)
@@ -195,9 +234,9 @@ def finite_days(times: npt.ArrayLike) -> Floats:
     return days
 
 
-def padded_length(count: int) -> int:
-    """The number of rows that a program is compiled for: the next multiple of 32."""
-    return max(ROWS, -(-count // ROWS) * ROWS)
+def padded_length(count: int, multiple: int = SAMPLE_ROWS) -> int:
+    """What a program is compiled for instead of ``count``: the next multiple, and at least one."""
+    return max(multiple, -(-count // multiple) * multiple)
 
 
 def pad(values: npt.ArrayLike, length: int, fill: float | None = None) -> Floats:

@@ -37,7 +37,7 @@ Curves = dict[str, jax.Array]
 Courses = Mapping[str, Course]
 NO_COURSES: Courses = {}
 CLOSED_FORM, EXPLICIT, IMPLICIT = "closed form", "explicit", "implicit"
-LONG = 128  # what is prepared for one curve has a size below, or a multiple of it
+PREPARED_LENGTH = 128  # what is prepared for one curve has a size below, or a multiple of it
 STRUCTURE = ("structure", "finer structure", "finest structure")
 
 
@@ -166,7 +166,11 @@ def _prepared(model: Model, *given: tuple[bytes, tuple[int, ...]]) -> tuple[Any,
         each = model.prepare(days, doses, fineness, 0)
         size = model.size_of(each) if model.size_of else 0
         # Curves on a fine grid: few lengths, so that few programs are compiled.
-        made.append(each if size <= LONG else model.prepare(days, doses, fineness, LONG * -(-size // LONG)))
+        made.append(
+            each
+            if size <= PREPARED_LENGTH
+            else model.prepare(days, doses, fineness, PREPARED_LENGTH * -(-size // PREPARED_LENGTH))
+        )
     return tuple(made)
 
 

@@ -33,7 +33,7 @@ NAMES = (
 # A curve is fine where its estimated error of ln C is below this: true errors stayed below 3e-5 on 2,000 wild draws
 # (log-SD 0.5 and 1), with p99 7e-7 at log-SD 0.5 when flagged ones are solved on the finer meshes
 # (tests/benchmarks/structured_accuracy.py).
-TOLERANCE = 3e-5
+TRUSTED_ERROR = 3e-5
 SLOWEST = 1e-8
 
 
@@ -88,7 +88,7 @@ def ln_curve(parameters: Any, on: Mesh, fineness: int = 0) -> tuple[jax.Array, j
 
 def is_fine(curve: jax.Array, error: jax.Array) -> jax.Array:
     """Whether an estimated error (n,) is small against the curve (n,) or against 1e-9 copies/ug."""
-    return jnp.all(error <= TOLERANCE * (curve + censoring.EPSILON))
+    return jnp.all(error <= TRUSTED_ERROR * (curve + censoring.EPSILON))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
