@@ -29,6 +29,7 @@ from cellkinetics.modelling.loading import load_model
 from cellkinetics.modelling.model import Check, Model
 from cellkinetics.modelling.parameter import Parameter, Parameters
 from cellkinetics.modelling.prior import LogitNormal, LogNormal, Normal
+from cellkinetics.optimising.status import Status
 from cellkinetics.reporting.storage import load
 from cellkinetics.solving.simulation import simulate
 
@@ -49,6 +50,7 @@ __all__ = [
     "Parameter",
     "Parameters",
     "Power",
+    "Status",
     "Study",
     "StudyError",
     "cohort_curves",

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from cellkinetics.cohorts.comparison import Comparison, WindowResult
 from cellkinetics.cohorts.curves import cohort_curves, quantile, turnbull
+from cellkinetics.data.notation import status_of
 from cellkinetics.figures import plotting, style
 from cellkinetics.figures.style import FAINT, INK, MARKS
 
@@ -105,10 +106,8 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
         # The key beside the curves has the unit; four names with it would run into each other.
         ticks.append(f"{name.partition(' ')[0] if len(found.names) > 3 else name}\nn = {n}")
         aside = np.linspace(-SPREAD, SPREAD, n) if n > 1 else np.zeros(n)
-        for shift, (lower, upper) in zip(aside, own[["lower", "upper"]].to_numpy(float), strict=True):
-            status = (
-                "quantified" if lower == upper else "above" if math.isinf(upper) else "interval" if lower else "below"
-            )
+        both = own[["lower", "upper"]].to_numpy(float)
+        for shift, (lower, upper), status in zip(aside, both, status_of(*both.T), strict=True):
             at = lower if status in ("quantified", "above") else upper
             if status == "interval":
                 ax.vlines(place + shift, lower, upper, color=shade, linewidth=1, zorder=3)

@@ -14,6 +14,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.errors import one_problem
 from cellkinetics.fitting.fits import Fits, fit_each
 from cellkinetics.fitting.result import Fit
+from cellkinetics.fitting.table import FIXED
 from cellkinetics.likelihood import error_models
 from cellkinetics.likelihood.censoring import Rows
 from cellkinetics.modelling.model import Model
@@ -175,7 +176,7 @@ def _summed(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def _has_optimum(fit: Fit) -> bool:
     """Whether the likelihood has a maximum there that may be compared."""
-    return fit.fitted and not fit.outcome.startswith(("not converged", "sd at its lower bound"))
+    return fit.fitted and fit.status.is_maximum
 
 
 def _labels(fits: Sequence[Fit]) -> list[str]:
@@ -216,7 +217,7 @@ def _nested(fit: Fit, fits: Sequence[Fit], names: Sequence[str]) -> dict[str, ob
 def _sd_fixed(fit: Fit) -> str:
     """What to say of a fit that was not free to choose its sd, beside others that were."""
     sds = fit.parameters.loc[~fit.parameters.index.isin(list(fit.model.parameters))]
-    held = sds[sds["status"] == "fixed"]
+    held = sds[sds["status"] == FIXED]
     if held.empty:
         return ""
     said = ", ".join(f"{name} fixed at {value:.3g}" for name, value in held["value"].items())

@@ -10,7 +10,6 @@ import pandas as pd
 
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
-from cellkinetics.fitting.result import Request
 from cellkinetics.likelihood.error_models import ErrorModel
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import Doses
@@ -18,7 +17,9 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising.guessing import from_samples
 from cellkinetics.optimising.problem import Problem, sd_names
+from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.samples import Samples, infusion_days, samples_each
+from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.solving.solver import Courses
 
 SD_WHEN_FEW = 0.5
@@ -29,12 +30,12 @@ Event = tuple[float, float, str]
 
 @dataclass(frozen=True)
 class Case:
-    """One subject made ready: its samples, the problem, where to start, why it cannot be fitted ('' if it can)."""
+    """One subject made ready: its samples, the problem, where to start, why it cannot be fitted, if so."""
 
     samples: Samples
     problem: Problem
     initial: dict[str, float]
-    reason: str
+    reason: Outcome | None
 
 
 def prepare(request: Request, study: Study) -> Case:
@@ -137,15 +138,16 @@ def sd_when_few(name: str) -> float:
     return 0.0 if name.startswith("sd_add") else SD_WHEN_FEW
 
 
-def _not_countable(problem: Problem) -> str:
-    """Why the molecules of some sample cannot be counted ('' if they can)."""
+def _not_countable(problem: Problem) -> Outcome | None:
+    """Why the molecules of some sample cannot be counted, if so."""
     unknown = problem.samples.day[np.isnan(problem.samples.mass)]
     if problem.error.name != "counting" or not len(unknown):
-        return ""
+        return None
     days = ", ".join(f"{day:g}" for day in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
-    return (
+    return Outcome(
+        Status.NO_MASS,
         f"no mass of DNA on day {days}: counting noise needs it for each sample. "
-        "Give the column dna_ug, read_study(..., dna_ug=0.3), or error='log'."
+        "Give the column dna_ug, read_study(..., dna_ug=0.3), or error='log'.",
     )
 
 
@@ -159,11 +161,11 @@ def _events(study: Study) -> dict[str, list[Event]]:
     return events
 
 
-def doses_of(request: Request, events: Sequence[Event]) -> tuple[Doses, str]:
-    """The subject's doses as the model takes them, and why it cannot ('' if it can)."""
+def doses_of(request: Request, events: Sequence[Event]) -> tuple[Doses, Outcome | None]:
+    """The subject's doses as the model takes them, and why it cannot, if so."""
     model = request.model
     if request.doses is not None or not model.channels:
-        return model.doses(1.0 if request.doses == ONE_AMOUNT else request.doses), ""
+        return model.doses(1.0 if request.doses == ONE_AMOUNT else request.doses), None
     given: dict[str, list[tuple[float, float]]] = {}
     for day, amount, kind in events:
         if kind in model.channels:
@@ -171,15 +173,15 @@ def doses_of(request: Request, events: Sequence[Event]) -> tuple[Doses, str]:
     if model.channels[0] not in given:
         kinds = ", ".join(sorted({kind for _, _, kind in events})) or "nothing"
         text = f"no dose: {model.name} takes {model.channels[0]}, and the table has {kinds}."
-        return model.doses(None), f"{text} Give it in the table, or doses=."
+        return model.doses(None), Outcome(Status.NO_DOSE, f"{text} Give it in the table, or doses=.")
     try:
-        return model.doses(given), ""
+        return model.doses(given), None
     except ModelError as error:
-        return model.doses(None), f"not fitted: {error}"
+        return model.doses(None), not_fitted(error)
 
 
-def courses_of(model: Model, study: Study) -> tuple[Courses, str]:
-    """The subject's covariates over time from the study's columns, and why they cannot be taken ('' if they can)."""
+def courses_of(model: Model, study: Study) -> tuple[Courses, Outcome | None]:
+    """The subject's covariates over time from the study's columns, and why they cannot be taken, if so."""
     (subject,) = study.subjects
     first, given = study.infusion_day(subject), {}
     for name in model.inputs:
@@ -189,28 +191,36 @@ def courses_of(model: Model, study: Study) -> tuple[Courses, str]:
             rows = study.observations[["day", name]].dropna().drop_duplicates("day")
             given[name] = list(zip(rows["day"] - first, rows[name].astype(float), strict=True))
     try:
-        return as_courses(given, model.inputs, model.name), ""
+        return as_courses(given, model.inputs, model.name), None
     except (ModelError, ValueError) as error:
         nothing = dict.fromkeys(model.inputs, 1.0)
-        return as_courses(nothing, model.inputs, model.name), f"not fitted: {error}"
+        return as_courses(nothing, model.inputs, model.name), not_fitted(error)
 
 
-def _nothing(samples: Samples) -> str:
-    return "" if len(samples) else "no sample: every row is excluded or of an output that the model does not have."
+def not_fitted(error: Exception) -> Outcome:
+    """The outcome of a subject with whose numbers something is wrong."""
+    return Outcome(Status.NOT_FITTED, f"not fitted: {error}")
 
 
-def _refusal(seen: Samples, samples: Samples, free: Sequence[str]) -> str:
+def _nothing(samples: Samples) -> Outcome | None:
+    text = "no sample: every row is excluded or of an output that the model does not have."
+    return None if len(samples) else Outcome(Status.NO_SAMPLE, text)
+
+
+def _refusal(seen: Samples, samples: Samples, free: Sequence[str]) -> Outcome | None:
     if not len(samples):
         return _nothing(samples)
     if not samples.quantified.any():
-        return (
+        return Outcome(
+            Status.NO_QUANTIFIED_SAMPLE,
             f"no quantified sample: all {len(samples)} are beyond their limit, so the level is only bounded. "
-            "Report the limit, or fit the patient together with others."
+            "Report the limit, or fit the patient together with others.",
         )
     if len(seen) < len(free):
-        return (
+        return Outcome(
+            Status.NOT_IDENTIFIABLE,
             f"not identifiable: {len(seen)} samples for {len(free)} free parameters ({', '.join(free)}). "
             f"Fix all but {max(len(seen) - 1, 1)} at published values (fixed=, or free=), take a simpler model, "
-            "or add samples."
+            "or add samples.",
         )
-    return ""
+    return None

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.arrays import Floats
+from cellkinetics.data.notation import status_of
 from cellkinetics.data.study import Study, places_of
 from cellkinetics.data.wells import dna_mass
 
@@ -71,12 +72,6 @@ class Samples:
         kept = self.taken(self.quantified | np.isfinite(self.upper))
         value = np.where(kept.quantified, kept.upper, kept.upper / 2)
         return replace(kept, lower=value, upper=value)
-
-
-def status_of(lower: Floats, upper: Floats) -> npt.NDArray[np.object_]:
-    """Whether each pair of ends is "quantified", "below", "interval" or "above"."""
-    beyond = np.where(np.isposinf(upper), "above", np.where(lower > 0, "interval", "below"))
-    return np.where(lower == upper, "quantified", beyond).astype(object)
 
 
 def samples_each(model: Model, study: Study) -> dict[str, Samples]:

@@ -21,6 +21,7 @@ from cellkinetics.figures import plotting
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.summary import METHODS, left_out
+from cellkinetics.fitting.table import FIXED
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -154,8 +155,8 @@ def _patient(fit: Fit, pictured: bool) -> dict[str, Any]:
         "fit": fit,
         "cohort": fit.study.covariates["cohort"].fillna("").iloc[0],
         "picture": _picture(fit.plot().figure) if pictured else "",
-        "estimated": table[table["status"] != "fixed"].to_dict("records"),
-        "fixed": table[table["status"] == "fixed"].to_dict("records"),
+        "estimated": table[table["status"] != FIXED].to_dict("records"),
+        "fixed": table[table["status"] == FIXED].to_dict("records"),
         "sd": max(fit.sd.values()) if isinstance(fit.sd, dict) else fit.sd,
     }
 
@@ -173,7 +174,7 @@ def _statuses(fits: Fits) -> list[dict[str, Any]]:
 def _fixed(fits: Fits) -> list[dict[str, Any]]:
     """What was not estimated: one row a parameter, value and reason, with those whom it was fixed for."""
     tables = fits.parameters
-    fixed = tables[tables["status"] == "fixed"]
+    fixed = tables[tables["status"] == FIXED]
     rows = []
     for (name, value, unit, source), group in fixed.groupby(
         ["parameter", "value", "unit", "source"], sort=False, dropna=False

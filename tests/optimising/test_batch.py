@@ -9,12 +9,12 @@ import pytest
 import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.fitting import fits as fits_module
-from cellkinetics.fitting.result import Request
 from cellkinetics.optimising import batch, engine, stacking
 from cellkinetics.optimising.cases import prepare_each
 from cellkinetics.optimising.optimise import drawn_around
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.programs import Programs
+from cellkinetics.optimising.request import Request
 
 STEIN = models.load("stein_2019_tisagenlecleucel")
 DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
@@ -161,7 +161,7 @@ def test_a_free_set_of_another_size_within_the_padding_needs_no_new_program(fits
 
 
 def test_the_score_is_the_likelihood_of_the_problem_with_its_gradient(fits):
-    request = Request.of(STEIN, None, None, None, None, "m3", None, 1, 2020)
+    request = Request.of(STEIN, starts=1)
     case = prepare_each(request, STUDY.select("S001"))["S001"]
     assert not isinstance(case, Exception)
     problem: Problem = case.problem
@@ -196,7 +196,7 @@ def test_a_patient_alone_ends_where_the_batch_ends(fits):
 def test_second_derivatives_by_differences_are_those_of_the_problem_one_by_one_and_side_by_side():
     model = models.load("il15_persistence")
     example = ck.example()
-    cases = prepare_each(Request.of(model, None, None, None, None, "m3", None, 1, 2020), example.select(["P05", "P06"]))
+    cases = prepare_each(Request.of(model, starts=1), example.select(["P05", "P06"]))
     problems = [case.problem for case in cases.values() if not isinstance(case, Exception)]
     shape = stacking.shape_of(problems[0])
     assert {stacking.shape_of(problem) for problem in problems} == {shape}
@@ -219,7 +219,7 @@ def test_second_derivatives_by_differences_are_those_of_the_problem_one_by_one_a
 def test_few_starts_are_screened_by_the_loop_and_many_by_a_program_of_their_own_with_the_same_choice():
     model, example = models.load("il15_persistence"), ck.example()
     prior = {"rho": ck.LogNormal(1.6, 0.1)}
-    cases = prepare_each(Request.of(model, None, None, None, None, "m3", None, 1, 2020, prior), example.select(["P05"]))
+    cases = prepare_each(Request.of(model, starts=1, prior=prior), example.select(["P05"]))
     ((problem, initial),) = [(c.problem, c.initial) for c in cases.values() if not isinstance(c, Exception)]
     shape = stacking.shape_of(problem)
     first, drawn = drawn_around(problem, initial, 2020)
@@ -306,7 +306,7 @@ def test_models_solved_by_a_stepper_end_in_lanes_as_one_by_one(tmp_path, monkeyp
 
 def test_a_refit_that_only_a_stepper_could_solve_is_left_out_where_it_is_not_worth_it():
     model, example = models.load("il15_persistence"), ck.example()
-    cases = prepare_each(Request.of(model, None, None, None, None, "m3", None, 1, 2020), example.select(["P05"]))
+    cases = prepare_each(Request.of(model, starts=1), example.select(["P05"]))
     (problem,) = [case.problem for case in cases.values() if not isinstance(case, Exception)]
     inside = problem.start(problem.values)
     # A growth of thousands a day: no mesh resolves it, and cells beyond all bounds.
