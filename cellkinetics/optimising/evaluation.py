@@ -13,13 +13,13 @@ import numpy.typing as npt
 from cellkinetics import cache
 from cellkinetics.arrays import Floats
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising import engine
 from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.engine import LANES
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.stacking import places, shape_of, stacked
 from cellkinetics.solving.sensitivity import COLUMNS, Ties
-from cellkinetics.solving.solver import methods
 
 Positions = npt.NDArray[np.int64]
 BLOCKS = (LANES, 8 * LANES)  # pairs in a compiled call
@@ -139,7 +139,7 @@ def _cut(count: int, blocks: Sequence[int]) -> list[slice]:
 
 
 @lru_cache(maxsize=64)
-def _scores(model: Model, ties: Ties, method: str) -> Callable[..., Any]:
+def _scores(model: Model, ties: Ties, method: Method) -> Callable[..., Any]:
     """(x (b, d), row (b,), data (n, ...)) -> value, gradient, information of each pair, and whether it was solved."""
     scores = engine.scores(model, ties, method)
 
@@ -151,7 +151,7 @@ def _scores(model: Model, ties: Ties, method: str) -> Callable[..., Any]:
 
 
 @lru_cache(maxsize=64)
-def _curvatures(model: Model, ties: Ties, method: str) -> Callable[..., Any]:
+def _curvatures(model: Model, ties: Ties, method: Method) -> Callable[..., Any]:
     """(x (b, d), row (b,), data (n, ...)) -> what `engine.curvatures` gives of each pair."""
     return _gathered(engine.curvatures(model, ties, method))
 

@@ -90,7 +90,7 @@ def test_the_command_line_takes_what_a_fit_takes_with_its_defaults():
 
     shown = inspect.signature(fit).parameters
     for name in ("censoring", "seed", "doses"):
-        assert shown[name].default == DEFAULTS[name]
+        assert shown[name].default == dict(DEFAULTS)[name]
 
 
 def test_an_unknown_argument_is_named_with_the_nearest():

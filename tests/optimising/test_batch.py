@@ -9,6 +9,7 @@ import pytest
 import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.fitting import fits as fits_module
+from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising import batch, engine, stacking
 from cellkinetics.optimising.cases import prepare_each
 from cellkinetics.optimising.optimise import drawn_around
@@ -206,7 +207,7 @@ def test_second_derivatives_by_differences_are_those_of_the_problem_one_by_one_a
         points[row, stacking.places(problem, shape[1])] = problem.start(problem.values)
     together = engine.curvatures(model, (), "structure")(points, data)
     for row, problem in enumerate(problems):
-        by_loop = Programs(model, (), "structure", stacking.taken(data, np.array([row])))
+        by_loop = Programs(model, (), Method.STRUCTURE, stacking.taken(data, np.array([row])))
         alone = by_loop.curvature(points[row : row + 1], np.array([0]))
         keep = stacking.places(problem, shape[1])
         exact = problem.second_order(points[row, keep])
@@ -227,7 +228,7 @@ def test_few_starts_are_screened_by_the_loop_and_many_by_a_program_of_their_own_
     points[0][:, stacking.places(problem, shape[1])] = np.vstack([first, drawn])
     found = []
     for size in (1, engine.LANES + 1):
-        programs = Programs(model, (), "structure", stacking.stacked([problem], shape, size))
+        programs = Programs(model, (), Method.STRUCTURE, stacking.stacked([problem], shape, size))
         found.append(programs.screen(points)[0])
     at_first = float(np.sum(problem.root(np.append(first[:-1], 0.0)) ** 2)) - 2 * problem.log_prior(first)
     assert found[1][0] == pytest.approx(at_first, rel=1e-9)
