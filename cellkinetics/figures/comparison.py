@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 from cellkinetics.cohorts.comparison import Comparison, WindowResult
 from cellkinetics.cohorts.curves import cohort_curves, quantile, turnbull
 from cellkinetics.data.notation import status_of
-from cellkinetics.figures import plotting, style
+from cellkinetics.figures import drawing, style
+from cellkinetics.figures.study import plot_study
 from cellkinetics.figures.style import FAINT, INK, MARKS
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
         figure = plt.figure(figsize=(10.4, 4.2), layout="constrained")
         given = list(figure.subplots(1, 3, width_ratios=[1.9, 1, 1]))
     curves, *panels = given
-    plotting.plot_study(found.study, curves, found.by)
+    plot_study(found.study, curves, found.by)
     # Its medians are by visit; these are by the windows of the comparison.
     for line in [line for line in curves.lines if line.get_gid() == "median"]:
         line.remove()
@@ -99,7 +100,7 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
     style.decades(ax, min(low / 2, 10 ** math.floor(math.log10(low))), max(2 * high, 10 * low))
     style.label(ax, y=style.unit_label(found.study.unit))
     if float(found.study.used["lloq"].max()) >= ax.get_ylim()[0]:
-        plotting.draw_limits(ax, found.study.used)
+        drawing.draw_limits(ax, found.study.used)
     for place, name in enumerate(found.names):
         own = values[(found.groups == name).to_numpy() & values["lower"].notna().to_numpy()]
         shade, n = shades[name], len(own)

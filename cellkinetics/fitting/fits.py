@@ -125,9 +125,9 @@ class Fits(Mapping[str, Fit]):
 
     def plot(self, page: int = 0, *, columns: int = 4) -> Figure:
         """One panel a patient, coloured by dose cohort; 24 panels a page. Returns the figure."""
-        from cellkinetics.figures import plotting
+        from cellkinetics.figures import fits as fits_plot
 
-        return plotting.plot_fits(self, columns=columns, page=page)
+        return fits_plot.plot_fits(self, columns=columns, page=page)
 
     def summary(self) -> str:
         """The fits in words: method, counts, what was fixed and why, who needs a look."""

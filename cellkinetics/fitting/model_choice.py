@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,9 +19,6 @@ from cellkinetics.likelihood.censoring import Rows
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.samples import Samples, samples_each
 from cellkinetics.solving.sensitivity import curve
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 EVERYONE = "all"
 COLUMNS = ["n", "n_free", "log_likelihood", "aic", "aicc", "bic", "delta", "weight"]
@@ -108,30 +104,6 @@ def forecast_error(
         rows = {subject: _forecast(fit, held_back[subject], until) for subject, fit in fits.items()}
         tables[model.name] = pd.DataFrame.from_dict(rows, orient="index")
     return pd.concat(tables, names=["model", "subject"])
-
-
-def plot_models(fits: Sequence[Fit], ax: Axes | None = None) -> Axes:
-    """The candidates' curves over the samples of one subject, with their Akaike weights; returns the axes."""
-    from cellkinetics.figures import plotting, style
-
-    if any(isinstance(fit, Fits) for fit in fits):
-        raise ValueError("plot_models draws one subject: give [fits[subject] for fits in ...] instead of whole Fits.")
-    table = compare_models(fits)
-    colours = [style.ONE, *style.ramp(max(len(fits) - 1, 1))][: len(fits)]
-    key = []
-    own_figure = ax is None
-    ax = ax or plotting.new_axes((5.6, 3.7))
-    for fit, (name, row), colour in zip(fits, table.iterrows(), colours, strict=True):
-        plotting.plot_fit(fit, ax, colour=colour)
-        drawn = ax.lines[-1]
-        line = type(drawn)([], [], color=colour, linewidth=1.6)
-        key.append((line, f"{name}: weight {row['weight']:.2f}"))
-    if own_figure:
-        style.legend_below(ax, key)
-    else:
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False}
-        style.tidy(ax.legend(*style.entries(key), **place))
-    return ax
 
 
 def _of_one(fits: Sequence[Fit]) -> pd.DataFrame:

@@ -317,9 +317,9 @@ class Fit(Criteria):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Samples, limit and fitted curve with its 95% interval on a log axis; returns the axes."""
-        from cellkinetics.figures import plotting
+        from cellkinetics.figures import fit as fit_plot
 
-        return plotting.plot_fit(self, ax)
+        return fit_plot.plot_fit(self, ax)
 
     def summary(self) -> str:
         """The fit in words: method, counts, what was fixed and why, estimates, outcome."""

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.data import overview
-from cellkinetics.figures import plotting
+from cellkinetics.figures import fits as fits_plot
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.summary import METHODS, left_out
@@ -69,7 +69,7 @@ def page(fits: Fits, figures: Sequence[bytes], origin: Origin | None = None) -> 
     fits : Fits
         Of one model.
     figures : sequence of bytes
-        PNG pictures of all patients, one a page of `plotting.plot_fits`.
+        PNG pictures of all patients, one a page of `fits_plot.plot_fits`.
     origin : Origin, optional
         Command, input file and its hash; said to be unknown when not given.
     """
@@ -107,7 +107,7 @@ def page(fits: Fits, figures: Sequence[bytes], origin: Origin | None = None) -> 
         fixed=_fixed(fits),
         figures=[_encoded(figure) for figure in figures],
         picture=_picture(study.plot().figure),
-        per_figure=plotting.PER_PAGE,
+        per_figure=fits_plot.PER_PAGE,
         pictured=len(pictured),
         patients=[_patient(fit, subject in pictured) for subject, fit in fits.items()],
         origin=origin,
