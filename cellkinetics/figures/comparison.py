@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from cellkinetics.cohorts.comparison import Comparison, WindowResult
 from cellkinetics.cohorts.curves import cohort_curves, quantile, turnbull
+from cellkinetics.cohorts.values import Kind
 from cellkinetics.data.notation import status_of
 from cellkinetics.figures import drawing, style
 from cellkinetics.figures.study import plot_study
@@ -51,8 +52,8 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
     _lighten(curves)
     _draw_medians(curves, found)
     curves.set_title("curves and medians", loc="left", fontsize=style.TITLE, color=INK, pad=9)
-    levels = [result for result in found.results if result.window.name.startswith("level")]
-    peaks = [result for result in found.results if "peak" in result.window.name]
+    levels = [result for result in found.results if result.window.kind is Kind.LEVEL]
+    peaks = [result for result in found.results if result.window.kind is Kind.PEAK]
     for ax, shown in zip(panels, (peaks[:1], levels[-1:]), strict=True):
         if shown:
             _draw_values(ax, found, shown[0])

@@ -154,7 +154,7 @@ def test_an_odd_patient_ends_in_a_batch_as_alone(name, values, lloq):
 
 
 def test_a_free_set_of_another_size_within_the_padding_needs_no_new_program(fits):
-    run: Any = engine.searcher(STEIN, (), "closed form", engine.LANES)
+    run: Any = engine.searcher(STEIN, (), Method.CLOSED_FORM, engine.LANES)
     before = run._cache_size()
     ck.fit_each(STEIN, STUDY, free=["t_max", "c_max", "alpha", "beta"], progress=False)
     ck.fit_each(STEIN, STUDY.select(STUDY.subjects[:5]), progress=False)
@@ -169,12 +169,12 @@ def test_the_score_is_the_likelihood_of_the_problem_with_its_gradient(fits):
     shape = stacking.shape_of(problem)
     data = stacking.stacked([problem], shape, 1)
     x = problem.start(case.initial)
-    score = engine.scores(STEIN, (), "closed form")(x[None], data)
+    score = engine.scores(STEIN, (), Method.CLOSED_FORM)(x[None], data)
     second = problem.second_order(x)
     assert score.solved.all()
     assert float(score.value[0]) == pytest.approx(second.value, rel=1e-12)
     np.testing.assert_allclose(score.gradient[0], second.gradient, rtol=1e-9, atol=1e-9)
-    at = engine.curvatures(STEIN, (), "closed form")(x[None], data)
+    at = engine.curvatures(STEIN, (), Method.CLOSED_FORM)(x[None], data)
     np.testing.assert_allclose(at.hessian[0], second.hessian, rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(at.quantified[0], second.quantified, rtol=1e-8, atol=1e-8)
 
@@ -205,7 +205,7 @@ def test_second_derivatives_by_differences_are_those_of_the_problem_one_by_one_a
     points = np.zeros((2, shape[1] + 1))
     for row, problem in enumerate(problems):
         points[row, stacking.places(problem, shape[1])] = problem.start(problem.values)
-    together = engine.curvatures(model, (), "structure")(points, data)
+    together = engine.curvatures(model, (), Method.STRUCTURE)(points, data)
     for row, problem in enumerate(problems):
         by_loop = Programs(model, (), Method.STRUCTURE, stacking.taken(data, np.array([row])))
         alone = by_loop.curvature(points[row : row + 1], np.array([0]))
