@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,7 @@ from cellkinetics.fitting.table import FIXED
 from cellkinetics.likelihood import error_models
 from cellkinetics.likelihood.censoring import Rows
 from cellkinetics.modelling.model import Model
+from cellkinetics.optimising.request import Asked
 from cellkinetics.optimising.samples import Samples, samples_each
 from cellkinetics.solving.sensitivity import curve
 
@@ -75,7 +77,7 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
 
 
 def forecast_error(
-    models: Sequence[Model], study: Study, *, until: float, progress: bool = False, **asked: object
+    models: Sequence[Model], study: Study, *, until: float, progress: bool = False, **asked: Unpack[Asked]
 ) -> pd.DataFrame:
     """How well models fitted to the early samples foretell the late ones.
 
@@ -99,7 +101,7 @@ def forecast_error(
     early = study.select(until=until)
     tables = {}
     for model in models:
-        fits = fit_each(model, early, progress=progress, **asked)  # pyright: ignore[reportArgumentType]
+        fits = fit_each(model, early, progress=progress, **asked)
         held_back = samples_each(model, study)
         rows = {subject: _forecast(fit, held_back[subject], until) for subject, fit in fits.items()}
         tables[model.name] = pd.DataFrame.from_dict(rows, orient="index")
