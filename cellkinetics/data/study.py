@@ -246,9 +246,9 @@ class Study:
         ax : axes to draw on; new ones when not given.
         by : what the colour says: "cohort", "dose", or another covariate.
         """
-        from cellkinetics.figures import plotting
+        from cellkinetics.figures import study as study_plot
 
-        return plotting.plot_study(self, ax, by)
+        return study_plot.plot_study(self, ax, by)
 
     def __repr__(self) -> str:
         counts, excluded = self.counts, self.exclusions

@@ -10,7 +10,7 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import MEANING, mass_of, meaning_of, per_well, plain
-from cellkinetics.data.notation import cell_of, marks, numbers
+from cellkinetics.data.notation import cell_of, marks, numbers, status_of
 from cellkinetics.data.sheet import Sheet
 from cellkinetics.data.study import UNIT, Study
 from cellkinetics.errors import Finding, StudyError
@@ -190,11 +190,7 @@ def averaged(observations: pd.DataFrame) -> pd.DataFrame:
     many = (groups["row"].size() > 1).to_numpy()
     lower, upper = mean("lower"), mean("upper")
     all_read = (groups["value"].count() == groups["row"].size()).to_numpy()
-    status = np.select(
-        [np.isnan(lower) & np.isnan(upper), all_read, np.isinf(upper) | np.isnan(lower), lower > 0],
-        ["missing", "quantified", "above", "interval"],
-        "below",
-    )
+    status = status_of(lower, upper, all_read)
     limit = groups["lloq"].max().to_numpy()
     limit = np.where(status == "below", np.fmax(limit, np.where(np.isnan(upper), limit, upper)), limit)
     new = {"value": np.where(status == "quantified", mean("value"), np.nan), "lower": lower, "upper": upper}

@@ -48,7 +48,7 @@ def plot(profile: Profile, axes: Sequence[Axes] | None = None) -> Figure:
 
 def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None) -> Axes:
     """Estimates with their intervals, one row a patient; an end that the samples do not give is an arrow."""
-    from cellkinetics.figures import plotting
+    from cellkinetics.figures import drawing
 
     table = profiles.intervals
     table = table[table["parameter"] == parameter].set_index("subject")
@@ -56,7 +56,7 @@ def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None) ->
         raise ValueError(f"{parameter} has no profile. Give fits.profile([{parameter!r}]).")
     groups, shades = style.coloured(profiles.fits.study, "cohort")
     order = sorted(map(str, table.index), key=lambda subject: list(shades).index(groups[subject]))
-    ax = ax or plotting.new_axes((5.2, 1.1 + 0.2 * max(len(order), 4)))
+    ax = ax or drawing.new_axes((5.2, 1.1 + 0.2 * max(len(order), 4)))
     values = table["value"].astype(float)
     known = profiles.fits[order[0]].model.parameters.get(parameter)
     # An sd is estimated on the log scale.

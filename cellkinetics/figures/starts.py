@@ -57,9 +57,9 @@ def plot_each(fits: Fits, ax: Axes | None = None) -> Axes:
 
 
 def _new_axes() -> Axes:
-    from cellkinetics.figures import plotting
+    from cellkinetics.figures import drawing
 
-    return plotting.new_axes((4.6, 3.1))
+    return drawing.new_axes((4.6, 3.1))
 
 
 def _draw(ax: Axes, behind: Floats, size: float, alpha: float) -> None:

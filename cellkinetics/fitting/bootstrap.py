@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from cellkinetics.data.notation import status_of
 from cellkinetics.likelihood import error_draws
 from cellkinetics.optimising.batch import climbed
-from cellkinetics.optimising.samples import Samples, status_of
+from cellkinetics.optimising.samples import Samples
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from cellkinetics.fitting.table import FIXED, FREE, NOT_IDENTIFIABLE, prior_text
 from cellkinetics.likelihood.error_models import IN_WORDS, LOG, NATURAL
 from cellkinetics.words import digits, labelled
 
@@ -51,17 +52,18 @@ def of_fit(fit: Fit) -> str:
             *labelled("intervals", _intervals(fit)),
             *labelled("doses", _doses(fit)),
         ]
-    estimated = table[table["status"] != "fixed"]
+    estimated = table[table["status"] != FIXED]
     lines += ["", estimates(estimated), ""] if len(estimated) else [""]
     return "\n".join(lines + _fixed(table)) + "\n"
 
 
 def _priors(fit: Fit) -> list[str]:
     """A line a prior."""
-    texts = []
-    for name in fit.problem.priors:
-        source = str(fit.parameters.loc[name, "source"])
-        texts.append(f"{name}: {source.partition('with the prior ')[2]}" if "with the prior" in source else name)
+    estimated = fit.parameters.index[fit.parameters["status"].isin([FREE, NOT_IDENTIFIABLE])]
+    texts = [
+        f"{name}: {prior_text(name, fit.problem, fit.request, fit.spread)}" if name in estimated else name
+        for name in fit.problem.priors
+    ]
     return labelled("priors", "; ".join(texts)) if texts else []
 
 
@@ -85,7 +87,7 @@ def of_fits(fits: Fits) -> str:
         *labelled("censored", censored(first)),
         *labelled("error", IN_WORDS[first.error]),
     ]
-    free = fits.parameters[fits.parameters["status"] == "free"]
+    free = fits.parameters[fits.parameters["status"] == FREE]
     if len(free):
         groups = free.groupby("parameter", sort=False)["value"]
         table = pd.DataFrame(
@@ -171,7 +173,7 @@ def _doses(fit: Fit) -> str:
 
 def _fixed(table: pd.DataFrame, subjects: int = 1) -> list[str]:
     """What was fixed, by where its value comes from; for how many where not for all."""
-    fixed = table[table["status"] == "fixed"]
+    fixed = table[table["status"] == FIXED]
     if fixed.empty:
         return []
     lines = ["fixed:"]

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cellkinetics.data.study import Study
-from cellkinetics.fitting.result import Request
 from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint.design import ALL, BY_DOSE
 from cellkinetics.joint.fitting import Members, members
 from cellkinetics.joint.permutations import Moves, Test
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import Prior
+from cellkinetics.optimising.request import Request
 from cellkinetics.progress import bar
 from cellkinetics.statistics.ranks import holm
 
@@ -116,7 +116,7 @@ def model_based(
         raise ValueError(f"others={others!r}: take {INDIVIDUAL!r} or {SHARED!r}.")
     if permutations < 1:
         raise ValueError(f"permutations={permutations}: give at least 1.")
-    request = Request.of(model, fixed, free, {}, None, "m3", doses, starts, seed, prior)
+    request = Request.of(model, fixed=fixed, free=free, doses=doses, starts=starts, seed=seed, prior=prior)
     tested = _tested(request, study, parameters)
     found = {
         label: members(request, study, _spec(request, study, names, by, others), True)

@@ -13,7 +13,6 @@ from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting import fit as fitting
-from cellkinetics.fitting.result import Request
 from cellkinetics.joint.blocks import Blocks
 from cellkinetics.joint.corners import settled
 from cellkinetics.joint.design import ALL, Joint, covariate_of, joined, shared_of
@@ -21,10 +20,12 @@ from cellkinetics.joint.search import Layout, Worlds, held, polish, search
 from cellkinetics.joint.spread import Spread
 from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising.batch import batchable
-from cellkinetics.optimising.cases import SPARE_ROWS, Case, prepare_each
+from cellkinetics.optimising.cases import SPARE_ROWS, Case, not_fitted, prepare_each
 from cellkinetics.optimising.evaluation import Evaluator, Second
 from cellkinetics.optimising.optimise import SPREAD
 from cellkinetics.optimising.problem import Problem, sd_names
+from cellkinetics.optimising.request import Request
+from cellkinetics.optimising.status import Outcome, Status
 
 NEARBY = 5.0  # units from the first guess, within which a patient's own optimum is taken as a start
 
@@ -81,7 +82,8 @@ def members(
     left: dict[str, str] = {}
     ready: dict[str, Case] = {}
     for subject, case in prepare_each(request, study, tuple(how)).items():
-        reason = case.reason if isinstance(case, Case) else f"not fitted: {case}"
+        found = case.reason if isinstance(case, Case) else not_fitted(case)
+        reason = found.words if found else ""
         for name, of in how.items():
             if of != ALL and covariate_of(study, name, of, [subject]).isna().any():
                 reason = reason or f"no {of}, which drives {name}."
@@ -219,19 +221,22 @@ def _shared(joint: Joint, x: Floats) -> Floats:
     return values
 
 
-def outcome(members: Members, solution: Solution, spread: Spread) -> str:
-    """How the joint fit ended, in words."""
+def outcome(members: Members, solution: Solution, spread: Spread) -> Outcome:
+    """How the joint fit ended."""
     joint, (shared_held, own_held) = solution.joint, solution.held
     subjects, model = list(members.cases), members.request.model
     if not np.isfinite(solution.ends.value[0]):
-        return "not solved: the model could not be integrated at any start. Give initial=, or fix parameters."
+        text = "not solved: the model could not be integrated at any start. Give initial=, or fix parameters."
+        return Outcome(Status.NOT_SOLVED, text)
     if not solution.ends.converged[0]:
-        return "not converged: the optimiser stopped before the likelihood was flat. Give initial=, or more starts=."
+        text = "not converged: the optimiser stopped before the likelihood was flat. Give initial=, or more starts=."
+        return Outcome(Status.NOT_CONVERGED, text)
     width = joint.layout.own.shape[2] - len(sd_names(model))
     sds = [s for i, s in enumerate(subjects) if own_held[i, width:].any()]
     if sds or any(shared_held[k] for k, c in enumerate(joint.columns) if c.parameter not in model.parameters):
         whose = f" of {', '.join(sds)}" if sds else ""
-        return f"sd{whose} at its lower bound: the curve goes through every sample. Give fixed={{'sd': 0.5}}."
+        text = f"sd{whose} at its lower bound: the curve goes through every sample. Give fixed={{'sd': 0.5}}."
+        return Outcome(Status.SD_AT_BOUND, text)
     wide = [name for name in members.shared if any(name in known.loose for known in spread.each)]
     null = [joint.columns[int(k)].label for k in np.flatnonzero(spread.null > 0.3)]
     names = list(dict.fromkeys([*null, *wide]))
@@ -246,7 +251,8 @@ def outcome(members: Members, solution: Solution, spread: Spread) -> str:
     also = f", at a bound {'; '.join(bounds)}" if bounds else ""
     if loose:
         text = f"not identifiable: the samples do not determine {'; '.join(loose)}{also}"
-        return f"{text}. Share or fix them, give priors, or add samples."
+        return Outcome(Status.NOT_IDENTIFIABLE, f"{text}. Share or fix them, give priors, or add samples.")
     if bounds:
-        return f"at a bound: {'; '.join(bounds)}. Fix or share them, or see whether a simpler model does."
-    return "converged"
+        text = f"at a bound: {'; '.join(bounds)}. Fix or share them, or see whether a simpler model does."
+        return Outcome(Status.AT_BOUND, text)
+    return Outcome(Status.CONVERGED, "converged")

@@ -16,7 +16,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import one_problem, suggest
 from cellkinetics.fitting.fits import Fits, Later
-from cellkinetics.fitting.result import Fit, Request, finished
+from cellkinetics.fitting.result import Fit, finished
 from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint.design import Column
 from cellkinetics.joint.fitting import Members, Solution
@@ -26,7 +26,9 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.evaluation import evaluator
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import SecondOrder
+from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.stacking import places
+from cellkinetics.optimising.status import Status
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,6 +45,7 @@ class JointFit(Criteria):
     common_sd : whether there is one sd (an output) for all.
     left_out : {subject: why it takes no part}.
     outcome : "converged", or the reason why not, with advice.
+    status : the same for programs, a `Status`.
     log_likelihood_ln : of ln(copies), of all patients.
     n_quantified, n_censored : samples in the likelihood.
     n_excluded : rows left out, those of patients left out included.
@@ -61,6 +64,7 @@ class JointFit(Criteria):
     common_sd: bool
     left_out: Mapping[str, str]
     outcome: str
+    status: Status
     log_likelihood_ln: float
     sum_ln_quantified: float
     n_quantified: int
@@ -90,7 +94,7 @@ class JointFit(Criteria):
     @property
     def converged(self) -> bool:
         """Whether the outcome is "converged"."""
-        return self.outcome == "converged"
+        return self.status is Status.CONVERGED
 
     @property
     def censoring(self) -> str:
@@ -204,7 +208,7 @@ def of_solution(members: Members, solution: Solution, seconds: float) -> JointFi
 
     return JointFit(
         request=members.request, study=members.study, shared=dict(members.shared), common_sd=members.common_sd,
-        left_out=dict(members.left_out), outcome=outcome,
+        left_out=dict(members.left_out), outcome=outcome.words, status=outcome.status,
         log_likelihood_ln=ln_likelihood if np.isfinite(solution.ends.value[0]) else np.nan,
         sum_ln_quantified=float(sum(np.log(rows.lower[rows.quantified]).sum() for rows in seen)),
         n_quantified=quantified, n_censored=kept - quantified,

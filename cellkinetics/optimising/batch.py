@@ -15,6 +15,7 @@ import numpy as np
 from cellkinetics.arrays import Floats, Ints
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising import corners
 from cellkinetics.optimising.ascent import FIRST_EVALUATIONS, Ascent
 from cellkinetics.optimising.engine import LANES
@@ -29,9 +30,8 @@ from cellkinetics.optimising.optimise import (
     relabelled,
 )
 from cellkinetics.optimising.problem import Problem, SecondOrder
-from cellkinetics.optimising.programs import DIRECT, FEW, RIDGE_STEPS, Programs
+from cellkinetics.optimising.programs import FEW, RIDGE_STEPS, Programs
 from cellkinetics.optimising.stacking import places, shape_of, stacked
-from cellkinetics.solving.solver import EXPLICIT, STRUCTURE, methods
 
 PATIENTS_AT_ONCE = 512  # patients in memory at a time, for each processor
 # All lanes of a stepper wait for the slowest: of 16, fits of smooth_switch take a fifth of the time that they take one
@@ -47,7 +47,7 @@ def batchable(model: Model, count: int = 1, error: str = LOG) -> bool:
     not log-normal.
     """
     first = methods(model)[0]
-    return error == LOG and (first in DIRECT or (first == EXPLICIT and count >= MANY))
+    return error == LOG and (first.is_direct or (first is Method.EXPLICIT and count >= MANY))
 
 
 def optima(
@@ -98,7 +98,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = 
         return points, np.arange(len(part))
 
     def alone(index: int) -> Optimum | None:
-        if not rescue and problems[index].model.solution is not None and problems[index].doses.rates is None:
+        if not rescue and problems[index].model.structure is not None and problems[index].doses.rates is None:
             return None
         # One of many refits near an optimum: a search of minutes for the last digit is not worth it.
         at, second, held, converged = newton(problems[index], np.array(x[index], float), search=False)
@@ -136,7 +136,7 @@ def _each(
         (shape, members[at : at + chunk]) for shape, members in groups.items() for at in range(0, len(members), chunk)
     ]
 
-    direct = methods(problems[0].model)[0] in DIRECT
+    direct = methods(problems[0].model)[0].is_direct
     lanes = LANES if direct else STEPPER_LANES
 
     def ended(job: tuple[tuple[int, ...], list[int]]) -> _Climb:
@@ -147,7 +147,7 @@ def _each(
         first, *finer = methods(mine[0].model)
         programs = Programs(mine[0].model, mine[0].ties, first, stacked(mine, shape, size), lanes)
         points, whose = starting(part, programs, shape[1])
-        return _climb(mine, shape, programs, [method for method in finer if method in DIRECT], points, whose)
+        return _climb(mine, shape, programs, [method for method in finer if method.is_direct], points, whose)
 
     # Tracing a stepper switches its checks off for the process: not in two threads at once.
     workers = (os.cpu_count() or 1) if direct else 1
@@ -196,7 +196,7 @@ def _climb(
     problems: Sequence[Problem],
     shape: tuple[int, ...],
     programs: Programs,
-    finer: Sequence[str],
+    finer: Sequence[Method],
     points: Floats,
     whose: Ints,
 ) -> _Climb:
@@ -204,7 +204,7 @@ def _climb(
     values, ends = programs.search(points, whose)
     tops = [values[whose == i] for i in range(len(problems))]
     best = [np.flatnonzero(whose == i)[np.argmax(top)] for i, top in enumerate(tops)]
-    if programs.method not in DIRECT:
+    if not programs.method.is_direct:
         return _Climb(tops, ends[best], None)
     ascent = _ascent(programs, ends[best])
     for method in finer:
@@ -212,7 +212,7 @@ def _climb(
         lost = np.flatnonzero(~ascent.at.solved | np.array([~np.isfinite(top).any() for top in tops]))
         for at in range(0, len(lost), FEW):
             some = lost[at : at + FEW]
-            data = stacked([problems[i] for i in some], shape, FEW, STRUCTURE.index(method))
+            data = stacked([problems[i] for i in some], shape, FEW, method.fineness or 0)
             again = replace(programs, method=method, data=data)
             values, ends = again.search(ascent.x[some], np.arange(len(some)))
             ascent.take(some, _ascent(again, ends))

@@ -18,9 +18,9 @@ import numpy as np
 from cellkinetics import cache
 from cellkinetics.likelihood.censoring import Rows, derivatives
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising import bounds
 from cellkinetics.solving.sensitivity import STEP, Inputs, Ties, evaluate
-from cellkinetics.solving.solver import STRUCTURE
 
 LANES = 64  # more do not stay near the processor; of fewer problems a smaller program is made
 # Log-likelihood units that a full step may still promise where the loop hands over to exact Newton steps.
@@ -87,7 +87,7 @@ class _Lane(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def searcher(model: Model, ties: Ties, method: str, lanes: int) -> Callable[..., Ends]:
+def searcher(model: Model, ties: Ties, method: Method, lanes: int) -> Callable[..., Ends]:
     """The compiled loop: (data (b, ...), starts (q, d), whose (q,) row of the data, count, most) -> `Ends`.
 
     Starts from ``count`` on are padding and are not run; ``most`` steps are taken from each. With one step it tells
@@ -177,13 +177,13 @@ def _where(which: Any, these: Any, others: Any) -> Any:
 
 
 @lru_cache(maxsize=64)
-def scores(model: Model, ties: Ties, method: str) -> Callable[[Any, Data], Score]:
+def scores(model: Model, ties: Ties, method: Method) -> Callable[[Any, Data], Score]:
     """The compiled function (x (b, d), data (b, ...)) -> what `score` gives, stacked."""
     cache.switch_on()
     return jax.jit(jax.vmap(lambda x, data: score(model, ties, method, x, data)))
 
 
-def score(model: Model, ties: Ties, method: str, x: Any, data: Data) -> Score:
+def score(model: Model, ties: Ties, method: Method, x: Any, data: Data) -> Score:
     """Log posterior at x (d,) and its derivatives."""
     free = data.inputs.basis.shape[-1]
     predicted, jacobian, solved = evaluate(model, ties, method, x[:free], data.inputs)
@@ -264,15 +264,15 @@ class Curvature(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def curvatures(model: Model, ties: Ties, method: str) -> Callable[[Any, Data], Curvature]:
+def curvatures(model: Model, ties: Ties, method: Method) -> Callable[[Any, Data], Curvature]:
     """The compiled function (x (b, d), data (b, ...)) -> `Curvature`, stacked."""
     cache.switch_on()
-    if method in STRUCTURE:
+    if method.fineness is not None:
         return jax.jit(lambda x, data: _by_differences(model, ties, method, x, data))
     return jax.jit(jax.vmap(lambda x, data: _by_derivatives(model, ties, method, x, data)))
 
 
-def _by_derivatives(model: Model, ties: Ties, method: str, x: Any, data: Data) -> Curvature:
+def _by_derivatives(model: Model, ties: Ties, method: Method, x: Any, data: Data) -> Curvature:
     at, free = score(model, ties, method, x, data), data.inputs.basis.shape[-1]
 
     def gradient(curve: Any) -> Any:
@@ -281,7 +281,7 @@ def _by_derivatives(model: Model, ties: Ties, method: str, x: Any, data: Data) -
     return curvature(at, jax.jacfwd(gradient)(x[:free]), data, jnp)
 
 
-def _by_differences(model: Model, ties: Ties, method: str, x: Any, data: Data) -> Curvature:
+def _by_differences(model: Model, ties: Ties, method: Method, x: Any, data: Data) -> Curvature:
     """Of all lanes (b, ...): slopes written by hand are exact to rounding, and their central differences to 1e-8.
 
     A loop over the directions that anybody moves in, both ways, after x itself: its length is no part of the program.

@@ -13,13 +13,13 @@ import numpy.typing as npt
 from cellkinetics import cache
 from cellkinetics.arrays import Floats, Ints
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising import engine
 from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.engine import LANES
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.stacking import places, shape_of, stacked
 from cellkinetics.solving.sensitivity import FREE_COLUMNS, Ties, padded_length
-from cellkinetics.solving.solver import methods
 
 BLOCKS = (LANES, 8 * LANES)  # pairs in a compiled call
 TWICE = 32  # the same with exact Hessians
@@ -137,7 +137,7 @@ def _cut(count: int, blocks: Sequence[int]) -> list[slice]:
 
 
 @lru_cache(maxsize=64)
-def _scores(model: Model, ties: Ties, method: str) -> Callable[..., Any]:
+def _scores(model: Model, ties: Ties, method: Method) -> Callable[..., Any]:
     """(x (b, d), row (b,), data (n, ...)) -> value, gradient, information of each pair, and whether it was solved."""
     scores = engine.scores(model, ties, method)
 
@@ -149,7 +149,7 @@ def _scores(model: Model, ties: Ties, method: str) -> Callable[..., Any]:
 
 
 @lru_cache(maxsize=64)
-def _curvatures(model: Model, ties: Ties, method: str) -> Callable[..., Any]:
+def _curvatures(model: Model, ties: Ties, method: Method) -> Callable[..., Any]:
     """(x (b, d), row (b,), data (n, ...)) -> what `engine.curvatures` gives of each pair."""
     return _gathered(engine.curvatures(model, ties, method))
 

@@ -14,15 +14,14 @@ from cellkinetics import cache
 from cellkinetics.arrays import Floats, Ints
 from cellkinetics.likelihood import censoring
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising import engine
 from cellkinetics.optimising.ascent import Region
 from cellkinetics.optimising.engine import LANES, Curvature, Data, Ends
 from cellkinetics.optimising.optimise import ROUGH_SD
 from cellkinetics.optimising.stacking import taken
 from cellkinetics.solving.sensitivity import STEP, Ties, ln_curve
-from cellkinetics.solving.solver import CLOSED_FORM, STRUCTURE
 
-DIRECT = (CLOSED_FORM, *STRUCTURE)
 COMPILED_BLOCK, FEW = 64, 8  # problems in a compiled block: it costs the same however few it holds
 ALONE = 4  # lanes of a single problem
 QUEUE = 4  # points a problem that the loop takes at once, and a problem alone as many as 64 together
@@ -40,7 +39,7 @@ class Programs:
 
     model: Model
     ties: Ties
-    method: str
+    method: Method
     data: Data
     lanes: int = LANES
 
@@ -50,7 +49,7 @@ class Programs:
 
     @cached_property
     def _few(self) -> bool:
-        return self._size <= LANES and self.method in DIRECT
+        return self._size <= LANES and self.method.is_direct
 
     @cached_property
     def _width(self) -> int:
@@ -78,7 +77,7 @@ class Programs:
 
     def curvature(self, x: Floats, which: Ints) -> Curvature:
         """At ``x`` (b, d) of these problems (b,)."""
-        if self._few and self.method in STRUCTURE:
+        if self._few and self.method.fineness is not None:
             return self._by_loop(x, which)
         blocks, length = [], self._size if self._few else FEW if len(which) <= FEW else COMPILED_BLOCK
         evaluate = engine.curvatures(self.model, self.ties, self.method)
@@ -140,7 +139,7 @@ def _joined(parts: list[Any]) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _screen(model: Model, ties: Ties, method: str) -> Any:
+def _screen(model: Model, ties: Ties, method: Method) -> Any:
     """The compiled function (points (b, s, d), data (b, ...)) -> (b, s) sum of squared root-deviances at sd 1."""
     cache.switch_on()
 

@@ -37,7 +37,7 @@ def taken(data: Data, rows: np.ndarray[Any, Any]) -> Data:
 def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int, fineness: int = 0) -> Data:
     """The problems as arrays; rows from len(problems) on repeat the first and are not run.
 
-    What the model's own solution takes is made for one ``fineness`` alone.
+    What the model's structure takes is made for one ``fineness`` alone.
     """
     rows, width, *_ = shape
     model = problems[0].model
@@ -79,19 +79,19 @@ def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int, fine
 
 
 def _prepared(problems: Sequence[Problem], rows: int, fill: Sequence[int], fineness: int) -> tuple[Any, ...]:
-    """What the model's own solution takes, stacked at one size; None for the finenesses before."""
-    model = problems[0].model
-    make, size_of = model.prepare, model.size_of
-    if make is None or size_of is None or any(problem.doses.rates is not None for problem in problems):
+    """What the model's structure takes, stacked at one size; None for the finenesses before."""
+    structure = problems[0].model.structure
+    if structure is None or any(problem.doses.rates is not None for problem in problems):
         return ()
     days = [pad(problem.samples.day, rows) for problem in problems]
     designs = [(day.tobytes(), *(np.asarray(part).tobytes() for part in problem.doses if part is not None))
                for day, problem in zip(days, problems, strict=True)]  # fmt: skip
     # Patients of one schedule and dose share what is made for it.
     given = {design: (day, problem.doses) for design, day, problem in zip(designs, days, problems, strict=True)}
-    known = {design: make(*of, fineness, 0) for design, of in given.items()}
-    size = max(map(size_of, known.values()))
-    known |= {design: make(*given[design], fineness, size) for design, of in known.items() if size_of(of) != size}
+    known = {design: structure.prepare(*of, fineness, 0) for design, of in given.items()}
+    size = max(map(structure.size_of, known.values()))
+    other = [design for design, of in known.items() if structure.size_of(of) != size]
+    known |= {design: structure.prepare(*given[design], fineness, size) for design in other}
     return (*[None] * fineness, _stacked([known[design] for design in designs], fill))
 
 

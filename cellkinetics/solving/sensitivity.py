@@ -20,7 +20,8 @@ from cellkinetics.arrays import Floats
 from cellkinetics.likelihood import censoring
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model, call
-from cellkinetics.solving.solver import NO_COURSES, STRUCTURE, Courses, by, methods, prepared_for
+from cellkinetics.modelling.structure import Method, methods
+from cellkinetics.solving.solver import NO_COURSES, Courses, by, prepared_for
 
 # Programs are compiled for multiples of so many samples and free parameters: few of them serve every patient.
 SAMPLE_ROWS = 32
@@ -38,7 +39,7 @@ class Inputs(NamedTuple):
     times, output : (n,) day and index of the output of each sample; n is padded.
     doses : events.
     courses : covariates over time, where the model takes any.
-    prepared : what the model's own solution takes, for each fineness; None for those that are not asked.
+    prepared : what the model's structure takes, for each fineness; None for those that are not asked.
     """
 
     natural: Floats
@@ -124,7 +125,7 @@ def naturals(model: Model, ties: Ties) -> Callable[..., tuple[dict[str, Any], di
     return both
 
 
-def ln_curve(model: Model, ties: Ties, method: str, free: Any, inputs: Inputs) -> tuple[Any, Any]:
+def ln_curve(model: Model, ties: Ties, method: Method, free: Any, inputs: Inputs) -> tuple[Any, Any]:
     """Ln f at the samples (n,) and whether it was solved."""
     values = natural_values(model, ties, free, inputs)
     curves, solved = by(
@@ -134,7 +135,7 @@ def ln_curve(model: Model, ties: Ties, method: str, free: Any, inputs: Inputs) -
     return censoring.ln(stacked[inputs.output, jnp.arange(len(inputs.times))]), solved
 
 
-def evaluate(model: Model, ties: Ties, method: str, free: Any, inputs: Inputs) -> tuple[Any, Any, Any]:
+def evaluate(model: Model, ties: Ties, method: Method, free: Any, inputs: Inputs) -> tuple[Any, Any, Any]:
     """Ln f (n,), its Jacobian (n, k) by the free values, and whether it was solved."""
 
     def value(free: Any) -> tuple[Any, tuple[Any, Any]]:
@@ -145,7 +146,7 @@ def evaluate(model: Model, ties: Ties, method: str, free: Any, inputs: Inputs) -
     return predicted, jacobian, solved
 
 
-def evaluate_twice(model: Model, ties: Ties, method: str, free: Any, inputs: Inputs) -> tuple[Any, Any, Any, Any]:
+def evaluate_twice(model: Model, ties: Ties, method: Method, free: Any, inputs: Inputs) -> tuple[Any, Any, Any, Any]:
     """As `evaluate`, with the Hessian (n, k, k) before the flag.
 
     Slopes written by hand are exact to rounding, and their central differences to 1e-8, at a tenth of the time, and of
@@ -156,7 +157,7 @@ def evaluate_twice(model: Model, ties: Ties, method: str, free: Any, inputs: Inp
         predicted, jacobian, solved = evaluate(model, ties, method, at, inputs)
         return jacobian, (predicted, jacobian, solved)
 
-    if method not in STRUCTURE:
+    if method.fineness is None:
         hessian, (predicted, jacobian, solved) = jax.jacfwd(first, has_aux=True)(free)
         return predicted, jacobian, hessian, solved
     moves = STEP * jnp.concatenate([jnp.zeros((1, len(free))), jnp.eye(len(free)), -jnp.eye(len(free))])
@@ -167,7 +168,7 @@ def evaluate_twice(model: Model, ties: Ties, method: str, free: Any, inputs: Inp
 
 
 @lru_cache(maxsize=64)
-def program(model: Model, ties: Ties, order: int, method: str) -> Callable[..., Curve]:
+def program(model: Model, ties: Ties, order: int, method: Method) -> Callable[..., Curve]:
     """The compiled function (free (k,), inputs) -> Curve with derivatives up to ``order``, by one way of solving."""
     cache.switch_on()
 
@@ -210,7 +211,7 @@ def curve(
     for method in others if rescue else ():
         if bool(result.solved):
             break
-        result, again = program(model, ties, order, method)(free, _for(method, inputs)), method == "implicit"
+        result, again = program(model, ties, order, method)(free, _for(method, inputs)), method is Method.IMPLICIT
     value, jacobian, hessian, solved = jax.tree.map(np.array, result)
     if order > 0:
         jacobian = jacobian[:, :count]
@@ -219,10 +220,9 @@ def curve(
     return Curve(value, jacobian, hessian, solved), again
 
 
-def _for(method: str, inputs: Inputs) -> Inputs:
+def _for(method: Method, inputs: Inputs) -> Inputs:
     """Without what was prepared for other methods: a program is compiled for the shapes of all that it is given."""
-    at = STRUCTURE.index(method) if method in STRUCTURE else -1
-    prepared = tuple(each if place == at else None for place, each in enumerate(inputs.prepared))
+    prepared = tuple(each if place == method.fineness else None for place, each in enumerate(inputs.prepared))
     return inputs._replace(prepared=prepared)
 
 
