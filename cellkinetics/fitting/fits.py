@@ -21,10 +21,10 @@ from cellkinetics.fitting.result import Fit, refused
 from cellkinetics.fitting.table import COLUMNS
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.batch import PATIENTS_AT_ONCE, batchable, optima
-from cellkinetics.optimising.cases import Case, not_fitted, prepare, prepare_each
+from cellkinetics.optimising.cases import Case, prepare, prepare_each
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.request import Asked, Request, asking
-from cellkinetics.optimising.status import Outcome, Status
+from cellkinetics.optimising.status import Outcome, Status, not_fitted
 from cellkinetics.progress import bar
 
 if TYPE_CHECKING:

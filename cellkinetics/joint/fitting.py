@@ -20,12 +20,12 @@ from cellkinetics.joint.search import Layout, Worlds, held, polish, search
 from cellkinetics.joint.spread import Spread
 from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising.batch import batchable
-from cellkinetics.optimising.cases import SPARE_ROWS, Case, not_fitted, prepare_each
+from cellkinetics.optimising.cases import SPARE_ROWS, Case, prepare_each
 from cellkinetics.optimising.evaluation import Evaluator, Second
 from cellkinetics.optimising.optimise import SPREAD
 from cellkinetics.optimising.problem import Problem, sd_names
 from cellkinetics.optimising.request import Request
-from cellkinetics.optimising.status import Outcome, Status
+from cellkinetics.optimising.status import Outcome, Status, not_fitted
 
 NEARBY = 5.0  # units from the first guess, within which a patient's own optimum is taken as a start
 

@@ -16,7 +16,7 @@ from cellkinetics.optimising.guessing import from_samples
 from cellkinetics.optimising.problem import Problem, sd_names
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.samples import Samples, courses_of, infusion_days, samples_each
-from cellkinetics.optimising.status import Outcome, Status
+from cellkinetics.optimising.status import Outcome, Status, not_fitted
 from cellkinetics.solving.solver import NO_COURSES
 
 SD_WHEN_FEW = 0.5
@@ -185,11 +185,6 @@ def doses_of(request: Request, events: Sequence[Event]) -> tuple[Doses, Outcome 
         return model.doses(given), None
     except ModelError as error:
         return model.doses(None), not_fitted(error)
-
-
-def not_fitted(error: Exception) -> Outcome:
-    """The outcome of a subject with whose numbers something is wrong."""
-    return Outcome(Status.NOT_FITTED, f"not fitted: {error}")
 
 
 def _nothing(samples: Samples) -> Outcome | None:

@@ -16,7 +16,7 @@ from cellkinetics.data.wells import dna_mass
 from cellkinetics.errors import ModelError
 from cellkinetics.likelihood.censoring import Rows
 from cellkinetics.modelling.course import as_courses
-from cellkinetics.optimising.status import Outcome
+from cellkinetics.optimising.status import Outcome, not_fitted
 from cellkinetics.solving.sensitivity import pad
 from cellkinetics.solving.solver import Courses
 

@@ -55,3 +55,8 @@ class Outcome(NamedTuple):
 
     status: Status
     words: str
+
+
+def not_fitted(error: Exception) -> Outcome:
+    """The outcome of a subject with whose numbers something is wrong."""
+    return Outcome(Status.NOT_FITTED, f"not fitted: {error}")
