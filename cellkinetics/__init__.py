@@ -27,7 +27,7 @@ from cellkinetics.joint.comparison import ModelComparison
 from cellkinetics.joint.result import JointFit
 from cellkinetics.modelling.loading import load_model
 from cellkinetics.modelling.model import Check, Model
-from cellkinetics.modelling.parameter import Parameter, Parameters
+from cellkinetics.modelling.parameter import Parameter, Parameters, ParameterSet
 from cellkinetics.modelling.prior import LogitNormal, LogNormal, Normal
 from cellkinetics.reporting.storage import load
 from cellkinetics.solving.simulation import simulate
@@ -47,6 +47,7 @@ __all__ = [
     "ModelError",
     "Normal",
     "Parameter",
+    "ParameterSet",
     "Parameters",
     "Power",
     "Study",
