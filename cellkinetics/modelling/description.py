@@ -98,14 +98,14 @@ def _sets(model: Model) -> list[tuple[str, ...]]:
 
 def _published(title: str, model: Model) -> Table:
     rows = [
-        (check.what, _printed(check), f"{check.compute(model):.4g}", check.unit,
+        (check.what, printed(check), f"{check.compute(model):.4g}", check.unit,
          "" if isinstance(check.published, tuple) else f"{check.tolerance:.2g}", check.source)
         for check in model.checks
     ]  # fmt: skip
     return Table(title, ("What", "Published", "Recomputed", "Unit", "Tolerance (relative)", "Where"), tuple(rows))
 
 
-def _printed(check: Check) -> str:
+def printed(check: Check) -> str:
     """The published number, or its range in words."""
     if not isinstance(check.published, tuple):
         return f"{check.published:g}"
