@@ -1,4 +1,4 @@
-"""The committed table of published and recomputed numbers is that of the files, and every value says where it is from."""
+"""The committed table of published and recomputed numbers is that of the files; every value says where it is from."""
 
 import runpy
 from pathlib import Path
