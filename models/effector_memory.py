@@ -122,8 +122,8 @@ def highest(model):
 model = Model(
     name="effector_memory",
     reference="ours; structure and typical values after doi:10.1002/psp4.12388",
-    population="typical values of tisagenlecleucel (90 patients, qPCR); fitted to one patient of any CAR-T or CAR-NK "
-    "product",
+    population="typical values of tisagenlecleucel (90 children and young adults, qPCR); meant to be fitted to one "
+    "patient's curve, of other products too",
     parameters={
         "F": Parameter(
             4e-4,
