@@ -10,9 +10,9 @@ import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.columns import Rows, plain
-from cellkinetics.data.notation import numbers
 from cellkinetics.data.study import DOSE_UNIT
 from cellkinetics.errors import Problem
+from cellkinetics.meaning.cells import numbers
 from cellkinetics.words import number_text
 
 Ints = npt.NDArray[np.intp]
