@@ -264,7 +264,6 @@ def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:
     }
     if meaning == "value":
         ratio |= {name: 1.0 for name in free.values() if unit_of_heading(name).startswith(("copies/", "cells/"))}
-        ratio |= {name: max(score, 0.6) for name, score in ratio.items() if MEANING.get(plain(name)) == "result"}
     best = max(ratio, key=lambda name: ratio[name], default="")
     if best and ratio[best] >= 0.6:
         said = unit_of_heading(best) if meaning == "value" else ""

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.likelihood.error_models import IN_WORDS, LOG, NATURAL
+from cellkinetics.modelling import levels
 from cellkinetics.words import digits, labelled
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def of_fit(fit: Fit) -> str:
         *labelled("samples", _samples(fit)),
         *labelled("censored", censored(fit)),
         *labelled("error", IN_WORDS[fit.error]),
+        *_unit(fit),
     ]
     if fit.fitted:
         lines += [
@@ -54,6 +56,16 @@ def of_fit(fit: Fit) -> str:
     estimated = table[table["status"] != "fixed"]
     lines += ["", estimates(estimated), ""] if len(estimated) else [""]
     return "\n".join(lines + _fixed(table)) + "\n"
+
+
+def _unit(fit: Fit) -> list[str]:
+    """That the model was written in another unit than the study is in, and which parameters are in the study's."""
+    model, unit = fit.model, fit.study.unit
+    if unit in model.outputs.values():
+        return []
+    names = ", ".join(levels.levels(model))
+    own = ", ".join(sorted(set(model.outputs.values())))
+    return labelled("unit", f"the study is in {unit}, and so is {names} here; {model.name} was written in {own}")
 
 
 def _priors(fit: Fit) -> list[str]:
@@ -84,6 +96,7 @@ def of_fits(fits: Fits) -> str:
         *labelled("samples", "{} quantified, {} censored, {} excluded".format(*totals)),
         *labelled("censored", censored(first)),
         *labelled("error", IN_WORDS[first.error]),
+        *_unit(first),
     ]
     free = fits.parameters[fits.parameters["status"] == "free"]
     if len(free):

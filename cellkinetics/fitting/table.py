@@ -11,6 +11,7 @@ import pandas as pd
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.likelihood.error_models import NATURAL
+from cellkinetics.modelling.levels import unit_of, unit_of_output
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.uncertainty import Uncertainty
@@ -45,12 +46,10 @@ def parameter_columns(
     values, slopes = problem.natural_with_slopes(optimum.x) if optimum else (dict(problem.values), {})
     for name, parameter in model.parameters.items():
         row: dict[str, Any] = {"value": values[name], "stderr": np.nan, "lower": np.nan, "upper": np.nan}
-        row |= {"unit": parameter.unit, "status": "fixed", "source": parameter.source}
-        if model.scale_free and parameter.unit in model.outputs.values():
-            row["unit"] = study.unit
-        elif request.doses == "one amount":
+        row |= {"unit": unit_of(model, name, study.unit), "status": "fixed", "source": parameter.source}
+        if request.doses == "one amount":
             # The product of a fraction and an unknown dose has the unit of what the dose adds to.
-            row["unit"] = parameter.unit.partition(" per cell")[0]
+            row["unit"] = row["unit"].partition(" per cell")[0]
         if name in free or name in request.tie:
             row |= {
                 "status": "free" if name in free else "tied",
@@ -120,7 +119,7 @@ def _sd_unit(name: str, problem: Problem, study: Study) -> str:
     """Ln, a share of the prediction, or the unit of the copies."""
     if name.startswith("sd_add") and problem.error.name == "combined":
         output = name.removeprefix("sd_add_")
-        return study.unit if problem.model.scale_free else problem.model.outputs.get(output, study.unit)
+        return unit_of_output(problem.model, output, study.unit)
     return "1" if problem.error.name in NATURAL else "ln"
 
 

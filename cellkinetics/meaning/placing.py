@@ -68,7 +68,8 @@ def place(mark: Texts, number: Floats, cens: Floats, other: Floats, limits: Limi
     mark, number : (n,) arrays
         From `marks`.
     cens : (n,) array of float
-        1: below, the number is the limit (the row's lloq where the number is less). -1: above. 0 or NaN: what the cell says.
+        1: below, the number is the limit (the row's lloq where the number is less). -1: above. 0 or NaN: what
+        the cell says.
     other : (n,) array of float
         LIMIT, the other end of a censored row; NaN when there is none, and not used unless `cens` is 1 or -1.
     limits : Limits
@@ -80,9 +81,10 @@ def place(mark: Texts, number: Floats, cens: Floats, other: Floats, limits: Limi
     """
     lloq, lod, uloq = limits.lloq, limits.lod, limits.uloq
     # Half the limit beside CENS 1 is no limit, and below the row's own limit is true of any smaller number; but for
-    # the lod, below which the sample may be.
+    # the lod, below which the sample may be, and the upper end of an interval whose lower end is said.
     halved = np.isclose(number, lloq / 2, rtol=1e-3) | np.isclose(number, lloq / np.sqrt(2), rtol=1e-3)
-    put = (cens == 1) & (mark == "number") & (number > 0) & ((number < limits.own_lloq) | halved) & ~(number <= lod)
+    put = (cens == 1) & (mark == "number") & (number > 0) & ((number < limits.own_lloq) | halved)
+    put &= ~(number <= lod) & np.isnan(other)
     number = np.where(put, lloq, number)
     known = np.where(np.isnan(lloq), lod, lloq)
     lod = np.where(lod < lloq, lod, np.where(np.isnan(lloq), lod, np.nan))

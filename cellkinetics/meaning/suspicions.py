@@ -419,7 +419,7 @@ def _follows_output(column: Column, rows: Rows) -> bool:
 
 def _at_the_floor(column: Column, rows: Rows) -> Finding | None:
     """A level that stands on exactly the rows that share the lowest value, such as status 2; visits do not count."""
-    if not 2 <= len(column.levels) <= 6:
+    if not 2 <= len(column.levels) <= 6 or not _varies(column, rows):
         return None
     there = column.sample & (rows.value > 0)
     values, code = rows.value[there], column.code[there]
