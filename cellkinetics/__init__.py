@@ -17,7 +17,7 @@ from cellkinetics.data.assay import Assay
 from cellkinetics.data.example import example
 from cellkinetics.data.reading import read_study
 from cellkinetics.data.study import Study
-from cellkinetics.errors import ModelError, StudyError
+from cellkinetics.errors import ModelError, StudyError, StudyWarning
 from cellkinetics.fitting.fit import fit
 from cellkinetics.fitting.fits import Fits, fit_each
 from cellkinetics.fitting.identifiability import Identifiability, identifiability
@@ -51,6 +51,7 @@ __all__ = [
     "Power",
     "Study",
     "StudyError",
+    "StudyWarning",
     "cohort_curves",
     "compare_cohorts",
     "compare_models",

@@ -61,9 +61,10 @@ def read_study(
         The columns go by many names (the table of them is in the docs, "Data"), in any case: ID, TIME, DV, AMT, EVID,
         CENS, LIMIT, ADM, COHORT or subject, day, copies_per_ug, lloq, lod, dose, cohort. Required are the
         subject, the day and the value. Other columns are carried along, and refused when they look as if they changed
-        what a value means: a mark of censored values, a sign, a limit, a unit, a specimen, rows not to be used. In place of days, ISO dates are read,
-        with the date of the infusion in a column ``infusion_date`` or on the row of the dose. A table of one row
-        a subject with a column for each day (``d0``, ``d7`` ... or ``0``, ``7`` ...) is read as well.
+        what a value means: a mark of censored values, a sign, a limit, a unit, a specimen, rows not to be used. In
+        place of days, ISO dates are read, with the date of the infusion in a column ``infusion_date`` or on the row
+        of the dose. A table of one row a subject with a column for each day (``d0``, ``d7`` ... or ``0``, ``7`` ...)
+        is read as well.
     lloq, lod, uloq : float or mapping, optional
         Lower limit of quantification, limit of detection and upper limit of quantification, in `unit`. A
         column of that name wins, row by row. A value under the limit (0 included) is censored and its number

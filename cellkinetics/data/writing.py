@@ -118,7 +118,8 @@ def upper_lines(study: Study, style: str) -> pd.DataFrame:
         "lod",
         "postdose",
     )
-    then = ("cohort", "until", "until_reason", "excluded", "unit", "dose_unit", "adm_name", "dvid_name", "simulated", "lod")
+    then = ("cohort", "until", "until_reason", "excluded", "unit", "dose_unit", "adm_name", "dvid_name", "simulated")
+    then += ("lod",)
     lines = _filled(lines, [*first, *then, *names_of_subjects, *extra, *steady, "replicate"])
     if study.unit == UNIT and "unit" not in extra:
         lines["unit"] = ""

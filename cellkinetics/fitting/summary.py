@@ -65,7 +65,12 @@ def _unit(fit: Fit) -> list[str]:
         return []
     names = ", ".join(levels.levels(model))
     own = ", ".join(sorted(set(model.outputs.values())))
-    return labelled("unit", f"the study is in {unit}, and so is {names} here; {model.name} was written in {own}")
+    text = f"the study is in {unit}, and so is {names} here; {model.name} was written in {own}"
+    if fit.request.free is None:
+        usual = model.default_free(fit.study)
+        freed = [name for name in levels.levels(model) if name in fit.problem.free and name not in usual]
+        text += f", so that the default of {', '.join(freed)} says nothing and it is estimated" if freed else ""
+    return labelled("unit", text)
 
 
 def _priors(fit: Fit) -> list[str]:

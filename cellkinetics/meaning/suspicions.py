@@ -12,6 +12,7 @@ import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.errors import Problem
+from cellkinetics.meaning import vocabulary
 from cellkinetics.meaning.cells import NO, VAGUE, YES, mark_of, number_of
 from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.units import DAYS_IN, canonical, duration_of, is_log, time_unit_of, unit_of_heading, words_of
@@ -23,115 +24,6 @@ LOOKED_AT = 1000
 KINDS = 8
 # Days over which cells may be infused and still count as given at once.
 LONGEST = 0.25
-_CENSORED = ("below", "blq", "above", "alq")
-_QUALIFIERS = {"<", ">", "<=", ">=", "≤", "≥", "=", "~", "≈", "lt", "gt", "le", "ge", "eq"}
-_LIMIT_WORDS = {"loq", "lod", "llq", "ulq", "lloq", "uloq", "llod", "cutoff", "threshold", "mdl"}
-_OF_LIMITS = {"quantification", "quantitation", "quantifiable", "detection", "detectable", "reporting", "assay"}
-_FLAG_WORDS = {"cens", "censored", "censor", "blq", "bloq", "bql", "lloq", "llq", "loq", "lod", "limit", "below", "nd"}
-_FLAG_WORDS |= {
-    "detected",
-    "detect",
-    "detectable",
-    "quantifiable",
-    "quantified",
-    "undetected",
-    "nondetect",
-    "nondetects",
-}
-_FLAG_WORDS |= {"undetectable", "nonquantifiable", "uloq", "alq", "nondetected"}
-_OUT = {"excl", "exclude", "excluded", "exclusion", "exclfl", "ignore", "ignored", "drop", "dropped", "omit", "omitted"}
-_OUT |= {"reject", "rejected", "discard", "discarded", "invalid", "outlier", "fail", "failed", "unusable", "unreliable"}
-_OUT |= {"suspect", "contaminated", "haemolysed", "hemolyzed", "haemolyzed", "missing", "remove", "removed", "delete"}
-_IN = {"include", "included", "incl", "inclfl", "valid", "use", "used", "usable", "keep", "evaluable", "accepted"}
-_IN |= {"acceptable", "passed", "anl", "pkfl", "analysed", "analyzed"}
-_OUT_CELLS = {
-    "exclude",
-    "excluded",
-    "invalid",
-    "not valid",
-    "fail",
-    "failed",
-    "reject",
-    "rejected",
-    "discard",
-    "discarded",
-}
-_OUT_CELLS |= {"omit", "outlier", "do not use", "not usable", "unusable", "unreliable", "haemolysed", "hemolyzed"}
-_OUT_CELLS |= {"not reportable", "qns", "not done"}
-_IN_COMMENTS = re.compile(
-    r"\b(?:below|under|<)\s*(?:the\s*)?(?:ll?oq|lod|limit|quantif|detection)|\b(?:blq|bloq|bql)\b|"
-    r"\bnot (?:detected|detectable|quantifiable|quantified|valid|reportable)\b|\bdo not use\b|"
-    r"\b(?:exclude|invalid|discard|reject)(?:d|ed)?\b|\bll?oq\s*[=:]",
-    re.IGNORECASE,
-)
-_ENDPOINTS = {"cmt", "compartment", "param", "paramcd", "parameter", "pctest", "pctestcd", "test", "testcd", "testname"}
-_ENDPOINTS |= {"analyte", "assay", "endpoint", "measure", "measurement", "marker", "gene", "variable", "obsname"}
-_ENDPOINTS |= {"observation", "dvname", "yname", "specimen", "spec", "pcspec", "lbspec", "matrix", "tissue", "material"}
-_ENDPOINTS |= {"fluid", "organ", "compartments", "platform", "analyt", "lbtest", "lbtestcd", "sampletype", "obsid"}
-_OF_ENDPOINTS = {"name", "type", "code", "cd", "id", "sample", "of", "dv", "label"}
-_SPECIMENS = {
-    "blood": "blood", "pb": "blood", "pbmc": "pbmc", "pbmcs": "pbmc", "plasma": "plasma", "serum": "serum",
-    "marrow": "marrow", "bm": "marrow", "bmmc": "marrow", "csf": "csf", "cerebrospinal": "csf", "tumor": "tumour",
-    "tumour": "tumour", "biopsy": "biopsy", "node": "node", "urine": "urine", "ascites": "ascites", "saliva": "saliva",
-    "spleen": "spleen", "tissue": "tissue", "skin": "skin", "liver": "liver", "pleural": "pleural",
-}  # fmt: skip
-_ANALYTES = re.compile(
-    r"q?pcr|ddpcr|\bflow\b|facs|\bcar\b|car-?t|car-?nk|copies|transgene|\bvcn\b|\bcd\d+\b|b[ -]?cells?|t[ -]?cells?|nk[ -]?cells?|"
-    r"\bil-?\d+|crp|ferritin|\bifn|tnf|cytokine|\bm-?protein|blast|bcma|viral|\bdna\b|\brna\b|lympho|leuko|wbc",
-    re.IGNORECASE,
-)
-_REPLICATES = {
-    "well",
-    "wells",
-    "replicate",
-    "replicates",
-    "rep",
-    "run",
-    "plate",
-    "tube",
-    "aliquot",
-    "duplicate",
-    "repeat",
-}
-_REPLICATES |= {
-    "sample",
-    "sampleid",
-    "barcode",
-    "accession",
-    "operator",
-    "comment",
-    "comments",
-    "note",
-    "notes",
-    "batch",
-}
-_REPLICATES |= {
-    "extraction",
-    "dilution",
-    "position",
-    "technician",
-    "analyst",
-    "instrument",
-    "kit",
-    "lot",
-    "lab",
-    "site",
-}
-_INFUSION = {
-    "infusion",
-    "inf",
-    "of",
-    "dose",
-    "dosing",
-    "time",
-    "length",
-    "iv",
-    "the",
-    "admin",
-    "administration",
-    "tinf",
-}
-_CODES = {"flag", "code", "status", "stat", "qual", "remark", "fl", "ind", "indicator", "quality", "qc", "type", "note"}
 
 
 @dataclass
@@ -220,7 +112,7 @@ def _shown(cells: list[str]) -> str:
 
 def _qualifiers(column: Column, rows: Rows) -> Finding | None:
     texts = column.texts
-    if texts and set(texts) <= _QUALIFIERS and set(texts) - {"=", "eq"}:
+    if texts and set(texts) <= vocabulary.QUALIFIERS and set(texts) - {"=", "eq"}:
         return f"looks like the sign of a limit ({_shown(texts)})", _use("qualifier", column)
     return None
 
@@ -228,7 +120,11 @@ def _qualifiers(column: Column, rows: Rows) -> Finding | None:
 def _marks(column: Column, rows: Rows) -> Finding | None:
     """Cells such as BLQ or <3; a laboratory value with limits of its own, such as CRP <5, is none of ours."""
     marked = [mark_of(text, rows.decimal)[0] for text in column.texts]
-    sure = [at for at, mark in zip(column.looked, marked, strict=True) if mark in _CENSORED and not _vague(column, at)]
+    sure = [
+        at
+        for at, mark in zip(column.looked, marked, strict=True)
+        if mark in vocabulary.CENSORED and not _vague(column, at)
+    ]
     vague = [at for at in column.looked if _vague(column, at)]
     numbers = [at for at, mark in zip(column.looked, marked, strict=True) if mark == "number"]
     if not sure and not vague:
@@ -289,7 +185,7 @@ def _varies(column: Column, rows: Rows) -> bool:
 
 
 def _comments(column: Column, rows: Rows) -> Finding | None:
-    found = [str(column.cells[at]) for at in column.looked if _IN_COMMENTS.search(str(column.cells[at]))]
+    found = [str(column.cells[at]) for at in column.looked if vocabulary.IN_COMMENTS.search(str(column.cells[at]))]
     if found:
         remedy = "Write into the rows what it says (<3 or BLQ as the value; a column excluded with the reason), or"
         return f"says of values that they are censored or not valid ({found[0]!r})", remedy
@@ -298,8 +194,8 @@ def _comments(column: Column, rows: Rows) -> Finding | None:
 
 def _limits(column: Column, rows: Rows) -> Finding | None:
     words = column.words
-    named = words & _LIMIT_WORDS or any(word[-4:] in ("lloq", "uloq") for word in words)
-    if not named and not ({"limit", "limits"} & words and words & _OF_LIMITS):
+    named = words & vocabulary.LIMIT_WORDS or any(word[-4:] in ("lloq", "uloq") for word in words)
+    if not named and not ({"limit", "limits"} & words and words & vocabulary.OF_LIMITS):
         return None
     numbers = [number_of(text, rows.decimal) for text in column.texts]
     # A flag of 0 and 1 is no limit; a column of 1 throughout is one.
@@ -332,7 +228,7 @@ def _units(column: Column, rows: Rows) -> Finding | None:
 def _flags(column: Column, rows: Rows) -> Finding | None:
     """A flag of few codes whose heading speaks of limits."""
     words = column.words
-    if not words & _FLAG_WORDS or not column.texts or len(column.texts) > 4:
+    if not words & vocabulary.FLAG_WORDS or not column.texts or len(column.texts) > 4:
         return None
     small = {*YES, *NO, "-1", "2", "3", "below", "above", "left", "right", "none"}
     if not set(column.texts) <= small or len(column.levels) < 2:
@@ -348,16 +244,16 @@ def _flags(column: Column, rows: Rows) -> Finding | None:
 def _exclusions(column: Column, rows: Rows) -> Finding | None:
     """Yes and no of a heading that speaks of leaving out or using; or cells that do."""
     texts, words = set(column.texts), column.words
-    out = [text for text in column.texts if text in _OUT_CELLS]
+    out = [text for text in column.texts if text in vocabulary.OUT_CELLS]
     if out:
         remedy = "Say it in a column excluded, with the reason or 1, or"
         return f"says of values that they are not to be used ({_shown(out)})", remedy
     if not texts or not texts <= {*YES, *NO}:
         return None
-    if words & _OUT and texts & {*YES}:
+    if words & vocabulary.OUT and texts & {*YES}:
         return "looks like a mark of rows that are not to be used", _use("excluded", column)
     fewer = bool(texts & {*NO}) or any(column.cells[at] == "" for at in column.levels)
-    if words & _IN and fewer and (texts & {*YES}):
+    if words & vocabulary.IN and fewer and (texts & {*YES}):
         remedy = "Leave out the rows that it does not mark (a column excluded with 1), or"
         return "looks like a mark of rows that are to be used", remedy
     return None
@@ -370,14 +266,16 @@ def _endpoints(column: Column, rows: Rows) -> Finding | None:
         return None
     texts = [str(column.cells[at]).casefold() for at in levels]
     words = set(words_of(column.name))
-    named = bool(words & _ENDPOINTS) and not words - _ENDPOINTS - _OF_ENDPOINTS
-    named |= plain(column.name).replace("_", "") in _ENDPOINTS
+    named = bool(words & vocabulary.ENDPOINTS) and not words - vocabulary.ENDPOINTS - vocabulary.OF_ENDPOINTS
+    named |= plain(column.name).replace("_", "") in vocabulary.ENDPOINTS
     specimens = [_specimen(text) for text in texts]
     of_specimens = all(specimens) and len(set(specimens)) > 1
-    analytes = all(_ANALYTES.search(text) for text in texts)
+    analytes = all(vocabulary.ANALYTES.search(text) for text in texts)
     within = _varies(column, rows)
     paired = (
-        not words & _REPLICATES and all(re.search(r"[a-z]{2}", text) for text in texts) and _shares_days(column, rows)
+        not words & vocabulary.REPLICATES
+        and all(re.search(r"[a-z]{2}", text) for text in texts)
+        and _shares_days(column, rows)
     )
     if not (of_specimens or (within and (named or analytes or paired))):
         return None
@@ -395,9 +293,9 @@ def _endpoints(column: Column, rows: Rows) -> Finding | None:
 def _specimen(text: str) -> str:
     """Which specimen a cell names; "" for another text, such as "blood type A"."""
     words = re.findall(r"[a-z]+", text)
-    found = [_SPECIMENS[word] for word in words if word in _SPECIMENS]
+    found = [vocabulary.SPECIMENS[word] for word in words if word in vocabulary.SPECIMENS]
     usual = {"whole", "peripheral", "bone", "lymph", "aspirate", "fluid", "cells", "mononuclear", "edta", "sample"}
-    return found[-1] if found and not set(words) - {*_SPECIMENS} - usual else ""
+    return found[-1] if found and not set(words) - {*vocabulary.SPECIMENS} - usual else ""
 
 
 def _shares_days(column: Column, rows: Rows) -> bool:
@@ -443,7 +341,7 @@ def _of_floor(column: Column, cell: str, n: int, lowest: str) -> Finding:
 
 def _lowest_by_code(column: Column, rows: Rows) -> Finding | None:
     """A code, by its heading, that stands on the lowest values alone."""
-    if not set(words_of(column.name)) & _CODES:
+    if not set(words_of(column.name)) & vocabulary.CODES:
         return None
     for level in column.levels:
         chosen = column.sample & (column.code == level)
@@ -464,7 +362,7 @@ def _durations(column: Column, rows: Rows) -> Finding | None:
     words = set(words_of(column.name))
     units = {unit for word in words if (unit := time_unit_of(word))}
     named = words & {"dur", "duration", "tinf", "infdur", "exdur"} or {"infusion", "time"} <= words
-    named = named and not words - _INFUSION - {"dur", "duration", "infdur", "exdur", "n"} - {
+    named = named and not words - vocabulary.INFUSION - {"dur", "duration", "infdur", "exdur", "n"} - {
         word for word in words if time_unit_of(word)
     }
     scale = DAYS_IN[units.pop()] if len(units) == 1 else 1.0

@@ -64,5 +64,6 @@ def why_not(model: Model, unit: str, given: Collection[str]) -> tuple[str, str]:
         return "", ""
     values = ", ".join(f"{name} at {model.parameters[name].value:g} {model.parameters[name].unit}" for name in names)
     free = ", ".join(names)
-    remedy = f"Free {free} (free=), give {'it' if len(names) == 1 else 'them'} in {unit} (fixed=), or convert the values."
+    them = "it" if len(names) == 1 else "them"
+    remedy = f"Free {free} (free=), give {them} in {unit} (fixed=), or convert the values."
     return f"{found}, with {values}", remedy

@@ -135,7 +135,8 @@ def _guess_in(
     else:
         first = model.parameters[names[0]]
         ends = np.where(np.isfinite(seen.upper), seen.upper, seen.lower)
-        factor = first.value * (amount if " per " in first.unit else 1.0) / max(float(np.max(ends, initial=0.0)), 1e-300)
+        level = first.value * (amount if " per " in first.unit else 1.0)
+        factor = level / max(float(np.max(ends, initial=0.0)), 1e-300)
     scaled = replace(seen, lower=seen.lower * factor, upper=seen.upper * factor)
     found = from_samples(model, scaled, amount, courses)
     start = {name: found.get(name, model.parameters[name].value) for name in names if name in free}
