@@ -18,10 +18,11 @@ from cellkinetics.data.example import example
 from cellkinetics.data.reading import read_study
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, StudyError, StudyWarning
+from cellkinetics.figures.models import plot_models
 from cellkinetics.fitting.fit import fit
 from cellkinetics.fitting.fits import Fits, fit_each
 from cellkinetics.fitting.identifiability import Identifiability, identifiability
-from cellkinetics.fitting.model_choice import compare_models, forecast_error, plot_models
+from cellkinetics.fitting.model_choice import compare_models, forecast_error
 from cellkinetics.fitting.result import Fit
 from cellkinetics.joint.comparison import ModelComparison
 from cellkinetics.joint.result import JointFit
@@ -29,6 +30,7 @@ from cellkinetics.modelling.loading import load_model
 from cellkinetics.modelling.model import Check, Model
 from cellkinetics.modelling.parameter import Parameter, Parameters
 from cellkinetics.modelling.prior import LogitNormal, LogNormal, Normal
+from cellkinetics.optimising.status import Status
 from cellkinetics.reporting.storage import load
 from cellkinetics.solving.simulation import simulate
 
@@ -49,6 +51,7 @@ __all__ = [
     "Parameter",
     "Parameters",
     "Power",
+    "Status",
     "Study",
     "StudyError",
     "StudyWarning",

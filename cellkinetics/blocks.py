@@ -2,12 +2,11 @@
 
 `decline`, `faster_first`, `from_peak`
     The biexponential decline that most published curves share, the label of its rates, and start values.
-`structured`, `mesh`, `panels`
-    The structured solve of ``il15_persistence`` and its panels.
+`structured`
+    The structured solve of ``il15_persistence``: ``structured.persistence``, for ``Model(structure=...)``.
 """
 
 from cellkinetics.modelling.biexponential import decline, faster_first, from_peak
 from cellkinetics.solving import structured
-from cellkinetics.solving.mesh import mesh, panels
 
-__all__ = ["decline", "faster_first", "from_peak", "mesh", "panels", "structured"]
+__all__ = ["decline", "faster_first", "from_peak", "structured"]

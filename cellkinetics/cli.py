@@ -266,7 +266,7 @@ def find_model(name: str) -> Model:
     return load_model(name) if name.endswith(".py") else models.load(name)
 
 
-def _command(table: Path | None, **options: str | float | list[str] | None) -> str:
+def _command(table: Path | None, **options: str | float | list[str] | list[float] | None) -> str:
     """The command line of a fit: what differs from the defaults, and the seed."""
     words = ["cellkinetics", "fit", *([] if table is None else [str(table)])]
     usual = {name: parameter.default for name, parameter in inspect.signature(fit).parameters.items()}

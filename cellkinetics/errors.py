@@ -14,7 +14,7 @@ LINES = 20
 
 
 @dataclass(frozen=True)
-class Problem:
+class Finding:
     """One finding in a table.
 
     Parameters
@@ -51,7 +51,7 @@ class Problem:
 
 def one_problem(found: str, remedy: str, source: str = "") -> StudyError:
     """The error of the one thing that is wrong with a study as a whole."""
-    return StudyError([Problem(None, None, None, found, remedy)], source)
+    return StudyError([Finding(None, None, None, found, remedy)], source)
 
 
 class StudyError(ValueError):
@@ -59,20 +59,20 @@ class StudyError(ValueError):
 
     Parameters
     ----------
-    problems : sequence of Problem
+    problems : sequence of Finding
         Everything that was found, in the order of the rows. The message shows the first 20.
     source : str
         Name of the file; it opens each line of the message.
 
     Attributes
     ----------
-    problems : list of Problem
+    problems : list of Finding
         All of them.
     source : str
         As given.
     """
 
-    def __init__(self, problems: Sequence[Problem], source: str = "") -> None:
+    def __init__(self, problems: Sequence[Finding], source: str = "") -> None:
         self.problems = list(problems)
         self.source = source
         lines = [problem.line(source) for problem in self.problems[:LINES]]
@@ -80,14 +80,14 @@ class StudyError(ValueError):
             lines.append(f"and {len(self.problems) - LINES} more")
         super().__init__("\n".join(lines))
 
-    def __reduce__(self) -> tuple[type[StudyError], tuple[list[Problem], str]]:
+    def __reduce__(self) -> tuple[type[StudyError], tuple[list[Finding], str]]:
         # An exception is rebuilt from its message by default; worker processes send these back whole.
         return type(self), (self.problems, self.source)
 
     @property
     def table(self) -> pd.DataFrame:
         """One row a problem: row, subject, day, found, remedy."""
-        columns = [field.name for field in fields(Problem)]
+        columns = [field.name for field in fields(Finding)]
         return pd.DataFrame([asdict(problem) for problem in self.problems], columns=columns)
 
 

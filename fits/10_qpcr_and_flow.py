@@ -21,7 +21,7 @@ import pandas as pd
 import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.figures import style
-from cellkinetics.figures.plotting import plot_fit
+from cellkinetics.figures.fit import plot_fit
 
 model = models.load("qpcr_and_flow")
 leukocytes = [(0, 300.0), (4, 150.0), (8, 150.0), (10, 600.0), (12, 2000.0), (14, 4500.0), (21, 6000.0)]

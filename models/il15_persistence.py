@@ -35,7 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics import Model, Parameter
-from cellkinetics.blocks import mesh, panels, structured
+from cellkinetics.blocks import structured
 
 CALIBRATED = "assumption, calibrated to the published statements of doi:10.1056/NEJMoa1910607"
 
@@ -155,10 +155,7 @@ model = Model(
     dosing={"cells": ("D", "F"), "rimiducid": ("X", "k_s")},
     markers=("lymphodepletion",),
     natural=("X",),
-    solution=structured.solution,
-    prepare=mesh,
-    size_of=panels,
-    finenesses=3,
+    structure=structured.persistence,
     free=free,
     initial=initial,
 )

@@ -3,10 +3,10 @@ import pickle
 import pandas as pd
 import pytest
 
-from cellkinetics.errors import ModelError, Problem, StudyError, suggest
+from cellkinetics.errors import Finding, ModelError, StudyError, suggest
 
-LIMIT = Problem(17, "4", 180.0, "copies is '<3' and no limit is known", "Give the column lloq.")
-FILE = Problem(None, None, None, "the file is empty", "Give a header and one row a sample.")
+LIMIT = Finding(17, "4", 180.0, "copies is '<3' and no limit is known", "Give the column lloq.")
+FILE = Finding(None, None, None, "the file is empty", "Give a header and one row a sample.")
 
 
 def test_a_line_says_file_row_patient_day_finding_and_remedy():
@@ -21,7 +21,7 @@ def test_what_is_unknown_of_a_place_is_left_out():
 
 
 def test_the_message_stops_after_twenty_lines_and_the_list_does_not():
-    problems = [Problem(row, "1", None, "subject is empty", "Say whose row it is.") for row in range(57)]
+    problems = [Finding(row, "1", None, "subject is empty", "Say whose row it is.") for row in range(57)]
     error = StudyError(problems, "liu.csv")
     lines = str(error).split("\n")
     assert len(lines) == 21

@@ -18,7 +18,7 @@ from cellkinetics.solving.simulation import simulate
 
 SEED = 2020
 LLOQ = 3.0
-SD = 0.5  # residual, ln scale
+RESIDUAL_SD = 0.5  # residual, ln scale
 VARIABILITY = {"F": 0.5, "rho": 0.06, "r": 0.10, "mu0": 0.3, "N": 0.4}  # between patients, SD on the ln scale
 DOSES = [1e5] * 3 + [0.25e6] + [1e6] * 3 + [1e7] * 4  # cells/kg
 COHORTS = ["1e5/kg"] * 3 + ["1e6/kg"] * 4 + ["1e7/kg"] * 4  # patient 4 belongs to the 1e6 cohort
@@ -26,7 +26,7 @@ NON_RESPONDERS = {1, 2, 4}  # one choice that the printed counts allow
 PEAK_MEDIANS = {"responder": 31744.0, "non-responder": 903.0}  # copies/ug
 NOMINAL_DAYS = [0, 1, 3, 7, 10, 14, 21, 28, 42, 60, 90, 120, 180, 270, 365]
 MU0_NON_RESPONDERS = 3.0  # times that of responders: shorter persistence, as in Nat Med 2024;30:772 (size assumed)
-MISSING = 0.05  # chance that a sample after day 3 was not taken
+CHANCE_MISSING = 0.05  # chance that a sample after day 3 was not taken
 # Follow-up in months: minimum, median and maximum are printed, what lies between is assumed.
 FOLLOW_UP = [13.8, 20.0, 15.1, 9.6, 17.2, 14.5, 11.3, 12.7, 2.8, 6.4, 18.4]
 # Month 9 and week 6 are printed; the other days of post-remission therapy are assumed.
@@ -93,7 +93,7 @@ def sampled(rng: np.random.Generator, number: int) -> list[tuple[float, float]]:
     for nominal in NOMINAL_DAYS:
         spread = 0.0 if nominal == 0 else 0.1 if nominal <= 3 else 0.5 if nominal <= 28 else 4.0
         actual = round(nominal + spread * rng.uniform(-1, 1), 1)
-        taken = nominal <= 3 or rng.uniform() >= MISSING
+        taken = nominal <= 3 or rng.uniform() >= CHANCE_MISSING
         if taken and nominal <= last:
             days.append((float(nominal), actual))
     return days
@@ -109,7 +109,7 @@ def main() -> pd.DataFrame:
         days = sampled(rng, i + 1)
         values = {name: float(truth[name].to_numpy()[i]) for name in VARIABILITY}
         curve = simulate(model, values, [actual for _, actual in days], dose)["copies_per_ug"].to_numpy()
-        noisy = curve * np.exp(SD * rng.normal(size=len(curve)))
+        noisy = curve * np.exp(RESIDUAL_SD * rng.normal(size=len(curve)))
         until, reason = UNTIL.get(i + 1, ("", ""))
         for (nominal, actual), value in zip(days, noisy, strict=True):
             shown = "0" if nominal == 0 else "<3" if value < LLOQ else f"{float(f'{value:.3g}'):g}"
@@ -146,7 +146,11 @@ def text() -> str:
     """The file."""
     variability = ", ".join(f"{name} {sd:g}" for name, sd in VARIABILITY.items())
     header = HEADER.format(
-        seed=SEED, variability=variability, sd=SD, missing=MISSING, days=", ".join(map(str, NOMINAL_DAYS))
+        seed=SEED,
+        variability=variability,
+        sd=RESIDUAL_SD,
+        missing=CHANCE_MISSING,
+        days=", ".join(map(str, NOMINAL_DAYS)),
     )
     table = main()
     for name in ("nominal_day", "day", "lloq", "dose"):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from cellkinetics.errors import suggest
 
-METHODS = ("linear-up/log-down", "linear", "log")
+AREA_METHODS = ("linear-up/log-down", "linear", "log")
 
 
 class Point(NamedTuple):
@@ -25,7 +25,7 @@ class Point(NamedTuple):
     vanishing: bool = False
 
 
-def area(points: Sequence[Point], start: float, end: float, method: str = METHODS[0]) -> float:
+def area(points: Sequence[Point], start: float, end: float, method: str = AREA_METHODS[0]) -> float:
     """Area under the points between two days, in copies x days.
 
     Parameters
@@ -50,10 +50,9 @@ def area(points: Sequence[Point], start: float, end: float, method: str = METHOD
     >>> round(area([Point(0, 0), Point(1, 8), Point(2, 4)], 0, 2), 4)  # 4 + 4/ln 2
     9.7708
     """
-    if method not in METHODS:
-        raise ValueError(
-            f"there is no method {method!r}; there are {', '.join(METHODS)}. {suggest(method, METHODS)}".rstrip()
-        )
+    if method not in AREA_METHODS:
+        known = ", ".join(AREA_METHODS)
+        raise ValueError(f"there is no method {method!r}; there are {known}. {suggest(method, AREA_METHODS)}".rstrip())
     if not points or points[0].day > start or points[-1].day < end:
         raise ValueError(f"the points do not reach from day {start:g} to day {end:g}.")
     total = 0.0
@@ -66,7 +65,7 @@ def area(points: Sequence[Point], start: float, end: float, method: str = METHOD
 
 
 def _logarithmic(before: Point, after: Point, method: str) -> bool:
-    return method == "log" or (method == METHODS[0] and after.value < before.value)
+    return method == "log" or (method == AREA_METHODS[0] and after.value < before.value)
 
 
 def _at(day: float, before: Point, after: Point, method: str) -> Point:

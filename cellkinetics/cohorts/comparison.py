@@ -231,10 +231,12 @@ def compare_cohorts(
             study, by, model, parameters=parameters, others=others, permutations=permutations, seed=seed,
             progress=progress,
         )  # fmt: skip
-    return Comparison(study, by, groups, members.names, results, curves, margin, mid_p, table[COLUMNS], within, found)
+    return Comparison(
+        study, by, groups, members.names, results, curves, margin, mid_p, table[COHORT_COLUMNS], within, found
+    )
 
 
-COLUMNS = [
+COHORT_COLUMNS = [
     "window", "quantity", "variant", "estimate", "lower", "upper", "level", "p", "p_holm", "mid_p", "smallest_p",
     "attained_size", "equivalence", "n_needed", "n", "n_interval", "n_missing", "note",
 ]  # fmt: skip
@@ -309,7 +311,7 @@ def _rows(result: WindowResult, names: Sequence[str]) -> list[dict[str, Any]]:
         "n_interval": int((values["lower"] < values["upper"]).sum()),
         "n_missing": int(values["lower"].isna().sum()),
     }
-    blank = dict.fromkeys(COLUMNS, math.nan) | {"variant": "", "equivalence": "", "note": ""} | counts
+    blank = dict.fromkeys(COHORT_COLUMNS, math.nan) | {"variant": "", "equivalence": "", "note": ""} | counts
     found = []
     within = None if result.within is None else replace(result.within, name=f"{result.within.name}, within strata")
     for test in (result.test, result.trend, within):

@@ -20,7 +20,7 @@ from cellkinetics.statistics import arrangements
 from cellkinetics.statistics.ranks import DRAWS, RankTest, exact_p, tied_at_limit
 
 QUARTILES = (0.25, 0.5, 0.75)
-CHUNK = 20_000
+CURVES_AT_ONCE = 20_000
 
 
 class Step(NamedTuple):
@@ -202,7 +202,9 @@ def exchanged(scores: Floats, sizes: Sequence[int], tied: int, seed: int = 2020)
         labels = arrangements.sampled(sizes, DRAWS, np.random.default_rng(seed))
         labels = np.concatenate([labels, own])
         variant = f"Monte Carlo over {DRAWS:,} of {ways:.2g} arrangements of patients (seed {seed})"
-    parts = [_statistic(scores, labels[at : at + CHUNK], len(sizes)) for at in range(0, len(labels), CHUNK)]
+    parts = [
+        _statistic(scores, labels[at : at + CURVES_AT_ONCE], len(sizes)) for at in range(0, len(labels), CURVES_AT_ONCE)
+    ]
     values = np.concatenate(parts)
     if np.ptp(values) == 0:
         reason = "all samples are tied"

@@ -11,11 +11,11 @@ import scipy
 from cellkinetics.arrays import Floats
 from cellkinetics.statistics.tobit import tobit
 
-FEWEST = 3
+FEWEST_SAMPLES = 3
 # A line with more points is preferred when its adjusted R2 is at most this much worse (PKNCA's default).
 ALLOWANCE = 1e-4
 # The library's sd of a sample (ln scale) where too few are quantified to estimate it: the line's two, and three more.
-SD, SAMPLES_FOR_SD = 0.5, 5
+SD_WHEN_FEW, SAMPLES_FOR_SD = 0.5, 5
 
 
 class Line(NamedTuple):
@@ -46,9 +46,9 @@ def best_line(days: Floats, values: Floats) -> Line:
     ----------
     days, values : (n,) quantified samples after the peak (which is not one of them), by day.
     """
-    if len(days) < FEWEST:
-        return _none(f"{_samples(len(days))} after the peak; a line needs {FEWEST}")
-    lines = [_fit(days[start:], values[start:]) for start in range(len(days) - FEWEST, -1, -1)]
+    if len(days) < FEWEST_SAMPLES:
+        return _none(f"{_samples(len(days))} after the peak; a line needs {FEWEST_SAMPLES}")
+    lines = [_fit(days[start:], values[start:]) for start in range(len(days) - FEWEST_SAMPLES, -1, -1)]
     best = max(0.0, *(line.adj_r2 for line in lines if not math.isnan(line.adj_r2)), 0.0)
     chosen = [line for line in lines if line.adj_r2 > best - ALLOWANCE and line.half_life > 0]
     if not chosen:
@@ -82,12 +82,12 @@ def censored_line(days: Floats, lower: Floats, upper: Floats) -> tuple[float, fl
     """
     quantified = lower == upper
     nothing = (math.nan, math.nan, math.nan)
-    if len(days) < FEWEST or len(np.unique(days[quantified])) < 2:
+    if len(days) < FEWEST_SAMPLES or len(np.unique(days[quantified])) < 2:
         found = f"{_samples(int(quantified.sum()))} of {len(days)}"
-        return *nothing, f"{found}; a line through censored samples needs {FEWEST}, 2 of them quantified"
+        return *nothing, f"{found}; a line through censored samples needs {FEWEST_SAMPLES}, 2 of them quantified"
     with np.errstate(divide="ignore"):
         ends = np.log(lower), np.log(upper)
-    sd = None if quantified.sum() >= SAMPLES_FOR_SD else SD
+    sd = None if quantified.sum() >= SAMPLES_FOR_SD else SD_WHEN_FEW
     fit = tobit(np.column_stack([np.ones(len(days)), days]), *ends, sd)
     slope, degrees = float(fit.coefficients[0, 1]), float(fit.degrees_of_freedom[0])
     if not fit.converged[0] or not slope < 0:

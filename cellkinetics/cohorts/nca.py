@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
-from cellkinetics.cohorts.areas import METHODS, Point, area
+from cellkinetics.cohorts.areas import AREA_METHODS, Point, area
 from cellkinetics.cohorts.half_lives import best_line, censored_line, given_line
 from cellkinetics.data.overview import since_infusion
 from cellkinetics.data.study import Study
@@ -18,7 +18,7 @@ from cellkinetics.errors import suggest
 from cellkinetics.words import number_text
 
 # Days by which the last sample may come before the end of a window.
-TOLERANCE = 3.0
+DAYS_SHORT = 3.0
 BLQ = ("interval", "zero", "half", "drop", "pknca")
 Days = tuple[float, float]
 Metrics = dict[str, Any]
@@ -28,9 +28,9 @@ def nca(
     study: Study,
     window: Days = (0, 28),
     blq: str = "interval",
-    method: str = METHODS[0],
+    method: str = AREA_METHODS[0],
     terminal: Days | Mapping[str, Days] | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float = DAYS_SHORT,
 ) -> pd.DataFrame:
     """Cmax, Tmax, areas, half-lives and times above the limit, one row a subject and output.
 
@@ -92,7 +92,7 @@ def nca(
     start, end = float(window[0]), float(window[1])
     if not 0 <= start < end < math.inf:
         raise ValueError(f"the window {window} must be two days that rise, not before the infusion, such as (0, 28).")
-    for name, value, known in (("blq", blq, BLQ), ("method", method, METHODS)):
+    for name, value, known in (("blq", blq, BLQ), ("method", method, AREA_METHODS)):
         if value not in known:
             raise ValueError(
                 f"there is no {name} {value!r}; there are {', '.join(known)}. {suggest(value, known)}".rstrip()

@@ -14,7 +14,8 @@ import pandas as pd
 import scipy
 
 from cellkinetics.arrays import Floats
-from cellkinetics.cohorts.virtual import Plan, ends, windows
+from cellkinetics.cohorts.values import Kind
+from cellkinetics.cohorts.virtual import Plan, Planned, ends, windows
 from cellkinetics.errors import suggest
 from cellkinetics.modelling.model import Model
 from cellkinetics.progress import bar
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 QUESTIONS = ("trend test", "trend test, adjusted", "dose exponent", "equivalence")
 AIM = 0.8
-TIMES, CHUNK = (1, 2, 3, 4, 6, 8, 12), 250
+TIMES, STUDIES_AT_ONCE = (1, 2, 3, 4, 6, 8, 12), 250
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -166,7 +167,8 @@ def power(
         raise ValueError(f"studies={studies}: give at least one, 1000 for a Monte Carlo error below 2%.")
     if unknown := [day for day in days or () if not np.isclose(plan.days, day).any()]:
         raise ValueError(f"day {unknown[0]:g} of days= is not in the schedule.")
-    names = windows(plan, days)
+    planned = windows(plan, days)
+    names = [window.name for window in planned]
     if not names:
         raise ValueError("the schedule has no sample of a window: give days up to 28, or after 14.")
     total = sum(counts)
@@ -178,22 +180,22 @@ def power(
     margin_b = math.log(margin) / math.log(plan.doses[-1] / plan.doses[0])
     hidden, seen = np.zeros(len(names)), 0
     with suppress(KeyboardInterrupt), bar(studies * len(tried), progress, "simulating") as advance:
-        for start in range(0, studies, CHUNK):
-            which = range(start, min(start + CHUNK, studies))
+        for start in range(0, studies, STUDIES_AT_ONCE):
+            which = range(start, min(start + STUDIES_AT_ONCE, studies))
             largest = np.max(list(designs.values()), axis=0)
             copies = [plan.samples(cohort, int(n), which, seed) for cohort, n in enumerate(largest)]
-            values = [[ends(plan, name, of_cohort) for of_cohort in copies] for name in names]
+            values = [[ends(plan, window, of_cohort) for of_cohort in copies] for window in planned]
             seen += total * len(which)
             for at, window in enumerate(values):
                 hidden[at] += sum((low < high)[:, :n].sum() for (low, high), n in zip(window, counts, strict=True))
             for n, design in designs.items():
-                found[n].append(_answers(plan, names, values, design, margin_b))
+                found[n].append(_answers(plan, planned, values, design, margin_b))
                 advance(len(which))
     finished = {n: pd.concat(parts, ignore_index=True) for n, parts in found.items() if parts}
     if not finished:
         raise KeyboardInterrupt
     table = pd.concat([_rates(n, designs[n], names, answers) for n, answers in finished.items()], ignore_index=True)
-    truth = _truth(plan, names).assign(share_below=hidden / seen)
+    truth = _truth(plan, planned).assign(share_below=hidden / seen)
     needed = pd.DataFrame(
         [
             {"window": name, "question": question} | _needed(part)
@@ -273,12 +275,16 @@ def _plan(
 
 
 def _answers(
-    plan: Plan, names: Sequence[str], values: list[list[tuple[Floats, Floats]]], design: Sequence[int], margin_b: float
+    plan: Plan,
+    planned: Sequence[Planned],
+    values: list[list[tuple[Floats, Floats]]],
+    design: Sequence[int],
+    margin_b: float,
 ) -> pd.DataFrame:
     """One row a study, columns (window, what): p, p_holm, found, equivalent, estimable."""
     ln_dose = np.repeat(np.log(plan.doses), design)
     columns: dict[tuple[str, str], npt.NDArray[Any]] = {}
-    for name, window in zip(names, values, strict=True):
+    for (name, kind, _), window in zip(planned, values, strict=True):
         low, high = (
             np.concatenate([cohort[end][:, :n] for cohort, n in zip(window, design, strict=True)], axis=1)
             for end in (0, 1)
@@ -286,7 +292,7 @@ def _answers(
         # A curve that could not be solved leaves its study without an answer.
         solved = np.isfinite(low.sum(axis=1))
         low, high = np.where(solved[:, None], low, 1.0), np.where(solved[:, None], high, 1.0)
-        if name.startswith("AUC"):
+        if kind is Kind.AREA:
             # As in `compare_cohorts`: a claim must hold with every area at its lower, and at its upper end.
             p = np.maximum(trend_p(low, design), trend_p(high, design))
         else:
@@ -296,6 +302,7 @@ def _answers(
         columns[name, "p"] = np.where(solved, p, math.nan)
         columns[name, "found"], columns[name, "equivalent"] = slope.found & solved, slope.equivalent & solved
         columns[name, "estimable"] = slope.estimable & solved
+    names = [window.name for window in planned]
     p_of = np.column_stack([columns[name, "p"] for name in names])
     adjusted = np.array([holm(one) for one in p_of])
     for at, name in enumerate(names):
@@ -318,16 +325,16 @@ def _rates(n: int, design: Sequence[int], names: Sequence[str], answers: pd.Data
     return pd.DataFrame(rows, columns=columns)
 
 
-def _truth(plan: Plan, names: Sequence[str]) -> pd.DataFrame:
+def _truth(plan: Plan, planned: Sequence[Planned]) -> pd.DataFrame:
     """What the typical curves do with the dose, sampled on the schedule, without noise and limit."""
     plan = replace(plan, between={}, lloq=None)
     curves = [plan.curves(cohort, np.zeros((1, 0))) for cohort in range(len(plan.doses))]
     x = np.log(plan.doses) - np.log(plan.doses).mean()
     rows = []
-    for name in names:
+    for window in planned:
         with np.errstate(divide="ignore", invalid="ignore"):
-            y = np.log([float(ends(plan, name, curve)[0][0]) for curve in curves])
-        rows.append([name, float(x @ y / (x @ x)), math.exp(y[-1] - y[0])])
+            y = np.log([float(ends(plan, window, curve)[0][0]) for curve in curves])
+        rows.append([window.name, float(x @ y / (x @ x)), math.exp(y[-1] - y[0])])
     return pd.DataFrame(rows, columns=["window", "exponent", "change"]).set_index("window")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,10 +20,18 @@ from cellkinetics.statistics.ranks import tied_at_limit
 if TYPE_CHECKING:
     from cellkinetics.fitting.fits import Fits
 
-EARLY, LATE = (0.0, 28.0), (28.0, 365.0)
+EARLY, LATE_WINDOW = (0.0, 28.0), (28.0, 365.0)
 # Samples up to here belong to the peak: the study that the library grew from asks for the dose after day 14.
 PEAK_OVER = 14.0
-STEPS = 561
+GRID_STEPS = 561
+
+
+class Kind(StrEnum):
+    """What the value of a window is."""
+
+    PEAK = "peak"
+    AREA = "AUC"
+    LEVEL = "level"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +39,7 @@ class Window:
     """One value a patient.
 
     name : as it is printed, "peak, days 0-28".
+    kind : what it is of.
     values : by subject, in the order of the study: lower, upper (equal where the value is known, NaN where there is
         none), reason (why there is none).
     hidden_by_limit : whether an interval reaches from below a limit, so that values under the largest limit are tied;
@@ -37,6 +47,7 @@ class Window:
     """
 
     name: str
+    kind: Kind
     values: pd.DataFrame
     hidden_by_limit: bool
 
@@ -52,16 +63,16 @@ def windows(study: Study, output: str | None = None, days: list[float] | None = 
     """
     rows = sampling_days(study, output)
     name = str(rows["output"].iloc[0]) if len(rows) else "1"
-    early, late = (_of_output(nca(study, window), name, study) for window in (EARLY, LATE))
+    early, late = (_of_output(nca(study, window), name, study) for window in (EARLY, LATE_WINDOW))
     if days is None:
         sampled = rows[rows["planned"] > PEAK_OVER].groupby("planned")["subject"].nunique()
         days = [float(str(day)) for day, n in sampled.items() if n > len(study.subjects) / 2]
-    levels = [Window(f"level, day {day:g}", _level(rows, day, study), True) for day in sorted(days)]
+    levels = [Window(f"level, day {day:g}", Kind.LEVEL, _level(rows, day, study), True) for day in sorted(days)]
     return [
-        Window("peak, days 0-28", _ends(early, "cmax"), True),
-        Window("AUC, days 0-28", _ends(early, area_name(EARLY)), False),
+        Window("peak, days 0-28", Kind.PEAK, _ends(early, "cmax"), True),
+        Window("AUC, days 0-28", Kind.AREA, _ends(early, area_name(EARLY)), False),
         *levels,
-        Window("AUC, days 28-365", _ends(late, area_name(LATE)), False),
+        Window("AUC, days 28-365", Kind.AREA, _ends(late, area_name(LATE_WINDOW)), False),
     ]
 
 
@@ -84,14 +95,14 @@ def fitted_windows(fits: Fits) -> list[Window]:
             reason = "not fitted" if fit is None else f"not converged: {fit.outcome}"
             peaks[subject] = areas[subject] = (math.nan, math.nan, reason)
             continue
-        days = np.linspace(*EARLY, STEPS)
+        days = np.linspace(*EARLY, GRID_STEPS)
         column = next(iter(fit.model.outputs))
         curve = fit.predict(days + fits.study.infusion_day(subject))[column].to_numpy(float)
         area = float(np.trapezoid(curve, days))
         peaks[subject], areas[subject] = (float(curve.max()), float(curve.max()), ""), (area, area, "")
     return [
-        Window("fitted peak, days 0-28", _table(peaks), False),
-        Window("fitted AUC, days 0-28", _table(areas), False),
+        Window("fitted peak, days 0-28", Kind.PEAK, _table(peaks), False),
+        Window("fitted AUC, days 0-28", Kind.AREA, _table(areas), False),
     ]
 
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics.arrays import Floats
-from cellkinetics.cohorts.areas import METHODS
-from cellkinetics.cohorts.nca import TOLERANCE
-from cellkinetics.cohorts.values import EARLY, LATE, PEAK_OVER
+from cellkinetics.cohorts.areas import AREA_METHODS
+from cellkinetics.cohorts.nca import DAYS_SHORT
+from cellkinetics.cohorts.values import EARLY, LATE_WINDOW, PEAK_OVER, Kind
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 
 # Curves are solved so many at a time: one program, whatever the number of patients.
-LANES = 1024
+CURVES_A_PROGRAM = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +73,10 @@ class Plan:
         """(n, d) what patients of a cohort have in their blood; NaN where no solver finished."""
         solve, days = _program(self.model, self.output, self.inputs), jnp.asarray(self.days)
         parameters, parts = self.parameters(cohort, z), []
-        for start in range(0, len(z), LANES):
-            some = {name: at[start : start + LANES] for name, at in parameters.items()}
+        for start in range(0, len(z), CURVES_A_PROGRAM):
+            some = {name: at[start : start + CURVES_A_PROGRAM] for name, at in parameters.items()}
             count = len(next(iter(some.values())))
-            filled = {name: np.pad(at, (0, LANES - count), mode="edge") for name, at in some.items()}
+            filled = {name: np.pad(at, (0, CURVES_A_PROGRAM - count), mode="edge") for name, at in some.items()}
             parts.append(np.asarray(solve(days, filled, float(self.doses[cohort])))[:count])
         return np.concatenate(parts)
 
@@ -104,31 +104,40 @@ def _program(model: Model, output: str, inputs: tuple[tuple[str, Any], ...]) -> 
     return jax.jit(jax.vmap(one, in_axes=(None, 0, None)))
 
 
-def windows(plan: Plan, late_days: Sequence[float] | None) -> list[str]:
-    """Names of the windows that the schedule allows, as in `compare_cohorts`."""
+class Planned(NamedTuple):
+    """A window of a plan: its name, as it is printed, what its value is of, and the days between which it lies."""
+
+    name: str
+    kind: Kind
+    days: tuple[float, float]
+
+
+def windows(plan: Plan, late_days: Sequence[float] | None) -> list[Planned]:
+    """The windows that the schedule allows, as in `compare_cohorts`."""
     days = plan.days
-    found = ["peak, days 0-28"] if (days <= EARLY[1]).any() else []
-    found += ["AUC, days 0-28"] * bool(days[-1] >= EARLY[1] - TOLERANCE)
+    found = [Planned("peak, days 0-28", Kind.PEAK, EARLY)] if (days <= EARLY[1]).any() else []
+    found += [Planned("AUC, days 0-28", Kind.AREA, EARLY)] * bool(days[-1] >= EARLY[1] - DAYS_SHORT)
     levels = days[days > PEAK_OVER] if late_days is None else late_days
-    found += [f"level, day {day:g}" for day in levels]
-    return found + ["AUC, days 28-365"] * bool(days[-1] >= LATE[1] - TOLERANCE)
+    found += [Planned(f"level, day {day:g}", Kind.LEVEL, (float(day), float(day))) for day in levels]
+    return found + [Planned("AUC, days 28-365", Kind.AREA, LATE_WINDOW)] * bool(days[-1] >= LATE_WINDOW[1] - DAYS_SHORT)
 
 
-def ends(plan: Plan, name: str, copies: Floats) -> tuple[Floats, Floats]:
+def ends(plan: Plan, window: Planned, copies: Floats) -> tuple[Floats, Floats]:
     """(..., d) measured copies to the lower and upper end of a window's value, (...); equal where it is known."""
     if plan.lloq is None:
         low, high = copies, copies
     else:
         below = copies < plan.lloq
         low, high = np.where(below, 0.0, copies), np.where(below, plan.lloq, copies)
-    if name.startswith("peak"):
+    if window.kind is Kind.PEAK:
         early = plan.days <= EARLY[1]
         return low[..., early].max(axis=-1), high[..., early].max(axis=-1)
-    if name.startswith("level"):
-        at = int(np.flatnonzero(np.isclose(plan.days, float(name.rpartition(" ")[2])))[0])
+    if window.kind is Kind.LEVEL:
+        at = int(np.flatnonzero(np.isclose(plan.days, window.days[0]))[0])
         return low[..., at], high[..., at]
-    window = EARLY if name.endswith("0-28") else LATE
-    return areas(plan.days, low, low == 0, *window), areas(plan.days, high, np.zeros(high.shape, bool), *window)
+    return areas(plan.days, low, low == 0, *window.days), areas(
+        plan.days, high, np.zeros(high.shape, bool), *window.days
+    )
 
 
 def areas(days: Floats, values: Floats, vanishing: np.ndarray[Any, Any], start: float, end: float) -> Floats:
@@ -144,7 +153,7 @@ def areas(days: Floats, values: Floats, vanishing: np.ndarray[Any, Any], start: 
     -------
     (...) copies x days.
     """
-    assert METHODS[0] == "linear-up/log-down"
+    assert AREA_METHODS[0] == "linear-up/log-down"
     shape = values.shape[:-1]
     level = np.concatenate([np.zeros((*shape, 1)), values, values[..., -1:]], axis=-1)
     gone = np.concatenate([np.zeros((*shape, 1), bool), vanishing, vanishing[..., -1:]], axis=-1)

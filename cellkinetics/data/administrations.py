@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
-from cellkinetics.data.columns import Rows, plain
+from cellkinetics.data.columns import SheetRows, plain
 from cellkinetics.data.study import DOSE_UNIT
-from cellkinetics.errors import Problem
+from cellkinetics.errors import Finding
 from cellkinetics.meaning.cells import numbers
 from cellkinetics.words import number_text
 
@@ -22,7 +22,7 @@ _CELLS = ["", "0", "1", "cell", "cells"]
 # What is known by the day that it was given, whatever the amount; and the drug of the safety switch.
 MARKER, SWITCH = "lymphodepletion", "rimiducid"
 # Days over which a dose may be infused and still count as given at once: cells move within days.
-LONGEST = 0.25
+LONGEST_BOLUS = 0.25
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Dosing:
     spare: Flags
 
 
-def doses_of(rows: Rows, evid: Floats, empty: Flags) -> Dosing:
+def doses_of(rows: SheetRows, evid: Floats, empty: Flags) -> Dosing:
     """The doses of all rows; `empty` are those without a value. What cannot be a dose is reported."""
     amount, dose = rows.number("amount", 0), rows.number("dose", 0)
     amount[amount == 0], dose[dose == 0] = np.nan, np.nan
@@ -101,7 +101,7 @@ def doses_of(rows: Rows, evid: Floats, empty: Flags) -> Dosing:
     return Dosing(doses, event, given, given & (kind != "cells"), filled & eventful[rows.code])
 
 
-def _report_long(rows: Rows, amount: Floats, event: Flags) -> None:
+def _report_long(rows: SheetRows, amount: Floats, event: Flags) -> None:
     """Say which doses are infused over more than hours, or given again and again: each is taken at once, and once."""
     for word in ("rate", "ss"):
         name = next((name for name in rows.cells.columns if plain(name) == word), None)
@@ -111,21 +111,21 @@ def _report_long(rows: Rows, amount: Floats, event: Flags) -> None:
         number, unreadable = numbers(text, rows.decimal)
         if word == "rate":
             with np.errstate(divide="ignore"):
-                wrong = event & ((number < 0) | ((number > 0) & (amount / number > LONGEST)))
-            remedy = f"A dose is taken at once: leave RATE empty where it took less than {LONGEST * 24:g} hours."
+                wrong = event & ((number < 0) | ((number > 0) & (amount / number > LONGEST_BOLUS)))
+            remedy = f"A dose is taken at once: leave RATE empty where it took less than {LONGEST_BOLUS * 24:g} hours."
         else:
             wrong, remedy = event & (number > 0), "Give each dose a row of its own, from the first on."
         rows.report(event & unreadable, lambda at, name=name, text=text: f"{name} is {text[at]!r}", "Write a number.")
         rows.report(wrong, lambda at, name=name, text=text: f"{name} is {text[at]}", remedy)
 
 
-def unit_of_cells(rows: Rows, dosing: Dosing, dose_unit: str) -> str:
+def unit_of_cells(rows: SheetRows, dosing: Dosing, dose_unit: str) -> str:
     """The unit of the cells; it is put on their doses."""
     said = rows.text("dose_unit")[~dosing.other]
     units = said[said != ""].unique().tolist()
     if len(units) > 1 or (units and dose_unit not in (DOSE_UNIT, units[0])):
         found = f"the column {rows.names['dose_unit']} says {', '.join(units)}" + f" and dose_unit={dose_unit!r}"
-        rows.problems.append(Problem(None, None, None, found, "The cells of a study have one unit."))
+        rows.problems.append(Finding(None, None, None, found, "The cells of a study have one unit."))
     unit = units[0] if units else dose_unit
     dosing.doses["unit"] = dosing.doses["unit"].mask(dosing.doses["kind"] == "cells", unit).astype("str")
     return unit

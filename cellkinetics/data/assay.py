@@ -14,11 +14,11 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study, common_limit
-from cellkinetics.errors import LINES, Problem, StudyError, suggest
+from cellkinetics.errors import LINES, Finding, StudyError, suggest
 from cellkinetics.words import number_text
 
 COPIES, CELLS = "copies/ug", "cells/uL"
-UNITS = (COPIES, CELLS)
+ASSAY_UNITS = (COPIES, CELLS)
 REMEDY = "Give leukocytes for that day; they are not extrapolated."
 
 TimeCourse: TypeAlias = "pd.DataFrame | pd.Series"
@@ -255,8 +255,8 @@ class Assay:
 
 
 def _known(unit: str, name: str) -> None:
-    if unit not in UNITS:
-        text = f"{name} is {unit!r}; an assay knows {', '.join(UNITS)}. {suggest(unit, UNITS)}"
+    if unit not in ASSAY_UNITS:
+        text = f"{name} is {unit!r}; an assay knows {', '.join(ASSAY_UNITS)}. {suggest(unit, ASSAY_UNITS)}"
         raise ValueError(text.rstrip())
 
 
@@ -318,7 +318,7 @@ def _of_rows(study: Study, rows: pd.DataFrame, leukocytes: Leukocytes | Mapping[
     missing = [subject for subject in rows["subject"].unique() if subject not in leukocytes]
     if missing:
         remedy = "Give a number, an array or a time course for each subject."
-        problems = [Problem(None, subject, None, "there are no leukocytes", remedy) for subject in missing]
+        problems = [Finding(None, subject, None, "there are no leukocytes", remedy) for subject in missing]
         raise StudyError(problems, study.source)
     counts = pd.Series(np.nan, index=rows.index)
     for subject, own in rows.groupby("subject", sort=False):
@@ -351,6 +351,6 @@ def _of_part(
     return chosen
 
 
-def _problems(rows: pd.DataFrame, found: str) -> list[Problem]:
+def _problems(rows: pd.DataFrame, found: str) -> list[Finding]:
     places = zip(rows["row"], rows["subject"], rows["day"], strict=True)
-    return [Problem(row, subject, day, found, REMEDY) for row, subject, day in places]
+    return [Finding(row, subject, day, found, REMEDY) for row, subject, day in places]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from cellkinetics.arrays import Flags
 from cellkinetics.data.administrations import Dosing
-from cellkinetics.data.columns import RESERVED, Rows, mass_of, per_well, plain
+from cellkinetics.data.columns import RESERVED_COLUMNS, SheetRows, mass_of, per_well, plain
 from cellkinetics.data.measuring import Written
 from cellkinetics.meaning import suspicions
 from cellkinetics.meaning.cells import number_of, numbers
@@ -29,12 +29,12 @@ class Carried:
 
 
 def carried(
-    rows: Rows, output: pd.Series, written: Written, sample: Flags, dosing: Dosing, unit: str, units_differ: bool
+    rows: SheetRows, output: pd.Series, written: Written, sample: Flags, dosing: Dosing, unit: str, units_differ: bool
 ) -> Carried:
     """The columns that nothing reads; one that looks as if it changed the meaning of a value is reported."""
     known = set(rows.names.values())
     texts = {name: rows.cells[name] for name in rows.cells.columns if name not in known}
-    table = suspicions.Rows(
+    table = suspicions.Values(
         subject=rows.code,
         day=rows.day,
         value=np.where(written.measured.status == "quantified", written.measured.value, np.nan),
@@ -50,7 +50,7 @@ def carried(
         found = suspicions.suspicion(suspicions.Column(name, *codes[name], sample, dosing.any), table)
         if found is not None:
             rows.problems.append(found)
-    taken = {name for name in texts if plain(name) not in RESERVED}
+    taken = {name for name in texts if plain(name) not in RESERVED_COLUMNS}
     for name in [name for name in texts if name not in taken]:
         free = _free(name, taken)
         texts[free], codes[free] = texts.pop(name), codes.pop(name)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
-from cellkinetics.errors import Problem, suggest
+from cellkinetics.errors import Finding, suggest
 from cellkinetics.meaning.cells import numbers
 from cellkinetics.meaning.synonyms import MEANING as MEANING
 from cellkinetics.meaning.synonyms import SYNONYMS as SYNONYMS
@@ -35,10 +35,10 @@ _MICROGRAMS = {"ug": 1.0, "ng": 1e-3, "pg": 1e-6}
 _OF_DNA = {"dna", "gdna", "genomic", "mass", "input", "amount", "per", "in", "well", "reaction", "rxn"}
 _OF_WELLS = {"copies", "copy", "number", "transgene", "car", "vector", "value", "dv", "per", "well", "reaction", "rxn"}
 # Columns of Study.observations and Study.covariates that a column of the file may not take.
-RESERVED = {"row", "status", "lower", "upper", *MEANING, *SYNONYMS}
+RESERVED_COLUMNS = {"row", "status", "lower", "upper", *MEANING, *SYNONYMS}
 
 
-def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> tuple[dict[str, str], list[Problem]]:
+def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> tuple[dict[str, str], list[Finding]]:
     """Which column of a table has which meaning.
 
     Parameters
@@ -52,14 +52,14 @@ def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> t
     -------
     dict
         Meaning (a key of `SYNONYMS`) to column. A column that is not in it has no meaning here.
-    list of Problem
+    list of Finding
         Missing and ambiguous columns.
     """
     found: dict[str, str] = {}
-    problems: list[Problem] = []
+    problems: list[Finding] = []
 
     def report(finding: str, remedy: str) -> None:
-        problems.append(Problem(None, None, None, finding, remedy.strip()))
+        problems.append(Finding(None, None, None, finding, remedy.strip()))
 
     if len(names) == 1:
         report(f"the header has one cell, {names[0]!r}", "Separate the cells by comma, semicolon or tab.")
@@ -106,10 +106,10 @@ def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> t
     return found, problems
 
 
-class Rows:
+class SheetRows:
     """The rows of a sheet by meaning, and what is wrong with them."""
 
-    def __init__(self, sheet: Sheet, names: dict[str, str], problems: list[Problem]) -> None:
+    def __init__(self, sheet: Sheet, names: dict[str, str], problems: list[Finding]) -> None:
         self.cells, self.row, self.names, self.problems = sheet.cells, sheet.row, names, problems
         self.reported = np.zeros(len(sheet.row), dtype=bool)
         self.decimal = sheet.decimal
@@ -180,7 +180,7 @@ class Rows:
         for at in np.flatnonzero(where).tolist():
             day = None if np.isnan(self.day[at]) else float(self.day[at])
             advice = remedy if isinstance(remedy, str) else remedy(at)
-            self.problems.append(Problem(int(self.row[at]), self.subject[at] or None, day, found(at), advice))
+            self.problems.append(Finding(int(self.row[at]), self.subject[at] or None, day, found(at), advice))
 
     @property
     def comma(self) -> str:
@@ -234,7 +234,7 @@ def _words(name: str) -> set[str]:
     return set(re.findall(r"[a-z]+", plain(name)))
 
 
-def check_units(rows: Rows, columns: Mapping[str, str] | None, unit: str, dose_unit: str) -> None:
+def check_units(rows: SheetRows, columns: Mapping[str, str] | None, unit: str, dose_unit: str) -> None:
     """Report the columns named by `columns` whose heading says another unit than that of the study."""
     for ours, name in (columns or {}).items():
         meaning = MEANING.get(plain(ours), ours)
@@ -243,12 +243,12 @@ def check_units(rows: Rows, columns: Mapping[str, str] | None, unit: str, dose_u
         if meaning not in ("value", "limit", "lloq", "lod", "uloq", "dose", "amount") or not said or per_well(name):
             continue
         if is_log(name):
-            rows.problems.append(Problem(None, None, None, f"the column {name} holds logarithms", UNTRANSFORMED))
+            rows.problems.append(Finding(None, None, None, f"the column {name} holds logarithms", UNTRANSFORMED))
         elif canonical(said) != expected:
             asked = f"{'dose_unit' if expected is dose_unit else 'unit'}={said!r}"
             found = f"the column {name} says {said}, and the {'doses are' if expected is dose_unit else 'study is'} in"
             remedy = f"Give read_study(..., {asked}), or convert them to {expected}."
-            rows.problems.append(Problem(None, None, None, f"{found} {expected}", remedy))
+            rows.problems.append(Finding(None, None, None, f"{found} {expected}", remedy))
 
 
 def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:

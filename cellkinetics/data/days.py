@@ -13,14 +13,14 @@ import pandas as pd
 from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import MEANING, meaning_of, plain
 from cellkinetics.data.sheet import Sheet
-from cellkinetics.errors import Problem, StudyError, suggest
+from cellkinetics.errors import Finding, StudyError, suggest
 from cellkinetics.meaning.cells import cell_of, number_of, numbers
 
 DATES = ("date", "sample_date", "sampling_date", "collection_date", "date_of_sample")
 INFUSION_DATES = ("infusion_date", "date_of_infusion", "dose_date", "dosing_date")
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?", re.ASCII)
 # Days in a unit of time; a month is a twelfth of 365.25 days.
-UNITS = {"day": 1.0, "hour": 1 / 24, "week": 7.0, "month": 365.25 / 12}
+DAYS_IN_UNIT = {"day": 1.0, "hour": 1 / 24, "week": 7.0, "month": 365.25 / 12}
 _WORDS = {"d": "day", "day": "day", "days": "day", "h": "hour", "hr": "hour", "hrs": "hour", "hour": "hour"}
 _WORDS |= {"hours": "hour", "wk": "week", "wks": "week", "week": "week", "weeks": "week", "w": "week"}
 _WORDS |= {"month": "month", "months": "month"}
@@ -67,7 +67,7 @@ def dated(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
     days = {"day", "nominal_day"} & {*given, *(name for name in known if name and known[name] != clock)}
     if date is None or days or subject not in cells.columns:
         return sheet
-    problems: list[Problem] = []
+    problems: list[Finding] = []
 
     def moments(name: str, clocks: pd.Series | None = None) -> Floats:
         found = np.full(len(cells), np.nan)
@@ -82,7 +82,7 @@ def dated(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
             except ValueError:
                 remedy = "Write dates as 2024-03-09 and times as 14:30."
                 what = f"{name} is {joined!r}, which is not an ISO date"
-                problems.append(Problem(int(sheet.row[at]), cells[subject].iloc[at] or None, None, what, remedy))
+                problems.append(Finding(int(sheet.row[at]), cells[subject].iloc[at] or None, None, what, remedy))
         return found
 
     when = moments(date, None if clock is None else cells[clock])
@@ -100,7 +100,7 @@ def dated(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
     for at in np.flatnonzero(unknown).tolist():
         what = f"{date} is {cells[date].iloc[at]} and the date of the infusion is not known"
         remedy = "Give it in a column infusion_date, or give the dose a row with its date."
-        problems.append(Problem(int(sheet.row[at]), cells[subject].iloc[at] or None, None, what, remedy))
+        problems.append(Finding(int(sheet.row[at]), cells[subject].iloc[at] or None, None, what, remedy))
     if problems:
         raise StudyError(problems, sheet.source)
     day = ["" if np.isnan(days) else cell_of(round(days, 6), sheet.decimal) for days in when - begin]
@@ -137,8 +137,10 @@ def timed(
     StudyError
         When a heading says a unit that was not asked for, or no column is in that which was.
     """
-    if time_unit is not None and time_unit not in UNITS:
-        known = f"time_unit={time_unit!r}: take {', '.join(map(repr, UNITS))}. {suggest(time_unit, UNITS)}"
+    if time_unit is not None and time_unit not in DAYS_IN_UNIT:
+        known = (
+            f"time_unit={time_unit!r}: take {', '.join(map(repr, DAYS_IN_UNIT))}. {suggest(time_unit, DAYS_IN_UNIT)}"
+        )
         raise ValueError(known.rstrip())
     given = {MEANING.get(plain(ours), ours): theirs for ours, theirs in (columns or {}).items()}
     said = {name: unit_of(name) for name in sheet.cells.columns}
@@ -155,13 +157,13 @@ def timed(
         return sheet, given | named
     others = {name: unit for name in meant.values() if (unit := said[name]) not in (None, "day", time_unit)}
     problems = [
-        Problem(None, None, None, f"the column {name} is in {unit}s", f"Give read_study(..., time_unit={unit!r}).")
+        Finding(None, None, None, f"the column {name} is in {unit}s", f"Give read_study(..., time_unit={unit!r}).")
         for name, unit in others.items()
     ]
     converted = {kind: name for kind, name in meant.items() if said[name] in (None, time_unit)} if time_unit else {}
     if time_unit and not {"day", "nominal_day"} & converted.keys() and not problems:
         found = f"time_unit={time_unit!r} was given and no column is in {time_unit}s"
-        problems.append(Problem(None, None, None, found, "Leave it out, or name the column, columns={'day': ...}."))
+        problems.append(Finding(None, None, None, found, "Leave it out, or name the column, columns={'day': ...}."))
     if problems:
         raise StudyError(problems, sheet.source)
     if not converted:
@@ -170,12 +172,12 @@ def timed(
     rates = [name for name in cells.columns if plain(name) == "rate" and name not in converted.values()]
     for name in rates:
         rate, _ = numbers(cells[name].to_numpy(dtype=object), sheet.decimal)
-        texts = pd.Series([cell_of(each, sheet.decimal) for each in rate / UNITS[str(time_unit)]], dtype="str")
+        texts = pd.Series([cell_of(each, sheet.decimal) for each in rate / DAYS_IN_UNIT[str(time_unit)]], dtype="str")
         cells[name] = cells[name].where(np.isnan(rate), texts)
     for name in converted.values():
         number, _ = numbers(cells[name].to_numpy(dtype=object), sheet.decimal)
         # 7 / 24 and not 7 x (1 / 24), so that 168 hours are 7 days to the last digit.
-        days = number / 24 if time_unit == "hour" else number * UNITS[str(time_unit)]
+        days = number / 24 if time_unit == "hour" else number * DAYS_IN_UNIT[str(time_unit)]
         texts = pd.Series([cell_of(day, sheet.decimal) for day in days], dtype="str")
         cells[name] = cells[name].where(np.isnan(number), texts)
     line = f"{', '.join([*converted.values(), *rates])}: converted from {time_unit}s to days."

@@ -11,7 +11,7 @@ import pandas as pd
 from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import MEANING, meaning_of, plain
 from cellkinetics.data.sheet import Sheet
-from cellkinetics.errors import Problem, StudyError, suggest
+from cellkinetics.errors import Finding, StudyError, suggest
 from cellkinetics.meaning.synonyms import TIME_UNITS
 from cellkinetics.meaning.units import canonical, time_unit_of
 
@@ -33,7 +33,7 @@ def checked(sheet: Sheet) -> Sheet:
     if subject is not None and study is not None:
         said = cells[[subject, study]][(cells[study] != "") & (cells[subject] != "")].drop_duplicates()
         problems = [
-            Problem(None, str(name), None, f"it is in the studies {', '.join(those)}", "Give each patient a name.")
+            Finding(None, str(name), None, f"it is in the studies {', '.join(those)}", "Give each patient a name.")
             for name, those in said.groupby(subject, sort=False)[study]
             if len(those) > 1
         ]
@@ -58,7 +58,7 @@ def prepared(sheet: Sheet, columns: Mapping[str, str] | None, ignore: Sequence[s
     names = [ignore] if isinstance(ignore, str) else list(ignore)
     there = list(sheet.cells.columns)
     problems = [
-        Problem(None, None, None, f"ignore= names {name!r}, which is no column", _there(name, there))
+        Finding(None, None, None, f"ignore= names {name!r}, which is no column", _there(name, there))
         for name in names
         if name not in there
     ]
@@ -67,7 +67,7 @@ def prepared(sheet: Sheet, columns: Mapping[str, str] | None, ignore: Sequence[s
     given = {MEANING.get(plain(ours), ours): theirs for ours, theirs in (columns or {}).items()}
     known = {meaning_of(name): name for name in reversed(cells.columns)} | given
     for meaning in ("unit", "dose_unit"):
-        name = known.get(meaning)
+        name = known.get(meaning, "")
         if name in cells:
             said = {unit: canonical(unit) for unit in cells[name].unique()}
             cells = cells.assign(**{name: cells[name].map(said).astype("str")})
@@ -83,7 +83,7 @@ def _there(name: str, there: Sequence[str]) -> str:
     return f"There are {', '.join(there)}. {suggest(name, there)}".rstrip()
 
 
-def _time_unit(name: str, cells: pd.Series, asked: str | None) -> list[Problem]:
+def _time_unit(name: str, cells: pd.Series, asked: str | None) -> list[Finding]:
     """What is wrong when a column of time units does not say days, or what was asked for."""
     said = {cell: time_unit_of(cell) for cell in cells.unique() if cell != ""}
     units = sorted(set(said.values()))
@@ -91,15 +91,15 @@ def _time_unit(name: str, cells: pd.Series, asked: str | None) -> list[Problem]:
         return []
     shown = f"the column {name} says {', '.join(said)}"
     if len(units) > 1:
-        return [Problem(None, None, None, shown, "Give all times in days.")]
+        return [Finding(None, None, None, shown, "Give all times in days.")]
     if units[0] not in ("hour", "week", "month"):
         remedy = f"Give the times in days, or read_study(..., ignore=[{name!r}])."
-        return [Problem(None, None, None, shown, remedy)]
+        return [Finding(None, None, None, shown, remedy)]
     asked_for = f" and time_unit={asked!r} was given" if asked else ""
-    return [Problem(None, None, None, f"{shown}{asked_for}", f"Give read_study(..., time_unit={units[0]!r}).")]
+    return [Finding(None, None, None, f"{shown}{asked_for}", f"Give read_study(..., time_unit={units[0]!r}).")]
 
 
-def limit_of_rows(limit: Limit, name: str, output: pd.Series, problems: list[Problem]) -> Floats:
+def limit_of_rows(limit: Limit, name: str, output: pd.Series, problems: list[Finding]) -> Floats:
     """One limit, or those of the outputs, for (n,) rows; an output that is not there is a problem."""
     if not isinstance(limit, Mapping):
         return np.full(len(output), np.nan if limit is None else limit)
@@ -108,5 +108,5 @@ def limit_of_rows(limit: Limit, name: str, output: pd.Series, problems: list[Pro
     for key in wanted:
         if key not in there:
             remedy = f"There are {', '.join(there)}. {suggest(key, there)}".rstrip()
-            problems.append(Problem(None, None, None, f"{name}= has a limit for {key!r}, which is no output", remedy))
+            problems.append(Finding(None, None, None, f"{name}= has a limit for {key!r}, which is no output", remedy))
     return np.array([wanted.get(name, np.nan) for name in output], dtype=np.float64)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
-from cellkinetics.data.columns import Rows
+from cellkinetics.data.columns import SheetRows
 from cellkinetics.meaning.cells import NO, YES, Texts, mark_of, marks, marks_and_units
 from cellkinetics.meaning.placing import Limits, Measurements, place
 from cellkinetics.meaning.units import canonical
@@ -46,7 +46,7 @@ class Written:
     unit: Texts
 
 
-def limits_of(rows: Rows, study: list[Floats]) -> Limits:
+def limits_of(rows: SheetRows, study: list[Floats]) -> Limits:
     """The limits of each row: those of its columns, else those of the study (lloq, lod, uloq)."""
     own = {name: rows.number(name) for name in ("lloq", "lod", "uloq")}
     for name, limit in own.items():
@@ -70,13 +70,13 @@ def limits_of(rows: Rows, study: list[Floats]) -> Limits:
 
 
 def measure(
-    rows: Rows, limits: Limits, skipped: Flags, floor: float | None = None, missing: Sequence[float] = ()
+    rows: SheetRows, limits: Limits, skipped: Flags, floor: float | None = None, missing: Sequence[float] = ()
 ) -> Written:
     """The measurement of each row; what makes no sense on a skipped row is missing.
 
     Parameters
     ----------
-    rows : Rows
+    rows : SheetRows
         With their columns by meaning.
     limits : Limits
         Of each row.
@@ -116,7 +116,7 @@ def measure(
     return Written(measured, (mark == "number") & (number == 0), text, column, unit)
 
 
-def _with_result(rows: Rows, text: Texts, column: Texts, limits: Limits, skipped: Flags) -> tuple[Texts, Texts]:
+def _with_result(rows: SheetRows, text: Texts, column: Texts, limits: Limits, skipped: Flags) -> tuple[Texts, Texts]:
     """The cells with the result as text in place of the number where it says censored; the column of each."""
     name, value, said = rows.names["result"], rows.names["value"], rows.text("result").to_numpy(dtype=object)
     (mark, number), (of_value, measured) = marks(said, rows.decimal), marks(text, rows.decimal)
@@ -135,7 +135,7 @@ def _with_result(rows: Rows, text: Texts, column: Texts, limits: Limits, skipped
     return np.where(taken, said, text), np.where(taken, name, column)
 
 
-def _with_qualifier(rows: Rows, text: Texts, column: Texts, skipped: Flags) -> tuple[Texts, Texts]:
+def _with_qualifier(rows: SheetRows, text: Texts, column: Texts, skipped: Flags) -> tuple[Texts, Texts]:
     """The cells with ``<`` or ``>`` of the column beside them; the column of each."""
     name, value = rows.names["qualifier"], rows.names["value"]
     said = rows.text("qualifier").to_numpy(dtype=object)
@@ -160,7 +160,7 @@ def _with_qualifier(rows: Rows, text: Texts, column: Texts, skipped: Flags) -> t
     return now, np.where(taken, name, column)
 
 
-def _flag(rows: Rows, mark: Texts, number: Floats, limits: Limits, skipped: Flags) -> None:
+def _flag(rows: SheetRows, mark: Texts, number: Floats, limits: Limits, skipped: Flags) -> None:
     """Rows that a flag says are below the limit have no number: what stands there may be half the limit."""
     name, value = rows.names["blq"], rows.names["value"]
     said, low = rows.text("blq").to_numpy(dtype=object), rows.text("blq").str.casefold()
@@ -184,7 +184,7 @@ def _flag(rows: Rows, mark: Texts, number: Floats, limits: Limits, skipped: Flag
     mark[flagged], number[flagged] = "blq", np.nan
 
 
-def _censoring(rows: Rows) -> Floats:
+def _censoring(rows: SheetRows) -> Floats:
     """CENS as -1, 0 or 1, NaN where empty; words for them are put into the rows as these numbers."""
     if "cens" in rows.names:
         name, text = rows.names["cens"], rows.text("cens")
@@ -201,7 +201,7 @@ def _censoring(rows: Rows) -> Floats:
     return rows.choice("cens", (-1, 0, 1))
 
 
-def _report_negative(rows: Rows, mark: Texts, number: Floats, text: Texts, name: str) -> None:
+def _report_negative(rows: SheetRows, mark: Texts, number: Floats, text: Texts, name: str) -> None:
     negative = (mark == "number") & (number < 0)
     counts = pd.Series(number[negative]).value_counts()
     # -9 and -99 stand for nothing more often than for a logarithm.
@@ -215,7 +215,7 @@ def _report_negative(rows: Rows, mark: Texts, number: Floats, text: Texts, name:
     rows.report(negative, lambda at: f"{name} is {text[at]}, which is negative", remedy)
 
 
-def report_faults(rows: Rows, cells: Written, sample: Flags, used: Flags, unit: str) -> None:
+def report_faults(rows: SheetRows, cells: Written, sample: Flags, used: Flags, unit: str) -> None:
     """Say what is wrong with a measurement, on rows without other fault; a row that is not used needs no limit."""
     measured, text, column = cells.measured, cells.text, cells.column
     cens, limit = rows.text("cens").to_numpy(dtype=object), rows.text("limit").to_numpy(dtype=object)

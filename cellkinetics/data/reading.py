@@ -13,7 +13,7 @@ import pandas as pd
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.administrations import Dosing, doses_of, unit_of_cells
 from cellkinetics.data.carried import Carried, carried
-from cellkinetics.data.columns import Rows, check_units, meaning_of, resolve
+from cellkinetics.data.columns import SheetRows, check_units, meaning_of, resolve
 from cellkinetics.data.days import dated, timed
 from cellkinetics.data.first_look import Limit, checked, limit_of_rows, prepared
 from cellkinetics.data.measuring import limits_of, measure, report_faults
@@ -21,7 +21,7 @@ from cellkinetics.data.sheet import Arrow, Sheet, load
 from cellkinetics.data.study import DOSE_UNIT, UNIT, Study, common_limit, cut_reason, infusions, likely_numbers
 from cellkinetics.data.wells import averaged, per_ug
 from cellkinetics.data.wide import tall
-from cellkinetics.errors import Problem, StudyError, StudyWarning
+from cellkinetics.errors import Finding, StudyError, StudyWarning
 from cellkinetics.meaning.cells import NO, YES, Texts, numbers
 from cellkinetics.meaning.placing import Measurements
 from cellkinetics.meaning.units import canonical, is_log
@@ -161,7 +161,7 @@ def read_study(
         problems = [*_check_arguments(*(_of_output(limit, key) for limit in given)), *problems]
     if problems:
         raise StudyError([*sheet.problems, *problems], sheet.source)
-    rows = Rows(sheet, names, list(sheet.problems))
+    rows = SheetRows(sheet, names, list(sheet.problems))
 
     # The limits come before the measurements, because a number below its limit is none.
     output = rows.text("output").replace("", "1")
@@ -216,7 +216,7 @@ def _samples(skipped: Texts, empty: Flags, zero: Flags, dosing: Dosing) -> Flags
 
 
 def _observations(
-    rows: Rows, output: pd.Series, measured: Measurements, excluded: Texts, others: Carried
+    rows: SheetRows, output: pd.Series, measured: Measurements, excluded: Texts, others: Carried
 ) -> pd.DataFrame:
     """One line a row of the table, with the columns of `Study.observations`."""
     table = pd.DataFrame({"subject": rows.subject, "day": rows.day, "output": output})
@@ -227,7 +227,9 @@ def _observations(
     return pd.concat([table, others.varying], axis=1)
 
 
-def _covariates(rows: Rows, dosing: Dosing, cohort: pd.Series, until: pd.DataFrame, others: Carried) -> pd.DataFrame:
+def _covariates(
+    rows: SheetRows, dosing: Dosing, cohort: pd.Series, until: pd.DataFrame, others: Carried
+) -> pd.DataFrame:
     """One line a subject; the dose is all that was given on the day of the first infusion."""
     first = infusions(dosing.doses, rows.subjects).sort_values("day", kind="stable")
     first = first[first["day"] == first.groupby("subject")["day"].transform("first")]
@@ -260,10 +262,10 @@ def _of_output(limit: Limit, output: str) -> float | None:
     return {str(key): value for key, value in limit.items()}.get(output) if isinstance(limit, Mapping) else limit
 
 
-def _check_arguments(lloq: float | None, lod: float | None, uloq: float | None) -> list[Problem]:
+def _check_arguments(lloq: float | None, lod: float | None, uloq: float | None) -> list[Finding]:
     given = {"lloq": lloq, "lod": lod, "uloq": uloq}
     problems = [
-        Problem(None, None, None, f"{name}={limit!r} was given", "A limit is a finite number above 0.")
+        Finding(None, None, None, f"{name}={limit!r} was given", "A limit is a finite number above 0.")
         for name, limit in given.items()
         if limit is not None and not 0 < limit < np.inf
     ]
@@ -271,11 +273,11 @@ def _check_arguments(lloq: float | None, lod: float | None, uloq: float | None) 
         lower, upper = given[low], given[high]
         if lower is not None and upper is not None and lower > upper:
             found = f"{low}={lower!r} is above {high}={upper!r}"
-            problems.append(Problem(None, None, None, found, "Correct one of them."))
+            problems.append(Finding(None, None, None, found, "Correct one of them."))
     return problems
 
 
-def _events(rows: Rows) -> tuple[Floats, Texts]:
+def _events(rows: SheetRows) -> tuple[Floats, Texts]:
     """EVID, and why a row is no sample that is used, whatever stands in it: "EVID 2", "EVID 3", "MDV 1"."""
     evid = rows.choice("evid", (0, 1, 2, 3, 4))
     order = np.lexsort((rows.day, rows.code))
@@ -292,7 +294,7 @@ def _events(rows: Rows) -> tuple[Floats, Texts]:
     return evid, np.select([evid == 2, evid == 3, hidden], ["EVID 2", "EVID 3", "MDV 1"], "").astype(object)
 
 
-def _exclusions(rows: Rows, doses: pd.DataFrame, empty: Flags) -> Texts:
+def _exclusions(rows: SheetRows, doses: pd.DataFrame, empty: Flags) -> Texts:
     """Why each row is not used, but for the end of the follow-up; "" when it is."""
     given = infusions(doses, rows.subjects)
     given["position"] = doses["position"].reindex(given.index).where(given["amount"].notna(), np.inf)
@@ -321,7 +323,7 @@ def _exclusions(rows: Rows, doses: pd.DataFrame, empty: Flags) -> Texts:
     ).astype(object)
 
 
-def _cut(rows: Rows, excluded: Texts) -> tuple[Texts, pd.DataFrame]:
+def _cut(rows: SheetRows, excluded: Texts) -> tuple[Texts, pd.DataFrame]:
     """Exclude the rows after the end of a subject's follow-up; the ends, one row a subject."""
     until = pd.DataFrame({"until": rows.constant("until", True), "until_reason": rows.constant("until_reason")})
     until["until_reason"] = until["until_reason"].fillna("")
@@ -332,7 +334,7 @@ def _cut(rows: Rows, excluded: Texts) -> tuple[Texts, pd.DataFrame]:
     return excluded, until
 
 
-def _unit(rows: Rows, output: pd.Series, sample: Flags, unit: str) -> tuple[str, bool]:
+def _unit(rows: SheetRows, output: pd.Series, sample: Flags, unit: str) -> tuple[str, bool]:
     """The unit of the study, that of its first output by name, and whether outputs differ in it."""
     said = pd.DataFrame({"output": output, "unit": rows.text("unit")})[sample]
     said = said[said["unit"] != ""].drop_duplicates().sort_values("output")
@@ -340,16 +342,16 @@ def _unit(rows: Rows, output: pd.Series, sample: Flags, unit: str) -> tuple[str,
     logs = [each for each in (units or [unit]) if is_log(each)]
     if logs:
         remedy = "Give the values untransformed: 10 to the power of a log10, exp of an ln."
-        rows.problems.append(Problem(None, None, None, f"the unit {logs[0]} is a logarithm", remedy))
+        rows.problems.append(Finding(None, None, None, f"the unit {logs[0]} is a logarithm", remedy))
     if said.empty:
         return unit, False
     if said["output"].duplicated().any() or (unit != UNIT and unit not in units):
         found = f"the column {rows.names['unit']} says {', '.join(units)}" + f" and unit={unit!r}" * (unit != UNIT)
-        rows.problems.append(Problem(None, None, None, found, "Values of one output have one unit."))
+        rows.problems.append(Finding(None, None, None, found, "Values of one output have one unit."))
     return units[0], len(units) > 1
 
 
-def _report_repeats(rows: Rows, observations: pd.DataFrame, where: Flags, dosing: Dosing) -> None:
+def _report_repeats(rows: SheetRows, observations: pd.DataFrame, where: Flags, dosing: Dosing) -> None:
     """Say which samples and doses stand there twice, with nothing that tells them apart."""
     same = pd.DataFrame({"code": rows.code, "day": rows.day})[where].duplicated(keep=False)
     at = np.flatnonzero(where)[same.to_numpy()]
@@ -362,7 +364,7 @@ def _report_repeats(rows: Rows, observations: pd.DataFrame, where: Flags, dosing
     _report_same(rows, doses, "Remove it, or give the sum in one row.")
 
 
-def _report_same(rows: Rows, table: pd.DataFrame, remedy: str) -> None:
+def _report_same(rows: SheetRows, table: pd.DataFrame, remedy: str) -> None:
     same = table[table.duplicated(keep=False)]
     if same.empty:
         return

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.data.columns import MEANING, is_numeric, meaning_of, plain
-from cellkinetics.errors import Problem, StudyError, one_problem
+from cellkinetics.errors import Finding, StudyError, one_problem
 from cellkinetics.meaning.cells import MISSING
 from cellkinetics.words import number_text
 
@@ -27,7 +27,7 @@ from cellkinetics.words import number_text
 LARGE, BLOCK = 20_000_000, 1 << 20
 # Rows at a time: two new objects each, fewer than wake the garbage collector, which would walk through all of JAX.
 ROWS = 300
-_COMMA = re.compile(r"[<>≤≥=\s]*[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
+_COMMA_IN_CELL = re.compile(r"[<>≤≥=\s]*[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[<>≤≥=\s]*[+-]?\d{1,3}(,\d{3})+")
 
 
@@ -58,7 +58,7 @@ class Sheet:
         that cannot be a thousand, as 1,234 can.
     encoding : str
         Of the file.
-    problems : list of Problem
+    problems : list of Finding
         Rows that have too many or too few cells; they are left out of `cells`.
     """
 
@@ -69,7 +69,7 @@ class Sheet:
     separator: str = ","
     decimal: str = "."
     encoding: str = "utf-8-sig"
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Finding] = field(default_factory=list)
 
 
 def load(
@@ -95,13 +95,13 @@ def load(
     names = list(sheet.cells.columns)
     twice = [name for place, name in enumerate(names) if name in names[:place]]
     for name in dict.fromkeys(twice):
-        sheet.problems.append(Problem(None, None, None, f"two columns are called {name!r}", "Rename one of them."))
+        sheet.problems.append(Finding(None, None, None, f"two columns are called {name!r}", "Rename one of them."))
     if twice:
         raise StudyError(sheet.problems, sheet.source)
     content = {name: (sheet.cells[name] != "").to_numpy(dtype=bool) for name in names}
     filled = np.logical_or.reduce(list(content.values()))
     if not filled.any():
-        nothing = Problem(None, None, None, "it has a header and no rows", "Give one row a sample.")
+        nothing = Finding(None, None, None, "it has a header and no rows", "Give one row a sample.")
         raise StudyError(sheet.problems or [nothing], sheet.source)
     # A column without a name and without content is what a spreadsheet leaves at the right.
     kept = [name for name in names if not name.startswith("column_") or content[name].any()]
@@ -117,7 +117,7 @@ def _decimal(cells: pd.DataFrame, separator: str, columns: Mapping[str, str] | N
         return "."
     numeric = [name for name in cells.columns if is_numeric(name, columns)]
     texts = itertools.chain.from_iterable(pd.unique(cells[name]) for name in numeric)
-    commas = (text for text in texts if "," in text and _COMMA.fullmatch(text))
+    commas = (text for text in texts if "," in text and _COMMA_IN_CELL.fullmatch(text))
     return "," if any(separator == ";" or not _THOUSANDS.fullmatch(text) for text in commas) else "."
 
 
@@ -216,7 +216,7 @@ def _parsed(source: str, lines: Iterable[str], start: int, note: str, separator:
     numbered = _records(reader, source, start)
     header = next(numbered)[1]
     names = [name.strip() or f"column_{place}" for place, name in enumerate(header, start=1)]
-    problems: list[Problem] = []
+    problems: list[Finding] = []
     parts: list[list[npt.NDArray[np.object_]]] = [[] for _ in names]
     rows: list[npt.NDArray[np.int64]] = []
     seen = _Seen()
@@ -249,13 +249,13 @@ def _joined(part: list[npt.NDArray[np.object_]]) -> npt.NDArray[np.object_]:
     return whole
 
 
-def _cut(cells: list[str], line: int, width: int, problems: list[Problem]) -> bool:
+def _cut(cells: list[str], line: int, width: int, problems: list[Finding]) -> bool:
     """Drop empty cells beyond the header, which a spreadsheet leaves there; whether the row is then whole."""
     if len(cells) > width and not any(cell.strip() for cell in cells[width:]):
         del cells[width:]
     elif any(cell.strip() for cell in cells):
         found = f"it has {len(cells)} cells and the header has {width}"
-        problems.append(Problem(line, None, None, found, "Give each column a cell, empty or not."))
+        problems.append(Finding(line, None, None, found, "Give each column a cell, empty or not."))
     return len(cells) == width
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cellkinetics.errors import Problem, StudyError, one_problem, suggest
+from cellkinetics.errors import Finding, StudyError, one_problem, suggest
 from cellkinetics.meaning.floors import likely
 from cellkinetics.words import number_text
 
@@ -247,9 +247,9 @@ class Study:
         ax : axes to draw on; new ones when not given.
         by : what the colour says: "cohort", "dose", or another covariate.
         """
-        from cellkinetics.figures import plotting
+        from cellkinetics.figures import study as study_plot
 
-        return plotting.plot_study(self, ax, by)
+        return study_plot.plot_study(self, ax, by)
 
     def __repr__(self) -> str:
         counts, excluded = self.counts, self.exclusions
@@ -273,7 +273,7 @@ class Study:
         listed = ", ".join(there[:20]) + (", ..." if len(there) > 20 else "")
         has = f"There are {listed}." if there else f"It has no {what}."
         problems = [
-            Problem(None, None, None, f"there is no {what} {name!r}", f"{has} {suggest(name, there)}".rstrip())
+            Finding(None, None, None, f"there is no {what} {name!r}", f"{has} {suggest(name, there)}".rstrip())
             for name in dict.fromkeys(names)
             if name not in there
         ]

@@ -12,8 +12,9 @@ from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import MEANING, mass_of, meaning_of, per_well, plain
 from cellkinetics.data.sheet import Sheet
 from cellkinetics.data.study import UNIT, Study
-from cellkinetics.errors import Problem, StudyError
+from cellkinetics.errors import Finding, StudyError
 from cellkinetics.meaning.cells import cell_of, marks, numbers
+from cellkinetics.meaning.placing import status_of
 
 NUMBER_OF_WELLS = ("wells_averaged", "wells")
 
@@ -63,12 +64,12 @@ def per_ug(
     elsewhere = bool((~said.isin(["", UNIT])).any())
     if elsewhere or (value is None and lloq is None and dna_ug is None and not limits):
         return sheet, dict(columns or {})
-    problems: list[Problem] = []
+    problems: list[Finding] = []
 
     def report(at: int | None, found: str, remedy: str) -> None:
         row, subject = (None, None) if at is None else (int(sheet.row[at]), known.get("subject"))
         name = None if subject not in cells or at is None else cells[subject].iloc[at] or None
-        problems.append(Problem(row, name, None, found, remedy))
+        problems.append(Finding(row, name, None, found, remedy))
 
     def positive(name: str) -> Floats:
         number, unreadable = numbers(cells[name].to_numpy(dtype=object), sheet.decimal)
@@ -190,11 +191,7 @@ def averaged(observations: pd.DataFrame) -> pd.DataFrame:
     many = (groups["row"].size() > 1).to_numpy()
     lower, upper = mean("lower"), mean("upper")
     all_read = (groups["value"].count() == groups["row"].size()).to_numpy()
-    status = np.select(
-        [np.isnan(lower) & np.isnan(upper), all_read, np.isinf(upper) | np.isnan(lower), lower > 0],
-        ["missing", "quantified", "above", "interval"],
-        "below",
-    )
+    status = status_of(lower, upper, all_read)
     limit = groups["lloq"].max().to_numpy()
     limit = np.where(status == "below", np.fmax(limit, np.where(np.isnan(upper), limit, upper)), limit)
     new = {"value": np.where(status == "quantified", mean("value"), np.nan), "lower": lower, "upper": upper}

@@ -11,14 +11,17 @@ from matplotlib.lines import Line2D
 
 from cellkinetics.cohorts.comparison import Comparison, WindowResult
 from cellkinetics.cohorts.curves import cohort_curves, quantile, turnbull
-from cellkinetics.figures import plotting, style
+from cellkinetics.cohorts.values import Kind
+from cellkinetics.figures import drawing, style
+from cellkinetics.figures.study import plot_study
 from cellkinetics.figures.style import FAINT, INK, MARKS
+from cellkinetics.meaning.placing import status_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SPREAD = 0.28
+JITTER = 0.28
 
 
 def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Figure:
@@ -42,15 +45,15 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
         figure = plt.figure(figsize=(10.4, 4.2), layout="constrained")
         given = list(figure.subplots(1, 3, width_ratios=[1.9, 1, 1]))
     curves, *panels = given
-    plotting.plot_study(found.study, curves, found.by)
+    plot_study(found.study, curves, found.by)
     # Its medians are by visit; these are by the windows of the comparison.
     for line in [line for line in curves.lines if line.get_gid() == "median"]:
         line.remove()
     _lighten(curves)
     _draw_medians(curves, found)
     curves.set_title("curves and medians", loc="left", fontsize=style.TITLE, color=INK, pad=9)
-    levels = [result for result in found.results if result.window.name.startswith("level")]
-    peaks = [result for result in found.results if "peak" in result.window.name]
+    levels = [result for result in found.results if result.window.kind is Kind.LEVEL]
+    peaks = [result for result in found.results if result.window.kind is Kind.PEAK]
     for ax, shown in zip(panels, (peaks[:1], levels[-1:]), strict=True):
         if shown:
             _draw_values(ax, found, shown[0])
@@ -98,17 +101,15 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
     style.decades(ax, min(low / 2, 10 ** math.floor(math.log10(low))), max(2 * high, 10 * low))
     style.label(ax, y=style.unit_label(found.study.unit))
     if float(found.study.used["lloq"].max()) >= ax.get_ylim()[0]:
-        plotting.draw_limits(ax, found.study.used)
+        drawing.draw_limits(ax, found.study.used)
     for place, name in enumerate(found.names):
         own = values[(found.groups == name).to_numpy() & values["lower"].notna().to_numpy()]
         shade, n = shades[name], len(own)
         # The key beside the curves has the unit; four names with it would run into each other.
         ticks.append(f"{name.partition(' ')[0] if len(found.names) > 3 else name}\nn = {n}")
-        aside = np.linspace(-SPREAD, SPREAD, n) if n > 1 else np.zeros(n)
-        for shift, (lower, upper) in zip(aside, own[["lower", "upper"]].to_numpy(float), strict=True):
-            status = (
-                "quantified" if lower == upper else "above" if math.isinf(upper) else "interval" if lower else "below"
-            )
+        aside = np.linspace(-JITTER, JITTER, n) if n > 1 else np.zeros(n)
+        both = own[["lower", "upper"]].to_numpy(float)
+        for shift, (lower, upper), status in zip(aside, both, status_of(*both.T), strict=True):
             at = lower if status in ("quantified", "above") else upper
             if status == "interval":
                 ax.vlines(place + shift, lower, upper, color=shade, linewidth=1, zorder=3)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cellkinetics.fitting.profile import Profile
     from cellkinetics.fitting.profiles import Profiles
 
-COLUMNS = 3
+PANELS_A_ROW = 3
 ABOVE = 2.5  # thresholds that are shown
 BEYOND = 30.0  # times the highest estimate, and as far under the lowest: an interval runs off the axes there
 
@@ -25,7 +25,7 @@ BEYOND = 30.0  # times the highest estimate, and as far under the lowest: an int
 def plot(profile: Profile, axes: Sequence[Axes] | None = None) -> Figure:
     """Deviance over the value on a log axis where all values are positive; the shape stands in the title."""
     names = list(profile.intervals.index)
-    panels = style.panels(axes, len(names), COLUMNS, (3.0, 2.5), simulated=profile.simulated)
+    panels = style.panels(axes, len(names), PANELS_A_ROW, (3.0, 2.5), simulated=profile.simulated)
     for place, (ax, name) in enumerate(zip(panels, names, strict=True)):
         row, own = profile.intervals.loc[name], profile.table[profile.table["parameter"] == name]
         limit = float(row["threshold"])
@@ -40,7 +40,7 @@ def plot(profile: Profile, axes: Sequence[Axes] | None = None) -> Figure:
             style.few_ticks(ax)
         ax.set_ylim(-0.05 * limit, ABOVE * limit)
         ax.set_title(f"{name}: {row['shape']}", loc="left", fontsize=style.TEXT, color=INK, parse_math=False)
-        style.label(ax, y="2 ln L below the best" if place % COLUMNS == 0 else "")
+        style.label(ax, y="2 ln L below the best" if place % PANELS_A_ROW == 0 else "")
     figure = panels[0].get_figure(root=True)
     assert figure is not None
     return figure
@@ -48,7 +48,7 @@ def plot(profile: Profile, axes: Sequence[Axes] | None = None) -> Figure:
 
 def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None) -> Axes:
     """Estimates with their intervals, one row a patient; an end that the samples do not give is an arrow."""
-    from cellkinetics.figures import plotting
+    from cellkinetics.figures import drawing
 
     table = profiles.intervals
     table = table[table["parameter"] == parameter].set_index("subject")
@@ -56,7 +56,7 @@ def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None) ->
         raise ValueError(f"{parameter} has no profile. Give fits.profile([{parameter!r}]).")
     groups, shades = style.coloured(profiles.fits.study, "cohort")
     order = sorted(map(str, table.index), key=lambda subject: list(shades).index(groups[subject]))
-    ax = ax or plotting.new_axes((5.2, 1.1 + 0.2 * max(len(order), 4)))
+    ax = ax or drawing.new_axes((5.2, 1.1 + 0.2 * max(len(order), 4)))
     values = table["value"].astype(float)
     known = profiles.fits[order[0]].model.parameters.get(parameter)
     # An sd is estimated on the log scale.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MANY = 200  # residuals from which the marks are small and pale
+MANY_RESIDUALS = 200  # residuals from which the marks are small and pale
 
 
 def plot(residuals: pd.DataFrame, *, simulated: bool, axes: Sequence[Axes] | None = None) -> Figure:
@@ -64,6 +64,6 @@ def _normal(ax: Axes, z: np.ndarray[Any, Any], quantified: np.ndarray[Any, Any])
 
 
 def _scatter(ax: Axes, x: np.ndarray[Any, Any], z: np.ndarray[Any, Any], quantified: np.ndarray[Any, Any]) -> None:
-    small, alpha = (2.6, 0.5) if len(z) > MANY else (4.0, 1.0)
+    small, alpha = (2.6, 0.5) if len(z) > MANY_RESIDUALS else (4.0, 1.0)
     ax.plot(x[quantified], z[quantified], **style.marker("quantified", ONE, small), alpha=alpha)
     ax.plot(x[~quantified], z[~quantified], **style.marker("below", ONE, small), alpha=alpha)

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.likelihood import error_draws
+from cellkinetics.meaning.placing import status_of
 from cellkinetics.optimising.batch import climbed
-from cellkinetics.optimising.samples import Samples, status_of
+from cellkinetics.optimising.samples import Samples
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit

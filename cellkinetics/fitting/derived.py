@@ -46,7 +46,7 @@ def derived(fit: Fit, *, level: float = 0.95, output: str | None = None) -> pd.D
     table["unit"], table["note"] = [q.unit for q in quantities.values()], ""
     table[["value", "lower", "upper"]] = np.nan
     if not fit.fitted:
-        table["note"] = f"not fitted: {fit.outcome.partition(':')[0]}"
+        table["note"] = f"not fitted: {fit.status}"
         return table.astype({"value": float, "lower": float, "upper": float})
     free = len(fit.problem.free)
     covariance = fit.covariance[:free, :free]

@@ -4,47 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Unpack, overload
 
 import numpy as np
 
 from cellkinetics.data.study import UNIT, Study
 from cellkinetics.data.wells import dna_mass
 from cellkinetics.errors import ModelError, one_problem, suggest
-from cellkinetics.fitting.result import Fit, Request, finished, refused
+from cellkinetics.fitting.result import Fit, finished, refused
 from cellkinetics.likelihood.error_models import LOG, NATURAL, PARTS
 from cellkinetics.meaning.units import is_log
 from cellkinetics.modelling import levels
 from cellkinetics.modelling.model import Model, check_ties
-from cellkinetics.modelling.prior import Prior
 from cellkinetics.optimising.batch import batchable, optima
+from cellkinetics.optimising.bounds import at_lower
 from cellkinetics.optimising.cases import Case, prepare
 from cellkinetics.optimising.optimise import Optimum, optimise
 from cellkinetics.optimising.problem import Problem, sd_names
+from cellkinetics.optimising.request import Asked, Request, asking
 from cellkinetics.optimising.samples import METHODS
+from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.optimising.uncertainty import uncertainty
-from cellkinetics.solving.sensitivity import Tie
 
 if TYPE_CHECKING:
     from cellkinetics.joint.result import JointFit
 
 
 @overload
-def fit(
-    model: Model,
-    study: Study,
-    *,
-    fixed: Mapping[str, float] | None = None,
-    free: str | Sequence[str] | None = None,
-    initial: Mapping[str, float] | None = None,
-    tie: Mapping[str, Tie] | None = None,
-    censoring: str = "m3",
-    doses: object = None,
-    prior: Mapping[str, Prior] | str | None = None,
-    starts: int = 4,
-    seed: int = 2020,
-    error: str = "log",
-) -> Fit: ...
+def fit(model: Model, study: Study, **asked: Unpack[Asked]) -> Fit: ...
 @overload
 def fit(
     model: Model,
@@ -52,33 +39,16 @@ def fit(
     *,
     shared: str | Sequence[str] | Mapping[str, str],
     common_sd: bool = True,
-    fixed: Mapping[str, float] | None = None,
-    free: str | Sequence[str] | None = None,
-    initial: Mapping[str, float] | None = None,
-    tie: Mapping[str, Tie] | None = None,
-    censoring: str = "m3",
-    doses: object = None,
-    prior: Mapping[str, Prior] | str | None = None,
-    starts: int = 4,
-    seed: int = 2020,
-    error: str = "log",
+    **asked: Unpack[Asked],
 ) -> JointFit: ...
+@asking
 def fit(
     model: Model,
     study: Study,
     *,
-    fixed: Mapping[str, float] | None = None,
-    free: str | Sequence[str] | None = None,
-    initial: Mapping[str, float] | None = None,
-    tie: Mapping[str, Tie] | None = None,
-    censoring: str = "m3",
-    doses: object = None,
-    prior: Mapping[str, Prior] | str | None = None,
-    starts: int = 4,
-    seed: int = 2020,
-    error: str = "log",
     shared: str | Sequence[str] | Mapping[str, str] | None = None,
     common_sd: bool = True,
+    **asked: Unpack[Asked],
 ) -> Fit | JointFit:
     """Fit a model to one subject, or with ``shared`` to several together, by censored nonlinear least squares.
 
@@ -119,7 +89,8 @@ def fit(
     Returns
     -------
     Fit, or with ``shared`` a JointFit
-        ``fit.outcome`` is "converged" or the reason why not, with advice; a patient whose samples do not
+        ``fit.outcome`` is "converged" or the reason why not, with advice, and ``fit.status`` the same for programs, a
+        `Status`; a patient whose samples do not
         determine the parameters is such an outcome, not an exception. ``fit.lmfit`` is lmfit's own result there.
 
     Notes
@@ -134,12 +105,14 @@ def fit(
     StudyError
         More than one subject without ``shared``, no dose for a model that needs one, a unit that is not the model's.
     """
-    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior, error)
+    request = Request.of(model, **asked)
     if shared is not None:
         from cellkinetics.joint.result import fit_joint
 
-        if error != LOG:
-            raise ValueError(f"shared= takes the log-normal error, not error={error!r}. Leave out one of the two.")
+        if request.error != LOG:
+            raise ValueError(
+                f"shared= takes the log-normal error, not error={request.error!r}. Leave out one of the two."
+            )
         return fit_joint(request, study, shared, common_sd)
     check(request, study)
     if len(study.subjects) != 1:
@@ -256,44 +229,48 @@ def ended(request: Request, study: Study, case: Case, optimum: Optimum | None, s
     if optimum is None:
         where = ", ".join(f"{name} {case.initial[name]:.3g}" for name in problem.free)
         unsolved = f"not solved: the model could not be integrated at any start, the first at {where}."
-        reason = reason or f"{unsolved} Give initial=, or fix parameters."
+        reason = reason or Outcome(Status.NOT_SOLVED, f"{unsolved} Give initial=, or fix parameters.")
         return refused(request, study, problem, reason, case.samples, seconds)
     spread = uncertainty(problem, optimum)
     reason = outcome(problem, optimum, spread.loose)
     return finished(request, study, problem, case.samples, optimum, spread, reason, seconds)
 
 
-def outcome(problem: Problem, optimum: Optimum, loose: Sequence[str]) -> str:
-    """How the fit ended, in words."""
+def outcome(problem: Problem, optimum: Optimum, loose: Sequence[str]) -> Outcome:
+    """How the fit ended."""
     together = f"{_join(loose)} move together" if len(loose) > 1 else f"the samples do not determine {_join(loose)}"
     fewer = f"Fix {_join(loose[:1])} (fixed=), free fewer parameters, or add samples where they differ."
     if not optimum.converged and loose:
-        return f"not converged: the likelihood still rises along a ridge, where {together}. {fewer}"
+        return Outcome(
+            Status.RIDGE, f"not converged: the likelihood still rises along a ridge, where {together}. {fewer}"
+        )
     if not optimum.converged:
         advice = "Give initial= nearer to the curve, or more starts=."
-        return f"not converged: the optimiser stopped before the likelihood was flat. {advice}"
+        text = f"not converged: the optimiser stopped before the likelihood was flat. {advice}"
+        return Outcome(Status.NOT_CONVERGED, text)
     if optimum.held[len(problem.free) :].any():
         return _sd_at_bound(problem, optimum)
     lower, _ = problem.bounds
     held = optimum.held[: len(problem.free)]
     at_bound = _join(
         [
-            f"{name} at its {'lower' if optimum.x[i] <= lower[i] + 1e-6 else 'upper'} bound"
+            f"{name} at its {'lower' if at_lower(optimum.x[i], lower[i]) else 'upper'} bound"
             for i, name in enumerate(problem.free)
             if held[i]
         ]
     )
     if loose:
         also = f", with {at_bound}" if at_bound else ""
-        return f"not identifiable: {together}{also}. {fewer}"
+        return Outcome(Status.NOT_IDENTIFIABLE, f"not identifiable: {together}{also}. {fewer}")
     if at_bound:
         last = problem.samples.day[problem.samples.quantified].max()
         advice = "Fix it, or see whether a simpler model does."
-        return f"{at_bound}: the last quantified sample is {last:g} days after the infusion. {advice}"
-    return "converged"
+        text = f"{at_bound}: the last quantified sample is {last:g} days after the infusion. {advice}"
+        return Outcome(Status.AT_BOUND, text)
+    return Outcome(Status.CONVERGED, "converged")
 
 
-def _sd_at_bound(problem: Problem, optimum: Optimum) -> str:
+def _sd_at_bound(problem: Problem, optimum: Optimum) -> Outcome:
     """What it means that an sd ended at its lower bound."""
     outputs = len(problem.model.outputs)
     at_bound = np.zeros(len(problem.sd), bool)
@@ -303,14 +280,16 @@ def _sd_at_bound(problem: Problem, optimum: Optimum) -> str:
         name = next(name for name, at in zip(problem.sd_names, at_bound, strict=True) if at)
         additive = name.startswith("sd_add")
         advice = "Take error='proportional'" if additive else f"Fix it (fixed={{{name!r}: 0}})"
-        return (
+        return Outcome(
+            Status.PART_AT_BOUND,
             f"{name} at its lower bound: these samples show no {'additive' if additive else 'proportional'} part. "
-            f"{advice}, which says the same with one parameter less."
+            f"{advice}, which says the same with one parameter less.",
         )
     if problem.error.name == "counting":
-        return "sd at its lower bound: the number of molecules explains the scatter. Give fixed={'sd': 0.1}, or so."
+        text = "sd at its lower bound: the number of molecules explains the scatter. Give fixed={'sd': 0.1}, or so."
+        return Outcome(Status.SD_AT_BOUND, text)
     advice = "Give fixed={'sd': 0.5}, or free fewer parameters."
-    return f"sd at its lower bound: the curve goes through every sample. {advice}"
+    return Outcome(Status.SD_AT_BOUND, f"sd at its lower bound: the curve goes through every sample. {advice}")
 
 
 def _check_unit(request: Request, study: Study) -> None:

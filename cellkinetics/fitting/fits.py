@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import pandas as pd
@@ -17,15 +17,15 @@ from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
 from cellkinetics.fitting import fit as fitting
 from cellkinetics.fitting import summary
-from cellkinetics.fitting.result import Fit, Request, refused
+from cellkinetics.fitting.result import Fit, refused
 from cellkinetics.fitting.table import COLUMNS
 from cellkinetics.modelling.model import Model
-from cellkinetics.modelling.prior import Prior
-from cellkinetics.optimising.batch import CHUNK, batchable, optima
+from cellkinetics.optimising.batch import PATIENTS_AT_ONCE, batchable, optima
 from cellkinetics.optimising.cases import Case, prepare, prepare_each
 from cellkinetics.optimising.optimise import Optimum
+from cellkinetics.optimising.request import Asked, Request, asking
+from cellkinetics.optimising.status import Outcome, Status, not_fitted
 from cellkinetics.progress import bar
-from cellkinetics.solving.sensitivity import Tie
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from cellkinetics.fitting.profiles import Profiles
 
-INTERRUPTED = "interrupted before it was finished. Fit it again, or give fewer subjects."
+_UNFINISHED = "not fitted: interrupted before it was finished. Fit it again, or give fewer subjects."
+INTERRUPTED = Outcome(Status.INTERRUPTED, _UNFINISHED)
 OUTCOME_COLUMNS = ["outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "log_likelihood", "aic", "bic"]
 
 
@@ -124,9 +125,9 @@ class Fits(Mapping[str, Fit]):
 
     def plot(self, page: int = 0, *, columns: int = 4) -> Figure:
         """One panel a patient, coloured by dose cohort; 24 panels a page. Returns the figure."""
-        from cellkinetics.figures import plotting
+        from cellkinetics.figures import fits as fits_plot
 
-        return plotting.plot_fits(self, columns=columns, page=page)
+        return fits_plot.plot_fits(self, columns=columns, page=page)
 
     def summary(self) -> str:
         """The fits in words: method, counts, what was fixed and why, who needs a look."""
@@ -139,22 +140,9 @@ class Fits(Mapping[str, Fit]):
         storage.save(self, path)
 
 
+@asking
 def fit_each(
-    model: Model,
-    study: Study,
-    *,
-    fixed: Mapping[str, float] | None = None,
-    free: str | Sequence[str] | None = None,
-    initial: Mapping[str, float] | None = None,
-    tie: Mapping[str, Tie] | None = None,
-    censoring: str = "m3",
-    doses: object = None,
-    prior: Mapping[str, Prior] | str | None = None,
-    starts: int = 4,
-    seed: int = 2020,
-    error: str = "log",
-    progress: bool = True,
-    chunk: int = CHUNK,
+    model: Model, study: Study, *, progress: bool = True, chunk: int = PATIENTS_AT_ONCE, **asked: Unpack[Asked]
 ) -> Fits:
     """Fit a model to every subject of a study, each on its own.
 
@@ -175,16 +163,16 @@ def fit_each(
     ModelError, StudyError
         What is wrong for every subject: an unknown parameter, no dose in the whole study for a model that needs one.
     """
-    request = Request.of(model, fixed, free, initial, tie, censoring, doses, starts, seed, prior, error)
+    request = Request.of(model, **asked)
     fitting.check(request, study)
-    if batchable(model, len(study.subjects), error):
+    if batchable(model, len(study.subjects), request.error):
         return Fits(study, together(request, study, progress, chunk))
     only, found = study.each(), dict[str, Fit]()
     with suppress(KeyboardInterrupt), bar(len(study.subjects), progress) as advance:
         for subject in study.subjects:
             found[subject] = fit_or_reason(request, only(subject))
             advance(1)
-    return Fits(study, {s: found.get(s) or not_fitted(request, only(s), INTERRUPTED) for s in study.subjects})
+    return Fits(study, {s: found.get(s) or without(request, only(s), INTERRUPTED) for s in study.subjects})
 
 
 def together(request: Request, study: Study, progress: bool, chunk: int) -> Mapping[str, Fit]:
@@ -205,9 +193,9 @@ def together(request: Request, study: Study, progress: bool, chunk: int) -> Mapp
     def fit_of(subject: str) -> Fit:
         case, alone = cases[subject], only(subject)
         if not isinstance(case, Case):
-            return not_fitted(request, alone, case)
+            return without(request, alone, not_fitted(case))
         if subject in at and at[subject] not in ends:
-            return not_fitted(request, alone, INTERRUPTED)
+            return without(request, alone, INTERRUPTED)
         return fitting.ended(request, alone, case, ends[at[subject]] if subject in at else None, seconds)
 
     return Later(cases, fit_of)
@@ -238,11 +226,11 @@ def fit_or_reason(request: Request, alone: Study) -> Fit:
     try:
         return fitting.fit_one(request, alone)
     except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
-        return not_fitted(request, alone, error)
+        return without(request, alone, not_fitted(error))
 
 
-def not_fitted(request: Request, alone: Study, error: Exception | str) -> Fit:
+def without(request: Request, alone: Study, outcome: Outcome) -> Fit:
     """The fit of a subject with whose numbers something went wrong."""
     plain = replace(request, model=replace(request.model, initial=None), initial={})
     case = prepare(plain, alone)
-    return refused(request, alone, case.problem, f"not fitted: {error}", case.samples, 0.0)
+    return refused(request, alone, case.problem, outcome, case.samples, 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Unpack
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,14 +14,12 @@ from cellkinetics.data.study import Study
 from cellkinetics.errors import one_problem
 from cellkinetics.fitting.fits import Fits, fit_each
 from cellkinetics.fitting.result import Fit
+from cellkinetics.fitting.table import FIXED
 from cellkinetics.likelihood import error_models
-from cellkinetics.likelihood.censoring import Rows
 from cellkinetics.modelling.model import Model
+from cellkinetics.optimising.request import Asked
 from cellkinetics.optimising.samples import Samples, samples_each
 from cellkinetics.solving.sensitivity import curve
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 EVERYONE = "all"
 COLUMNS = ["n", "n_free", "log_likelihood", "aic", "aicc", "bic", "delta", "weight"]
@@ -78,7 +76,7 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
 
 
 def forecast_error(
-    models: Sequence[Model], study: Study, *, until: float, progress: bool = False, **asked: object
+    models: Sequence[Model], study: Study, *, until: float, progress: bool = False, **asked: Unpack[Asked]
 ) -> pd.DataFrame:
     """How well models fitted to the early samples foretell the late ones.
 
@@ -102,35 +100,11 @@ def forecast_error(
     early = study.select(until=until)
     tables = {}
     for model in models:
-        fits = fit_each(model, early, progress=progress, **asked)  # pyright: ignore[reportArgumentType]
+        fits = fit_each(model, early, progress=progress, **asked)
         held_back = samples_each(model, study)
         rows = {subject: _forecast(fit, held_back[subject], until) for subject, fit in fits.items()}
         tables[model.name] = pd.DataFrame.from_dict(rows, orient="index")
     return pd.concat(tables, names=["model", "subject"])
-
-
-def plot_models(fits: Sequence[Fit], ax: Axes | None = None) -> Axes:
-    """The candidates' curves over the samples of one subject, with their Akaike weights; returns the axes."""
-    from cellkinetics.figures import plotting, style
-
-    if any(isinstance(fit, Fits) for fit in fits):
-        raise ValueError("plot_models draws one subject: give [fits[subject] for fits in ...] instead of whole Fits.")
-    table = compare_models(fits)
-    colours = [style.ONE, *style.ramp(max(len(fits) - 1, 1))][: len(fits)]
-    key = []
-    own_figure = ax is None
-    ax = ax or plotting.new_axes((5.6, 3.7))
-    for fit, (name, row), colour in zip(fits, table.iterrows(), colours, strict=True):
-        plotting.plot_fit(fit, ax, colour=colour)
-        drawn = ax.lines[-1]
-        line = type(drawn)([], [], color=colour, linewidth=1.6)
-        key.append((line, f"{name}: weight {row['weight']:.2f}"))
-    if own_figure:
-        style.legend_below(ax, key)
-    else:
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False}
-        style.tidy(ax.legend(*style.entries(key), **place))
-    return ax
 
 
 def _of_one(fits: Sequence[Fit]) -> pd.DataFrame:
@@ -175,7 +149,7 @@ def _summed(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def _has_optimum(fit: Fit) -> bool:
     """Whether the likelihood has a maximum there that may be compared."""
-    return fit.fitted and not fit.outcome.startswith(("not converged", "sd at its lower bound"))
+    return fit.fitted and fit.status.is_maximum
 
 
 def _labels(fits: Sequence[Fit]) -> list[str]:
@@ -216,7 +190,7 @@ def _nested(fit: Fit, fits: Sequence[Fit], names: Sequence[str]) -> dict[str, ob
 def _sd_fixed(fit: Fit) -> str:
     """What to say of a fit that was not free to choose its sd, beside others that were."""
     sds = fit.parameters.loc[~fit.parameters.index.isin(list(fit.model.parameters))]
-    held = sds[sds["status"] == "fixed"]
+    held = sds[sds["status"] == FIXED]
     if held.empty:
         return ""
     said = ", ".join(f"{name} fixed at {value:.3g}" for name, value in held["value"].items())
@@ -299,10 +273,8 @@ def _forecast(fit: Fit, samples: Samples, until: float) -> dict[str, object]:
     problem, free = fit.problem, fit.x[: len(fit.problem.free)]
     found, _ = curve(fit.model, problem.ties, free, problem.inputs_at(late.day, late.output), 0)
     predicted = jnp.asarray(found.value[: len(late)])
-    with np.errstate(divide="ignore"):
-        rows = Rows(np.log(late.lower), np.log(late.upper), np.ones(len(late)), late.mass)
     ln_sd = problem.ln_sds(fit.x)[:, late.output]
-    density = error_models.log_density(problem.error, predicted, ln_sd, rows)
+    density = error_models.log_density(problem.error, predicted, ln_sd, late.rows(mass=True))
     row["log_score"] = float(np.mean(np.asarray(density)))
     if quantified.any():
         row["absolute_error"] = float(np.mean(np.abs(np.log(late.upper) - np.asarray(predicted))[quantified]))

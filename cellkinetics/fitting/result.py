@@ -19,14 +19,14 @@ from cellkinetics.fitting.table import hessian_intervals, parameter_columns, par
 from cellkinetics.likelihood import error_models
 from cellkinetics.likelihood.censoring import EPSILON
 from cellkinetics.likelihood.criteria import Criteria
-from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
-from cellkinetics.modelling.prior import PUBLISHED, Prior, priors_of
 from cellkinetics.optimising.optimise import Optimum, as_lmfit
 from cellkinetics.optimising.problem import Problem
+from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.samples import Samples
+from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.optimising.uncertainty import Uncertainty
-from cellkinetics.solving.sensitivity import Tie, curve, finite_days
+from cellkinetics.solving.sensitivity import curve, finite_days
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,47 +37,6 @@ if TYPE_CHECKING:
     from cellkinetics.fitting.profile import Profile
 
 
-@dataclass(frozen=True)
-class Request:
-    """What `ck.fit` was asked to do, as given."""
-
-    model: Model
-    fixed: Mapping[str, float]
-    free: tuple[str, ...] | None
-    initial: Mapping[str, float]
-    tie: Mapping[str, Tie]
-    censoring: str
-    doses: object
-    starts: int
-    seed: int
-    prior: Mapping[str, Prior] = field(default_factory=dict)
-    error: str = LOG
-
-    @classmethod
-    def of(
-        cls,
-        model: Model,
-        fixed: Mapping[str, float] | None,
-        free: str | Sequence[str] | None,
-        initial: Mapping[str, float] | None,
-        tie: Mapping[str, Tie] | None,
-        censoring: str,
-        doses: object,
-        starts: int,
-        seed: int,
-        prior: Mapping[str, Prior] | str | None = None,
-        error: str = LOG,
-    ) -> Request:
-        """The arguments of `ck.fit` as plain numbers and tuples."""
-        fixed, initial = ({name: float(v) for name, v in (given or {}).items()} for given in (fixed, initial))
-        names = None if free is None else (free,) if isinstance(free, str) else tuple(free)
-        own = {name: function for name, function in model.ties.items() if name not in (*fixed, *(names or ()))}
-        known = priors_of(model, prior, error) if isinstance(model, Model) else {}
-        if prior == PUBLISHED:
-            known = {name: one for name, one in known.items() if name not in {**fixed, **own, **(tie or {})}}
-        return cls(model, fixed, names, initial, {**own, **(tie or {})}, censoring, doses, starts, seed, known, error)
-
-
 @dataclass(frozen=True, eq=False)
 class Fit(Criteria):
     """One patient's fit.
@@ -86,6 +45,7 @@ class Fit(Criteria):
     ----------
     columns : those of the table `parameters`, "parameter" for the names.
     outcome : "converged", or the reason why not, with advice.
+    status : the same for programs, a `Status`.
     log_likelihood_ln : of ln(copies); NaN for a patient who was not fitted.
     n_quantified, n_censored : samples in the likelihood.
     n_excluded : rows left out: pre-dose, after ``until``, dropped, or of another output.
@@ -97,6 +57,7 @@ class Fit(Criteria):
     study: Study
     columns: Mapping[str, Sequence[Any]]
     outcome: str
+    status: Status
     log_likelihood_ln: float
     sum_ln_quantified: float
     n_quantified: int
@@ -136,7 +97,7 @@ class Fit(Criteria):
     @property
     def converged(self) -> bool:
         """Whether the outcome is "converged"."""
-        return self.outcome == "converged"
+        return self.status is Status.CONVERGED
 
     @property
     def fitted(self) -> bool:
@@ -356,9 +317,9 @@ class Fit(Criteria):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Samples, limit and fitted curve with its 95% interval on a log axis; returns the axes."""
-        from cellkinetics.figures import plotting
+        from cellkinetics.figures import fit as fit_plot
 
-        return plotting.plot_fit(self, ax)
+        return fit_plot.plot_fit(self, ax)
 
     def summary(self) -> str:
         """The fit in words: method, counts, what was fixed and why, estimates, outcome."""
@@ -412,12 +373,12 @@ def finished(
     samples: Samples,
     optimum: Optimum,
     spread: Uncertainty,
-    outcome: str,
+    outcome: Outcome,
     seconds: float,
 ) -> Fit:
     """The fit of a patient whose optimiser ended somewhere."""
     return Fit(
-        request=request, study=study, problem=problem, outcome=outcome,
+        request=request, study=study, problem=problem, outcome=outcome.words, status=outcome.status,
         columns=parameter_columns(request, study, problem, optimum, spread),
         log_likelihood_ln=optimum.second.value - problem.log_prior(optimum.x),
         **_counts(problem, samples, study),
@@ -428,11 +389,13 @@ def finished(
     )  # fmt: skip
 
 
-def refused(request: Request, study: Study, problem: Problem, outcome: str, samples: Samples, seconds: float) -> Fit:
+def refused(
+    request: Request, study: Study, problem: Problem, outcome: Outcome, samples: Samples, seconds: float
+) -> Fit:
     """A patient who was not fitted: no value is given for what would have been estimated."""
     size = len(problem.free)
     return Fit(
-        request=request, study=study, problem=problem, outcome=outcome,
+        request=request, study=study, problem=problem, outcome=outcome.words, status=outcome.status,
         columns=parameter_columns(request, study, problem),
         log_likelihood_ln=np.nan, **_counts(problem, samples, study),
         n_free=size, x=np.full(size, np.nan), covariance=np.full((size, size), np.nan),

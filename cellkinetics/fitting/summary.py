@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from cellkinetics.fitting.table import FIXED, FREE, NOT_IDENTIFIABLE, prior_text
 from cellkinetics.likelihood.error_models import IN_WORDS, LOG, NATURAL
 from cellkinetics.modelling import levels
 from cellkinetics.words import digits, labelled
@@ -53,7 +54,7 @@ def of_fit(fit: Fit) -> str:
             *labelled("intervals", _intervals(fit)),
             *labelled("doses", _doses(fit)),
         ]
-    estimated = table[table["status"] != "fixed"]
+    estimated = table[table["status"] != FIXED]
     lines += ["", estimates(estimated), ""] if len(estimated) else [""]
     return "\n".join(lines + _fixed(table)) + "\n"
 
@@ -75,10 +76,11 @@ def _unit(fit: Fit) -> list[str]:
 
 def _priors(fit: Fit) -> list[str]:
     """A line a prior."""
-    texts = []
-    for name in fit.problem.priors:
-        source = str(fit.parameters.loc[name, "source"])
-        texts.append(f"{name}: {source.partition('with the prior ')[2]}" if "with the prior" in source else name)
+    estimated = fit.parameters.index[fit.parameters["status"].isin([FREE, NOT_IDENTIFIABLE])]
+    texts = [
+        f"{name}: {prior_text(name, fit.problem, fit.request, fit.spread)}" if name in estimated else name
+        for name in fit.problem.priors
+    ]
     return labelled("priors", "; ".join(texts)) if texts else []
 
 
@@ -103,7 +105,7 @@ def of_fits(fits: Fits) -> str:
         *labelled("error", IN_WORDS[first.error]),
         *_unit(first),
     ]
-    free = fits.parameters[fits.parameters["status"] == "free"]
+    free = fits.parameters[fits.parameters["status"] == FREE]
     if len(free):
         groups = free.groupby("parameter", sort=False)["value"]
         table = pd.DataFrame(
@@ -189,7 +191,7 @@ def _doses(fit: Fit) -> str:
 
 def _fixed(table: pd.DataFrame, subjects: int = 1) -> list[str]:
     """What was fixed, by where its value comes from; for how many where not for all."""
-    fixed = table[table["status"] == "fixed"]
+    fixed = table[table["status"] == FIXED]
     if fixed.empty:
         return []
     lines = ["fixed:"]

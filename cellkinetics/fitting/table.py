@@ -17,8 +17,11 @@ from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
-    from cellkinetics.fitting.result import Request
+    from cellkinetics.optimising.request import Request
 
+# The column status, in words for people: how each parameter took part.
+FREE, FIXED, TIED, SHARED = "free", "fixed", "tied", "shared"
+AT_BOUND, NOT_IDENTIFIABLE, DRIVEN_BY_DOSE = "at bound", "not identifiable", "driven by dose"
 NOT_ESTIMATED = {"value": np.nan, "status": "not estimated", "source": "not estimated"}
 COLUMNS = ["value", "stderr", "lower", "upper", "unit", "status", "source"]
 
@@ -46,21 +49,21 @@ def parameter_columns(
     values, slopes = problem.natural_with_slopes(optimum.x) if optimum else (dict(problem.values), {})
     for name, parameter in model.parameters.items():
         row: dict[str, Any] = {"value": values[name], "stderr": np.nan, "lower": np.nan, "upper": np.nan}
-        row |= {"unit": unit_of(model, name, study.unit), "status": "fixed", "source": parameter.source}
+        row |= {"unit": unit_of(model, name, study.unit), "status": FIXED, "source": parameter.source}
         if request.doses == "one amount":
             # The product of a fraction and an unknown dose has the unit of what the dose adds to.
             row["unit"] = row["unit"].partition(" per cell")[0]
         if name in free or name in request.tie:
             row |= {
-                "status": "free" if name in free else "tied",
+                "status": FREE if name in free else TIED,
                 "source": "estimated" if name in free else "tied to other parameters",
             }
             if optimum is None or spread is None:
                 row |= NOT_ESTIMATED
             elif name in free and optimum.held[free.index(name)]:
-                row["status"] = "at bound"
+                row["status"] = AT_BOUND
             else:
-                row["status"] = "not identifiable" if name in spread.loose else row["status"]
+                row["status"] = NOT_IDENTIFIABLE if name in spread.loose else row["status"]
                 slope = slopes[name]
                 used = np.flatnonzero(slope)
                 if len(used):
@@ -108,11 +111,14 @@ def hessian_intervals(problem: Problem, x: Floats, spread: Uncertainty, level: f
 
 def _of_prior(name: str, problem: Problem, request: Request, spread: Uncertainty) -> str:
     """Which prior an estimate has, and how much of what is known of it is the prior's."""
-    if name not in problem.priors:
-        return ""
+    return f" with the prior {prior_text(name, problem, request, spread)}" if name in problem.priors else ""
+
+
+def prior_text(name: str, problem: Problem, request: Request, spread: Uncertainty) -> str:
+    """The prior of what is estimated, and its share of the information."""
     at = problem.names.index(name)
     share = float(np.clip(spread.covariance[at, at] * problem.prior[1][at], 0.0, 1.0))
-    return f" with the prior {request.prior[name]}: {share:.0%} of the information is the prior's"
+    return f"{request.prior[name]}: {share:.0%} of the information is the prior's"
 
 
 def _sd_unit(name: str, problem: Problem, study: Study) -> str:
@@ -136,14 +142,14 @@ def _sd_rows(
             "lower": np.nan,
             "upper": np.nan,
             "unit": _sd_unit(name, problem, study),
-            "status": "fixed",
+            "status": FIXED,
         }
         if optimum is None or spread is None:
             fixed = name in request.fixed
             row |= {"source": "fixed by the user"} if fixed else NOT_ESTIMATED
         elif problem.sd_free[i]:
             se, held = np.sqrt(spread.covariance[position, position]), bool(optimum.held[position])
-            row |= {"status": "at bound" if held else "free", "source": "estimated"}
+            row |= {"status": AT_BOUND if held else FREE, "source": "estimated"}
             if not held:
                 centre, half = sds[i] * spread.inflation, spread.quantile * se
                 row |= {"stderr": sds[i] * se, "lower": centre * np.exp(-half), "upper": centre * np.exp(half)}

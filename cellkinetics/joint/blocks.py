@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cellkinetics.arrays import Floats
-
-FLAT = 1e-8  # of the largest information: below, there is none
+from cellkinetics.optimising.engine import FLAT
 
 
 class Blocks(NamedTuple):

@@ -10,19 +10,19 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cellkinetics.data.study import Study
-from cellkinetics.fitting.result import Request
 from cellkinetics.joint import fitting as joint_fitting
-from cellkinetics.joint.design import ALL, DOSE
+from cellkinetics.joint.design import ALL, BY_DOSE
 from cellkinetics.joint.fitting import Members, members
 from cellkinetics.joint.permutations import Moves, Test
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import Prior
+from cellkinetics.optimising.request import Request
 from cellkinetics.progress import bar
 from cellkinetics.statistics.ranks import holm
 
 INDIVIDUAL, SHARED = "individual", "shared"
 PAIRS = 1024  # of a patient and a permutation in one compiled evaluation
-COLUMNS = [
+EFFECT_COLUMNS = [
     "parameter", "effect", "estimate", "lower", "upper", "level", "lr", "df", "p", "p_holm", "smallest_p",
     "permutations", "n", "values", "note",
 ]  # fmt: skip
@@ -116,7 +116,7 @@ def model_based(
         raise ValueError(f"others={others!r}: take {INDIVIDUAL!r} or {SHARED!r}.")
     if permutations < 1:
         raise ValueError(f"permutations={permutations}: give at least 1.")
-    request = Request.of(model, fixed, free, {}, None, "m3", doses, starts, seed, prior)
+    request = Request.of(model, fixed=fixed, free=free, doses=doses, starts=starts, seed=seed, prior=prior)
     tested = _tested(request, study, parameters)
     found = {
         label: members(request, study, _spec(request, study, names, by, others), True)
@@ -135,7 +135,7 @@ def model_based(
                 for test in tests.values():
                     advance(test.refit(slice(at, at + PAIRS // len(study.subjects) + 1)))
         rows = [_row(label, by, moves[label], tests.get(label)) for label in moves]
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=EFFECT_COLUMNS)
     if len(table):
         table["p_holm"] = holm(table["p"])
     first = next(iter(moves.values()), None)
@@ -172,13 +172,13 @@ def _spec(request: Request, study: Study, names: Sequence[str], by: str, others:
     return {**{name: ALL for name in rest if name not in names}, **dict.fromkeys(names, by)}
 
 
-def _refusal(found: Members, by: str) -> str:
+def _refusal(members: Members, by: str) -> str:
     """Why these patients cannot be compared ('' if they can)."""
-    if not found.cases:
+    if not members.cases:
         return "nobody can be fitted."
-    drives = joint_fitting.driver(found, by)
+    drives = joint_fitting.driver(members, by)
     if drives.nunique() < 2:
-        what = "one dose" if by == DOSE else "one group"
+        what = "one dose" if by == BY_DOSE else "one group"
         return f"those who can be fitted have {what}."
     if len(drives) < 3:
         return "fewer than three patients can be fitted."
@@ -187,7 +187,7 @@ def _refusal(found: Members, by: str) -> str:
 
 def _row(label: str, by: str, moves: Moves, test: Test | None) -> dict[str, object]:
     """Of the table; NaN where the fits did not get so far."""
-    row: dict[str, object] = dict.fromkeys(COLUMNS, math.nan)
+    row: dict[str, object] = dict.fromkeys(EFFECT_COLUMNS, math.nan)
     row |= {"parameter": label, "effect": "", "smallest_p": moves.smallest, "permutations": 0, "n": len(moves.groups)}
     row |= {"values": "", "note": ""}
     if test is None:

@@ -6,20 +6,22 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from cellkinetics.joint.design import DOSE
+from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.statistics.ranks import ALPHA
 from cellkinetics.words import WIDE, labelled_wide, p_text
 
 if TYPE_CHECKING:
     from cellkinetics.joint.comparison import ModelComparison
 
-MANY = 0.4  # share beyond a limit from which on the summary warns; measured in tests/benchmarks/joint_size.py
+MANY_PARAMETERS = (
+    0.4  # share beyond a limit from which on the summary warns; measured in tests/benchmarks/joint_size.py
+)
 SHOWS_NOTHING = "This shows nothing: neither an effect nor that there is none"
 
 
 def of_model(found: ModelComparison) -> str:
     """The paragraph of the summary."""
-    driven = "the dose (a x dose^b)" if found.by == DOSE else f"{found.by} (a value for each group)"
+    driven = "the dose (a x dose^b)" if found.by == BY_DOSE else f"{found.by} (a value for each group)"
     others = "each patient's own" if found.others == "individual" else "shared by all"
     lines = textwrap.wrap(
         f"model {found.model.name}: each parameter shared by all patients, or driven by {driven}; the others are "
@@ -36,7 +38,7 @@ def of_model(found: ModelComparison) -> str:
         lines += labelled_wide("test", text)
     for row in rows:
         lines += textwrap.wrap(_parameter(row), WIDE, initial_indent="  ", subsequent_indent=" " * 6)
-    effect = "an effect of the dose" if found.by == DOSE else f"a difference by {found.by}"
+    effect = "an effect of the dose" if found.by == BY_DOSE else f"a difference by {found.by}"
     shown = [str(row.parameter) for row in rows if row.p_holm <= ALPHA]
     rest = [str(row.parameter) for row in rows if not row.p_holm <= ALPHA]
     lines += labelled_wide("in short", f"{effect} is shown for: {', '.join(shown) or 'no parameter'} (p adjusted)")
@@ -60,7 +62,7 @@ def _left_out(found: ModelComparison) -> list[str]:
 
 def _tests(found: ModelComparison, rows: list[Any]) -> list[str]:
     """Which arrangements were taken, and the smallest p that they can give."""
-    which = "doses" if found.by == DOSE else "groups"
+    which = "doses" if found.by == BY_DOSE else "groups"
     done = min((int(row.permutations) for row in rows), default=0)
     taken = f"all {found.arrangements:,}" if found.every else f"{found.asked:,} of {found.arrangements:,}"
     smallest = max((float(row.smallest_p) for row in rows), default=math.nan)
@@ -68,7 +70,7 @@ def _tests(found: ModelComparison, rows: list[Any]) -> list[str]:
     if smallest > ALPHA:
         text += ". With these sizes no result can be below 0.05: the test shows nothing"
     said = [text]
-    if found.share_below > MANY:
+    if found.share_below > MANY_PARAMETERS:
         said.append(
             f"{100 * found.share_below:.0f}% of the samples are beyond a limit: patients say different amounts of a "
             "parameter then, and p is not exact (in simulations with 60% below the limit 5% became 7 to 9%)"

@@ -7,12 +7,12 @@ import numpy as np
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.joint.blocks import Blocks
 from cellkinetics.joint.design import Joint
-from cellkinetics.joint.search import Ends, evaluated, polish
+from cellkinetics.joint.search import Worlds, evaluated, polish
+from cellkinetics.optimising.corners import ASIDE, leaving, near_sampled
 from cellkinetics.optimising.evaluation import Evaluator, Second
-from cellkinetics.optimising.optimise import ASIDE, CORNER_SLOPE, near_sampled
 
-ROUNDS = 6
-Polished = tuple[Ends, Blocks, Second, Floats]
+CORNER_ROUNDS = 6
+Polished = tuple[Worlds, Blocks, Second, Floats]
 
 
 def settled(joint: Joint, patients: Evaluator, s: Floats, u: Floats) -> Polished | None:
@@ -23,21 +23,22 @@ def settled(joint: Joint, patients: Evaluator, s: Floats, u: Floats) -> Polished
     """
     s, u = s.copy(), u.copy()
     still_s, still_u = _on_days(joint, s, u)
-    for _ in range(ROUNDS):
+    for _ in range(CORNER_ROUNDS):
         if not (still_s.any() or still_u.any()):
             return None
-        found = polish(joint.layout, patients, s, u, (still_s, still_u))
-        ends = found[0]
+        polished = polish(joint.layout, patients, s, u, (still_s, still_u))
+        ends = polished[0]
         s, u = ends.s.copy(), ends.u.copy()
-        rising = [_slopes(joint, patients, s, u, (still_s, still_u), side) for side in (ASIDE, -ASIDE)]
-        (right_s, right_u), (left_s, left_u) = rising
-        leaves_s = still_s & ((right_s > CORNER_SLOPE) | (left_s < -CORNER_SLOPE))
-        leaves_u = still_u & ((right_u > CORNER_SLOPE) | (left_u < -CORNER_SLOPE))
+        (after_s, after_u), (before_s, before_u) = (
+            _slopes(joint, patients, s, u, (still_s, still_u), side) for side in (ASIDE, -ASIDE)
+        )
+        leaves_s = still_s * leaving(after_s, before_s)
+        leaves_u = still_u * leaving(after_u, before_u)
         if not (leaves_s.any() or leaves_u.any()):
-            return found if ends.converged[0] else None
-        s += np.where(leaves_s, np.where(right_s > CORNER_SLOPE, ASIDE, -ASIDE), 0.0)
-        u += np.where(leaves_u, np.where(right_u > CORNER_SLOPE, ASIDE, -ASIDE), 0.0)
-        still_s, still_u = still_s & ~leaves_s, still_u & ~leaves_u
+            return polished if ends.converged[0] else None
+        s += ASIDE * leaves_s
+        u += ASIDE * leaves_u
+        still_s, still_u = still_s & (leaves_s == 0), still_u & (leaves_u == 0)
     return None
 
 

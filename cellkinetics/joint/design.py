@@ -18,7 +18,7 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.evaluation import Evaluator
 from cellkinetics.optimising.problem import Problem, sd_names
 
-ALL, DOSE = "all", "dose"
+ALL, BY_DOSE = "all", "dose"
 MOST_GROUPS = 8  # more are values, not groups
 
 
@@ -68,8 +68,8 @@ def covariate_of(study: Study, name: str, how: str, subjects: Sequence[str]) -> 
         raise ModelError(
             f"shared={{{name!r}: {how!r}}}: take one of {', '.join(known)}. {suggest(how, known)}".rstrip()
         )
-    if how == DOSE:
-        dose = study.covariates[DOSE].astype(float)
+    if how == BY_DOSE:
+        dose = study.covariates[BY_DOSE].astype(float)
         return dose.where(dose > 0).reindex(list(subjects))
     by_name = groups.of(study, how)
     if len(by_name.names) > MOST_GROUPS + 1:
@@ -110,14 +110,14 @@ def joined(
     for name in [name for name in model.parameters if name in shared]:
         column_of = [int(patients.places(i)[problem.free.index(name)]) for i, problem in enumerate(problems)]
         values = covariate_of(study, name, shared[name], subjects)
-        if shared[name] == DOSE and values.nunique() == 1:
+        if shared[name] == BY_DOSE and values.nunique() == 1:
             raise ModelError(f"every patient has the same dose: it cannot drive {name}. Share it as 'all'.", name=name)
         for of, slope, weights in _weights(study, values, shared[name]):
             design = np.zeros((n, d))
             design[np.arange(n), column_of] = weights
             columns.append(Column(name, of, slope))
             designs.append(design)
-        if shared[name] == DOSE:
+        if shared[name] == BY_DOSE:
             reference = float(np.exp(np.log(values.to_numpy(float)).mean()))
     for output, name in enumerate(sd_names(model) if common_sd else ()):
         if problems[0].sd_free[output]:
@@ -133,16 +133,16 @@ def _weights(study: Study, values: pd.Series, how: str) -> list[tuple[str, bool,
     """Of each shared value of a parameter: what it is of, whether it is a slope, and its weight in each patient."""
     if how == ALL:
         return [(ALL, False, np.ones(len(values)))]
-    if how == DOSE:
+    if how == BY_DOSE:
         ln_dose = np.log(values.to_numpy(float))
-        return [(ALL, False, np.ones(len(values))), (DOSE, True, ln_dose - ln_dose.mean())]
+        return [(ALL, False, np.ones(len(values))), (BY_DOSE, True, ln_dose - ln_dose.mean())]
     return [(str(group), False, np.where(values == group, 1.0, 0.0)) for group in levels(study, how, values)]
 
 
 def levels(study: Study, how: str, values: pd.Series) -> list[object]:
     """The doses, or the groups in order of their doses, that patients have."""
     there = set(values)
-    return sorted(there) if how == DOSE else [name for name in groups.of(study, how).names if name in there]
+    return sorted(there) if how == BY_DOSE else [name for name in groups.of(study, how).names if name in there]
 
 
 def _layout(

@@ -13,20 +13,21 @@ from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting import fit as fitting
-from cellkinetics.fitting.result import Request
 from cellkinetics.joint.blocks import Blocks
 from cellkinetics.joint.corners import settled
 from cellkinetics.joint.design import ALL, Joint, covariate_of, joined, shared_of
-from cellkinetics.joint.search import Ends, Layout, held, polish, search
+from cellkinetics.joint.search import Layout, Worlds, held, polish, search
 from cellkinetics.joint.spread import Spread
 from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.cases import SPARE_ROWS, Case, prepare_each
 from cellkinetics.optimising.evaluation import Evaluator, Second
+from cellkinetics.optimising.optimise import SPREAD
 from cellkinetics.optimising.problem import Problem, sd_names
+from cellkinetics.optimising.request import Request
+from cellkinetics.optimising.status import Outcome, Status, not_fitted
 
 NEARBY = 5.0  # units from the first guess, within which a patient's own optimum is taken as a start
-SPREAD = 0.7  # SD of further starts around the first, in units
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class Solution:
     """Where a joint fit ended: s (p,) and x (n, d), with derivatives; ``starts``: how many reached the best, of all."""
 
     joint: Joint
-    ends: Ends
+    ends: Worlds
     x: Floats
     blocks: Blocks
     part: Second
@@ -81,7 +82,8 @@ def members(
     left: dict[str, str] = {}
     ready: dict[str, Case] = {}
     for subject, case in prepare_each(request, study, tuple(how)).items():
-        reason = case.reason if isinstance(case, Case) else f"not fitted: {case}"
+        found = case.reason if isinstance(case, Case) else not_fitted(case)
+        reason = found.words if found else ""
         for name, of in how.items():
             if of != ALL and covariate_of(study, name, of, [subject]).isna().any():
                 reason = reason or f"no {of}, which drives {name}."
@@ -90,8 +92,8 @@ def members(
         else:
             ready[subject] = case
     cases = {s: replace(case, problem=_own_priors(case.problem, how, common_sd)) for s, case in ready.items()}
-    found = Members(request, study, how, common_sd, cases, left)
-    return replace(found, cases=_with_common_sd(found)) if common_sd and cases else found
+    those = Members(request, study, how, common_sd, cases, left)
+    return replace(those, cases=_with_common_sd(those)) if common_sd and cases else those
 
 
 def _own_priors(problem: Problem, shared: Mapping[str, str], common_sd: bool) -> Problem:
@@ -100,58 +102,60 @@ def _own_priors(problem: Problem, shared: Mapping[str, str], common_sd: bool) ->
     return replace(problem, priors={name: prior for name, prior in problem.priors.items() if name not in ours})
 
 
-def _with_common_sd(found: Members) -> dict[str, Case]:
+def _with_common_sd(members: Members) -> dict[str, Case]:
     """One sd an output for all, free when there are rows to spare."""
-    problems, names = found.problems, sd_names(found.request.model)
-    parameters = len(found.shared) + sum(len(set(problem.free) - set(found.shared)) for problem in problems)
+    problems, names = members.problems, sd_names(members.request.model)
+    parameters = len(members.shared) + sum(len(set(problem.free) - set(members.shared)) for problem in problems)
     free = np.zeros(len(names), bool)
     for i, name in enumerate(names):
         rows = sum(int((p.samples.quantified & (p.samples.output == i)).sum()) for p in problems)
-        free[i] = rows >= parameters / len(names) + SPARE_ROWS and name not in found.request.fixed
-    given = np.array([found.request.initial.get(name, 0.5) for name in names])
+        free[i] = rows >= parameters / len(names) + SPARE_ROWS and name not in members.request.fixed
+    given = np.array([members.request.initial.get(name, 0.5) for name in names])
     changed = {}
-    for subject, case in found.cases.items():
-        sd = np.where(free, given, [found.request.fixed.get(name, 0.5) for name in names])
+    for subject, case in members.cases.items():
+        sd = np.where(free, given, [members.request.fixed.get(name, 0.5) for name in names])
         changed[subject] = replace(case, problem=replace(case.problem, sd=sd, sd_free=free))
     return changed
 
 
-def driver(found: Members, by: str) -> pd.Series:
+def driver(members: Members, by: str) -> pd.Series:
     """What drives the parameters, by subject: the dose, or the name of the group."""
-    return covariate_of(found.study, by, by, list(found.cases))
+    return covariate_of(members.study, by, by, list(members.cases))
 
 
-def joint_of(found: Members, patients: Evaluator) -> Joint:
+def joint_of(members: Members, patients: Evaluator) -> Joint:
     """The layout of the joint problem of these patients."""
-    request = found.request
-    ours = {*found.shared, *(sd_names(request.model) if found.common_sd else ())}
+    request = members.request
+    ours = {*members.shared, *(sd_names(request.model) if members.common_sd else ())}
     priors = {name: (centre(request.model, name, p), p.sd) for name, p in request.prior.items() if name in ours}
-    return joined(found.problems, list(found.cases), found.shared, found.study, found.common_sd, priors, patients)
+    return joined(
+        members.problems, list(members.cases), members.shared, members.study, members.common_sd, priors, patients
+    )
 
 
-def solve(found: Members, joint: Joint, patients: Evaluator) -> Solution:
+def solve(members: Members, joint: Joint, patients: Evaluator) -> Solution:
     """The best of several starts, then exact Newton steps."""
-    s, u = starting(found, joint, patients)
+    s, u = starting(members, joint, patients)
     ends = search(joint.layout, patients, s, u)
     best = int(np.argmax(ends.value))
     reached = int(np.sum(ends.value > ends.value[best] - 0.01))
     end, blocks, part, x = polish(joint.layout, patients, ends.s[[best]], ends.u[[best]])
-    if found.request.model.corners and not end.converged[0]:
+    if members.request.model.corners and not end.converged[0]:
         end, blocks, part, x = settled(joint, patients, end.s, end.u) or (end, blocks, part, x)
     at_bound = held(joint.layout, end.s, end.u, blocks)
     inner = Second(part.value[0], part.gradient[0], part.curved[0], part.quantified[0], part.solved[0])
     return Solution(joint, end, x[0], blocks, inner, (at_bound[0][0], at_bound[1][0]), (max(reached, 1), len(s)))
 
 
-def starting(found: Members, joint: Joint, patients: Evaluator) -> tuple[Floats, Floats]:
+def starting(members: Members, joint: Joint, patients: Evaluator) -> tuple[Floats, Floats]:
     """(starts, p) shared and (starts, n, d) own values.
 
     From each patient's own optimum (shared values at the medians of theirs), from the first guesses, and from seeded
     Sobol points around the former.
     """
-    request, layout = found.request, joint.layout
-    first = _placed(joint, patients, [case.problem.start(case.initial) for case in found.cases.values()])
-    own = _own_optima(found, joint, patients, first)
+    request, layout = members.request, joint.layout
+    first = _placed(joint, patients, [case.problem.start(case.initial) for case in members.cases.values()])
+    own = _own_optima(members, joint, patients, first)
     guesses = [(_shared(joint, own), own), (_shared(joint, first), first)][: max(request.starts, 1)]
     further = max(request.starts - len(guesses), 0)
     if further and joint.columns:
@@ -168,15 +172,15 @@ def _placed(joint: Joint, patients: Evaluator, vectors: Sequence[Floats]) -> Flo
     return placed
 
 
-def _own_optima(found: Members, joint: Joint, patients: Evaluator, first: Floats) -> Floats:
+def _own_optima(members: Members, joint: Joint, patients: Evaluator, first: Floats) -> Floats:
     """Each patient's optimum alone where it has enough samples and ended near; elsewhere the first guess.
 
     Each patient is a world of its own in which nothing is shared.
     """
-    problems, layout = found.problems, joint.layout
+    problems, layout = members.problems, joint.layout
     rows = [problem.samples.quantified.sum() - len(problem.free) for problem in problems]
     enough = np.flatnonzero(np.array(rows) >= SPARE_ROWS)
-    if not batchable(found.request.model) or not len(enough):
+    if not batchable(members.request.model) or not len(enough):
         return first
     n, d = first.shape
     all_own = np.zeros((n, 1, d))
@@ -184,11 +188,11 @@ def _own_optima(found: Members, joint: Joint, patients: Evaluator, first: Floats
         all_own[i, 0, patients.places(i)] = 1.0
     nothing = np.zeros(0)
     lower, upper, units = ((nothing, part[1][0][:, None]) for part in (layout.lower, layout.upper, layout.units))
-    starts = max(found.request.starts, 1)
+    starts = max(members.request.starts, 1)
     alone = Layout(
         np.arange(n)[:, None], first[:, None], np.zeros((n, 1, d, 0)), all_own, lower, upper, units, (nothing, nothing)
     ).of(np.tile(enough, starts))
-    moves = SPREAD * np.concatenate([np.zeros((1, d)), _sobol(d, starts - 1, found.request.seed)])
+    moves = SPREAD * np.concatenate([np.zeros((1, d)), _sobol(d, starts - 1, members.request.seed)])
     begin = first[enough] + moves[:, None, :] * layout.units[1][0, enough] * all_own[enough, 0]
     ends = search(alone, patients, np.zeros((begin[..., 0].size, 0)), begin.reshape(-1, 1, d))
     best = np.argmax(ends.value.reshape(starts, -1), axis=0) * len(enough) + np.arange(len(enough))
@@ -217,25 +221,28 @@ def _shared(joint: Joint, x: Floats) -> Floats:
     return values
 
 
-def outcome(found: Members, solution: Solution, spread: Spread) -> str:
-    """How the joint fit ended, in words."""
+def outcome(members: Members, solution: Solution, spread: Spread) -> Outcome:
+    """How the joint fit ended."""
     joint, (shared_held, own_held) = solution.joint, solution.held
-    subjects, model = list(found.cases), found.request.model
+    subjects, model = list(members.cases), members.request.model
     if not np.isfinite(solution.ends.value[0]):
-        return "not solved: the model could not be integrated at any start. Give initial=, or fix parameters."
+        text = "not solved: the model could not be integrated at any start. Give initial=, or fix parameters."
+        return Outcome(Status.NOT_SOLVED, text)
     if not solution.ends.converged[0]:
-        return "not converged: the optimiser stopped before the likelihood was flat. Give initial=, or more starts=."
+        text = "not converged: the optimiser stopped before the likelihood was flat. Give initial=, or more starts=."
+        return Outcome(Status.NOT_CONVERGED, text)
     width = joint.layout.own.shape[2] - len(sd_names(model))
     sds = [s for i, s in enumerate(subjects) if own_held[i, width:].any()]
     if sds or any(shared_held[k] for k, c in enumerate(joint.columns) if c.parameter not in model.parameters):
         whose = f" of {', '.join(sds)}" if sds else ""
-        return f"sd{whose} at its lower bound: the curve goes through every sample. Give fixed={{'sd': 0.5}}."
-    wide = [name for name in found.shared if any(name in known.loose for known in spread.each)]
+        text = f"sd{whose} at its lower bound: the curve goes through every sample. Give fixed={{'sd': 0.5}}."
+        return Outcome(Status.SD_AT_BOUND, text)
+    wide = [name for name in members.shared if any(name in known.loose for known in spread.each)]
     null = [joint.columns[int(k)].label for k in np.flatnonzero(spread.null > 0.3)]
     names = list(dict.fromkeys([*null, *wide]))
     loose = [f"{' and '.join(names)} (shared)"] if names else []
     for subject, known, problem in zip(subjects, spread.each, joint.problems, strict=True):
-        own = [name for name in known.loose if name in problem.free and name not in found.shared]
+        own = [name for name in known.loose if name in problem.free and name not in members.shared]
         loose += [f"{subject}: {' and '.join(own)}"] * bool(own)
     bounds = [f"{joint.columns[int(k)].label} (shared)" for k in np.flatnonzero(shared_held)]
     for i, (subject, problem) in enumerate(zip(subjects, joint.problems, strict=True)):
@@ -244,7 +251,8 @@ def outcome(found: Members, solution: Solution, spread: Spread) -> str:
     also = f", at a bound {'; '.join(bounds)}" if bounds else ""
     if loose:
         text = f"not identifiable: the samples do not determine {'; '.join(loose)}{also}"
-        return f"{text}. Share or fix them, give priors, or add samples."
+        return Outcome(Status.NOT_IDENTIFIABLE, f"{text}. Share or fix them, give priors, or add samples.")
     if bounds:
-        return f"at a bound: {'; '.join(bounds)}. Fix or share them, or see whether a simpler model does."
-    return "converged"
+        text = f"at a bound: {'; '.join(bounds)}. Fix or share them, or see whether a simpler model does."
+        return Outcome(Status.AT_BOUND, text)
+    return Outcome(Status.CONVERGED, "converged")

@@ -7,22 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
-from cellkinetics.arrays import Flags, Floats
+from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.joint import fitting as joint_fitting
-from cellkinetics.joint.design import ALL, DOSE, Joint, levels
+from cellkinetics.joint.design import ALL, BY_DOSE, Joint, levels
 from cellkinetics.joint.fitting import Members
-from cellkinetics.joint.search import Ends, search
+from cellkinetics.joint.search import Worlds, search
 from cellkinetics.optimising.evaluation import Evaluator, evaluator
 from cellkinetics.statistics import arrangements
 from cellkinetics.words import dose_text
 
-SMALL = 1e-6  # log-likelihood units that a refit may still promise
-SAME = 1e-4  # likelihood ratios nearer than this are tied
+REFIT_PROMISE = 1e-6  # log-likelihood units that a refit may still promise
+TIED = 1e-4  # likelihood ratios nearer than this are tied
 LEVEL = 0.95
-Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,17 +32,17 @@ class Moves:
     """
 
     levels: Sequence[object]
-    groups: Positions
-    given: Positions
+    groups: Ints
+    given: Ints
     every: bool
     count: int
     smallest: float
 
     @classmethod
-    def of(cls, found: Members, by: str, permutations: int, seed: int) -> Moves:
+    def of(cls, members: Members, by: str, permutations: int, seed: int) -> Moves:
         """All arrangements where there are no more than ``permutations``, else so many at random."""
-        drives = joint_fitting.driver(found, by)
-        known = levels(found.study, by, drives)
+        drives = joint_fitting.driver(members, by)
+        known = levels(members.study, by, drives)
         groups = np.array([known.index(value) for value in drives])
         sizes = np.bincount(groups).tolist()
         count = arrangements.count(sizes)
@@ -60,7 +58,7 @@ class Moves:
 
 def _alike(known: Sequence[object], sizes: Sequence[int], by: str) -> int:
     """How many arrangements have the same likelihood ratio by symmetry."""
-    if by != DOSE:
+    if by != BY_DOSE:
         return math.prod(math.factorial(sizes.count(size)) for size in set(sizes))
     ln_dose = np.log(np.array(known, float))
     even = np.allclose(ln_dose - ln_dose[0], (ln_dose[-1] - ln_dose)[::-1])
@@ -75,36 +73,36 @@ class Test:
     ratios : (done,) likelihood ratios of the arrangements. refitted : (done,) whether they converged.
     """
 
-    found: Members
+    members: Members
     names: tuple[str, ...]
     moves: Moves
     joint: Joint
     patients: Evaluator
     start: tuple[Floats, Floats]
     null: float
-    observed: Ends
-    without: Ends
+    observed: Worlds
+    without: Worlds
     converged: bool
     ratios: Floats
     refitted: Flags
 
     @classmethod
-    def of(cls, found: Members, names: tuple[str, ...], moves: Moves) -> Test:
+    def of(cls, members: Members, names: tuple[str, ...], moves: Moves) -> Test:
         """The fits without and with the effect, and with it each patient left out."""
-        patients = evaluator(found.problems)
-        plain = replace(found, shared={**found.shared, **dict.fromkeys(names, ALL)})
+        patients = evaluator(members.problems)
+        plain = replace(members, shared={**members.shared, **dict.fromkeys(names, ALL)})
         null = joint_fitting.solve(plain, joint_fitting.joint_of(plain, patients), patients)
-        joint = joint_fitting.joint_of(found, patients)
+        joint = joint_fitting.joint_of(members, patients)
         known = {column.parameter: null.ends.s[0, k] for k, column in enumerate(null.joint.columns)}
         s = np.array([[0.0 if column.slope else known[column.parameter] for column in joint.columns]])
-        observed = search(joint.layout, patients, s, null.ends.u, small=SMALL)
+        observed = search(joint.layout, patients, s, null.ends.u, small=REFIT_PROMISE)
         n = len(moves.groups)
         # At a corner of the likelihood (a switch on a sampled day) scoring steps end without a flat slope.
-        ended = observed.converged[0] or bool(found.request.model.corners)
+        ended = observed.converged[0] or bool(members.request.model.corners)
         again = np.repeat(observed.s, n, axis=0), np.repeat(observed.u, n, axis=0)
-        without = search(joint.layout, patients, *again, 1 - np.eye(n), small=SMALL)
+        without = search(joint.layout, patients, *again, 1 - np.eye(n), small=REFIT_PROMISE)
         return cls(
-            found, names, moves, joint, patients, (s, null.ends.u), float(null.ends.value[0]), observed, without,
+            members, names, moves, joint, patients, (s, null.ends.u), float(null.ends.value[0]), observed, without,
             bool(null.ends.converged[0] and ended), np.zeros(0), np.zeros(0, bool),
         )  # fmt: skip
 
@@ -113,12 +111,12 @@ class Test:
         given = self.moves.given[which]
         s, u = (np.repeat(part, len(given), axis=0) for part in self.start)
         layout = replace(self.joint.layout, design=self._design(given))
-        ends = search(layout, self.patients, s, u, small=SMALL)
+        ends = search(layout, self.patients, s, u, small=REFIT_PROMISE)
         self.ratios = np.append(self.ratios, 2 * (ends.value - self.null))
         self.refitted = np.append(self.refitted, ends.converged)
         return len(given)
 
-    def _design(self, given: Positions) -> Floats:
+    def _design(self, given: Ints) -> Floats:
         """(m, n, d, p) of arrangements (m, n)."""
         base = self.joint.layout.design
         design = np.repeat(base, len(given), axis=0)
@@ -148,7 +146,7 @@ class Test:
         if not (self.converged and np.isfinite(self.ratio) and len(self.ratios)):
             return math.nan
         # A refit that could not be solved at all counts against the effect.
-        as_large = int((~(self.ratios < self.ratio - SAME)).sum())
+        as_large = int((~(self.ratios < self.ratio - TIED)).sum())
         if self.moves.every and len(self.ratios) == len(self.moves):
             return max(as_large, 1) / len(self.ratios)
         return (1 + as_large) / (1 + len(self.ratios))
@@ -156,10 +154,10 @@ class Test:
     def effect(self, by: str) -> dict[str, object]:
         """Estimate and interval of one parameter's effect, from leaving out each patient in turn (jackknife)."""
         (name,) = self.names
-        scale = self.found.request.model.parameters[name].scale
+        scale = self.members.request.model.parameters[name].scale
         mine = [k for k, column in enumerate(self.joint.columns) if column.parameter == name]
         groups, size = self.moves.groups, len(self.moves.levels)
-        if by == DOSE:
+        if by == BY_DOSE:
             (slope,) = [k for k in mine if self.joint.columns[k].slope]
             at, each, degrees = self.observed.s[0, slope], self.without.s[:, slope], len(groups) - 2
             variance = (len(groups) - 1) / len(groups) * np.sum((each - each.mean()) ** 2)
@@ -181,10 +179,10 @@ class Test:
             variance = math.nan
         half = special.stdtrit(max(degrees, 1), 0.5 + LEVEL / 2) * np.sqrt(variance)
         ends = np.array([at, at - half, at + half])
-        if by != DOSE and scale != "identity":
+        if by != BY_DOSE and scale != "identity":
             ends = np.exp(ends)
-        found = dict(zip(("estimate", "lower", "upper"), map(float, ends), strict=True))
-        return {"effect": what, **found, "level": LEVEL}
+        interval = dict(zip(("estimate", "lower", "upper"), map(float, ends), strict=True))
+        return {"effect": what, **interval, "level": LEVEL}
 
     def values(self) -> str:
         """The fitted value of each group, or at the lowest and the highest dose."""
@@ -192,7 +190,7 @@ class Test:
         x = self.joint.layout.x(self.observed.s, self.observed.u)[0]
         shown = range(len(self.moves.levels))
         for name in self.names:
-            to = self.found.request.model.parameters[name].from_estimation
+            to = self.members.request.model.parameters[name].from_estimation
             said = []
             for group in shown if self.moves.levels and isinstance(self.moves.levels[0], str) else (0, shown[-1]):
                 i = int(np.flatnonzero(self.moves.groups == group)[0])

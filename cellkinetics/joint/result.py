@@ -16,7 +16,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import one_problem, suggest
 from cellkinetics.fitting.fits import Fits, Later
-from cellkinetics.fitting.result import Fit, Request, finished
+from cellkinetics.fitting.result import Fit, finished
 from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint.design import Column
 from cellkinetics.joint.fitting import Members, Solution
@@ -26,7 +26,9 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.evaluation import evaluator
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import SecondOrder
+from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.stacking import places
+from cellkinetics.optimising.status import Status
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,6 +45,7 @@ class JointFit(Criteria):
     common_sd : whether there is one sd (an output) for all.
     left_out : {subject: why it takes no part}.
     outcome : "converged", or the reason why not, with advice.
+    status : the same for programs, a `Status`.
     log_likelihood_ln : of ln(copies), of all patients.
     n_quantified, n_censored : samples in the likelihood.
     n_excluded : rows left out, those of patients left out included.
@@ -61,6 +64,7 @@ class JointFit(Criteria):
     common_sd: bool
     left_out: Mapping[str, str]
     outcome: str
+    status: Status
     log_likelihood_ln: float
     sum_ln_quantified: float
     n_quantified: int
@@ -90,7 +94,7 @@ class JointFit(Criteria):
     @property
     def converged(self) -> bool:
         """Whether the outcome is "converged"."""
-        return self.outcome == "converged"
+        return self.status is Status.CONVERGED
 
     @property
     def censoring(self) -> str:
@@ -171,44 +175,44 @@ def fit_joint(
         As `ck.fit`; a shared parameter that is fixed or tied; nobody who can take part.
     """
     began = time.perf_counter()
-    found = joint_fitting.members(request, study, shared, common_sd)
-    if not found.cases:
-        text = "; ".join(f"{subject}: {reason}" for subject, reason in list(found.left_out.items())[:3])
+    members = joint_fitting.members(request, study, shared, common_sd)
+    if not members.cases:
+        text = "; ".join(f"{subject}: {reason}" for subject, reason in list(members.left_out.items())[:3])
         raise one_problem(f"nobody can take part in the joint fit ({text})", "Share more parameters, or give priors.")
-    patients = evaluator(found.problems)
-    solution = joint_fitting.solve(found, joint_fitting.joint_of(found, patients), patients)
-    return of_solution(found, solution, time.perf_counter() - began)
+    patients = evaluator(members.problems)
+    solution = joint_fitting.solve(members, joint_fitting.joint_of(members, patients), patients)
+    return of_solution(members, solution, time.perf_counter() - began)
 
 
-def of_solution(found: Members, solution: Solution, seconds: float) -> JointFit:
+def of_solution(members: Members, solution: Solution, seconds: float) -> JointFit:
     """The fit from where its optimiser ended."""
     joint, part = solution.joint, solution.part
     spread = spread_of(joint, part, solution.held)
-    only, n = found.study.each(), len(found.cases)
-    outcome = joint_fitting.outcome(found, solution, spread)
-    quantified = sum(int(case.samples.quantified.sum()) for case in found.cases.values())
-    seen = [case.problem.samples for case in found.cases.values()]
+    only, n = members.study.each(), len(members.cases)
+    outcome = joint_fitting.outcome(members, solution, spread)
+    quantified = sum(int(case.samples.quantified.sum()) for case in members.cases.values())
+    seen = [case.problem.samples for case in members.cases.values()]
     kept = sum(map(len, seen))
     ln_likelihood = float(np.sum(part.value)) - sum(
         case.problem.log_prior(solution.x[i, places(case.problem, joint.layout.own.shape[2] - len(case.problem.sd))])
-        for i, case in enumerate(found.cases.values())
+        for i, case in enumerate(members.cases.values())
     )
-    numbers = {subject: i for i, subject in enumerate(found.cases)}
+    numbers = {subject: i for i, subject in enumerate(members.cases)}
 
     def fit_of(subject: str) -> Fit:
-        i, case = numbers[subject], found.cases[subject]
+        i, case = numbers[subject], members.cases[subject]
         optimum = _optimum_of(solution, i)
         return finished(
-            found.request, only(subject), case.problem, case.samples, optimum, spread.each[i], outcome, seconds / n
+            members.request, only(subject), case.problem, case.samples, optimum, spread.each[i], outcome, seconds / n
         )
 
     return JointFit(
-        request=found.request, study=found.study, shared=dict(found.shared), common_sd=found.common_sd,
-        left_out=dict(found.left_out), outcome=outcome,
+        request=members.request, study=members.study, shared=dict(members.shared), common_sd=members.common_sd,
+        left_out=dict(members.left_out), outcome=outcome.words, status=outcome.status,
         log_likelihood_ln=ln_likelihood if np.isfinite(solution.ends.value[0]) else np.nan,
         sum_ln_quantified=float(sum(np.log(rows.lower[rows.quantified]).sum() for rows in seen)),
         n_quantified=quantified, n_censored=kept - quantified,
-        n_excluded=len(found.study.observations) - kept,
+        n_excluded=len(members.study.observations) - kept,
         n_free=len(joint.columns) + int(joint.layout.own.sum()),
         columns=joint.columns, s=solution.ends.s[0], covariance=spread.shared.covariance,
         degrees_of_freedom=spread.shared.degrees_of_freedom, inflation=spread.shared.inflation,

@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cellkinetics.arrays import Flags, Floats
+from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.joint.blocks import Blocks, gathered, step, uphill
+from cellkinetics.optimising import bounds
+from cellkinetics.optimising.ascent import ENOUGH, UNSEEN
+from cellkinetics.optimising.engine import STRONGEST, WEAKEST
 from cellkinetics.optimising.evaluation import Evaluator, Second
 
-MOST = 80  # scoring steps
-SMALL = 1e-8  # log-likelihood units that a step may still promise where scoring ends
-LONGEST = 1.0
-FIRST, WEAKEST, STRONGEST = 1e-3, 1e-9, 1e8  # damping
+MOST_STEPS = 80  # of scoring
+JOINT_PROMISE = 1e-8  # log-likelihood units that a step may still promise where scoring ends
+LONGEST_STEP = 1.0  # in units of the parameters
+FIRST_DAMPING = 1e-3
 STUCK = 1e6  # damping of one patient from which on its own values stay where they are
-NEWTON = 30
-ENOUGH, UNSEEN = 1e-9, 1e-6  # as in `polishing`
-NEAR = 1e-6  # a bound
+NEWTON_STEPS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class Layout:
     prior : mean and precision (p,) of shared values; patients' own priors are in the evaluator.
     """
 
-    whose: npt.NDArray[np.int64]
+    whose: Ints
     offset: Floats
     design: Floats
     own: Floats
@@ -45,7 +46,7 @@ class Layout:
     units: tuple[Floats, Floats]
     prior: tuple[Floats, Floats]
 
-    def of(self, worlds: npt.NDArray[np.int64]) -> Layout:
+    def of(self, worlds: Ints) -> Layout:
         """Of some worlds."""
 
         def taken(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -65,12 +66,12 @@ class Layout:
     def inside(self, x: Floats) -> Flags:
         """(w,) whether all that the shared values drive is within its bounds."""
         driven = np.any(self.design != 0, axis=-1)
-        beyond = (x < self.lower[1] - NEAR) | (x > self.upper[1] + NEAR)
-        return ~np.any(beyond & driven, axis=(1, 2))
+        outside = bounds.beyond(x, self.lower[1], self.upper[1])
+        return ~np.any(outside & driven, axis=(1, 2))
 
 
 @dataclass(eq=False)
-class Ends:
+class Worlds:
     """Where w worlds are: s (w, p), u (w, n, d), value (w,) log posterior, converged (w,)."""
 
     s: Floats
@@ -102,18 +103,18 @@ def evaluated(
     return np.where(solved & finite, value, -np.inf), blocks, part, x
 
 
-def _second(patients: Evaluator, x: Floats, whose: npt.NDArray[np.int64]) -> Second:
+def _second(patients: Evaluator, x: Floats, whose: Ints) -> Second:
     """Exact derivatives; first ones and the expected information where second ones could not be had."""
-    found = patients.second(x, whose)
-    lost = np.flatnonzero(~found.solved)
+    second = patients.second(x, whose)
+    lost = np.flatnonzero(~second.solved)
     if len(lost):
         plain = patients.score(x[lost], whose[lost])
-        found.value[lost], found.gradient[lost], found.curved[lost] = plain.value, plain.gradient, plain.curved
-        found.solved[lost], found.quantified[lost] = plain.solved, 0.0
-    return found
+        second.value[lost], second.gradient[lost], second.curved[lost] = plain.value, plain.gradient, plain.curved
+        second.solved[lost], second.quantified[lost] = plain.solved, 0.0
+    return second
 
 
-def _spread(found: Second, rows: npt.NDArray[np.int64], worlds: int, n: int) -> Second:
+def _spread(second: Second, rows: Ints, worlds: int, n: int) -> Second:
     """Of the evaluated rows, as (worlds, n, ...); zeros for the others."""
 
     def full(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -121,68 +122,125 @@ def _spread(found: Second, rows: npt.NDArray[np.int64], worlds: int, n: int) -> 
         whole[rows] = values
         return whole.reshape(worlds, n, *values.shape[1:])
 
-    quantified = full(found.quantified) if len(found.quantified) else found.quantified
-    return Second(full(found.value), full(found.gradient), full(found.curved), quantified, full(found.solved))
+    quantified = full(second.quantified) if len(second.quantified) else second.quantified
+    return Second(full(second.value), full(second.gradient), full(second.curved), quantified, full(second.solved))
 
 
 def search(
-    layout: Layout, patients: Evaluator, s: Floats, u: Floats, weight: Floats | None = None, *, small: float = SMALL
-) -> Ends:
+    layout: Layout,
+    patients: Evaluator,
+    s: Floats,
+    u: Floats,
+    weight: Floats | None = None,
+    *,
+    small: float = JOINT_PROMISE,
+) -> Worlds:
     """Uphill from ``s`` (w, p) and ``u`` (w, n, d) by damped scoring; patients of weight (w, n) 0 are left out.
 
     A patient whose curve gets worse, or can no longer be solved, is damped by itself, and in the end left where it is:
     one that says nothing of its own values must not stop the others.
     """
-    worlds, n = len(s), layout.own.shape[1]
-    weight = np.ones((worlds, n)) if weight is None else weight
-    s = np.clip(s, layout.lower[0], layout.upper[0])
-    u = np.clip(u, layout.lower[1], layout.upper[1])
-    value, blocks, part, _ = evaluated(layout, patients, s, u, weight)
-    ends, each = Ends(s, u, value, np.zeros(worlds, bool)), part.value
-    damping, alone = np.full(worlds, FIRST), np.full((worlds, n), FIRST)
-    active = np.flatnonzero(np.isfinite(value))
-    for _ in range(MOST):
-        here, mine = layout.of(active), blocks.taken(active)
-        moving = _moving(here, ends.s[active], ends.u[active], mine)
-        moving = moving[0], moving[1] * (alone[active] < STUCK)[:, :, None]
-        none = np.zeros(len(active)), np.zeros((len(active), n))
-        promised = step(mine, moving, here.units, none, LONGEST)[2]
-        ends.converged[active] = promised < small
-        left = ~ends.converged[active] & (damping[active] < STRONGEST)
-        active, mine, moving = active[left], mine.taken(left), (moving[0][left], moving[1][left])
+    weight = np.ones((len(s), layout.own.shape[1])) if weight is None else weight
+    climb = _begun(layout, patients, s, u, weight)
+    worlds = climb.worlds
+    # A world that cannot be solved where it starts has no slope to follow.
+    active = np.flatnonzero(np.isfinite(worlds.value))
+    for _ in range(MOST_STEPS):
+        # What an undamped step would gain decides whether there is anything left: a damped one is small by itself.
+        moving, promised = _promised(layout, climb, active)
+        worlds.converged[active] = promised < small
+        # Worlds leave the loop one by one, so that those that take longest cost only their own steps.
+        left = ~worlds.converged[active] & (climb.damping[active] < STRONGEST)
+        active, moving = active[left], (moving[0][left], moving[1][left])
         if not len(active):
             break
-        here, at_s, at_u = layout.of(active), ends.s[active], ends.u[active]
-        ridge = damping[active], np.maximum(alone[active], damping[active][:, None])
-        ds, du, _ = step(mine, moving, here.units, ridge, LONGEST)
-        # What a first step would carry over its bound stays, and the others step without it.
-        moving = _not_outward(here, at_s, at_u, ds, du, moving)
-        ds, du, _ = step(mine, moving, here.units, ridge, LONGEST)
-        trial_s = np.clip(at_s + ds, here.lower[0], here.upper[0])
-        trial_u = np.clip(at_u + du, here.lower[1], here.upper[1])
-        value, new, part, _ = evaluated(here, patients, trial_s, trial_u, weight[active])
-        better, gain = value >= ends.value[active], value - ends.value[active]
-        worse = ~better[:, None] & ~(part.solved & (part.value >= each[active])) & (weight[active] > 0)
-        moved = active[better]
-        ends.s[moved], ends.u[moved], ends.value[moved] = trial_s[better], trial_u[better], value[better]
-        each[moved] = part.value[better]
-        for whole, fresh in zip(blocks, new, strict=True):
-            whole[moved] = fresh[better]
-        damping[active] = np.clip(damping[active] * np.where(better, 1 / 6, 5), WEAKEST, STRONGEST * 10)
-        own = np.where(worse, 5.0, np.where(better[:, None], 1 / 6, 1.0))
-        # Where a curve cannot be solved, shorter steps of the others do not help.
-        own = np.where(~part.solved & (weight[active] > 0), 25.0, own)
-        kept = alone[active] >= STUCK
-        alone[active] = np.where(kept, alone[active], np.clip(alone[active] * own, WEAKEST, STUCK))
+        here, seen = layout.of(active), weight[active] > 0
+        trial = _trial(here, climb, active, moving)
+        value, blocks, part, _ = evaluated(here, patients, *trial, weight[active])
+        better, gain = value >= worlds.value[active], value - worlds.value[active]
+        # Whose own curve got worse is asked against where the world stood, so before the world moves.
+        worse = ~better[:, None] & ~(part.solved & (part.value >= climb.each[active])) & seen
+        _move(climb, active, better, (*trial, value), blocks, part)
+        _damp(climb, active, better, worse, ~part.solved & seen)
+        # A step that is refused although it promised next to nothing: the value is exact to rounding only.
         stalled = ~better & (np.abs(gain) < small)
-        ends.converged[active[stalled]] = True
+        worlds.converged[active[stalled]] = True
         active = active[~stalled]
-    return ends
+    return worlds
+
+
+@dataclass(eq=False)
+class _Search:
+    """Worlds on their way up.
+
+    blocks : gradients and information where they are. each : (w, n) the patients' parts of the log posterior.
+    damping : (w,) of a world. alone : (w, n) of one patient's own values, where it is more.
+    """
+
+    worlds: Worlds
+    blocks: Blocks
+    each: Floats
+    damping: Floats
+    alone: Floats
+
+
+def _begun(layout: Layout, patients: Evaluator, s: Floats, u: Floats, weight: Floats) -> _Search:
+    """Before the first step, inside the bounds."""
+    s, u = np.clip(s, layout.lower[0], layout.upper[0]), np.clip(u, layout.lower[1], layout.upper[1])
+    value, blocks, part, _ = evaluated(layout, patients, s, u, weight)
+    worlds = Worlds(s, u, value, np.zeros(len(s), bool))
+    return _Search(worlds, blocks, part.value, np.full(len(s), FIRST_DAMPING), np.full(weight.shape, FIRST_DAMPING))
+
+
+def _promised(layout: Layout, climb: _Search, active: Ints) -> tuple[tuple[Floats, Floats], Floats]:
+    """What may move, shared and own, and half the gain that an undamped step of it may expect."""
+    here, blocks = layout.of(active), climb.blocks.taken(active)
+    shared, own = _moving(here, climb.worlds.s[active], climb.worlds.u[active], blocks)
+    # A patient that no damping helps stays where it is: otherwise its promise would keep the world from ending.
+    moving = shared, own * (climb.alone[active] < STUCK)[:, :, None]
+    none = np.zeros(len(active)), np.zeros(climb.alone[active].shape)
+    return moving, step(blocks, moving, here.units, none, LONGEST_STEP)[2]
+
+
+def _trial(here: Layout, climb: _Search, active: Ints, moving: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    """Where a damped step leads, inside the bounds."""
+    s, u, blocks = climb.worlds.s[active], climb.worlds.u[active], climb.blocks.taken(active)
+    damping = climb.damping[active]
+    ridge = damping, np.maximum(climb.alone[active], damping[:, None])
+    ds, du, _ = step(blocks, moving, here.units, ridge, LONGEST_STEP)
+    # What a first step would carry over its bound stays, and the others step without it.
+    moving = _not_outward(here, s, u, ds, du, moving)
+    ds, du, _ = step(blocks, moving, here.units, ridge, LONGEST_STEP)
+    return np.clip(s + ds, here.lower[0], here.upper[0]), np.clip(u + du, here.lower[1], here.upper[1])
+
+
+def _move(
+    climb: _Search, active: Ints, better: Flags, trial: tuple[Floats, Floats, Floats], blocks: Blocks, part: Second
+) -> None:
+    """Worlds that got ``better`` go where they tried."""
+    worlds, moved = climb.worlds, active[better]
+    worlds.s[moved], worlds.u[moved], worlds.value[moved] = (each[better] for each in trial)
+    climb.each[moved] = part.value[better]
+    for whole, fresh in zip(climb.blocks, blocks, strict=True):
+        whole[moved] = fresh[better]
+
+
+def _damp(climb: _Search, active: Ints, better: Flags, worse: Flags, unsolved: Flags) -> None:
+    """Damp worlds that got worse more, and those that got better less; patients (w, n) by themselves too."""
+    # 5 and 6 have no common power: no damping is tried twice in a row of refusals and gains.
+    factor = np.where(better, 1 / 6, 5.0)
+    climb.damping[active] = np.clip(climb.damping[active] * factor, WEAKEST, STRONGEST * 10)
+    own = np.where(worse, 5.0, np.where(better[:, None], 1 / 6, 1.0))
+    # Where a curve cannot be solved, shorter steps of the others do not help.
+    own = np.where(unsolved, 25.0, own)
+    # Who is stuck stays stuck: let go, it would be refused and damped again for the rest of the search.
+    kept = climb.alone[active] >= STUCK
+    climb.alone[active] = np.where(kept, climb.alone[active], np.clip(climb.alone[active] * own, WEAKEST, STUCK))
 
 
 def polish(
     layout: Layout, patients: Evaluator, s: Floats, u: Floats, still: tuple[Flags, Flags] | None = None
-) -> tuple[Ends, Blocks, Second, Floats]:
+) -> tuple[Worlds, Blocks, Second, Floats]:
     """Exact Newton steps of one world (1, p), (1, n, d): its end, blocks, the patients' parts and free vectors.
 
     What is to stay ``still`` does.
@@ -190,16 +248,16 @@ def polish(
     weight = np.ones((1, layout.own.shape[1]))
     stays = (np.zeros(s.shape, bool), np.zeros(u.shape, bool)) if still is None else (still[0], still[1].copy())
     value, blocks, part, x = evaluated(layout, patients, s, u, weight, exact=True)
-    ends = Ends(s, u, value, np.zeros(1, bool))
+    ends = Worlds(s, u, value, np.zeros(1, bool))
     halvings, expected = 0, np.full(1, np.inf)
     ds, du = np.zeros_like(s), np.zeros_like(u)
     none = np.zeros(1), np.zeros(weight.shape)
     fresh = bool(np.isfinite(value[0]))
-    for _ in range(NEWTON if fresh else 0):
+    for _ in range(NEWTON_STEPS if fresh else 0):
         if fresh:
             may_s, may_u = _moving(layout, ends.s, ends.u, blocks)
             moving = may_s * ~stays[0], may_u * ~stays[1]
-            ds, du, expected = step(uphill(blocks), moving, layout.units, none, 2 * LONGEST)
+            ds, du, expected = step(uphill(blocks), moving, layout.units, none, 2 * LONGEST_STEP)
             halvings = 0
             if expected[0] < ENOUGH:
                 break
@@ -228,17 +286,15 @@ def held(layout: Layout, s: Floats, u: Floats, blocks: Blocks) -> tuple[Flags, F
 
 
 def _moving(layout: Layout, s: Floats, u: Floats, blocks: Blocks) -> tuple[Floats, Floats]:
-    (low_s, low_u), (high_s, high_u) = layout.lower, layout.upper
     g_s, g_u = blocks.shared_gradient, blocks.own_gradient
-    held_s = ((s <= low_s + NEAR) & (g_s < 0)) | ((s >= high_s - NEAR) & (g_s > 0))
-    held_u = ((u <= low_u + NEAR) & (g_u < 0)) | ((u >= high_u - NEAR) & (g_u > 0))
+    held_s = bounds.held(s, g_s, layout.lower[0], layout.upper[0])
+    held_u = bounds.held(u, g_u, layout.lower[1], layout.upper[1])
     return (~held_s).astype(float), layout.own * ~held_u
 
 
 def _not_outward(
     layout: Layout, s: Floats, u: Floats, ds: Floats, du: Floats, moving: tuple[Floats, Floats]
 ) -> tuple[Floats, Floats]:
-    (low_s, low_u), (high_s, high_u) = layout.lower, layout.upper
-    out_s = ((s <= low_s) & (ds < 0)) | ((s >= high_s) & (ds > 0))
-    out_u = ((u <= low_u) & (du < 0)) | ((u >= high_u) & (du > 0))
+    out_s = bounds.outward(s, ds, layout.lower[0], layout.upper[0])
+    out_u = bounds.outward(u, du, layout.lower[1], layout.upper[1])
     return moving[0] * ~out_s, moving[1] * ~out_u

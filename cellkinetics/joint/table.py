@@ -9,16 +9,13 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.fitting.summary import METHODS, estimates
-from cellkinetics.fitting.table import COLUMNS
-from cellkinetics.joint.design import ALL, DOSE, Column
+from cellkinetics.fitting.table import AT_BOUND, COLUMNS, DRIVEN_BY_DOSE, FIXED, FREE, NOT_IDENTIFIABLE, SHARED
+from cellkinetics.joint.design import ALL, BY_DOSE, Column
 from cellkinetics.optimising.problem import sd_names
 from cellkinetics.words import WIDE, digits, dose_text, labelled
 
 if TYPE_CHECKING:
     from cellkinetics.joint.result import JointFit
-
-FIXED = ("fixed",)
-
 
 _labelled = partial(labelled, width=WIDE)
 
@@ -27,7 +24,7 @@ def parameters(fit: JointFit) -> pd.DataFrame:
     """See `JointFit.parameters`."""
     tables = {subject: each.parameters for subject, each in fit.each.items()}
     first = next(iter(tables.values()))
-    once = [name for name in fit.shared if fit.shared[name] not in (DOSE,)]
+    once = [name for name in fit.shared if fit.shared[name] not in (BY_DOSE,)]
     rows: list[dict[str, Any]] = []
     for k, column in enumerate(fit.columns):
         rows.append(_shared_row(fit, k, column, first))
@@ -38,8 +35,9 @@ def parameters(fit: JointFit) -> pd.DataFrame:
         for name, row in own.iterrows():
             rows.append({"subject": subject, "parameter": name, **row})
             if name in fit.shared:
-                rows[-1] |= {"status": "driven by dose", "source": "estimated from the shared values"}
-    shown = [name for name in first.index if name in constant or (name in said and first.loc[name, "status"] in FIXED)]
+                rows[-1] |= {"status": DRIVEN_BY_DOSE, "source": "estimated from the shared values"}
+    fixed = set(first.index[first["status"] == FIXED])
+    shown = [name for name in first.index if name in constant or (name in said and name in fixed)]
     rows += [{"subject": ALL, "parameter": name, **first.loc[name]} for name in shown]
     return pd.DataFrame(rows, columns=["subject", "parameter", *COLUMNS])
 
@@ -47,7 +45,7 @@ def parameters(fit: JointFit) -> pd.DataFrame:
 def _same(tables: dict[str, pd.DataFrame], name: str) -> bool:
     """Whether the parameter is fixed at one value in everybody."""
     rows = [table.loc[name] for table in tables.values()]
-    return all(row["status"] == "fixed" and row["value"] == rows[0]["value"] for row in rows)
+    return all(row["status"] == FIXED and row["value"] == rows[0]["value"] for row in rows)
 
 
 def _shared_row(fit: JointFit, k: int, column: Column, first: pd.DataFrame) -> dict[str, Any]:
@@ -59,7 +57,7 @@ def _shared_row(fit: JointFit, k: int, column: Column, first: pd.DataFrame) -> d
     half = _quantile(fit) * se
     row: dict[str, Any] = {"subject": _whose(fit, column), "parameter": column.label}
     held = variance == 0.0
-    status = "at bound" if held else "not identifiable" if np.isnan(variance) else "shared"
+    status = AT_BOUND if held else NOT_IDENTIFIABLE if np.isnan(variance) else SHARED
     source = "estimated"
     if column.slope:
         unit = "1" if parameter is not None and parameter.scale == "log" else "per ln dose"
@@ -74,7 +72,7 @@ def _shared_row(fit: JointFit, k: int, column: Column, first: pd.DataFrame) -> d
         slope = (to(at + 1e-6) - to(at - 1e-6)) / 2e-6
         row |= {"value": to(at), "stderr": abs(slope) * se, "lower": to(at - half), "upper": to(at + half)}
         row["unit"] = first.loc[name, "unit"]
-        if fit.shared[name] == DOSE:
+        if fit.shared[name] == BY_DOSE:
             source += f" at a dose of {dose_text(fit.reference_dose)}"
     if name in fit.request.prior and not column.slope:
         source += f" with the prior {fit.request.prior[name]}"
@@ -83,7 +81,7 @@ def _shared_row(fit: JointFit, k: int, column: Column, first: pd.DataFrame) -> d
 
 def _whose(fit: JointFit, column: Column) -> str:
     """Everybody, or a group with the covariate's name in front."""
-    if column.of in (ALL, DOSE):
+    if column.of in (ALL, BY_DOSE):
         return ALL
     return f"{fit.shared[column.parameter]} {column.of}"
 
@@ -115,13 +113,13 @@ def summary(fit: JointFit) -> str:
         *_labelled("ln L", _criteria(fit)),
         *_labelled("intervals", _intervals(fit)),
     ]  # fmt: skip
-    ours = table[table["status"].isin(["shared", "at bound", "not identifiable"]) & ~table["subject"].isin(fit.each)]
+    ours = table[table["status"].isin([SHARED, AT_BOUND, NOT_IDENTIFIABLE]) & ~table["subject"].isin(fit.each)]
     if len(ours):
         names = [
             f"{row.parameter} ({row.subject})" if row.subject != ALL else row.parameter for row in ours.itertuples()
         ]
         lines += ["", estimates(ours.set_index(pd.Index(names)))]
-    own = table[table["subject"].isin(fit.each) & table["status"].isin(["free", "driven by dose"])]
+    own = table[table["subject"].isin(fit.each) & table["status"].isin([FREE, DRIVEN_BY_DOSE])]
     if len(own):
         groups = own.groupby("parameter", sort=False)["value"]
         shown = pd.DataFrame(
@@ -129,7 +127,7 @@ def summary(fit: JointFit) -> str:
         )
         shown["unit"] = own.groupby("parameter", sort=False)["unit"].first()
         lines += ["", shown.to_string(float_format=digits, index_names=False)]
-    fixed = table[table["status"] == "fixed"]
+    fixed = table[table["status"] == FIXED]
     texts = [f"{row.parameter} {row.value:.4g} {row.unit}" for row in fixed[fixed["subject"] == ALL].itertuples()]
     lines += ["", *_labelled("fixed", "; ".join(texts) or "nothing")]
     return "\n".join(lines) + "\n"

@@ -29,7 +29,7 @@ from jax.scipy.stats import norm
 from cellkinetics.likelihood.censoring import Rows, log_probability
 
 POINTS = 256
-WIDE = 12.0  # half width of the sum in standard deviations of the number of molecules
+HALF_WIDTH = 12.0  # half width of the sum in standard deviations of the number of molecules
 HALVINGS = 40
 STIRLING = 500.0  # molecules from which on the series is exact to rounding
 
@@ -69,7 +69,7 @@ def _log_poisson(ln_n: Any, ln_mean: Any) -> jax.Array:
 def _points(ln_mean: Any, sd: Any, lower: Any, upper: Any) -> tuple[jax.Array, jax.Array]:
     """(n, 256) ln of the numbers of molecules at which the sum is taken, and (n, 1) ln of the step."""
     middle = jnp.exp(_mode(ln_mean, sd, lower, upper))
-    half = WIDE * jnp.sqrt(middle) + WIDE
+    half = HALF_WIDTH * jnp.sqrt(middle) + HALF_WIDTH
     whole = jnp.arange(1.0, POINTS + 1)
     least = jnp.maximum(middle - half, 0.5)
     step = (middle + half - least) / (POINTS - 1)

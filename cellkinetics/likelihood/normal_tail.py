@@ -11,21 +11,23 @@ import jax.numpy as jnp
 from jax.scipy import special
 from jax.scipy.stats import norm
 
-FAR, TERMS = 20.0, 6
+FAR_TAIL, TERMS = 20.0, 6
 
 
 @jax.custom_jvp
 def log_ndtr(z: jax.Array) -> jax.Array:
     """Ln of the standard normal probability of lying below z (no infinity)."""
-    far = jnp.maximum(-z, FAR)
-    return jnp.where(z < -FAR, norm.logpdf(far) - jnp.log(far + _excess(far)), special.log_ndtr(jnp.maximum(z, -FAR)))
+    far = jnp.maximum(-z, FAR_TAIL)
+    return jnp.where(
+        z < -FAR_TAIL, norm.logpdf(far) - jnp.log(far + _excess(far)), special.log_ndtr(jnp.maximum(z, -FAR_TAIL))
+    )
 
 
 @jax.custom_jvp
 def hazard(z: jax.Array) -> jax.Array:
     """Density over probability: the slope of `log_ndtr`."""
-    far, near = jnp.maximum(-z, FAR), jnp.maximum(z, -FAR)
-    return jnp.where(z < -FAR, far + _excess(far), jnp.exp(norm.logpdf(near) - special.log_ndtr(near)))
+    far, near = jnp.maximum(-z, FAR_TAIL), jnp.maximum(z, -FAR_TAIL)
+    return jnp.where(z < -FAR_TAIL, far + _excess(far), jnp.exp(norm.logpdf(near) - special.log_ndtr(near)))
 
 
 def _excess(far: jax.Array) -> jax.Array:
@@ -45,5 +47,5 @@ def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array,
 def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
     (z,) = primals
     slope = hazard(z)
-    excess = jnp.where(z < -FAR, _excess(jnp.maximum(-z, FAR)), jnp.maximum(z, -FAR) + slope)
+    excess = jnp.where(z < -FAR_TAIL, _excess(jnp.maximum(-z, FAR_TAIL)), jnp.maximum(z, -FAR_TAIL) + slope)
     return slope, -slope * excess * tangents[0]

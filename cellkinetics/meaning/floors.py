@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from cellkinetics.arrays import Floats
 from cellkinetics.words import count, number_text
@@ -87,7 +88,7 @@ def likely(values: Floats, output: str = "") -> list[Likely]:
     return found
 
 
-def _rounded(distinct: Floats, times: Floats, at: int) -> bool:
+def _rounded(distinct: Floats, times: npt.NDArray[np.intp], at: int) -> bool:
     """Whether a value is the end of a grid that is as coarse as the value itself, as 1 among whole numbers is."""
     neighbours = distinct[:4] if at == 0 else distinct[-4:]
     step = np.diff(neighbours).min()

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.meaning.cells import Texts
 from cellkinetics.words import number_text
 
@@ -58,6 +58,18 @@ class Measurements:
     upper: Floats
     lloq: Floats
     fault: Texts
+
+
+def status_of(lower: Floats, upper: Floats, read: Flags | None = None) -> Texts:
+    """Where each sample (n,) lies by its two ends: "quantified", "below", "interval" or "above"; "missing" with none.
+
+    A lower end that is not known leaves it above, an upper one below. ``read``: (n,) which are quantified; those with
+    equal ends when not given.
+    """
+    read = lower == upper if read is None else read
+    none, above = np.isnan(lower) & np.isnan(upper), np.isposinf(upper) | np.isnan(lower)
+    given = [none, read, above, (lower > 0) & ~np.isnan(upper)]
+    return np.select(given, ["missing", "quantified", "above", "interval"], "below").astype(object)
 
 
 def place(mark: Texts, number: Floats, cens: Floats, other: Floats, limits: Limits) -> Measurements:
@@ -118,10 +130,7 @@ def place(mark: Texts, number: Floats, cens: Floats, other: Floats, limits: Limi
     below, above = named_below | blq | nd | low, named_above | alq | high
     # LIMIT without the limit itself says nothing.
     lower, upper = np.where(below & np.isnan(upper), 0, lower), np.where(above & np.isnan(lower), np.inf, upper)
-    interval = (lower > 0) & (upper < np.inf) & (below | above)
-    status = np.select(
-        [quantified, interval, below, above], ["quantified", "interval", "below", "above"], "missing"
-    ).astype(object)
+    status = status_of(lower, upper, quantified)
 
     # A row that names its limit has that limit, unless it has a column for it or the name is its lod.
     renamed = named_below & np.isnan(limits.own_lloq) & ~(number <= lod)

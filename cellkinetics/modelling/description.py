@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from cellkinetics.modelling.structure import Method, methods
+
 if TYPE_CHECKING:
     from cellkinetics.modelling.model import Model
 
 SOLVED = {
-    "closed form": "closed form",
-    "structure": "the structure of its equations, with the adaptive steppers where that may not be trusted",
-    "explicit": "explicit stepper in ln x (Tsit5), with an implicit one (Kvaerno5) where that runs out of steps",
-    "implicit": "implicit stepper (Kvaerno5) from the start: the model is stiff",
+    Method.CLOSED_FORM: "closed form",
+    Method.STRUCTURE: "the structure of its equations, with the adaptive steppers where that may not be trusted",
+    Method.EXPLICIT: "explicit stepper in ln x (Tsit5), with an implicit one (Kvaerno5) where that runs out of steps",
+    Method.IMPLICIT: "implicit stepper (Kvaerno5) from the start: the model is stiff",
 }
 
 
@@ -40,8 +42,6 @@ def describe(model: Model, *, markdown: bool = False) -> str:
 
 def facts(model: Model) -> list[str]:
     """What is given, observed, solved and estimated, a line each."""
-    from cellkinetics.solving.solver import methods
-
     observed = ", ".join(f"{name} ({unit})" for name, unit in model.outputs.items())
     lines = [f"Reference: {model.reference or 'none'}."]
     lines += [f"Population: {model.population}."] * bool(model.population)

@@ -15,6 +15,7 @@ import numpy as np
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.modelling.dosing import Doses, as_doses
 from cellkinetics.modelling.parameter import AsParameters
+from cellkinetics.modelling.structure import Structure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,14 +79,7 @@ class Model:
     natural : states solved on the natural instead of the log scale, because they may stay at 0.
     stiff : solve with the implicit stepper from the start.
     rtol : tolerance of the explicit stepper, on ln x; smaller where the equations make errors grow.
-    solution
-        function (times, values, doses, prepared, fineness) -> ({output: (n,)}, whether it may be trusted) that uses
-        the structure of an ODE; where it may not, it is asked again with the next of ``fineness``, then the stepper.
-    prepare
-        function (times, doses, fineness, size) of numbers that makes what `solution` takes as ``prepared``; ``size``
-        as `size_of` of it, so that patients share one program.
-    size_of : function of what `prepare` made.
-    finenesses : how many there are.
+    structure : a `Structure` that solves an ODE by its structure, where that may be trusted; else the stepper.
     free : names estimated by default, or a function of the study that returns them; all when not given.
     canonical
         function of natural values that returns an equal curve's values under the labels that were meant, such as the
@@ -125,10 +119,7 @@ class Model:
     natural: tuple[str, ...] = ()
     stiff: bool = False
     rtol: float = 3e-8
-    solution: Function | None = None
-    prepare: Function | None = None
-    size_of: Function | None = None
-    finenesses: int = 1
+    structure: Structure | None = None
     free: Sequence[str] | Callable[[Study], Sequence[str]] | None = None
     canonical: Callable[[Mapping[str, float]], Mapping[str, float]] | None = None
     initial: Function | None = None

@@ -12,30 +12,28 @@ from typing import Any
 
 import numpy as np
 
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Floats, Ints
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.structure import Method, methods
+from cellkinetics.optimising import corners
+from cellkinetics.optimising.ascent import FIRST_EVALUATIONS, Ascent
 from cellkinetics.optimising.engine import LANES
 from cellkinetics.optimising.optimise import (
-    ASIDE,
     CORNER_GAIN,
-    CORNER_SLOPE,
     SCREENED,
     Optimum,
     chosen,
     drawn_around,
-    near_sampled,
     newton,
     optimise,
     relabelled,
 )
-from cellkinetics.optimising.polishing import FIRST, Ascent
 from cellkinetics.optimising.problem import Problem, SecondOrder
-from cellkinetics.optimising.programs import DIRECT, FEW, RIDGE, Positions, Programs
+from cellkinetics.optimising.programs import FEW, RIDGE_STEPS, Programs
 from cellkinetics.optimising.stacking import places, shape_of, stacked
-from cellkinetics.solving.solver import EXPLICIT, STRUCTURE, methods
 
-CHUNK = 512  # patients in memory at a time, for each processor
+PATIENTS_AT_ONCE = 512  # patients in memory at a time, for each processor
 # All lanes of a stepper wait for the slowest: of 16, fits of smooth_switch take a fifth of the time that they take one
 # by one, and the program pays for its compilation with about so many patients.
 STEPPER_LANES, MANY = 16, 32
@@ -49,7 +47,7 @@ def batchable(model: Model, count: int = 1, error: str = LOG) -> bool:
     not log-normal.
     """
     first = methods(model)[0]
-    return error == LOG and (first in DIRECT or (first == EXPLICIT and count >= MANY))
+    return error == LOG and (first.is_direct or (first is Method.EXPLICIT and count >= MANY))
 
 
 def optima(
@@ -57,7 +55,7 @@ def optima(
     initial: Sequence[Mapping[str, float]],
     starts: int,
     seed: int,
-    chunk: int = CHUNK,
+    chunk: int = PATIENTS_AT_ONCE,
     *,
     careful: bool = True,
 ) -> Iterator[dict[int, Optimum | None]]:
@@ -75,7 +73,7 @@ def optima(
     {position: optimum}
     """
 
-    def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Positions]:
+    def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Ints]:
         return _starts([problems[i] for i in part], [initial[i] for i in part], programs, width, starts, seed)
 
     def alone(index: int) -> Optimum | None:
@@ -92,7 +90,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = 
     stepper takes seconds for each refit: only with ``rescue``.
     """
 
-    def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Positions]:
+    def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Ints]:
         points = np.zeros((len(part), width + len(problems[0].sd)))
         for row, i in enumerate(part):
             points[row, width:] = np.log(problems[i].sd)
@@ -100,7 +98,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = 
         return points, np.arange(len(part))
 
     def alone(index: int) -> Optimum | None:
-        if not rescue and problems[index].model.solution is not None and problems[index].doses.rates is None:
+        if not rescue and problems[index].model.structure is not None and problems[index].doses.rates is None:
             return None
         # One of many refits near an optimum: a search of minutes for the last digit is not worth it.
         at, second, held, converged = newton(problems[index], np.array(x[index], float), search=False)
@@ -108,15 +106,15 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = 
 
     if not problems or not batchable(problems[0].model, len(problems), problems[0].error.name):
         return [alone(index) for index in range(len(problems))]
-    found: dict[int, Optimum | None] = {}
-    for ends in _each(problems, starting, alone, CHUNK, search=False, rescue=rescue):
-        found |= ends
-    return [found[index] for index in range(len(problems))]
+    optimum_of: dict[int, Optimum | None] = {}
+    for ends in _each(problems, starting, alone, PATIENTS_AT_ONCE, search=False, rescue=rescue):
+        optimum_of |= ends
+    return [optimum_of[index] for index in range(len(problems))]
 
 
 def _each(
     problems: Sequence[Problem],
-    starting: Callable[[Sequence[int], Programs, int], tuple[Floats, Positions]],
+    starting: Callable[[Sequence[int], Programs, int], tuple[Floats, Ints]],
     alone: Callable[[int], Optimum | None],
     chunk: int,
     *,
@@ -138,7 +136,7 @@ def _each(
         (shape, members[at : at + chunk]) for shape, members in groups.items() for at in range(0, len(members), chunk)
     ]
 
-    direct = methods(problems[0].model)[0] in DIRECT
+    direct = methods(problems[0].model)[0].is_direct
     lanes = LANES if direct else STEPPER_LANES
 
     def ended(job: tuple[tuple[int, ...], list[int]]) -> _Climb:
@@ -149,7 +147,7 @@ def _each(
         first, *finer = methods(mine[0].model)
         programs = Programs(mine[0].model, mine[0].ties, first, stacked(mine, shape, size), lanes)
         points, whose = starting(part, programs, shape[1])
-        return _climb(mine, shape, programs, [method for method in finer if method in DIRECT], points, whose)
+        return _climb(mine, shape, programs, [method for method in finer if method.is_direct], points, whose)
 
     # Tracing a stepper switches its checks off for the process: not in two threads at once.
     workers = (os.cpu_count() or 1) if direct else 1
@@ -198,15 +196,15 @@ def _climb(
     problems: Sequence[Problem],
     shape: tuple[int, ...],
     programs: Programs,
-    finer: Sequence[str],
+    finer: Sequence[Method],
     points: Floats,
-    whose: Positions,
+    whose: Ints,
 ) -> _Climb:
     """From starting points (q, d), ``whose`` (q,) they are, to the best end of each problem."""
     values, ends = programs.search(points, whose)
     tops = [values[whose == i] for i in range(len(problems))]
     best = [np.flatnonzero(whose == i)[np.argmax(top)] for i, top in enumerate(tops)]
-    if programs.method not in DIRECT:
+    if not programs.method.is_direct:
         return _Climb(tops, ends[best], None)
     ascent = _ascent(programs, ends[best])
     for method in finer:
@@ -214,13 +212,13 @@ def _climb(
         lost = np.flatnonzero(~ascent.at.solved | np.array([~np.isfinite(top).any() for top in tops]))
         for at in range(0, len(lost), FEW):
             some = lost[at : at + FEW]
-            data = stacked([problems[i] for i in some], shape, FEW, STRUCTURE.index(method))
+            data = stacked([problems[i] for i in some], shape, FEW, method.fineness or 0)
             again = replace(programs, method=method, data=data)
             values, ends = again.search(ascent.x[some], np.arange(len(some)))
             ascent.take(some, _ascent(again, ends))
             for row, value in zip(some, values, strict=True):
                 tops[row] = np.array([value])
-    _settle_corners(problems, ascent)
+    corners.settle(problems, ascent)
     return _Climb(tops, ascent.x, ascent)
 
 
@@ -231,10 +229,10 @@ def _ascent(programs: Programs, x: Floats) -> Ascent:
     """
     if programs.model.corners:
         return Ascent.of(programs, x)
-    ascent = Ascent.of(programs, x, FIRST)
+    ascent = Ascent.of(programs, x, FIRST_EVALUATIONS)
     slow = np.flatnonzero(ascent.at.solved & ~ascent.converged)
     if len(slow):
-        values, x = programs.search(ascent.x[slow], slow, RIDGE)
+        values, x = programs.search(ascent.x[slow], slow, RIDGE_STEPS)
         there = ascent.again(slow, x, np.zeros_like(x, bool))
         there.converged |= there.at.solved & (there.at.value <= values + CORNER_GAIN)
         ascent.take(slow, there)
@@ -263,34 +261,6 @@ def _optimum(problem: Problem, climb: _Climb, i: int, width: int, search: bool, 
     return Optimum(x, second, held, converged, len(values), max(reached, 1), tuple(map(float, values)))
 
 
-def _settle_corners(problems: Sequence[Problem], ascent: Ascent) -> None:
-    """Optima at which a switch lies on a sampled day, where Newton steps end at a corner of the likelihood.
-
-    The switch is held on that day, the others move, and the slopes on both sides decide.
-    """
-    for name in problems[0].model.corners:
-        stopped = {
-            i: near_sampled(problem, name, ascent.x[i][: len(problem.free)])
-            for i, problem in enumerate(problems)
-            if not ascent.converged[i]
-        }
-        picked = np.array([i for i, day in stopped.items() if day is not None], int)
-        if not len(picked):
-            continue
-        column = np.array([problems[i].free.index(name) for i in picked])
-        each = np.arange(len(picked))
-        x, still = ascent.x[picked], np.zeros_like(ascent.x[picked], bool)
-        x[each, column], still[each, column] = [stopped[i] for i in picked], True
-        there = ascent.again(picked, x, still)
-        slopes = []
-        for side in (ASIDE, -ASIDE):
-            beside = there.x.copy()
-            beside[each, column] += side
-            slopes.append(ascent.programs.curvature(beside, ascent.rows[picked]).gradient[each, column])
-        settled = there.converged & (slopes[0] <= CORNER_SLOPE) & (slopes[1] >= -CORNER_SLOPE)
-        ascent.take(picked[settled], there, settled)
-
-
 def _starts(
     problems: Sequence[Problem],
     initial: Sequence[Mapping[str, float]],
@@ -298,7 +268,7 @@ def _starts(
     width: int,
     starts: int,
     seed: int,
-) -> tuple[Floats, Positions]:
+) -> tuple[Floats, Ints]:
     """Starting points (q, d) and whose they are: the initial values, then the best of 32 Sobol points each."""
     drawn = [drawn_around(problem, values, seed) for problem, values in zip(problems, initial, strict=True)]
     points = np.zeros((len(problems), SCREENED + 1, width + len(problems[0].sd)))

@@ -6,21 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
-from cellkinetics.fitting.result import Request
 from cellkinetics.likelihood.error_models import ErrorModel
 from cellkinetics.modelling import levels
-from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising.guessing import from_samples
 from cellkinetics.optimising.problem import Problem, sd_names
-from cellkinetics.optimising.samples import Samples, infusion_days, samples_each
-from cellkinetics.solving.solver import Courses
+from cellkinetics.optimising.request import Request
+from cellkinetics.optimising.samples import Samples, courses_of, infusion_days, samples_each
+from cellkinetics.optimising.status import Outcome, Status, not_fitted
+from cellkinetics.solving.solver import NO_COURSES, Courses
 
 SD_WHEN_FEW = 0.5
 SPARE_ROWS = 3
@@ -30,12 +29,12 @@ Event = tuple[float, float, str]
 
 @dataclass(frozen=True)
 class Case:
-    """One subject made ready: its samples, the problem, where to start, why it cannot be fitted ('' if it can)."""
+    """One subject made ready: its samples, the problem, where to start, why it cannot be fitted, if so."""
 
     samples: Samples
     problem: Problem
     initial: dict[str, float]
-    reason: str
+    reason: Outcome | None
 
 
 def prepare(request: Request, study: Study) -> Case:
@@ -89,23 +88,33 @@ def _case(
     doses, reason = doses_of(request, events)
     sds = sd_names(model, request.error)
     given = np.array([request.fixed.get(name, sd_when_few(name)) for name in sds])
-    problem = Problem(model, seen, doses, values, free, tuple(request.tie.items()), given, np.zeros(len(given), bool))
-    problem.error = ErrorModel.of(request.error, request.censoring)
-    problem.priors = {
+    courses, missing = courses_of(model, only(subject)) if model.inputs else (NO_COURSES, None)
+    reason = reason or missing
+    priors = {
         name: (centre(model, name, prior), prior.sd)
         for name, prior in request.prior.items()
         if name in free or name in sds
     }
-    if model.inputs:
-        problem.courses, missing = courses_of(model, only(subject))
-        reason = reason or missing
+    problem = Problem(
+        model=model,
+        samples=seen,
+        doses=doses,
+        values=values,
+        free=free,
+        ties=tuple(request.tie.items()),
+        sd=given,
+        sd_free=np.zeros(len(given), bool),
+        courses=courses,
+        priors=priors,
+        error=ErrorModel.of(request.error, request.censoring),
+    )
     amount = float(doses.amounts[0, 0]) if doses.amounts.size else 1.0
     if not model.scale_free and unit not in model.outputs.values():
-        guess = _guess_in(unit, model, seen, free, amount, problem.courses)
+        guess = _guess_in(unit, model, seen, free, amount, courses)
     else:
-        guess = from_samples(model, seen, amount, problem.courses)
-    known = [name for name in free if name in problem.priors]
-    middle = {name: model.parameters[name].from_estimation(problem.priors[name][0]) for name in known}
+        guess = from_samples(model, seen, amount, courses)
+    known = [name for name in free if name in priors]
+    middle = {name: model.parameters[name].from_estimation(priors[name][0]) for name in known}
     initial = {**values, **guess, **middle, **{n: v for n, v in request.initial.items() if n in values}}
     for name in free:
         if not np.isfinite(model.parameters[name].to_estimation(initial[name])):
@@ -114,7 +123,7 @@ def _case(
                 f"Give initial={{{name!r}: ...}}.",
                 name=name,
             )
-    own = [name for name in free if name not in problem.priors and name not in shared]
+    own = [name for name in free if name not in priors and name not in shared]
     reason = reason or (_refusal(seen, samples, own) if own or not shared else _nothing(samples))
     reason = reason or _not_countable(problem)
     return Case(samples, problem if reason else _with_sd(problem, request, initial), initial, reason)
@@ -169,15 +178,16 @@ def sd_when_few(name: str) -> float:
     return 0.0 if name.startswith("sd_add") else SD_WHEN_FEW
 
 
-def _not_countable(problem: Problem) -> str:
-    """Why the molecules of some sample cannot be counted ('' if they can)."""
+def _not_countable(problem: Problem) -> Outcome | None:
+    """Why the molecules of some sample cannot be counted, if so."""
     unknown = problem.samples.day[np.isnan(problem.samples.mass)]
     if problem.error.name != "counting" or not len(unknown):
-        return ""
+        return None
     days = ", ".join(f"{day:g}" for day in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
-    return (
+    return Outcome(
+        Status.NO_MASS,
         f"no mass of DNA on day {days}: counting noise needs it for each sample. "
-        "Give the column dna_ug, read_study(..., dna_ug=0.3), or error='log'."
+        "Give the column dna_ug, read_study(..., dna_ug=0.3), or error='log'.",
     )
 
 
@@ -191,11 +201,11 @@ def _events(study: Study) -> dict[str, list[Event]]:
     return events
 
 
-def doses_of(request: Request, events: Sequence[Event]) -> tuple[Doses, str]:
-    """The subject's doses as the model takes them, and why it cannot ('' if it can)."""
+def doses_of(request: Request, events: Sequence[Event]) -> tuple[Doses, Outcome | None]:
+    """The subject's doses as the model takes them, and why it cannot, if so."""
     model = request.model
     if request.doses is not None or not model.channels:
-        return model.doses(1.0 if request.doses == ONE_AMOUNT else request.doses), ""
+        return model.doses(1.0 if request.doses == ONE_AMOUNT else request.doses), None
     given: dict[str, list[tuple[float, float]]] = {}
     for day, amount, kind in events:
         if kind in model.channels:
@@ -203,46 +213,32 @@ def doses_of(request: Request, events: Sequence[Event]) -> tuple[Doses, str]:
     if model.channels[0] not in given:
         kinds = ", ".join(sorted({kind for _, _, kind in events})) or "nothing"
         text = f"no dose: {model.name} takes {model.channels[0]}, and the table has {kinds}."
-        return model.doses(None), f"{text} Give it in the table, or doses=."
+        return model.doses(None), Outcome(Status.NO_DOSE, f"{text} Give it in the table, or doses=.")
     try:
-        return model.doses(given), ""
+        return model.doses(given), None
     except ModelError as error:
-        return model.doses(None), f"not fitted: {error}"
+        return model.doses(None), not_fitted(error)
 
 
-def courses_of(model: Model, study: Study) -> tuple[Courses, str]:
-    """The subject's covariates over time from the study's columns, and why they cannot be taken ('' if they can)."""
-    (subject,) = study.subjects
-    first, given = study.infusion_day(subject), {}
-    for name in model.inputs:
-        if name in study.covariates and pd.notna(study.covariates[name].iloc[0]):
-            given[name] = float(study.covariates[name].iloc[0])
-        elif name in study.observations:
-            rows = study.observations[["day", name]].dropna().drop_duplicates("day")
-            given[name] = list(zip(rows["day"] - first, rows[name].astype(float), strict=True))
-    try:
-        return as_courses(given, model.inputs, model.name), ""
-    except (ModelError, ValueError) as error:
-        nothing = dict.fromkeys(model.inputs, 1.0)
-        return as_courses(nothing, model.inputs, model.name), f"not fitted: {error}"
+def _nothing(samples: Samples) -> Outcome | None:
+    text = "no sample: every row is excluded or of an output that the model does not have."
+    return None if len(samples) else Outcome(Status.NO_SAMPLE, text)
 
 
-def _nothing(samples: Samples) -> str:
-    return "" if len(samples) else "no sample: every row is excluded or of an output that the model does not have."
-
-
-def _refusal(seen: Samples, samples: Samples, free: Sequence[str]) -> str:
+def _refusal(seen: Samples, samples: Samples, free: Sequence[str]) -> Outcome | None:
     if not len(samples):
         return _nothing(samples)
     if not samples.quantified.any():
-        return (
+        return Outcome(
+            Status.NO_QUANTIFIED_SAMPLE,
             f"no quantified sample: all {len(samples)} are beyond their limit, so the level is only bounded. "
-            "Report the limit, or fit the patient together with others."
+            "Report the limit, or fit the patient together with others.",
         )
     if len(seen) < len(free):
-        return (
+        return Outcome(
+            Status.NOT_IDENTIFIABLE,
             f"not identifiable: {len(seen)} samples for {len(free)} free parameters ({', '.join(free)}). "
             f"Fix all but {max(len(seen) - 1, 1)} at published values (fixed=, or free=), take a simpler model, "
-            "or add samples."
+            "or add samples.",
         )
-    return ""
+    return None

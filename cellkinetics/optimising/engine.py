@@ -18,13 +18,14 @@ import numpy as np
 from cellkinetics import cache
 from cellkinetics.likelihood.censoring import Rows, derivatives
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.structure import Method
+from cellkinetics.optimising import bounds
 from cellkinetics.solving.sensitivity import STEP, Inputs, Ties, evaluate
-from cellkinetics.solving.solver import STRUCTURE
 
 LANES = 64  # more do not stay near the processor; of fewer problems a smaller program is made
 # Log-likelihood units that a full step may still promise where the loop hands over to exact Newton steps.
-SMALL = 1e-10
-LONGEST = 1.0  # a step, in units of the parameters
+SCORING_PROMISE = 1e-10
+LONGEST_SCORING_STEP = 1.0  # a step, in units of the parameters
 WEAKEST, STRONGEST = 1e-9, 1e8  # damping
 FLAT = 1e-8  # of the largest information: below, there is none
 
@@ -86,7 +87,7 @@ class _Lane(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def searcher(model: Model, ties: Ties, method: str, lanes: int) -> Callable[..., Ends]:
+def searcher(model: Model, ties: Ties, method: Method, lanes: int) -> Callable[..., Ends]:
     """The compiled loop: (data (b, ...), starts (q, d), whose (q,) row of the data, count, most) -> `Ends`.
 
     Starts from ``count`` on are padding and are not run; ``most`` steps are taken from each. With one step it tells
@@ -98,19 +99,23 @@ def searcher(model: Model, ties: Ties, method: str, lanes: int) -> Callable[...,
 
     def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         queue, lane, ends, data, starts, whose, count, most = carry
+        # A lane that has run out of problems repeats the last one: all lanes do the same work whatever they hold.
         mine = jax.tree.map(lambda part: part[whose[jnp.minimum(lane.problem, count - 1)]], data)
         new = scoring(lane.trial, mine)
+        # A curve that overflows may still have a value: without a finite gradient nobody could go on from there.
         fine = new.solved & jnp.isfinite(new.value) & jnp.all(jnp.isfinite(new.gradient), axis=-1)
+        # A lane's first trial is its start, and counts as better than nothing (-inf).
         better = fine & (new.value >= lane.at.value)
         first = lane.steps == 0
         gain = new.value - lane.at.value
         x, at = _where(better, (lane.trial, new), (lane.x, lane.at))
         moving = _moving(x, at.gradient, mine)
+        # Undamped where scoring is a good guide, which it is near an optimum; a ridge on the diagonal where it is not.
         damping = jnp.where(better, lane.damping / 6, lane.damping * 5)
         damping = jnp.clip(jnp.where(first, 1e-3, damping), WEAKEST, STRONGEST * 10)
         step, promised = stepping(at.gradient, at.information, moving, mine.units, damping)
         # What a first step would carry over its bound stays, and the others step without it.
-        outward = ((x <= mine.lower) & (step < 0)) | ((x >= mine.upper) & (step > 0))
+        outward = bounds.outward(x, step, mine.lower, mine.upper)
         step = jax.lax.cond(
             jnp.any(outward & (moving > 0)),
             lambda: stepping(at.gradient, at.information, moving * ~outward, mine.units, damping)[0],
@@ -118,13 +123,19 @@ def searcher(model: Model, ties: Ties, method: str, lanes: int) -> Callable[...,
         )
         trial = jnp.clip(x + step, mine.lower, mine.upper)
         steps = lane.steps + 1
+        # What an undamped step would gain tells whether there is anything left: a damped one is small by itself.
         # A step that is refused although it promised next to nothing: the value is exact to rounding only.
-        converged = jnp.isfinite(at.value) & ((promised < SMALL) | (~better & ~first & (jnp.abs(gain) < SMALL)))
+        converged = jnp.isfinite(at.value) & (
+            (promised < SCORING_PROMISE) | (~better & ~first & (jnp.abs(gain) < SCORING_PROMISE))
+        )
+        # A start without a curve has no slope to follow; with the strongest damping a step is too short to change that.
         hopeless = (first & ~fine) | (damping > STRONGEST) | (steps >= most)
         done = (converged | hopeless) & (lane.problem < count)
+        # Results go to the place of their problem; of lanes that go on, beyond the end, where they are dropped.
         target = jnp.where(done, lane.problem, len(starts))
         ended = Ends(x, at, steps, converged)
         ends = jax.tree.map(lambda every, here: every.at[target].set(here, mode="drop"), ends, ended)
+        # The lanes that are done take the next problems in the order of the lanes: no two the same.
         following = jnp.minimum(queue + jnp.cumsum(done) - 1, count)
         lane = _where(
             done, _waiting(following, starts, count, outputs), _Lane(lane.problem, x, trial, at, damping, steps)
@@ -133,6 +144,7 @@ def searcher(model: Model, ties: Ties, method: str, lanes: int) -> Callable[...,
 
     @jax.jit
     def run(data: Data, starts: Any, whose: Any, count: Any, most: Any) -> Ends:
+        # The first problems are in the lanes, the others wait; what was never run ends where it starts.
         lane = _waiting(jnp.minimum(jnp.arange(lanes), count), starts, count, outputs)
         every = _waiting(jnp.arange(len(starts)), starts, count, outputs)
         ends = Ends(starts, every.at, every.steps, jnp.zeros(len(starts), bool))
@@ -165,13 +177,13 @@ def _where(which: Any, these: Any, others: Any) -> Any:
 
 
 @lru_cache(maxsize=64)
-def scores(model: Model, ties: Ties, method: str) -> Callable[[Any, Data], Score]:
+def scores(model: Model, ties: Ties, method: Method) -> Callable[[Any, Data], Score]:
     """The compiled function (x (b, d), data (b, ...)) -> what `score` gives, stacked."""
     cache.switch_on()
     return jax.jit(jax.vmap(lambda x, data: score(model, ties, method, x, data)))
 
 
-def score(model: Model, ties: Ties, method: str, x: Any, data: Data) -> Score:
+def score(model: Model, ties: Ties, method: Method, x: Any, data: Data) -> Score:
     """Log posterior at x (d,) and its derivatives."""
     free = data.inputs.basis.shape[-1]
     predicted, jacobian, solved = evaluate(model, ties, method, x[:free], data.inputs)
@@ -205,9 +217,7 @@ def _quantified(data: Data) -> Any:
 
 def _moving(x: Any, gradient: Any, data: Data) -> Any:
     """What may move: free, and not pressed against a bound."""
-    near = 1e-6
-    held = ((x <= data.lower + near) & (gradient < 0)) | ((x >= data.upper - near) & (gradient > 0))
-    return data.moving * ~held
+    return data.moving * ~bounds.held(x, gradient, data.lower, data.upper)
 
 
 def _step(gradient: Any, information: Any, moving: Any, units: Any, damping: Any) -> tuple[Any, Any]:
@@ -227,7 +237,7 @@ def _step(gradient: Any, information: Any, moving: Any, units: Any, damping: Any
         return _solved(scaled + jnp.diag(ridge), g * scale) * scale
 
     # One by one: a direction without information must not shorten the others' steps.
-    return units * jnp.clip(along(damping), -LONGEST, LONGEST), 0.5 * jnp.sum(g * along(0.0))
+    return units * jnp.clip(along(damping), -LONGEST_SCORING_STEP, LONGEST_SCORING_STEP), 0.5 * jnp.sum(g * along(0.0))
 
 
 def _solved(matrix: Any, right: Any) -> Any:
@@ -254,15 +264,15 @@ class Curvature(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def curvatures(model: Model, ties: Ties, method: str) -> Callable[[Any, Data], Curvature]:
+def curvatures(model: Model, ties: Ties, method: Method) -> Callable[[Any, Data], Curvature]:
     """The compiled function (x (b, d), data (b, ...)) -> `Curvature`, stacked."""
     cache.switch_on()
-    if method in STRUCTURE:
+    if method.fineness is not None:
         return jax.jit(lambda x, data: _by_differences(model, ties, method, x, data))
     return jax.jit(jax.vmap(lambda x, data: _by_derivatives(model, ties, method, x, data)))
 
 
-def _by_derivatives(model: Model, ties: Ties, method: str, x: Any, data: Data) -> Curvature:
+def _by_derivatives(model: Model, ties: Ties, method: Method, x: Any, data: Data) -> Curvature:
     at, free = score(model, ties, method, x, data), data.inputs.basis.shape[-1]
 
     def gradient(curve: Any) -> Any:
@@ -271,7 +281,7 @@ def _by_derivatives(model: Model, ties: Ties, method: str, x: Any, data: Data) -
     return curvature(at, jax.jacfwd(gradient)(x[:free]), data, jnp)
 
 
-def _by_differences(model: Model, ties: Ties, method: str, x: Any, data: Data) -> Curvature:
+def _by_differences(model: Model, ties: Ties, method: Method, x: Any, data: Data) -> Curvature:
     """Of all lanes (b, ...): slopes written by hand are exact to rounding, and their central differences to 1e-8.
 
     A loop over the directions that anybody moves in, both ways, after x itself: its length is no part of the program.

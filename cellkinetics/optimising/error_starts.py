@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.likelihood.error_models import ErrorModel
 from cellkinetics.optimising.optimise import Optimum, least_squares, newton, relabelled, show, starting_points, varied
 from cellkinetics.optimising.problem import NO_ADDITIVE, Problem
 
-Flags = np.ndarray[Any, np.dtype[np.bool_]]
-
 # Of the sd on ln copies; a combined error has its additive part in lowest values or limits.
 SHARES = (1.0, 0.5)
 ADDITIVE = (1.0, 0.2, 0.01)
-NOTHING_LOST, NEAR = 1e-6, 1.0  # log-likelihood units
+NOTHING_LOST, WORTH_A_TRY = 1e-6, 1.0  # log-likelihood units
 
 
 def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, seed: int) -> Optimum | None:
@@ -26,10 +24,10 @@ def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, see
     twin = twin_of(problem)
     ends = []
     for x in starting_points(twin, initial, starts, seed):
-        found = least_squares(twin, x)
-        if found is not None:
-            at, *_ = newton(problem, with_sds(problem, twin, found[0]), search=False)
-            ends.append(at)
+        run = least_squares(twin, x)
+        if run is not None:
+            end, *_ = newton(problem, with_sds(problem, twin, run[0]), search=False)
+            ends.append(end)
     if not ends:
         return None
     values = np.nan_to_num([problem.objective(x) for x in ends], nan=-np.inf)
@@ -48,12 +46,12 @@ def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, see
 def as_lmfit(problem: Problem, x: Floats) -> Any:
     """As `optimise.as_lmfit`: the run is the twin's, the parameters that are shown are the problem's."""
     twin = twin_of(problem)
-    found = least_squares(twin, np.append(x[: len(problem.free)], np.log(twin.sd[twin.sd_free])))
-    if found is None:
+    run = least_squares(twin, np.append(x[: len(problem.free)], np.log(twin.sd[twin.sd_free])))
+    if run is None:
         return None
-    found[1].params = varied(problem, x, np.full(int(problem.sd_free.sum()), -np.inf))
-    show(problem, found[1].params, x)
-    return found[1]
+    run[1].params = varied(problem, x, np.full(int(problem.sd_free.sum()), -np.inf))
+    show(problem, run[1].params, x)
+    return run[1]
 
 
 def twin_of(problem: Problem) -> Problem:
@@ -91,7 +89,7 @@ def without_idle_sds(problem: Problem, x: Floats, value: float) -> tuple[Floats,
     for at in range(free, len(x)) if len(problem.error.parts) > 1 else ():
         lowered, still = x.copy(), idle.copy()
         lowered[at], still[at] = floors[at - free], True
-        if problem.objective(lowered) < value - NEAR:
+        if problem.objective(lowered) < value - WORTH_A_TRY:
             continue
         lowered, second, _, _ = newton(problem, lowered, search=False, still=still)
         if second.value >= value - NOTHING_LOST:

@@ -11,20 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from cellkinetics import cache
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Floats, Ints
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising import engine
 from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.engine import LANES
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.stacking import places, shape_of, stacked
-from cellkinetics.solving.sensitivity import COLUMNS, Ties
-from cellkinetics.solving.solver import methods
+from cellkinetics.solving.sensitivity import FREE_COLUMNS, Ties, padded_length
 
-Positions = npt.NDArray[np.int64]
 BLOCKS = (LANES, 8 * LANES)  # pairs in a compiled call
 TWICE = 32  # the same with exact Hessians
-CHUNK = 1024  # patients are stacked to 128, or to a multiple of this: few programs are compiled
+STACKED = 1024  # patients are stacked to 128, or to a multiple of this: few programs are compiled
 
 
 class Second(NamedTuple):
@@ -48,15 +47,15 @@ class Evaluator(Protocol):
     width: int
     size: int
 
-    def score(self, x: Floats, whose: Positions) -> Second:
+    def score(self, x: Floats, whose: Ints) -> Second:
         """At ``x`` (b, d) of the patients ``whose`` (b,), with the expected information (positive semi-definite)."""
         ...
 
-    def second(self, x: Floats, whose: Positions) -> Second:
+    def second(self, x: Floats, whose: Ints) -> Second:
         """The same with the exact Hessian."""
         ...
 
-    def places(self, patient: int) -> Positions:
+    def places(self, patient: int) -> Ints:
         """Where the free vector of the patient's problem lies in the d columns."""
         ...
 
@@ -68,8 +67,7 @@ def evaluator(problems: Sequence[Problem]) -> Evaluator:
 
 def padded_width(problems: Sequence[Problem]) -> int:
     """Columns for the free parameters of any of the problems."""
-    most = max(len(problem.free) for problem in problems)
-    return max(COLUMNS, -(-most // COLUMNS) * COLUMNS)
+    return padded_length(max(len(problem.free) for problem in problems), FREE_COLUMNS)
 
 
 class Batched:
@@ -86,32 +84,32 @@ class Batched:
         self._group, self._row = np.zeros(len(problems), int), np.zeros(len(problems), int)
         self._data: list[Any] = []
         for number, members in enumerate(shapes.values()):
-            count = LANES if len(members) <= LANES else -(-len(members) // CHUNK) * CHUNK
+            count = LANES if len(members) <= LANES else padded_length(len(members), STACKED)
             part = stacked([problems[i] for i in members], (rows, self.width), count)
             self._data.append(jax.device_put(part))
             self._group[members], self._row[members] = number, np.arange(len(members))
         first = problems[0]
         self._programs = [of(first.model, first.ties, methods(first.model)[0]) for of in (_scores, _curvatures)]
 
-    def places(self, patient: int) -> Positions:
+    def places(self, patient: int) -> Ints:
         """See `Evaluator`."""
         return places(self.problems[patient], self.width)
 
-    def score(self, x: Floats, whose: Positions) -> Second:
+    def score(self, x: Floats, whose: Ints) -> Second:
         """See `Evaluator`."""
         value, gradient, information, solved = self._run(self._programs[0], BLOCKS, x, whose)
         return Second(value, gradient, information, np.zeros((0, self.size, self.size)), solved)
 
-    def second(self, x: Floats, whose: Positions) -> Second:
+    def second(self, x: Floats, whose: Ints) -> Second:
         """See `Evaluator`."""
         value, gradient, hessian, quantified, solved = self._run(self._programs[1], (TWICE,), x, whose)
         wide = np.zeros_like(hessian)
         wide[:, : self.width, : self.width] = quantified
         return Second(value, gradient, -hessian, wide, solved)
 
-    def _run(self, program: Callable[..., Any], blocks: Sequence[int], x: Floats, whose: Positions) -> list[Any]:
+    def _run(self, program: Callable[..., Any], blocks: Sequence[int], x: Floats, whose: Ints) -> list[Any]:
         """The compiled program over all pairs, in blocks of the compiled sizes."""
-        found: list[Any] = []
+        gathered: list[Any] = []
         for number, data in enumerate(self._data):
             mine = np.flatnonzero(self._group[whose] == number)
             for at in _cut(len(mine), blocks):
@@ -120,26 +118,26 @@ class Batched:
                 fill = np.append(part, np.full(size - len(part), part[0]))
                 given = program(x[fill], self._row[whose[fill]], data)
                 given = [np.asarray(each)[: len(part)] for each in given]
-                if not found:
-                    found = [np.zeros((len(whose), *each.shape[1:]), each.dtype) for each in given]
-                for whole, each in zip(found, given, strict=True):
+                if not gathered:
+                    gathered = [np.zeros((len(whose), *each.shape[1:]), each.dtype) for each in given]
+                for whole, each in zip(gathered, given, strict=True):
                     whole[part] = each
-        return found
+        return gathered
 
 
 def _cut(count: int, blocks: Sequence[int]) -> list[slice]:
     """Large blocks first, the rest in one of the smallest size that takes it or in several of the smallest."""
-    found, at = [], 0
+    blocks_of_pairs, at = [], 0
     while at < count:
         left = count - at
         size = max((size for size in blocks if size <= left), default=blocks[0])
-        found.append(slice(at, min(at + size, count)))
+        blocks_of_pairs.append(slice(at, min(at + size, count)))
         at += size
-    return found
+    return blocks_of_pairs
 
 
 @lru_cache(maxsize=64)
-def _scores(model: Model, ties: Ties, method: str) -> Callable[..., Any]:
+def _scores(model: Model, ties: Ties, method: Method) -> Callable[..., Any]:
     """(x (b, d), row (b,), data (n, ...)) -> value, gradient, information of each pair, and whether it was solved."""
     scores = engine.scores(model, ties, method)
 
@@ -151,7 +149,7 @@ def _scores(model: Model, ties: Ties, method: str) -> Callable[..., Any]:
 
 
 @lru_cache(maxsize=64)
-def _curvatures(model: Model, ties: Ties, method: str) -> Callable[..., Any]:
+def _curvatures(model: Model, ties: Ties, method: Method) -> Callable[..., Any]:
     """(x (b, d), row (b,), data (n, ...)) -> what `engine.curvatures` gives of each pair."""
     return _gathered(engine.curvatures(model, ties, method))
 
@@ -174,21 +172,21 @@ class OneByOne:
         self.width = padded_width(problems)
         self.size = self.width + len(problems[0].sd)
 
-    def places(self, patient: int) -> Positions:
+    def places(self, patient: int) -> Ints:
         """See `Evaluator`."""
         return places(self.problems[patient], self.width)
 
-    def score(self, x: Floats, whose: Positions) -> Second:
+    def score(self, x: Floats, whose: Ints) -> Second:
         """See `Evaluator`."""
         return self._each(x, whose, exact=False)
 
-    def second(self, x: Floats, whose: Positions) -> Second:
+    def second(self, x: Floats, whose: Ints) -> Second:
         """See `Evaluator`."""
         return self._each(x, whose, exact=True)
 
-    def _each(self, x: Floats, whose: Positions, *, exact: bool) -> Second:
+    def _each(self, x: Floats, whose: Ints, *, exact: bool) -> Second:
         count, size = len(whose), self.size
-        found = Second(
+        derivatives = Second(
             np.zeros(count), np.zeros((count, size)), np.zeros((count, size, size)), np.zeros((count, size, size)),
             np.zeros(count, bool),
         )  # fmt: skip
@@ -196,7 +194,11 @@ class OneByOne:
             problem, keep = self.problems[patient], self.places(patient)
             at = (problem.second_order if exact else problem.first_order)(x[row][keep])
             inner = keep[: len(problem.free)]
-            found.value[row], found.gradient[row, keep], found.solved[row] = at.value, at.gradient, at.solved
-            found.curved[row][np.ix_(keep, keep)] = -at.hessian
-            found.quantified[row][np.ix_(inner, inner)] = at.quantified
-        return found
+            derivatives.value[row], derivatives.gradient[row, keep], derivatives.solved[row] = (
+                at.value,
+                at.gradient,
+                at.solved,
+            )
+            derivatives.curved[row][np.ix_(keep, keep)] = -at.hessian
+            derivatives.quantified[row][np.ix_(inner, inner)] = at.quantified
+        return derivatives

@@ -9,7 +9,7 @@ import numpy as np
 from cellkinetics.errors import one_problem
 from cellkinetics.modelling.model import Model, call
 from cellkinetics.modelling.parameter import Parameter
-from cellkinetics.optimising.samples import Samples, samples_each
+from cellkinetics.optimising.samples import Samples, courses_of, samples_each
 from cellkinetics.solving.solver import NO_COURSES, Courses
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 def guess(model: Model, study: Study) -> dict[str, float]:
     """`Model.guess`: the defaults, with what the samples of the one subject show in their place."""
-    from cellkinetics.optimising.cases import courses_of
-
     if len(study.subjects) != 1:
         found = f"a guess takes one subject and this study has {len(study.subjects)}"
         remedy = f"Take study.select(subjects={study.subjects[0]!r})." if study.subjects else ""
@@ -39,10 +37,10 @@ def from_samples(model: Model, samples: Samples, dose: float, courses: Courses =
     censored = np.where(np.isfinite(first.upper), first.upper / 2, first.lower)
     values = np.where(first.quantified, first.upper, censored)
     inputs = {name: np.asarray(course.at(first.day)) for name, course in courses.items()}
-    found = call(model.initial, {"days": first.day, "values": values, "dose": dose, **inputs})
-    for name in found:
+    guesses = call(model.initial, {"days": first.day, "values": values, "dose": dose, **inputs})
+    for name in guesses:
         model.require(name)
-    return {name: _inside(model.parameters[name], float(v)) for name, v in found.items() if np.isfinite(v)}
+    return {name: _inside(model.parameters[name], float(v)) for name, v in guesses.items() if np.isfinite(v)}
 
 
 def _inside(parameter: Parameter, value: float) -> float:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy
 
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.parameter import Parameter
+from cellkinetics.optimising import corners
+from cellkinetics.optimising.ascent import Ascent, Region
+from cellkinetics.optimising.bounds import with_margin
+from cellkinetics.optimising.engine import Curvature
 from cellkinetics.optimising.problem import LN_SD_FLOOR, Problem, SecondOrder
 
 if TYPE_CHECKING:
@@ -21,8 +25,6 @@ if TYPE_CHECKING:
 SCREENED = 32
 SPREAD = 0.7  # of the screened starts, SD on the estimation scale
 ROUGH_SD = 1.0  # starts are compared at a generous sd, so that none is thrown out for one sample
-NEWTON_STEPS = 30
-AT_CORNER, ASIDE, CORNER_SLOPE = 0.02, 1e-7, 1e-4  # how near to a sampled day (relative), how far beside it, how flat
 CORNER_GAIN = 1e-4  # log-likelihood units that a simplex search may find at a corner, or steps along a ridge
 
 
@@ -39,7 +41,7 @@ class Optimum:
 
     x: Floats
     second: SecondOrder
-    held: np.ndarray[Any, np.dtype[np.bool_]]
+    held: Flags
     converged: bool
     started: int
     reached: int
@@ -133,7 +135,7 @@ def chosen(problem: Problem, first: Floats, drawn: Floats, objective: Floats, st
 
 def drawn_around(problem: Problem, initial: Mapping[str, float], seed: int) -> tuple[Floats, Floats]:
     """The initial values as a free vector inside the bounds, and 32 seeded Sobol points around them."""
-    inside = _inside(*problem.bounds)
+    inside = with_margin(*problem.bounds)
     first = np.clip(problem.start(initial), *inside)
     free = len(problem.free)
     drawn = np.tile(first, (SCREENED, 1))
@@ -265,88 +267,76 @@ def show(problem: Problem, parameters: lmfit.Parameters, x: Floats) -> None:
 
 
 def newton(
-    problem: Problem, x: Floats, *, search: bool = True, still: np.ndarray[Any, np.dtype[np.bool_]] | None = None
-) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool]:
+    problem: Problem, x: Floats, *, search: bool = True, still: Flags | None = None
+) -> tuple[Floats, SecondOrder, Flags, bool]:
     """Ascend the objective with its exact Hessian; what presses against a bound is held there.
 
     A closed form that switches at an estimated time has a likelihood with corners, at the sampled days. Where Newton
     steps end at one, a simplex search takes over and decides whether there is anything left to gain, unless it is not
     to ``search``; other models get as many Newton steps again. What is to stay ``still`` does, without a search.
     """
-    x, second, held, converged = _newton(problem, x, still)
-    if converged or not second.solved or not search:
-        return x, second, held, converged
-    if not problem.model.corners:
-        # On a ridge: as many steps again, and what they gain says whether there is anything left.
-        reached = second.value
-        x, second, held, converged = _newton(problem, x, still)
-        return x, second, held, converged or second.value - reached <= CORNER_GAIN
-    at_corner = _corner(problem, x)
-    if at_corner is not None and at_corner[1].value >= second.value:
-        return at_corner
-    searched = _simplex(problem, x)
-    gained = problem.objective(searched) - second.value
-    if gained <= CORNER_GAIN:
-        return x, second, held, True
-    x, second, held, converged = _newton(problem, searched)
-    again = problem.objective(_simplex(problem, x)) - second.value
-    return x, second, held, converged or again <= CORNER_GAIN
+    ascent = Ascent.of(Alone(problem, x), x[None], still=None if still is None else still[None])
+    if search and ascent.at.solved[0] and not ascent.converged[0]:
+        ascent = _at_corner(problem, ascent) if problem.model.corners else _along_ridge(problem, ascent)
+    at = ascent.at
+    second = SecondOrder(float(at.value[0]), at.gradient[0], at.hessian[0], at.quantified[0], bool(at.solved[0]))
+    return ascent.x[0], second, ascent.held[0], bool(ascent.converged[0])
 
 
-def _newton(
-    problem: Problem, x: Floats, still: np.ndarray[Any, np.dtype[np.bool_]] | None = None
-) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool]:
-    """Newton steps of all but what is to stay ``still``."""
-    lower, upper = problem.bounds
-    still = np.zeros(len(x), bool) if still is None else still
-    second, expected = problem.second_order(x), np.inf
-    for _ in range(NEWTON_STEPS):
-        if not second.solved or not np.all(np.isfinite(second.hessian)):
-            return x, replace(second, solved=False), np.zeros(len(x), bool), False
-        held = _held(x, second.gradient, lower, upper)
-        step, expected = _ascent(second, ~held & ~still, problem.units(x))
-        if expected < 1e-9:
-            return x, second, held, True
-        moved = _line_search(problem.objective, x, step, second.value, lower, upper)
-        if moved is None:
-            # A gain below the error of the solver cannot be seen.
-            return x, second, held, expected < 1e-6
-        x, second = moved, problem.second_order(moved)
-    return x, second, _held(x, second.gradient, lower, upper), expected < 1e-6
+def _along_ridge(problem: Problem, ascent: Ascent) -> Ascent:
+    """As many steps again: what they gain says whether there is anything left."""
+    further = Ascent.of(Alone(problem, ascent.x[0]), ascent.x, still=ascent.still)
+    further.converged |= further.at.solved & (further.at.value - ascent.at.value <= CORNER_GAIN)
+    return further
 
 
-def near_sampled(problem: Problem, name: str, x: Floats) -> float | None:
-    """The sampled day, on the estimation scale, beside which the switch day ``name`` stopped, if it did."""
-    days = problem.samples.day[problem.samples.day > 0]
-    if name not in problem.free or not len(days):
-        return None
-    parameter = problem.model.parameters[name]
-    day = parameter.from_estimation(x[problem.free.index(name)])
-    near = float(days[np.argmin(np.abs(days - day))])
-    inside = abs(near - day) < AT_CORNER * day and parameter.min < near < parameter.max
-    return parameter.to_estimation(near) if inside else None
+def _at_corner(problem: Problem, ascent: Ascent) -> Ascent:
+    """With a switch on a sampled day where it belongs there; elsewhere a simplex search decides."""
+    corners.settle([problem], ascent)
+    if ascent.converged[0]:
+        return ascent
+    searched = _simplex(problem, ascent.x[0])
+    if problem.objective(searched) - ascent.at.value[0] <= CORNER_GAIN:
+        ascent.converged[:] = True
+        return ascent
+    further = Ascent.of(Alone(problem, searched), searched[None])
+    if not further.converged[0]:
+        left = problem.objective(_simplex(problem, further.x[0])) - further.at.value[0]
+        further.converged[:] = left <= CORNER_GAIN
+    return further
 
 
-def _corner(
-    problem: Problem, x: Floats
-) -> tuple[Floats, SecondOrder, np.ndarray[Any, np.dtype[np.bool_]], bool] | None:
-    """The optimum with a switch on a sampled day, if the likelihood falls on both sides of it."""
-    for name in problem.model.corners:
-        day = near_sampled(problem, name, x)
-        if day is None:
-            continue
-        at = problem.free.index(name)
-        start, still = x.copy(), np.zeros(len(x), bool)
-        start[at], still[at] = day, True
-        x_there, second, held, converged = _newton(problem, start, still)
-        slopes = []
-        for side in (ASIDE, -ASIDE):
-            beside = x_there.copy()
-            beside[at] += side
-            slopes.append(problem.second_order(beside).gradient[at])
-        if converged and slopes[0] <= CORNER_SLOPE and slopes[1] >= -CORNER_SLOPE:
-            return x_there, second, held, True
-    return None
+@dataclass(frozen=True, eq=False)
+class Alone:
+    """One problem as what `Ascent` climbs, from ``x``: by its own methods, which ask a stepper where need be."""
+
+    problem: Problem
+    x: Floats
+
+    def region(self, which: Ints) -> Region:
+        """See `ascent.Hills`."""
+        lower, upper = self.problem.bounds
+        free = np.ones(len(self.x), bool)
+        return Region(lower[None], upper[None], self.problem.units(self.x)[None], free[None]).of(which)
+
+    def curvature(self, x: Floats, which: Ints) -> Curvature:
+        """See `ascent.Hills`."""
+        each = [self.problem.second_order(point) for point in x]
+        solved = np.array([second.solved and bool(np.all(np.isfinite(second.hessian))) for second in each])
+        value, gradient, hessian, quantified = (
+            np.stack([getattr(second, name) for second in each])
+            for name in ("value", "gradient", "hessian", "quantified")
+        )
+        return Curvature(value, gradient, hessian, quantified, solved)
+
+    def above(self, x: Floats, which: Ints, values: Floats) -> Curvature:
+        """See `ascent.Hills`: the objective by itself costs a fraction of what it costs with its derivatives."""
+        value = np.array([self.problem.objective(point) for point in x])
+        if np.any(value > values):
+            return self.curvature(x, which)
+        count, size, free = *x.shape, len(self.problem.free)
+        nothing = np.zeros((count, size)), np.zeros((count, size, size)), np.zeros((count, free, free))
+        return Curvature(value, *nothing, np.ones(count, bool))
 
 
 def _simplex(problem: Problem, x: Floats) -> Floats:
@@ -363,51 +353,11 @@ def _simplex(problem: Problem, x: Floats) -> Floats:
     return np.clip(result.x, lower, upper)
 
 
-def _ascent(second: SecondOrder, moving: np.ndarray[Any, Any], units: Floats) -> tuple[Floats, float]:
-    """A Newton step (wrong curvature turned uphill, length at most 2 units) and half its expected gain."""
-    step = np.zeros(len(moving))
-    if not moving.any():
-        return step, 0.0
-    counted, gradient = units[moving], second.gradient[moving] * units[moving]
-    values, vectors = np.linalg.eigh(-second.hessian[np.ix_(moving, moving)] * np.outer(counted, counted))
-    along = vectors.T @ gradient
-    size = along / np.maximum(np.abs(values), 1e-8 * max(np.abs(values).max(), 1e-300))
-    relative = vectors @ size
-    expected = float(0.5 * np.sum(along * size))
-    step[moving] = counted * relative * min(1.0, 2.0 / max(np.abs(relative).max(), 1e-300))
-    return step, expected
-
-
-def _line_search(
-    value: Callable[[Floats], float], x: Floats, step: Floats, start: float, lower: Floats, upper: Floats
-) -> Floats | None:
-    for halvings in range(12):
-        candidate = np.clip(x + step / 2**halvings, lower, upper)
-        if value(candidate) > start:
-            return candidate
-    return None
-
-
-def _held(x: Floats, gradient: Floats, lower: Floats, upper: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    near = 1e-6
-    return ((x <= lower + near) & (gradient < 0)) | ((x >= upper - near) & (gradient > 0))
-
-
-def _inside(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
-    """A margin within the bounds, so that a start does not sit on one."""
-    margin = np.where(
-        np.isfinite(lower) & np.isfinite(upper),
-        0.01 * (np.where(np.isfinite(upper), upper, 0) - np.where(np.isfinite(lower), lower, 0)),
-        0.01,
-    )
-    return lower + margin, upper - margin
-
-
 def _ln_sd_of_residuals(problem: Problem, x: Floats) -> Floats:
     """Ln sd of each free output from its quantified residuals; the joint run adds what censored rows say."""
     residual = np.array(problem.rows.upper) - problem.curve(x, 0).value
-    found = []
+    ln_sds = []
     for index in np.flatnonzero(problem.sd_free):
         rows = problem.quantified & (problem.output == index)
-        found.append(max(0.5 * np.log(np.mean(residual[rows] ** 2) + 1e-12), LN_SD_FLOOR))
-    return np.array(found)
+        ln_sds.append(max(0.5 * np.log(np.mean(residual[rows] ** 2) + 1e-12), LN_SD_FLOOR))
+    return np.array(ln_sds)

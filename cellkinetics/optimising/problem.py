@@ -19,10 +19,10 @@ from cellkinetics.likelihood.error_models import PARTS, ErrorModel
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.samples import Samples
-from cellkinetics.solving.sensitivity import Curve, Inputs, Tie, curve, naturals, pad, padded_length
-from cellkinetics.solving.solver import NO_COURSES, Courses, prepared_for
+from cellkinetics.solving.sensitivity import Curve, Inputs, Tie, curve, inputs_of, naturals, pad, padded_length
+from cellkinetics.solving.solver import NO_COURSES, Courses
 
-FAR = float(np.log(1e12))
+OPEN_END = float(np.log(1e12))
 # An assay is not better than 1%: below, the curve goes through every sample and the likelihood has no bound.
 LN_SD_FLOOR = float(np.log(0.01))
 # An additive sd of a thousandth of the lowest value or limit is none.
@@ -30,6 +30,13 @@ NO_ADDITIVE = 1e-3
 
 
 @dataclass(eq=False)
+class Solves:
+    """How many solves needed the implicit stepper where it is not the model's own."""
+
+    implicit: int = 0
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
     """A model, one subject's samples and what is free.
 
@@ -50,6 +57,7 @@ class Problem:
     courses : covariates over time, on the days of the model.
     priors : {name of a parameter or sd: (mean, SD) on its estimation scale}.
     error : how samples scatter about the curve.
+    solves : counts while it is solved; the problem itself never changes, and `dataclasses.replace` makes another.
     """
 
     model: Model
@@ -63,18 +71,17 @@ class Problem:
     courses: Courses = field(default_factory=lambda: NO_COURSES)
     priors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     error: ErrorModel = field(default_factory=ErrorModel)
-    solved_implicitly: int = field(default=0, init=False)
+    solves: Solves = field(default_factory=Solves, init=False, repr=False)
+
+    @property
+    def solved_implicitly(self) -> int:
+        """How many solves so far needed the implicit stepper where it is not the model's own."""
+        return self.solves.implicit
 
     @cached_property
     def rows(self) -> Rows:
         """The samples on the ln scale, padded."""
-        length = padded_length(len(self.samples))
-        with np.errstate(divide="ignore"):
-            lower, upper = np.log(self.samples.lower), np.log(self.samples.upper)
-        weight = np.zeros(length)
-        weight[: len(lower)] = 1.0
-        mass = pad(self.samples.mass, length, 1.0) if self.error.name == "counting" else None
-        return Rows(pad(lower, length, 0.0), pad(upper, length, 0.0), weight, mass)
+        return self.samples.rows(padded_length(len(self.samples)), mass=self.error.name == "counting")
 
     @cached_property
     def quantified(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -84,7 +91,7 @@ class Problem:
     @cached_property
     def output(self) -> npt.NDArray[np.int64]:
         """(padded n,) index of the output of each sample."""
-        return _padded_output(self.samples.output, padded_length(len(self.samples)))
+        return pad(self.samples.output, padded_length(len(self.samples)), 0.0).astype(np.int64)
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -93,23 +100,13 @@ class Problem:
 
     def inputs_at(self, days: Floats, output: Sequence[int] | np.ndarray[Any, Any]) -> Inputs:
         """The same at other days, padded."""
-        length = padded_length(len(days))
-        index = _padded_output(output, length)
-        padded = pad(days, length)
-        prepared = prepared_for(self.model, padded, self.doses)
-        return self._constants._replace(
-            times=padded, output=index, doses=self.doses, courses=self.courses, prepared=prepared
-        )
+        return inputs_of(self.model, self.values, self.free, days, output, self.doses, self.courses)
 
     @cached_property
     def _constants(self) -> Inputs:
         """What is fixed and what is free, without samples."""
-        names = list(self.model.parameters)
-        basis = np.zeros((len(names), len(self.free)))
-        for column, name in enumerate(self.free):
-            basis[names.index(name), column] = 1.0
-        natural = np.array([float(self.values[name]) for name in names])
-        return Inputs(natural, basis, np.zeros(1), np.zeros(1, np.int64), Doses(np.zeros(1), np.zeros((1, 0))))
+        nothing = Doses(np.zeros(1), np.zeros((1, 0)))
+        return inputs_of(self.model, self.values, self.free, [0.0], [0], nothing, length=1, prepare=False)
 
     @property
     def bounds(self) -> tuple[Floats, Floats]:
@@ -120,7 +117,7 @@ class Problem:
             lower, upper = parameter.bounds
             if parameter.scale != "identity":
                 centre = parameter.to_estimation(parameter.value or 1.0) if parameter.scale == "log" else 0.0
-                lower, upper = max(lower, centre - FAR), min(upper, centre + FAR)
+                lower, upper = max(lower, centre - OPEN_END), min(upper, centre + OPEN_END)
             ends.append((lower, upper))
         floors = [(floor, np.inf) for floor in self.ln_sd_floors[self.sd_free]]
         lower, upper = np.array([*ends, *floors]).reshape(-1, 2).T
@@ -159,16 +156,16 @@ class Problem:
         parameters, free = self.model.parameters, list(self.free)
         if not self.ties:
             given = [float(value) for value in x[: len(free)]]
-            at = {name: parameters[name].from_estimation(value) for name, value in zip(free, given, strict=True)}
-            values = {name: at.get(name, float(value)) for name, value in self.values.items()}
+            estimated = {name: parameters[name].from_estimation(value) for name, value in zip(free, given, strict=True)}
+            values = {name: estimated.get(name, float(value)) for name, value in self.values.items()}
             by_x = {name: np.zeros(len(x)) for name in parameters}
             for column, name in enumerate(free):
                 by_x[name][column] = parameters[name].slope(values[name])
             return values, by_x
-        found, slopes = naturals(self.model, self.ties)(x[: len(free)], self._constants)
+        natural, slopes = naturals(self.model, self.ties)(x[: len(free)], self._constants)
         sds = np.zeros(len(x) - len(free))
         by_x = {name: np.append(np.array(slope), sds) for name, slope in slopes.items()}
-        return {name: float(value) for name, value in found.items()}, by_x
+        return {name: float(value) for name, value in natural.items()}, by_x
 
     def sds(self, x: Floats) -> Floats:
         """(parts x outputs,) sds, in the order of `sd_names`."""
@@ -179,7 +176,7 @@ class Problem:
     def curve(self, x: Floats, order: int, *, rescue: bool = True) -> Curve:
         """Ln f at the samples, with derivatives by the free parameters."""
         result, again = curve(self.model, self.ties, x[: len(self.free)], self.inputs, order, rescue=rescue)
-        self.solved_implicitly += again
+        self.solves.implicit += again
         return result
 
     @property
@@ -292,10 +289,6 @@ class Problem:
         outputs = len(self.model.outputs)
         of_sample = np.arange(len(self.sd) // outputs)[:, None] * outputs + self.output
         return (of_sample[:, :, None] == np.flatnonzero(self.sd_free)).astype(float)
-
-
-def _padded_output(output: npt.ArrayLike, length: int) -> npt.NDArray[np.int64]:
-    return pad(np.asarray(output, float), length, 0.0).astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -9,25 +9,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy.typing as npt
 
 from cellkinetics import cache
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Floats, Ints
 from cellkinetics.likelihood import censoring
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising import engine
+from cellkinetics.optimising.ascent import Region
 from cellkinetics.optimising.engine import LANES, Curvature, Data, Ends
 from cellkinetics.optimising.optimise import ROUGH_SD
 from cellkinetics.optimising.stacking import taken
 from cellkinetics.solving.sensitivity import STEP, Ties, ln_curve
-from cellkinetics.solving.solver import CLOSED_FORM, STRUCTURE
 
-Positions = npt.NDArray[np.int64]
-DIRECT = (CLOSED_FORM, *STRUCTURE)
-BLOCK, FEW = 64, 8  # problems in a compiled block: it costs the same however few it holds
+COMPILED_BLOCK, FEW = 64, 8  # problems in a compiled block: it costs the same however few it holds
 ALONE = 4  # lanes of a single problem
 QUEUE = 4  # points a problem that the loop takes at once, and a problem alone as many as 64 together
-MOST, RIDGE = 30, 240  # steps of a first search, and of one along a ridge
+FIRST_STEPS, RIDGE_STEPS = 30, 240  # steps of a first search, and of one along a ridge
 
 
 @dataclass(eq=False)
@@ -41,7 +39,7 @@ class Programs:
 
     model: Model
     ties: Ties
-    method: str
+    method: Method
     data: Data
     lanes: int = LANES
 
@@ -51,14 +49,14 @@ class Programs:
 
     @cached_property
     def _few(self) -> bool:
-        return self._size <= LANES and self.method in DIRECT
+        return self._size <= LANES and self.method.is_direct
 
     @cached_property
     def _width(self) -> int:
         """Columns of free parameters, before the sds."""
         return self.data.inputs.basis.shape[-1]
 
-    def search(self, points: Floats, whose: Positions, most: int = MOST) -> tuple[Floats, Floats]:
+    def search(self, points: Floats, whose: Ints, most: int = FIRST_STEPS) -> tuple[Floats, Floats]:
         """Climb from points (q, d), ``whose`` (q,) they are: values (q,), -inf where not solved, and ends (q, d)."""
         ends = self._ends(points, whose, most)
         return np.where(np.isfinite(ends.at.value), ends.at.value, -np.inf), ends.x
@@ -77,11 +75,11 @@ class Programs:
         padded = np.concatenate([points, np.repeat(points[:1], self._size - count, axis=0)])
         return np.array(_screen(self.model, self.ties, self.method)(padded, self.data))[:count]
 
-    def curvature(self, x: Floats, which: Positions) -> Curvature:
+    def curvature(self, x: Floats, which: Ints) -> Curvature:
         """At ``x`` (b, d) of these problems (b,)."""
-        if self._few and self.method in STRUCTURE:
+        if self._few and self.method.fineness is not None:
             return self._by_loop(x, which)
-        blocks, length = [], self._size if self._few else FEW if len(which) <= FEW else BLOCK
+        blocks, length = [], self._size if self._few else FEW if len(which) <= FEW else COMPILED_BLOCK
         evaluate = engine.curvatures(self.model, self.ties, self.method)
         for begin in range(0, len(which), length):
             here = slice(begin, min(begin + length, len(which)))
@@ -91,7 +89,17 @@ class Programs:
             blocks.append(_first(block, count))
         return _joined(blocks)
 
-    def _by_loop(self, x: Floats, which: Positions) -> Curvature:
+    def above(self, x: Floats, which: Ints, values: Floats) -> Curvature:
+        """See `ascent.Hills`: compiled for both, the objective alone would be a program more."""
+        return self.curvature(x, which)
+
+    def region(self, which: Ints) -> Region:
+        """See `ascent.Hills`."""
+        data = self.data
+        lower, upper, units = (np.asarray(part)[which] for part in (data.lower, data.upper, data.units))
+        return Region(lower, upper, units, np.asarray(data.moving)[which] > 0)
+
+    def _by_loop(self, x: Floats, which: Ints) -> Curvature:
         """Central differences of gradients, as `engine.curvatures` takes them."""
         data = taken(self.data, which)
         directions = np.flatnonzero(np.any(data.moving[:, : self._width] > 0, axis=0))
@@ -107,7 +115,7 @@ class Programs:
         first = jax.tree.map(lambda part: part[:, 0], at)._replace(solved=solved)
         return engine.curvature(first, columns, data, np)
 
-    def _ends(self, points: Floats, whose: Positions, most: int) -> Ends:
+    def _ends(self, points: Floats, whose: Ints, most: int) -> Ends:
         """Of the loop, in queues of one length."""
         length = LANES if self._size == 1 else QUEUE * self._size
         lanes = min(self.lanes, self._size) if self._size > 1 else ALONE
@@ -131,7 +139,7 @@ def _joined(parts: list[Any]) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _screen(model: Model, ties: Ties, method: str) -> Any:
+def _screen(model: Model, ties: Ties, method: Method) -> Any:
     """The compiled function (points (b, s, d), data (b, ...)) -> (b, s) sum of squared root-deviances at sd 1."""
     cache.switch_on()
 

@@ -12,6 +12,13 @@ import pandas as pd
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study, places_of
 from cellkinetics.data.wells import dna_mass
+from cellkinetics.errors import ModelError
+from cellkinetics.likelihood.censoring import Rows
+from cellkinetics.meaning.placing import status_of
+from cellkinetics.modelling.course import as_courses
+from cellkinetics.optimising.status import Outcome, not_fitted
+from cellkinetics.solving.sensitivity import pad
+from cellkinetics.solving.solver import Courses
 
 if TYPE_CHECKING:
     from cellkinetics.modelling.model import Model
@@ -57,6 +64,14 @@ class Samples:
         """Those of a mask or an index."""
         return Samples(*(getattr(self, part.name)[which] for part in fields(self)))
 
+    def rows(self, length: int | None = None, *, mass: bool = False) -> Rows:
+        """On the ln scale, padded to ``length``; with the ``mass`` of DNA where counting noise asks for it."""
+        length = len(self) if length is None else length
+        with np.errstate(divide="ignore"):
+            lower, upper = (pad(np.log(end), length, 0.0) for end in (self.lower, self.upper))
+        weight = pad(np.ones(len(self)), length, 0.0)
+        return Rows(lower, upper, weight, pad(self.mass, length, 1.0) if mass else None)
+
     def censored(self, method: str) -> Samples:
         """The samples as a method of handling values below the limit sees them.
 
@@ -73,12 +88,6 @@ class Samples:
         kept = self.taken(self.quantified | np.isfinite(self.upper))
         value = np.where(kept.quantified, kept.upper, kept.upper / 2)
         return replace(kept, lower=value, upper=value)
-
-
-def status_of(lower: Floats, upper: Floats) -> npt.NDArray[np.object_]:
-    """Whether each pair of ends is "quantified", "below", "interval" or "above"."""
-    beyond = np.where(np.isposinf(upper), "above", np.where(lower > 0, "interval", "below"))
-    return np.where(lower == upper, "quantified", beyond).astype(object)
 
 
 def samples_each(model: Model, study: Study) -> dict[str, Samples]:
@@ -110,3 +119,20 @@ def infusion_days(study: Study) -> Floats:
     first = np.full(len(study.subjects), np.inf)
     np.fmin.at(first, whose, study.doses["day"].to_numpy(float)[given])
     return np.where(np.isfinite(first), first, 0.0)
+
+
+def courses_of(model: Model, study: Study) -> tuple[Courses, Outcome | None]:
+    """The subject's covariates over time from the study's columns, and why they cannot be taken, if so."""
+    (subject,) = study.subjects
+    first, given = study.infusion_day(subject), {}
+    for name in model.inputs:
+        if name in study.covariates and pd.notna(study.covariates[name].iloc[0]):
+            given[name] = float(study.covariates[name].iloc[0])
+        elif name in study.observations:
+            rows = study.observations[["day", name]].dropna().drop_duplicates("day")
+            given[name] = list(zip(rows["day"] - first, rows[name].astype(float), strict=True))
+    try:
+        return as_courses(given, model.inputs, model.name), None
+    except (ModelError, ValueError) as error:
+        nothing = dict.fromkeys(model.inputs, 1.0)
+        return as_courses(nothing, model.inputs, model.name), not_fitted(error)

@@ -9,20 +9,17 @@ import jax
 import numpy as np
 
 from cellkinetics.arrays import Floats
-from cellkinetics.likelihood.censoring import Rows
-from cellkinetics.modelling.course import Course
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.optimising.engine import Data
 from cellkinetics.optimising.problem import Problem
-from cellkinetics.solving.sensitivity import COLUMNS, Inputs, pad
+from cellkinetics.solving.sensitivity import FREE_COLUMNS, inputs_of, pad, padded_length
 
-ROWS = 16
+ROWS_APART = 16  # samples: programs are made for multiples of so many
 
 
 def shape_of(problem: Problem) -> tuple[int, ...]:
     """What decides which program fits: samples, free parameters, doses and days of covariates, padded."""
-    rows = max(ROWS, -(-len(problem.samples) // ROWS) * ROWS)
-    width = max(COLUMNS, -(-len(problem.free) // COLUMNS) * COLUMNS)
+    rows, width = padded_length(len(problem.samples), ROWS_APART), padded_length(len(problem.free), FREE_COLUMNS)
     slots = len(problem.doses.times)
     return (rows, width, slots, *(len(course.days) for course in problem.courses.values()))
 
@@ -40,7 +37,7 @@ def taken(data: Data, rows: np.ndarray[Any, Any]) -> Data:
 def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int, fineness: int = 0) -> Data:
     """The problems as arrays; rows from len(problems) on repeat the first and are not run.
 
-    What the model's own solution takes is made for one ``fineness`` alone.
+    What the model's structure takes is made for one ``fineness`` alone.
     """
     rows, width, *_ = shape
     model = problems[0].model
@@ -59,32 +56,19 @@ def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int, fine
 
         return gathered(one)
 
-    names = list(model.parameters)
-
-    def basis(problem: Problem) -> Floats:
-        table = np.zeros((len(names), width))
-        for column, name in enumerate(problem.free):
-            table[names.index(name), column] = 1.0
-        return table
-
-    inputs = Inputs(
-        gathered(lambda p: np.array([float(p.values[name]) for name in names])),
-        gathered(basis),
-        gathered(lambda p: pad(p.samples.day, rows)),
-        gathered(lambda p: pad(p.samples.output, rows, 0.0).astype(np.int64)),
-        _doses([problems[i].doses for i in fill]),
-        {name: _course([problem.courses[name] for problem in problems], fill) for name in problems[0].courses},
-        _prepared(problems, rows, fill, fineness),
-    )
-    with np.errstate(divide="ignore"):
-        samples = Rows(
-            gathered(lambda p: pad(np.log(p.samples.lower), rows, 0.0)),
-            gathered(lambda p: pad(np.log(p.samples.upper), rows, 0.0)),
-            gathered(lambda p: pad(np.ones(len(p.samples)), rows, 0.0)),
-        )
+    inputs = _stacked(
+        [
+            inputs_of(
+                model, problem.values, problem.free, problem.samples.day, problem.samples.output, doses,
+                problem.courses, length=rows, width=width, prepare=False,
+            )
+            for problem, doses in zip(problems, _alike([problem.doses for problem in problems]), strict=True)
+        ],
+        fill,
+    )  # fmt: skip
     return Data(
-        inputs,
-        samples,
+        inputs._replace(prepared=_prepared(problems, rows, fill, fineness)),
+        _stacked([problem.samples.rows(rows) for problem in problems], fill),
         wide(lambda p: np.ones(len(p.free) + int(p.sd_free.sum())), 0.0),
         wide(lambda p: p.bounds[0], -np.inf),
         wide(lambda p: p.bounds[1], np.inf),
@@ -95,32 +79,29 @@ def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int, fine
 
 
 def _prepared(problems: Sequence[Problem], rows: int, fill: Sequence[int], fineness: int) -> tuple[Any, ...]:
-    """What the model's own solution takes, stacked at one size; None for the finenesses before."""
-    model = problems[0].model
-    make, size_of = model.prepare, model.size_of
-    if make is None or size_of is None or any(problem.doses.rates is not None for problem in problems):
+    """What the model's structure takes, stacked at one size; None for the finenesses before."""
+    structure = problems[0].model.structure
+    if structure is None or any(problem.doses.rates is not None for problem in problems):
         return ()
     days = [pad(problem.samples.day, rows) for problem in problems]
     designs = [(day.tobytes(), *(np.asarray(part).tobytes() for part in problem.doses if part is not None))
                for day, problem in zip(days, problems, strict=True)]  # fmt: skip
     # Patients of one schedule and dose share what is made for it.
     given = {design: (day, problem.doses) for design, day, problem in zip(designs, days, problems, strict=True)}
-    known = {design: make(*of, fineness, 0) for design, of in given.items()}
-    size = max(map(size_of, known.values()))
-    known |= {design: make(*given[design], fineness, size) for design, of in known.items() if size_of(of) != size}
-    alike = jax.tree.map(lambda *parts: np.stack([parts[i] for i in fill]), *(known[design] for design in designs))
-    return (*[None] * fineness, alike)
+    known = {design: structure.prepare(*of, fineness, 0) for design, of in given.items()}
+    size = max(map(structure.size_of, known.values()))
+    other = [design for design, of in known.items() if structure.size_of(of) != size]
+    known |= {design: structure.prepare(*given[design], fineness, size) for design in other}
+    return (*[None] * fineness, _stacked([known[design] for design in designs], fill))
 
 
-def _course(each: Sequence[Course], fill: Sequence[int]) -> Course:
-    """Stacked."""
-    return Course(np.stack([each[i].days for i in fill]), np.stack([each[i].values for i in fill]))
+def _alike(doses: Sequence[Doses]) -> list[Doses]:
+    """With infusion rates for all where anybody has them."""
+    if all(each.rates is None for each in doses):
+        return list(doses)
+    return [each._replace(rates=np.zeros_like(each.amounts) if each.rates is None else each.rates) for each in doses]
 
 
-def _doses(each: Sequence[Doses]) -> Doses:
-    """Stacked; infusion rates only where anybody has them."""
-    times, amounts = np.stack([d.times for d in each]), np.stack([d.amounts for d in each])
-    if all(doses.rates is None for doses in each):
-        return Doses(times, amounts)
-    rates = [np.zeros_like(d.amounts) if d.rates is None else np.asarray(d.rates) for d in each]
-    return Doses(times, amounts, np.stack(rates))
+def _stacked(each: Sequence[Any], fill: Sequence[int]) -> Any:
+    """The arrays of all along a first axis, in the order of ``fill``."""
+    return jax.tree.map(lambda *parts: np.stack([parts[i] for i in fill]), *each)

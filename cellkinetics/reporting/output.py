@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from cellkinetics.figures import plotting
+from cellkinetics.figures import fits as fits_plot
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.reporting import report
 
@@ -65,11 +65,11 @@ def _files(fits: Fits, target: Path, origin: report.Origin | None) -> None:
     (target / "summary.txt").write_text(
         fits.summary() + "\n" + "\n".join(fit.summary() for fit in fits.values()), encoding="utf-8"
     )
-    pages = plotting.pages(fits)
+    pages = fits_plot.pages(fits)
     pictures = [target / ("fits.png" if pages == 1 else f"fits-{page + 1}.png") for page in range(pages)]
     for page, picture in enumerate(pictures):
-        figure = plotting.plot_fits(fits, page=page)
+        figure = fits_plot.plot_fits(fits, page=page)
         figure.savefig(picture, dpi=150)
         pyplot.close(figure)
     html = report.page(fits, [picture.read_bytes() for picture in pictures], origin)
-    (target / report.NAME).write_text(html, encoding="utf-8")
+    (target / report.REPORT_NAME).write_text(html, encoding="utf-8")

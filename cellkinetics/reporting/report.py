@@ -17,16 +17,17 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.data import overview
-from cellkinetics.figures import plotting
+from cellkinetics.figures import fits as fits_plot
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.summary import METHODS, left_out
+from cellkinetics.fitting.table import FIXED
 
 if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.figure import Figure, SubFigure
 
-NAME = "report.html"
+REPORT_NAME = "report.html"
 TEMPLATE = Path(__file__).parents[1] / "_data" / "report.html.jinja"
 PACKAGES = ("jax", "diffrax", "lmfit", "numpy", "scipy", "pandas", "matplotlib")
 NONE = "–"
@@ -68,7 +69,7 @@ def page(fits: Fits, figures: Sequence[bytes], origin: Origin | None = None) -> 
     fits : Fits
         Of one model.
     figures : sequence of bytes
-        PNG pictures of all patients, one a page of `plotting.plot_fits`.
+        PNG pictures of all patients, one a page of `fits_plot.plot_fits`.
     origin : Origin, optional
         Command, input file and its hash; said to be unknown when not given.
     """
@@ -106,7 +107,7 @@ def page(fits: Fits, figures: Sequence[bytes], origin: Origin | None = None) -> 
         fixed=_fixed(fits),
         figures=[_encoded(figure) for figure in figures],
         picture=_picture(study.plot().figure),
-        per_figure=plotting.PER_PAGE,
+        per_figure=fits_plot.PER_PAGE,
         pictured=len(pictured),
         patients=[_patient(fit, subject in pictured) for subject, fit in fits.items()],
         origin=origin,
@@ -154,8 +155,8 @@ def _patient(fit: Fit, pictured: bool) -> dict[str, Any]:
         "fit": fit,
         "cohort": fit.study.covariates["cohort"].fillna("").iloc[0],
         "picture": _picture(fit.plot().figure) if pictured else "",
-        "estimated": table[table["status"] != "fixed"].to_dict("records"),
-        "fixed": table[table["status"] == "fixed"].to_dict("records"),
+        "estimated": table[table["status"] != FIXED].to_dict("records"),
+        "fixed": table[table["status"] == FIXED].to_dict("records"),
         "sd": max(fit.sd.values()) if isinstance(fit.sd, dict) else fit.sd,
     }
 
@@ -173,7 +174,7 @@ def _statuses(fits: Fits) -> list[dict[str, Any]]:
 def _fixed(fits: Fits) -> list[dict[str, Any]]:
     """What was not estimated: one row a parameter, value and reason, with those whom it was fixed for."""
     tables = fits.parameters
-    fixed = tables[tables["status"] == "fixed"]
+    fixed = tables[tables["status"] == FIXED]
     rows = []
     for (name, value, unit, source), group in fixed.groupby(
         ["parameter", "value", "unit", "source"], sort=False, dropna=False

@@ -8,6 +8,7 @@ import os
 import uuid
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, one_problem
 from cellkinetics.fitting.fits import Fits
-from cellkinetics.fitting.result import Fit, Request
+from cellkinetics.fitting.result import Fit
+from cellkinetics.fitting.table import TIED
 from cellkinetics.joint.design import Column
 from cellkinetics.joint.result import JointFit
 from cellkinetics.likelihood.error_models import LOG
@@ -29,8 +31,27 @@ from cellkinetics.modelling.loading import changed, load_model
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import SCALES
 from cellkinetics.optimising.cases import prepare
+from cellkinetics.optimising.request import Request
+from cellkinetics.optimising.status import Status
 
 VERSION = 1
+# How outcomes begin, for files without a status; the first that fits. Any other is of a parameter at its bound.
+_BEGIN = {
+    "converged": Status.CONVERGED,
+    "not converged: the likelihood still rises": Status.RIDGE,
+    "not converged": Status.NOT_CONVERGED,
+    "not identifiable": Status.NOT_IDENTIFIABLE,
+    "not solved": Status.NOT_SOLVED,
+    "no sample": Status.NO_SAMPLE,
+    "no quantified sample": Status.NO_QUANTIFIED_SAMPLE,
+    "no dose": Status.NO_DOSE,
+    "no mass of DNA": Status.NO_MASS,
+    "not fitted: interrupted": Status.INTERRUPTED,
+    "not fitted": Status.NOT_FITTED,
+    "sd at its lower bound": Status.SD_AT_BOUND,
+    "sd of ": Status.SD_AT_BOUND,
+    "sd_": Status.PART_AT_BOUND,
+}
 _PRIORS = {kind.__name__: kind for kind in SCALES.values()}
 
 
@@ -97,7 +118,7 @@ def write_text(path: Path, text: str) -> None:
 
 def _fit_out(fit: Fit) -> dict[str, Any]:
     names = ("outcome", "log_likelihood_ln", "sum_ln_quantified", "n_quantified", "n_censored", "n_excluded", "n_free")
-    more = ("degrees_of_freedom", "inflation", "starts", "start_values", "solved_implicitly", "seconds")
+    more = ("status", "degrees_of_freedom", "inflation", "starts", "start_values", "solved_implicitly", "seconds")
     return {
         **{name: _plain(getattr(fit, name)) for name in (*names, *more)},
         "free": list(fit.problem.free),
@@ -116,13 +137,16 @@ def _sds(fit: Fit) -> Floats:
 def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
     case = prepare(request, study)
     parameters = _table_in(saved["parameters"])
-    problem = case.problem
-    problem.free, problem.sd_free = tuple(saved["free"]), np.array(saved["sd_free"], bool)
-    problem.sd = np.array([_number(v) for v in saved["sd"]])
     # A tie is a function and is not saved: its value stands in its place, and a band without it would be wrong.
-    tied = bool((parameters["status"] == "tied").any())
+    tied = bool((parameters["status"] == TIED).any())
     values = dict(zip(parameters.index, parameters["value"].to_numpy(float), strict=True))
-    problem.values = {name: float(values[name]) for name in request.model.parameters}
+    problem = replace(
+        case.problem,
+        values={name: float(values[name]) for name in request.model.parameters},
+        free=tuple(saved["free"]),
+        sd=np.array([_number(v) for v in saved["sd"]]),
+        sd_free=np.array(saved["sd_free"], bool),
+    )
     names = ("outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "solved_implicitly")
     numbers = ("log_likelihood_ln", "sum_ln_quantified", "degrees_of_freedom", "inflation", "seconds")
     size = len(saved["x"])
@@ -131,6 +155,7 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
         study=study,
         problem=problem,
         columns={str(name): list(column) for name, column in parameters.reset_index().items()},
+        status=_status_in(saved),
         starts=tuple(saved["starts"]),
         start_values=tuple(float(value) for value in saved.get("start_values", ())),
         x=np.array([_number(v) for v in saved["x"]]),
@@ -143,7 +168,7 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
 
 
 _JOINT = (
-    "shared", "common_sd", "left_out", "outcome", "log_likelihood_ln", "sum_ln_quantified", "n_quantified",
+    "shared", "common_sd", "left_out", "outcome", "status", "log_likelihood_ln", "sum_ln_quantified", "n_quantified",
     "n_censored", "n_excluded", "n_free", "degrees_of_freedom", "inflation", "reference_dose", "seconds",
 )  # fmt: skip
 
@@ -163,10 +188,19 @@ def _joint_in(request: Request, study: Study, each: Mapping[str, Fit], saved: Ma
         columns=[Column(*column) for column in saved["columns"]],
         s=np.array([_number(v) for v in saved["s"]]),
         covariance=np.array([[_number(v) for v in row] for row in saved["covariance"]]).reshape(size, size),
+        status=_status_in(saved),
         starts=tuple(saved["starts"]),
         each=each,
-        **{name: saved[name] if name in texts else _number(saved[name]) for name in _JOINT},
+        **{name: saved[name] if name in texts else _number(saved[name]) for name in _JOINT if name != "status"},
     )
+
+
+def _status_in(saved: Mapping[str, Any]) -> Status:
+    """As saved; of a file that is older than the status, from the words of the outcome."""
+    if "status" in saved:
+        return Status(saved["status"])
+    words = saved["outcome"]
+    return next((status for begin, status in _BEGIN.items() if words.startswith(begin)), Status.AT_BOUND)
 
 
 def _request_out(request: Request) -> dict[str, Any]:
@@ -300,6 +334,8 @@ def _plain(value: Any) -> Any:
         return {name: _plain(v) for name, v in value.items()}
     if value is None or value is pd.NA:
         return None
+    if isinstance(value, Status):
+        return str(value)
     if isinstance(value, np.generic):
         value = value.item()
     return str(value) if isinstance(value, float) and not np.isfinite(value) else value

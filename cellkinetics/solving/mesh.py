@@ -21,7 +21,7 @@ from cellkinetics.modelling.dosing import Doses
 CELLS, RIMIDUCID, LYMPHODEPLETION = range(3)
 # A step is at most max(first, ratio x time since the last event). A switch drug acts within hours: its own first step.
 # One row a fineness; measured by tests/benchmarks/structured_accuracy.py.
-STEPS = ((0.5, 0.2), (0.25, 0.125), (0.05, 0.03))
+PANEL_STEPS = ((0.5, 0.2), (0.25, 0.125), (0.05, 0.03))
 FIRST_AFTER_RIMIDUCID = (0.05, 0.025, 0.0125)
 NODES = (6, 8, 10)
 MULTIPLE = 8
@@ -121,7 +121,7 @@ def panels(on: Mesh) -> int:
 
 def _graded(begin: float, stop: float, since: float, fineness: int, switched: bool) -> Floats:
     """Edges after ``begin`` up to ``stop``."""
-    first, ratio = STEPS[fineness]
+    first, ratio = PANEL_STEPS[fineness]
     first = FIRST_AFTER_RIMIDUCID[fineness] if switched else first
     points = [begin]
     while points[-1] < stop:
@@ -159,7 +159,7 @@ def traced_mesh(times: jax.Array, doses: Doses, fineness: int = 0) -> Mesh:
 @lru_cache(maxsize=8)
 def _ladder(fineness: int) -> Floats:
     """Steps after an event that may be a switch drug, up to ten years."""
-    ratio, step = STEPS[fineness][1], FIRST_AFTER_RIMIDUCID[fineness]
+    ratio, step = PANEL_STEPS[fineness][1], FIRST_AFTER_RIMIDUCID[fineness]
     rungs = [step]
     while rungs[-1] < HORIZON:
         rungs.append(rungs[-1] + max(step, ratio * rungs[-1]))

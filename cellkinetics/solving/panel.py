@@ -205,6 +205,8 @@ def slopes(
 ) -> Slopes:
     """The derivatives at the end of the panel, from those at its start."""
     k = len(rule.nodes)
+    # G is closed, and so are its slopes at the nodes and at the end. A and B are measured from the panel's start (A0,
+    # B0), so that the low levels and r act at both ends of each ratio.
     s, first, since = at.s, jnp.exp(-q.r * clock), clock + at.s
     over_A, over_B = 1 / at.A, 1 / at.B
     over_A0, over_B0 = 1 / (q.low_A + (1 - q.low_A) * first), 1 / (q.low_B + (1 - q.low_B) * first)
@@ -213,9 +215,12 @@ def slopes(
     A_r = -(1 - q.low_A) * (since * at.u * over_A - clock * first * over_A0)
     B_r = -(1 - q.low_B) * (since * at.u * over_B - clock * first * over_B0)
     closed = jnp.stack([s, at.ln_A, at.ln_B, q.on_A * A_low, q.on_B * B_low, q.on_A * A_r + q.on_B * B_r])
+    # Of the integral of X: X is carried per k_s and has no slope by it before the panel; by k_e it has one.
     X_s = state.X / q.k_e * (1 - at.decay)
     X_e = q.k_s / q.k_e * ((before.X - state.X / q.k_e) * (1 - at.decay) + state.X * s * at.decay)
 
+    # E is one quadrature over f. A parameter of G acts on all of E by the end of the panel and, the other way, on what
+    # each node adds; k_d, k_s and k_e also reach E by the D that the panel begins with, and X only through the growth.
     fed = length * jnp.asarray(rule.weights) * at.f
     fall, whole = at.growth[k], at.source[k]
     drug = before.E[6:] + whole * before.D
@@ -227,9 +232,12 @@ def slopes(
     E = end.E * closed[:, k] + fall * (before.E[:6] - state.D * _over(closed[:, :k], fed))
     # An E held at the largest has no slope; its slopes would overflow in the panels that follow.
     E = jnp.where(end.E < LARGEST, jnp.concatenate([E, jnp.stack(others)]), 0.0)
+    # D is only lost: what it had as slopes is lost as it is, and its own loss adds the slopes of the exponent.
     left = jnp.exp(-q.k_d * length - at.X_integral[k])
     D = [left * before.D[i] - end.D * by for i, by in enumerate((length, X_s[k], X_e[k]))]
 
+    # The adjoint: what m at the end owes to each node, worked out once for all parameters. H at the end weighs what
+    # stays against R (late); H at a node weighs that node within R (on_H); a rate of loss dilutes R (on_rate).
     stay = 1 - at.gone
     late = stay * (at.ratio - state.m)
     on_H = at.gone * at.share * (at.W[:k] - at.ratio * (at.W + at.other)[:k])
@@ -237,8 +245,11 @@ def slopes(
     # e is measured from the last node: what is held there leaves its weight on the last.
     held = jnp.where(at.held.order, on_H, 0.0)
     on_H = (on_H - held).at[k - 1].add(_sum(held))
+    # H at a node is an integral: what m owes to it, it owes to W at the nodes that the integral is taken over.
     on_fed = _transposed(rule.partial, jnp.where(at.held.fed, 0.0, on_H))
     on_W = at.gone * (1 - at.ratio) * at.share + length * (late * jnp.asarray(rule.weights) + on_fed)
+    # From W back to its parts, E = growth (E_0 + D_0 source): to G by the growth (on_g), to the bracket, and from there
+    # to E and D at the start and to G and k_d by f (on_f). A node that is held at a bound passes nothing on.
     scale = q.fill * q.infused * q.birth
     on_bracket = jnp.where(at.held.E, 0.0, scale * on_W * at.growth[:k])
     on_g = jnp.where(at.held.E, 0.0, on_W * at.W[:k])
@@ -246,9 +257,11 @@ def slopes(
     on_E, on_D = _sum(on_bracket), _sum(on_bracket * at.source[:k])
     on_both = on_g + on_f
 
+    # What a parameter of the loss owes: by its integral to H at the nodes and at the end, by its rate to R.
     def by_loss(integral: Any, rate: Any) -> Any:
         return _sum(on_H * integral[:k]) + late * integral[k] + _sum(on_rate * rate[:k])
 
+    # Contracted with the closed slopes, a parameter at a time: B also stands in the loss by lymphocytes, X in its own.
     narrow = at.u * over_B**2
     lymphocytes = at.ln_B / q.r
     X_rate = q.k_s * (before.X - state.X * s) * at.decay

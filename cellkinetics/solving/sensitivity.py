@@ -6,7 +6,7 @@ set of the same size, every patient of the same padded number of samples and eve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,11 +20,12 @@ from cellkinetics.arrays import Floats
 from cellkinetics.likelihood import censoring
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model, call
-from cellkinetics.solving.solver import NO_COURSES, STRUCTURE, Courses, by, methods
+from cellkinetics.modelling.structure import Method, methods
+from cellkinetics.solving.solver import NO_COURSES, Courses, by, prepared_for
 
 # Programs are compiled for multiples of so many samples and free parameters: few of them serve every patient.
-ROWS = 32
-COLUMNS = 3
+SAMPLE_ROWS = 32
+FREE_COLUMNS = 3
 STEP = 1e-4  # of central differences, on the estimation scale
 Tie = Callable[..., Any]
 Ties = tuple[tuple[str, Tie], ...]
@@ -38,7 +39,7 @@ class Inputs(NamedTuple):
     times, output : (n,) day and index of the output of each sample; n is padded.
     doses : events.
     courses : covariates over time, where the model takes any.
-    prepared : what the model's own solution takes, for each fineness; None for those that are not asked.
+    prepared : what the model's structure takes, for each fineness; None for those that are not asked.
     """
 
     natural: Floats
@@ -48,6 +49,45 @@ class Inputs(NamedTuple):
     doses: Doses
     courses: Courses = NO_COURSES
     prepared: tuple[Any, ...] = ()
+
+
+def inputs_of(
+    model: Model,
+    values: Mapping[str, float],
+    free: Sequence[str],
+    days: npt.ArrayLike,
+    output: npt.ArrayLike,
+    doses: Doses,
+    courses: Courses = NO_COURSES,
+    *,
+    length: int | None = None,
+    width: int | None = None,
+    prepare: bool = True,
+) -> Inputs:
+    """What the curve takes at samples, padded so that few programs are compiled.
+
+    Parameters
+    ----------
+    values : natural values of all parameters.
+    free : names of those that are free.
+    days, output : (n,) day of each sample and index of its output.
+    length, width : samples and free values padded to; None for `padded_length` of the one, and none of the other.
+    prepare : whether what the model's own solution takes on these days is made too.
+    """
+    names, days = list(model.parameters), np.asarray(days, float)
+    length, width = padded_length(len(days)) if length is None else length, len(free) if width is None else width
+    basis = np.zeros((len(names), width))
+    basis[[names.index(name) for name in free], np.arange(len(free))] = 1.0
+    times = pad(days, length)
+    return Inputs(
+        np.array([float(values[name]) for name in names]),
+        basis,
+        times,
+        pad(output, length, 0.0).astype(np.int64),
+        doses,
+        courses,
+        prepared_for(model, times, doses) if prepare else (),
+    )
 
 
 class Curve(NamedTuple):
@@ -74,18 +114,18 @@ def naturals(model: Model, ties: Ties) -> Callable[..., tuple[dict[str, Any], di
     """The compiled function (free, inputs) -> natural values and their derivatives (k,) by name."""
 
     def values(free: Any, inputs: Inputs) -> tuple[dict[str, Any], dict[str, Any]]:
-        found = {name: jnp.asarray(v, float) for name, v in natural_values(model, ties, free, inputs).items()}
-        return found, found
+        natural = {name: jnp.asarray(v, float) for name, v in natural_values(model, ties, free, inputs).items()}
+        return natural, natural
 
     @jax.jit
     def both(free: Any, inputs: Inputs) -> tuple[dict[str, Any], dict[str, Any]]:
-        slopes, found = jax.jacfwd(values, has_aux=True)(free, inputs)
-        return found, slopes
+        slopes, natural = jax.jacfwd(values, has_aux=True)(free, inputs)
+        return natural, slopes
 
     return both
 
 
-def ln_curve(model: Model, ties: Ties, method: str, free: Any, inputs: Inputs) -> tuple[Any, Any]:
+def ln_curve(model: Model, ties: Ties, method: Method, free: Any, inputs: Inputs) -> tuple[Any, Any]:
     """Ln f at the samples (n,) and whether it was solved."""
     values = natural_values(model, ties, free, inputs)
     curves, solved = by(
@@ -95,7 +135,7 @@ def ln_curve(model: Model, ties: Ties, method: str, free: Any, inputs: Inputs) -
     return censoring.ln(stacked[inputs.output, jnp.arange(len(inputs.times))]), solved
 
 
-def evaluate(model: Model, ties: Ties, method: str, free: Any, inputs: Inputs) -> tuple[Any, Any, Any]:
+def evaluate(model: Model, ties: Ties, method: Method, free: Any, inputs: Inputs) -> tuple[Any, Any, Any]:
     """Ln f (n,), its Jacobian (n, k) by the free values, and whether it was solved."""
 
     def value(free: Any) -> tuple[Any, tuple[Any, Any]]:
@@ -106,7 +146,7 @@ def evaluate(model: Model, ties: Ties, method: str, free: Any, inputs: Inputs) -
     return predicted, jacobian, solved
 
 
-def evaluate_twice(model: Model, ties: Ties, method: str, free: Any, inputs: Inputs) -> tuple[Any, Any, Any, Any]:
+def evaluate_twice(model: Model, ties: Ties, method: Method, free: Any, inputs: Inputs) -> tuple[Any, Any, Any, Any]:
     """As `evaluate`, with the Hessian (n, k, k) before the flag.
 
     Slopes written by hand are exact to rounding, and their central differences to 1e-8, at a tenth of the time, and of
@@ -117,7 +157,7 @@ def evaluate_twice(model: Model, ties: Ties, method: str, free: Any, inputs: Inp
         predicted, jacobian, solved = evaluate(model, ties, method, at, inputs)
         return jacobian, (predicted, jacobian, solved)
 
-    if method not in STRUCTURE:
+    if method.fineness is None:
         hessian, (predicted, jacobian, solved) = jax.jacfwd(first, has_aux=True)(free)
         return predicted, jacobian, hessian, solved
     moves = STEP * jnp.concatenate([jnp.zeros((1, len(free))), jnp.eye(len(free)), -jnp.eye(len(free))])
@@ -128,7 +168,7 @@ def evaluate_twice(model: Model, ties: Ties, method: str, free: Any, inputs: Inp
 
 
 @lru_cache(maxsize=64)
-def program(model: Model, ties: Ties, order: int, method: str) -> Callable[..., Curve]:
+def program(model: Model, ties: Ties, order: int, method: Method) -> Callable[..., Curve]:
     """The compiled function (free (k,), inputs) -> Curve with derivatives up to ``order``, by one way of solving."""
     cache.switch_on()
 
@@ -163,7 +203,7 @@ def curve(
     all failed.
     """
     count = len(free)
-    width = -(-count // COLUMNS) * COLUMNS
+    width = -(-count // FREE_COLUMNS) * FREE_COLUMNS
     basis = np.hstack([inputs.basis, np.zeros((len(inputs.basis), width - count))])
     inputs, free = inputs._replace(basis=basis), np.append(free, np.zeros(width - count))
     first, *others = methods(model)
@@ -171,7 +211,7 @@ def curve(
     for method in others if rescue else ():
         if bool(result.solved):
             break
-        result, again = program(model, ties, order, method)(free, _for(method, inputs)), method == "implicit"
+        result, again = program(model, ties, order, method)(free, _for(method, inputs)), method is Method.IMPLICIT
     value, jacobian, hessian, solved = jax.tree.map(np.array, result)
     if order > 0:
         jacobian = jacobian[:, :count]
@@ -180,10 +220,9 @@ def curve(
     return Curve(value, jacobian, hessian, solved), again
 
 
-def _for(method: str, inputs: Inputs) -> Inputs:
+def _for(method: Method, inputs: Inputs) -> Inputs:
     """Without what was prepared for other methods: a program is compiled for the shapes of all that it is given."""
-    at = STRUCTURE.index(method) if method in STRUCTURE else -1
-    prepared = tuple(each if place == at else None for place, each in enumerate(inputs.prepared))
+    prepared = tuple(each if place == method.fineness else None for place, each in enumerate(inputs.prepared))
     return inputs._replace(prepared=prepared)
 
 
@@ -195,9 +234,9 @@ def finite_days(times: npt.ArrayLike) -> Floats:
     return days
 
 
-def padded_length(count: int) -> int:
-    """The number of rows that a program is compiled for: the next multiple of 32."""
-    return max(ROWS, -(-count // ROWS) * ROWS)
+def padded_length(count: int, multiple: int = SAMPLE_ROWS) -> int:
+    """What a program is compiled for instead of ``count``: the next multiple, and at least one."""
+    return max(multiple, -(-count // multiple) * multiple)
 
 
 def pad(values: npt.ArrayLike, length: int, fill: float | None = None) -> Floats:

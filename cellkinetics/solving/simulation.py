@@ -13,8 +13,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.model import Model, Values
-from cellkinetics.solving.sensitivity import Inputs, curve, finite_days, pad, padded_length
-from cellkinetics.solving.solver import prepared_for
+from cellkinetics.solving.sensitivity import curve, finite_days, inputs_of
 
 
 def simulate(
@@ -80,17 +79,8 @@ def one(
     courses, events = as_courses(inputs, model.inputs, model.name), model.doses(doses)
     values = model.values(parameters)
     table: dict[str, Floats] = {"day": days}
-    natural, padding = np.array([float(v) for v in values.values()]), padded_length(len(days))
     for index, name in enumerate(model.outputs):
-        asked = Inputs(
-            natural,
-            np.zeros((len(natural), 0)),
-            pad(days, padding),
-            np.full(padding, index),
-            events,
-            courses,
-            prepared_for(model, pad(days, padding), events),
-        )
+        asked = inputs_of(model, values, (), days, np.full(len(days), index), events, courses)
         result, _ = curve(model, (), np.zeros(0), asked, 0)
         if not result.solved:
             raise ModelError(f"{model.name} could not be integrated at {values}. Check the rates: are they per day?")

@@ -18,6 +18,7 @@ from cellkinetics import cache
 from cellkinetics.modelling.course import Course
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import SINCE, call, factor
+from cellkinetics.modelling.structure import Method, methods, of_structure
 from cellkinetics.solving.segments import Segments, segments
 
 if TYPE_CHECKING:
@@ -36,17 +37,7 @@ LN_FLOOR = -230.0
 Curves = dict[str, jax.Array]
 Courses = Mapping[str, Course]
 NO_COURSES: Courses = {}
-CLOSED_FORM, EXPLICIT, IMPLICIT = "closed form", "explicit", "implicit"
-LONG = 128  # what is prepared for one curve has a size below, or a multiple of it
-STRUCTURE = ("structure", "finer structure", "finest structure")
-
-
-def methods(model: Model) -> tuple[str, ...]:
-    """The ways in which a model is solved, in the order in which they are tried."""
-    if model.curve is not None:
-        return (CLOSED_FORM,)
-    own = STRUCTURE[: model.finenesses] if model.solution is not None else ()
-    return (*own, IMPLICIT) if model.stiff else (*own, EXPLICIT, IMPLICIT)
+PREPARED_LENGTH = 128  # what is prepared for one curve has a size below, or a multiple of it
 
 
 def solve(
@@ -60,15 +51,16 @@ def solve(
 ) -> tuple[Curves, jax.Array]:
     """Curves at ``times`` (n,) and whether the solve succeeded; NaN curves where it did not."""
     first, *others = methods(model)
-    if first in STRUCTURE:
+    if first.fineness is not None and model.structure is not None:
         # One program holds them all: the finest structure stands for the others, and for the explicit stepper.
-        others = [STRUCTURE[model.finenesses - 1], IMPLICIT] if doses.rates is None else [EXPLICIT, IMPLICIT]
+        instead = of_structure(model.structure)[-1] if doses.rates is None else Method.EXPLICIT
+        others = [instead, Method.IMPLICIT]
 
     def rescued(given: Any) -> tuple[Curves, jax.Array]:
         curves, done, *asked = given
         for method in others:
 
-            def again(method: str = method, done: jax.Array = done) -> tuple[Curves, jax.Array]:
+            def again(method: Method = method, done: jax.Array = done) -> tuple[Curves, jax.Array]:
                 return by(method, model, *asked, skip=done, reverse=reverse)
 
             otherwise, done_again = jax.lax.cond(done, lambda curves=curves, done=done: (curves, done), again)
@@ -124,7 +116,7 @@ def compiled(model: Model, reverse: bool) -> Callable[..., tuple[Curves, jax.Arr
 
 
 def by(
-    method: str,
+    method: Method,
     model: Model,
     times: jax.Array,
     values: Mapping[str, Any],
@@ -136,21 +128,23 @@ def by(
     reverse: bool = False,
 ) -> tuple[Curves, jax.Array]:
     """`solve` by one of `methods`; ``skip`` makes a stepper's segments empty (for a batch in which few need it)."""
-    if method == CLOSED_FORM:
+    if method is Method.CLOSED_FORM:
         return closed_form(model, times, values, doses, courses), jnp.array(True)
-    if method in STRUCTURE:
-        assert model.solution is not None
+    if method.fineness is not None:
+        assert model.structure is not None
         if doses.rates is not None:
             # The structure is worked out for boluses.
             return {name: jnp.zeros_like(times) for name in model.outputs}, jnp.array(False)
-        fineness = STRUCTURE.index(method)
-        return model.solution(times, values, doses, prepared[fineness] if prepared else None, fineness)
-    return solve_ode(model, times, values, doses, courses, implicit=method == IMPLICIT, skip=skip, reverse=reverse)
+        fineness = method.fineness
+        return model.structure.solve(times, values, doses, prepared[fineness] if prepared else None, fineness)
+    return solve_ode(
+        model, times, values, doses, courses, implicit=method is Method.IMPLICIT, skip=skip, reverse=reverse
+    )
 
 
 def prepared_for(model: Model, times: Any, doses: Doses) -> tuple[Any, ...]:
-    """What the model's own solution takes, for each fineness, made from numbers; () for other models."""
-    if model.prepare is None or doses.rates is not None:
+    """What the model's structure takes, for each fineness, made from numbers; () for other models."""
+    if model.structure is None or doses.rates is not None:
         return ()
     given = (np.asarray(part, float) for part in (times, doses.times, doses.amounts))
     return _prepared(model, *((part.tobytes(), part.shape) for part in given))
@@ -160,13 +154,14 @@ def prepared_for(model: Model, times: Any, doses: Doses) -> tuple[Any, ...]:
 def _prepared(model: Model, *given: tuple[bytes, tuple[int, ...]]) -> tuple[Any, ...]:
     # Kept: to make it takes longer than a curve, and all curves of a schedule share it.
     days, events, amounts = (np.frombuffer(numbers).reshape(shape) for numbers, shape in given)
-    doses, made = Doses(events, amounts), []
-    assert model.prepare is not None
-    for fineness in range(model.finenesses):
-        each = model.prepare(days, doses, fineness, 0)
-        size = model.size_of(each) if model.size_of else 0
+    doses, made, structure = Doses(events, amounts), [], model.structure
+    assert structure is not None
+    for fineness in range(structure.finenesses):
+        each = structure.prepare(days, doses, fineness, 0)
+        size = structure.size_of(each)
         # Curves on a fine grid: few lengths, so that few programs are compiled.
-        made.append(each if size <= LONG else model.prepare(days, doses, fineness, LONG * -(-size // LONG)))
+        length = size if size <= PREPARED_LENGTH else PREPARED_LENGTH * -(-size // PREPARED_LENGTH)
+        made.append(each if length == size else structure.prepare(days, doses, fineness, length))
     return tuple(made)
 
 

@@ -1,8 +1,8 @@
 """The structured solve of il15_persistence: closed forms and one quadrature, panel by panel, without step control.
 
-`solution` has the shape of any model's solve; `ln_curve` is what a batch of patients is fitted with. Both walk over
-the panels of `mesh` by the map of `panel`, where the formulas are. An error is estimated at every observation:
-``fine`` is False where it is not small, and the adaptive solver must be asked instead.
+`solution` has the shape of any model's solve, and `persistence` is it as a `Structure`; `ln_curve` is what a batch of
+patients is fitted with. Both walk over the panels of `mesh` by the map of `panel`, where the formulas are. An error is
+estimated at every observation: ``fine`` is False where it is not small, and the adaptive solver must be asked instead.
 
 Derivatives by the parameters are the hand-written slopes of the panels behind a custom forward rule, which computes
 the matrix of sensitivities once for all tangents; second derivatives differentiate that rule. Derivatives by the days
@@ -22,7 +22,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from cellkinetics.likelihood import censoring
 from cellkinetics.modelling.dosing import Doses
-from cellkinetics.solving.mesh import NODES, Mesh, mesh, rule, traced_mesh
+from cellkinetics.solving.mesh import NODES, Mesh, mesh, panels, rule, traced_mesh
 from cellkinetics.solving.panel import LARGEST, Reduced, Slopes, State, advance, errors, slopes
 
 # The order of parameters in every vector here.
@@ -33,7 +33,7 @@ NAMES = (
 # A curve is fine where its estimated error of ln C is below this: true errors stayed below 3e-5 on 2,000 wild draws
 # (log-SD 0.5 and 1), with p99 7e-7 at log-SD 0.5 when flagged ones are solved on the finer meshes
 # (tests/benchmarks/structured_accuracy.py).
-TOLERANCE = 3e-5
+TRUSTED_ERROR = 3e-5
 SLOWEST = 1e-8
 
 
@@ -88,7 +88,7 @@ def ln_curve(parameters: Any, on: Mesh, fineness: int = 0) -> tuple[jax.Array, j
 
 def is_fine(curve: jax.Array, error: jax.Array) -> jax.Array:
     """Whether an estimated error (n,) is small against the curve (n,) or against 1e-9 copies/ug."""
-    return jnp.all(error <= TOLERANCE * (curve + censoring.EPSILON))
+    return jnp.all(error <= TRUSTED_ERROR * (curve + censoring.EPSILON))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -217,3 +217,15 @@ def _observed(q: Reduced, states: State, on: Mesh) -> tuple[jax.Array, jax.Array
     error = q.infused * q.birth * at.E_error + q.niche * at.m_error
     error = jnp.where(jnp.max(states.E) >= LARGEST, jnp.inf, error)
     return jnp.where(on.row < 0, 0.0, curve), jnp.where(on.row < 0, 0.0, error)
+
+
+class Persistence:
+    """The `Structure` of ``il15_persistence``: `solution` on a `mesh` of panels."""
+
+    finenesses = len(NODES)
+    solve = staticmethod(solution)
+    prepare = staticmethod(mesh)
+    size_of = staticmethod(panels)
+
+
+persistence = Persistence()

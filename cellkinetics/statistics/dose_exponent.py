@@ -29,7 +29,7 @@ from cellkinetics.statistics.equivalence import patients_needed
 from cellkinetics.statistics.slopes import FEWEST, threshold
 from cellkinetics.statistics.tobit import Tobit, tobit
 
-METHODS = ("profile", "wald", "bootstrap")
+INTERVAL_METHODS = ("profile", "wald", "bootstrap")
 WORDS = {
     "profile": "profile likelihood, calibrated for few patients",
     "wald": "Wald with the maximum-likelihood sd (too short with few patients)",
@@ -37,7 +37,7 @@ WORDS = {
 }
 RESAMPLES = 2000
 # An exponent beyond this is a factor of 1e50 a decade: an end of the interval that is not found before is open.
-FAR = 50.0
+UNBOUNDED_EXPONENT = 50.0
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,11 @@ def dose_exponent(
     >>> round(found.b, 6), found.equivalence
     (1.0, 'not shown')
     """
-    if method not in METHODS:
-        known = ", ".join(METHODS)
-        raise ValueError(f"there is no method {method!r}; there are {known}. {suggest(method, METHODS)}".rstrip())
+    if method not in INTERVAL_METHODS:
+        known = ", ".join(INTERVAL_METHODS)
+        raise ValueError(
+            f"there is no method {method!r}; there are {known}. {suggest(method, INTERVAL_METHODS)}".rstrip()
+        )
     if not margin > 1:
         raise ValueError(f"the margin is a fold change above 1, such as 2 for twofold; it is {margin:g}.")
     amounts, low, high = (np.asarray(values, float) for values in (dose, lower, upper))
@@ -221,7 +223,7 @@ def _crossing(excess: Callable[[float], float], start: float, step: float) -> fl
     while not excess(outside) > 0:
         inside, step = outside, 2 * step
         outside = inside + step
-        if abs(outside - start) > FAR:
+        if abs(outside - start) > UNBOUNDED_EXPONENT:
             return math.copysign(math.inf, step)
     return float(scipy.optimize.root_scalar(excess, bracket=sorted((inside, outside)), xtol=1e-10).root)
 

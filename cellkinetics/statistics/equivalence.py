@@ -19,9 +19,9 @@ from cellkinetics.arrays import Floats
 from cellkinetics.statistics.slopes import slopes
 from cellkinetics.statistics.tobit import Tobit
 
-POWER, LARGEST, SLICES = 0.8, 10_000, 500
+POWER, LARGEST_COHORT, SLICES = 0.8, 10_000, 500
 # From so many patients on normal theory is as good as a simulation of so many values (127, 30% below: 81 for 80%).
-MANY, VALUES, FEWEST, MOST = 400, 40_000, 200, 1000
+MANY_PATIENTS, VALUES, FEWEST_SIMULATED, MOST_SIMULATED = 400, 40_000, 200, 1000
 
 
 def patients_needed(
@@ -66,7 +66,7 @@ def patients_needed(
     tried = 0.0
     # Twice where the first step was a long one: the difference is another there.
     for _ in range(2):
-        if below <= 0 or not found <= MANY or abs(found - tried) <= 0.15 * found:
+        if below <= 0 or not found <= MANY_PATIENTS or abs(found - tried) <= 0.15 * found:
             break
         tried = found
         simulated = _simulated(int(tried), ln_dose, below, error * math.sqrt(n / tried), margin_b, seed)
@@ -81,9 +81,9 @@ def _fewest(theory: Callable[[int], float], power: float, missing: float) -> flo
     def enough(patients: int) -> bool:
         return _probit(theory(patients)) - missing / patients >= _probit(power)
 
-    if not enough(LARGEST):
+    if not enough(LARGEST_COHORT):
         return math.nan
-    low, high = 1, LARGEST
+    low, high = 1, LARGEST_COHORT
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
@@ -99,7 +99,7 @@ def _simulated(patients: int, ln_dose: Floats, below: float, error: float, margi
     density = float(scipy.stats.norm.pdf(limit))
     information = 1 - below + limit * density + density**2 / below
     sd = error * math.sqrt(information * float(x @ x))
-    studies = min(max(VALUES // patients, FEWEST), MOST)
+    studies = min(max(VALUES // patients, FEWEST_SIMULATED), MOST_SIMULATED)
     values = sd * np.random.default_rng(seed).normal(size=(studies, patients))
     hidden = values < sd * limit
     found = slopes(x, np.where(hidden, -np.inf, values), np.where(hidden, sd * limit, values), margin_b)

@@ -15,7 +15,7 @@ from cellkinetics.statistics.tobit import tobit
 FEWEST = 4
 
 
-class Slopes(NamedTuple):
+class Exponents(NamedTuple):
     """Of m studies.
 
     b : (m,) the exponent; NaN where it cannot be estimated.
@@ -30,7 +30,7 @@ class Slopes(NamedTuple):
     equivalent: Flags
 
 
-def slopes(ln_dose: Floats, low: Floats, high: Floats, margin_b: float) -> Slopes:
+def slopes(ln_dose: Floats, low: Floats, high: Floats, margin_b: float) -> Exponents:
     """Regressions of ln values on ln doses, with the calibrated profile.
 
     Parameters
@@ -41,7 +41,7 @@ def slopes(ln_dose: Floats, low: Floats, high: Floats, margin_b: float) -> Slope
 
     Returns
     -------
-    Slopes
+    Exponents
         A study with fewer than four quantified values, all of them at one dose, or without a maximum of the
         likelihood cannot be estimated and shows nothing.
     """
@@ -59,7 +59,7 @@ def slopes(ln_dose: Floats, low: Floats, high: Floats, margin_b: float) -> Slope
                 inside = np.abs(slope) < margin_b
                 equivalent[of_kind] = inside & (ratios[1:] > threshold(n, degrees, 0.9)).all(axis=0)
             b[of_kind] = slope
-    return Slopes(b, estimable & ~np.isnan(b), found, equivalent)
+    return Exponents(b, estimable & ~np.isnan(b), found, equivalent)
 
 
 def threshold(n_quantified: npt.ArrayLike, degrees: npt.ArrayLike, level: float) -> Floats:

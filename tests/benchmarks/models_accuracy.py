@@ -20,6 +20,7 @@ from peer import DAYS, Peer, by_radau_in_logs, by_solve_ivp, courses, doses, dra
 from table import asked, machine, renew
 
 from cellkinetics import models
+from cellkinetics.modelling.structure import methods
 from cellkinetics.solving import solver
 
 DRAWS, RADAU = 300, 20
@@ -73,7 +74,7 @@ def reference(peer, values, number, found):
 def row(name):
     """What the draws of one model show."""
     model = models.load(name)
-    ways = solver.methods(model)
+    ways = methods(model)
     programs = {method: program(model, method) for method in ways}
     peer = Peer(model) if model.curve is None else None
     by, errors, first, apart, finite, lowest, in_logs = [], [], [], [], 0, np.inf, 0

@@ -24,6 +24,7 @@ from peer import DAYS, DOSE, Peer, by_odeint, by_solve_ivp, courses, doses, draw
 from table import asked, machine, renew
 
 from cellkinetics import models, read_study
+from cellkinetics.modelling.structure import methods
 from cellkinetics.solving import solver
 
 SETS, LSODA_SETS = 1000, 50
@@ -119,7 +120,7 @@ def row(name):
     """Times of one model."""
     model = models.load(name)
     names = free(model)
-    found = {"model": name, "method": solver.methods(model)[0], "states": len(model.states), "by": len(names)}
+    found = {"model": name, "method": methods(model)[0], "states": len(model.states), "by": len(names)}
     times, curves = library(model, names)
     found |= times
     if model.curve is None:

@@ -16,9 +16,11 @@ from matplotlib.text import Text
 import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.figures import comparison as comparison_plot
-from cellkinetics.figures import plotting, style
 from cellkinetics.figures import profiles as profile_plot
 from cellkinetics.figures import residuals as diagnostics_plot
+from cellkinetics.figures import style
+from cellkinetics.figures.fits import pages
+from cellkinetics.figures.study import plot_study
 from cellkinetics.fitting.profile import Profile
 
 compared = pytest.mark.mpl_image_compare(
@@ -93,7 +95,7 @@ def bare(figure: Any) -> Any:
 
 @compared
 def test_a_study(study):
-    return bare(plotting.plot_study(study).figure)
+    return bare(plot_study(study).figure)
 
 
 @compared
@@ -149,8 +151,8 @@ def test_every_plot_draws_on_the_axes_it_is_given(study, fits, residuals, profil
 def test_pictures_of_one_and_of_a_hundred_patients(patients):
     study = study_of(patients)
     fits = ck.fit_each(models.load("stein_2019_tisagenlecleucel"), study, starts=1, progress=False)
-    assert plotting.pages(fits) == -(-patients // 24)
-    last = fits.plot(page=plotting.pages(fits) - 1)
+    assert pages(fits) == -(-patients // 24)
+    last = fits.plot(page=pages(fits) - 1)
     for figure, panels in ((study.plot().figure, 1), (last, patients % 24), (fits.diagnostics(), 4)):
         figure.draw_without_rendering()
         assert len(figure.axes) == panels

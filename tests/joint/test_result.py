@@ -8,10 +8,10 @@ from scipy.optimize import approx_fprime, minimize
 from scipy.stats import norm
 
 import cellkinetics as ck
-from cellkinetics.fitting.result import Request
 from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint.search import evaluated
 from cellkinetics.optimising.evaluation import Batched, OneByOne
+from cellkinetics.optimising.request import Request
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_a_joint_fit_is_the_maximum_of_the_summed_likelihood(study, joint):
 
 
 def problem_of(loss, study, shared):
-    request = Request.of(loss, None, None, None, None, "m3", None, 2, 1)
+    request = Request.of(loss, starts=2, seed=1)
     found = joint_fitting.members(request, study, shared, True)
     patients = Batched(found.problems)
     return found, patients, joint_fitting.joint_of(found, patients)

@@ -16,7 +16,7 @@ VALUES = [80, 5120, 900, 40, 3, 3]
 def table(**columns):
     """Two subjects with six samples each, and more columns of six or twelve cells."""
     frame = pd.DataFrame(
-        {"subject": ["A"] * 6 + ["B"] * 6, "day": DAYS * 2, "copies_per_ug": VALUES + [90, 7000, 1000, 60, 9, 4]}
+        {"subject": ["A"] * 6 + ["B"] * 6, "day": DAYS * 2, "copies_per_ug": [*VALUES, 90, 7000, 1000, 60, 9, 4]}
     )
     for name, cells in columns.items():
         frame[name.replace("__", " ")] = list(cells) if len(cells) == 12 else list(cells) * 2
@@ -78,20 +78,20 @@ def test_the_remedies_are_followed_to_the_right_study():
 
 
 HARMLESS = {
-    "weight": dict(weight_kg=["70", "70", "71", "70.5", "72", "73"]),
-    "comedication": dict(steroids=["0", "0", "1", "1", "0", "0"], tocilizumab=["no", "yes", "no", "no", "no", "no"]),
-    "leukocytes": dict(leukocytes=["200", "500", "2100", "4000", "5200", "6000"]),
-    "visits": dict(visit=["D3", "D7", "D14", "M1", "M2", "M3"]),
-    "age": dict(age=["61"] * 6 + ["44"] * 6, age_group=[">60"] * 6 + ["<60"] * 6),
-    "comments": dict(comment=["first run of the plate", "", "repeat of 12 May", "", "patient had fever", ""]),
-    "another value with limits of its own": dict(crp=["<5", "120", "45.5", "<5", "<5", "8"]),
-    "response": dict(response=["", "", "", "CR", "CR", "CR"], mrd=["", "", "", "negative", "positive", "negative"]),
-    "sex and cells": dict(sex=["F"] * 6 + ["M"] * 6, diagnosis=["B-ALL"] * 6 + ["CLL"] * 6, cd19=["pos"] * 12),
-    "wells": dict(well=["A1", "A2", "A3", "A4", "A5", "A6"], operator=["jk", "mm", "jk", "jk", "mm", "jk"]),
-    "dates and names": dict(sampled=["2024-03-09"] * 6, sample_id=[f"S-{n}" for n in range(12)]),
-    "one specimen": dict(specimen=["whole blood"] * 6, assay=["qPCR"] * 6, units=["copies/µg DNA"] * 6),
-    "grades": dict(crs_grade=["0", "2", "3", "1", "0", "0"], icans=["0", "0", "1", "0", "0", "0"]),
-    "body": dict(temperature=["37.1", "39.2", "38", "36.8", "36.6", "36.9"], weight_unit=["kg"] * 6),
+    "weight": {"weight_kg": ["70", "70", "71", "70.5", "72", "73"]},
+    "comedication": {"steroids": ["0", "0", "1", "1", "0", "0"], "tocilizumab": ["no", "yes", "no", "no", "no", "no"]},
+    "leukocytes": {"leukocytes": ["200", "500", "2100", "4000", "5200", "6000"]},
+    "visits": {"visit": ["D3", "D7", "D14", "M1", "M2", "M3"]},
+    "age": {"age": ["61"] * 6 + ["44"] * 6, "age_group": [">60"] * 6 + ["<60"] * 6},
+    "comments": {"comment": ["first run of the plate", "", "repeat of 12 May", "", "patient had fever", ""]},
+    "another value with limits of its own": {"crp": ["<5", "120", "45.5", "<5", "<5", "8"]},
+    "response": {"response": ["", "", "", "CR", "CR", "CR"], "mrd": ["", "", "", "negative", "positive", "negative"]},
+    "sex and cells": {"sex": ["F"] * 6 + ["M"] * 6, "diagnosis": ["B-ALL"] * 6 + ["CLL"] * 6, "cd19": ["pos"] * 12},
+    "wells": {"well": ["A1", "A2", "A3", "A4", "A5", "A6"], "operator": ["jk", "mm", "jk", "jk", "mm", "jk"]},
+    "dates and names": {"sampled": ["2024-03-09"] * 6, "sample_id": [f"S-{n}" for n in range(12)]},
+    "one specimen": {"specimen": ["whole blood"] * 6, "assay": ["qPCR"] * 6, "units": ["copies/µg DNA"] * 6},
+    "grades": {"crs_grade": ["0", "2", "3", "1", "0", "0"], "icans": ["0", "0", "1", "0", "0", "0"]},
+    "body": {"temperature": ["37.1", "39.2", "38", "36.8", "36.6", "36.9"], "weight_unit": ["kg"] * 6},
 }
 
 

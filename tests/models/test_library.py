@@ -67,9 +67,16 @@ def test_a_model_is_finite_and_not_negative_with_finite_gradients_around_its_def
     samples = pd.DataFrame({"day": np.tile(DAYS, len(model.outputs)), "output": outputs, "lower": ones, "upper": ones})
     sd = np.full(len(model.outputs), 0.5)
     problem = Problem(
-        model, Samples.of(samples), model.doses(doses(model)), model.values(), tuple(model.parameters), (), sd, sd > 1
+        model,
+        Samples.of(samples),
+        model.doses(doses(model)),
+        model.values(),
+        tuple(model.parameters),
+        (),
+        sd,
+        sd > 1,
+        courses=as_courses(dict.fromkeys(model.inputs, COURSE), model.inputs, name),
     )
-    problem.courses = as_courses(dict.fromkeys(model.inputs, COURSE), model.inputs, name)
     for number, values in enumerate(draws(model)):
         found = problem.curve(problem.start(values), 1)
         assert found.solved, (number, values)

@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.solving.solver import methods
+from cellkinetics.modelling.structure import methods
 
 MODEL = models.load("singh_2021_bb2121")
 P = MODEL.values()

@@ -461,7 +461,7 @@ def test_a_failed_solve_is_minus_infinity_not_an_exception(il15, monkeypatch):
     class Unsolved:
         value, solved = np.zeros(32), np.array(False)
 
-    monkeypatch.setattr(il15, "curve", lambda *_, **__: Unsolved())
+    monkeypatch.setattr(Problem, "curve", lambda *_, **__: Unsolved())
     x = il15.start(il15.values)
     assert il15.log_likelihood(x) == -INF
     assert np.all(np.isnan(il15.root(x)))

@@ -11,7 +11,7 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics import cli, models
-from cellkinetics.figures import plotting
+from cellkinetics.figures import fits as fits_plot
 from cellkinetics.reporting import output, report
 
 SCRIPT = "<script>alert(1)</script>"
@@ -198,7 +198,7 @@ def test_of_many_patients_those_who_need_a_look_have_pictures_and_all_have_table
 
 
 def test_several_figures_say_how_many_patients_are_in_each(fits, monkeypatch, tmp_path):
-    monkeypatch.setattr(plotting, "PER_PAGE", 1)
+    monkeypatch.setattr(fits_plot, "PER_PAGE", 1)
     output.write(fits, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"fits-1.png", "fits-2.png"}
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

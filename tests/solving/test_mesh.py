@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cellkinetics.modelling.dosing import Doses
-from cellkinetics.solving.mesh import STEPS, mesh, rule, traced_mesh
+from cellkinetics.solving.mesh import PANEL_STEPS, mesh, rule, traced_mesh
 
 DAYS = np.array([28.0, 0, 1, 3, 3, 7, 365, -2, 10])
 # Cells on days 0 and 5, rimiducid on day 9, lymphodepletion on days -4 and 60.
@@ -60,7 +60,7 @@ def test_the_number_of_panels_is_a_multiple_of_eight_and_at_least_what_is_asked_
 @pytest.mark.parametrize("fineness", [0, 1, 2])
 def test_a_panel_is_short_against_the_time_since_the_last_event(fineness):
     on = mesh(DAYS, SINGLE, fineness)
-    first, ratio = STEPS[fineness]
+    first, ratio = PANEL_STEPS[fineness]
     allowed = np.maximum(first, ratio * edges(on)[:-1])
     assert np.all(on.length <= allowed * (1 + 1e-12))
 

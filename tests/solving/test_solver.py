@@ -369,7 +369,7 @@ def test_a_solve_that_is_too_stiff_for_the_explicit_stepper_is_done_implicitly(s
     named = {**DEFAULTS, **STIFF}
     _, explicit = steppers[False](jnp.asarray(DAYS), named, IL15.doses(1e6))
     assert not explicit
-    stepped = replace(IL15, solution=None, prepare=None)
+    stepped = replace(IL15, structure=None)
     natural = np.array(list(named.values()))
     inputs = sensitivity.Inputs(
         natural, np.zeros((len(natural), 0)), sensitivity.pad(DAYS, 32), np.zeros(32, int), IL15.doses(1e6)

@@ -33,7 +33,7 @@ def test_with_values_below_the_limit_the_number_gives_the_power(typical):
 
 def test_normal_theory_alone_would_ask_for_too_few(typical, monkeypatch):
     n = patients_needed(typical, X, 7, MARGIN)
-    monkeypatch.setattr(equivalence, "MANY", 0)
+    monkeypatch.setattr(equivalence, "MANY_PATIENTS", 0)
     assert patients_needed(typical, X, 7, MARGIN) < n
 
 

@@ -1,0 +1,127 @@
+"""The picture of all fits of a study: one panel a patient, in pages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from cellkinetics.data.groups import NOBODY
+from cellkinetics.figures import style
+from cellkinetics.figures.drawing import draw_limits, extent, raised, samples_of, top_of
+from cellkinetics.figures.fit import curve_of, draw_fit, key_of, names_of, output_of, reason_of, room_of
+from cellkinetics.figures.style import FAINT, INK
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cellkinetics.fitting.fits import Fits
+    from cellkinetics.fitting.result import Fit
+
+PER_PAGE = 24
+
+
+def plot_fits(
+    fits: Fits,
+    columns: int = 4,
+    axes_size: tuple[float, float] = (2.8, 2.3),
+    page: int = 0,
+    *,
+    by: str = "cohort",
+) -> Figure:
+    """One panel a patient on shared axes, as `plot_fit` draws it, from the cohort of the lowest dose on.
+
+    Within a cohort the patients are in the order of the study. The legend stands right of the panels, and
+    says so when the study is simulated.
+
+    Parameters
+    ----------
+    fits : {subject: Fit} with ``.study``, the whole study.
+    columns : panels in a row.
+    axes_size : width and height of a panel in inches, its title and margins included.
+    page : which page of at most 24 panels, from 0; ``pages(fits)`` says how many there are.
+    by : what the colour says, as in `plot_study`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        There are no fits.
+    IndexError
+        There is no such page.
+    """
+    if not fits:
+        raise ValueError("there are no fits to draw.")
+    if not 0 <= page < pages(fits):
+        raise IndexError(f"there is no page {page}: {len(fits)} patients are on pages 0 to {pages(fits) - 1}.")
+    groups, shades = style.coloured(fits.study, by)
+    order = sorted(fits, key=lambda subject: list(shades).index(groups[subject]))
+    shown = {subject: fits[subject] for subject in order[page * PER_PAGE : (page + 1) * PER_PAGE]}
+    return _page(fits, shown, groups, shades, min(columns, len(fits)), axes_size)
+
+
+def pages(fits: Mapping[str, Fit]) -> int:
+    """How many pages of at most 24 patients `plot_fits` has for these fits."""
+    return math.ceil(len(fits) / PER_PAGE)
+
+
+def _page(
+    fits: Fits,
+    shown: Mapping[str, Fit],
+    groups: pd.Series,
+    shades: Mapping[str, str],
+    columns: int,
+    size: tuple[float, float],
+) -> Figure:
+    import matplotlib.pyplot as plt
+
+    rows, count = math.ceil(len(shown) / columns), len(shown)
+    names = {subject: output_of(fit, None) for subject, fit in fits.items()}
+    samples = {subject: samples_of(fit.study, names_of(fit, names[subject])) for subject, fit in fits.items()}
+    curves = {subject: curve_of(fit, names[subject]) for subject, fit in shown.items()}
+    inside, height = 0.84 * 72 * size[0], 0.74 * 72 * size[1]
+    words = {subject: style.wrapped(reason_of(fit), inside) for subject, fit in shown.items()}
+    whole = pd.concat(samples)
+    lower, upper = extent(whole, list(curves.values()), reach=10)
+    for subject in shown:
+        upper = max(upper, raised(lower, top_of(samples[subject]), room_of(words[subject], height)))
+    last, one_limit = float(whole["day"].max()), whole["lloq"].nunique() == 1
+    key: list[tuple[Any, str]] = []
+    if set(shades) != {NOBODY}:
+        key = [(Line2D([], [], color=shade, linewidth=4), name) for name, shade in shades.items()]
+    key += key_of([samples[s] for s in shown], list(shown.values()), list(curves.values()), FAINT)
+    if fits.study.simulated:
+        key.append((Line2D([], [], linestyle="none"), "simulated"))
+    beside = 1.0 + 0.064 * max((len(text) for _, text in key), default=0)
+    width = columns * size[0] + 0.5 + beside
+    figure = plt.figure(figsize=(width, rows * size[1] + 0.35), layout="constrained")
+    grid, first = figure.add_gridspec(rows, columns), None
+    for place, (subject, fit) in enumerate(shown.items()):
+        ax = figure.add_subplot(grid[divmod(place, columns)], sharex=first, sharey=first)
+        first = first or ax
+        # Small panels have no room for ticks between decades, which would be most of the time of drawing.
+        style.decades(ax, lower, upper, minor=False)
+        style.days(ax, last, inside)
+        shade = shades[groups[subject]]
+        draw_fit(ax, fit, samples[subject], curves[subject], shade, words[subject], inside)
+        right = place % columns == columns - 1
+        named = right or place == count - 1 or not one_limit
+        # Beside the last panel there is an empty place: its label needs no wider gap between the columns.
+        draw_limits(ax, samples[subject], named=named, in_layout=right or place < count - 1)
+        ax.tick_params(labelleft=place % columns == 0, labelbottom=place + columns >= count)
+    if key:
+        legend = figure.legend(*style.entries(key), loc="outside right upper", frameon=False)
+        style.tidy(legend)
+        if fits.study.simulated:
+            legend.get_texts()[-1].set(style="italic", color=FAINT, gid="simulated")
+    middle = (0.7 + width - beside) / 2 / width
+    figure.supxlabel("days since infusion", x=middle, fontsize=style.LABEL, color=INK)
+    unit = style.unit_label(fits.study.unit)
+    figure.supylabel(unit, fontsize=style.LABEL, color=INK, parse_math=False)
+    return figure

@@ -1,0 +1,82 @@
+"""The ways in which a model is solved, and what a model brings that is solved by the structure of its equations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cellkinetics.modelling.dosing import Doses
+
+if TYPE_CHECKING:
+    from cellkinetics.modelling.model import Model
+
+
+class Structure(Protocol):
+    """A solution of an ODE by its structure, such as closed forms and quadratures, for ``Model(structure=...)``.
+
+    It says itself whether it may be trusted; where it may not, it is asked again with the next fineness, then the
+    steppers.
+    """
+
+    @property
+    def finenesses(self) -> int:
+        """How many there are, 3 at most; 0 is the coarsest."""
+        ...
+
+    def solve(
+        self, times: Any, values: Mapping[str, Any], doses: Doses, prepared: Any, fineness: int, /
+    ) -> tuple[dict[str, Any], Any]:
+        """{output: (n,)} at ``times`` (n,) days, finite numbers, and whether they may be trusted. Pure JAX.
+
+        Without ``prepared`` (None) it is made inside, from times and doses that may be traced.
+        """
+        ...
+
+    def prepare(self, times: Any, doses: Doses, fineness: int, size: int, /) -> Any:
+        """What `solve` takes as ``prepared``, made from numbers.
+
+        At least of ``size``, as `size_of` it, so that patients share one program.
+        """
+        ...
+
+    def size_of(self, prepared: Any, /) -> int:
+        """The length of what `prepare` made."""
+        ...
+
+
+class Method(StrEnum):
+    """A way to solve a model."""
+
+    CLOSED_FORM = "closed form"
+    STRUCTURE = "structure"
+    FINER_STRUCTURE = "finer structure"
+    FINEST_STRUCTURE = "finest structure"
+    EXPLICIT = "explicit"
+    IMPLICIT = "implicit"
+
+    @property
+    def fineness(self) -> int | None:
+        """Of the structure, from 0 on; None for other methods."""
+        return _FINENESSES.index(self) if self in _FINENESSES else None
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether it takes no steps: a closed form, or the structure."""
+        return self is Method.CLOSED_FORM or self in _FINENESSES
+
+
+_FINENESSES = (Method.STRUCTURE, Method.FINER_STRUCTURE, Method.FINEST_STRUCTURE)
+
+
+def of_structure(structure: Structure) -> tuple[Method, ...]:
+    """The methods of a structure, the coarsest first."""
+    return _FINENESSES[: structure.finenesses]
+
+
+def methods(model: Model) -> tuple[Method, ...]:
+    """The ways in which a model is solved, in the order in which they are tried."""
+    if model.curve is not None:
+        return (Method.CLOSED_FORM,)
+    own = of_structure(model.structure) if model.structure is not None else ()
+    return (*own, Method.IMPLICIT) if model.stiff else (*own, Method.EXPLICIT, Method.IMPLICIT)

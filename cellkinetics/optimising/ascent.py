@@ -1,0 +1,140 @@
+"""Newton steps with exact Hessians, for one problem or many: who evaluates is given, numpy decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from cellkinetics.arrays import Flags, Floats, Ints
+from cellkinetics.optimising.bounds import held
+from cellkinetics.optimising.engine import Curvature
+
+EVALUATIONS, FIRST_EVALUATIONS = 30, 8  # of a climb, and of one that scoring steps go on with
+ON_A_RIDGE = 6  # what is still moving after so many is on a ridge
+ENOUGH, UNSEEN = 1e-9, 1e-6  # log-likelihood units that a step may still promise; below the second nobody sees a gain
+LONGEST_NEWTON_STEP, SHORT_STEP = 2.0, 1e-3  # in units of the parameters
+FLATTEST = 1e-8  # of the largest curvature
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Of problems (b, d): bounds, the units in which steps are counted, and what may move at all."""
+
+    lower: Floats
+    upper: Floats
+    units: Floats
+    free: Flags
+
+    def of(self, which: Ints) -> Region:
+        """Of some of them."""
+        return Region(self.lower[which], self.upper[which], self.units[which], self.free[which])
+
+
+class Hills(Protocol):
+    """Objectives that are climbed: the compiled ones of many problems, or one `Problem`."""
+
+    def region(self, which: Ints) -> Region:
+        """Of these problems (b,)."""
+        ...
+
+    def curvature(self, x: Floats, which: Ints) -> Curvature:
+        """At ``x`` (b, d) of these problems (b,)."""
+        ...
+
+    def above(self, x: Floats, which: Ints, values: Floats) -> Curvature:
+        """The same; where the objective is not above ``values`` (b,), derivatives may be left out."""
+        ...
+
+
+@dataclass(eq=False)
+class Ascent:
+    """Problems (b, ...) on their way up.
+
+    hills : the objectives of all problems, of which these are ``rows`` (b,).
+    x : (b, d) where they are. at : `Curvature` there. still : (b, d) what is not to move.
+    held : (b, d) pressed against a bound. converged : (b,) whether nothing is left to gain.
+    """
+
+    hills: Hills
+    x: Floats
+    still: Flags
+    rows: Ints
+    at: Curvature = field(init=False)
+    held: Flags = field(init=False)
+    converged: Flags = field(init=False)
+
+    @classmethod
+    def of(cls, hills: Hills, x: Floats, most: int = EVALUATIONS, still: Flags | None = None) -> Ascent:
+        """Climb from ``x`` (b, d), the first b problems."""
+        stays = np.zeros_like(x, bool) if still is None else still
+        ascent = cls(hills, x.copy(), stays, np.arange(len(x)))
+        ascent.climb(most)
+        return ascent
+
+    def again(self, which: Ints, x: Floats, still: Flags) -> Ascent:
+        """Climb from other places with some parameters held."""
+        ascent = Ascent(self.hills, x.copy(), still, self.rows[which])
+        ascent.climb()
+        return ascent
+
+    def take(self, which: Ints, other: Ascent, of: Flags | slice = slice(None)) -> None:
+        """Go where another ascent ended."""
+        for name in ("x", "held", "converged"):
+            getattr(self, name)[which] = getattr(other, name)[of]
+        for mine, theirs in zip(self.at, other.at, strict=True):
+            mine[which] = theirs[of]
+
+    def climb(self, most: int = EVALUATIONS) -> None:
+        """Newton steps, shortened until they gain, for at most so many evaluations."""
+        self.at = self.hills.curvature(self.x, self.rows)
+        region = self.hills.region(self.rows)
+        steps, self.held, expected = self._steps(np.arange(len(self.x)), region)
+        self.converged = self.at.solved & (expected < ENOUGH)
+        halvings = np.zeros(len(self.x), int)
+        active = np.flatnonzero(self.at.solved & ~self.converged)
+        for number in range(most):
+            if not len(active):
+                break
+            # All that still climb try a step together, each at its own length, inside its bounds.
+            step = steps[active] / 2.0 ** halvings[active, None]
+            trial = np.clip(self.x[active] + step, region.lower[active], region.upper[active])
+            there = self.hills.above(trial, self.rows[active], self.at.value[active])
+            better = there.solved & (there.value > self.at.value[active])
+            # Who gains goes there and takes a new, full step; who does not tries a quarter of the old one.
+            moved = active[better]
+            self.x[moved] = trial[better]
+            for mine, new in zip(self.at, there, strict=True):
+                mine[moved] = new[better]
+            if len(moved):
+                steps[moved], self.held[moved], expected[moved] = self._steps(moved, region)
+                halvings[moved] = 0
+            halvings[active[~better]] += 2
+            # A gain below the error of the solver cannot be seen. What climbs on for so little is on a ridge that rises
+            # towards a limit at infinity, where every step is as long as the last.
+            enough = UNSEEN if number >= ON_A_RIDGE else ENOUGH
+            self.converged[active] = (expected[active] < enough) | (~better & (expected[active] < UNSEEN))
+            active = active[~self.converged[active]]
+        # The last step of each is not worth an evaluation, and takes x to rounding.
+        last = self.converged & (expected < ENOUGH) & np.all(np.abs(steps) < SHORT_STEP * region.units, axis=1)
+        self.x[last] = np.clip(self.x[last] + steps[last], region.lower[last], region.upper[last])
+
+    def _steps(self, which: Ints, region: Region) -> tuple[Floats, Flags, Floats]:
+        """(n, d) steps with wrong curvature turned uphill, what is held at a bound, and half the expected gain."""
+        mine, x, gradient = region.of(which), self.x[which], np.nan_to_num(self.at.gradient[which])
+        pressed = held(x, gradient, mine.lower, mine.upper)
+        free = mine.free & ~pressed & ~self.still[which]
+        counted = np.where(free, mine.units, 0.0)
+        # Along the eigenvectors the problem falls into single parabolas; where one opens upwards its size still tells
+        # how far to go, and the gradient in which direction. What does not move has curvature 0 and no step.
+        curved = -np.nan_to_num(self.at.hessian[which]) * counted[:, :, None] * counted[:, None, :]
+        values, vectors = np.linalg.eigh(curved)
+        along = np.einsum("bji,bj->bi", vectors, gradient * counted)
+        largest = np.maximum(np.abs(values).max(axis=1, keepdims=True, initial=0.0), 1e-300)
+        size = along / np.maximum(np.abs(values), FLATTEST * largest)
+        relative = np.where(free, np.einsum("bij,bj->bi", vectors, size), 0.0)
+        # Shortened as a whole, so that its direction stays: far away the parabola is no guide.
+        longest = np.maximum(np.abs(relative).max(axis=1, keepdims=True, initial=0.0), 1e-300)
+        step = counted * relative * np.minimum(1.0, LONGEST_NEWTON_STEP / longest)
+        return step, pressed, 0.5 * np.sum(along * size, axis=1)

@@ -1,0 +1,66 @@
+"""Switch days that stop at a sampled day, where the likelihood has a corner and Newton steps end.
+
+A closed form that switches at an estimated time changes its branch at a sample: there the likelihood has no second
+derivative. The switch is put on that day and held, the others move, and the slopes on both sides decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cellkinetics.arrays import Floats
+from cellkinetics.optimising.ascent import Ascent
+from cellkinetics.optimising.problem import Problem
+
+AT_CORNER = 0.02  # of the day: nearer to a sampled day a switch may have stopped because of it
+ASIDE = 1e-7  # how far beside the day the slopes are taken
+FLAT_SLOPE = 1e-4  # log-likelihood per unit; steeper is uphill
+
+
+def near_sampled(problem: Problem, name: str, x: Floats) -> float | None:
+    """The sampled day, on the estimation scale, beside which the switch day ``name`` stopped, if it did."""
+    days = problem.samples.day[problem.samples.day > 0]
+    if name not in problem.free or not len(days):
+        return None
+    parameter = problem.model.parameters[name]
+    day = parameter.from_estimation(x[problem.free.index(name)])
+    near = float(days[np.argmin(np.abs(days - day))])
+    inside = abs(near - day) < AT_CORNER * day and parameter.min < near < parameter.max
+    return parameter.to_estimation(near) if inside else None
+
+
+def leaving(after: Any, before: Any) -> Any:
+    """Where a switch on a sampled day would go: 1 later, -1 earlier, 0 where it stays.
+
+    after, before : slopes of the objective by the switch, `ASIDE` after the day and before it.
+    """
+    return np.where(after > FLAT_SLOPE, 1, np.where(before < -FLAT_SLOPE, -1, 0))
+
+
+def settle(problems: Sequence[Problem], ascent: Ascent) -> None:
+    """Take optima of ``problems`` at corners into their ``ascent``, where it did not converge."""
+    for name in problems[0].model.corners:
+        stopped = {
+            i: near_sampled(problem, name, ascent.x[i][: len(problem.free)])
+            for i, problem in enumerate(problems)
+            if not ascent.converged[i]
+        }
+        picked = np.array([i for i, day in stopped.items() if day is not None], int)
+        if not len(picked):
+            continue
+        column = np.array([problems[i].free.index(name) for i in picked])
+        each = np.arange(len(picked))
+        x, still = ascent.x[picked], np.zeros_like(ascent.x[picked], bool)
+        x[each, column], still[each, column] = [stopped[i] for i in picked], True
+        there = ascent.again(picked, x, still)
+        slopes = []
+        for side in (ASIDE, -ASIDE):
+            beside = there.x.copy()
+            beside[each, column] += side
+            slopes.append(ascent.hills.curvature(beside, ascent.rows[picked]).gradient[each, column])
+        stays = np.isfinite(slopes).all(axis=0) & (leaving(*slopes) == 0)
+        settled = there.converged & stays & (there.at.value >= ascent.at.value[picked])
+        ascent.take(picked[settled], there, settled)

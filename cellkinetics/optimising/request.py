@@ -1,0 +1,100 @@
+"""What is asked of a fit: the arguments of `ck.fit` and its kin, their types and defaults, written once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypedDict, TypeVar, Unpack
+
+from cellkinetics.errors import suggest
+from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.prior import PUBLISHED, Prior, priors_of
+from cellkinetics.solving.sensitivity import Tie
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Asked(TypedDict, total=False):
+    """The arguments that every fit takes; `ck.fit` says what they mean."""
+
+    fixed: Mapping[str, float] | None
+    free: str | Sequence[str] | None
+    initial: Mapping[str, float] | None
+    tie: Mapping[str, Tie] | None
+    censoring: str
+    doses: object
+    prior: Mapping[str, Prior] | str | None
+    starts: int
+    seed: int
+    error: str
+
+
+DEFAULTS: Asked = {
+    "fixed": None, "free": None, "initial": None, "tie": None, "censoring": "m3", "doses": None, "prior": None,
+    "starts": 4, "seed": 2020, "error": LOG,
+}  # fmt: skip
+
+
+def asking(function: Function) -> Function:
+    """Give a function of ``**asked`` the signature with the names and defaults of `Asked`, which help and tab show."""
+    signature = inspect.signature(function)
+    own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    asked = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_text(name))
+        for name, default in DEFAULTS.items()
+    ]
+    before = [one for one in own if one.kind is not one.KEYWORD_ONLY]
+    after = [one for one in own if one.kind is one.KEYWORD_ONLY]
+    setattr(function, "__signature__", signature.replace(parameters=[*before, *asked, *after]))  # noqa: B010
+    return function
+
+
+def _text(name: str) -> str:
+    kind = Asked.__annotations__[name]
+    return str(getattr(kind, "__forward_arg__", kind))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `ck.fit` was asked to do, as given."""
+
+    model: Model
+    fixed: Mapping[str, float]
+    free: tuple[str, ...] | None
+    initial: Mapping[str, float]
+    tie: Mapping[str, Tie]
+    censoring: str
+    doses: object
+    starts: int
+    seed: int
+    prior: Mapping[str, Prior] = field(default_factory=dict)
+    error: str = LOG
+
+    @classmethod
+    def of(cls, model: Model, **asked: Unpack[Asked]) -> Request:
+        """The arguments of `ck.fit` as plain numbers and tuples.
+
+        Raises
+        ------
+        TypeError
+            An argument that no fit takes.
+        """
+        for name in asked:
+            if name not in DEFAULTS:
+                advice = suggest(name, DEFAULTS)
+                raise TypeError(f"a fit got an unexpected keyword argument {name!r}. {advice}".rstrip())
+        whole: dict[str, Any] = {**DEFAULTS, **asked}
+        free, tie, prior, error = (whole[name] for name in ("free", "tie", "prior", "error"))
+        fixed, initial = ({name: float(v) for name, v in (whole[of] or {}).items()} for of in ("fixed", "initial"))
+        names = None if free is None else (free,) if isinstance(free, str) else tuple(free)
+        own = {name: function for name, function in model.ties.items() if name not in (*fixed, *(names or ()))}
+        known = priors_of(model, prior, error) if isinstance(model, Model) else {}
+        if prior == PUBLISHED:
+            known = {name: one for name, one in known.items() if name not in {**fixed, **own, **(tie or {})}}
+        return cls(
+            model=model, fixed=fixed, free=names, initial=initial, tie={**own, **(tie or {})},
+            censoring=whole["censoring"], doses=whole["doses"], starts=whole["starts"], seed=whole["seed"],
+            prior=known, error=error,
+        )  # fmt: skip
