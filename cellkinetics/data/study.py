@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.errors import Finding, StudyError, one_problem, suggest
+from cellkinetics.meaning.floors import likely
 from cellkinetics.words import number_text
 
 if TYPE_CHECKING:
@@ -290,6 +291,19 @@ def common_limit(observations: pd.DataFrame) -> float | None:
     limits = observations["lloq"].to_numpy(float)
     known = limits[~np.isnan(limits)]
     return float(known[0]) if len(known) and np.all(known == known[0]) else None
+
+
+def likely_numbers(study: Study) -> list[str]:
+    """What looks like a limit written as a value, or like a code for no value, among the values used; a text each."""
+    used, texts = study.used, []
+    quantified = used[used["status"] == "quantified"]
+    outputs = quantified["output"].unique().tolist()
+    units = quantified["unit"] if "unit" in quantified else pd.Series(study.unit, index=quantified.index)
+    for output in outputs:
+        own = (quantified["output"] == output).to_numpy(dtype=bool)
+        found = likely(quantified["value"].to_numpy(dtype=float)[own], output if len(outputs) > 1 else "")
+        texts += [each.text(str(units[own].iloc[0])) for each in found]
+    return texts
 
 
 def infusions(doses: pd.DataFrame, subjects: Iterable[str]) -> pd.DataFrame:

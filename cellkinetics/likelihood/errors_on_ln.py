@@ -16,7 +16,7 @@ from cellkinetics.likelihood.error_model import ErrorModel, residuals_on_ln
 
 
 @dataclass(frozen=True)
-class LogNormal(ErrorModel):
+class NormalOnLn(ErrorModel):
     """ln y = g + s e, with e standard normal."""
 
     name: ClassVar[str] = "log"

@@ -11,7 +11,7 @@ import pytest
 from cellkinetics.likelihood.censoring import Rows
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.likelihood.error_models import ERRORS, LOG, of
-from cellkinetics.likelihood.errors_on_ln import LogNormal
+from cellkinetics.likelihood.errors_on_ln import NormalOnLn
 
 INF = np.inf
 G = np.array([3.0, 4.6, 5.5, 4.0, 5.0, 4.4, 2.0])
@@ -55,16 +55,16 @@ def test_m4_changes_a_normal_error_on_the_scale_of_copies_alone():
 
 @pytest.mark.parametrize("forgotten", sorted(ErrorModel.__abstractmethods__))
 def test_a_class_that_forgets_a_method_cannot_be_made(forgotten):
-    own = {name: getattr(LogNormal, name) for name in ErrorModel.__abstractmethods__ if name != forgotten}
-    told = {name: getattr(LogNormal, name) for name in ("name", "parts", "words")}
+    own = {name: getattr(NormalOnLn, name) for name in ErrorModel.__abstractmethods__ if name != forgotten}
+    told = {name: getattr(NormalOnLn, name) for name in ("name", "parts", "words")}
     with pytest.raises(TypeError, match=f"abstract method '?{forgotten}"):
         type("Forgetful", (ErrorModel,), {**own, **told})()
 
 
 @pytest.mark.parametrize("forgotten", ["name", "parts", "words"])
 def test_a_class_that_does_not_say_what_it_is_cannot_be_made(forgotten):
-    own = {name: getattr(LogNormal, name) for name in ErrorModel.__abstractmethods__}
-    told = {name: getattr(LogNormal, name) for name in ("name", "parts", "words") if name != forgotten}
+    own = {name: getattr(NormalOnLn, name) for name in ErrorModel.__abstractmethods__}
+    told = {name: getattr(NormalOnLn, name) for name in ("name", "parts", "words") if name != forgotten}
     with pytest.raises(TypeError, match=f"^Forgetful has no {forgotten}"):
         type("Forgetful", (ErrorModel,), {**own, **told})()
 
