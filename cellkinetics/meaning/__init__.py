@@ -1,4 +1,5 @@
 """What headings, cells and units say, whatever table they stand in.
 
-May import: errors, arrays, words. It knows nothing of files and studies; the room `data` asks it.
+It knows nothing of files and studies; the room `data` asks it. It may import what stands at the root below it:
+`errors`, `arrays`, `words`.
 """
