@@ -15,11 +15,12 @@ from cellkinetics.data.columns import RESERVED_COLUMNS, SheetRows, mass_of, per_
 from cellkinetics.data.measuring import Written
 from cellkinetics.meaning import suspicions
 from cellkinetics.meaning.cells import Texts, number_of, numbers
+from cellkinetics.meaning.synonyms import TIME_UNITS
 
 Codes = npt.NDArray[np.intp]
 _LEADING_ZERO = re.compile(r"[+-]?0\d.*")
 # What other steps read by its name, though it has no meaning in `SYNONYMS`.
-_READ = {"rate", "ss", "study", "studyid", "study_id", "simulated", "clock"}
+_READ = {"rate", "ss", "study", "studyid", "study_id", "simulated", "clock", *TIME_UNITS}
 
 
 @dataclass(frozen=True)

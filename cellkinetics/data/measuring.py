@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -103,6 +103,8 @@ def measure(
         at_floor = (mark == "number") & np.isclose(number, floor, rtol=1e-6, atol=0)
         # Of half the limit, as of the limit itself, it is known that the sample lies below the limit.
         mark[at_floor] = np.where(limits.lloq[at_floor] >= floor, "blq", "below")
+        unknown = at_floor & np.isnan(limits.lloq)
+        limits = replace(limits, lloq=np.where(unknown, floor, limits.lloq))
         number[at_floor & (mark == "blq")] = np.nan
     if "blq" in rows.names:
         _flag(rows, mark, number, limits, skipped)

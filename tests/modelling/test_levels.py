@@ -38,7 +38,7 @@ def test_a_fit_in_another_unit_is_the_same_fit(one, name):
         assert other.parameters.loc[parameter, "value"] == pytest.approx(
             1e-3 * fit.parameters.loc[parameter, "value"], rel=1e-2
         )
-        assert other.parameters.loc[parameter, "unit"].startswith("cells/uL")
+        assert str(other.parameters.loc[parameter, "unit"]).startswith("cells/uL")
     text = " ".join(other.summary().split())
     assert "the study is in cells/uL" in text
     assert "the study is in" not in fit.summary()
