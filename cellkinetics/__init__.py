@@ -28,7 +28,7 @@ from cellkinetics.joint.comparison import ModelComparison
 from cellkinetics.joint.result import JointFit
 from cellkinetics.modelling.loading import load_model
 from cellkinetics.modelling.model import Check, Model
-from cellkinetics.modelling.parameter import Parameter, Parameters
+from cellkinetics.modelling.parameter import Parameter, Parameters, ParameterSet
 from cellkinetics.modelling.prior import LogitNormal, LogNormal, Normal
 from cellkinetics.optimising.status import Status
 from cellkinetics.reporting.storage import load
@@ -49,6 +49,7 @@ __all__ = [
     "ModelError",
     "Normal",
     "Parameter",
+    "ParameterSet",
     "Parameters",
     "Power",
     "Status",

@@ -10,6 +10,7 @@ A model is also an attribute: ``from cellkinetics.models import stein_2019_tisag
 object. For a file of your own, see `cellkinetics.load_model`.
 """
 
+from functools import cache
 from importlib import import_module
 
 from cellkinetics._models import FOLDER
@@ -24,13 +25,15 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in FOLDER.glob("[!_]*.py")))
 
 
-def load(name: str) -> Model:
+def load(name: str, *, set: str | None = None) -> Model:
     """Read a model of the library.
 
     Parameters
     ----------
     name : str
         One of `names()`: the name of a file in `models/` without its ending.
+    set : str, optional
+        One of the model's named parameter sets, ``model.sets``, in the place of its defaults.
 
     Returns
     -------
@@ -40,7 +43,7 @@ def load(name: str) -> Model:
     Raises
     ------
     ModelError
-        If the library has no model of this name.
+        If the library has no model of this name, or the model no such set.
     """
     known = names()
     if name not in known:
@@ -48,7 +51,14 @@ def load(name: str) -> Model:
             f"The library has no model {name!r}; it has {', '.join(known)}. {suggest(name, known)}".rstrip(),
             name=name,
         )
-    return import_module(f"cellkinetics._models.{name}").model
+    model: Model = import_module(f"cellkinetics._models.{name}").model
+    return model if set is None else _with_set(model, set)
+
+
+# Kept, so that the programs compiled for it are found again.
+@cache
+def _with_set(model: Model, name: str) -> Model:
+    return model.with_set(name)
 
 
 def __getattr__(name: str) -> Model:

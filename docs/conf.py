@@ -96,8 +96,9 @@ def model_page(name: str) -> str:
             lines += [f"   * - {cells[0]}", *(f"     - {cell}" for cell in cells[1:])]
     if not model.checks:
         lines += ["", "Published numbers", "-----------------", ""]
-        lines += ["No number is published that this file, with these defaults, could give back. What its code is held"]
-        lines += [f"against instead, such as an independent solution of its equations, is in ``tests/test_{name}.py``."]
+        lines += ["No published number was at hand that this file, with these defaults, could give back. What its code"]
+        lines += ["is held against instead, such as an independent solution of its equations, is in"]
+        lines += [f"``tests/models/test_{name}.py``."]
     return "\n".join([*lines, ""])
 
 

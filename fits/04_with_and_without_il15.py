@@ -4,7 +4,9 @@ With and without the transgene's interleukin-15
 
 The construct of the study supplies interleukin-15 locally. ``il15_persistence`` has that supply as one parameter, tau:
 at 0 the cells still expand, on the host's own interleukin-15 after lymphodepletion, and are gone within a month. The
-model is **ours**: its defaults are calibrated to what the study reports, and the curves are simulations.
+model is **ours**: its defaults are calibrated to what the study reports, and the curves are simulations. That the
+transgene's interleukin-15 is what makes cells persist is built into it; another product that carries one was gone by
+day 15 (the parameter set ``early_decline``), so that the comparison below holds for the cells of that study at most.
 """
 
 # %%

@@ -13,7 +13,8 @@ growth and capacity of the tumour; gamma: killing.
 
 Barros LRC, Paixao EA, Valli AMP, Naozuka GT, Fassoni AC, Almeida RC. CARTmath: a mathematical model of CAR-T
 immunotherapy in preclinical studies of hematological cancers. Cancers 2021;13:2941, doi:10.3390/cancers13122941. Values
-from the public code.
+from the public code of the authors' application, for HDLM-2 tumours and CAR-T cells against CD123; those for another
+tumour there (RAJI) differ by up to four decades.
 
 Derived from the equations: only the difference of phi and rho matters; without tumour C falls at rate rho - phi, a
 half-life of 8.2 days, and M at rate mu once C is gone, one of 139 days. The tumour shrinks while
@@ -22,16 +23,17 @@ curve.
 
 Assumptions and deviations
 --------------------------
-The tumour at day 0 (T0) is an assumption: no published value was at hand, and the size of the dose is the user's. The
-dose is in cells an animal, not in cells/kg, and all of it arrives. The equations are continuous: a tumour of less than
-one cell is not a number of cells here and its later growth is to be read as "not extinct".
+Day 0 is the infusion. In the application 2 million tumour cells are given 42 days before 1.5 or 2 million CAR-T cells:
+T0 is what they have become by then, 21.5 million. The dose is in cells an animal, not in cells/kg, and all of it
+arrives. The equations are continuous: a tumour of less than one cell is not a number of cells here and its later growth
+is to be read as "not extinct". The paper's results are figures; no number of them was at hand to compare with.
 """
 
 from __future__ import annotations
 
 from cellkinetics import Model, Parameter
 
-SOURCE = "Barros 2021, public code"
+SOURCE = "Barros 2021, public code of CARTmath, HDLM-2"
 
 
 def rhs(C, M, T, phi, rho, eps, theta, alpha, mu, r, b, gamma):
@@ -60,10 +62,10 @@ model = Model(
         "theta": Parameter(6e-6, "1/(cell day)", SOURCE),
         "alpha": Parameter(4.5e-8, "1/(cell day)", SOURCE),
         "mu": Parameter(5e-3, "1/day", SOURCE),
-        "r": Parameter(0.0565, "1/day", SOURCE),
-        "b": Parameter(1.404e-12, "1/cell", SOURCE),
-        "gamma": Parameter(3.716e-6, "1/(cell day)", SOURCE),
-        "T0": Parameter(2e6, "cells", "assumption"),
+        "r": Parameter(5.650026e-2, "1/day", SOURCE),
+        "b": Parameter(1.404029e-12, "1/cell", SOURCE),
+        "gamma": Parameter(3.715843e-6, "1/(cell day)", SOURCE),
+        "T0": Parameter(2.146e7, "cells", f"derived: 2e6 cells after 42 days of growth at r; {SOURCE}"),
     },
     outputs={"car_t_cells": "cells", "tumour_cells": "cells"},
     states=("C", "M", "T"),

@@ -43,7 +43,7 @@ import numpy as np
 
 from cellkinetics import Check, Model, Parameter
 
-STEIN = "Stein 2019, model code and vignette"
+STEIN = "Stein 2019, Table 1"
 
 
 def signal(since_lymphodepletion, rho, alpha, t_max, w):
@@ -122,8 +122,8 @@ def highest(model):
 model = Model(
     name="effector_memory",
     reference="ours; structure and typical values after doi:10.1002/psp4.12388",
-    population="typical values of tisagenlecleucel (90 patients, qPCR); fitted to one patient of any CAR-T or CAR-NK "
-    "product",
+    population="typical values of tisagenlecleucel (90 children and young adults, qPCR); meant to be fitted to one "
+    "patient's curve, of other products too",
     parameters={
         "F": Parameter(
             4e-4,
@@ -151,9 +151,18 @@ model = Model(
     initial=initial,
     scale_free=True,
     checks=(
-        Check("doubling time", 0.78, "day", doubling_time, 0.02, "Stein 2019"),
-        Check("half-life after the peak", 4.3, "day", half_life(25.0, 35.0, {"k_em": 1e-6}), 0.02, "Stein 2019"),
-        Check("terminal half-life", 220.0, "day", half_life(400.0, 500.0, {}), 0.02, "Stein 2019"),
-        Check("peak after 1e6 cells/kg", 24000.0, "copies/ug", highest, 0.02, "Stein 2019, c_max"),
+        Check("doubling time", 0.78, "day", doubling_time, 0.02, "Stein 2019, Discussion"),
+        Check(
+            "half-life after the peak",
+            4.3,
+            "day",
+            half_life(25.0, 35.0, {"k_em": 1e-6}),
+            0.02,
+            "Stein 2019, Discussion",
+        ),
+        Check("terminal half-life", 220.0, "day", half_life(400.0, 500.0, {}), 0.02, "Stein 2019, Discussion"),
+        Check(
+            "peak after 1e6 cells/kg", 24000.0, "copies/ug", highest, 0.02, "Stein 2019, Table 1; f is chosen for it"
+        ),
     ),
 )

@@ -48,11 +48,13 @@ Assumptions and deviations
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 
-from cellkinetics import Model, Parameter, models
+from cellkinetics import Check, Model, Parameter, models
 
 SOURCE = "assumption"
 STATEMENT = "assumption, calibrated to the published statements of doi:10.1056/NEJMoa1910607"
+LIU = "Liu 2020, a statement that the defaults were calibrated to"
 
 
 def rhs(
@@ -148,6 +150,22 @@ def il15_at_start(kappa, L0):
     return (1 + kappa) / (1 + kappa * L0)
 
 
+def over_blood(site):
+    """Function of the model: the level of a site over that of blood, day 28 after 1e6 cells/kg."""
+
+    def compute(model):
+        curves = model.solve([0.0, 28.0], doses=1e6)
+        return float(curves[site][-1] / curves["copies_per_ug"][-1])
+
+    return compute
+
+
+def il15_after(model):
+    """The highest IL-15 after the infusion of 1e7 cells/kg over that at the infusion."""
+    il15 = np.asarray(model.solve(np.linspace(0.0, 60.0, 121), doses=1e7)["il15"])
+    return float(il15[1:].max() / il15[0])
+
+
 model = Model(
     name="il15_full",
     reference="ours; calibrated to doi:10.1056/NEJMoa1910607",
@@ -197,4 +215,15 @@ model = Model(
     markers=("lymphodepletion",),
     natural=("X",),
     simulator=True,
-)
+    checks=(
+        Check("marrow over blood, day 28", 1.0, "1", over_blood("marrow"), 0.1, f"{LIU}, in words: about equal"),
+        Check(
+            "lymph node over blood, day 28", (1.0, np.inf), "1", over_blood("lymph_node"),
+            source=f"{LIU}: above blood in both patients sampled",
+        ),
+        Check(
+            "highest IL-15 after the infusion over that at it", (0.0, 1.0), "1", il15_after,
+            source=f"{LIU}: no rise of systemic IL-15",
+        ),
+    ),
+)  # fmt: skip

@@ -35,11 +35,12 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from cellkinetics import Model, Parameter
+from cellkinetics import Check, Model, Parameter
 from cellkinetics.blocks import from_peak
 
-STEIN = "Stein 2019, model code and vignette"
+STEIN = "Stein 2019, Table 1"
 
 
 def growth(E, after, rate, alpha, c_max, saturation, w):
@@ -72,6 +73,16 @@ def seed(c_max, fold):
     return c_max / fold
 
 
+def days_to_a_factor_of_two(first, last):
+    """Function of the model, from the curve at two days: doubling time, or half-life."""
+
+    def compute(model):
+        low, high = np.asarray(model.solve([0.0, first, last])["copies_per_ug"])[1:]
+        return float((last - first) * np.log(2) / abs(np.log(high / low)))
+
+    return compute
+
+
 model = Model(
     name="smooth_switch",
     reference="ours; after ideas in doi:10.64898/2026.03.01.708830, with the values of doi:10.1002/psp4.12388",
@@ -97,4 +108,10 @@ model = Model(
     free=("fold", "t_max", "c_max", "alpha", "f_b", "beta"),
     initial=from_peak,
     scale_free=True,
+    checks=(
+        Check("doubling time", 0.78, "day", days_to_a_factor_of_two(2.0, 3.0), 0.02, "Stein 2019, Discussion"),
+        Check(
+            "terminal half-life", 220.0, "day", days_to_a_factor_of_two(400.0, 500.0), 0.02, "Stein 2019, Discussion"
+        ),
+    ),
 )

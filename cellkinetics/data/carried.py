@@ -63,7 +63,7 @@ def carried(
         # The distinct texts of one column at a time: those of a million names take as much memory as the names.
         code, distinct = pd.factorize(text.to_numpy(dtype=object))
         if name not in known and not (plain(name) in _READ or mass_of(name) or per_well(name)):
-            found = suspicions.suspicion(suspicions.Unread(name, code, distinct, sample, dosing.any), table)
+            found = suspicions.suspicion(suspicions.Suspect(name, code, distinct, sample, dosing.any), table)
             rows.problems += [] if found is None else [found]
         filled = (distinct != "")[code]
         said = pd.Series(code[filled]).groupby(rows.code[filled])

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from cellkinetics.likelihood import error_draws
 from cellkinetics.meaning.placing import status_of
 from cellkinetics.optimising.batch import climbed
 from cellkinetics.optimising.samples import Samples
@@ -74,12 +73,11 @@ def _simulated(fit: Fit, rng: np.random.Generator) -> Samples:
     samples, problem = fit.problem.samples, fit.problem
     ln_f = problem.curve(fit.x, 0).value[: len(samples)]
     limit = samples.lloq
-    if problem.error.name == "counting":
+    if problem.error.needs_mass:
         # Without a limit what has no molecule is known to be less than one.
         limit = np.where(np.isnan(limit), 1 / samples.mass, limit)
-    positive = problem.error.positive | ~(limit > 0)
     sds = fit.inflation * np.exp(problem.ln_sds(fit.x)[:, samples.output])
-    copies = error_draws.drawn(problem.error.name, np.exp(ln_f), sds, samples.mass, positive, rng)
+    copies = problem.error.drawn(np.exp(ln_f), sds, samples.mass, ~(limit > 0), rng)
     # A censored sample is its own witness of the limits: the upper end of "below", both ends of an interval.
     low = np.where(np.isfinite(samples.upper) & ~samples.quantified, samples.upper, np.nan_to_num(limit, nan=0.0))
     between = np.where(~samples.quantified & np.isfinite(samples.upper), samples.lower, 0.0)

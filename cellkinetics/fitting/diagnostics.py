@@ -12,7 +12,6 @@ import scipy
 from scipy import special
 
 from cellkinetics.arrays import Floats
-from cellkinetics.likelihood import error_models
 from cellkinetics.optimising.batch import climbed
 
 if TYPE_CHECKING:
@@ -34,8 +33,8 @@ def quantile_residuals(fit: Fit, seed: int = 2020) -> pd.DataFrame:
     if not fit.fitted:
         return pd.DataFrame(columns=columns)
     table = fit.residuals.assign(subject=fit.subject)
-    low, high = error_models.normal_scores(
-        fit.problem.error, fit.problem.curve(fit.x, 0).value, fit.problem.ln_sd(fit.x), fit.problem.rows
+    low, high = fit.problem.error.normal_scores(
+        fit.problem.curve(fit.x, 0).value, fit.problem.ln_sd(fit.x), fit.problem.rows
     )
     low, high = low[: len(table)], high[: len(table)]
     rng = np.random.default_rng(seed)

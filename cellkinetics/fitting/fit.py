@@ -12,7 +12,7 @@ from cellkinetics.data.study import UNIT, Study
 from cellkinetics.data.wells import dna_mass
 from cellkinetics.errors import ModelError, one_problem, suggest
 from cellkinetics.fitting.result import Fit, finished, refused
-from cellkinetics.likelihood.error_models import LOG, NATURAL, PARTS
+from cellkinetics.likelihood.error_models import ERRORS
 from cellkinetics.meaning.units import is_log
 from cellkinetics.modelling import levels
 from cellkinetics.modelling.model import Model, check_ties
@@ -20,7 +20,7 @@ from cellkinetics.optimising.batch import batchable, optima
 from cellkinetics.optimising.bounds import at_lower
 from cellkinetics.optimising.cases import Case, prepare
 from cellkinetics.optimising.optimise import Optimum, optimise
-from cellkinetics.optimising.problem import Problem, sd_names
+from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Asked, Request, asking
 from cellkinetics.optimising.samples import METHODS
 from cellkinetics.optimising.status import Outcome, Status
@@ -109,7 +109,7 @@ def fit(
     if shared is not None:
         from cellkinetics.joint.result import fit_joint
 
-        if request.error != LOG:
+        if request.error not in ERRORS or not request.error_model.least_squares:
             raise ValueError(
                 f"shared= takes the log-normal error, not error={request.error!r}. Leave out one of the two."
             )
@@ -132,12 +132,13 @@ def check(request: Request, study: Study) -> None:
     if request.censoring not in METHODS:
         raise ValueError(f"censoring={request.censoring!r}: take one of {', '.join(METHODS)}.")
     check_error(request, study)
-    sds = sd_names(model, request.error)
+    error = request.error_model
+    sds = error.sd_names(model.outputs)
     for name, value in [*request.fixed.items(), *request.initial.items()]:
         if name in sds:
-            none = value == 0 and len(PARTS[request.error]) > 1 and request.fixed.get(name) == 0
+            none = value == 0 and len(error.parts) > 1 and request.fixed.get(name) == 0
             if not (np.isfinite(value) and (value > 0 or none)):
-                scale = "" if request.error in NATURAL else " on the ln scale"
+                scale = "" if error.natural else " on the ln scale"
                 raise ModelError(f"{name}={value:g}: an sd is a positive number{scale}.", name=name)
             continue
         if name.startswith("sd"):
@@ -181,27 +182,26 @@ def check(request: Request, study: Study) -> None:
 
 def check_error(request: Request, study: Study) -> None:
     """Raise for an error model that is unknown or that this study cannot have."""
-    if request.error not in PARTS:
-        raise ValueError(f"error={request.error!r}: take one of {', '.join(PARTS)}.")
-    for output in request.model.outputs if len(PARTS[request.error]) > 1 else ():
-        own = ["sd_add", "sd_prop"] if len(request.model.outputs) == 1 else [f"sd_add_{output}", f"sd_prop_{output}"]
+    error, outputs = request.error_model, len(request.model.outputs)
+    names = error.sd_names(request.model.outputs)
+    for own in [names[at::outputs] for at in range(outputs)] if len(error.parts) > 1 else ():
         if all(request.fixed.get(name) == 0 for name in own):
-            raise ModelError(f"{own[0]} and {own[1]} are both fixed at 0. Free one of them.", name=own[0])
-    if request.error != "counting":
+            raise ModelError(f"{' and '.join(own)} are both fixed at 0. Free one of them.", name=own[0])
+    if not error.needs_mass:
         return
     if study.unit != UNIT:
         raise one_problem(
-            f"the study is in {study.unit} and error='counting' counts copies in the wells",
+            f"the study is in {study.unit} and error={error.name!r} counts copies in the wells",
             f"Fit the values in {UNIT}, or take error='log'.",
         )
     if request.censoring == "m4":
         raise ValueError(
-            "error='counting' with censoring='m4': that no molecule was in the wells is part of what a value below "
-            "the limit says, and m4 leaves it out. Take censoring='m3'."
+            f"error={error.name!r} with censoring='m4': that no molecule was in the wells is part of what a value "
+            "below the limit says, and m4 leaves it out. Take censoring='m3'."
         )
     if not np.isfinite(dna_mass(study)).any():
         raise one_problem(
-            "error='counting' needs the mass of DNA in the wells, and the study has none",
+            f"error={error.name!r} needs the mass of DNA in the wells, and the study has none",
             "Give a column dna_ug or dna_ng (and wells, if several were averaged), read_study(..., dna_ug=0.3) or "
             "ck.Assay(dna_ug=0.3).limits, or take error='log'.",
         )
@@ -217,7 +217,7 @@ def fit_one(request: Request, study: Study) -> Fit:
 
 def optimum_of(request: Request, case: Case) -> Optimum | None:
     """By the engine where it takes the model, else by lmfit; None where the model could not be solved."""
-    if not batchable(request.model, error=request.error):
+    if not batchable(request.model, error=request.error_model):
         return optimise(case.problem, case.initial, starts=request.starts, seed=request.seed)
     (ends,) = optima([case.problem], [case.initial], request.starts, request.seed)
     return ends[0]
@@ -272,24 +272,20 @@ def outcome(problem: Problem, optimum: Optimum, loose: Sequence[str]) -> Outcome
 
 def _sd_at_bound(problem: Problem, optimum: Optimum) -> Outcome:
     """What it means that an sd ended at its lower bound."""
-    outputs = len(problem.model.outputs)
+    outputs, error = len(problem.model.outputs), problem.error
     at_bound = np.zeros(len(problem.sd), bool)
     at_bound[problem.sd_free] = optimum.held[len(problem.free) :]
     none = (at_bound | (problem.sds(optimum.x) == 0)).reshape(-1, outputs).all(axis=0)
     if not none.any():
-        name = next(name for name, at in zip(problem.sd_names, at_bound, strict=True) if at)
-        additive = name.startswith("sd_add")
-        advice = "Take error='proportional'" if additive else f"Fix it (fixed={{{name!r}: 0}})"
+        first = int(np.argmax(at_bound))
+        name, additive = problem.sd_names[first], error.additive(outputs)[first]
+        advice = f"Take error={error.simpler!r}" if additive else f"Fix it (fixed={{{name!r}: 0}})"
         return Outcome(
             Status.PART_AT_BOUND,
             f"{name} at its lower bound: these samples show no {'additive' if additive else 'proportional'} part. "
             f"{advice}, which says the same with one parameter less.",
         )
-    if problem.error.name == "counting":
-        text = "sd at its lower bound: the number of molecules explains the scatter. Give fixed={'sd': 0.1}, or so."
-        return Outcome(Status.SD_AT_BOUND, text)
-    advice = "Give fixed={'sd': 0.5}, or free fewer parameters."
-    return Outcome(Status.SD_AT_BOUND, f"sd at its lower bound: the curve goes through every sample. {advice}")
+    return Outcome(Status.SD_AT_BOUND, f"sd at its lower bound: {error.at_bound}")
 
 
 def _check_unit(request: Request, study: Study) -> None:

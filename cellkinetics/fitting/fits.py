@@ -165,7 +165,7 @@ def fit_each(
     """
     request = Request.of(model, **asked)
     fitting.check(request, study)
-    if batchable(model, len(study.subjects), request.error):
+    if batchable(model, len(study.subjects), request.error_model):
         return Fits(study, together(request, study, progress, chunk))
     only, found = study.each(), dict[str, Fit]()
     with suppress(KeyboardInterrupt), bar(len(study.subjects), progress) as advance:

@@ -13,8 +13,9 @@ import scipy
 from scipy import special
 
 from cellkinetics.arrays import Floats
+from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.model import Model
-from cellkinetics.optimising.problem import Problem, sd_names
+from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.optimising.uncertainty import inverse_of
 from cellkinetics.solving.sensitivity import finite_days
@@ -129,7 +130,7 @@ def identifiability(
     ]
     names = tuple(n for n in model.parameters if n in (inside if free is None else free))
     table = pd.DataFrame({"day": days, "output": 0, "lower": 1.0, "upper": 1.0})
-    known = np.full(len(sd_names(model)), float(sd))
+    known = np.full(len(ERRORS[LOG].sd_names(model.outputs)), float(sd))
     ties = tuple(model.ties.items())
     problem = Problem(
         model, Samples.of(table), model.doses(doses), values, names, ties, known, np.zeros(len(known), bool)

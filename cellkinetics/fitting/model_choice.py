@@ -15,7 +15,6 @@ from cellkinetics.errors import one_problem
 from cellkinetics.fitting.fits import Fits, fit_each
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import FIXED
-from cellkinetics.likelihood import error_models
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Asked
 from cellkinetics.optimising.samples import Samples, samples_each
@@ -174,7 +173,7 @@ def _nested(fit: Fit, fits: Sequence[Fit], names: Sequence[str]) -> dict[str, ob
     _, name, other = min(within, key=lambda one: one[0])
     if not _has_optimum(other):
         return nothing
-    own = _combined_names(fit) if other.error == "combined" else fit.problem.names
+    own = _names_in(fit, other)
     more = [parameter for parameter in other.problem.names if parameter not in own]
     ratio = max(2 * (other.log_likelihood - fit.log_likelihood), 0.0)
     p = float(scipy.stats.chi2.sf(ratio, len(more)))
@@ -201,7 +200,7 @@ def _is_part(small: Fit, large: Fit) -> bool:
     """Whether ``small`` is ``large`` with some of its parameters fixed."""
     same = small.model.name == large.model.name and small.model.rhs == large.model.rhs
     same &= small.model.curve == large.model.curve
-    free_small, free_large = (set(_combined_names(fit)) for fit in (small, large))
+    free_small, free_large = set(_names_in(small, large)), set(large.problem.names)
     if not same or not _same_errors(small, large) or not free_small < free_large:
         return False
     tied = set(small.request.tie)
@@ -214,14 +213,17 @@ def _same_errors(small: Fit, large: Fit) -> bool:
     if small.error == large.error:
         fixed = zip(small.problem.sd, large.problem.sd, ~small.problem.sd_free & ~large.problem.sd_free, strict=True)
         return all(one == other for one, other, both in fixed if both)
-    return (small.error, large.error) == ("proportional", "combined")
+    return small.error == large.problem.error.simpler
 
 
-def _combined_names(fit: Fit) -> list[str]:
-    """What is free; the sd of a proportional error by its name in a combined one."""
-    if fit.error != "proportional":
-        return fit.problem.names
-    return [name.replace("sd", "sd_prop", 1) if name in fit.problem.sd_names else name for name in fit.problem.names]
+def _names_in(small: Fit, large: Fit) -> list[str]:
+    """What is free in ``small``; its sds by their names in ``large``, of which it may have no additive part."""
+    if small.error != large.problem.error.simpler:
+        return small.problem.names
+    additive = large.problem.error.additive(len(large.model.outputs))
+    others = [name for name, adds in zip(large.problem.sd_names, additive, strict=True) if not adds]
+    there = dict(zip(small.problem.sd_names, others, strict=True)) if len(others) == len(small.problem.sd_names) else {}
+    return [there.get(name, name) for name in small.problem.names]
 
 
 def _at_bound(fit: Fit, name: str) -> bool:
@@ -274,7 +276,7 @@ def _forecast(fit: Fit, samples: Samples, until: float) -> dict[str, object]:
     found, _ = curve(fit.model, problem.ties, free, problem.inputs_at(late.day, late.output), 0)
     predicted = jnp.asarray(found.value[: len(late)])
     ln_sd = problem.ln_sds(fit.x)[:, late.output]
-    density = error_models.log_density(problem.error, predicted, ln_sd, late.rows(mass=True))
+    density = problem.error.log_density(predicted, ln_sd, late.rows(mass=True))
     row["log_score"] = float(np.mean(np.asarray(density)))
     if quantified.any():
         row["absolute_error"] = float(np.mean(np.abs(np.log(late.upper) - np.asarray(predicted))[quantified]))

@@ -16,7 +16,6 @@ from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.fitting import summary
 from cellkinetics.fitting.table import hessian_intervals, parameter_columns, parameter_table
-from cellkinetics.likelihood import error_models
 from cellkinetics.likelihood.censoring import EPSILON
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.model import Model
@@ -186,7 +185,7 @@ class Fit(Criteria):
         )  # fmt: skip
         if self.fitted:
             ln_f = problem.curve(self.x, 0).value
-            residuals = error_models.residuals(problem.error, ln_f, problem.ln_sd(self.x), problem.rows)
+            residuals = problem.error.residuals(ln_f, problem.ln_sd(self.x), problem.rows)
             table["predicted"] = np.exp(ln_f[: len(rows)])
             table["residual"] = np.where(rows.quantified, np.asarray(residuals)[: len(rows)], np.nan)
             table["root_deviance"] = problem.root(self.x)[: len(rows)]

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.fitting.table import FIXED, FREE, NOT_IDENTIFIABLE, prior_text
-from cellkinetics.likelihood.error_models import IN_WORDS, LOG, NATURAL
 from cellkinetics.modelling import levels
 from cellkinetics.words import digits, labelled
 
@@ -35,7 +34,7 @@ def of_fit(fit: Fit) -> str:
         *labelled("outcome", fit.outcome),
         *labelled("samples", _samples(fit)),
         *labelled("censored", censored(fit)),
-        *labelled("error", IN_WORDS[fit.error]),
+        *labelled("error", fit.problem.error.words),
         *_unit(fit),
     ]
     if fit.fitted:
@@ -102,7 +101,7 @@ def of_fits(fits: Fits) -> str:
         *[line for text in _grouped(look) for line in labelled("", text)],
         *labelled("samples", "{} quantified, {} censored, {} excluded".format(*totals)),
         *labelled("censored", censored(first)),
-        *labelled("error", IN_WORDS[first.error]),
+        *labelled("error", first.problem.error.words),
         *_unit(first),
     ]
     free = fits.parameters[fits.parameters["status"] == FREE]
@@ -118,7 +117,7 @@ def of_fits(fits: Fits) -> str:
 
 def censored(fit: Fit) -> str:
     """How values below the limit entered."""
-    if fit.censoring == "m4" and fit.error in NATURAL:
+    if fit.problem.error.given_positive:
         return "probability of lying below the limit, given a positive value (M4)"
     return METHODS[fit.censoring]
 
@@ -157,7 +156,7 @@ def _samples(fit: Fit) -> str:
 def _method(fit: Fit) -> str:
     reached, started = fit.starts
     text = "censored nonlinear least squares on ln copies, exact Hessian; "
-    if fit.error != LOG:
+    if not fit.problem.error.least_squares:
         text = "least squares on ln copies as a start, then Newton steps of its own likelihood, exact Hessian; "
     text += f"{reached} of {started} starts reached the best optimum"
     if fit.solved_implicitly:

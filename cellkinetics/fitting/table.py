@@ -10,7 +10,6 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
-from cellkinetics.likelihood.error_models import NATURAL
 from cellkinetics.modelling.levels import unit_of, unit_of_output
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
@@ -118,15 +117,16 @@ def prior_text(name: str, problem: Problem, request: Request, spread: Uncertaint
     """The prior of what is estimated, and its share of the information."""
     at = problem.names.index(name)
     share = float(np.clip(spread.covariance[at, at] * problem.prior[1][at], 0.0, 1.0))
-    return f"{request.prior[name]}: {share:.0%} of the information is the prior's"
+    known = f": {share:.0%} of the information is the prior's" if np.isfinite(share) else ""
+    return f"{request.prior[name]}{known}"
 
 
-def _sd_unit(name: str, problem: Problem, study: Study) -> str:
-    """Ln, a share of the prediction, or the unit of the copies."""
-    if name.startswith("sd_add") and problem.error.name == "combined":
-        output = name.removeprefix("sd_add_")
-        return unit_of_output(problem.model, output, study.unit)
-    return "1" if problem.error.name in NATURAL else "ln"
+def _sd_units(problem: Problem, study: Study) -> list[str]:
+    """Of each sd: ln, a share of the prediction, or the unit of the copies."""
+    model, error = problem.model, problem.error
+    copies = [unit_of_output(model, output, study.unit) for output in model.outputs]
+    additive = error.additive(len(copies))
+    return [unit if adds else error.sd_unit for unit, adds in zip(copies * len(error.parts), additive, strict=True)]
 
 
 def _sd_rows(
@@ -134,14 +134,14 @@ def _sd_rows(
 ) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     sds = problem.sds(optimum.x) if optimum else problem.sd
-    position = len(problem.free)
+    position, units = len(problem.free), _sd_units(problem, study)
     for i, name in enumerate(problem.sd_names):
         row: dict[str, Any] = {
             "value": float(sds[i]),
             "stderr": np.nan,
             "lower": np.nan,
             "upper": np.nan,
-            "unit": _sd_unit(name, problem, study),
+            "unit": units[i],
             "status": FIXED,
         }
         if optimum is None or spread is None:

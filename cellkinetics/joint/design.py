@@ -14,9 +14,10 @@ from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.joint.search import Layout
+from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.evaluation import Evaluator
-from cellkinetics.optimising.problem import Problem, sd_names
+from cellkinetics.optimising.problem import Problem
 
 ALL, BY_DOSE = "all", "dose"
 MOST_GROUPS = 8  # more are values, not groups
@@ -46,7 +47,7 @@ def shared_of(model: Model, shared: str | Sequence[str] | Mapping[str, str]) -> 
     """
     given = {shared: ALL} if isinstance(shared, str) else shared
     given = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given, ALL)
-    sds = sd_names(model)
+    sds = ERRORS[LOG].sd_names(model.outputs)
     for name in given:
         if name not in sds:
             model.require(name)
@@ -119,7 +120,7 @@ def joined(
             designs.append(design)
         if shared[name] == BY_DOSE:
             reference = float(np.exp(np.log(values.to_numpy(float)).mean()))
-    for output, name in enumerate(sd_names(model) if common_sd else ()):
+    for output, name in enumerate(ERRORS[LOG].sd_names(model.outputs) if common_sd else ()):
         if problems[0].sd_free[output]:
             design = np.zeros((n, d))
             design[:, patients.width + output] = 1.0

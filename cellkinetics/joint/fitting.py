@@ -18,12 +18,13 @@ from cellkinetics.joint.corners import settled
 from cellkinetics.joint.design import ALL, Joint, covariate_of, joined, shared_of
 from cellkinetics.joint.search import Layout, Worlds, held, polish, search
 from cellkinetics.joint.spread import Spread
+from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.cases import SPARE_ROWS, Case, prepare_each
 from cellkinetics.optimising.evaluation import Evaluator, Second
 from cellkinetics.optimising.optimise import SPREAD
-from cellkinetics.optimising.problem import Problem, sd_names
+from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
 
@@ -98,13 +99,13 @@ def members(
 
 def _own_priors(problem: Problem, shared: Mapping[str, str], common_sd: bool) -> Problem:
     """The problem without the priors of what is shared: each counts once."""
-    ours = {*shared, *(sd_names(problem.model) if common_sd else ())}
+    ours = {*shared, *(ERRORS[LOG].sd_names(problem.model.outputs) if common_sd else ())}
     return replace(problem, priors={name: prior for name, prior in problem.priors.items() if name not in ours})
 
 
 def _with_common_sd(members: Members) -> dict[str, Case]:
     """One sd an output for all, free when there are rows to spare."""
-    problems, names = members.problems, sd_names(members.request.model)
+    problems, names = members.problems, ERRORS[LOG].sd_names(members.request.model.outputs)
     parameters = len(members.shared) + sum(len(set(problem.free) - set(members.shared)) for problem in problems)
     free = np.zeros(len(names), bool)
     for i, name in enumerate(names):
@@ -126,7 +127,7 @@ def driver(members: Members, by: str) -> pd.Series:
 def joint_of(members: Members, patients: Evaluator) -> Joint:
     """The layout of the joint problem of these patients."""
     request = members.request
-    ours = {*members.shared, *(sd_names(request.model) if members.common_sd else ())}
+    ours = {*members.shared, *(ERRORS[LOG].sd_names(request.model.outputs) if members.common_sd else ())}
     priors = {name: (centre(request.model, name, p), p.sd) for name, p in request.prior.items() if name in ours}
     return joined(
         members.problems, list(members.cases), members.shared, members.study, members.common_sd, priors, patients
@@ -231,7 +232,7 @@ def outcome(members: Members, solution: Solution, spread: Spread) -> Outcome:
     if not solution.ends.converged[0]:
         text = "not converged: the optimiser stopped before the likelihood was flat. Give initial=, or more starts=."
         return Outcome(Status.NOT_CONVERGED, text)
-    width = joint.layout.own.shape[2] - len(sd_names(model))
+    width = joint.layout.own.shape[2] - len(ERRORS[LOG].sd_names(model.outputs))
     sds = [s for i, s in enumerate(subjects) if own_held[i, width:].any()]
     if sds or any(shared_held[k] for k, c in enumerate(joint.columns) if c.parameter not in model.parameters):
         whose = f" of {', '.join(sds)}" if sds else ""

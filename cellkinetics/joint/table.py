@@ -11,7 +11,7 @@ import pandas as pd
 from cellkinetics.fitting.summary import METHODS, estimates
 from cellkinetics.fitting.table import AT_BOUND, COLUMNS, DRIVEN_BY_DOSE, FIXED, FREE, NOT_IDENTIFIABLE, SHARED
 from cellkinetics.joint.design import ALL, BY_DOSE, Column
-from cellkinetics.optimising.problem import sd_names
+from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.words import WIDE, digits, dose_text, labelled
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def parameters(fit: JointFit) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for k, column in enumerate(fit.columns):
         rows.append(_shared_row(fit, k, column, first))
-    said = {*once, *(sd_names(fit.model) if fit.common_sd else ())}
+    said = {*once, *(ERRORS[LOG].sd_names(fit.model.outputs) if fit.common_sd else ())}
     constant = [name for name in first.index if name not in said and _same(tables, name)]
     for subject, table in tables.items():
         own = table[~table.index.isin([*said, *constant])]

@@ -27,7 +27,7 @@ LONGEST = 0.25
 
 
 @dataclass
-class Unread:
+class Suspect:
     """A column that nothing reads, by its distinct cells, on the rows that are samples with a value or a word for one.
 
     Parameters
@@ -86,7 +86,7 @@ class Values:
 Likeness = tuple[str, str]
 
 
-def suspicion(column: Unread, rows: Values) -> Finding | None:
+def suspicion(column: Suspect, rows: Values) -> Finding | None:
     """What a column that nothing reads looks like, when that would change the meaning of a value; else None.
 
     The first rule that holds is named, with what to do: ``columns=`` to use the column, ``ignore=`` to say that it is
@@ -102,7 +102,7 @@ def suspicion(column: Unread, rows: Values) -> Finding | None:
     return None
 
 
-def _use(meaning: str, column: Unread) -> str:
+def _use(meaning: str, column: Suspect) -> str:
     return f"read_study(..., columns={{{meaning!r}: {column.name!r}}}) to use it, or"
 
 
@@ -110,14 +110,14 @@ def _shown(cells: list[str]) -> str:
     return ", ".join(dict.fromkeys(cells[:3]))
 
 
-def _qualifiers(column: Unread, rows: Values) -> Likeness | None:
+def _qualifiers(column: Suspect, rows: Values) -> Likeness | None:
     texts = column.texts
     if texts and set(texts) <= vocabulary.QUALIFIERS and set(texts) - {"=", "eq"}:
         return f"looks like the sign of a limit ({_shown(texts)})", _use("qualifier", column)
     return None
 
 
-def _marks(column: Unread, rows: Values) -> Likeness | None:
+def _marks(column: Suspect, rows: Values) -> Likeness | None:
     """Cells such as BLQ or <3; a laboratory value with limits of its own, such as CRP <5, is none of ours."""
     marked = [mark_of(text, rows.decimal)[0] for text in column.texts]
     sure = [
@@ -149,15 +149,15 @@ def _marks(column: Unread, rows: Values) -> Likeness | None:
     )
 
 
-def _vague(column: Unread, at: int) -> bool:
+def _vague(column: Suspect, at: int) -> bool:
     return re.sub(r"[\s_]", "", str(column.cells[at])).casefold() in VAGUE
 
 
-def _named(column: Unread, cells: list[int]) -> bool:
+def _named(column: Suspect, cells: list[int]) -> bool:
     return any(re.search(r"\d", str(column.cells[at])) for at in cells)
 
 
-def _agreement(column: Unread, rows: Values, numbers: list[int]) -> tuple[int, int]:
+def _agreement(column: Suspect, rows: Values, numbers: list[int]) -> tuple[int, int]:
     """How many rows have the number of the cell as their value, of how many that have both."""
     number = np.full(len(column.cells), np.nan)
     for at in numbers:
@@ -168,7 +168,7 @@ def _agreement(column: Unread, rows: Values, numbers: list[int]) -> tuple[int, i
     return int(np.isclose(said[both], rows.value[both], rtol=0.02).sum()), int(both.sum())
 
 
-def _lowest(column: Unread, rows: Values, levels: list[int]) -> bool:
+def _lowest(column: Suspect, rows: Values, levels: list[int]) -> bool:
     """Whether the rows of these cells, two at least, have no value or one below all others."""
     chosen = column.sample & np.isin(column.code, levels)
     others = rows.value[column.sample & ~chosen]
@@ -177,14 +177,14 @@ def _lowest(column: Unread, rows: Values, levels: list[int]) -> bool:
     return int(chosen.sum()) > 1 and len(others) > 0 and (len(own) == 0 or own.max() < others.min())
 
 
-def _varies(column: Unread, rows: Values) -> bool:
+def _varies(column: Suspect, rows: Values) -> bool:
     """Whether samples of one subject differ in it."""
     filled = column.sample
     each = pd.Series(column.code[filled]).groupby(rows.subject[filled])
     return bool((each.min() != each.max()).any())
 
 
-def _comments(column: Unread, rows: Values) -> Likeness | None:
+def _comments(column: Suspect, rows: Values) -> Likeness | None:
     found = [str(column.cells[at]) for at in column.looked if vocabulary.IN_COMMENTS.search(str(column.cells[at]))]
     if found:
         remedy = "Write into the rows what it says (<3 or BLQ as the value; a column excluded with the reason), or"
@@ -192,7 +192,7 @@ def _comments(column: Unread, rows: Values) -> Likeness | None:
     return None
 
 
-def _limits(column: Unread, rows: Values) -> Likeness | None:
+def _limits(column: Suspect, rows: Values) -> Likeness | None:
     words = column.words
     named = words & vocabulary.LIMIT_WORDS or any(word[-4:] in ("lloq", "uloq") for word in words)
     if not named and not ({"limit", "limits"} & words and words & vocabulary.OF_LIMITS):
@@ -210,7 +210,7 @@ def _limits(column: Unread, rows: Values) -> Likeness | None:
     return "looks like a limit", _use("uloq" if upper else "lod" if lod else "lloq", column)
 
 
-def _units(column: Unread, rows: Values) -> Likeness | None:
+def _units(column: Suspect, rows: Values) -> Likeness | None:
     words = column.words
     about = any(
         word in ("unit", "units") or word.endswith(("unit", "units")) for word in words
@@ -225,7 +225,7 @@ def _units(column: Unread, rows: Values) -> Likeness | None:
     return None
 
 
-def _flags(column: Unread, rows: Values) -> Likeness | None:
+def _flags(column: Suspect, rows: Values) -> Likeness | None:
     """A flag of few codes whose heading speaks of limits."""
     words = column.words
     if not words & vocabulary.FLAG_WORDS or not column.texts or len(column.texts) > 4:
@@ -241,7 +241,7 @@ def _flags(column: Unread, rows: Values) -> Likeness | None:
     return f"looks like a mark of censored values ({_shown(column.texts)})", remedy
 
 
-def _exclusions(column: Unread, rows: Values) -> Likeness | None:
+def _exclusions(column: Suspect, rows: Values) -> Likeness | None:
     """Yes and no of a heading that speaks of leaving out or using; or cells that do."""
     texts, words = set(column.texts), column.words
     out = [text for text in column.texts if text in vocabulary.OUT_CELLS]
@@ -259,7 +259,7 @@ def _exclusions(column: Unread, rows: Values) -> Likeness | None:
     return None
 
 
-def _endpoints(column: Unread, rows: Values) -> Likeness | None:
+def _endpoints(column: Suspect, rows: Values) -> Likeness | None:
     """Kinds of measurement: by heading, by words for specimens and analytes, or because they share days."""
     levels = [at for at in column.levels if column.cells[at] != ""]
     if not 2 <= len(levels) <= KINDS:
@@ -298,7 +298,7 @@ def _specimen(text: str) -> str:
     return found[-1] if found and not set(words) - {*vocabulary.SPECIMENS} - usual else ""
 
 
-def _shares_days(column: Unread, rows: Values) -> bool:
+def _shares_days(column: Suspect, rows: Values) -> bool:
     """Whether most days of a subject have several rows, all different in this column, in turn of all its levels."""
     filled = column.sample & (column.cells[column.code] != "")
     table = pd.DataFrame({"subject": rows.subject[filled], "day": rows.day[filled], "code": column.code[filled]})
@@ -309,13 +309,13 @@ def _shares_days(column: Unread, rows: Values) -> bool:
     return bool(several.sum() >= 2 and (size[several] == different[several]).all() and several.mean() > 0.3)
 
 
-def _follows_output(column: Unread, rows: Values) -> bool:
+def _follows_output(column: Suspect, rows: Values) -> bool:
     """Whether it says no more than the column of outputs does."""
     each = pd.Series(column.code[column.sample]).groupby(rows.output[column.sample])
     return bool((each.min() == each.max()).all())
 
 
-def _at_the_floor(column: Unread, rows: Values) -> Likeness | None:
+def _at_the_floor(column: Suspect, rows: Values) -> Likeness | None:
     """A level that stands on exactly the rows that share the lowest value, such as status 2; visits do not count."""
     if not 2 <= len(column.levels) <= 6 or not _varies(column, rows):
         return None
@@ -334,12 +334,12 @@ def _at_the_floor(column: Unread, rows: Values) -> Likeness | None:
     return _of_floor(column, cell, int(floor.sum()), number_text(values.min()))
 
 
-def _of_floor(column: Unread, cell: str, n: int, lowest: str) -> Likeness:
+def _of_floor(column: Suspect, cell: str, n: int, lowest: str) -> Likeness:
     remedy = "If these are limits: say it in a column blq, 1 there and 0 elsewhere, with lloq=, or"
     return f"is {cell} on exactly the {n} rows whose value is the lowest ({lowest})", remedy
 
 
-def _lowest_by_code(column: Unread, rows: Values) -> Likeness | None:
+def _lowest_by_code(column: Suspect, rows: Values) -> Likeness | None:
     """A code, by its heading, that stands on the lowest values alone."""
     if not set(words_of(column.name)) & vocabulary.CODES:
         return None
@@ -355,7 +355,7 @@ def _lowest_by_code(column: Unread, rows: Values) -> Likeness | None:
     return None
 
 
-def _durations(column: Unread, rows: Values) -> Likeness | None:
+def _durations(column: Suspect, rows: Values) -> Likeness | None:
     """How long an infusion took, on the rows of doses."""
     if not column.dose.any():
         return None
@@ -379,7 +379,7 @@ def _durations(column: Unread, rows: Values) -> Likeness | None:
     return None
 
 
-_RULES: tuple[Callable[[Unread, Values], Likeness | None], ...] = (
+_RULES: tuple[Callable[[Suspect, Values], Likeness | None], ...] = (
     _qualifiers,
     _marks,
     _limits,

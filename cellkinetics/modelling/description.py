@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cellkinetics.modelling.structure import Method, methods
 
 if TYPE_CHECKING:
-    from cellkinetics.modelling.model import Model
+    from cellkinetics.modelling.model import Check, Model
 
 SOLVED = {
     Method.CLOSED_FORM: "closed form",
@@ -45,6 +45,7 @@ def facts(model: Model) -> list[str]:
     observed = ", ".join(f"{name} ({unit})" for name, unit in model.outputs.items())
     lines = [f"Reference: {model.reference or 'none'}."]
     lines += [f"Population: {model.population}."] * bool(model.population)
+    lines += [f"Parameter set: {model.changes.get('set')}."] * ("set" in model.changes)
     lines += [f"Observed: {observed}{', or the unit of the study' if model.scale_free else ''}."]
     lines += [f"States: {', '.join(model.states)}."] * bool(model.states)
     given = ", ".join(model.channels) or "nothing: doses of the study are ignored"
@@ -76,15 +77,42 @@ def tables(model: Model) -> list[Table]:
         for name, p in model.parameters.items()
     ]  # fmt: skip
     found = [Table("Parameters", header, tuple(rows))]
+    if model.sets and "set" not in model.changes:
+        found.append(Table("Parameter sets", ("Set", "Values", "For", "Source"), tuple(_sets(model))))
     if model.checks:
-        checked = [
-            (check.what, f"{check.published:g}", f"{check.compute(model):.4g}", check.unit, f"{check.tolerance:.2g}",
-             check.source)
-            for check in model.checks
-        ]  # fmt: skip
-        columns = ("What", "Published", "Recomputed", "Unit", "Tolerance (relative)", "Where")
-        found.append(Table("Published numbers", columns, tuple(checked)))
+        found.append(_published("Published numbers", model))
+    for name in model.sets if not model.changes else ():
+        chosen = model.with_set(name)
+        found += [_published(f"Published numbers, set {name}", chosen)] * bool(chosen.checks)
     return found
+
+
+def _sets(model: Model) -> list[tuple[str, ...]]:
+    """What each named set changes, for whom, and where from."""
+    found = []
+    for name, chosen in model.sets.items():
+        values = ", ".join(f"{each} {value:g} {model.parameters[each].unit}" for each, value in chosen.values.items())
+        found.append((name, values, chosen.population, chosen.source))
+    return found
+
+
+def _published(title: str, model: Model) -> Table:
+    rows = [
+        (check.what, printed(check), f"{check.compute(model):.4g}", check.unit,
+         "" if isinstance(check.published, tuple) else f"{check.tolerance:.2g}", check.source)
+        for check in model.checks
+    ]  # fmt: skip
+    return Table(title, ("What", "Published", "Recomputed", "Unit", "Tolerance (relative)", "Where"), tuple(rows))
+
+
+def printed(check: Check) -> str:
+    """The published number, or its range in words."""
+    if not isinstance(check.published, tuple):
+        return f"{check.published:g}"
+    lowest, highest = check.published
+    if highest == float("inf"):
+        return f"above {lowest:g}"
+    return f"up to {highest:g}" if lowest == 0 else f"{lowest:g} to {highest:g}"
 
 
 def _aligned(table: Table) -> list[str]:

@@ -77,8 +77,11 @@ def library_twin(model: Model) -> Model | None:
 
 
 def changed(name: str, path: str, changes: Mapping[str, Any]) -> Model:
-    """A model with the changes that `Model.with_` made to it."""
-    return (load_model(path) if path else load_library(name)).with_(**changes)
+    """A model with the changes that `Model.with_set` and `Model.with_` made to it."""
+    model = load_model(path) if path else load_library(name)
+    others = {kind: given for kind, given in changes.items() if kind != "set"}
+    model = model.with_set(changes["set"]) if "set" in changes else model
+    return model.with_(**others) if others else model
 
 
 def check(model: Model) -> None:
@@ -96,8 +99,20 @@ def check(model: Model) -> None:
             raise ModelError(
                 f"{model.name}: {name} is a state or an input and also a parameter or reserved. Rename one.", name=name
             )
+    _check_sets(model)
     _check_names(model)
     _check_shapes(model)
+
+
+def _check_sets(model: Model) -> None:
+    """Values of a parameter set are of parameters, inside their bounds, and say where they come from."""
+    for name, chosen in model.sets.items():
+        for each in (*chosen.values, *(chosen.free or ())):
+            model.require(each)
+        for each, value in chosen.values.items():
+            _check_parameter(f"{model.name}, set {name}", each, replace(model.parameters[each], value=float(value)))
+        if not chosen.source or not chosen.population:
+            raise ModelError(f"{model.name}, set {name}: it needs a source and a population.", name=name)
 
 
 def _check_names(model: Model) -> None:

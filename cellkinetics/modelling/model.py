@@ -14,7 +14,7 @@ import numpy as np
 
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.modelling.dosing import Doses, as_doses
-from cellkinetics.modelling.parameter import AsParameters
+from cellkinetics.modelling.parameter import AsParameters, ParameterSet
 from cellkinetics.modelling.structure import Structure
 
 if TYPE_CHECKING:
@@ -34,19 +34,26 @@ class Check:
     Parameters
     ----------
     what : in words, "doubling time".
-    published : the number.
+    published : the number, or (lowest, highest) where a range is printed; an end may be infinite.
     unit : of it, "1" for a pure number.
     compute : function of the model that returns the number anew.
-    tolerance : relative.
+    tolerance : relative; not used with a range.
     source : where it is printed.
     """
 
     what: str
-    published: float
+    published: float | tuple[float, float]
     unit: str
     compute: Callable[[Model], float]
     tolerance: float = 0.02
     source: str = ""
+
+    def agrees(self, found: float) -> bool:
+        """Whether a recomputed number is the published one within the tolerance, or lies in the range."""
+        if isinstance(self.published, tuple):
+            lowest, highest = self.published
+            return lowest <= found <= highest
+        return abs(found - self.published) <= self.tolerance * abs(self.published)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +98,7 @@ class Model:
         parameters that are days at which a closed form has a kink: the likelihood has a corner where such a day is
         a sampled one.
     checks : what the paper reports and the model gives back.
+    sets : {name: ParameterSet}, other defaults to choose from, such as those of another product.
     linear_in_dose : a closed form that names ``dose`` and may be superposed over infusions.
     scale_free : the model takes the unit of the study (its level is a free parameter).
     simulator : too many parameters for the curves of one patient: meant for simulation.
@@ -125,6 +133,7 @@ class Model:
     initial: Function | None = None
     corners: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
+    sets: Mapping[str, ParameterSet] = field(default_factory=dict)
     linear_in_dose: bool = False
     scale_free: bool = False
     simulator: bool = False
@@ -139,7 +148,8 @@ class Model:
         check(self)
 
     def __repr__(self) -> str:
-        changed = f" with {', '.join(self.changes)}" if self.changes else ""
+        words = [f"set {each!r}" if kind == "set" else kind for kind, each in self.changes.items()]
+        changed = f" with {', '.join(words)}" if words else ""
         return f"<Model {self.name}{changed}: {', '.join(self.parameters)}>"
 
     def __reduce__(self) -> Any:
@@ -261,6 +271,50 @@ class Model:
             ties=ties,
             held=frozenset(kept),
             changes=_joined(self.changes, {name: value for name, value in said.items() if value}),
+        )
+
+    def with_set(self, name: str) -> Model:
+        """The model with one of its named parameter sets as defaults; `with_` changes it further.
+
+        Parameters
+        ----------
+        name : one of `sets`.
+
+        Examples
+        --------
+        >>> from cellkinetics import models
+        >>> models.load("il15_persistence").with_set("early_decline").parameters["rho"].value
+        0.3
+
+        Raises
+        ------
+        ModelError
+            The model has no such set, or was changed before: a set comes first.
+        """
+        if name not in self.sets:
+            has = f"has {', '.join(self.sets)}" if self.sets else "has no sets"
+            text = f"{self.name} has no parameter set {name!r}; it {has}. {suggest(name, self.sets)}"
+            raise ModelError(text.rstrip(), name=name)
+        if self.changes:
+            raise ModelError(
+                f"{self.name} was changed before its set {name!r} was chosen, which would undo some of it. Choose the "
+                "set first: model.with_set(...).with_(...).",
+                name=name,
+            )
+        chosen = self.sets[name]
+        parameters = {
+            each: replace(parameter, value=float(chosen.values[each]), source=chosen.source)
+            if each in chosen.values
+            else parameter
+            for each, parameter in self.parameters.items()
+        }
+        return replace(
+            self,
+            parameters=parameters,
+            population=chosen.population,
+            free=self.free if chosen.free is None else chosen.free,
+            checks=chosen.checks,
+            changes={"set": name},
         )
 
     def describe(self, *, markdown: bool = False) -> str:

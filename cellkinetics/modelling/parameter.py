@@ -82,6 +82,26 @@ class Parameter:
         return self.to_estimation(self.min), self.to_estimation(self.max)
 
 
+@dataclass(frozen=True)
+class ParameterSet:
+    """Other defaults of a model that belong together, such as those of another product; see `Model.with_set`.
+
+    Parameters
+    ----------
+    population : whom they describe, in the place of the model's.
+    values : {name: value} on the natural scale; what is not named keeps the model's default.
+    source : where the values come from.
+    free : names estimated by default, in the place of the model's.
+    checks : what is published of these patients and given back, in the place of the model's.
+    """
+
+    population: str
+    values: Mapping[str, float]
+    source: str
+    free: tuple[str, ...] | None = None
+    checks: tuple[Any, ...] = ()
+
+
 class AsParameters:
     """An attribute that takes any mapping of parameters and gives it back as `Parameters`."""
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellkinetics.errors import ModelError, suggest
-from cellkinetics.likelihood.error_models import LOG, PARTS
+from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.model import Model
-from cellkinetics.optimising.problem import sd_names
 
 PUBLISHED = "published"
 
@@ -71,7 +70,7 @@ def priors_of(model: Model, given: Mapping[str, Prior] | str | None, error: str 
                 f"{model.name} has no published spread between patients. Give prior={{name: ck.LogNormal(median, sd)}}."
             )
         return found
-    names = [*model.parameters, *(sd_names(model, error) if error in PARTS else ())]
+    names = [*model.parameters, *(ERRORS[error].sd_names(model.outputs) if error in ERRORS else ())]
     for name, prior in given.items():
         if name not in names:
             raise ModelError(f"prior of {name}: {model.name} has {', '.join(names)}. {suggest(name, names)}", name=name)

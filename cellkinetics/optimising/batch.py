@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from cellkinetics.arrays import Floats, Ints
-from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.likelihood.error_model import ErrorModel
+from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising import corners
@@ -39,7 +40,7 @@ PATIENTS_AT_ONCE = 512  # patients in memory at a time, for each processor
 STEPPER_LANES, MANY = 16, 32
 
 
-def batchable(model: Model, count: int = 1, error: str = LOG) -> bool:
+def batchable(model: Model, count: int = 1, error: ErrorModel = ERRORS[LOG]) -> bool:
     """Whether the engine takes ``count`` problems of the model.
 
     Any number where it has a closed form or a solution of its own. An ODE solved by a stepper takes long to compile
@@ -47,7 +48,7 @@ def batchable(model: Model, count: int = 1, error: str = LOG) -> bool:
     not log-normal.
     """
     first = methods(model)[0]
-    return error == LOG and (first.is_direct or (first is Method.EXPLICIT and count >= MANY))
+    return error.least_squares and (first.is_direct or (first is Method.EXPLICIT and count >= MANY))
 
 
 def optima(
@@ -104,7 +105,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = 
         at, second, held, converged = newton(problems[index], np.array(x[index], float), search=False)
         return Optimum(at, second, held, converged, 1, 1) if second.solved else None
 
-    if not problems or not batchable(problems[0].model, len(problems), problems[0].error.name):
+    if not problems or not batchable(problems[0].model, len(problems), problems[0].error):
         return [alone(index) for index in range(len(problems))]
     optimum_of: dict[int, Optimum | None] = {}
     for ends in _each(problems, starting, alone, PATIENTS_AT_ONCE, search=False, rescue=rescue):

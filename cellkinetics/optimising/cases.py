@@ -9,13 +9,12 @@ import numpy as np
 
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
-from cellkinetics.likelihood.error_models import ErrorModel
 from cellkinetics.modelling import levels
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising.guessing import from_samples
-from cellkinetics.optimising.problem import Problem, sd_names
+from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.samples import Samples, courses_of, infusion_days, samples_each
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
@@ -86,8 +85,11 @@ def _case(
         chosen |= {*levels.held(model, unit, {*chosen, *request.fixed, *request.tie, *model.held, *model.ties})}
     free = tuple(n for n in model.parameters if n in chosen and n not in request.fixed and n not in request.tie)
     doses, reason = doses_of(request, events)
-    sds = sd_names(model, request.error)
-    given = np.array([request.fixed.get(name, sd_when_few(name)) for name in sds])
+    error, outputs = request.error_model, len(model.outputs)
+    sds = error.sd_names(model.outputs)
+    # What is taken where too few samples are quantified to estimate it.
+    when_few = np.where(error.additive(outputs), 0.0, SD_WHEN_FEW)
+    given = np.array([request.fixed.get(name, few) for name, few in zip(sds, when_few, strict=True)])
     courses, missing = courses_of(model, only(subject)) if model.inputs else (NO_COURSES, None)
     reason = reason or missing
     priors = {
@@ -106,7 +108,7 @@ def _case(
         sd_free=np.zeros(len(given), bool),
         courses=courses,
         priors=priors,
-        error=ErrorModel.of(request.error, request.censoring),
+        error=error,
     )
     amount = float(doses.amounts[0, 0]) if doses.amounts.size else 1.0
     if not model.scale_free and unit not in model.outputs.values():
@@ -173,15 +175,10 @@ def _with_sd(problem: Problem, request: Request, initial: Mapping[str, float]) -
     return replace(problem, sd=sd, sd_free=free)
 
 
-def sd_when_few(name: str) -> float:
-    """What is taken where too few samples are quantified to estimate it."""
-    return 0.0 if name.startswith("sd_add") else SD_WHEN_FEW
-
-
 def _not_countable(problem: Problem) -> Outcome | None:
     """Why the molecules of some sample cannot be counted, if so."""
     unknown = problem.samples.day[np.isnan(problem.samples.mass)]
-    if problem.error.name != "counting" or not len(unknown):
+    if not problem.error.needs_mass or not len(unknown):
         return None
     days = ", ".join(f"{day:g}" for day in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
     return Outcome(

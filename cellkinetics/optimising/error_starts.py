@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 
 from cellkinetics.arrays import Flags, Floats
-from cellkinetics.likelihood.error_models import ErrorModel
+from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.optimising.optimise import Optimum, least_squares, newton, relabelled, show, starting_points, varied
-from cellkinetics.optimising.problem import NO_ADDITIVE, Problem
+from cellkinetics.optimising.problem import Problem
 
-# Of the sd on ln copies; a combined error has its additive part in lowest values or limits.
-SHARES = (1.0, 0.5)
-ADDITIVE = (1.0, 0.2, 0.01)
 NOTHING_LOST, WORTH_A_TRY = 1e-6, 1.0  # log-likelihood units
 
 
@@ -61,20 +58,14 @@ def twin_of(problem: Problem) -> Problem:
     last = problem.sd.reshape(-1, outputs)[-1]
     sd = np.where(last > 0, np.clip(last, 0.05, 1.0), 0.5)
     priors = {name: prior for name, prior in problem.priors.items() if name in problem.free}
-    return replace(problem, sd=sd, sd_free=problem.sd_outputs, priors=priors, error=ErrorModel())
+    return replace(problem, sd=sd, sd_free=problem.sd_outputs, priors=priors, error=ERRORS[LOG])
 
 
 def with_sds(problem: Problem, twin: Problem, x: Floats) -> Floats:
     """The twin's curve with the sds that suit the problem best, of a few."""
-    outputs, free = len(problem.model.outputs), len(problem.free)
-    of_ln = np.log(twin.sds(x))
-    names, floors = problem.sd_names, problem.ln_sd_floors
+    free, floors = len(problem.free), problem.ln_sd_floors
     tried = [np.log(np.maximum(problem.sd, 1e-300))]
-    for share in SHARES:
-        for part in ADDITIVE if len(problem.error.parts) > 1 else ADDITIVE[:1]:
-            additive = floors - np.log(NO_ADDITIVE) + np.log(part)
-            proportional = np.tile(of_ln, len(names) // outputs) + np.log(share)
-            tried.append(np.where([name.startswith("sd_add") for name in names], additive, proportional))
+    tried += problem.error.ln_sd_starts(np.log(twin.sds(x)), problem.lowest)
     candidates = [np.concatenate([x[:free], np.clip(t, floors, None)[problem.sd_free]]) for t in tried]
     return max(candidates, key=lambda at: np.nan_to_num(problem.objective(at), nan=-np.inf))
 

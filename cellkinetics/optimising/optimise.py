@@ -11,13 +11,13 @@ import numpy as np
 import scipy
 
 from cellkinetics.arrays import Flags, Floats, Ints
-from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.likelihood.error_model import LN_SD_FLOOR
 from cellkinetics.modelling.parameter import Parameter
 from cellkinetics.optimising import corners
 from cellkinetics.optimising.ascent import Ascent, Region
 from cellkinetics.optimising.bounds import with_margin
 from cellkinetics.optimising.engine import Curvature
-from cellkinetics.optimising.problem import LN_SD_FLOOR, Problem, SecondOrder
+from cellkinetics.optimising.problem import Problem, SecondOrder
 
 if TYPE_CHECKING:
     import lmfit
@@ -50,7 +50,7 @@ class Optimum:
 
 def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, seed: int) -> Optimum | None:
     """The best of several local optima, or None when the model could not be solved at any start."""
-    if problem.error.name != LOG:
+    if not problem.error.least_squares:
         from cellkinetics.optimising import error_starts
 
         return error_starts.optimise(problem, initial, starts=starts, seed=seed)
@@ -72,7 +72,7 @@ def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, see
 
 def as_lmfit(problem: Problem, x: Floats) -> Any:
     """The `MinimizerResult` of an lmfit run from the optimum ``x``; its parameters show the optimum."""
-    if problem.error.name != LOG:
+    if not problem.error.least_squares:
         from cellkinetics.optimising import error_starts
 
         return error_starts.as_lmfit(problem, x)

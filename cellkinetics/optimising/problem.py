@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cellkinetics.arrays import Floats
-from cellkinetics.likelihood import error_models
 from cellkinetics.likelihood.censoring import Rows
-from cellkinetics.likelihood.error_models import PARTS, ErrorModel
+from cellkinetics.likelihood.error_model import ErrorModel
+from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.samples import Samples
@@ -23,10 +23,6 @@ from cellkinetics.solving.sensitivity import Curve, Inputs, Tie, curve, inputs_o
 from cellkinetics.solving.solver import NO_COURSES, Courses
 
 OPEN_END = float(np.log(1e12))
-# An assay is not better than 1%: below, the curve goes through every sample and the likelihood has no bound.
-LN_SD_FLOOR = float(np.log(0.01))
-# An additive sd of a thousandth of the lowest value or limit is none.
-NO_ADDITIVE = 1e-3
 
 
 @dataclass(eq=False)
@@ -70,7 +66,7 @@ class Problem:
     sd_free: np.ndarray[Any, np.dtype[np.bool_]]
     courses: Courses = field(default_factory=lambda: NO_COURSES)
     priors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    error: ErrorModel = field(default_factory=ErrorModel)
+    error: ErrorModel = ERRORS[LOG]
     solves: Solves = field(default_factory=Solves, init=False, repr=False)
 
     @property
@@ -81,7 +77,7 @@ class Problem:
     @cached_property
     def rows(self) -> Rows:
         """The samples on the ln scale, padded."""
-        return self.samples.rows(padded_length(len(self.samples)), mass=self.error.name == "counting")
+        return self.samples.rows(padded_length(len(self.samples)), mass=self.error.needs_mass)
 
     @cached_property
     def quantified(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -125,16 +121,20 @@ class Problem:
 
     @cached_property
     def ln_sd_floors(self) -> Floats:
-        """(sds,) ln of the lowest estimate: 1%, and of an additive one a thousandth of the lowest value or limit."""
+        """(sds,) ln of the lowest estimate."""
+        return self.error.ln_sd_floors(len(self.model.outputs), self.lowest)
+
+    @cached_property
+    def lowest(self) -> float:
+        """The lowest value or limit of the samples, 1 where there is none."""
         ends = np.append(self.samples.lower, self.samples.upper)
-        lowest = np.min(ends[(ends > 0) & np.isfinite(ends)], initial=np.inf)
-        least = np.log(NO_ADDITIVE * (lowest if np.isfinite(lowest) else 1.0))
-        return np.array([least if name.startswith("sd_add") else LN_SD_FLOOR for name in self.sd_names])
+        lowest = float(np.min(ends[(ends > 0) & np.isfinite(ends)], initial=np.inf))
+        return lowest if np.isfinite(lowest) else 1.0
 
     @property
     def sd_names(self) -> list[str]:
         """Of all sds, estimated or not."""
-        return sd_names(self.model, self.error.name)
+        return self.error.sd_names(self.model.outputs)
 
     def units(self, x: Floats) -> Floats:
         """In what each value of ``x`` is counted: 1 on a log or logit scale, its own size on the natural one."""
@@ -302,12 +302,6 @@ class SecondOrder:
     solved: bool
 
 
-def sd_names(model: Model, error: str = error_models.LOG) -> list[str]:
-    """`sd` for one output, `sd_<output>` for several; `sd_add` and `sd_prop` before that for a combined error."""
-    outputs = list(model.outputs)
-    return [part if len(outputs) == 1 else f"{part}_{output}" for part in PARTS[error] for output in outputs]
-
-
 @lru_cache
 def _roots(error: ErrorModel) -> Callable[[Any, Any, Rows], jax.Array]:
     """The compiled function to (2 + parts, n) root-deviances and their derivatives by ln f and by each ln sd."""
@@ -315,7 +309,7 @@ def _roots(error: ErrorModel) -> Callable[[Any, Any, Rows], jax.Array]:
     @jax.jit
     def roots(value: jax.Array, ln_sd: jax.Array, rows: Rows) -> jax.Array:
         def root(point: jax.Array) -> jax.Array:
-            return error_models.root_deviances(error, point[0], point[1:], rows)
+            return error.root_deviances(point[0], point[1:], rows)
 
         result, pushed = jax.linearize(root, jnp.concatenate([value[None], ln_sd]))
         along = jnp.eye(1 + len(ln_sd))[:, :, None] * jnp.ones((1, 1, len(value)))
@@ -326,12 +320,12 @@ def _roots(error: ErrorModel) -> Callable[[Any, Any, Rows], jax.Array]:
 
 @lru_cache
 def derivatives_of(error: ErrorModel) -> Callable[[Any, Any, Rows], tuple[Any, Any, Any, Any]]:
-    """The compiled function to `error_models.derivatives`, and the information of a quantified row."""
+    """The compiled function to `ErrorModel.derivatives`, and the information of a quantified row."""
 
     @jax.jit
     def both(value: jax.Array, ln_sd: jax.Array, rows: Rows) -> tuple[Any, Any, Any, Any]:
-        known = error_models.information(error, value, ln_sd, rows)
-        return *error_models.derivatives(error, value, ln_sd, rows), known
+        known = error.information(value, ln_sd, rows)
+        return *error.derivatives(value, ln_sd, rows), known
 
     return both
 
@@ -339,4 +333,4 @@ def derivatives_of(error: ErrorModel) -> Callable[[Any, Any, Rows], tuple[Any, A
 @lru_cache
 def _log_density(error: ErrorModel) -> Callable[[Any, Any, Rows], jax.Array]:
     """The compiled log density of each sample."""
-    return jax.jit(lambda value, ln_sd, rows: error_models.log_density(error, value, ln_sd, rows))
+    return jax.jit(error.log_density)

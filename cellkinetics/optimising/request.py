@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from cellkinetics.errors import suggest
-from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.likelihood.error_model import ErrorModel
+from cellkinetics.likelihood.error_models import LOG, of
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import PUBLISHED, Prior, priors_of
 from cellkinetics.solving.sensitivity import Tie
@@ -71,6 +72,11 @@ class Request:
     seed: int
     prior: Mapping[str, Prior] = field(default_factory=dict)
     error: str = LOG
+
+    @property
+    def error_model(self) -> ErrorModel:
+        """What ``error`` names, under ``censoring``; ValueError for an unknown name."""
+        return of(self.error, self.censoring)
 
     @classmethod
     def of(cls, model: Model, **asked: Unpack[Asked]) -> Request:

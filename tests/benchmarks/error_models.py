@@ -18,7 +18,7 @@ from table import machine
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.likelihood.error_draws import drawn
+from cellkinetics.likelihood.error_models import of
 
 PATIENTS, SEED, DOSE, LIMIT, MASS = 50, 2020, 1e6, 60.0, 0.03
 TRUTH = {"F": 4e-3, "alpha": 0.4, "f_b": 0.05, "beta": 0.01}
@@ -32,7 +32,7 @@ def simulated(error, days, rng):
     sds, mass = np.tile(np.array(SDS[error])[:, None], len(days)), np.full(len(days), MASS)
     tables = []
     for number in range(PATIENTS):
-        copies = drawn(error, exact, sds, mass, np.bool_(False), rng)
+        copies = of(error).drawn(exact, sds, mass, np.bool_(False), rng)
         shown = [f"<{LIMIT:g}" if copy < LIMIT else copy for copy in copies]
         tables.append(pd.DataFrame({"subject": f"S{number}", "day": days, "copies_per_ug": shown, "dose": DOSE}))
     return ck.read_study(pd.concat(tables), lloq=LIMIT, dna_ug=MASS)

@@ -7,8 +7,7 @@ from scipy import stats
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.likelihood.error_draws import drawn
-from cellkinetics.optimising.problem import sd_names
+from cellkinetics.likelihood.error_models import of
 
 DECLINE = models.load("nk_decline")
 TRUTH = {"F": 4e-3, "alpha": 0.4, "f_b": 0.05, "beta": 0.01}
@@ -28,7 +27,7 @@ def noisy():
         tables = []
         for number in range(patients):
             scatter = np.tile(np.array(sds)[:, None], len(days))
-            copies = drawn(error, exact, scatter, np.full(len(days), mass), np.bool_(False), rng)
+            copies = of(error).drawn(exact, scatter, np.full(len(days), mass), np.bool_(False), rng)
             shown = [f"<{limit:g}" if copy < limit else copy for copy in copies]
             tables.append(pd.DataFrame({"subject": f"S{number}", "day": days, "copies_per_ug": shown, "dose": DOSE}))
         return ck.read_study(pd.concat(tables), lloq=limit, dna_ug=mass)
@@ -314,5 +313,5 @@ def test_fit_each_gives_the_fit_of_each(noisy):
 def test_several_outputs_have_sds_of_their_own():
     model = models.load("qpcr_and_flow")
     names = [f"{part}_{output}" for part in ("sd_add", "sd_prop") for output in model.outputs]
-    assert sd_names(model, "combined") == names
-    assert sd_names(model, "student") == sd_names(model)
+    assert of("combined").sd_names(model.outputs) == names
+    assert of("student").sd_names(model.outputs) == of("log").sd_names(model.outputs)

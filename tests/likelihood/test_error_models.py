@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from cellkinetics.likelihood import error_models, student
+from cellkinetics.likelihood import student
 from cellkinetics.likelihood.censoring import Rows
-from cellkinetics.likelihood.error_draws import drawn
-from cellkinetics.likelihood.error_models import PARTS, ErrorModel
+from cellkinetics.likelihood.error_models import ERRORS, of
 from cellkinetics.optimising.problem import derivatives_of
 
 INF = np.inf
@@ -56,7 +55,7 @@ def test_quantified_copies_have_the_normal_density_with_their_jacobian(name, sds
     sd = spread(name, f, sds)
     y = f + Z * sd
     y = y[y > 1e-8]
-    found = density(ErrorModel(name), np.log(f), np.log(y), np.log(y), sds)
+    found = density(of(name), np.log(f), np.log(y), np.log(y), sds)
     np.testing.assert_allclose(found, stats.norm.logpdf(y, f, sd) + np.log(y), rtol=1e-11, atol=1e-11)
 
 
@@ -66,8 +65,8 @@ def test_copies_beyond_a_limit_have_the_normal_probability(name, sds, f):
     sd = spread(name, f, sds)
     limit = f + Z * sd
     limit = limit[limit > 1e-8]
-    below = density(ErrorModel(name), np.log(f), -INF, np.log(limit), sds)
-    above = density(ErrorModel(name), np.log(f), np.log(limit), INF, sds)
+    below = density(of(name), np.log(f), -INF, np.log(limit), sds)
+    above = density(of(name), np.log(f), np.log(limit), INF, sds)
     np.testing.assert_allclose(below, stats.norm.logcdf(limit, f, sd), rtol=1e-10, atol=SERIES)
     np.testing.assert_allclose(above, stats.norm.logsf(limit, f, sd), rtol=1e-10, atol=SERIES)
 
@@ -79,7 +78,7 @@ def test_copies_between_two_limits_do_not_cancel(name, sds):
     low = f + np.array([-30.0, -8.0, -1.0, 0.0, 1.0, 8.0, 30.0]) * sd
     low = low[low > 0]
     high = low + 0.7 * sd
-    found = density(ErrorModel(name), np.log(f), np.log(low), np.log(high), sds)
+    found = density(of(name), np.log(f), np.log(low), np.log(high), sds)
     a, b = (low - f) / sd, (high - f) / sd
     left, right = (special.log_ndtr(a), special.log_ndtr(b)), (special.log_ndtr(-b), special.log_ndtr(-a))
     expected = np.where(a + b < 0, log_difference(*left), log_difference(*right))
@@ -88,7 +87,7 @@ def test_copies_between_two_limits_do_not_cancel(name, sds):
 
 def test_below_a_limit_includes_negative_copies_unless_they_are_ruled_out():
     sds, g, limit = (0.6,), np.log(4.0), np.log(3.0)
-    both, positive = (density(ErrorModel("proportional", m4), [g], -INF, limit, sds)[0] for m4 in (False, True))
+    both, positive = (density(of("proportional", m4), [g], -INF, limit, sds)[0] for m4 in ("m3", "m4"))
     negative = stats.norm.cdf(0, 4.0, 2.4)
     whole = stats.norm.cdf(3.0, 4.0, 2.4)
     assert both == pytest.approx(np.log(whole), rel=1e-12)
@@ -100,11 +99,11 @@ def test_given_positive_copies_the_density_is_that_of_a_truncated_normal(f):
     sds = (0.5,)
     y = f * np.linspace(0.05, 3.0, 30)
     truncated = stats.truncnorm(-2.0, INF, loc=f, scale=0.5 * f)
-    found = density(ErrorModel("proportional", True), np.log(f), np.log(y), np.log(y), sds)
+    found = density(of("proportional", "m4"), np.log(f), np.log(y), np.log(y), sds)
     np.testing.assert_allclose(found, truncated.logpdf(y) + np.log(y), rtol=1e-10, atol=1e-10)
-    below = density(ErrorModel("proportional", True), np.log(f), -INF, np.log(y), sds)
+    below = density(of("proportional", "m4"), np.log(f), -INF, np.log(y), sds)
     np.testing.assert_allclose(below, truncated.logcdf(y), rtol=1e-9, atol=1e-12)
-    above = density(ErrorModel("proportional", True), np.log(f), np.log(y), INF, sds)
+    above = density(of("proportional", "m4"), np.log(f), np.log(y), INF, sds)
     np.testing.assert_allclose(above, truncated.logsf(y), rtol=1e-9, atol=1e-12)
 
 
@@ -112,8 +111,8 @@ def test_a_combined_error_without_an_additive_part_is_the_proportional_one():
     g = np.linspace(-20.0, 15.0, 71)
     for lower, upper in ((0.0, 0.0), (-INF, 1.1), (2.0, INF), (-1.0, 1.1)):
         limits = [np.broadcast_to(end, g.shape) for end in (lower, upper)]
-        combined = density(ErrorModel("combined"), g, *limits, (1e-300, 0.3))
-        alone = density(ErrorModel("proportional"), g, *limits, (0.3,))
+        combined = density(of("combined"), g, *limits, (1e-300, 0.3))
+        alone = density(of("proportional"), g, *limits, (0.3,))
         np.testing.assert_array_equal(combined, alone)
 
 
@@ -124,7 +123,7 @@ def test_a_combined_error_without_an_additive_part_is_the_proportional_one():
 def test_student_has_the_density_and_probabilities_of_scipys_t(sd):
     z = np.concatenate([Z, [-1e4, -300.0, 300.0, 1e4]])
     y = 7.0 + sd * z
-    error, t = ErrorModel("student"), stats.t(4, loc=7.0, scale=sd)
+    error, t = of("student"), stats.t(4, loc=7.0, scale=sd)
     np.testing.assert_allclose(density(error, 7.0, y, y, (sd,)), t.logpdf(y), rtol=1e-12)
     below, above = density(error, 7.0, -INF, y, (sd,)), density(error, 7.0, y, INF, (sd,))
     np.testing.assert_allclose(below, np.where(z < 0, t.logcdf(y), np.log1p(-t.sf(y))), rtol=1e-11)
@@ -135,7 +134,7 @@ def test_student_has_the_density_and_probabilities_of_scipys_t(sd):
 def test_an_interval_of_students_t_does_not_cancel(width):
     middle = np.array([-1e3, -40.0, -3.0, -0.1, 0.0, 0.1, 3.0, 40.0, 1e3])
     low, high = middle - width / 2, middle + width / 2
-    found = density(ErrorModel("student"), 0.0, low, high, (1.0,))
+    found = density(of("student"), 0.0, low, high, (1.0,))
     expected = [
         np.log(integrate.quad(lambda u: stats.t.pdf(u, 4), a, b, epsabs=0, epsrel=1e-12, limit=200, points=[m])[0])
         for a, b, m in zip(low, high, middle, strict=True)
@@ -144,11 +143,11 @@ def test_an_interval_of_students_t_does_not_cancel(width):
 
 
 def test_squared_root_deviances_of_student_are_twice_the_log_likelihood_below_its_top():
-    error, sd = ErrorModel("student"), 0.7
+    error, sd = of("student"), 0.7
     lower, upper = np.array([1.0, -2.0, 30.0, -INF, 2.0, -1.0]), np.array([1.0, -2.0, 30.0, -3.0, INF, 0.5])
     rows, ln_sd = Rows(lower, upper, np.ones(6)), np.full((1, 6), np.log(sd))
-    roots = np.asarray(error_models.root_deviances(error, np.zeros(6), ln_sd, rows))
-    value = np.asarray(error_models.log_density(error, np.zeros(6), ln_sd, rows))
+    roots = np.asarray(error.root_deviances(np.zeros(6), ln_sd, rows))
+    value = np.asarray(error.log_density(np.zeros(6), ln_sd, rows))
     top = np.where(lower == upper, np.log(3 / 8) - np.log(sd), 0.0)
     np.testing.assert_allclose(roots**2, 2 * (top - value), rtol=1e-10)
     assert student.DEGREES == 4
@@ -158,9 +157,9 @@ def test_squared_root_deviances_of_student_are_twice_the_log_likelihood_below_it
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("name", "positive"), [(name, False) for name in list(PARTS)[1:]] + [("combined", True)])
+@pytest.mark.parametrize(("name", "positive"), [(name, False) for name in list(ERRORS)[1:]] + [("combined", True)])
 def test_derivatives_are_those_of_finite_differences_far_into_the_tails(name, kind, positive):
-    error, sds = ErrorModel(name, positive), SDS[name]
+    error, sds = of(name, "m4" if positive else "m3"), SDS[name]
     # From a curve that has vanished to one 200 times the sample: above, an interval is flat to rounding.
     g = np.concatenate([np.linspace(-20.7, 10.0, 29), [4.4, 4.6, 4.8]])
     low, high, step = np.log(60.0), np.log(100.0), 1e-5
@@ -184,13 +183,13 @@ def test_derivatives_are_those_of_finite_differences_far_into_the_tails(name, ki
             assert np.all(np.abs(found - expected) <= size), (at, index)
 
 
-@pytest.mark.parametrize("name", list(PARTS))
+@pytest.mark.parametrize("name", list(ERRORS))
 def test_the_information_of_a_quantified_sample_is_that_of_its_location(name):
     # The mean of the squared slope by the location, of 4,096 draws: 3 standard errors are 0.07 of it.
     f, n, rng = 5e3, 4096, np.random.default_rng(2020)
     sds = np.array(SDS[name])
-    y = np.log(drawn(name, np.full(n, f), np.tile(sds[:, None], n), np.full(n, 0.3), np.bool_(True), rng))
-    _, slopes, _, found = evaluate(ErrorModel(name), np.full(n, np.log(f)), y, y, SDS[name])
+    y = np.log(of(name).drawn(np.full(n, f), np.tile(sds[:, None], n), np.full(n, 0.3), np.bool_(True), rng))
+    _, slopes, _, found = evaluate(of(name), np.full(n, np.log(f)), y, y, SDS[name])
     # Where sd follows the curve, what that does to the likelihood is taken out.
     follows = {"proportional": slopes[1], "combined": slopes[-1]}.get(name, 0.0)
     assert np.mean((slopes[0] - follows) ** 2) == pytest.approx(found[0], rel=0.07)
@@ -199,15 +198,15 @@ def test_the_information_of_a_quantified_sample_is_that_of_its_location(name):
 # Normal scores
 
 
-@pytest.mark.parametrize("name", list(PARTS))
+@pytest.mark.parametrize("name", list(ERRORS))
 def test_normal_scores_of_draws_are_standard_normal(name):
     rng, n = np.random.default_rng(2020), 400
     f, sds = np.geomspace(40.0, 1e5, n), np.array(SDS[name])
-    y = drawn(name, f, np.tile(sds[:, None], n), np.full(n, 0.3), np.bool_(False), rng)
+    y = of(name).drawn(f, np.tile(sds[:, None], n), np.full(n, 0.3), np.bool_(False), rng)
     kept = y > 0
     ln_sd = np.log(np.tile(sds[:, None], (1, n)))[:, kept]
     rows = Rows(np.log(y[kept]), np.log(y[kept]), np.ones(kept.sum()), np.full(kept.sum(), 0.3))
-    low, high = error_models.normal_scores(ErrorModel(name), np.log(f[kept]), ln_sd, rows)
+    low, high = of(name).normal_scores(np.log(f[kept]), ln_sd, rows)
     np.testing.assert_array_equal(low, high)
     assert kept.mean() > 0.99
     assert stats.kstest(low, "norm").pvalue > 0.01

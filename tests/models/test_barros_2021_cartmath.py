@@ -47,7 +47,7 @@ def draws(count):
 
 @pytest.mark.parametrize(("values", "method"), [(P, "LSODA"), (P, "Radau"), *((v, "DOP853") for v in draws(4))])
 def test_the_curves_are_those_of_scipy(values, method):
-    table, (car_t, tumour) = cells(DAYS, values), reference(DAYS, values, method)
+    table, (car_t, tumour) = cells(DAYS, values, 2e6), reference(DAYS, values, method, 2e6)
     np.testing.assert_allclose(table["car_t_cells"], car_t, rtol=2e-6)
     np.testing.assert_allclose(table["tumour_cells"], tumour, rtol=1e-5, atol=1e-9)
 
@@ -74,6 +74,22 @@ def test_half_lives_and_threshold_are_those_of_the_docstring():
     assert np.log(2) / (P["rho"] - P["phi"]) == pytest.approx(8.2, abs=0.05)
     assert np.log(2) / P["mu"] == pytest.approx(139, abs=0.5)
     assert P["r"] / P["gamma"] == pytest.approx(15_200, rel=1e-3)
+
+
+def test_the_tumour_at_the_infusion_is_2_million_cells_grown_for_42_days():
+    grown = 1 / (P["b"] + (1 / 2e6 - P["b"]) * np.exp(-P["r"] * 42))
+    assert P["T0"] == pytest.approx(grown, rel=1e-3)
+    assert cells([42.0], {"T0": 2e6}, doses=0.0)["tumour_cells"][0] == pytest.approx(P["T0"], rel=1e-3)
+
+
+def test_the_doses_of_the_application_clear_the_tumour():
+    days = np.array([0.0, 7, 14, 28])
+    for dose in (1.5e6, 2e6):
+        car_t, tumour = reference(days, P, "Radau", dose)
+        table = cells(days, doses=dose)
+        np.testing.assert_allclose(table["car_t_cells"], car_t, rtol=2e-6)
+        assert tumour[-1] < 1
+        assert table["tumour_cells"].iloc[-1] < 1
 
 
 def test_the_tumour_shrinks_at_first_only_above_the_threshold():

@@ -1,13 +1,19 @@
 """What il15_persistence must keep: the published statements that its defaults were calibrated to."""
 
+import runpy
+from pathlib import Path
+
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
 import cellkinetics as ck
 from cellkinetics import models
+from cellkinetics.solving import solver, structured
 
 MODEL = models.load("il15_persistence")
+SCIPY = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "il15_numpy.py"))["copies"]
 DOSES = (1e5, 1e6, 1e7)
 WITHOUT_IL15 = {"tau": 0.0}
 
@@ -151,3 +157,68 @@ def test_the_guess_without_a_sample_of_the_first_day_takes_the_level_from_the_pe
     guess = MODEL.guess(ck.read_study(table))
     assert guess["F"] == pytest.approx(2e-3, rel=0.1)
     assert guess["rho"] == MODEL.values()["rho"]
+
+
+# The parameter set for products that do not persist
+
+EARLY = models.load("il15_persistence", set="early_decline")
+SET_DAYS = np.array([0, 0.25, 0.5, 1, 2, 3, 5, 7, 9, 10, 12, 14, 15.0])
+
+
+def early(days, dose):
+    return np.asarray(EARLY.solve(np.asarray(days, float), doses=dose)["copies_per_ug"])
+
+
+def test_the_set_changes_two_values_says_where_they_come_from_and_leaves_the_model_alone():
+    changed = {name for name, value in EARLY.values().items() if value != MODEL.values()[name]}
+    assert changed == {"rho", "gamma_M"}
+    assert (EARLY.values()["rho"], EARLY.values()["gamma_M"]) == (0.3, 1.0)
+    assert (MODEL.values()["rho"], MODEL.values()["gamma_M"]) == (1.6, 0.0)
+    for name in changed:
+        assert EARLY.parameters[name].source.startswith("assumption, calibrated to the abstract of doi:10.1016/S0140")
+
+
+@pytest.mark.parametrize("dose", DOSES)
+@pytest.mark.parametrize("method", ["Radau", "LSODA"])
+def test_both_ways_of_solving_the_set_agree_with_scipy_to_1e_6(dose, method):
+    expected = SCIPY(SET_DAYS, EARLY.values(), ((0.0, dose),), method=method, rtol=1e-11)
+    events = EARLY.doses(dose)
+    by_structure, fine = structured.solution(SET_DAYS, EARLY.values(), events)
+    by_stepper, done = solver.solve_ode(EARLY, jnp.asarray(SET_DAYS), EARLY.values(), events)
+    assert fine
+    assert done
+    np.testing.assert_allclose(by_structure["copies_per_ug"], expected, rtol=1e-6)
+    np.testing.assert_allclose(by_stepper["copies_per_ug"], expected, rtol=1e-6)
+
+
+def test_cells_of_the_set_are_highest_at_the_infusion_and_gone_by_day_15():
+    days = np.linspace(0, 15, 151)
+    for dose, last in ((1e5, 0.026), (1e6, 0.250), (1e7, 1.752)):
+        expected = SCIPY(days, EARLY.values(), ((0.0, dose),), method="Radau")
+        for curve in (early(days, dose), expected):
+            assert days[np.argmax(curve)] <= 1
+            assert curve[-1] == pytest.approx(last, rel=2e-3)
+    assert early([15.0], 1e6)[0] < 1
+    assert early([15.0], 1.3e7)[0] < 3, "below the limit after 9e8 cells of 70 kg, the highest dose of that study"
+
+
+def test_the_defaults_predict_for_such_a_product_what_the_page_says():
+    days = np.linspace(0, 30, 301)
+    curve = copies(days, 1e6)
+    assert curve.max() / curve[0] == pytest.approx(12.2, abs=0.1)
+    assert days[np.argmax(curve)] == pytest.approx(8.8, abs=0.1)
+    assert copies(365, 1e6)[0] > 3
+
+
+def test_a_patient_of_the_set_is_fitted_and_gives_rho_back():
+    days = np.array([0.1, 0.5, 1, 2, 3, 5, 7, 10, 14.0])
+    values = {"F": 6e-4, "rho": 0.4, "r": 0.4}
+    curve = np.asarray(EARLY.solve(days, values, 1e7)["copies_per_ug"])
+    noisy = curve * np.exp(0.2 * np.random.default_rng(2025).normal(size=len(days)))
+    table = pd.DataFrame({"subject": "P", "day": days, "copies_per_ug": noisy, "dose": 1e7})
+    fit = ck.fit(EARLY, ck.read_study(table, lloq=3))
+    assert list(fit.parameters.index[fit.parameters["status"] == "free"])[:3] == ["F", "rho", "r"]
+    assert fit.outcome == "converged"
+    row = fit.parameters.loc["rho"]
+    assert row["lower"] < 0.4 < row["upper"]
+    assert row["value"] == pytest.approx(0.4, abs=0.15)

@@ -22,8 +22,9 @@ def cells(days, values=None):
 def ln_slopes(t, state, p):
     """Derivatives of ln N, ln C, ln B: B falls by eleven decades in a year."""
     N, C = np.exp(state[:2])
-    r_C = p["rho_C"] + p["b"] * (N - p["K_N"]) ** 2 / (p["a"] * N**2 + (N - p["K_N"]) ** 2)
-    total = np.log(N + C)
+    T = N + C
+    r_C = p["rho_C"] + p["b"] * (T - p["K_N"]) ** 2 / (p["a"] * T**2 + (T - p["K_N"]) ** 2)
+    total = np.log(T)
     return [
         p["r_N"] * (np.log(p["K_N"]) - total),
         r_C * (np.log(p["K_C"]) - total),
@@ -56,6 +57,15 @@ def test_the_curves_are_those_of_scipy(values, method, days):
 @pytest.mark.parametrize("check", MODEL.checks, ids=lambda check: check.what)
 def test_the_model_gives_its_published_numbers(check):
     assert check.compute(MODEL) == pytest.approx(check.published, rel=check.tolerance)
+
+
+def test_the_rate_of_car_t_cells_falls_with_all_t_cells_and_not_with_the_normal_ones_alone():
+    """With the rounded values of the public model to the last digit that others print of it."""
+    rounded = {**P, "K_C": 139 * 5e8, "k_B": 4.05 * 5e8}
+    N, C, B = reference(np.array([0.0, 9.0]), rounded, "LSODA")[:, -1] / [5e8, 5e8, 1e9]
+    assert (round(N, 1), round(C, 3), round(B, 4)) == (159.5, 25.922, 0.0710)
+    table = cells([9.0], {"K_C": rounded["K_C"], "k_B": rounded["k_B"]})
+    assert table["car_t_cells"][0] / 5e8 == pytest.approx(C, rel=1e-6)
 
 
 def slopes(N, C, B=1.0):

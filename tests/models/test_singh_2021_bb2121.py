@@ -120,13 +120,66 @@ def test_few_of_the_infused_cells_reach_the_tissue():
     assert P["K21"] / (P["K12"] + P["Kel_e"]) == pytest.approx(0.0015, rel=0.03)
 
 
-def test_cells_grow_at_1_3_a_day_and_peak_near_2e5_copies_in_the_second_week():
+def test_k_d_and_t_0_are_the_published_ones():
+    assert P["K_D"] == pytest.approx(2.385e-3 / 7.103e4 * 1e9, rel=1e-3)
+    assert P["T_0"] == 2.5e9 * P["V_t"]
+    for name in ("K_D", "T_0"):
+        assert "Singh 2021" in MODEL.parameters[name].source
+        assert "assumption" not in MODEL.parameters[name].source
+
+
+GRID = np.linspace(1.0, 28.0, 2701)
+
+
+def test_the_peak_is_35_769_copies_on_day_14_2_by_our_solver_and_two_of_scipy():
+    ours = np.asarray(MODEL.solve(GRID, doses=DOSE)["copies_per_ug"])
+    days = np.concatenate([[0.0], GRID])
+    for copies in (ours, *(by_scipy(P, DOSE, days, method)[0][1:] for method in ("LSODA", "Radau"))):
+        assert copies.max() == pytest.approx(35_769, abs=2)
+        assert GRID[np.argmax(copies)] == pytest.approx(14.2, abs=0.05)
+        assert copies.max() == pytest.approx(35_774, rel=2e-4), "of the authors' code"
+        assert GRID[np.argmax(copies)] == pytest.approx(14.19, abs=0.05)
+
+
+def as_published(p):
+    """Copies/ug by the equations of the authors' code: binding has its rates, memory in tissue, all receptors bind."""
+    k_on, k_off = 7.103e4 * 86400 / AVOGADRO, 2.385e-3 * 86400
+
+    def slope(t, state):
+        eb, et, mb, mt, z, tumour = state
+        receptors, antigens = p["n_CAR"] * (et + mt) / p["V_t"], p["n_Ag"] * tumour / p["V_t"]
+        x, y = z * p["V_t"] / max(et + mt, 1e-9), z * p["V_t"] / tumour
+        out, back = p["K12"], p["K21"]
+        return [
+            back * et - (out + p["Kel_e"]) * eb,
+            out * eb - back * et + (p["K_max"] * x / (p["EC50"] + x) - p["R_m"]) * et,
+            back * mt - (out + p["Kel_m"]) * mb,
+            out * mb - back * mt + p["R_m"] * et,
+            k_on * (receptors - z) * (antigens - z) - k_off * z,
+            (p["K_g"] - p["K_kill"] * y / (p["KC50"] + y)) * tumour,
+        ]
+
+    start = [p["weight"] * DOSE, 0, 0, 0, 0, p["T_0"]]
+    done = solve_ivp(slope, (0, 28), start, "LSODA", np.concatenate([[0.0], GRID]), rtol=1e-9, atol=1e-6)
+    assert done.success, done.message
+    return (p["s"] * (done.y[0] + done.y[2]) / p["V_b"])[1:]
+
+
+def test_what_the_three_deviations_from_the_authors_code_cost():
+    published, ours = as_published(P), np.asarray(MODEL.solve(GRID, doses=DOSE)["copies_per_ug"])
+    assert published.max() == pytest.approx(35_774, rel=1e-3)
+    assert GRID[np.argmax(published)] == pytest.approx(14.19, abs=0.02)
+    assert published[-1] == pytest.approx(5_992, rel=1e-3)
+    assert ours.max() == pytest.approx(published.max(), rel=1e-3)
+    assert ours[-1] == pytest.approx(published[-1], rel=5e-3)
+
+
+def test_cells_grow_at_1_0_a_day_and_the_peak_hardly_depends_on_the_dose():
     early = curves([1.0, 3.0])[0]
-    assert np.log(early[1] / early[0]) / 2 == pytest.approx(1.3, abs=0.05)
+    assert np.log(early[1] / early[0]) / 2 == pytest.approx(1.0, abs=0.05)
     days = np.linspace(5, 28, 93)
-    copies = curves(days)[0]
-    assert 7 < days[np.argmax(copies)] <= 14
-    assert copies.max() == pytest.approx(2e5, rel=0.25)
+    low, usual = curves(days, doses=DOSE / 100)[0].max(), curves(days)[0].max()
+    assert low / usual == pytest.approx(1.11, abs=0.01)
 
 
 def test_without_antigen_the_cells_only_fall():
@@ -147,6 +200,14 @@ def test_a_tenfold_tumour_raises_the_peak_more_than_a_tenfold_dose():
     days = np.linspace(3, 42, 60)
     peak = curves(days)[0].max()
     assert curves(days, {"T_0": 10 * P["T_0"]})[0].max() / peak > 2 * curves(days, doses=10 * DOSE)[0].max() / peak
+    assert curves(days, {"T_0": 10 * P["T_0"]})[0].max() / peak == pytest.approx(318, rel=0.02)
+
+
+def test_the_peak_is_as_sensitive_to_k_d_and_the_tumour_as_the_page_says():
+    days = np.linspace(3, 42, 96)
+    peak = curves(days)[0].max()
+    assert curves(days, {"K_D": 5.0, "T_0": 4e9})[0].max() / peak == pytest.approx(4.7, abs=0.1)
+    assert curves(days, {"K_D": 5.0})[0].max() / peak == pytest.approx(26.8, abs=0.3)
 
 
 def test_forward_derivatives_are_those_of_finite_differences_of_scipy():

@@ -59,7 +59,7 @@ def ln_likelihoods(fits, subjects):
 
 
 def ready(study, subject, starts=4):
-    request = Request.of(STEIN, None, None, None, None, "m3", None, starts, 2020)
+    request = Request.of(STEIN, starts=starts)
     case = prepare_each(request, study.select(subject))[subject]
     assert not isinstance(case, Exception)
     return request, case

@@ -13,7 +13,8 @@ from cellkinetics import Model, Parameter, models
 from cellkinetics.data.reading import read_study
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.fit import fit
-from cellkinetics.optimising.problem import Problem, sd_names
+from cellkinetics.likelihood.error_models import of
+from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples
 
 HERE = Path(__file__).parents[1]
@@ -160,7 +161,7 @@ def test_each_output_has_its_own_sd():
     days, outputs = np.array([1.0, 2.0, 5.0, 1.0, 2.0, 5.0]), [0, 0, 0, 1, 1, 1]
     values = np.array([80.0, 90.0, 50.0, 11.0, 7.0, 8.0])
     case = problem(model, table(days, values, values, outputs), ("a", "k"), sd=(0.3, 0.9), sd_free=(True, True))
-    assert sd_names(model) == ["sd_blood", "sd_marrow"]
+    assert of("log").sd_names(model.outputs) == ["sd_blood", "sd_marrow"]
     x = case.start(case.values)
     ln_f = np.log(100.0) - 0.1 * days + np.where(np.array(outputs) == 1, np.log(0.1), 0.0)
     expected = stats.norm.logpdf(np.log(values), ln_f, np.repeat([0.3, 0.9], 3)).sum()

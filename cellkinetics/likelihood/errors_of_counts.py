@@ -1,0 +1,45 @@
+"""The error model of few molecules: a log-normal error on top of the Poisson number of molecules in the wells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cellkinetics.arrays import Flags, Floats
+from cellkinetics.likelihood import counting
+from cellkinetics.likelihood.censoring import Rows
+from cellkinetics.likelihood.error_model import ErrorModel, residuals_on_ln
+
+
+@dataclass(frozen=True)
+class Counting(ErrorModel):
+    """y = (N/m) exp(s e), with N Poisson of mean m f and e standard normal."""
+
+    name: ClassVar[str] = "counting"
+    parts: ClassVar[tuple[str, ...]] = ("sd",)
+    words: ClassVar[str] = "log-normal on top of the Poisson number of molecules in the wells"
+    at_bound: ClassVar[str] = "the number of molecules explains the scatter. Give fixed={'sd': 0.1}, or so."
+    needs_mass: ClassVar[bool] = True
+
+    def log_density(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
+        """As `ErrorModel.log_density`."""
+        return rows.weight * counting.log_density(predicted, ln_sd[0], rows)
+
+    def residuals(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
+        """(ln y - g) in sds of the delta method, sqrt(s^2 + 1/(m f))."""
+        log_sd = 0.5 * jnp.logaddexp(2 * ln_sd[0], -predicted - jnp.log(rows.mass))
+        return residuals_on_ln(predicted, jnp.exp(log_sd), rows)
+
+    def information(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
+        """That of the delta method, 1/(s^2 + 1/(m f))."""
+        return jnp.exp(-jnp.logaddexp(2 * ln_sd[0], -predicted - jnp.log(rows.mass)))
+
+    def drawn(
+        self, predicted: Floats, sds: Floats, mass: Floats, positive: Flags | np.bool_, rng: np.random.Generator
+    ) -> Floats:
+        """As `ErrorModel.drawn`."""
+        return rng.poisson(mass * predicted) / mass * np.exp(sds[0] * rng.normal(size=len(predicted)))

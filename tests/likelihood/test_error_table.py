@@ -1,0 +1,119 @@
+"""What every error model of the table must hold, a new one too: none is named here but to be counted."""
+
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cellkinetics.likelihood.censoring import Rows
+from cellkinetics.likelihood.error_model import ErrorModel
+from cellkinetics.likelihood.error_models import ERRORS, LOG, of
+from cellkinetics.likelihood.errors_on_ln import NormalOnLn
+
+INF = np.inf
+G = np.array([3.0, 4.6, 5.5, 4.0, 5.0, 4.4, 2.0])
+LOWER, UPPER = np.array([4.6, 4.6, 4.6, -INF, 4.2, 4.1, 1.0]), np.array([4.6, 4.6, 4.6, 4.1, INF, 4.6, 1.0])
+# The last is padding.
+ROWS = Rows(LOWER, UPPER, np.array([1.0] * 6 + [0.0]), np.full(7, 0.3))
+EACH = [of(name, censoring) for name in ERRORS for censoring in ("m3", "m4")]
+
+
+def classes(of):
+    for one in of.__subclasses__():
+        yield from classes(one)
+        if one.__module__.startswith("cellkinetics.") and not one.__abstractmethods__:
+            yield one
+
+
+def ln_sd(error):
+    return jnp.log(jnp.linspace(0.6, 0.4, len(error.parts)))[:, None] * jnp.ones(len(G))
+
+
+def test_the_table_has_every_error_model_of_the_package_once():
+    assert {type(error) for error in ERRORS.values()} == set(classes(ErrorModel))
+    assert [error.name for error in ERRORS.values()] == list(ERRORS)
+    assert list(ERRORS) == ["log", "proportional", "combined", "student", "counting"]
+    assert len({error.words for error in ERRORS.values()}) == len(ERRORS)
+    assert all(error.parts for error in ERRORS.values())
+    assert [name for name, error in ERRORS.items() if error.least_squares] == [LOG]
+
+
+def test_an_unknown_name_is_refused_with_those_that_are_known():
+    with pytest.raises(ValueError, match=r"^error='laplace': take one of log, proportional, combined, student, coun"):
+        of("laplace", "m3")
+
+
+def test_m4_changes_a_normal_error_on_the_scale_of_copies_alone():
+    for name, error in ERRORS.items():
+        assert of(name, "m3") == of(name, "half") == of(name, "drop") == error
+        assert of(name, "m4").given_positive == error.natural
+        assert (of(name, "m4") == error) == (not error.natural)
+
+
+@pytest.mark.parametrize("forgotten", sorted(ErrorModel.__abstractmethods__))
+def test_a_class_that_forgets_a_method_cannot_be_made(forgotten):
+    own = {name: getattr(NormalOnLn, name) for name in ErrorModel.__abstractmethods__ if name != forgotten}
+    told = {name: getattr(NormalOnLn, name) for name in ("name", "parts", "words")}
+    with pytest.raises(TypeError, match=f"abstract method '?{forgotten}"):
+        type("Forgetful", (ErrorModel,), {**own, **told})()
+
+
+@pytest.mark.parametrize("forgotten", ["name", "parts", "words"])
+def test_a_class_that_does_not_say_what_it_is_cannot_be_made(forgotten):
+    own = {name: getattr(NormalOnLn, name) for name in ErrorModel.__abstractmethods__}
+    told = {name: getattr(NormalOnLn, name) for name in ("name", "parts", "words") if name != forgotten}
+    with pytest.raises(TypeError, match=f"^Forgetful has no {forgotten}"):
+        type("Forgetful", (ErrorModel,), {**own, **told})()
+
+
+@pytest.mark.parametrize("error", EACH, ids=repr)
+def test_error_models_are_static_arguments_of_compiled_functions(error):
+    @dataclass(frozen=True)
+    class Other(type(error)):
+        words: ClassVar[str] = "another"
+
+    twin = type(error)(**{field.name: getattr(error, field.name) for field in fields(error)})
+    assert (twin, hash(twin)) == (error, hash(error))
+    assert Other() != error
+    compiled = jax.jit(lambda error, *given: error.log_density(*given), static_argnums=0)
+    np.testing.assert_allclose(compiled(error, G, ln_sd(error), ROWS), error.log_density(G, ln_sd(error), ROWS))
+    compiled(twin, G, ln_sd(error), ROWS)
+    assert compiled._cache_size() == 1
+
+
+@pytest.mark.parametrize("error", EACH, ids=repr)
+def test_derivatives_are_those_of_the_log_density(error):
+    point = jnp.concatenate([jnp.asarray(G)[None], ln_sd(error)])
+    value, slopes, second = error.derivatives(point[0], point[1:], ROWS)
+
+    def total(point):
+        return jnp.sum(error.log_density(point[0], point[1:], ROWS))
+
+    def one(point, at):
+        return error.log_density(point[:1], point[1:, None], Rows(*(jnp.asarray(part)[at : at + 1] for part in ROWS)))[
+            0
+        ]
+
+    np.testing.assert_allclose(value, error.log_density(point[0], point[1:], ROWS), rtol=1e-13)
+    np.testing.assert_allclose(slopes, jax.grad(total)(point), rtol=1e-10, atol=1e-13)
+    hessians = np.stack([jax.hessian(one)(point[:, at], at) for at in range(len(G))], axis=-1)
+    np.testing.assert_allclose(second, hessians, rtol=1e-9, atol=1e-12)
+    assert value[-1] == 0
+    assert not np.any(np.asarray(slopes)[:, -1])
+
+
+@pytest.mark.parametrize("error", EACH, ids=repr)
+def test_sds_names_floors_and_starts_have_the_same_order(error):
+    outputs = ["blood", "marrow"]
+    names, additive = error.sd_names(outputs), error.additive(2)
+    assert error.sd_names(["blood"]) == list(error.parts)
+    assert names == [f"{part}_{output}" for part in error.parts for output in outputs]
+    assert list(additive) == [name.startswith("sd_add") for name in names]
+    floors = error.ln_sd_floors(2, 60.0)
+    np.testing.assert_allclose(np.exp(floors), np.where(additive, 0.06, 0.01))
+    for start in error.ln_sd_starts(np.log([0.5, 0.3]), 60.0):
+        assert start.shape == floors.shape
+        assert np.all(start > floors)
