@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.arrays import Flags
@@ -13,11 +14,13 @@ from cellkinetics.data.administrations import Dosing
 from cellkinetics.data.columns import RESERVED_COLUMNS, SheetRows, mass_of, per_well, plain
 from cellkinetics.data.measuring import Written
 from cellkinetics.meaning import suspicions
-from cellkinetics.meaning.cells import number_of, numbers
+from cellkinetics.meaning.cells import Texts, number_of, numbers
+from cellkinetics.meaning.synonyms import TIME_UNITS
 
+Codes = npt.NDArray[np.intp]
 _LEADING_ZERO = re.compile(r"[+-]?0\d.*")
 # What other steps read by its name, though it has no meaning in `SYNONYMS`.
-_READ = {"rate", "ss", "study", "studyid", "study_id", "simulated", "clock"}
+_READ = {"rate", "ss", "study", "studyid", "study_id", "simulated", "clock", *TIME_UNITS}
 
 
 @dataclass(frozen=True)
@@ -42,23 +45,12 @@ def carried(
         output=pd.factorize(output)[0],
         decimal=rows.decimal,
     )
-    codes: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for name, text in texts.items():
-        codes[name] = pd.factorize(text.to_numpy(dtype=object))
-        if plain(name) in _READ or mass_of(name) or per_well(name):
-            continue
-        found = suspicions.suspicion(suspicions.Suspect(name, *codes[name], sample, dosing.any), table)
-        if found is not None:
-            rows.problems.append(found)
     taken = {name for name in texts if plain(name) not in RESERVED_COLUMNS}
-    for name in [name for name in texts if name not in taken]:
-        free = _free(name, taken)
-        texts[free], codes[free] = texts.pop(name), codes.pop(name)
-    spare = dosing.spare
-    if spare.any():
-        free = _free(rows.names["dose"], taken)
-        texts[free] = rows.text("dose").where(spare, "")
-        codes[free] = pd.factorize(texts[free].to_numpy(dtype=object))
+    new_name = {name: name if name in taken else _free(name, taken) for name in texts}
+    if dosing.spare.any():
+        spare = rows.names["dose"]
+        new_name[spare] = _free(spare, taken)
+        texts[spare] = rows.text("dose").where(dosing.spare, "")
     varying: dict[str, pd.Series] = {}
     steady: dict[str, pd.Series] = {}
     if "nominal_day" in rows.names:
@@ -68,15 +60,21 @@ def carried(
     size = len(rows.subjects)
     samples = np.bincount(rows.code[sample], minlength=size)
     for name, text in texts.items():
-        code, distinct = codes[name]
-        filled = distinct[code] != ""
+        # The distinct texts of one column at a time: those of a million names take as much memory as the names.
+        code, distinct = pd.factorize(text.to_numpy(dtype=object))
+        if name not in known and not (plain(name) in _READ or mass_of(name) or per_well(name)):
+            found = suspicions.suspicion(suspicions.Suspect(name, code, distinct, sample, dosing.any), table)
+            rows.problems += [] if found is None else [found]
+        filled = (distinct != "")[code]
         said = pd.Series(code[filled]).groupby(rows.code[filled])
         on_samples = np.bincount(rows.code[filled & sample], minlength=size)
         if (said.min() == said.max()).all() and np.isin(on_samples - samples * (on_samples > 0), 0).all():
             each = text[filled].groupby(rows.code[filled]).first().reindex(range(size), fill_value="")
-            steady[name] = _typed(each, rows.decimal)
+            steady[new_name[name]] = _typed(each, rows.decimal)
+        elif sample.all():
+            varying[new_name[name]] = _typed(text, rows.decimal, (code, distinct))
         else:
-            varying[name] = _typed(text.where(sample, ""), rows.decimal)
+            varying[new_name[name]] = _typed(text.where(sample, ""), rows.decimal)
     constant = pd.DataFrame(steady, index=range(len(rows.subjects)))
     return Carried(pd.DataFrame(varying, index=rows.cells.index), constant.set_axis(list(rows.subjects), axis=0))
 
@@ -90,9 +88,9 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
-def _typed(text: pd.Series, decimal: str) -> pd.Series:
+def _typed(text: pd.Series, decimal: str, known: tuple[Codes, Texts] | None = None) -> pd.Series:
     """Numbers where every filled cell is one (01 is a code, not a number), else text; missing where empty."""
-    places, distinct = pd.factorize(text.to_numpy(dtype=object))
+    places, distinct = pd.factorize(text.to_numpy(dtype=object)) if known is None else known
     # A column of text says so by its first cell; a name for each sample need not be looked at a million times.
     if any(number_of(cell, decimal) is None for cell in distinct[:2]):
         return text.mask(text == "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -33,17 +33,19 @@ class Written:
         Between the limits.
     zero : (n,) array of bool
         Where the number is 0.
-    text, column : (n,) arrays of str
-        The cell that was read and the column that it stands in.
-    unit : (n,) array of str
-        The unit behind the number, "" where there is none.
+    text : (n,) array of str
+        The cell that was read.
+    column : (n,) array of str, or str
+        The column that it stands in.
+    units : dict
+        {cell: the unit behind its number}.
     """
 
     measured: Measurements
     zero: Flags
     text: Texts
-    column: Texts
-    unit: Texts
+    column: Texts | str
+    units: dict[str, str]
 
 
 def limits_of(rows: SheetRows, study: list[Floats]) -> Limits:
@@ -88,19 +90,21 @@ def measure(
         Numbers that stand for no value.
     """
     name, text = rows.names["value"], rows.text("value").to_numpy(dtype=object)
-    column = np.full(len(text), name, dtype=object)
+    column: Texts | str = name
     # A laboratory's text and sign beside the number come before the number.
     if "result" in rows.names:
         text, column = _with_result(rows, text, column, limits, skipped)
     if "qualifier" in rows.names:
         text, column = _with_qualifier(rows, text, column, skipped)
-    mark, number, unit = marks_and_units(text, rows.decimal)
+    mark, number, units = marks_and_units(text, rows.decimal)
     stands = (mark == "number") & np.isin(number, list(missing))
     mark[stands], number[stands] = "missing", np.nan
     if floor is not None:
         at_floor = (mark == "number") & np.isclose(number, floor, rtol=1e-6, atol=0)
         # Of half the limit, as of the limit itself, it is known that the sample lies below the limit.
         mark[at_floor] = np.where(limits.lloq[at_floor] >= floor, "blq", "below")
+        unknown = at_floor & np.isnan(limits.lloq)
+        limits = replace(limits, lloq=np.where(unknown, floor, limits.lloq))
         number[at_floor & (mark == "blq")] = np.nan
     if "blq" in rows.names:
         _flag(rows, mark, number, limits, skipped)
@@ -108,15 +112,17 @@ def measure(
     mark[skipped & senseless], number[skipped & senseless] = "missing", np.nan
     remedy = f"Write a number{rows.comma}, <3, >1e6, BLQ or ND, or leave the cell empty."
     unreadable = mark == "unreadable"
-    rows.report(unreadable, lambda at: f"{column[at]} is {text[at]!r}, which is not a number", remedy)
+    rows.report(unreadable, lambda at: f"{_heading(column, at)} is {text[at]!r}, which is not a number", remedy)
     _report_negative(rows, mark, number, text, name)
     rows.report(np.isposinf(number), lambda at: f"{name} is {text[at]}", "Write >1e6 for a value above the range.")
     cens = _censoring(rows)
     measured = place(mark, number, cens, rows.number("limit", 0), limits)
-    return Written(measured, (mark == "number") & (number == 0), text, column, unit)
+    return Written(measured, (mark == "number") & (number == 0), text, column, units)
 
 
-def _with_result(rows: SheetRows, text: Texts, column: Texts, limits: Limits, skipped: Flags) -> tuple[Texts, Texts]:
+def _with_result(
+    rows: SheetRows, text: Texts, column: Texts | str, limits: Limits, skipped: Flags
+) -> tuple[Texts, Texts]:
     """The cells with the result as text in place of the number where it says censored; the column of each."""
     name, value, said = rows.names["result"], rows.names["value"], rows.text("result").to_numpy(dtype=object)
     (mark, number), (of_value, measured) = marks(said, rows.decimal), marks(text, rows.decimal)
@@ -135,7 +141,7 @@ def _with_result(rows: SheetRows, text: Texts, column: Texts, limits: Limits, sk
     return np.where(taken, said, text), np.where(taken, name, column)
 
 
-def _with_qualifier(rows: SheetRows, text: Texts, column: Texts, skipped: Flags) -> tuple[Texts, Texts]:
+def _with_qualifier(rows: SheetRows, text: Texts, column: Texts | str, skipped: Flags) -> tuple[Texts, Texts]:
     """The cells with ``<`` or ``>`` of the column beside them; the column of each."""
     name, value = rows.names["qualifier"], rows.names["value"]
     said = rows.text("qualifier").to_numpy(dtype=object)
@@ -223,7 +229,8 @@ def report_faults(rows: SheetRows, cells: Written, sample: Flags, used: Flags, u
 
     def said(at: int) -> str:
         censored = f"{rows.names['cens']} is {cens[at]}, " if cens[at] in ("1", "-1") else ""
-        return f"{censored}{column[at]} is {text[at]!r}" if text[at] else f"{censored}{column[at]} is empty"
+        name = _heading(column, at)
+        return f"{censored}{name} is {text[at]!r}" if text[at] else f"{censored}{name} is empty"
 
     def named(at: int) -> str:
         return re.sub(r"[^\d.eE+-]", "", text[at]) if text[at][:1] in "<≤" and text[at][-1:].isdigit() else "..."
@@ -238,7 +245,7 @@ def report_faults(rows: SheetRows, cells: Written, sample: Flags, used: Flags, u
             "Give the column uloq, or read_study(..., uloq=...).",
         ),
         "cens": (
-            lambda at: f"{rows.names['cens']} is {cens[at]} and {column[at]} is {text[at]!r}",
+            lambda at: f"{rows.names['cens']} is {cens[at]} and {_heading(column, at)} is {text[at]!r}",
             "Let the two agree: cens is 1 for below, -1 for above; or leave cens empty.",
         ),
         "over": (
@@ -253,10 +260,14 @@ def report_faults(rows: SheetRows, cells: Written, sample: Flags, used: Flags, u
     clean = sample & ~rows.reported & (used | ~np.isin(measured.fault, ["no lower limit", "no upper limit"]))
     for fault, (found, remedy) in faults.items():
         rows.report(clean & (measured.fault == fault), found, remedy)
-    written, distinct = pd.factorize(cells.unit)
-    other = np.array([unit_in != "" and canonical(unit_in) != unit for unit_in in distinct], dtype=bool)[written]
-    rows.report(
-        other & sample,
-        lambda at: f"{column[at]} is {text[at]!r} and the study is in {unit}",
-        lambda at: f"Values have one unit: is it read_study(..., unit={canonical(cells.unit[at])!r})?",
-    )
+    other = [cell for cell, said in cells.units.items() if canonical(said) != unit]
+    if other:
+        rows.report(
+            np.isin(text, other) & sample,
+            lambda at: f"{_heading(column, at)} is {text[at]!r} and the study is in {unit}",
+            lambda at: f"Values have one unit: is it read_study(..., unit={canonical(cells.units[text[at]])!r})?",
+        )
+
+
+def _heading(column: Texts | str, at: int) -> str:
+    return column if isinstance(column, str) else str(column[at])

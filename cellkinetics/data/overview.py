@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.data import groups
-from cellkinetics.data.columns import mass_of
+from cellkinetics.data.columns import mass_of, plain
 from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import AFTER, COVARIATES, OBSERVATIONS, Study, infusions, likely_numbers
 from cellkinetics.data.wells import NUMBER_OF_WELLS
+from cellkinetics.meaning.synonyms import TIME_UNITS
 from cellkinetics.words import count, labelled, number_text, percent
 
 # Days since the first infusion, both ends included; a day belongs to the first that has it.
@@ -72,8 +73,9 @@ def facts(study: Study) -> dict[str, str]:
 def carried_along(study: Study) -> list[str]:
     """The columns of the file that nothing reads, in the order of the study's tables."""
     own = {*OBSERVATIONS, *COVARIATES, "nominal_day", "unit", *NUMBER_OF_WELLS}
-    names = [*study.observations.columns, *study.covariates.columns]
-    return [name for name in dict.fromkeys(map(str, names)) if name not in own and not mass_of(name)]
+    own |= {"SIMULATED", "ID_NAME"}
+    names = map(str, dict.fromkeys([*study.observations.columns, *study.covariates.columns]))
+    return [name for name in names if not (name in own or mass_of(name) or plain(name) in TIME_UNITS)]
 
 
 def _by_status(counts: pd.Series, names: dict[str, str]) -> str:

@@ -295,14 +295,15 @@ def common_limit(observations: pd.DataFrame) -> float | None:
 
 def likely_numbers(study: Study) -> list[str]:
     """What looks like a limit written as a value, or like a code for no value, among the values used; a text each."""
-    used, texts = study.used, []
-    quantified = used[used["status"] == "quantified"]
-    outputs = quantified["output"].unique().tolist()
-    units = quantified["unit"] if "unit" in quantified else pd.Series(study.unit, index=quantified.index)
-    for output in outputs:
-        own = (quantified["output"] == output).to_numpy(dtype=bool)
-        found = likely(quantified["value"].to_numpy(dtype=float)[own], output if len(outputs) > 1 else "")
-        texts += [each.text(str(units[own].iloc[0])) for each in found]
+    table, texts = study.observations, []
+    # Columns one by one: a table of the rows used would be a second study in memory.
+    quantified = ((table["excluded"] == "") & (table["status"] == "quantified")).to_numpy(dtype=bool)
+    values, output = table["value"].to_numpy(dtype=float)[quantified], table["output"][quantified]
+    outputs = output.unique().tolist()
+    for name in outputs:
+        own = (output == name).to_numpy(dtype=bool)
+        unit = str(table["unit"][quantified][own].iloc[0]) if "unit" in table else study.unit
+        texts += [each.text(unit) for each in likely(values[own], name if len(outputs) > 1 else "")]
     return texts
 
 

@@ -115,7 +115,6 @@ def upper_lines(study: Study, style: str) -> pd.DataFrame:
         "output",
         "mdv",
         "lloq",
-        "lod",
         "postdose",
     )
     then = ("cohort", "until", "until_reason", "excluded", "unit", "dose_unit", "adm_name", "dvid_name", "simulated")

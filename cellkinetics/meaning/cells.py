@@ -180,15 +180,16 @@ def marks(text: Texts, decimal: str = ".") -> tuple[Texts, Floats]:
     return names[codes], values[codes]
 
 
-def marks_and_units(text: Texts, decimal: str = ".") -> tuple[Texts, Floats, Texts]:
-    """`marks`, and (n,) units that stand behind the numbers: "5120 copies/ug" has one, "" where there is none."""
+def marks_and_units(text: Texts, decimal: str = ".") -> tuple[Texts, Floats, dict[str, str]]:
+    """`marks`, and {cell: unit} of those with a unit behind the number, such as "5120 copies/ug"."""
     codes, distinct = pd.factorize(text)
-    read = [mark_of(cell, decimal) for cell in distinct]
-    units = np.full(len(distinct), "", dtype=object)
-    for place, (mark, _) in enumerate(read):
-        unit = _UNIT.fullmatch(distinct[place]) if mark == "unreadable" else None
+    names, values = np.empty(len(distinct), dtype=object), np.empty(len(distinct))
+    units: dict[str, str] = {}
+    for place, cell in enumerate(distinct):
+        mark, number = mark_of(cell, decimal)
+        unit = _UNIT.fullmatch(cell) if mark == "unreadable" else None
         if unit:
-            read[place], units[place] = mark_of(unit[1], decimal), unit[2].strip()
-    names = np.array([mark for mark, _ in read], dtype=object)
-    values = np.array([number for _, number in read], dtype=float)
-    return names[codes], values[codes], units[codes]
+            mark, number = mark_of(unit[1], decimal)
+            units[cell] = unit[2].strip()
+        names[place], values[place] = mark, number
+    return names[codes], values[codes], units

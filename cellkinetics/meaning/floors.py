@@ -73,7 +73,7 @@ def likely(values: Floats, output: str = "") -> list[Likely]:
             continue
         near = (distinct > number / 2) & (distinct < number * 2) & (distinct != number)
         usual = int(times[near].max()) if near.any() else 0
-        if (len(text) >= 5 and usual <= times[at]) or (times[at] > 1 and times[at] >= TIMES * max(usual, 1)):
+        if (len(text) >= 5 and usual <= times[at]) or times[at] >= 2 * max(usual, 1):
             found.append(Likely("code", number, int(times[at]), n, output))
     codes = {each.number for each in found}
     for kind, at, beside in (("floor", 0, slice(1, 1 + NEIGHBOURS)), ("ceiling", -1, slice(-1 - NEIGHBOURS, -1))):

@@ -28,7 +28,7 @@ LONGEST = 0.25
 
 @dataclass
 class Suspect:
-    """A column by its distinct cells, on the rows that are samples with a value or a word for one.
+    """A column that nothing reads, by its distinct cells, on the rows that are samples with a value or a word for one.
 
     Parameters
     ----------

@@ -98,7 +98,7 @@ def test_nonmem_has_whole_numbers_for_names_and_no_blanks_or_commas_in_texts(har
     assert {row["DVID"] for row in rows} == {".", "1", "2"}
     assert {row["ADM"] for row in rows} == {".", "1", "2"}
     text = (tmp_path / "nonmem.csv").read_text(encoding="utf-8")
-    assert text.startswith("# Simulated, seed 3\n#ID,TIME,DV,AMT,EVID,CENS,LIMIT,ADM,DVID,MDV,LLOQ,LOD,COHORT,")
+    assert text.startswith("# Simulated, seed 3\n#ID,TIME,DV,AMT,EVID,CENS,LIMIT,ADM,DVID,MDV,LLOQ,COHORT,")
     assert not any(mark in text.split("\n", 2)[2] for mark in (" ", '"', ";"))
     back = again(hard, "nonmem")
     assert back.covariates["ID_NAME"].tolist() == ["A_1", "B"]
