@@ -19,6 +19,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.data.columns import MEANING, is_numeric, meaning_of, plain
+from cellkinetics.data.layout.packed import unpacked
+from cellkinetics.data.layout.workbooks import TITLES, frame_of, grid_of, is_sas, is_workbook
 from cellkinetics.data.notation import MISSING
 from cellkinetics.errors import Problem, StudyError, one_problem
 from cellkinetics.words import number_text
@@ -28,7 +30,10 @@ LARGE, BLOCK = 20_000_000, 1 << 20
 # Rows at a time: two new objects each, fewer than wake the garbage collector, which would walk through all of JAX.
 ROWS = 300
 _COMMA = re.compile(r"[<>≤≥=\s]*[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
-_THOUSANDS = re.compile(r"[<>≤≥=\s]*[+-]?\d{1,3}(,\d{3})+")
+_THOUSANDS = re.compile(r"[<>≤≥=\s]*[+-]?[1-9]\d{0,2}(,\d{3})+")
+# The same with points, and what shows that a point is one before decimals.
+_POINTS = re.compile(r"[<>≤≥=\s]*[+-]?[1-9]\d{0,2}\.\d{3}")
+_SEP = re.compile(r"\ufeff?\"?sep=(.)\"?", re.IGNORECASE)
 
 
 class Arrow(Protocol):
@@ -46,7 +51,8 @@ class Sheet:
     cells : DataFrame
         n rows of text without surrounding blanks; "" where a cell is empty or says that a value is missing.
     row : (n,) array of int
-        Line of the file on which the row begins; in a DataFrame its position + 2, its line as a CSV.
+        Line of the file on which the row begins, row of the worksheet; in a DataFrame or a file of SAS its
+        position + 2, its line as a CSV.
     source : str
         Name of the file, or "DataFrame".
     note : str
@@ -76,8 +82,9 @@ def load(
     table: str | os.PathLike[str] | pd.DataFrame | Arrow,
     columns: Mapping[str, str] | None = None,
     progress: bool = False,
+    sheet: str | None = None,
 ) -> Sheet:
-    """Read a file or take a DataFrame, without guessing what a cell means.
+    """Read a file or take a DataFrame, without guessing what a cell means; `sheet` names one of a workbook.
 
     Raises
     ------
@@ -89,36 +96,70 @@ def load(
         When it is neither a path nor a table.
     """
     if isinstance(table, str | os.PathLike):
-        sheet = _from_file(Path(table), columns, progress)
+        read = _from_file(Path(table), columns, progress, sheet)
+    elif sheet is not None:
+        raise ValueError(f"sheet={sheet!r}: a DataFrame has no sheets.")
     else:
-        sheet = _from_frame(_as_frame(table))
-    names = list(sheet.cells.columns)
+        read = _from_frame(_as_frame(table))
+    names = list(read.cells.columns)
     twice = [name for place, name in enumerate(names) if name in names[:place]]
     for name in dict.fromkeys(twice):
-        sheet.problems.append(Problem(None, None, None, f"two columns are called {name!r}", "Rename one of them."))
+        read.problems.append(Problem(None, None, None, f"two columns are called {name!r}", "Rename one of them."))
     if twice:
-        raise StudyError(sheet.problems, sheet.source)
-    content = {name: (sheet.cells[name] != "").to_numpy(dtype=bool) for name in names}
+        raise StudyError(read.problems, read.source)
+    content = {name: (read.cells[name] != "").to_numpy(dtype=bool) for name in names}
     filled = np.logical_or.reduce(list(content.values()))
     if not filled.any():
         nothing = Problem(None, None, None, "it has a header and no rows", "Give one row a sample.")
-        raise StudyError(sheet.problems or [nothing], sheet.source)
+        raise StudyError(read.problems or [nothing], read.source)
     # A column without a name and without content is what a spreadsheet leaves at the right.
     kept = [name for name in names if not name.startswith("column_") or content[name].any()]
-    cells, row = sheet.cells[kept], sheet.row
+    cells, row = read.cells[kept], read.row
     if not filled.all():
         cells, row = cells[filled].reset_index(drop=True), row[filled]
-    decimal = _decimal(cells, sheet.separator, columns)
-    return Sheet(cells, row, sheet.source, sheet.note, sheet.separator, decimal, sheet.encoding, sheet.problems)
+    decimal = _decimal(cells, read.separator, columns, read.source)
+    return Sheet(cells, row, read.source, read.note, read.separator, decimal, read.encoding, read.problems)
 
 
-def _decimal(cells: pd.DataFrame, separator: str, columns: Mapping[str, str] | None) -> str:
+def _decimal(cells: pd.DataFrame, separator: str, columns: Mapping[str, str] | None, source: str) -> str:
+    """What stands before the decimals of a table.
+
+    Raises
+    ------
+    StudyError
+        When all commas, or all points of a column, may be those of thousands: 5,120 is 5120 or 5.12.
+    """
     if separator == ",":
         return "."
-    numeric = [name for name in cells.columns if is_numeric(name, columns)]
-    texts = itertools.chain.from_iterable(pd.unique(cells[name]) for name in numeric)
-    commas = (text for text in texts if "," in text and _COMMA.fullmatch(text))
-    return "," if any(separator == ";" or not _THOUSANDS.fullmatch(text) for text in commas) else "."
+    distinct = {name: pd.unique(cells[name]).tolist() for name in cells.columns if is_numeric(name, columns)}
+    commas = {
+        name: [text for text in texts if "," in text and _COMMA.fullmatch(text)] for name, texts in distinct.items()
+    }
+    every = list(itertools.chain.from_iterable(commas.values()))
+    if separator != ";":
+        return "," if any(not _THOUSANDS.fullmatch(text) for text in every) else "."
+    pointed = any("." in text and text != "." for text in itertools.chain.from_iterable(distinct.values()))
+    if every and all(_THOUSANDS.fullmatch(text) for text in every) and not pointed:
+        name = next(name for name, texts in commas.items() if texts)
+        raise _thousands(name, commas[name][0], ",", source)
+    for name, texts in distinct.items():
+        points = [text for text in texts if "." in text]
+        plain_numbers = [text for text in texts if text.isdecimal()]
+        # Decimals that are printed with three digits are so in every cell, and no cell above 999 does without points.
+        if (
+            len(points) > 1
+            and plain_numbers
+            and all(map(_POINTS.fullmatch, points))
+            and max(map(len, plain_numbers)) < 4
+        ):
+            raise _thousands(name, points[0], ".", source)
+    return "," if every else "."
+
+
+def _thousands(name: str, text: str, mark: str, source: str) -> StudyError:
+    whole, decimal = text.replace(mark, ""), text.replace(",", ".")
+    found = f"{name} is {text!r}, which is {whole} or {decimal}: nothing says which"
+    return one_problem(found, f"Write thousands without a mark ({whole}), or all decimals with four digits.", source)
 
 
 # A table in memory
@@ -141,16 +182,16 @@ def _as_frame(table: pd.DataFrame | Arrow) -> pd.DataFrame:
         raise ImportError(f"pandas reads a {type(table).__name__} through pyarrow: {remedy}") from None
 
 
-def _from_frame(frame: pd.DataFrame) -> Sheet:
+def _from_frame(frame: pd.DataFrame, source: str = "DataFrame") -> Sheet:
     labels = {name for name in frame.index.names if name is not None}
     if labels and labels.isdisjoint(frame.columns):
         frame = frame.reset_index()
     names = [str(name) for name in frame.columns]
     if not len(frame) or not names:
-        raise one_problem("it has no rows", "Give one row a sample.", "DataFrame")
+        raise one_problem("it has no rows", "Give one row a sample.", source)
     cells = pd.concat([_texts(frame.iloc[:, place]) for place in range(len(names))], axis=1)
     cells.columns = pd.Index(names)
-    return Sheet(cells, np.arange(len(frame)) + 2, "DataFrame")
+    return Sheet(cells, np.arange(len(frame)) + 2, source)
 
 
 def _texts(column: pd.Series) -> pd.Series:
@@ -178,34 +219,68 @@ def _stripped(cell: str) -> str:
 # A file
 
 
-def _from_file(path: Path, columns: Mapping[str, str] | None, progress: bool) -> Sheet:
+def _from_file(path: Path, columns: Mapping[str, str] | None, progress: bool, sheet: str | None) -> Sheet:
     if path.is_dir():
         raise one_problem("it is a folder", "Name the file in it.", str(path))
-    encoding = _encoding(path)
+    with unpacked(path) as file:
+        with file.open("rb") as begin:
+            first = begin.read(80)
+        if is_workbook(first):
+            return _from_workbook(file, path.name, sheet, columns)
+        if sheet is not None:
+            raise one_problem(f"sheet={sheet!r} was given and it is no workbook", "Leave it out.", path.name)
+        if is_sas(first):
+            return _from_frame(frame_of(file, path.name, first), path.name)
+        return _from_text(file, path.name, columns, progress)
+
+
+def _from_workbook(path: Path, source: str, sheet: str | None, columns: Mapping[str, str] | None) -> Sheet:
+    names, records, row, note = grid_of(path, source, sheet, lambda names: _known(list(names), columns))
+    names = [name or f"column_{place}" for place, name in enumerate(names, start=1)]
+    seen = _Seen()
+    each = zip(*records, strict=True) if records else ([] for _ in names)
+    columns_of_text = [pd.Series([seen[cell] for cell in cells], dtype="str") for cells in each]
+    cells = pd.concat(columns_of_text, axis=1).set_axis(names, axis=1)
+    return Sheet(cells, np.array(row, dtype=np.int64), source, note)
+
+
+def _from_text(path: Path, source: str, columns: Mapping[str, str] | None, progress: bool) -> Sheet:
+    encoding = _encoding(path, source)
     with path.open(encoding=encoding) as file, _bar(path, progress) as advance:
-        above, start = _head(file, path.name, columns)
-        note = "\n".join(line[1:].removeprefix(" ").rstrip("\n") for line in above[:start] if line.startswith("#"))
+        above, start = _head(file, source, columns)
+        said = _SEP.fullmatch(above[0].strip())
+        titles = [line for line in above[:start] if line.strip() and not _SEP.fullmatch(line.strip())]
+        note = "\n".join(line.removeprefix("#").removeprefix(" ").rstrip("\n") for line in titles)
         header = above[start].removeprefix("#")
+        separator = said[1] if said else separator_of(header, columns)
         lines = itertools.chain([header], above[start + 1 :], _watched(file, advance))
-        return _parsed(path.name, lines, start + 1, note, separator_of(header, columns), encoding)
+        return _parsed(source, lines, start + 1, note, separator, encoding)
 
 
 def _head(file: TextIO, source: str, columns: Mapping[str, str] | None) -> tuple[list[str], int]:
     """The lines up to the first that is no comment, and which of them is the header.
 
-    NM-TRAN wants the header commented out: then it is the last comment.
+    NM-TRAN wants the header commented out: then it is the last comment. Excel writes ``sep=;`` above it. Where the
+    first line names no columns that are known and one of the next does, the lines above that one are a title.
     """
     above: list[str] = []
     for line in file:
         above.append(line)
-        if line.strip() and not line.startswith("#"):
+        if line.strip() and not line.startswith("#") and not _SEP.fullmatch(line.strip()):
             break
     else:
         raise one_problem("the file is empty", "Give a header and one row a sample.", source)
+    if _is_header(above[-1], columns):
+        return above, len(above) - 1
     last = max((place for place, line in enumerate(above[:-1]) if line.startswith("#")), default=None)
-    if last is not None and _is_header(above[last][1:], columns) and not _is_header(above[-1], columns):
+    if last is not None and _is_header(above[last][1:], columns):
         return above, last
-    return above, len(above) - 1
+    first = len(above) - 1
+    for line in itertools.islice(file, TITLES):
+        above.append(line)
+        if _is_header(line, columns):
+            return above, len(above) - 1
+    return above, first
 
 
 def _parsed(source: str, lines: Iterable[str], start: int, note: str, separator: str, encoding: str) -> Sheet:
@@ -213,7 +288,7 @@ def _parsed(source: str, lines: Iterable[str], start: int, note: str, separator:
     if separator == " ":
         lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
-    numbered = _records(reader, source, start)
+    numbered = _records(reader, source, start, separator)
     header = next(numbered)[1]
     names = [name.strip() or f"column_{place}" for place, name in enumerate(header, start=1)]
     problems: list[Problem] = []
@@ -229,6 +304,8 @@ def _parsed(source: str, lines: Iterable[str], start: int, note: str, separator:
                 part.append(np.array(list(map(seen.__getitem__, cells)), dtype=object))
         if len(seen) > 200_000:
             seen.clear()
+    if problems and not rows:
+        _refuse_title(source, start, header, separator, problems)
     # One after the other, each block freed as soon as it is part of its column.
     cells = pd.concat([pd.Series(_joined(part), dtype="str") for part in parts], axis=1).set_axis(names, axis=1)
     line = np.concatenate(rows) if rows else np.array([], dtype=np.int64)
@@ -259,9 +336,23 @@ def _cut(cells: list[str], line: int, width: int, problems: list[Problem]) -> bo
     return len(cells) == width
 
 
-def _records(reader: Any, source: str, start: int) -> Iterator[tuple[int, list[str]]]:
-    """The rows, each with the line on which it begins."""
+def _refuse_title(source: str, start: int, header: list[str], separator: str, problems: list[Problem]) -> None:
+    """Blame the first line, and not each of the others, when no row has as many cells as it."""
+    found = f"line {start} is no header: it has {len(header)} cells between {separator!r}, {header[0][:40]!r} the first"
+    remedy = f"Let the first line name the columns; the rows do not have as many cells ({problems[0].found})."
+    raise one_problem(found, remedy, source)
+
+
+def _records(reader: Any, source: str, start: int, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows, each with the line on which it begins.
+
+    Raises
+    ------
+    StudyError
+        When a line is too long, or a quotation mark opens a cell that holds lines which are rows themselves.
+    """
     line = start
+    width = 0
     while True:
         try:
             record = next(reader)
@@ -270,8 +361,19 @@ def _records(reader: Any, source: str, start: int) -> Iterator[tuple[int, list[s
         except csv.Error as error:
             raise one_problem(f"line {line} cannot be read: {error}", "Save it as CSV.", source) from error
         if record:
+            width = width or len(record)
+            if start + reader.line_num - line > 1 and _holds_rows(record, separator, width):
+                found = f"a quotation mark that opens on line {line} is not closed before line {line + 1}"
+                remedy = "Close or remove it; a cell with several lines must not have the separators of a row in one."
+                raise one_problem(found, remedy, source)
             yield line, record
         line = start + reader.line_num
+
+
+def _holds_rows(record: list[str], separator: str, width: int) -> bool:
+    """Whether a cell of several lines has as many separators as a row, all in one line or together."""
+    long = [cell for cell in record if "\n" in cell]
+    return any(cell.count(separator) >= max(width - 1, 1) for cell in long)
 
 
 def _watched(file: TextIO, advance: Callable[[int], None]) -> Iterator[str]:
@@ -299,15 +401,12 @@ def _bar(path: Path, progress: bool) -> Iterator[Callable[[int], None]]:
 
 _OTHER_FILES = {
     b"%PDF": "a PDF",
-    b"PK\x03\x04": "a zip archive or an Excel workbook",
-    b"\x1f\x8b": "a gzip archive",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
 }
 
 
-def _encoding(path: Path) -> str:
+def _encoding(path: Path, source: str) -> str:
     """UTF-8, or Windows-1252 (which has Latin-1's letters) with a warning; anything else is refused."""
     utf8, windows = (codecs.getincrementaldecoder(name)() for name in ("utf-8", "cp1252"))
     possible, foreign = {"utf-8-sig": utf8, "cp1252": windows}, b""
@@ -327,15 +426,15 @@ def _encoding(path: Path) -> str:
                 break
     if kind is not None or not possible:
         kind = kind or "neither UTF-8 nor Windows-1252 text"
-        raise one_problem(f"it is {kind}, not a table of text", "Save it as CSV (UTF-8).", path.name)
+        raise one_problem(f"it is {kind}, not a table of text", "Save it as CSV (UTF-8).", source)
     if "utf-8-sig" in possible:
         return "utf-8-sig"
     text = foreign.decode("cp1252")
     warnings.warn(
-        f"{path.name} is not UTF-8; it was read as Windows-1252, so that it has {text!r}. "
+        f"{source} is not UTF-8; it was read as Windows-1252, so that it has {text!r}. "
         "If that is not what it says, save it as CSV (UTF-8).",
         UserWarning,
-        stacklevel=5,
+        stacklevel=6,
     )
     return "cp1252"
 
