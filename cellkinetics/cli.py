@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import shlex
 import sys
+from dataclasses import asdict, dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +22,8 @@ from cellkinetics import models
 from cellkinetics.data.cleaning import clean
 from cellkinetics.data.example import example
 from cellkinetics.data.reading import read_study
-from cellkinetics.errors import ModelError, StudyError
+from cellkinetics.data.study import Study
+from cellkinetics.errors import ModelError, StudyError, alike
 from cellkinetics.fitting.fits import Fits, fit_each
 from cellkinetics.modelling.loading import load_model
 from cellkinetics.modelling.model import Model
@@ -38,16 +41,69 @@ app = cyclopts.App(
 )
 
 
+@Option(name="*")
+@dataclass(frozen=True)
+class Reading:
+    """How a table is read: the options that fit and check share, as `read_study` takes them.
+
+    Parameters
+    ----------
+    lloq
+        Lower limit of quantification, for rows that do not have their own.
+    lod
+        Limit of detection, for rows that do not have their own.
+    uloq
+        Upper limit of quantification, for rows that do not have their own.
+    unit
+        Unit of the values.
+    dose_unit
+        Unit of the infused cells.
+    time_unit
+        Unit of the times, which become days.
+    day
+        The column that holds the day, where its name is not known.
+    columns
+        Names of the table where they are not recognised: day=T copies_per_ug=result.
+    lloq_copies_per_well
+        Lower limit in copies per well, for tables with the mass of DNA in a well.
+    dna_ug
+        Mass of DNA in each well, ug.
+    replicates
+        Whether each well is a sample, or the wells of one sample are averaged.
+    sheet
+        Name of the worksheet, where a workbook has several.
+    """
+
+    lloq: float | None = None
+    lod: float | None = None
+    uloq: float | None = None
+    unit: str = "copies/ug"
+    dose_unit: str = "cells/kg"
+    time_unit: Literal["day", "hour", "week", "month"] | None = None
+    day: str | None = None
+    columns: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None
+    lloq_copies_per_well: float | None = None
+    dna_ug: float | None = None
+    replicates: Literal["each", "mean"] = "each"
+    sheet: str | None = None
+
+    def study(self, table: Path) -> Study:
+        """The study in a table."""
+        named = _pairs(self.columns, "columns") | ({} if self.day is None else {"day": self.day})
+        return read_study(
+            table, lloq=self.lloq, lod=self.lod, uloq=self.uloq, unit=self.unit, dose_unit=self.dose_unit,
+            time_unit=self.time_unit, columns=named, lloq_copies_per_well=self.lloq_copies_per_well,
+            dna_ug=self.dna_ug, replicates=self.replicates, sheet=self.sheet,
+        )  # fmt: skip
+
+
 @app.command
 def fit(
     table: Path | None = None,
     /,
     *,
     model: str = "il15_persistence",
-    lloq: float | None = None,
-    unit: str = "copies/ug",
-    time_unit: Literal["day", "hour", "week", "month"] | None = None,
-    columns: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
+    reading: Reading | None = None,
     doses: float | None = None,
     fixed: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
     free: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
@@ -68,14 +124,8 @@ def fit(
         A CSV of samples: subject, day, copies_per_ug, dose, cohort ... or ID, TIME, DV, AMT, CENS ...
     model
         A model's name (see `cellkinetics models`) or a Python file that defines one.
-    lloq
-        Lower limit of quantification, for rows that do not have their own.
-    unit
-        Unit of the values.
-    time_unit
-        Unit of the times, which become days.
-    columns
-        Names of the table where they are not recognised: day=T copies_per_ug=result.
+    reading
+        How the table is read.
     doses
         One amount given to everybody at the first infusion, in place of the table's doses.
     fixed
@@ -91,14 +141,14 @@ def fit(
     seed
         Seed of the start values.
     """
-    named = _pairs(columns, "columns")
-    study = example() if table is None else read_study(table, lloq=lloq, unit=unit, time_unit=time_unit, columns=named)
+    how = reading or Reading()
+    study = example() if table is None else how.study(table)
     # The file as it was read: it may change before the report is written.
     origin = report.Origin.of(
         EXAMPLE if table is None else table,
         _command(
-            table, model=model, lloq=lloq, unit=unit, time_unit=time_unit, columns=columns, doses=doses, fixed=fixed,
-            free=free, censoring=censoring, seed=seed,
+            table, **{"model": model, **asdict(how), "doses": doses, "fixed": fixed, "free": free},
+            censoring=censoring, seed=seed,
         ),
         "example.csv, which comes with the library" if table is None else None,
     )  # fmt: skip
@@ -122,10 +172,7 @@ def check(
     table: Path,
     /,
     *,
-    lloq: float | None = None,
-    unit: str = "copies/ug",
-    time_unit: Literal["day", "hour", "week", "month"] | None = None,
-    columns: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
+    reading: Reading | None = None,
     fix: Annotated[bool, Option(negative="")] = False,
 ) -> int:
     """Read a table and say what is in it, or everything that is wrong with it.
@@ -134,14 +181,8 @@ def check(
     ----------
     table
         A CSV of samples.
-    lloq
-        Lower limit of quantification, for rows that do not have their own.
-    unit
-        Unit of the values.
-    time_unit
-        Unit of the times, which become days.
-    columns
-        Names of the table where they are not recognised: day=T copies_per_ug=result.
+    reading
+        How the table is read.
     fix
         Write a cleaned copy beside the table (.cleaned.csv, with .cleaned.log) and check that: repeated samples are
         removed, days sorted, blanks and decimal commas corrected, columns renamed. What needs a decision is left.
@@ -153,24 +194,32 @@ def check(
             f"Written {escape(str(table))}: {number_of('change', len(changes))}, listed in {escape(log.name)}."
         )
     try:
-        study = read_study(table, lloq=lloq, unit=unit, time_unit=time_unit, columns=_pairs(columns, "columns"))
+        study = (reading or Reading()).study(table)
     except StudyError as error:
         found = Table(
-            "row",
-            "patient",
-            "day",
+            "rows",
+            "patients",
             "found",
             "remedy",
             title=f"{number_of('problem', len(error.problems))} in {escape(table.name)}",
             box=SIMPLE,
         )
-        for problem in error.problems:
-            cells = (problem.row, problem.subject, problem.day, problem.found, problem.remedy)
-            found.add_row(*(escape("" if cell is None else str(cell)) for cell in cells))
+        for text, lot in alike(error.problems):
+            rows = _some([str(problem.row) for problem in lot if problem.row is not None])
+            days = [f"{number_text(problem.day)}" for problem in lot if problem.day is not None]
+            where = f" (day {days[0]})" if len(lot) == 1 and days else ""
+            who = _some([problem.subject for problem in lot if problem.subject is not None])
+            found.add_row(*(escape(cell) for cell in (rows, who + where, text, lot[0].remedy)))
         console.print(found)
         return 1
     console.print(escape(repr(study)))
     return 0
+
+
+def _some(names: list[str]) -> str:
+    """The first of some names, and how many more there are."""
+    names = list(dict.fromkeys(names))
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 @app.command(name="models")
@@ -235,6 +284,7 @@ def _command(table: Path | None, **options: str | float | list[str] | None) -> s
     """The command line of a fit: what differs from the defaults, and the seed."""
     words = ["cellkinetics", "fit", *([] if table is None else [str(table)])]
     usual = {name: parameter.default for name, parameter in inspect.signature(fit).parameters.items()}
+    usual |= asdict(Reading())
     for name, value in options.items():
         if value == usual[name] and name != "seed":
             continue
@@ -277,6 +327,10 @@ def _number(name: str, text: str) -> float:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; bad input ends with a message and exit code 2, not with a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        # A console that cannot write a name shows a question mark; the work is done all the same.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     errors = Console(stderr=True)
     try:
         code = app(arguments, exit_on_error=False, print_error=True)

@@ -80,6 +80,7 @@ def doses_of(rows: Rows, evid: Floats, empty: Flags) -> Dosing:
     doses_have_rows = ((each(filled) > 0) & ~every).any()
     constant = ~eventful & same & every & ((each(~event & ~empty) > 0) | ~doses_have_rows)
     infused = filled & ~(eventful | constant)[rows.code]
+    _report_repeated(rows, infused | (event & np.isnan(evid) & (kind == "cells")), empty, np.where(event, amount, dose))
     repeating = np.flatnonzero(filled & constant[rows.code])
     _, first = np.unique(rows.code[repeating], return_index=True)
     given = event | infused
@@ -99,6 +100,38 @@ def doses_of(rows: Rows, evid: Floats, empty: Flags) -> Dosing:
     )
     doses = doses.iloc[np.lexsort((at, doses["day"], rows.code[at]))].reset_index(drop=True)
     return Dosing(doses, event, given, given & (kind != "cells"), filled & eventful[rows.code])
+
+
+def _report_repeated(rows: Rows, given: Flags, empty: Flags, amount: Floats) -> None:
+    """Say where a dose stands on most samples of a subject and not on all, or changes among them.
+
+    Each cell would be an infusion, and its sample one before it: 4 infusions where one was given.
+    """
+    size = len(rows.subjects)
+    beside = given & ~empty
+    on = np.bincount(rows.code[beside], minlength=size)
+    off = np.bincount(rows.code[~given & ~empty], minlength=size)
+    # Doses with a sample on their rows, which come one after the other without a sample in between.
+    order = np.lexsort((rows.day, rows.code))
+    order = order[~empty[order]]
+    runs = beside[order] & np.roll(beside[order], -1) & (rows.code[order] == np.roll(rows.code[order], -1))
+    runs[-1:] = False
+    row_of = np.bincount(rows.code[order][runs], minlength=size)
+    suspects = (on > 1) & ((on > off) | (row_of > 1))
+    first = np.zeros(len(rows.code), dtype=bool)
+    at = np.flatnonzero(beside & suspects[rows.code])
+    first[at[np.unique(rows.code[at], return_index=True)[1]]] = True
+    named = rows.names.get("dose", rows.names.get("amount", "dose"))
+
+    def found(at: int) -> str:
+        own = beside & (rows.code == rows.code[at])
+        amounts = list(dict.fromkeys(number_text(each) for each in amount[own].tolist()))
+        what = amounts[0] if len(amounts) == 1 else f"changes ({', '.join(amounts[:4])})"
+        each = on[rows.code[at]]
+        return f"{named} is {what} on {each} samples and empty on {off[rows.code[at]]}: is that {each} infusions"
+
+    remedy = "Give each infusion a row without a value, on its day; leave the dose of all samples empty."
+    rows.report(first, found, remedy)
 
 
 def _report_long(rows: Rows, amount: Floats, event: Flags) -> None:

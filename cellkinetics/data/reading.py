@@ -13,8 +13,10 @@ import pandas as pd
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.administrations import Dosing, doses_of, unit_of_cells
 from cellkinetics.data.columns import RESERVED, Rows, meaning_of, plain, resolve
-from cellkinetics.data.days import dated, timed
+from cellkinetics.data.days import dated, timed, visited
 from cellkinetics.data.first_look import Limit, checked, limit_of_rows
+from cellkinetics.data.layout.ends import own
+from cellkinetics.data.layout.subjects import one_clock, one_spelling
 from cellkinetics.data.notation import Limits, Measurements, Texts, marks, number_of, numbers, place
 from cellkinetics.data.sheet import Arrow, Sheet, load
 from cellkinetics.data.study import DOSE_UNIT, UNIT, Study, common_limit, cut_reason, infusions
@@ -44,6 +46,7 @@ def read_study(
     lloq_copies_per_well: float | None = None,
     dna_ug: float | None = None,
     replicates: str = "each",
+    sheet: str | None = None,
     progress: bool = True,
 ) -> Study:
     """Read the samples, doses and covariates of a study.
@@ -53,11 +56,13 @@ def read_study(
     table : path, DataFrame, or a table of polars or pyarrow
         One row a sample or a dose, times in days. Cells are separated by comma, semicolon, tab, ``|`` or blanks;
         where it is not the comma, decimal commas are read. Text is UTF-8; other text is read as Windows-1252, with
-        a warning. Lines that begin with ``#`` above the header are kept as the note.
+        a warning. Lines above the header, titles and those that begin with ``#``, are kept as the note. Workbooks
+        (.xlsx, .xls, .ods), .xpt and .sas7bdat are read too, and files that are packed (gzip, bzip2, xz, zip).
         The columns go by many names (``cellkinetics.data.columns.SYNONYMS``), in any case: ID, TIME, DV, AMT, EVID,
         CENS, LIMIT, ADM, COHORT or subject, day, copies_per_ug, lloq, lod, dose, cohort. Required are the
-        subject, the day and the value. Other columns are carried along. In place of days, ISO dates are read,
-        with the date of the infusion in a column ``infusion_date`` or on the row of the dose. A table of one row
+        subject, the day and the value. Other columns are carried along. In place of days, dates of one meaning
+        are read (2024-03-09, 09-Mar-2024), with the date of the infusion in a column ``infusion_date`` or on the row
+        of the dose, names of visits (Day 7, Week 2, M3), and study days without a day 0 (``PCDY``). A table of one row
         a subject with a column for each day (``d0``, ``d7`` ... or ``0``, ``7`` ...) is read as well.
     lloq, lod, uloq : float or mapping, optional
         Lower limit of quantification, limit of detection and upper limit of quantification, in `unit`. A
@@ -85,6 +90,8 @@ def read_study(
         Whether each well is a sample, or the wells of one sample are averaged on the log scale. Of a censored
         well only the two ends are known, and the mean then lies between the means of the ends: of 5 and below 3
         it is below 3.87.
+    sheet : str, optional
+        Name of the worksheet, where a workbook has several.
     progress : bool
         Whether a bar is shown on the terminal while a file above 20 MB is read.
 
@@ -107,7 +114,8 @@ def read_study(
     -----
     A ``dose`` that stands on every row of a subject, the same, is one infusion on day 0; otherwise each
     filled cell is an infusion on the day of its row. AMT, with EVID 1 or without EVID, is a dose on the day
-    of its row. A dose of 0 is none. A subject without a dose is taken as infused on day 0. ADM (or ``kind``)
+    of its row. A dose of 0 is none. A subject without a dose is taken as infused on day 0; where no row has a dose,
+    what is quantified on day 0 is taken as drawn after it. ADM (or ``kind``)
     names other drugs: "rimiducid", with its amount, and "lymphodepletion", a day that needs no amount (1 is put
     there). A value with EVID 2 or MDV 1 is not used and counted as that, unless a column ``excluded`` says why;
     EVID 4 is a dose and EVID 3 nothing on the first row of a subject, and an error later, because nothing resets a
@@ -125,20 +133,25 @@ def read_study(
     """
     if replicates not in ("each", "mean"):
         raise ValueError(f"replicates={replicates!r}: take 'each' or 'mean'.")
-    sheet, asked = checked(tall(load(table, columns, progress), columns)), columns
-    sheet = _set_aside(lambda sheet: (dated(sheet, asked), asked), sheet, asked)[0]
-    sheet, in_days = _set_aside(lambda sheet: timed(sheet, asked, time_unit), sheet, asked)
+    loaded = own(load(table, columns, progress, sheet))
+    loaded = one_spelling(checked(tall(loaded, columns)), columns)
+    loaded, asked = _set_aside(lambda sheet: dated(sheet, columns), loaded, columns)
+    loaded, named = _set_aside(lambda sheet: visited(sheet, asked, time_unit), loaded, asked)
+    loaded, in_days = _set_aside(lambda sheet: timed(sheet, named, time_unit), loaded, named)
+    loaded = _set_aside(lambda sheet: (one_clock(sheet, in_days), None), loaded, in_days)[0]
     columns = in_days
     if unit == UNIT:
-        sheet, columns = _set_aside(lambda sheet: per_ug(sheet, in_days, lloq_copies_per_well, dna_ug), sheet, asked)
-    names, problems = resolve(list(sheet.cells.columns), columns)
+        loaded, columns = _set_aside(
+            lambda sheet: per_ug(sheet, in_days, lloq_copies_per_well, dna_ug), loaded, in_days
+        )
+    names, problems = resolve(list(loaded.cells.columns), columns)
     given = (lloq, lod, uloq)
     for key in {str(key) for limit in given if isinstance(limit, Mapping) for key in limit} or {""}:
         problems = [*_check_arguments(*(_of_output(limit, key) for limit in given)), *problems]
     if problems:
-        raise StudyError([*sheet.problems, *problems], sheet.source)
-    problems = list(sheet.problems)
-    rows = Rows(sheet, names, problems)
+        raise StudyError([*loaded.problems, *problems], loaded.source)
+    problems = list(loaded.problems)
+    rows = Rows(loaded, names, problems)
 
     output = rows.text("output").replace("", "1")
     output = rows.text("output_name").mask(rows.text("output_name") == "", output)
@@ -156,7 +169,8 @@ def read_study(
     # A NONMEM table fills the DV of a dose row, or of another event, with 0.
     other = np.isin(skipped, ["EVID 2", "EVID 3"]) & (empty | zero)
     sample = ~other & ~(dosing.any & (empty | (skipped != ""))) & ~(dosing.event & zero)
-    excluded = np.where(skipped == "", _exclusions(rows, dosing.doses, empty), skipped).astype(object)
+    seen = measured.status == "quantified"
+    excluded = np.where(skipped == "", _exclusions(rows, dosing.doses, empty, seen), skipped).astype(object)
     _report_faults(rows, measured, sample, excluded == "")
     excluded, until = _cut(rows, excluded)
     cohort = rows.constant("cohort")
@@ -172,7 +186,7 @@ def read_study(
     observations = pd.concat([observations, varying], axis=1)
     _report_repeats(rows, observations, sample & ~empty, dosing)
     if problems:
-        raise StudyError(sorted(problems, key=lambda problem: problem.row or 0), sheet.source)
+        raise StudyError(sorted(problems, key=lambda problem: problem.row or 0), loaded.source)
 
     order = np.lexsort((rows.day, rows.code))
     observations = observations.iloc[order[sample[order]]].reset_index(drop=True)
@@ -189,8 +203,8 @@ def read_study(
         unit=unit,
         dose_unit=dose_unit,
         lloq=common_limit(observations),
-        source=sheet.source,
-        note=sheet.note,
+        source=loaded.source,
+        note=loaded.note,
     )
 
 
@@ -328,7 +342,7 @@ def _report_faults(rows: Rows, measured: Measurements, sample: Flags, used: Flag
         rows.report(clean & (measured.fault == fault), found, remedy)
 
 
-def _exclusions(rows: Rows, doses: pd.DataFrame, empty: Flags) -> Texts:
+def _exclusions(rows: Rows, doses: pd.DataFrame, empty: Flags, seen: Flags) -> Texts:
     """Why each row is not used, but for the end of the follow-up; "" when it is."""
     given = infusions(doses, rows.subjects)
     given["position"] = doses["position"].reindex(given.index).where(given["amount"].notna(), np.inf)
@@ -345,6 +359,9 @@ def _exclusions(rows: Rows, doses: pd.DataFrame, empty: Flags) -> Texts:
         "It is 1 for a sample after the infusion, else 0 or empty.",
     )
     follows = (np.arange(len(own)) > position) | mark.isin(_YES).to_numpy()
+    if doses.empty:
+        # Of a table without any dose, cells that were seen on day 0 had been infused.
+        follows |= seen
     stated = rows.text("excluded")
     ours = stated.str.startswith("after_day_") | stated.isin(_OURS)
     stated = stated.mask(ours, stated.str.replace("_", " "))

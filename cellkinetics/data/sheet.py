@@ -254,7 +254,8 @@ def _from_text(path: Path, source: str, columns: Mapping[str, str] | None, progr
         header = above[start].removeprefix("#")
         separator = said[1] if said else separator_of(header, columns)
         lines = itertools.chain([header], above[start + 1 :], _watched(file, advance))
-        return _parsed(source, lines, start + 1, note, separator, encoding)
+        known = _is_header(header, columns)
+        return _parsed(source, lines, start + 1, note, separator, encoding, known)
 
 
 def _head(file: TextIO, source: str, columns: Mapping[str, str] | None) -> tuple[list[str], int]:
@@ -283,8 +284,10 @@ def _head(file: TextIO, source: str, columns: Mapping[str, str] | None) -> tuple
     return above, first
 
 
-def _parsed(source: str, lines: Iterable[str], start: int, note: str, separator: str, encoding: str) -> Sheet:
-    """The sheet whose header is the first of `lines`, line `start` of the file."""
+def _parsed(
+    source: str, lines: Iterable[str], start: int, note: str, separator: str, encoding: str, known: bool
+) -> Sheet:
+    """The sheet whose header is the first of `lines`, line `start` of the file; `known`: it names columns we know."""
     if separator == " ":
         lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
@@ -304,7 +307,7 @@ def _parsed(source: str, lines: Iterable[str], start: int, note: str, separator:
                 part.append(np.array(list(map(seen.__getitem__, cells)), dtype=object))
         if len(seen) > 200_000:
             seen.clear()
-    if problems and not rows:
+    if problems and not rows and not known:
         _refuse_title(source, start, header, separator, problems)
     # One after the other, each block freed as soon as it is part of its column.
     cells = pd.concat([pd.Series(_joined(part), dtype="str") for part in parts], axis=1).set_axis(names, axis=1)

@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.columns import MEANING, meaning_of, plain
 from cellkinetics.data.notation import marks, numbers
 from cellkinetics.data.sheet import Sheet
 from cellkinetics.errors import Problem, StudyError
 
+Places = npt.NDArray[np.intp]
 COURSES = ("occ", "occasion", "course", "cycle", "period", "infusion_no", "infusion_number", "treatment")
 _BLANKS = re.compile(r"[\s\u200b\u200c\u200d\u2060\ufeff]+")
 
@@ -96,7 +99,7 @@ def one_clock(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
     return sheet
 
 
-def _overlap(cells: pd.DataFrame, occasion: str | None, at: np.ndarray, days: np.ndarray) -> str:
+def _overlap(cells: pd.DataFrame, occasion: str | None, at: Places, days: Floats) -> str:
     """What is said when the days of one course do not all come after those of the one before it."""
     if occasion is None:
         return ""
@@ -109,11 +112,11 @@ def _overlap(cells: pd.DataFrame, occasion: str | None, at: np.ndarray, days: np
     return f"the days of its courses ({occasion} {', '.join(map(str, spans.index[:4]))}) lie on each other"
 
 
-def _again(sheet: Sheet, names: Mapping[str, str | None], at: np.ndarray, days: np.ndarray) -> str:
+def _again(sheet: Sheet, names: Mapping[str, str | None], at: Places, days: Floats) -> str:
     """What is said when a dose comes again on a day that was there before."""
     cells = sheet.cells
 
-    def filled(meaning: str) -> np.ndarray:
+    def filled(meaning: str) -> Flags:
         name = names[meaning]
         if name is None:
             return np.zeros(len(at), dtype=bool)
