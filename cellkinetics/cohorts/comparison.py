@@ -186,7 +186,8 @@ def compare_cohorts(
     Raises
     ------
     ValueError
-        There is no such covariate, or it has more than 8 different values and is not the dose; the second factor is the first.
+        There is no such covariate, or it has more than 8 different values and is not the dose; the second factor
+        is the first.
 
     Examples
     --------

@@ -80,7 +80,8 @@ def doses_of(rows: Rows, evid: Floats, empty: Flags) -> Dosing:
     doses_have_rows = ((each(filled) > 0) & ~every).any()
     constant = ~eventful & same & every & ((each(~event & ~empty) > 0) | ~doses_have_rows)
     infused = filled & ~(eventful | constant)[rows.code]
-    _report_repeated(rows, infused | (event & np.isnan(evid) & (kind == "cells")), empty, np.where(event, amount, dose))
+    unsaid = (infused | (event & np.isnan(evid))) & (kind == "cells")
+    _report_repeated(rows, unsaid, empty, np.where(event, amount, dose))
     repeating = np.flatnonzero(filled & constant[rows.code])
     _, first = np.unique(rows.code[repeating], return_index=True)
     given = event | infused
@@ -117,7 +118,11 @@ def _report_repeated(rows: Rows, given: Flags, empty: Flags, amount: Floats) -> 
     runs = beside[order] & np.roll(beside[order], -1) & (rows.code[order] == np.roll(rows.code[order], -1))
     runs[-1:] = False
     row_of = np.bincount(rows.code[order][runs], minlength=size)
-    suspects = (on > 1) & ((on > off) | (row_of > 1))
+    each = pd.DataFrame({"code": rows.code[beside], "day": rows.day[beside], "amount": amount[beside]})
+    days = each.groupby("code")["day"].nunique().reindex(range(size), fill_value=0).to_numpy()
+    # Amounts that all differ are doses of their own; one that is repeated is carried along.
+    kinds = each.groupby("code")["amount"].nunique().reindex(range(size), fill_value=0).to_numpy()
+    suspects = (days > 1) & (kinds < on) & ((on > off) | (row_of > 1))
     first = np.zeros(len(rows.code), dtype=bool)
     at = np.flatnonzero(beside & suspects[rows.code])
     first[at[np.unique(rows.code[at], return_index=True)[1]]] = True
@@ -126,11 +131,10 @@ def _report_repeated(rows: Rows, given: Flags, empty: Flags, amount: Floats) -> 
     def found(at: int) -> str:
         own = beside & (rows.code == rows.code[at])
         amounts = list(dict.fromkeys(number_text(each) for each in amount[own].tolist()))
-        what = amounts[0] if len(amounts) == 1 else f"changes ({', '.join(amounts[:4])})"
         each = on[rows.code[at]]
-        return f"{named} is {what} on {each} samples and empty on {off[rows.code[at]]}: is that {each} infusions"
+        return f"{named} is {', then '.join(amounts[:4])} on {each} samples and empty on {off[rows.code[at]]}"
 
-    remedy = "Give each infusion a row without a value, on its day; leave the dose of all samples empty."
+    remedy = "Give each infusion a row without a value, on its day, and leave the dose of all samples empty."
     rows.report(first, found, remedy)
 
 

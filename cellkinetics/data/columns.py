@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
+from cellkinetics.data.layout.hints import instead, no_value, of_cdisc
 from cellkinetics.data.notation import numbers
 from cellkinetics.errors import Problem, suggest
 from cellkinetics.words import number_text
@@ -284,7 +285,16 @@ def _words(name: str) -> set[str]:
 
 
 def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:
+    standard = of_cdisc(names) if meaning in ("value", "day") else None
+    if standard:
+        return standard
     free = {plain(name): name for name in reversed(names) if name not in taken}
+    if meaning == "value":
+        other = next((said for name in free.values() if "cop" in name.casefold() and (said := instead(name))), None)
+        free = {low: name for low, name in free.items() if not no_value(name)}
+        logs = [name for name in free.values() if re.search(r"^(log|ln)", name, re.IGNORECASE)]
+        if other or logs:
+            return other or str(instead(logs[0]))
     ratio = {
         name: max(difflib.SequenceMatcher(None, low, synonym).ratio() for synonym in SYNONYMS[meaning])
         for low, name in free.items()

@@ -23,8 +23,8 @@ class Groups(NamedTuple):
     members : Series
         The group of each subject, `NOBODY` for those without one.
     names : tuple of str
-        The groups from the lowest dose to the highest, those without a dose after them, 2 before 10; `NOBODY` last, where there
-        is one.
+        The groups from the lowest dose to the highest, those without a dose after them, 2 before 10; `NOBODY` last,
+        where there is one.
     """
 
     members: pd.Series

@@ -15,6 +15,7 @@ from cellkinetics.data.administrations import Dosing, doses_of, unit_of_cells
 from cellkinetics.data.columns import RESERVED, Rows, meaning_of, plain, resolve
 from cellkinetics.data.days import dated, timed, visited
 from cellkinetics.data.first_look import Limit, checked, limit_of_rows
+from cellkinetics.data.layout.dates import INFUSION_DATES, heading
 from cellkinetics.data.layout.ends import own
 from cellkinetics.data.layout.subjects import one_clock, one_spelling
 from cellkinetics.data.notation import Limits, Measurements, Texts, marks, number_of, numbers, place
@@ -359,8 +360,9 @@ def _exclusions(rows: Rows, doses: pd.DataFrame, empty: Flags, seen: Flags) -> T
         "It is 1 for a sample after the infusion, else 0 or empty.",
     )
     follows = (np.arange(len(own)) > position) | mark.isin(_YES).to_numpy()
-    if doses.empty:
-        # Of a table without any dose, cells that were seen on day 0 had been infused.
+    dated = any(heading(name) in INFUSION_DATES for name in rows.cells.columns)
+    if doses.empty and "postdose" not in rows.names and not dated:
+        # Of a table that says nothing of the infusion, cells that were seen on day 0 had been infused.
         follows |= seen
     stated = rows.text("excluded")
     ours = stated.str.startswith("after_day_") | stated.isin(_OURS)

@@ -38,10 +38,10 @@ def own(sheet: Sheet) -> Sheet:
     ours = plains.keys() >= _OWN
     low_name, high_name = (plains[name] for name in pair)
     low, high = (_ends(cells[name], sheet.decimal) for name in (low_name, high_name))
-    bare = np.ones(len(cells), dtype=bool) if value is None else (cells[value] == "").to_numpy()
-    bare &= ~(np.isnan(low) & np.isnan(high))
+    bare = np.ones(len(cells), dtype=bool) if value is None else (cells[value] == "").to_numpy(copy=True)
+    bare = bare & ~(np.isnan(low) & np.isnan(high))
     if ours:
-        bare &= (cells[plains["status"]] != "missing").to_numpy()
+        bare = bare & (cells[plains["status"]] != "missing").to_numpy()
     if not bare.any() and not ours:
         return sheet
     wrong = bare & ((low > high) | (low < 0) | (low == np.inf) | ((low <= 0) & (high == np.inf)))

@@ -75,6 +75,7 @@ def one_clock(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
     cells = sheet.cells
     days, unreadable = numbers(cells[day].to_numpy(dtype=object), sheet.decimal)
     code, subjects = pd.factorize(cells[subject].to_numpy(dtype=object))
+    days[np.isinf(days)] = np.nan
     known = ~np.isnan(days) & ~unreadable
     # Only where the day of a subject goes back in the order of the file can a clock begin again.
     order = np.argsort(code, kind="stable")
