@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Literal
@@ -189,12 +189,14 @@ def check(
     """
     console = Console()
     if fix:
-        table, log, changes = clean(table)
+        table, log, changes = clean(table, None if reading is None else reading.sheet)
         console.print(
             f"Written {escape(str(table))}: {number_of('change', len(changes))}, listed in {escape(log.name)}."
         )
     try:
-        study = (reading or Reading()).study(table)
+        # The cleaned copy is no workbook any more.
+        how = reading or Reading()
+        study = (replace(how, sheet=None) if fix else how).study(table)
     except StudyError as error:
         found = Table(
             "rows",

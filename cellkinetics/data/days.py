@@ -203,7 +203,7 @@ def visited(
     for name in reversed(cells.columns):
         if meaning_of(name) in meant and meaning_of(name) not in given:
             meant[str(meaning_of(name))] = name
-    days = [name for name in dict.fromkeys(meant.values()) if name in cells.columns]
+    days = [name for name in dict.fromkeys(meant.values()) if name is not None and name in cells.columns]
     alone = not days and not any(unit_of(name) for name in cells.columns)
     if alone:
         days = [name for name in cells.columns if _STUDY_DAY.fullmatch(plain(name))][:1]

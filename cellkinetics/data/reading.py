@@ -18,6 +18,7 @@ from cellkinetics.data.first_look import Limit, checked, limit_of_rows
 from cellkinetics.data.layout.dates import INFUSION_DATES, heading
 from cellkinetics.data.layout.ends import own
 from cellkinetics.data.layout.subjects import one_clock, one_spelling
+from cellkinetics.data.layout.weights import per_kg
 from cellkinetics.data.notation import Limits, Measurements, Texts, marks, number_of, numbers, place
 from cellkinetics.data.sheet import Arrow, Sheet, load
 from cellkinetics.data.study import DOSE_UNIT, UNIT, Study, common_limit, cut_reason, infusions
@@ -73,7 +74,8 @@ def read_study(
     unit : str
         Of the values. A column ``unit`` wins over the default.
     dose_unit : str
-        Of the infused cells. A column ``dose_unit`` wins over the default. Other drugs have the unit that
+        Of the infused cells. A column ``dose_unit`` wins over the default. Doses in "cells" become cells/kg where a
+        column has the weight in kg; ``dose_cells`` then has what was given. Other drugs have the unit that
         their row says, or "".
     time_unit : "day", "hour", "week" or "month", optional
         Of the times, which become days (a month is 365.25 / 12 of them). A heading that says another unit, such as
@@ -140,6 +142,7 @@ def read_study(
     loaded, named = _set_aside(lambda sheet: visited(sheet, asked, time_unit), loaded, asked)
     loaded, in_days = _set_aside(lambda sheet: timed(sheet, named, time_unit), loaded, named)
     loaded = _set_aside(lambda sheet: (one_clock(sheet, in_days), None), loaded, in_days)[0]
+    loaded, dose_unit = per_kg(loaded, in_days, dose_unit)
     columns = in_days
     if unit == UNIT:
         loaded, columns = _set_aside(

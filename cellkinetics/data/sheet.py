@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.data.columns import MEANING, is_numeric, meaning_of, plain
+from cellkinetics.data.layout.dates import DATES, heading
 from cellkinetics.data.layout.packed import unpacked
 from cellkinetics.data.layout.workbooks import TITLES, frame_of, grid_of, is_sas, is_workbook
 from cellkinetics.data.notation import MISSING
@@ -464,4 +465,5 @@ def _is_header(line: str, columns: Mapping[str, str] | None) -> bool:
 def _known(names: list[str], columns: Mapping[str, str] | None) -> bool:
     known = {meaning_of(name) for name in names}
     known |= {MEANING.get(plain(ours)) for ours, theirs in (columns or {}).items() if theirs in names}
-    return len(names) > 2 and "subject" in known and bool(known & {"day", "nominal_day"})
+    dated = any(heading(name) in DATES for name in names)
+    return len(names) > 2 and "subject" in known and (dated or bool(known & {"day", "nominal_day"}))

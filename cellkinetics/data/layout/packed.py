@@ -21,6 +21,11 @@ BLOCK = 1 << 20
 _OPENED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 
 
+def is_packed(first: bytes) -> bool:
+    """Whether a file that begins so is gzip, bzip2 or xz."""
+    return first.startswith(tuple(_OPENED))
+
+
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
     """The file itself, or a temporary file with what is in it when it is gzip, bzip2, xz or a zip archive of one file.
