@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gc
 import itertools
 import os
 import re
@@ -236,7 +237,14 @@ def _from_file(path: Path, columns: Mapping[str, str] | None, progress: bool, sh
 
 
 def _from_workbook(path: Path, source: str, sheet: str | None, columns: Mapping[str, str] | None) -> Sheet:
-    names, records, row, note = grid_of(path, source, sheet, lambda names: _known(list(names), columns))
+    # A million new cells wake the garbage collector again and again, which walks through all of JAX.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        names, records, row, note = grid_of(path, source, sheet, lambda names: _known(list(names), columns))
+    finally:
+        if collecting:
+            gc.enable()
     names = [name or f"column_{place}" for place, name in enumerate(names, start=1)]
     seen = _Seen()
     each = zip(*records, strict=True) if records else ([] for _ in names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
@@ -77,7 +78,7 @@ def grid_of(path: Path, source: str, sheet: str | None, is_header: Callable[[Seq
             read = {name: book.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in wanted}
     except CalamineError as error:
         raise one_problem(f"the workbook cannot be read: {error}", "Save it as CSV (UTF-8).", source) from error
-    tables = {name: [[_text(cell) for cell in record] for record in table] for name, table in read.items()}
+    tables = {name: [_texts(record) for record in table] for name, table in read.items()}
     full = {name: table for name, table in tables.items() if any(any(record) for record in table)}
     if not full:
         raise one_problem("the workbook is empty", "Give a header and one row a sample.", source)
@@ -110,9 +111,12 @@ def frame_of(path: Path, source: str, first: bytes) -> pd.DataFrame:
         raise one_problem(f"the file of SAS cannot be read: {error}", "Save it as CSV (UTF-8).", source) from error
 
 
+def _texts(record: Sequence[object]) -> list[str]:
+    """The cells of a row as text, stripped later; most are text or numbers."""
+    return [cell if cell.__class__ is str else _text(cell) for cell in record]  # pyright: ignore[reportReturnType]
+
+
 def _text(cell: object) -> str:
-    if isinstance(cell, str):
-        return cell.strip()
     if isinstance(cell, bool):
         return "1" if cell else "0"
     if isinstance(cell, float | int):
@@ -127,16 +131,16 @@ def _text(cell: object) -> str:
 
 
 def _header(table: list[list[str]], is_header: Callable[[Sequence[str]], bool]) -> int | None:
-    filled = [at for at, record in enumerate(table) if any(record)]
-    return next((at for at in filled[: TITLES + 1] if is_header([name for name in table[at] if name])), None)
+    filled = itertools.islice((at for at, record in enumerate(table) if any(record)), TITLES + 1)
+    return next((at for at in filled if is_header([name.strip() for name in table[at] if name.strip()])), None)
 
 
 def _grid(table: list[list[str]], header: int | None) -> Grid:
     if header is None:
         # The first row with two cells: a title has one.
         header = next((at for at, record in enumerate(table) if sum(map(bool, record)) > 1), 0)
-    names = list(table[header])
-    above = table[header - 1] if header else []
+    names = [name.strip() for name in table[header]]
+    above = [name.strip() for name in table[header - 1]] if header else []
     # A cell that is merged over two rows has its name in the upper one.
     if sum(map(bool, above)) > 1:
         names = [name or upper for name, upper in zip(names, above, strict=True)]
