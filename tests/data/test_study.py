@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cellkinetics.data.reading import read_study
@@ -351,7 +351,12 @@ def test_any_study_that_is_written_is_read_back_equal(tmp_path_factory, rows, lo
     table["until"] = until
     if constant:
         table = table.assign(dose="1e6", kind="")
-    study = read_study(table, lloq=3, lod=lod, uloq=1e6)
+    try:
+        study = read_study(table, lloq=3, lod=lod, uloq=1e6)
+    except StudyError as error:
+        # Rows in any order may look like a second course that begins at the same day: that is refused.
+        assume(not all("again, after later samples" in problem.found for problem in error.problems))
+        raise
     path = tmp_path_factory.mktemp("written") / "study.csv"
     study.to_csv(path)
     assert_equal(read_study(path), study)

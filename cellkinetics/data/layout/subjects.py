@@ -130,8 +130,10 @@ def _again(sheet: Sheet, names: Mapping[str, str | None], at: Places, days: Floa
         measured = marks(cells[value].iloc[at].to_numpy(dtype=object), sheet.decimal)[0] != "missing"
     doses = np.flatnonzero((filled("amount") | filled("dose")) & ~measured)
     for first, second in zip(doses[:-1].tolist(), doses[1:].tolist(), strict=True):
-        between = days[at[first + 1 : second]]
-        if days[at[first]] >= days[at[second]] and (between > days[at[second]]).any():
+        between, after = days[at[first + 1 : second]], days[at[second + 1 :]]
+        # Rows that are only unsorted do not run from dose to dose: here both series rise, each after its own dose.
+        rising = (np.diff(days[at[first:second]]) >= 0).all() and len(after) > 0 and after[0] > days[at[second]]
+        if rising and days[at[first]] >= days[at[second]] and (between > days[at[second]]).any():
             rows = f"rows {sheet.row[at[first]]} and {sheet.row[at[second]]}"
             return f"it is infused on day {days[at[second]]:g} again, after later samples ({rows})"
     return ""
