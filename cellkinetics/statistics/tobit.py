@@ -18,6 +18,9 @@ from cellkinetics.arrays import Flags, Floats
 
 LN_2PI = float(np.log(2 * np.pi))
 STEPS, TOLERANCE = 200, 1e-14
+# An interval of ln values that is narrower than this says as much of the regression as a value: patients differ by more.
+# One that is hardly an interval is a value, its probability would be lost in rounding.
+NARROW, CLOSED = float(np.log(1.25)), 1e-5
 # The likelihood of some values rises without end: to infinity, or along a plateau on which nothing is known.
 FAR, FLAT = 1e4, 1e-8
 
@@ -29,7 +32,7 @@ class Tobit:
     coefficients : (m, p) of ln values; NaN where there is no maximum.
     sd : (m,) maximum-likelihood standard deviation of ln values, or the one given.
     log_likelihood : (m,) of ln values.
-    degrees_of_freedom : (m,) quantified rows minus the coefficients that they, and not censored rows, determine
+    degrees_of_freedom : (m,) quantified rows (`quantified`) minus the coefficients that they, and not censored rows, determine
         (as in `uncertainty`), at least 1; infinite where sd was given.
     stderr : (m, p) from the observed information, without a correction for few values.
     converged : (m,) whether there is a maximum.
@@ -41,6 +44,23 @@ class Tobit:
     degrees_of_freedom: Floats
     stderr: Floats
     converged: Flags
+
+
+def quantified(lower: npt.ArrayLike, upper: npt.ArrayLike) -> Flags:
+    """Whether values are known, or to within 1.25-fold, so that they count as known.
+
+    Parameters
+    ----------
+    lower, upper : (n,) or (m, n) ends on the ln scale.
+
+    Examples
+    --------
+    >>> quantified(np.log([7, 100, 3]), np.log([7, 120, 6])).tolist()
+    [True, True, False]
+    """
+    low, high = np.asarray(lower, float), np.asarray(upper, float)
+    finite = np.isfinite(low) & np.isfinite(high)
+    return finite & (np.where(finite, high, 0.0) - np.where(finite, low, 0.0) <= NARROW)
 
 
 def tobit(design: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, sd: float | None = None) -> Tobit:
@@ -58,6 +78,10 @@ def tobit(design: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, sd:
     """
     low, high = (np.atleast_2d(np.asarray(ends, float)) for ends in (lower, upper))
     low, high = np.broadcast_arrays(low, high)
+    known = quantified(low, high)
+    with np.errstate(invalid="ignore"):
+        middle = np.where(known & (high - low < CLOSED) & (high != low), (low + high) / 2, np.nan)
+    low, high = np.where(np.isnan(middle), low, middle), np.where(np.isnan(middle), high, middle)
     columns = np.broadcast_to(np.asarray(design, float), (*low.shape, np.shape(design)[-1]))
     # Centred and scaled values and columns: a dose of 1e7 and a day are then of one size.
     centre, scale = _scale(low, high)
@@ -70,12 +94,12 @@ def tobit(design: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, sd:
     with np.errstate(all="ignore"):
         beta = np.where(found[:, None], gamma / theta[:, None], np.nan)
         beta = (beta * scale[:, None] + centre[:, None] * intercept) / size
-        degrees, errors = _spread(scaled, low, high, w, sd is not None)
-    quantified = (low == high).sum(axis=1)
+        degrees, errors = _spread(scaled, low, high, w, known, sd is not None)
+    exact = (low == high).sum(axis=1)
     return Tobit(
         coefficients=beta,
         sd=np.where(found, scale / theta, np.nan),
-        log_likelihood=np.where(found, value - quantified * np.log(scale), np.nan),
+        log_likelihood=np.where(found, value - exact * np.log(scale), np.nan),
         degrees_of_freedom=np.where(found, degrees, np.nan),
         stderr=np.where(found[:, None], errors * scale[:, None] / size, np.nan),
         converged=found,
@@ -198,17 +222,16 @@ def _derivatives(columns: Floats, low: Floats, high: Floats, w: Floats) -> tuple
     return np.where(pick, seen_gradient, gradient), np.where(pick[..., None], seen_hessian, hessian)
 
 
-def _spread(columns: Floats, low: Floats, high: Floats, w: Floats, given: bool) -> tuple[Floats, Floats]:
+def _spread(columns: Floats, low: Floats, high: Floats, w: Floats, known: Flags, given: bool) -> tuple[Floats, Floats]:
     """Degrees of freedom, and standard errors of beta = gamma/theta by the delta method."""
     hessian = _derivatives(columns, low, high, w)[1]
-    quantified = low == high
     information = -hessian.sum(axis=1)
     theta, gamma = w[:, 0], w[:, 1:]
     p = gamma.shape[1]
     of_curve = np.linalg.pinv(information[:, 1:, 1:])
-    seen = -np.where(quantified[..., None, None], hessian, 0.0).sum(axis=1)[:, 1:, 1:]
+    seen = -np.where(known[..., None, None], hessian, 0.0).sum(axis=1)[:, 1:, 1:]
     spent = np.clip(np.einsum("mij,mji->m", of_curve, seen), 0.0, p)
-    degrees = np.full(len(w), np.inf) if given else np.maximum(quantified.sum(axis=1) - spent, 1.0)
+    degrees = np.full(len(w), np.inf) if given else np.maximum(known.sum(axis=1) - spent, 1.0)
     if given:
         covariance = of_curve / theta[:, None, None] ** 2
     else:
