@@ -66,19 +66,20 @@ def positive(value: float, name: str, example: float) -> float:
     return number
 
 
-def days(values: Any, name: str = "days") -> Floats:
-    """Days as a flat array of finite numbers.
+def days(values: Any, name: str = "days", *, finite: bool = True) -> Floats:
+    """Days as a flat array of numbers.
 
     Parameters
     ----------
     values : a number or numbers, days since the infusion. Dates and time differences are refused: read as numbers
         they would be nanoseconds.
     name : of the argument.
+    finite : whether NaN and infinity are refused.
 
     Raises
     ------
     ValueError
-        A date, a time difference, a text, NaN or infinity.
+        A date, a time difference, a text; NaN or infinity.
 
     Examples
     --------
@@ -103,7 +104,7 @@ def days(values: Any, name: str = "days") -> Floats:
         numbers = given.astype(float)
     except (TypeError, ValueError):
         raise ValueError(f"{name} holds what is no number ({given[0]!r}): give numbers of days.") from None
-    if not np.isfinite(numbers).all():
+    if finite and not np.isfinite(numbers).all():
         raise ValueError(f"{name} holds NaN or infinity: give finite days.")
     return numbers
 

@@ -69,7 +69,8 @@ def geometric(lower: Floats, upper: Floats) -> tuple[float, float]:
     float, float
         The mean by maximum likelihood on the ln scale; the CV, 100 sqrt(exp(sd^2) - 1), with the maximum-likelihood sd
         times sqrt(k/(k - 1)) for k known values (a value known to within 1.25-fold is one), which is the usual sd
-        where all are known. NaN with fewer than 2 known values, or where the known ones are equal and others are intervals: there is no maximum.
+        where all are known. NaN with fewer than 2 known values, or where the known ones are equal and others are
+        intervals: there is no maximum.
 
     Examples
     --------

@@ -132,7 +132,8 @@ def dose_exponent(
     Raises
     ------
     ValueError
-        An unknown method, a level that is not between 0 and 1, a margin of at most 1, or a lower end above its upper one.
+        An unknown method, a level that is not between 0 and 1, a margin of at most 1, or a lower end above its
+        upper one.
 
     Examples
     --------

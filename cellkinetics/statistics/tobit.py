@@ -18,7 +18,7 @@ from cellkinetics.arrays import Flags, Floats
 
 LN_2PI = float(np.log(2 * np.pi))
 STEPS, TOLERANCE = 200, 1e-14
-# An interval of ln values that is narrower than this says as much of the regression as a value: patients differ by more.
+# A narrower interval of ln values says as much of a regression as a value: patients differ by more.
 # One that is hardly an interval is a value, its probability would be lost in rounding.
 NARROW, CLOSED = float(np.log(1.25)), 1e-5
 # The likelihood of some values rises without end: to infinity, or along a plateau on which nothing is known.
@@ -32,8 +32,8 @@ class Tobit:
     coefficients : (m, p) of ln values; NaN where there is no maximum.
     sd : (m,) maximum-likelihood standard deviation of ln values, or the one given.
     log_likelihood : (m,) of ln values.
-    degrees_of_freedom : (m,) quantified rows (`quantified`) minus the coefficients that they, and not censored rows, determine
-        (as in `uncertainty`), at least 1; infinite where sd was given.
+    degrees_of_freedom : (m,) quantified rows (see `quantified`) minus the coefficients that they, and not censored
+        rows, determine (as in `uncertainty`), at least 1; infinite where sd was given.
     stderr : (m, p) from the observed information, without a correction for few values.
     converged : (m,) whether there is a maximum.
     """

@@ -15,7 +15,7 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 
-# Half a gap counts up to this many days, or this share of the time since the infusion: half of a year's gap is no visit.
+# Half a gap counts up to this many days, or this share of the time since the infusion: half a year is no visit.
 FARTHEST, SHARE = 2.0, 0.15
 # Visits that have no patient in common and lie within half a day, or a tenth of the time, are one.
 APART, TENTH = 0.5, 0.1

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cellkinetics.statistics import trend
-from cellkinetics.statistics.ranks import jonckheere, wilcoxon
 from cellkinetics.statistics.null_distributions import jonckheere_null
+from cellkinetics.statistics.ranks import jonckheere, wilcoxon
 from cellkinetics.statistics.trend import trend_p, variance
 
 
