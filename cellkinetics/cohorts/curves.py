@@ -46,7 +46,8 @@ def sampling_days(study: Study, output: str | None = None, tolerance: float | No
     Returns
     -------
     DataFrame
-        As `Study.observations`, with ``since`` (days since the subject's first infusion) and ``planned`` (the nominal
+        As `Study.observations`, with ``since`` (days since the subject's first infusion), ``position`` (the nominal
+        day since the infusion, else the actual one) and ``planned`` (the nominal
         day since the infusion where the sample has one, else the day of the visit as `visits.visit_days` finds it).
         Several samples of a patient at one time are one, see `visits.combined`.
     """
@@ -62,7 +63,7 @@ def sampling_days(study: Study, output: str | None = None, tolerance: float | No
     if "nominal_day" in rows:
         nominal = rows["nominal_day"].astype(float) - (rows["day"] - rows["since"])
     named = rows.assign(day=rows["since"], nominal_day=nominal)
-    return rows.assign(planned=planned_days(named, tolerance))
+    return rows.assign(planned=planned_days(named, tolerance), position=nominal.fillna(rows["since"]))
 
 
 def by_visit(rows: pd.DataFrame) -> pd.DataFrame:

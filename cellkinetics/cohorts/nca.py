@@ -38,8 +38,8 @@ def nca(
 
     Days count from each subject's first infusion. Several samples of a subject at one time are one, their geometric
     mean; where one of them is censored, only the ends of that mean are known (`visits.combined`). Excluded samples
-    are not used, so a follow-up that ends (``until``) ends the analysis too. Every metric that cannot be computed is NaN, with its reason in
-    ``<metric>_reason``.
+    are not used, so a follow-up that ends (``until``) ends the analysis too. Every metric that cannot be computed is
+    NaN, with its reason in ``<metric>_reason``.
 
     Parameters
     ----------

@@ -29,6 +29,7 @@ from cellkinetics.errors import suggest
 from cellkinetics.statistics.equivalence import patients_needed
 from cellkinetics.statistics.slopes import FEWEST, threshold
 from cellkinetics.statistics.tobit import Tobit, quantified, tobit
+from cellkinetics.words import count, fold
 
 METHODS = ("profile", "wald", "bootstrap")
 WORDS = {
@@ -95,9 +96,9 @@ class DoseExponent:
             text += ": neither a change with dose nor its absence is shown"
         if self.equivalence == "shown":
             text = text.replace(": neither a change with dose nor its absence is shown", "")
-            return text + f"; equivalence within {self.margin:g}-fold over the {_fold(self.fold)} dose range is shown."
-        needed = f"about {self.n_needed:.0f} patients would be needed" if self.n_needed > 0 else ""
-        text += f"; equivalence within {self.margin:g}-fold over the {_fold(self.fold)} dose range is not shown"
+            return text + f"; equivalence within {self.margin:g}-fold over the {fold(self.fold)} dose range is shown."
+        needed = f"about {count(round(self.n_needed), 'patient')} would be needed" if self.n_needed > 0 else ""
+        text += f"; equivalence within {self.margin:g}-fold over the {fold(self.fold)} dose range is not shown"
         return text + (f" ({needed})." if needed else ".")
 
 
@@ -158,20 +159,27 @@ def dose_exponent(
         ends = np.log(low), np.log(high)
     known = quantified(*ends)
     doses = np.unique(amounts)
-    fold = float(doses[-1] / doses[0]) if len(doses) else math.nan
+    span = float(doses[-1] / doses[0]) if len(doses) else math.nan
     n, n_known = len(amounts), int(known.sum())
-    margin_b = math.log(margin) / math.log(fold) if fold > 1 else math.nan
+    margin_b = math.log(margin) / math.log(span) if span > 1 else math.nan
     reason = _reason(amounts, known, left_out)
     x = np.log(amounts) - (np.log(amounts).mean() if n else 0.0)
     fit = _line(x, *ends) if not reason else None
-    if fit is not None and not fit.converged[0]:
+    exact = _exact_line(x, *ends) if fit is not None and not fit.converged[0] else None
+    if fit is not None and not fit.converged[0] and exact is None:
         reason = "the likelihood rises without end: the quantified and the censored values lie at different doses"
     nan = math.nan
-    counts = (n, n_known, len(doses), fold)
+    counts = (n, n_known, len(doses), span)
     no_test = ("not tested", nan, nan, nan)
     nothing = DoseExponent(nan, nan, nan, nan, nan, level, method, *counts, margin, margin_b, *no_test, reason)
     if reason or fit is None:
         return nothing
+    if exact is not None:
+        b, a = exact
+        same = {"lower": b, "upper": b, "equivalence_lower": b, "equivalence_upper": b}
+        shown = "shown" if abs(b) < margin_b else "not shown"
+        a = math.exp(a - b * float(np.log(amounts).mean()))
+        return replace(nothing, b=b, a=a, sd=0.0, equivalence=shown, **same)
     b, sd = float(fit.coefficients[0, 1]), float(fit.sd[0])
     if method == "profile":
         interval = _profile(x, *ends, fit, level)
@@ -200,6 +208,15 @@ def dose_exponent(
 
 def _line(x: Floats, low: Floats, high: Floats) -> Tobit:
     return tobit(np.column_stack([np.ones(len(x)), x]), low, high)
+
+
+def _exact_line(x: Floats, low: Floats, high: Floats) -> tuple[float, float] | None:
+    """Slope and level of values that lie on a line to rounding: the likelihood has no maximum, the answer is plain."""
+    if (low != high).any() or len(x) <= 2:
+        return None
+    slope, level = np.polyfit(x, low, 1)
+    far = np.abs(low - level - slope * x).max()
+    return (float(slope), float(level)) if far < 1e-8 * max(1.0, float(np.ptp(low))) else None
 
 
 def _profile(x: Floats, low: Floats, high: Floats, fit: Tobit, level: float) -> tuple[float, float]:
@@ -259,7 +276,3 @@ def _reason(amounts: Floats, known: npt.NDArray[np.bool_], left_out: int) -> str
 
 def _end(value: float) -> str:
     return f"{value:.2f}" if math.isfinite(value) else ("no lower bound" if value < 0 else "no upper bound")
-
-
-def _fold(fold: float) -> str:
-    return f"{fold:,.4g}-fold"

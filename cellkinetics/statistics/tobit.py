@@ -23,6 +23,7 @@ STEPS, TOLERANCE = 200, 1e-14
 NARROW, CLOSED = float(np.log(1.25)), 1e-5
 # The likelihood of some values rises without end: to infinity, or along a plateau on which nothing is known.
 FAR, FLAT = 1e4, 1e-8
+EXACT = 1e-9  # sd by the spread of the values below which they lie on the line
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +97,18 @@ def tobit(design: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, sd:
         beta = (beta * scale[:, None] + centre[:, None] * intercept) / size
         degrees, errors = _spread(scaled, low, high, w, known, sd is not None)
     exact = (low == high).sum(axis=1)
+    whole = (exact == low.shape[1]) & (low.shape[1] > scaled.shape[-1])
+    if sd is None and whole.any():
+        # Least squares: a maximum also where the values lie on a line so closely that theta is beyond all steps.
+        for at in np.flatnonzero(whole & ~found):
+            gamma, theta, errors[at] = _least_squares(scaled[at], low[at])
+            w[at] = np.append(theta, gamma)
+            # Values of ln are right to 1e-15: what is left of an exact line is rounding, and nothing to estimate.
+            found[at] = 1 / theta > EXACT and np.linalg.matrix_rank(scaled[at]) == scaled.shape[-1]
+            degrees[at] = low.shape[1] - scaled.shape[-1]
+            beta[at] = (gamma / theta * scale[at] + centre[at] * intercept[at]) / size[at]
+            value[at] = _log_likelihood(scaled[at : at + 1], low[at : at + 1], high[at : at + 1], w[at : at + 1])[0]
+        theta = w[:, 0]
     return Tobit(
         coefficients=beta,
         sd=np.where(found, scale / theta, np.nan),
@@ -104,6 +117,15 @@ def tobit(design: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, sd:
         stderr=np.where(found[:, None], errors * scale[:, None] / size, np.nan),
         converged=found,
     )
+
+
+def _least_squares(columns: Floats, values: Floats) -> tuple[Floats, float, Floats]:
+    """(p,) gamma, theta, and (p,) standard errors of beta of one data set without censoring."""
+    inverse = np.linalg.pinv(columns)
+    beta = inverse @ values
+    rest = values - columns @ beta
+    s = max(float(np.sqrt(np.mean(rest**2))), EXACT)
+    return beta / s, 1 / s, s * np.sqrt(np.diagonal(inverse @ inverse.T))
 
 
 def _scale(low: Floats, high: Floats) -> tuple[Floats, Floats]:
