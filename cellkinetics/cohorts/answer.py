@@ -62,7 +62,7 @@ def _adjusted(found: Comparison, result: WindowResult) -> float:
 def _where(results: list[WindowResult]) -> str:
     names = [result.window.name for result in results]
     rest = f" and {len(names) - SHORT} more" if len(names) > SHORT else ""
-    return f" ({', '.join(names[:SHORT])}{rest})"
+    return f" ({'; '.join(names[:SHORT])}{rest})"
 
 
 def _way(found: Comparison, result: WindowResult) -> str:

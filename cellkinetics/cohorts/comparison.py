@@ -97,6 +97,8 @@ class Comparison:
         Which parameters of a model move, where one was given; ``.model_based``.
     individual : bool
         Whether each patient has a dose of their own: ``order`` are the doses then, and there are no groups.
+    tolerance : float, optional
+        As asked.
     """
 
     study: Study
@@ -111,6 +113,7 @@ class Comparison:
     within: str | None = None
     with_model: ModelComparison | None = None
     individual: bool = False
+    tolerance: float | None = None
 
     @property
     def names(self) -> list[str]:
@@ -270,7 +273,19 @@ def compare_cohorts(
             progress=progress,
         )  # fmt: skip
     return Comparison(
-        study, by, groups, members.names, results, curves, margin, mid_p, table[COLUMNS], within, found, individual
+        study,
+        by,
+        groups,
+        members.names,
+        results,
+        curves,
+        margin,
+        mid_p,
+        table[COLUMNS],
+        within,
+        found,
+        individual,
+        tolerance,
     )
 
 

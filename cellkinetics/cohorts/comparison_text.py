@@ -39,7 +39,9 @@ def of_comparison(found: Comparison) -> str:
     title += ", simulated data" if study.simulated else ""
     lines = _indented(f"{title}: {answer.of(found)}", "")
     if found.individual:
-        sizes = f"none: {len(found.names)} different doses, {found.names[0]} to {found.names[-1]}"
+        dose = study.covariates["dose"].astype(float)
+        low, high = (dose_text(float(f"{end:.3g}")) for end in (dose.min(), dose.max()))
+        sizes = f"none, there are {len(found.names)} different doses, {low} to {high} {study.dose_unit}"
     lines += labelled_wide("groups", sizes)
     for label, text in _who(found):
         lines += labelled_wide(label, text)

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Labels = npt.NDArray[np.int8] | npt.NDArray[np.int16]
+Labels = npt.NDArray[np.signedinteger[Any]]
 
 # Eleven patients in cohorts of 3, 4 and 4 have 11,550; above this many a sample is drawn.
 MOST = 2_000_000

@@ -106,7 +106,8 @@ def tobit(design: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, sd:
             # Values of ln are right to 1e-15: what is left of an exact line is rounding, and nothing to estimate.
             found[at] = 1 / theta > EXACT and np.linalg.matrix_rank(scaled[at]) == scaled.shape[-1]
             degrees[at] = low.shape[1] - scaled.shape[-1]
-            beta[at] = (gamma / theta * scale[at] + centre[at] * intercept[at]) / size[at]
+            if found[at]:
+                beta[at] = (gamma / theta * scale[at] + centre[at] * intercept[at]) / size[at]
             value[at] = _log_likelihood(scaled[at : at + 1], low[at : at + 1], high[at : at + 1], w[at : at + 1])[0]
         theta = w[:, 0]
     return Tobit(
