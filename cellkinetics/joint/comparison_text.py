@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cellkinetics.joint.design import DOSE
 from cellkinetics.statistics.ranks import ALPHA
-from cellkinetics.words import WIDE, labelled_wide, p_text
+from cellkinetics.words import WIDE, labelled_wide, p_equals, p_text
 
 if TYPE_CHECKING:
     from cellkinetics.joint.comparison import ModelComparison
@@ -64,7 +64,7 @@ def _tests(found: ModelComparison, rows: list[Any]) -> list[str]:
     done = min((int(row.permutations) for row in rows), default=0)
     taken = f"all {found.arrangements:,}" if found.every else f"{found.asked:,} of {found.arrangements:,}"
     smallest = max((float(row.smallest_p) for row in rows), default=math.nan)
-    text = f"{taken} arrangements of the {which} over the patients; smallest possible p {p_text(smallest)}"
+    text = f"{taken} arrangements of the {which} over the patients; smallest possible {p_equals(smallest)}"
     if smallest > ALPHA:
         text += ". With these sizes no result can be below 0.05: the test shows nothing"
     said = [text]
@@ -87,9 +87,7 @@ def _parameter(row: Any) -> str:
         text += f" [{row.values}]"
     if math.isnan(row.p):
         return f"{text} not tested, {row.note or 'the fits failed'}"
-    text += (
-        f"; likelihood ratio {row.lr:.1f} on {row.df:.0f}, p = {p_text(row.p)}, {p_text(row.p_holm)} adjusted (Holm)"
-    )
+    text += f"; likelihood ratio {row.lr:.1f} on {row.df:.0f}, {p_equals(row.p)}, {p_text(row.p_holm)} adjusted (Holm)"
     if row.note:
         text += f" ({row.note})"
     return text if row.p <= ALPHA else f"{text}. {SHOWS_NOTHING}"

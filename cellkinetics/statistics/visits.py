@@ -15,8 +15,9 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 
-# Half a gap counts up to this many days, or this share of the time since the infusion: half a year is no visit.
-FARTHEST, SHARE = 2.0, 0.15
+# Half a gap counts up to half a week (in the first week half of the day, at least 1), or this share of the time since
+# the infusion: half a year is no visit.
+HALF_A_WEEK, SHARE = 3.5, 0.15
 # Visits that have no patient in common and lie within half a day, or a tenth of the time, are one.
 APART, TENTH = 0.5, 0.1
 
@@ -129,7 +130,12 @@ def _reach(who: Codes, when: Floats, tolerance: float | None) -> Floats:
     smaller = np.minimum(np.append(np.inf, gap), np.append(gap, np.inf))
     reach = np.empty(len(when))
     reach[order] = smaller / 2
-    return np.minimum(reach, np.maximum(FARTHEST, SHARE * when))
+    return np.minimum(reach, _cap(when))
+
+
+def _cap(when: npt.ArrayLike) -> Floats:
+    when = np.asarray(when, float)
+    return np.maximum(SHARE * when, np.clip(when / 2, 1.0, HALF_A_WEEK))
 
 
 def _within(distance: Floats, reach: Floats, tolerance: float | None) -> npt.NDArray[np.bool_]:
@@ -190,10 +196,26 @@ def _gathered(who: Codes, when: Floats, number: Codes) -> Codes:
             away = np.abs(middle[others] - when[sample])
             nearest, *next_ = others[np.argsort(away, kind="stable")[:2]]
             half = abs(middle[nearest] - middle[next_[0]]) / 2 if next_ else np.inf
-            allowed = min(half, max(FARTHEST, SHARE * when[sample]))
+            allowed = min(half, float(_cap(when[sample])))
             free = not ((found == visits[nearest]) & (who == who[sample])).any()
             if free and away.min() < allowed:
                 found[sample] = visits[nearest]
+    return _nearest(who, when, found)
+
+
+def _nearest(who: Codes, when: Floats, number: Codes) -> Codes:
+    """Who missed a visit has a wide gap, by which the next sample went to the visit before: to the nearest instead."""
+    found = number.copy()
+    visits, sizes = np.unique(found, return_counts=True)
+    size = dict(zip(visits.tolist(), sizes.tolist(), strict=True))
+    middle = np.array([float(np.median(when[found == visit])) for visit in visits])
+    for sample in range(len(when)):
+        own = int(found[sample])
+        away = np.abs(middle - when[sample])
+        best = int(visits[int(away.argmin())])
+        free = not ((found == best) & (who == who[sample])).any()
+        if best != own and free and 2 * size[best] >= size[own]:
+            found[sample] = best
     return found
 
 
