@@ -47,7 +47,7 @@ def _of(found: Comparison, what: str, family: str) -> str:
         where = _where(same) if len(asked) > 1 else ""
         return f"{what} changes by less than {found.margin:g}-fold over the doses{where}"
     if not tested:
-        return f"{what} cannot be tested, {seen[0].main.reason}{but}"
+        return f"{what} cannot be tested: {seen[0].main.reason}{but}"
     if not any(result.main.can_reach for _, result in tested):
         return f"{what}: too few patients for an answer by ranks, p cannot be {ALPHA:g} or less{but}"
     return f"{what}: neither a difference nor its absence is shown by ranks ({smallest}){but}"

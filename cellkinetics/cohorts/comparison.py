@@ -22,7 +22,7 @@ from cellkinetics.domains import count as whole
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.statistics.dose_exponent import DoseExponent, dose_exponent
 from cellkinetics.statistics.ranks import RankTest, hodges_lehmann, holm, jonckheere, kruskal, weaker, wilcoxon
-from cellkinetics.words import count
+from cellkinetics.words import count, fold
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -397,9 +397,10 @@ def _no_test(name: str, reason: str) -> RankTest:
 
 
 def _range(low: float, high: float) -> str:
+    ends = [fold(end).removesuffix("-fold") for end in (low, high)]
     if math.isinf(high):
-        return f"at least {low:.3g}" if low > 0 else "of any size"
-    return f"between {low:.3g} and {high:.3g}" if low > 0 else f"at most {high:.3g}"
+        return f"at least {ends[0]}" if low > 0 else "of any size"
+    return f"between {ends[0]} and {ends[1]}" if low > 0 else f"at most {ends[1]}"
 
 
 def _of(low: Floats, high: Floats, member: np.ndarray[Any, Any]) -> tuple[Floats, Floats]:

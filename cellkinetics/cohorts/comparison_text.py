@@ -23,6 +23,7 @@ from cellkinetics.words import WIDE, dose_text, fold, labelled_wide, p_equals, p
 
 # Factors with more values than this are not cross-tabulated.
 FACTOR = 4
+LARGEST_CV = 10_000
 # Each patient has a day of its own: counted together.
 SHORTER = {
     r"followed to day .*": "not followed so long",
@@ -83,10 +84,13 @@ def _given_otherwise(found: Comparison) -> list[str]:
     dose = study.covariates["dose"].astype(float)
     usual = dose.groupby(assigned).transform("median")
     other = (assigned != NOBODY) & (dose > 0) & (dose != usual)
-    return [
-        f"{subject} was given {dose_text(float(dose[subject]))} {study.dose_unit} in {assigned[subject]}"
-        for subject in other.index[other]
-    ]
+    found = []
+    for subject in other.index[other]:
+        # A cohort that goes by its dose is called a cohort: two amounts in a row say nothing.
+        name = str(assigned[subject])
+        where = f"the cohort {name}" if study.dose_unit in name else name
+        found.append(f"{subject} was given {dose_text(float(dose[subject]))} {study.dose_unit} in {where}")
+    return found
 
 
 def _in_short(found: Comparison) -> list[str]:
@@ -187,10 +191,13 @@ def _window(found: Comparison, result: WindowResult) -> list[str]:
         lines += _indented(_test(test, found.mid_p, float(holm.get(test.name, math.nan)), over))
     ratio = result.ratio
     if "level" in ratio and not math.isnan(ratio["level"]):
-        middle = _times(ratio)
         ends = f"{_bound(ratio['lower'])} to {_bound(ratio['upper'])}"
-        level = f"{100 * ratio['level']:.3g}% interval, the level that these sizes attain"
-        lines += _indented(f"{found.names[-1]} to {found.names[0]}: {middle} ({ends}; {level})")
+        interval = f"{ends}; {100 * ratio['level']:.3g}% interval, the level that these sizes attain"
+        if not ratio["level"] > 0:
+            interval = "these sizes give no interval"
+        elif ratio["lower"] == 0 and math.isinf(ratio["upper"]):
+            interval = "the limits hide it"
+        lines += _indented(f"{found.names[-1]} to {found.names[0]}: {_times(ratio)} ({interval})")
     if result.exponent is not None:
         lines += _indented(f"dose exponent: {result.exponent.sentence()}")
     if result.within is not None:
@@ -274,7 +281,8 @@ def _geometric(low: Floats, high: Floats) -> str:
     from cellkinetics.cohorts.nca_summary import geometric
 
     mean, cv = geometric(low, high)
-    return "" if math.isnan(mean) else f", geometric mean {_number(mean)} (CV {cv:,.0f}%)"
+    spread = f"CV {cv:,.0f}%" if cv < LARGEST_CV else f"CV above {LARGEST_CV:,}%"
+    return "" if math.isnan(mean) else f", geometric mean {_number(mean)} ({spread})"
 
 
 def _test(test: RankTest, mid: bool, adjusted: float = math.nan, over: str = "") -> str:

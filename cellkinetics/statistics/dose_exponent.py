@@ -29,7 +29,7 @@ from cellkinetics.errors import suggest
 from cellkinetics.statistics.equivalence import patients_needed
 from cellkinetics.statistics.slopes import FEWEST, threshold
 from cellkinetics.statistics.tobit import Tobit, quantified, tobit
-from cellkinetics.words import count, fold
+from cellkinetics.words import fold
 
 METHODS = ("profile", "wald", "bootstrap")
 WORDS = {
@@ -97,7 +97,7 @@ class DoseExponent:
         if self.equivalence == "shown":
             text = text.replace(": neither a change with dose nor its absence is shown", "")
             return text + f"; equivalence within {self.margin:g}-fold over the {fold(self.fold)} dose range is shown."
-        needed = f"about {count(round(self.n_needed), 'patient')} would be needed" if self.n_needed > 0 else ""
+        needed = f"about {self.n_needed:,.0f} patients would be needed" if self.n_needed > 0 else ""
         text += f"; equivalence within {self.margin:g}-fold over the {fold(self.fold)} dose range is not shown"
         return text + (f" ({needed})." if needed else ".")
 

@@ -377,7 +377,7 @@ def test_days_that_are_none_say_what_to_give():
 
 
 def test_doses_that_all_differ_are_tested_without_groups():
-    study = curves_of(OWN)
+    study = curves_of(OWN, lloq=0.1)
     found = compare_cohorts(study, "dose", days=[28, 336])
     for name, day in (("level, day 28", 28), ("level, day 336", 336)):
         values = study.used[study.used["day"] == day].set_index("subject").loc[list(study.subjects), "value"]
@@ -414,14 +414,31 @@ def test_the_summary_opens_with_the_answer():
     nothing = words(compare_cohorts(curves_of([1e6, 3e6, 1e7] * 3, slope=0.0, sd=0.8, seed=9), "dose", days=[28, 84]))
     assert "the peak: neither a difference nor its absence is shown by ranks (p = " in nothing.split(" groups ")[0]
     small = words(compare_cohorts(curves_of([1e6, 1e7] * 3), "dose", days=[]))
-    assert "the peak: too few patients for an answer by ranks, p cannot be 0.05 or less" not in small
+    assert "the peak: too few patients for an answer by ranks, p cannot be 0.05 or less" in small
     assert "persistence cannot be judged, no patient has a value" in small.split(" groups ")[0]
     site = curves_of([1e6] * 12, cohorts=["x", "y"] * 6, slope=0.0)
-    assert "differs by" not in words(compare_cohorts(site, days=[28])).split(" groups ")[0]
+    assert words(compare_cohorts(site, days=[28])).startswith(
+        "Comparison by cohort: the peak differs by cohort (p = 0.0"
+    )
+
+
+def test_texts_of_odd_units_and_sizes_are_sentences():
+    doses, peaks = [1e5, 1e5, 5e5, 1e7, 1e7], [3, 40, 6, 1e6, 5]
+    cohorts = ["100000 cells/kg"] * 3 + ["10000000 cells/kg"] * 2
+    text = words(compare_cohorts(study_of(peaks, doses, cohorts, lloq=4)))
+    assert "S2 was given 5e5 cells/kg in the cohort 100000 cells/kg" in text
+    assert "between 177 and 64,548-fold" in text
+    assert "CV above 10,000%" in text
+    assert "e+0" not in text
+    alone = words(compare_cohorts(study_of([10, 20], [1e6, 1e7], ["a", "b"])))
+    assert "b to a: 2-fold (these sizes give no interval)" in alone
+    hidden = words(compare_cohorts(study_of([0, 0, 1, 2], [1e5] * 2 + [1e7] * 2), "dose"))
+    assert "a ratio of any size (the limits hide it)" in hidden
+    assert "any size-fold" not in hidden + alone + text
 
 
 def test_two_samples_of_a_day_count_as_one():
-    study = study_of([10, 20, 30, 1000, 2000, 3000], [1e5] * 3 + [1e7] * 3)
+    study = study_of([10, 20, 30, 1000, 2000, 3000], [1e5] * 3 + [1e7] * 3, lloq=0.1)
     rows = study.used.merge(study.covariates[["dose"]], left_on="subject", right_index=True)
     table = rows[["subject", "day", "dose"]].assign(copies_per_ug=rows["value"].fillna(0.0))
     wells = pd.concat([table.assign(copies_per_ug=table["copies_per_ug"] * factor) for factor in (0.5, 2.0)])
