@@ -84,13 +84,13 @@ def _given_otherwise(found: Comparison) -> list[str]:
     dose = study.covariates["dose"].astype(float)
     usual = dose.groupby(assigned).transform("median")
     other = (assigned != NOBODY) & (dose > 0) & (dose != usual)
-    found = []
+    said = []
     for subject in other.index[other]:
         # A cohort that goes by its dose is called a cohort: two amounts in a row say nothing.
         name = str(assigned[subject])
         where = f"the cohort {name}" if study.dose_unit in name else name
-        found.append(f"{subject} was given {dose_text(float(dose[subject]))} {study.dose_unit} in {where}")
-    return found
+        said.append(f"{subject} was given {dose_text(float(dose[subject]))} {study.dose_unit} in {where}")
+    return said
 
 
 def _in_short(found: Comparison) -> list[str]:

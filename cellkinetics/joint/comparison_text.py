@@ -64,7 +64,7 @@ def _tests(found: ModelComparison, rows: list[Any]) -> list[str]:
     done = min((int(row.permutations) for row in rows), default=0)
     taken = f"all {found.arrangements:,}" if found.every else f"{found.asked:,} of {found.arrangements:,}"
     smallest = max((float(row.smallest_p) for row in rows), default=math.nan)
-    text = f"{taken} arrangements of the {which} over the patients; smallest possible {p_equals(smallest)}"
+    text = f"{taken} arrangements of the {which} over the patients; smallest possible p {p_text(smallest)}"
     if smallest > ALPHA:
         text += ". With these sizes no result can be below 0.05: the test shows nothing"
     said = [text]

@@ -40,7 +40,7 @@ def test_the_smallest_possible_p_is_said(compared):
     found = compared.model_based
     assert found.arrangements == 11550 and not found.every
     assert (found.table["smallest_p"] == 1 / 200).all()
-    assert "199 of 11,550 arrangements of the doses over the patients; smallest possible p = 0.0050" in found.summary()
+    assert "199 of 11,550 arrangements of the doses over the patients; smallest possible p 0.0050" in found.summary()
 
 
 def test_the_same_seed_gives_the_same_p(loss, moving, compared):
