@@ -49,7 +49,7 @@ class Rows(NamedTuple):
     lower: Float[Numeric, "*patients samples"]
     upper: Float[Numeric, "*patients samples"]
     weight: Float[Numeric, "*patients samples"]
-    mass: Float[Numeric, "*patients samples"] | None = None
+    mass: Float[Numeric, "*patients samples"] = None
 
 
 def ln(copies: Any) -> jax.Array:
