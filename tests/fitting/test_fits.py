@@ -181,7 +181,8 @@ def test_three_weekly_samples_of_real_children_end_as_not_identifiable():
 
 @needs_real
 def test_real_patients_in_remission_are_fitted_or_say_why_not():
-    study = ck.read_study(REAL / "b_all_remission.csv", unit="cells/uL")
+    with pytest.warns(ck.StudyWarning, match="of output 2 are 0.2"):
+        study = ck.read_study(REAL / "b_all_remission.csv", unit="cells/uL")
     fits = ck.fit_each(STEIN, study, progress=False)
     assert len(fits) == 14
     zeros = study.observations.query("output == '1' and day == 0")
