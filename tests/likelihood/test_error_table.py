@@ -29,7 +29,7 @@ def classes(of):
 
 
 def ln_sd(error):
-    return jnp.log(jnp.linspace(0.6, 0.4, len(error.parts)))[:, None] * jnp.ones(len(G))
+    return jnp.log(jnp.linspace(0.6, 0.4, len(error.parts)))[:, None] * jnp.ones((1, len(G)))
 
 
 def test_the_table_has_every_error_model_of_the_package_once():
