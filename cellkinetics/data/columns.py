@@ -235,9 +235,9 @@ def _words(name: str) -> set[str]:
 
 
 def check_units(rows: SheetRows, columns: Mapping[str, str] | None, unit: str, dose_unit: str) -> None:
-    """Report the columns named by `columns` whose heading says another unit than that of the study."""
-    for ours, name in (columns or {}).items():
-        meaning = MEANING.get(plain(ours), ours)
+    """Report the columns of values, limits and doses whose heading says another unit than that of the study."""
+    named = {MEANING.get(plain(ours), ours): name for ours, name in (columns or {}).items()}
+    for meaning, name in ({"value": rows.names["value"]} | named).items():
         expected = unit if meaning in ("value", "limit", "lloq", "lod", "uloq") else dose_unit
         said = unit_of_heading(name)
         if meaning not in ("value", "limit", "lloq", "lod", "uloq", "dose", "amount") or not said or per_well(name):

@@ -122,7 +122,7 @@ def test_no_difference_rejects_at_most_at_its_size_though_days_depend_on_each_ot
 
 
 def test_a_shorter_follow_up_still_counts_on_its_days():
-    curves = {name: [10.0 + place, 100.0 + place, 5.0] for place, name in enumerate("ABCDEFG")}
+    curves = {name: [10.0 + place, 100.0 + place, 5.0 + place] for place, name in enumerate("ABCDEFG")}
     curves["A"] = [10.0]
     test = curve_test(study_of(curves, COHORTS))
     assert sorted(test.sizes) == [3, 4]

@@ -185,7 +185,7 @@ def test_samples_outside_the_time_course_are_named(study):
 def test_unknown_units_are_refused(study):
     with pytest.raises(ValueError, match=r"to is 'cells/ul'; an assay knows .* Did you mean cells/uL"):
         ck.Assay().convert(study, 5000, to="cells/ul")
-    pg = ck.read_study(PATIENTS.drop(columns="lod"), lloq=3.0, unit="pg/mL")
+    pg = ck.read_study(PATIENTS.drop(columns="lod").rename(columns={"copies_per_ug": "value"}), lloq=3.0, unit="pg/mL")
     with pytest.raises(ValueError, match="the study's unit is 'pg/mL'"):
         ck.Assay().convert(pg, 5000)
     with pytest.raises(ValueError, match="Convert it first"):

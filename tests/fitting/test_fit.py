@@ -266,7 +266,11 @@ def test_a_missing_dose_is_an_error_only_for_a_model_that_needs_one(rich):
 def test_a_unit_that_is_not_the_models_is_taken_where_its_levels_are_free_and_refused_where_one_is_fixed():
     table = pd.DataFrame({"subject": "P", "day": DAYS, "value": STEIN.solve(DAYS)["copies_per_ug"], "dose": 1e6})
     study = ck.read_study(table, unit="cells/uL")
-    assert "cells/uL" in ck.fit(DECLINE, study, fixed={"sd": 0.5}).summary()
+    decline = ck.fit(DECLINE, study, fixed={"sd": 0.5})
+    assert "cells/uL" in decline.summary()
+    assert decline.parameters.loc["F", "unit"] == "cells/uL per cell/kg"
+    with pytest.raises(ck.StudyError, match="cells/uL and nk_decline gives copies/ug"):
+        ck.fit(DECLINE, study, free=["alpha"])
     with pytest.raises(ck.StudyError, match="logarithm"):
         ck.fit(DECLINE, ck.read_study(table, unit="log10 copies/ug"))
     assert ck.fit(STEIN, study, fixed={"sd": 0.5}).parameters.loc["c_max", "unit"] == "cells/uL"

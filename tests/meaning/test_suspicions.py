@@ -74,7 +74,10 @@ def test_the_remedies_are_followed_to_the_right_study():
     outputs = read_study(table(**{name: cells}), columns={"output": name}).used["output"]
     assert outputs.value_counts().to_dict() == {"blood": 8, "marrow": 4}
     name, cells, _ = SUSPICIOUS["a unit"]
-    assert read_study(table(**{name: cells}), columns={"unit": name}).unit == "copies/mL"
+    frame = table(**{name: cells})
+    said = {"unit": name}
+    assert read_study(frame.rename(columns={"copies_per_ug": "value"}), columns=said).unit == "copies/mL"
+    assert "copies_per_ug says copies/ug, and the study is in copies/mL" in refusal(frame, columns=said)
 
 
 HARMLESS = {
