@@ -17,7 +17,7 @@ from cellkinetics.data.assay import Assay
 from cellkinetics.data.example import example
 from cellkinetics.data.reading import read_study
 from cellkinetics.data.study import Study
-from cellkinetics.errors import ModelError, StudyError
+from cellkinetics.errors import ModelError, StudyError, StudyWarning
 from cellkinetics.figures.models import plot_models
 from cellkinetics.fitting.fit import fit
 from cellkinetics.fitting.fits import Fits, fit_each
@@ -55,6 +55,7 @@ __all__ = [
     "Status",
     "Study",
     "StudyError",
+    "StudyWarning",
     "cohort_curves",
     "compare_cohorts",
     "compare_models",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,10 +18,11 @@ from rich.table import Table
 
 import cellkinetics
 from cellkinetics import models
+from cellkinetics.data import overview
 from cellkinetics.data.cleaning import clean
 from cellkinetics.data.example import example
 from cellkinetics.data.reading import read_study
-from cellkinetics.errors import ModelError, StudyError
+from cellkinetics.errors import ModelError, StudyError, StudyWarning
 from cellkinetics.fitting.fits import Fits, fit_each
 from cellkinetics.modelling.loading import load_model
 from cellkinetics.modelling.model import Model
@@ -48,6 +50,9 @@ def fit(
     unit: str = "copies/ug",
     time_unit: Literal["day", "hour", "week", "month"] | None = None,
     columns: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
+    ignore: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
+    floor: float | None = None,
+    missing: Annotated[list[float] | None, Option(consume_multiple=True, negative="")] = None,
     doses: float | None = None,
     fixed: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
     free: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
@@ -76,6 +81,12 @@ def fit(
         Unit of the times, which become days.
     columns
         Names of the table where they are not recognised: day=T copies_per_ug=result.
+    ignore
+        Columns that say nothing about the values, whatever they look like.
+    floor
+        A number that stands for values below the limit.
+    missing
+        Numbers that stand for no value: -9 999.
     doses
         One amount given to everybody at the first infusion, in place of the table's doses.
     fixed
@@ -92,13 +103,18 @@ def fit(
         Seed of the start values.
     """
     named = _pairs(columns, "columns")
-    study = example() if table is None else read_study(table, lloq=lloq, unit=unit, time_unit=time_unit, columns=named)
+    options = {"ignore": ignore or (), "floor": floor, "missing": missing or ()}
+    study = (
+        example()
+        if table is None
+        else read_study(table, lloq=lloq, unit=unit, time_unit=time_unit, columns=named, **options)
+    )
     # The file as it was read: it may change before the report is written.
     origin = report.Origin.of(
         EXAMPLE if table is None else table,
         _command(
-            table, model=model, lloq=lloq, unit=unit, time_unit=time_unit, columns=columns, doses=doses, fixed=fixed,
-            free=free, censoring=censoring, seed=seed,
+            table, model=model, lloq=lloq, unit=unit, time_unit=time_unit, columns=columns, ignore=ignore, floor=floor,
+            missing=missing, doses=doses, fixed=fixed, free=free, censoring=censoring, seed=seed,
         ),
         "example.csv, which comes with the library" if table is None else None,
     )  # fmt: skip
@@ -126,6 +142,9 @@ def check(
     unit: str = "copies/ug",
     time_unit: Literal["day", "hour", "week", "month"] | None = None,
     columns: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
+    ignore: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
+    floor: float | None = None,
+    missing: Annotated[list[float] | None, Option(consume_multiple=True, negative="")] = None,
     fix: Annotated[bool, Option(negative="")] = False,
 ) -> int:
     """Read a table and say what is in it, or everything that is wrong with it.
@@ -142,6 +161,12 @@ def check(
         Unit of the times, which become days.
     columns
         Names of the table where they are not recognised: day=T copies_per_ug=result.
+    ignore
+        Columns that say nothing about the values, whatever they look like.
+    floor
+        A number that stands for values below the limit.
+    missing
+        Numbers that stand for no value: -9 999.
     fix
         Write a cleaned copy beside the table (.cleaned.csv, with .cleaned.log) and check that: repeated samples are
         removed, days sorted, blanks and decimal commas corrected, columns renamed. What needs a decision is left.
@@ -153,7 +178,13 @@ def check(
             f"Written {escape(str(table))}: {number_of('change', len(changes))}, listed in {escape(log.name)}."
         )
     try:
-        study = read_study(table, lloq=lloq, unit=unit, time_unit=time_unit, columns=_pairs(columns, "columns"))
+        with warnings.catch_warnings():
+            # What is likely is among the facts below.
+            warnings.simplefilter("ignore", StudyWarning)
+            study = read_study(
+                table, lloq=lloq, unit=unit, time_unit=time_unit, columns=_pairs(columns, "columns"),
+                ignore=ignore or (), floor=floor, missing=missing or (),
+            )  # fmt: skip
     except StudyError as error:
         found = Table(
             "row",
@@ -170,6 +201,10 @@ def check(
         console.print(found)
         return 1
     console.print(escape(repr(study)))
+    facts = overview.facts(study)
+    for name in ("not read", "likely"):
+        if name in facts:
+            console.print(escape(f"  {name:<18}{facts[name]}"), soft_wrap=True)
     return 0
 
 
@@ -231,7 +266,7 @@ def find_model(name: str) -> Model:
     return load_model(name) if name.endswith(".py") else models.load(name)
 
 
-def _command(table: Path | None, **options: str | float | list[str] | None) -> str:
+def _command(table: Path | None, **options: str | float | list[str] | list[float] | None) -> str:
     """The command line of a fit: what differs from the defaults, and the seed."""
     words = ["cellkinetics", "fit", *([] if table is None else [str(table)])]
     usual = {name: parameter.default for name, parameter in inspect.signature(fit).parameters.items()}

@@ -91,6 +91,10 @@ class StudyError(ValueError):
         return pd.DataFrame([asdict(problem) for problem in self.problems], columns=columns)
 
 
+class StudyWarning(UserWarning):
+    """A table was read, and something in it is likely not what it was read as; what, and what to give."""
+
+
 class ModelError(ValueError):
     """A model that cannot be used as written or as asked.
 

@@ -147,7 +147,7 @@ def test_no_patient_fitted_ends_with_exit_code_1(patients, folder):
         (["fit", "patients.csv", "--lloq", "3", "--fixed", "beta=slow"], "'slow' is not a number"),
         (["fit", "patients.csv", "--lloq", "3", "--fixed", "rh=1"], "no parameter rh"),
         (["fit", "patients.csv", "--lloq", "three"], "three"),
-        (["fit", "patients.csv", "--lloq", "3", "--unit", "cells/uL"], "cells/uL"),
+        (["fit", "patients.csv", "--lloq", "3", "--unit", "log10 copies/ug"], "logarithm"),
         (["model", "stein_2019"], "no model 'stein_2019'"),
     ],
 )

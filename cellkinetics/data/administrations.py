@@ -10,9 +10,9 @@ import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.columns import SheetRows, plain
-from cellkinetics.data.notation import numbers
 from cellkinetics.data.study import DOSE_UNIT
 from cellkinetics.errors import Finding
+from cellkinetics.meaning.cells import numbers
 from cellkinetics.words import number_text
 
 Ints = npt.NDArray[np.intp]
@@ -66,7 +66,6 @@ def doses_of(rows: SheetRows, evid: Floats, empty: Flags) -> Dosing:
     )
     more = rows.number("addl", 0)
     rows.report(more > 0, lambda at: f"{rows.names['addl']} is {more[at]:g}", "Give each dose a row of its own.")
-    _report_long(rows, amount, event)
 
     def each(where: Flags) -> Ints:
         return np.bincount(rows.code[where], minlength=len(rows.subjects))
@@ -83,6 +82,7 @@ def doses_of(rows: SheetRows, evid: Floats, empty: Flags) -> Dosing:
     repeating = np.flatnonzero(filled & constant[rows.code])
     _, first = np.unique(rows.code[repeating], return_index=True)
     given = event | infused
+    _report_long(rows, np.where(event & ~np.isnan(amount), amount, dose), given | (filled & constant[rows.code]))
     at = np.concatenate([np.flatnonzero(given), repeating[first]])
     once = given[at]
     doses = pd.DataFrame(

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.data.columns import SYNONYMS, is_numeric, meaning_of, resolve
-from cellkinetics.data.notation import number_of
 from cellkinetics.data.sheet import Sheet, load
 from cellkinetics.errors import StudyError
+from cellkinetics.meaning.cells import number_of
 
 _COMMA = re.compile(r"([<>≤≥]=?\s*)?[+-]?\d+,(\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 

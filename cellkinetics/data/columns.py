@@ -11,72 +11,21 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
-from cellkinetics.data.notation import numbers
 from cellkinetics.errors import Finding, suggest
+from cellkinetics.meaning.cells import numbers
+from cellkinetics.meaning.synonyms import MEANING as MEANING
+from cellkinetics.meaning.synonyms import SYNONYMS as SYNONYMS
+from cellkinetics.meaning.synonyms import plain as plain
+from cellkinetics.meaning.units import canonical, is_log, unit_of_heading
 from cellkinetics.words import number_text
 
 if TYPE_CHECKING:
     from cellkinetics.data.sheet import Sheet
 
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    "subject": ("subject", "id", "patient", "usubjid", "subjid", "subject_id", "patient_id", "patient_no"),
-    "day": (
-        "day",
-        "time",
-        "days",
-        "t",
-        "actual_day",
-        "actual_time",
-        "time_days",
-        "days_post_infusion",
-        "days_after_infusion",
-        "days_since_infusion",
-        "day_post_infusion",
-    ),
-    "nominal_day": ("nominal_day", "ntime", "nominal_time"),
-    "value": (
-        "copies_per_ug",
-        "dv",
-        "copies_per_ug_dna",
-        "copies_ug",
-        "copies_ug_dna",
-        "copies_per_ug_gdna",
-        "copies_ug_gdna",
-        "transgene_copies_ug",
-        "transgene_copies_per_ug",
-        "transgene_copies_ug_dna",
-        "copies",
-        "y",
-        "value",
-        "concentration",
-        "conc",
-    ),
-    "cens": ("cens",),
-    "limit": ("limit",),
-    "lloq": ("lloq", "loq"),
-    "lod": ("lod",),
-    "uloq": ("uloq",),
-    "output": ("output", "dvid", "ytype", "y_id"),
-    "output_name": ("dvid_name",),
-    "amount": ("amt", "amount"),
-    "dose": ("dose", "dose_per_kg"),
-    "kind": ("adm", "kind"),
-    "kind_name": ("adm_name",),
-    "dose_unit": ("dose_unit",),
-    "evid": ("evid",),
-    "addl": ("addl",),
-    "mdv": ("mdv",),
-    "postdose": ("postdose", "post_dose"),
-    "cohort": ("cohort",),
-    "until": ("until",),
-    "until_reason": ("until_reason",),
-    "excluded": ("excluded",),
-    "unit": ("unit", "dv_unit"),
-}
-MEANING = {name: meaning for meaning, names in SYNONYMS.items() for name in names}
 # What a heading may say in brackets, and still mean the same: "LLOQ (copies/ug)". "TIME (h)" is no day.
 _COPIES = {"copies_ug", "copies_ug_dna", "copies_ug_gdna", "copies_per_ug", "copies_per_ug_dna", "copies_per_ug_gdna"}
 VALUE, DOSE = "copies/ug", "cells/kg"
+UNTRANSFORMED = "Give the values untransformed: 10 to the power of a log10, exp of an ln."
 _BRACKETS: dict[str, frozenset[str]] = {}
 _BRACKETS |= dict.fromkeys(("value", "lloq", "lod", "uloq", "limit"), frozenset(_COPIES))
 _BRACKETS |= dict.fromkeys(("day", "nominal_day", "until"), frozenset({"d", "day", "days"}))
@@ -137,11 +86,18 @@ def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> t
     for name in names:
         meaning, unit = _other_unit(name)
         if meaning in ("value", "lloq", "lod", "uloq", "dose") and not {meaning, per_well(name)} & found.keys():
+            if is_log(unit):
+                report(f"the column {name} holds logarithms", UNTRANSFORMED)
+                found[meaning] = name
+                continue
             asked = f"{'dose_unit' if meaning == 'dose' else 'unit'}={unit!r}, columns={{{meaning!r}: {name!r}}}"
             report(
                 f"the column {name} is not in {DOSE if meaning == 'dose' else VALUE}", f"Give read_study(..., {asked})."
             )
             found[meaning] = name
+    # A result beside no number is the value itself, in a unit that nobody has said.
+    if "value" not in found and "result" not in {MEANING.get(plain(ours), ours) for ours in columns or {}}:
+        found.pop("result", None)
     if "day" not in found and "nominal_day" in found:
         found["day"] = found["nominal_day"]
     for meaning in ("subject", "day", "value"):
@@ -232,11 +188,6 @@ class SheetRows:
         return " (decimals with a comma, as elsewhere in the file)" if self.decimal == "," else ""
 
 
-def plain(name: str) -> str:
-    """A column name as the synonyms write it: lower case, underscores for blanks, points and strokes."""
-    return re.sub(r"[\s./\\-]+", "_", name.strip().casefold().replace("\u03bc", "u").replace("\u00b5", "u")).strip("_")
-
-
 def meaning_of(name: str) -> str | None:
     """The meaning of a heading, None when it has none; a unit in brackets must be the one that is meant."""
     said = re.fullmatch(r"(.*?)[(\[](.*)[)\]]\s*", name, re.DOTALL)
@@ -283,13 +234,41 @@ def _words(name: str) -> set[str]:
     return set(re.findall(r"[a-z]+", plain(name)))
 
 
+def check_units(rows: SheetRows, columns: Mapping[str, str] | None, unit: str, dose_unit: str) -> None:
+    """Report the columns named by `columns` whose heading says another unit than that of the study."""
+    for ours, name in (columns or {}).items():
+        meaning = MEANING.get(plain(ours), ours)
+        expected = unit if meaning in ("value", "limit", "lloq", "lod", "uloq") else dose_unit
+        said = unit_of_heading(name)
+        if meaning not in ("value", "limit", "lloq", "lod", "uloq", "dose", "amount") or not said or per_well(name):
+            continue
+        if is_log(name):
+            rows.problems.append(Finding(None, None, None, f"the column {name} holds logarithms", UNTRANSFORMED))
+        elif canonical(said) != expected:
+            asked = f"{'dose_unit' if expected is dose_unit else 'unit'}={said!r}"
+            found = f"the column {name} says {said}, and the {'doses are' if expected is dose_unit else 'study is'} in"
+            remedy = f"Give read_study(..., {asked}), or convert them to {expected}."
+            rows.problems.append(Finding(None, None, None, f"{found} {expected}", remedy))
+
+
 def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:
-    free = {plain(name): name for name in reversed(names) if name not in taken}
+    """What to do about a missing column: the heading that is nearest, but for logarithms, which are no values."""
+    logs = [name for name in names if meaning == "value" and is_log(name)]
+    free = {plain(name): name for name in reversed(names) if name not in taken and name not in logs}
+    if meaning == "value":
+        # Names of tests and units are text; what says another unit is a value in that unit.
+        free = {low: name for low, name in free.items() if not low.endswith(("test", "testcd", "unit", "units", "cd"))}
     ratio = {
         name: max(difflib.SequenceMatcher(None, low, synonym).ratio() for synonym in SYNONYMS[meaning])
         for low, name in free.items()
     }
+    if meaning == "value":
+        ratio |= {name: 1.0 for name in free.values() if unit_of_heading(name).startswith(("copies/", "cells/"))}
     best = max(ratio, key=lambda name: ratio[name], default="")
     if best and ratio[best] >= 0.6:
-        return f"Is it {best}? Then read_study(..., columns={{{meaning!r}: {best!r}}})."
+        said = unit_of_heading(best) if meaning == "value" else ""
+        unit = f", unit={said!r}" if said and canonical(said) != VALUE else ""
+        return f"Is it {best}? Then read_study(..., columns={{{meaning!r}: {best!r}}}{unit})."
+    if logs:
+        return f"The column {logs[0]} holds logarithms. {UNTRANSFORMED}"
     return f"There are {', '.join(names)}. Say which one, read_study(..., columns={{{meaning!r}: ...}})."

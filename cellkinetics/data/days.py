@@ -12,9 +12,9 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import MEANING, meaning_of, plain
-from cellkinetics.data.notation import cell_of, number_of, numbers
 from cellkinetics.data.sheet import Sheet
 from cellkinetics.errors import Finding, StudyError, suggest
+from cellkinetics.meaning.cells import cell_of, number_of, numbers
 
 DATES = ("date", "sample_date", "sampling_date", "collection_date", "date_of_sample")
 INFUSION_DATES = ("infusion_date", "date_of_infusion", "dose_date", "dosing_date")

@@ -8,8 +8,11 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.data import groups
+from cellkinetics.data.columns import mass_of, plain
 from cellkinetics.data.groups import NOBODY
-from cellkinetics.data.study import AFTER, Study, infusions
+from cellkinetics.data.study import AFTER, COVARIATES, OBSERVATIONS, Study, infusions, likely_numbers
+from cellkinetics.data.wells import NUMBER_OF_WELLS
+from cellkinetics.meaning.synonyms import TIME_UNITS
 from cellkinetics.words import count, labelled, number_text, percent
 
 # Days since the first infusion, both ends included; a day belongs to the first that has it.
@@ -42,7 +45,15 @@ def facts(study: Study) -> dict[str, str]:
     reasons = [f"{n} {reason}" for reason, n in list(excluded.items())[:REASONS]]
     if len(excluded) > REASONS:
         reasons.append(f"{len(excluded) - REASONS} more reasons")
-    return {
+    more = {}
+    if study.used["output"].nunique() > 1:
+        # Counts of qPCR and B cells together say nothing of either.
+        each = study.used.groupby("output", sort=False)["status"].value_counts().unstack(fill_value=0)
+        texts = [f"{name}: {_by_status(row, names)}" for name, row in each.iterrows()]
+        more["outputs"] = "; ".join(texts)
+    unread = carried_along(study)
+    likely = likely_numbers(study)
+    found = {
         "patients": _cohorts_text(study),
         "samples": f"{sum(counts.values())} used: {', '.join(status)}",
         "excluded": f"{sum(excluded.values())}: {', '.join(reasons)}" if excluded else "none",
@@ -50,6 +61,25 @@ def facts(study: Study) -> dict[str, str]:
         "follow-up": _follow_up_text(study),
         "cut": f"{cut_off} of {count(len(study.subjects), 'curve')}: {'; '.join(ends)}" if ends else "no curve",
     }
+    if more:
+        found = {**dict(list(found.items())[:2]), **more, **dict(list(found.items())[2:])}
+    if unread:
+        found["not read"] = f"{count(len(unread), 'column')}, carried along: {', '.join(unread)}"
+    if likely:
+        found["likely"] = "; ".join(likely)
+    return found
+
+
+def carried_along(study: Study) -> list[str]:
+    """The columns of the file that nothing reads, in the order of the study's tables."""
+    own = {*OBSERVATIONS, *COVARIATES, "nominal_day", "unit", *NUMBER_OF_WELLS}
+    own |= {"SIMULATED", "ID_NAME"}
+    names = map(str, dict.fromkeys([*study.observations.columns, *study.covariates.columns]))
+    return [name for name in names if not (name in own or mass_of(name) or plain(name) in TIME_UNITS)]
+
+
+def _by_status(counts: pd.Series, names: dict[str, str]) -> str:
+    return ", ".join(f"{n} {names[str(status)]}" for status, n in counts.items() if n)
 
 
 def cohorts(study: Study) -> pd.Series:
@@ -64,8 +94,8 @@ def below(study: Study) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a cohort and, when there are several, one of all; a column for each of `WINDOWS`: "3/40 (8%)", "-"
-        where there is no sample.
+        One row a cohort and, when there are several, one of all, for each output when there are several; a column for
+        each of `WINDOWS`: "3/40 (8%)", "-" where there is no sample.
     """
     rows = since_infusion(study)
     window = pd.cut(rows["since"], [-np.inf, *WINDOWS.values()], labels=list(WINDOWS))
@@ -73,6 +103,9 @@ def below(study: Study) -> pd.DataFrame:
     group = rows["subject"].map(cohorts(study)).astype(cohorts(study).dtype)
     each = [(name, group == name) for name in group.cat.categories]
     each += [("all", pd.Series(True, index=rows.index))] if len(each) > 1 else []
+    outputs = rows["output"].unique()
+    if len(outputs) > 1:
+        each = [(f"{name}, output {o}", member & (rows["output"] == o)) for o in outputs for name, member in each]
 
     def share(chosen: pd.Series) -> str:
         n, k = int(chosen.sum()), int((chosen & censored).sum())

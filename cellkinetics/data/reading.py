@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,23 +12,24 @@ import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.administrations import Dosing, doses_of, unit_of_cells
-from cellkinetics.data.columns import RESERVED_COLUMNS, SheetRows, meaning_of, plain, resolve
+from cellkinetics.data.carried import Carried, carried
+from cellkinetics.data.columns import SheetRows, check_units, meaning_of, resolve
 from cellkinetics.data.days import dated, timed
-from cellkinetics.data.first_look import Limit, checked, limit_of_rows
-from cellkinetics.data.notation import Limits, Measurements, Texts, marks, number_of, numbers, place
+from cellkinetics.data.first_look import Limit, checked, limit_of_rows, prepared
+from cellkinetics.data.measuring import limits_of, measure, report_faults
 from cellkinetics.data.sheet import Arrow, Sheet, load
-from cellkinetics.data.study import DOSE_UNIT, UNIT, Study, common_limit, cut_reason, infusions
+from cellkinetics.data.study import DOSE_UNIT, UNIT, Study, common_limit, cut_reason, infusions, likely_numbers
 from cellkinetics.data.wells import averaged, per_ug
 from cellkinetics.data.wide import tall
-from cellkinetics.errors import Finding, StudyError
-from cellkinetics.words import number_text
+from cellkinetics.errors import Finding, StudyError, StudyWarning
+from cellkinetics.meaning.cells import NO, YES, Texts, numbers
+from cellkinetics.meaning.placing import Measurements
+from cellkinetics.meaning.units import canonical, is_log
 
 Step = Callable[[Sheet], tuple[Sheet, Mapping[str, str] | None]]
 
-_YES, _NO = ["1", "yes", "y", "true", "x"], ["", "0", "no", "n", "false"]
 # Reasons of ours as NM-TRAN's files hold them, which have no blanks.
 _OURS = ["before_the_first_infusion", "no_value", "MDV_1", "EVID_2", "EVID_3"]
-_LEADING_ZERO = re.compile(r"[+-]?0\d.*")
 
 
 def read_study(
@@ -44,6 +45,9 @@ def read_study(
     lloq_copies_per_well: float | None = None,
     dna_ug: float | None = None,
     replicates: str = "each",
+    ignore: Sequence[str] = (),
+    floor: float | None = None,
+    missing: float | Sequence[float] = (),
     progress: bool = True,
 ) -> Study:
     """Read the samples, doses and covariates of a study.
@@ -54,11 +58,13 @@ def read_study(
         One row a sample or a dose, times in days. Cells are separated by comma, semicolon, tab, ``|`` or blanks;
         where it is not the comma, decimal commas are read. Text is UTF-8; other text is read as Windows-1252, with
         a warning. Lines that begin with ``#`` above the header are kept as the note.
-        The columns go by many names (``cellkinetics.data.columns.SYNONYMS``), in any case: ID, TIME, DV, AMT, EVID,
+        The columns go by many names (the table of them is in the docs, "Data"), in any case: ID, TIME, DV, AMT, EVID,
         CENS, LIMIT, ADM, COHORT or subject, day, copies_per_ug, lloq, lod, dose, cohort. Required are the
-        subject, the day and the value. Other columns are carried along. In place of days, ISO dates are read,
-        with the date of the infusion in a column ``infusion_date`` or on the row of the dose. A table of one row
-        a subject with a column for each day (``d0``, ``d7`` ... or ``0``, ``7`` ...) is read as well.
+        subject, the day and the value. Other columns are carried along, and refused when they look as if they changed
+        what a value means: a mark of censored values, a sign, a limit, a unit, a specimen, rows not to be used. In
+        place of days, ISO dates are read, with the date of the infusion in a column ``infusion_date`` or on the row
+        of the dose. A table of one row a subject with a column for each day (``d0``, ``d7`` ... or ``0``, ``7`` ...)
+        is read as well.
     lloq, lod, uloq : float or mapping, optional
         Lower limit of quantification, limit of detection and upper limit of quantification, in `unit`. A
         column of that name wins, row by row. A value under the limit (0 included) is censored and its number
@@ -85,6 +91,13 @@ def read_study(
         Whether each well is a sample, or the wells of one sample are averaged on the log scale. Of a censored
         well only the two ends are known, and the mean then lies between the means of the ends: of 5 and below 3
         it is below 3.87.
+    ignore : sequence of str
+        Columns of the table that say nothing about the values: they are left out, whatever they look like.
+    floor : float, optional
+        A number that stands for values below the limit, such as the limit itself or half of it: rows with it are
+        censored at their lloq, or at the number where no lloq (or a smaller one) is known.
+    missing : float or sequence of float
+        Numbers that stand for no value, such as -9 or 999.
     progress : bool
         Whether a bar is shown on the terminal while a file above 20 MB is read.
 
@@ -102,6 +115,11 @@ def read_study(
         With all that is wrong in ``.problems``.
     FileNotFoundError
         When there is no such file.
+
+    Warns
+    -----
+    StudyWarning
+        Where a number that repeats looks like a limit or a code for no value; the summary says so too.
 
     Notes
     -----
@@ -125,73 +143,99 @@ def read_study(
     """
     if replicates not in ("each", "mean"):
         raise ValueError(f"replicates={replicates!r}: take 'each' or 'mean'.")
+    unit, dose_unit = canonical(unit), canonical(dose_unit)
+    # What stands in the file, one row a sample, without what the user says is nothing.
     sheet, asked = checked(tall(load(table, columns, progress), columns)), columns
+    sheet = prepared(sheet, asked, ignore, time_unit)
+    # Dates and hours become days, and copies per well become copies/ug, before anything is read: later steps know one
+    # time and one unit.
     sheet = _set_aside(lambda sheet: (dated(sheet, asked), asked), sheet, asked)[0]
     sheet, in_days = _set_aside(lambda sheet: timed(sheet, asked, time_unit), sheet, asked)
     columns = in_days
     if unit == UNIT:
         sheet, columns = _set_aside(lambda sheet: per_ug(sheet, in_days, lloq_copies_per_well, dna_ug), sheet, asked)
+    # Without the columns there are no rows to speak of: what is wrong with the whole table is said first.
     names, problems = resolve(list(sheet.cells.columns), columns)
     given = (lloq, lod, uloq)
     for key in {str(key) for limit in given if isinstance(limit, Mapping) for key in limit} or {""}:
         problems = [*_check_arguments(*(_of_output(limit, key) for limit in given)), *problems]
     if problems:
         raise StudyError([*sheet.problems, *problems], sheet.source)
-    problems = list(sheet.problems)
-    rows = SheetRows(sheet, names, problems)
+    rows = SheetRows(sheet, names, list(sheet.problems))
 
+    # The limits come before the measurements, because a number below its limit is none.
     output = rows.text("output").replace("", "1")
     output = rows.text("output_name").mask(rows.text("output_name") == "", output)
-    limits = _limits(
+    limits = limits_of(
         rows,
-        [
-            limit_of_rows(*limit, output, problems)
-            for limit in zip((lloq, lod, uloq), ("lloq", "lod", "uloq"), strict=True)
-        ],
+        [limit_of_rows(*limit, output, rows.problems) for limit in zip(given, ("lloq", "lod", "uloq"), strict=True)],
     )
     evid, skipped = _events(rows)
-    measured, zero = _measure(rows, limits, skipped != "")
-    empty = measured.status == "missing"
+    codes = [missing] if isinstance(missing, int | float) else missing
+    written = measure(rows, limits, skipped != "", floor, codes)
+    empty = written.measured.status == "missing"
     dosing = doses_of(rows, evid, empty | (skipped != ""))
-    # A NONMEM table fills the DV of a dose row, or of another event, with 0.
-    other = np.isin(skipped, ["EVID 2", "EVID 3"]) & (empty | zero)
-    sample = ~other & ~(dosing.any & (empty | (skipped != ""))) & ~(dosing.event & zero)
+    sample = _samples(skipped, empty, written.zero, dosing)
     excluded = np.where(skipped == "", _exclusions(rows, dosing.doses, empty), skipped).astype(object)
-    _report_faults(rows, measured, sample, excluded == "")
+    unit, units_differ = _unit(rows, output, sample, unit)
+    dose_unit = unit_of_cells(rows, dosing, dose_unit)
+    check_units(rows, asked, unit, dose_unit)
+    report_faults(rows, written, sample, excluded == "", unit)
     excluded, until = _cut(rows, excluded)
     cohort = rows.constant("cohort")
 
-    unit, units_differ = _unit(rows, output, sample, unit)
-    dose_unit = unit_of_cells(rows, dosing, dose_unit)
-    observations = pd.DataFrame({"subject": rows.subject, "day": rows.day, "output": output})
-    for name in ("value", "lower", "upper", "status", "lloq"):
-        observations[name] = getattr(measured, name)
-    observations = observations.assign(excluded=excluded, row=rows.row)
-    observations = observations.astype(dict.fromkeys(("subject", "output", "status", "excluded"), "str"))
-    varying, steady = _carried(rows, sample, dosing.spare, units_differ)
-    observations = pd.concat([observations, varying], axis=1)
+    # What nothing has read is looked at last, when it is known which rows are samples.
+    others = carried(rows, output, written, sample, dosing, unit, units_differ)
+    observations = _observations(rows, output, written.measured, excluded, others)
     _report_repeats(rows, observations, sample & ~empty, dosing)
-    if problems:
-        raise StudyError(sorted(problems, key=lambda problem: problem.row or 0), sheet.source)
+    if rows.problems:
+        raise StudyError(sorted(rows.problems, key=lambda problem: problem.row or 0), sheet.source)
 
     order = np.lexsort((rows.day, rows.code))
     observations = observations.iloc[order[sample[order]]].reset_index(drop=True)
     observations = averaged(observations).reset_index(drop=True) if replicates == "mean" else observations
-    doses = dosing.doses.drop(columns=["at", "position"])
-    first = infusions(doses, rows.subjects).sort_values("day", kind="stable")
-    first = first[first["day"] == first.groupby("subject")["day"].transform("first")]
-    amount = first.groupby("subject")["amount"].sum(min_count=1).reindex(rows.subjects)
-    covariates = pd.DataFrame({"cohort": cohort, "dose": amount}).join([until, steady])
-    return Study(
+    study = Study(
         observations=observations,
-        doses=doses,
-        covariates=covariates.rename_axis("subject"),
+        doses=dosing.doses.drop(columns=["at", "position"]),
+        covariates=_covariates(rows, dosing, cohort, until, others),
         unit=unit,
         dose_unit=dose_unit,
         lloq=common_limit(observations),
         source=sheet.source,
         note=sheet.note,
     )
+    for number in likely_numbers(study):
+        warnings.warn(f"{sheet.source}: {number}.", StudyWarning, stacklevel=2)
+    return study
+
+
+def _samples(skipped: Texts, empty: Flags, zero: Flags, dosing: Dosing) -> Flags:
+    """Which rows are samples; a NONMEM table fills the DV of a dose row, or of another event, with 0."""
+    other = np.isin(skipped, ["EVID 2", "EVID 3"]) & (empty | zero)
+    return ~other & ~(dosing.any & (empty | (skipped != ""))) & ~(dosing.event & zero)
+
+
+def _observations(
+    rows: SheetRows, output: pd.Series, measured: Measurements, excluded: Texts, others: Carried
+) -> pd.DataFrame:
+    """One line a row of the table, with the columns of `Study.observations`."""
+    table = pd.DataFrame({"subject": rows.subject, "day": rows.day, "output": output})
+    for name in ("value", "lower", "upper", "status", "lloq"):
+        table[name] = getattr(measured, name)
+    table = table.assign(excluded=excluded, row=rows.row)
+    table = table.astype(dict.fromkeys(("subject", "output", "status", "excluded"), "str"))
+    return pd.concat([table, others.varying], axis=1)
+
+
+def _covariates(
+    rows: SheetRows, dosing: Dosing, cohort: pd.Series, until: pd.DataFrame, others: Carried
+) -> pd.DataFrame:
+    """One line a subject; the dose is all that was given on the day of the first infusion."""
+    first = infusions(dosing.doses, rows.subjects).sort_values("day", kind="stable")
+    first = first[first["day"] == first.groupby("subject")["day"].transform("first")]
+    amount = first.groupby("subject")["amount"].sum(min_count=1).reindex(rows.subjects)
+    table = pd.DataFrame({"cohort": cohort, "dose": amount}).join([until, others.steady])
+    return table.rename_axis("subject")
 
 
 def _set_aside(step: Step, sheet: Sheet, columns: Mapping[str, str] | None) -> tuple[Sheet, Mapping[str, str] | None]:
@@ -233,29 +277,6 @@ def _check_arguments(lloq: float | None, lod: float | None, uloq: float | None) 
     return problems
 
 
-def _limits(rows: SheetRows, study: list[Floats]) -> Limits:
-    """The limits of each row: those of its columns, else those of the study (lloq, lod, uloq)."""
-    own = {name: rows.number(name) for name in ("lloq", "lod", "uloq")}
-    for name, limit in own.items():
-        found, remedy = (
-            f"{rows.names.get(name)} is ",
-            "A limit is above 0; leave the cell empty where none is known.",
-        )
-        rows.report(limit <= 0, lambda at, found=found, limit=limit: found + number_text(limit[at]), remedy)
-    used = {name: np.where(np.isnan(own[name]), other, own[name]) for name, other in zip(own, study, strict=True)}
-    for low, high in (("lod", "lloq"), ("lloq", "uloq")):
-        # The lloq of a row may lie under the lod of the study, which then says nothing about the row.
-        own_pair = ~np.isnan(own["lod"]) if low == "lod" else ~np.isnan(own["lloq"]) | ~np.isnan(own["uloq"])
-        rows.report(
-            own_pair & (used[low] > used[high]),
-            lambda at, low=low, high=high: (
-                f"{low} is {number_text(used[low][at])}, above the {high} {number_text(used[high][at])}"
-            ),
-            "Correct one of them.",
-        )
-    return Limits(used["lloq"], used["lod"], used["uloq"], own["lloq"])
-
-
 def _events(rows: SheetRows) -> tuple[Floats, Texts]:
     """EVID, and why a row is no sample that is used, whatever stands in it: "EVID 2", "EVID 3", "MDV 1"."""
     evid = rows.choice("evid", (0, 1, 2, 3, 4))
@@ -268,64 +289,9 @@ def _events(rows: SheetRows) -> tuple[Floats, Texts]:
         "Give what follows as another subject, or evid 1 for a dose that adds to the first.",
     )
     # A sample that is excluded for a stated reason keeps it, whatever MDV tells other programs.
-    stated = ~rows.text("excluded").str.casefold().isin([*_YES, *_NO]).to_numpy()
+    stated = ~rows.text("excluded").str.casefold().isin([*YES, *NO]).to_numpy()
     hidden = (rows.choice("mdv", (0, 1)) == 1) & ~stated
     return evid, np.select([evid == 2, evid == 3, hidden], ["EVID 2", "EVID 3", "MDV 1"], "").astype(object)
-
-
-def _measure(rows: SheetRows, limits: Limits, skipped: Flags) -> tuple[Measurements, Flags]:
-    """The measurement of each row, and where it is the number 0; what makes no sense on a skipped row is missing."""
-    name, text = rows.names["value"], rows.text("value").to_numpy(dtype=object)
-    mark, number = marks(text, rows.decimal)
-    senseless = (mark == "unreadable") | ((mark == "number") & ((number < 0) | np.isinf(number)))
-    mark[skipped & senseless], number[skipped & senseless] = "missing", np.nan
-    remedy = f"Write a number{rows.comma}, <3, >1e6, BLQ or ND, or leave the cell empty."
-    rows.report(mark == "unreadable", lambda at: f"{name} is {text[at]!r}, which is not a number", remedy)
-    remedy = "Give the values untransformed; 0, BLQ or <3 where nothing was measured."
-    rows.report((mark == "number") & (number < 0), lambda at: f"{name} is {text[at]}, which is negative", remedy)
-    rows.report(np.isposinf(number), lambda at: f"{name} is {text[at]}", "Write >1e6 for a value above the range.")
-    measured = place(mark, number, rows.choice("cens", (-1, 0, 1)), rows.number("limit", 0), limits)
-    return measured, (mark == "number") & (number == 0)
-
-
-def _report_faults(rows: SheetRows, measured: Measurements, sample: Flags, used: Flags) -> None:
-    """Say what `place` found, on rows that have no other fault; a row that is not used needs no limit."""
-    name, text = rows.names["value"], rows.text("value").to_numpy(dtype=object)
-    cens, limit = rows.text("cens").to_numpy(dtype=object), rows.text("limit").to_numpy(dtype=object)
-    lloq = rows.text("lloq").to_numpy(dtype=object)
-
-    def said(at: int) -> str:
-        censored = f"{rows.names['cens']} is {cens[at]}, " if cens[at] in ("1", "-1") else ""
-        return f"{censored}{name} is {text[at]!r}" if text[at] else f"{censored}{name} is empty"
-
-    def named(at: int) -> str:
-        return re.sub(r"[^\d.eE+-]", "", text[at]) if text[at][:1] in "<≤" and text[at][-1:].isdigit() else "..."
-
-    faults = {
-        "no lower limit": (
-            lambda at: f"{said(at)} and no limit is known",
-            lambda at: f"Give the column lloq, or read_study(..., lloq={named(at)}).",
-        ),
-        "no upper limit": (
-            lambda at: f"{said(at)} and no upper limit is known",
-            "Give the column uloq, or read_study(..., uloq=...).",
-        ),
-        "cens": (
-            lambda at: f"{rows.names['cens']} is {cens[at]} and {name} is {text[at]!r}",
-            "Let the two agree: cens is 1 for below, -1 for above; or leave cens empty.",
-        ),
-        "over": (
-            lambda at: f"{said(at)}, a limit above the row's {rows.names['lloq']}, {lloq[at]}",
-            "A censored row holds its limit, not a measured value: correct one of them.",
-        ),
-        "side": (
-            lambda at: f"{said(at)} and {rows.names['limit']} is {limit[at]}, on the wrong side",
-            "LIMIT is the other end: under DV when cens is 1, above it when cens is -1.",
-        ),
-    }
-    clean = sample & ~rows.reported & (used | ~np.isin(measured.fault, ["no lower limit", "no upper limit"]))
-    for fault, (found, remedy) in faults.items():
-        rows.report(clean & (measured.fault == fault), found, remedy)
 
 
 def _exclusions(rows: SheetRows, doses: pd.DataFrame, empty: Flags) -> Texts:
@@ -340,16 +306,16 @@ def _exclusions(rows: SheetRows, doses: pd.DataFrame, empty: Flags) -> Texts:
     mark = rows.text("postdose").str.casefold()
     text = rows.text("postdose").to_numpy(dtype=object)
     rows.report(
-        ~mark.isin([*_YES, *_NO]).to_numpy(),
+        ~mark.isin([*YES, *NO]).to_numpy(),
         lambda at: f"{rows.names['postdose']} is {text[at]!r}",
         "It is 1 for a sample after the infusion, else 0 or empty.",
     )
-    follows = (np.arange(len(own)) > position) | mark.isin(_YES).to_numpy()
+    follows = (np.arange(len(own)) > position) | mark.isin(YES).to_numpy()
     stated = rows.text("excluded")
     ours = stated.str.startswith("after_day_") | stated.isin(_OURS)
     stated = stated.mask(ours, stated.str.replace("_", " "))
     low = stated.str.casefold()
-    stated = stated.mask(low.isin(_NO), "").mask(low.isin(_YES), "excluded in the file").to_numpy(dtype=object)
+    stated = stated.mask(low.isin(NO), "").mask(low.isin(YES), "excluded in the file").to_numpy(dtype=object)
     return np.select(
         [stated != "", empty, rows.day < first, ~np.isnan(position) & ~follows],
         [stated, "no value", "before the first infusion", "pre-dose"],
@@ -372,65 +338,17 @@ def _unit(rows: SheetRows, output: pd.Series, sample: Flags, unit: str) -> tuple
     """The unit of the study, that of its first output by name, and whether outputs differ in it."""
     said = pd.DataFrame({"output": output, "unit": rows.text("unit")})[sample]
     said = said[said["unit"] != ""].drop_duplicates().sort_values("output")
+    units = said["unit"].unique().tolist()
+    logs = [each for each in (units or [unit]) if is_log(each)]
+    if logs:
+        remedy = "Give the values untransformed: 10 to the power of a log10, exp of an ln."
+        rows.problems.append(Finding(None, None, None, f"the unit {logs[0]} is a logarithm", remedy))
     if said.empty:
         return unit, False
-    units = said["unit"].unique().tolist()
     if said["output"].duplicated().any() or (unit != UNIT and unit not in units):
         found = f"the column {rows.names['unit']} says {', '.join(units)}" + f" and unit={unit!r}" * (unit != UNIT)
         rows.problems.append(Finding(None, None, None, found, "Values of one output have one unit."))
     return units[0], len(units) > 1
-
-
-def _carried(rows: SheetRows, sample: Flags, spare: Flags, units_differ: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The columns that mean nothing here: those that vary within a subject, and those that do not."""
-    known = set(rows.names.values())
-    texts = {name: rows.cells[name] for name in rows.cells.columns if name not in known}
-    taken = {name for name in texts if plain(name) not in RESERVED_COLUMNS}
-    for name in [name for name in texts if name not in taken]:
-        texts[_free(name, taken)] = texts.pop(name)
-    if spare.any():
-        texts[_free(rows.names["dose"], taken)] = rows.text("dose").where(spare, "")
-    varying: dict[str, pd.Series] = {}
-    steady: dict[str, pd.Series] = {}
-    if "nominal_day" in rows.names:
-        varying["nominal_day"] = pd.Series(rows.nominal_day)
-    if units_differ:
-        varying["unit"] = rows.text("unit").replace("", np.nan)
-    size = len(rows.subjects)
-    samples = np.bincount(rows.code[sample], minlength=size)
-    for name, text in texts.items():
-        filled = (text != "").to_numpy(dtype=bool)
-        said = pd.Series(pd.factorize(text)[0][filled]).groupby(rows.code[filled])
-        on_samples = np.bincount(rows.code[filled & sample], minlength=size)
-        if (said.min() == said.max()).all() and np.isin(on_samples - samples * (on_samples > 0), 0).all():
-            each = text[filled].groupby(rows.code[filled]).first().reindex(range(size), fill_value="")
-            steady[name] = _typed(each, rows.decimal)
-        else:
-            varying[name] = _typed(text.where(sample, ""), rows.decimal)
-    constant = pd.DataFrame(steady, index=range(len(rows.subjects)))
-    return pd.DataFrame(varying, index=rows.cells.index), constant.set_axis(list(rows.subjects), axis=0)
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """A name for a column whose own name means something here."""
-    name = f"{name}_in_file"
-    while name in taken:
-        name = f"{name}_in_file"
-    taken.add(name)
-    return name
-
-
-def _typed(text: pd.Series, decimal: str) -> pd.Series:
-    """Numbers where every filled cell is one (01 is a code, not a number), else text; missing where empty."""
-    places, distinct = pd.factorize(text.to_numpy(dtype=object))
-    # A column of text says so by its first cell; a name for each sample need not be looked at a million times.
-    if any(number_of(cell, decimal) is None for cell in distinct[:2]):
-        return text.mask(text == "")
-    values, unreadable = numbers(distinct, decimal)
-    code = any(_LEADING_ZERO.fullmatch(cell) for cell in distinct)
-    if unreadable.any() or np.isinf(values).any() or np.isnan(values).all() or code:
-        return text.mask(text == "")
-    return pd.Series(values[places], index=text.index)
 
 
 def _report_repeats(rows: SheetRows, observations: pd.DataFrame, where: Flags, dosing: Dosing) -> None:

@@ -19,8 +19,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.data.columns import MEANING, is_numeric, meaning_of, plain
-from cellkinetics.data.notation import MISSING
 from cellkinetics.errors import Finding, StudyError, one_problem
+from cellkinetics.meaning.cells import MISSING
 from cellkinetics.words import number_text
 
 # Bytes of a file of which reading is worth a bar, and of a block when its encoding is found out.

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.errors import Finding, StudyError, one_problem, suggest
+from cellkinetics.meaning.floors import likely
 from cellkinetics.words import number_text
 
 if TYPE_CHECKING:
@@ -290,6 +291,20 @@ def common_limit(observations: pd.DataFrame) -> float | None:
     limits = observations["lloq"].to_numpy(float)
     known = limits[~np.isnan(limits)]
     return float(known[0]) if len(known) and np.all(known == known[0]) else None
+
+
+def likely_numbers(study: Study) -> list[str]:
+    """What looks like a limit written as a value, or like a code for no value, among the values used; a text each."""
+    table, texts = study.observations, []
+    # Columns one by one: a table of the rows used would be a second study in memory.
+    quantified = ((table["excluded"] == "") & (table["status"] == "quantified")).to_numpy(dtype=bool)
+    values, output = table["value"].to_numpy(dtype=float)[quantified], table["output"][quantified]
+    outputs = output.unique().tolist()
+    for name in outputs:
+        own = (output == name).to_numpy(dtype=bool)
+        unit = str(table["unit"][quantified][own].iloc[0]) if "unit" in table else study.unit
+        texts += [each.text(unit) for each in likely(values[own], name if len(outputs) > 1 else "")]
+    return texts
 
 
 def infusions(doses: pd.DataFrame, subjects: Iterable[str]) -> pd.DataFrame:

@@ -10,10 +10,11 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import MEANING, mass_of, meaning_of, per_well, plain
-from cellkinetics.data.notation import cell_of, marks, numbers, status_of
 from cellkinetics.data.sheet import Sheet
 from cellkinetics.data.study import UNIT, Study
 from cellkinetics.errors import Finding, StudyError
+from cellkinetics.meaning.cells import cell_of, marks, numbers
+from cellkinetics.meaning.placing import status_of
 
 NUMBER_OF_WELLS = ("wells_averaged", "wells")
 

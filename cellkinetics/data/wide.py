@@ -11,9 +11,9 @@ import pandas as pd
 
 from cellkinetics.data.columns import resolve
 from cellkinetics.data.days import unit_of
-from cellkinetics.data.notation import marks
 from cellkinetics.data.sheet import Sheet
 from cellkinetics.errors import one_problem
+from cellkinetics.meaning.cells import marks
 
 _DAY = re.compile(r"(?:(d|days?|h|hours?|w|wks?|weeks?|months?)[\s_.]*)?([+-]?\d+(?:[.,]\d+)?)", re.IGNORECASE)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cellkinetics.data.notation import written
 from cellkinetics.data.study import COVARIATES, DOSE_UNIT, OBSERVATIONS, UNIT, Study, infusions
 from cellkinetics.errors import suggest
+from cellkinetics.meaning.placing import written
 from cellkinetics.words import number_text
 
 # What stands in an empty cell.
@@ -103,8 +103,22 @@ def upper_lines(study: Study, style: str) -> pd.DataFrame:
         lines["subject"] = (lines["place"] + 1).astype("str")
     if study.simulated and style != "nonmem" and "SIMULATED" not in steady:
         lines["simulated"] = "1"
-    first = ("subject", "day", "value", "dose", "evid", "cens", "limit", "kind", "output", "mdv", "lloq", "postdose")
+    first = (
+        "subject",
+        "day",
+        "value",
+        "dose",
+        "evid",
+        "cens",
+        "limit",
+        "kind",
+        "output",
+        "mdv",
+        "lloq",
+        "postdose",
+    )
     then = ("cohort", "until", "until_reason", "excluded", "unit", "dose_unit", "adm_name", "dvid_name", "simulated")
+    then += ("lod",)
     lines = _filled(lines, [*first, *then, *names_of_subjects, *extra, *steady, "replicate"])
     if study.unit == UNIT and "unit" not in extra:
         lines["unit"] = ""
@@ -129,7 +143,7 @@ def censored_cells(observations: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        n rows, columns value, cens, limit, lloq, all text, "" for an empty cell. Below and interval are CENS 1
+        n rows, columns value, cens, limit, lloq, lod, all text, "" for an empty cell. Below and interval are CENS 1
         with the upper end as DV and the lower one as LIMIT; above is CENS -1 with the lower end as DV, and so
         is an interval that begins above the row's lower limit.
     """
@@ -142,11 +156,11 @@ def censored_cells(observations: pd.DataFrame) -> pd.DataFrame:
             "interval": (high, "1", low) if upper <= lloq else (low, "-1", high),
             "above": (low, "-1", ""),
         }
-        return (*cells.get(status, ("", "0", "")), limit)
+        return (*cells.get(status, ("", "0", "")), limit, high if status == "below" and upper < lloq else "")
 
     columns = (observations[name].tolist() for name in ("status", "value", "lower", "upper", "lloq"))
     cells = [one(*row) for row in zip(*columns, strict=True)]
-    return pd.DataFrame(cells, columns=["value", "cens", "limit", "lloq"], dtype="str")
+    return pd.DataFrame(cells, columns=["value", "cens", "limit", "lloq", "lod"], dtype="str")
 
 
 def _lines(study: Study, measured: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:

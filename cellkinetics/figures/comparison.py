@@ -12,10 +12,10 @@ from matplotlib.lines import Line2D
 from cellkinetics.cohorts.comparison import Comparison, WindowResult
 from cellkinetics.cohorts.curves import cohort_curves, quantile, turnbull
 from cellkinetics.cohorts.values import Kind
-from cellkinetics.data.notation import status_of
 from cellkinetics.figures import drawing, style
 from cellkinetics.figures.study import plot_study
 from cellkinetics.figures.style import FAINT, INK, MARKS
+from cellkinetics.meaning.placing import status_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from cellkinetics.data.notation import status_of
+from cellkinetics.meaning.placing import status_of
 from cellkinetics.optimising.batch import climbed
 from cellkinetics.optimising.samples import Samples
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Floats
+from cellkinetics.modelling.levels import unit_of_output
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit
@@ -39,7 +40,7 @@ def derived(fit: Fit, *, level: float = 0.95, output: str | None = None) -> pd.D
         raise ValueError(f"output={output!r}: the model has {', '.join(outputs)}.")
     which = 0 if output is None else outputs.index(output)
     last = float(fit.problem.samples.day.max(initial=0.0))
-    unit = fit.study.unit if fit.model.scale_free else fit.model.outputs[outputs[which]]
+    unit = unit_of_output(fit.model, outputs[which], fit.study.unit)
     quantities = _quantities(unit, fit.study.lloq)
     table = pd.DataFrame(index=pd.Index(list(quantities), name="quantity"), columns=COLUMNS, dtype=object)
     table["unit"], table["note"] = [q.unit for q in quantities.values()], ""

@@ -13,6 +13,8 @@ from cellkinetics.data.wells import dna_mass
 from cellkinetics.errors import ModelError, one_problem, suggest
 from cellkinetics.fitting.result import Fit, finished, refused
 from cellkinetics.likelihood.error_models import ERRORS
+from cellkinetics.meaning.units import is_log
+from cellkinetics.modelling import levels
 from cellkinetics.modelling.model import Model, check_ties
 from cellkinetics.optimising.batch import batchable, optima
 from cellkinetics.optimising.bounds import at_lower
@@ -169,12 +171,7 @@ def check(request: Request, study: Study) -> None:
     if twice:
         raise ModelError(f"{twice[0]} is given twice among fixed, free, tie and initial; keep one.", name=twice[0])
     _check_dose_unit(request, study)
-    units = set(model.outputs.values())
-    if not model.scale_free and study.unit not in units:
-        raise one_problem(
-            f"the study is in {study.unit} and {model.name} gives {', '.join(sorted(units))}",
-            "Convert the values, or take a model that has the unit of the study (such as stein_2019_tisagenlecleucel).",
-        )
+    _check_unit(request, study)
     if model.channels and request.doses is None and study.doses.empty:
         raise one_problem(
             f"{model.name} needs a dose and the study has none",
@@ -285,6 +282,21 @@ def _sd_at_bound(problem: Problem, optimum: Optimum) -> Outcome:
         text = error.none_shown[first // outputs].format(name=name)
         return Outcome(Status.PART_AT_BOUND, f"{name} at its lower bound: {text}")
     return Outcome(Status.SD_AT_BOUND, f"sd at its lower bound: {error.at_bound}")
+
+
+def _check_unit(request: Request, study: Study) -> None:
+    """A logarithm is no level, and a default in copies/ug is none in cells/uL."""
+    if is_log(study.unit):
+        raise one_problem(
+            f"the study is in {study.unit}, a logarithm, and {request.model.name} gives a level",
+            "Give the values untransformed: 10 to the power of a log10, exp of an ln.",
+        )
+    model = request.model
+    # Levels that are fixed by default are freed where their default is in another unit; what the user frees stays.
+    free = model.parameters if request.free is None else request.free
+    found, remedy = levels.why_not(model, study.unit, {*free, *request.fixed, *request.tie, *model.held})
+    if found:
+        raise one_problem(found, remedy)
 
 
 def _check_dose_unit(request: Request, study: Study) -> None:

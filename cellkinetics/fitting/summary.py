@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.fitting.table import FIXED, FREE, NOT_IDENTIFIABLE, prior_text
+from cellkinetics.modelling import levels
 from cellkinetics.words import digits, labelled
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def of_fit(fit: Fit) -> str:
         *labelled("samples", _samples(fit)),
         *labelled("censored", censored(fit)),
         *labelled("error", fit.problem.error.words),
+        *_unit(fit),
     ]
     if fit.fitted:
         lines += [
@@ -54,6 +56,21 @@ def of_fit(fit: Fit) -> str:
     estimated = table[table["status"] != FIXED]
     lines += ["", estimates(estimated), ""] if len(estimated) else [""]
     return "\n".join(lines + _fixed(table)) + "\n"
+
+
+def _unit(fit: Fit) -> list[str]:
+    """That the model was written in another unit than the study is in, and which parameters are in the study's."""
+    model, unit = fit.model, fit.study.unit
+    if unit in model.outputs.values():
+        return []
+    names = ", ".join(levels.levels(model))
+    own = ", ".join(sorted(set(model.outputs.values())))
+    text = f"the study is in {unit}, and so is {names} here; {model.name} was written in {own}"
+    if fit.request.free is None:
+        usual = model.default_free(fit.study)
+        freed = [name for name in levels.levels(model) if name in fit.problem.free and name not in usual]
+        text += f", so that the default of {', '.join(freed)} says nothing and it is estimated" if freed else ""
+    return labelled("unit", text)
 
 
 def _priors(fit: Fit) -> list[str]:
@@ -85,6 +102,7 @@ def of_fits(fits: Fits) -> str:
         *labelled("samples", "{} quantified, {} censored, {} excluded".format(*totals)),
         *labelled("censored", censored(first)),
         *labelled("error", first.problem.error.words),
+        *_unit(first),
     ]
     free = fits.parameters[fits.parameters["status"] == FREE]
     if len(free):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
+from cellkinetics.modelling.levels import unit_of, unit_of_output
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.uncertainty import Uncertainty
@@ -47,12 +48,10 @@ def parameter_columns(
     values, slopes = problem.natural_with_slopes(optimum.x) if optimum else (dict(problem.values), {})
     for name, parameter in model.parameters.items():
         row: dict[str, Any] = {"value": values[name], "stderr": np.nan, "lower": np.nan, "upper": np.nan}
-        row |= {"unit": parameter.unit, "status": FIXED, "source": parameter.source}
-        if model.scale_free and parameter.unit in model.outputs.values():
-            row["unit"] = study.unit
-        elif request.doses == "one amount":
+        row |= {"unit": unit_of(model, name, study.unit), "status": FIXED, "source": parameter.source}
+        if request.doses == "one amount":
             # The product of a fraction and an unknown dose has the unit of what the dose adds to.
-            row["unit"] = parameter.unit.partition(" per cell")[0]
+            row["unit"] = row["unit"].partition(" per cell")[0]
         if name in free or name in request.tie:
             row |= {
                 "status": FREE if name in free else TIED,
@@ -118,13 +117,14 @@ def prior_text(name: str, problem: Problem, request: Request, spread: Uncertaint
     """The prior of what is estimated, and its share of the information."""
     at = problem.names.index(name)
     share = float(np.clip(spread.covariance[at, at] * problem.prior[1][at], 0.0, 1.0))
-    return f"{request.prior[name]}: {share:.0%} of the information is the prior's"
+    known = f": {share:.0%} of the information is the prior's" if np.isfinite(share) else ""
+    return f"{request.prior[name]}{known}"
 
 
 def _sd_units(problem: Problem, study: Study) -> list[str]:
     """Of each sd: ln, a share of the prediction, or the unit of the copies."""
     model, error = problem.model, problem.error
-    copies = [study.unit if model.scale_free or len(model.outputs) == 1 else unit for unit in model.outputs.values()]
+    copies = [unit_of_output(model, output, study.unit) for output in model.outputs]
     additive = error.additive(len(copies))
     return [unit if adds else error.sd_unit for unit, adds in zip(copies * len(error.parts), additive, strict=True)]
 

@@ -20,13 +20,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 
 from cellkinetics.likelihood.normal_tail import log_ndtr
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from cellkinetics.arrays import Numeric
 
 EPSILON = 1e-9
 # From here on ln Phi(z) is -Phi(-z) to the last digit; sqrt(-2 log_ndtr(z)) loses its digits at 5, its gradient at 39.
@@ -41,10 +46,10 @@ class Rows(NamedTuple):
     mass : (n,) ug of DNA in the wells of the sample, where counting noise needs it.
     """
 
-    lower: Any
-    upper: Any
-    weight: Any
-    mass: Any = None
+    lower: Float[Numeric, "*patients samples"]
+    upper: Float[Numeric, "*patients samples"]
+    weight: Float[Numeric, "*patients samples"]
+    mass: Float[Numeric, "*patients samples"] | None = None
 
 
 def ln(copies: Any) -> jax.Array:

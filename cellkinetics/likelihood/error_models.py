@@ -25,11 +25,11 @@ from __future__ import annotations
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.likelihood.errors_of_counts import Counting
 from cellkinetics.likelihood.errors_on_copies import Combined, Proportional
-from cellkinetics.likelihood.errors_on_ln import Log, Student
+from cellkinetics.likelihood.errors_on_ln import NormalOnLn, Student
 
-LOG = Log.name
+LOG = NormalOnLn.name
 ERRORS: dict[str, ErrorModel] = {
-    error.name: error for error in (Log(), Proportional(), Combined(), Student(), Counting())
+    error.name: error for error in (NormalOnLn(), Proportional(), Combined(), Student(), Counting())
 }
 
 

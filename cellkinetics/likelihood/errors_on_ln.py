@@ -35,8 +35,8 @@ class ConstantOnLn(ErrorModel, shared=True):
 
 
 @dataclass(frozen=True)
-class Log(ConstantOnLn):
-    """Log-normal: ln y = g + s e, with e standard normal."""
+class NormalOnLn(ConstantOnLn):
+    """ln y = g + s e, with e standard normal."""
 
     name: ClassVar[str] = "log"
     words: ClassVar[str] = "log-normal: constant sd on ln copies"

@@ -9,14 +9,16 @@ import numpy as np
 
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
+from cellkinetics.modelling import levels
 from cellkinetics.modelling.dosing import Doses
+from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising.guessing import from_samples
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.samples import Samples, courses_of, infusion_days, samples_each
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
-from cellkinetics.solving.solver import NO_COURSES
+from cellkinetics.solving.solver import NO_COURSES, Courses
 
 SD_WHEN_FEW = 0.5
 SPARE_ROWS = 3
@@ -58,7 +60,7 @@ def prepare_each(request: Request, study: Study, shared: Sequence[str] = ()) -> 
             return designs[design]
 
         try:
-            cases[subject] = _case(request, only, subject, own, events[subject], free, shared)
+            cases[subject] = _case(request, only, subject, own, events[subject], free, shared, study.unit)
         except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
             cases[subject] = error
     return cases
@@ -72,11 +74,15 @@ def _case(
     events: Sequence[Event],
     default_free: Callable[[], Sequence[str]],
     shared: Sequence[str],
+    unit: str,
 ) -> Case:
     model = request.model
     seen = samples.censored(request.censoring)
     values = model.values({n: v for n, v in request.fixed.items() if n in model.parameters})
     chosen = {*(request.free if request.free is not None else default_free()), *shared}
+    if request.free is None:
+        # The default of a level is in the model's own unit, and says nothing in another.
+        chosen |= {*levels.held(model, unit, {*chosen, *request.fixed, *request.tie, *model.held, *model.ties})}
     free = tuple(n for n in model.parameters if n in chosen and n not in request.fixed and n not in request.tie)
     doses, reason = doses_of(request, events)
     error, outputs = request.error_model, len(model.outputs)
@@ -104,7 +110,11 @@ def _case(
         priors=priors,
         error=error,
     )
-    guess = from_samples(model, seen, float(doses.amounts[0, 0]) if doses.amounts.size else 1.0, courses)
+    amount = float(doses.amounts[0, 0]) if doses.amounts.size else 1.0
+    if not model.scale_free and unit not in model.outputs.values():
+        guess = _guess_in(unit, model, seen, free, amount, courses)
+    else:
+        guess = from_samples(model, seen, amount, courses)
     known = [name for name in free if name in priors]
     middle = {name: model.parameters[name].from_estimation(priors[name][0]) for name in known}
     initial = {**values, **guess, **middle, **{n: v for n, v in request.initial.items() if n in values}}
@@ -119,6 +129,29 @@ def _case(
     reason = reason or (_refusal(seen, samples, own) if own or not shared else _nothing(samples))
     reason = reason or _not_countable(problem)
     return Case(samples, problem if reason else _with_sd(problem, request, initial), initial, reason)
+
+
+def _guess_in(
+    unit: str, model: Model, seen: Samples, free: Sequence[str], amount: float, courses: Courses
+) -> dict[str, float]:
+    """Start values in the unit of the study: those of the curve at the level of the model's own defaults, carried back.
+
+    A guess may be bounded in the model's own unit, as N of il15_persistence is.
+    """
+    names = levels.levels(model)
+    rough = from_samples(model, seen, amount, courses)
+    known = [name for name in names if rough.get(name, 0.0) > 0]
+    if known:
+        factor = model.parameters[known[0]].value / rough[known[0]]
+    else:
+        first = model.parameters[names[0]]
+        ends = np.where(np.isfinite(seen.upper), seen.upper, seen.lower)
+        level = first.value * (amount if " per " in first.unit else 1.0)
+        factor = level / max(float(np.max(ends, initial=0.0)), 1e-300)
+    scaled = replace(seen, lower=seen.lower * factor, upper=seen.upper * factor)
+    found = from_samples(model, scaled, amount, courses)
+    start = {name: found.get(name, model.parameters[name].value) for name in names if name in free}
+    return found | {name: value / factor for name, value in start.items()}
 
 
 def _with_sd(problem: Problem, request: Request, initial: Mapping[str, float]) -> Problem:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,11 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising import bounds
 from cellkinetics.solving.sensitivity import STEP, Inputs, Ties, evaluate
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+
+    from cellkinetics.arrays import Numeric
 
 LANES = 64  # more do not stay near the processor; of fewer problems a smaller program is made
 # Log-likelihood units that a full step may still promise where the loop hands over to exact Newton steps.
@@ -42,12 +47,12 @@ class Data(NamedTuple):
 
     inputs: Inputs
     rows: Rows
-    moving: Any
-    lower: Any
-    upper: Any
-    units: Any
-    prior_mean: Any
-    prior_precision: Any
+    moving: Float[Numeric, "*patients columns"]
+    lower: Float[Numeric, "*patients columns"]
+    upper: Float[Numeric, "*patients columns"]
+    units: Float[Numeric, "*patients columns"]
+    prior_mean: Float[Numeric, "*patients columns"]
+    prior_precision: Float[Numeric, "*patients columns"]
 
 
 class Score(NamedTuple):
@@ -60,21 +65,21 @@ class Score(NamedTuple):
     solved : whether the model was.
     """
 
-    value: Any
-    gradient: Any
-    information: Any
-    quantified: Any
-    curved: Any
-    solved: Any
+    value: Float[Numeric, "*lanes"]
+    gradient: Float[Numeric, "*lanes columns"]
+    information: Float[Numeric, "*lanes columns columns"]
+    quantified: Float[Numeric, "*lanes free free"]
+    curved: Float[Numeric, "*lanes outputs"]
+    solved: Bool[Numeric, "*lanes"]
 
 
 class Ends(NamedTuple):
     """Where the problems ended: x (q, d), the `Score` there, steps (q,), converged (q,)."""
 
-    x: Any
+    x: Float[Numeric, "starts columns"]
     at: Score
-    steps: Any
-    converged: Any
+    steps: Int[Numeric, " starts"]
+    converged: Bool[Numeric, " starts"]
 
 
 class _Lane(NamedTuple):

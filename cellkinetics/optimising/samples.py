@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.arrays import Floats
-from cellkinetics.data.notation import status_of
 from cellkinetics.data.study import Study, places_of
 from cellkinetics.data.wells import dna_mass
 from cellkinetics.errors import ModelError
 from cellkinetics.likelihood.censoring import Rows
+from cellkinetics.meaning.placing import status_of
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.optimising.status import Outcome, not_fitted
 from cellkinetics.solving.sensitivity import pad

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,11 @@ from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model, call
 from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.solving.solver import NO_COURSES, Courses, by, prepared_for
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+
+    from cellkinetics.arrays import Numeric
 
 # Programs are compiled for multiples of so many samples and free parameters: few of them serve every patient.
 SAMPLE_ROWS = 32
@@ -42,10 +47,10 @@ class Inputs(NamedTuple):
     prepared : what the model's structure takes, for each fineness; None for those that are not asked.
     """
 
-    natural: Floats
-    basis: Floats
-    times: Floats
-    output: npt.NDArray[np.int64]
+    natural: Float[Numeric, "*patients parameters"]
+    basis: Float[Numeric, "*patients parameters free"]
+    times: Float[Numeric, "*patients samples"]
+    output: Int[Numeric, "*patients samples"]
     doses: Doses
     courses: Courses = NO_COURSES
     prepared: tuple[Any, ...] = ()
@@ -93,10 +98,10 @@ def inputs_of(
 class Curve(NamedTuple):
     """ln f (n,), its Jacobian (n, k), its Hessian (n, k, k) as far as asked for, and whether it was solved."""
 
-    value: Any
-    jacobian: Any
-    hessian: Any
-    solved: Any
+    value: Float[Numeric, " samples"]
+    jacobian: Float[Numeric, "samples free"]
+    hessian: Float[Numeric, "samples free free"]
+    solved: Bool[Numeric, ""]
 
 
 def natural_values(model: Model, ties: Ties, free: Any, inputs: Inputs) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def test_a_large_file_shows_how_far_it_has_been_read(write, monkeypatch, capsys)
 
 
 FRAME = {"subject": ["A", "A", "B", None], "day": [7, 14, 7, None], "copies": [5120.5, None, 80.0, None]}
-FRAME |= {"marks": ["x", "BLQ", None, None]}
+FRAME |= {"marks": ["x", "late", None, None]}
 
 
 @pytest.mark.parametrize("library", ["polars", "pyarrow"])

@@ -33,7 +33,7 @@ def classes(of):
 
 
 def ln_sd(error):
-    return jnp.tile(jnp.log(jnp.linspace(0.6, 0.4, len(error.parts)))[:, None], len(G))
+    return jnp.tile(jnp.log(jnp.linspace(0.6, 0.4, len(error.parts)))[:, None], (1, len(G)))
 
 
 def test_the_table_has_every_error_model_of_the_package_once():

@@ -1,4 +1,4 @@
-"""How a cell of a table writes a measurement: a number, ``<3``, ``>1e6``, BLQ, ND, CENS and LIMIT.
+"""From a mark and the limits of its row to a status and two ends, and back to text.
 
 A cell says a number or a *mark*; with the limits of its row it becomes a status and two ends:
 
@@ -15,122 +15,14 @@ missing       none                                empty, ``.``, NA
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
+from cellkinetics.meaning.cells import Texts
 from cellkinetics.words import number_text
-
-Texts = npt.NDArray[np.object_]
-
-MISSING = frozenset({"", ".", "na", "n/a", "nan", "null", "<na>"})
-
-# Below the lower limit of quantification; not seen at all (below the limit of detection when there is one).
-_BLQ = {
-    "blq",
-    "bloq",
-    "bql",
-    "blloq",
-    "<lloq",
-    "<loq",
-    "<llq",
-    "<blq",
-    "<bloq",
-    "belowlloq",
-    "belowloq",
-    "notquantifiable",
-}
-_ND = {"nd", "n.d.", "<lod", "<llod", "<nd", "blod", "bld", "bdl", "belowlod", "tnd", "negative", "neg"}
-_ND |= {"notdetected", "targetnotdetected", "undetected", "undetectable", "undetermined"}
-_ALQ = {"alq", "aloq", "aql", "auloq", ">uloq", ">ulq", ">alq", "aboveuloq"}
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
-_INFINITE = re.compile(r"([+-]?)inf(inity)?", re.IGNORECASE)
-_BOUND = re.compile(r"([<>≤≥])=?(.+)")
-
-
-def cell_of(number: float, decimal: str = ".") -> str:
-    """A number as a cell of a table with these decimals; "" for NaN."""
-    return "" if np.isnan(number) else number_text(number).replace(".", decimal)
-
-
-def number_of(text: str, decimal: str = ".") -> float | None:
-    """The number in a cell: NaN when it is empty, None when it is not a number, infinity when it says so."""
-    if text == "":
-        return np.nan
-    if decimal == ",":
-        if "." in text:
-            return None
-        text = text.replace(",", ".")
-    if _NUMBER.fullmatch(text):
-        return float(text)
-    infinite = _INFINITE.fullmatch(text)
-    return float(f"{infinite[1]}inf") if infinite else None
-
-
-def numbers(text: Texts, decimal: str = ".") -> tuple[Floats, Flags]:
-    """Cells as numbers.
-
-    Parameters
-    ----------
-    text : (n,) array of str
-        Cells without surrounding blanks; "" is missing.
-    decimal : str
-        "." or ",". With "," a point is refused, because 1.234 could be a thousand.
-
-    Returns
-    -------
-    (n,) array of float
-        NaN where missing or unreadable; infinite where the cell says so.
-    (n,) array of bool
-        True where there is text that is not a number.
-    """
-    codes, distinct = pd.factorize(text)
-    read = [number_of(cell, decimal) for cell in distinct]
-    values = np.array([np.nan if number is None else number for number in read], dtype=float)
-    unreadable = np.array([number is None for number in read], dtype=bool)
-    return values[codes], unreadable[codes]
-
-
-def mark_of(text: str, decimal: str = ".") -> tuple[str, float]:
-    """What one cell says about a measurement.
-
-    Returns
-    -------
-    str
-        "number", "missing", "below" (``<3``), "blq", "nd", "above" (``>1e6``), "alq" or "unreadable".
-    float
-        The number, or the limit that ``<`` or ``>`` names; NaN where none is said.
-
-    Examples
-    --------
-    >>> mark_of("< 3"), mark_of("BLQ"), mark_of("5120")
-    (('below', 3.0), ('blq', nan), ('number', 5120.0))
-    """
-    number = number_of(text, decimal)
-    if number is not None:
-        return ("missing" if np.isnan(number) else "number"), number
-    word = re.sub(r"[\s_]", "", text).casefold()
-    for mark, words in (("blq", _BLQ), ("nd", _ND), ("alq", _ALQ)):
-        if word in words:
-            return mark, np.nan
-    bound = _BOUND.fullmatch(word)
-    limit = number_of(bound[2], decimal) if bound else None
-    if bound is None or limit is None or not 0 < limit < np.inf:
-        return "unreadable", np.nan
-    return ("below" if bound[1] in "<≤" else "above"), limit
-
-
-def marks(text: Texts, decimal: str = ".") -> tuple[Texts, Floats]:
-    """`mark_of` for each of (n,) cells: (n,) marks and (n,) numbers or named limits."""
-    codes, distinct = pd.factorize(text)
-    read = [mark_of(cell, decimal) for cell in distinct]
-    names = np.array([mark for mark, _ in read], dtype=object)
-    values = np.array([number for _, number in read], dtype=float)
-    return names[codes], values[codes]
 
 
 @dataclass(frozen=True)
@@ -188,7 +80,8 @@ def place(mark: Texts, number: Floats, cens: Floats, other: Floats, limits: Limi
     mark, number : (n,) arrays
         From `marks`.
     cens : (n,) array of float
-        1: below, the number is the limit. -1: above. 0 or NaN: what the cell says.
+        1: below, the number is the limit (the row's lloq where the number is less). -1: above. 0 or NaN: what
+        the cell says.
     other : (n,) array of float
         LIMIT, the other end of a censored row; NaN when there is none, and not used unless `cens` is 1 or -1.
     limits : Limits
@@ -199,6 +92,12 @@ def place(mark: Texts, number: Floats, cens: Floats, other: Floats, limits: Limi
     Measurements
     """
     lloq, lod, uloq = limits.lloq, limits.lod, limits.uloq
+    # Half the limit beside CENS 1 is no limit, and below the row's own limit is true of any smaller number; but for
+    # the lod, below which the sample may be, and the upper end of an interval whose lower end is said.
+    halved = np.isclose(number, lloq / 2, rtol=1e-3) | np.isclose(number, lloq / np.sqrt(2), rtol=1e-3)
+    put = (cens == 1) & (mark == "number") & (number > 0) & ((number < limits.own_lloq) | halved)
+    put &= ~(number <= lod) & np.isnan(other)
+    number = np.where(put, lloq, number)
     known = np.where(np.isnan(lloq), lod, lloq)
     lod = np.where(lod < lloq, lod, np.where(np.isnan(lloq), lod, np.nan))
     left, right = cens == 1, cens == -1

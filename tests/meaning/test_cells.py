@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellkinetics.data.notation import Limits, mark_of, marks, number_of, numbers, place, written
+from cellkinetics.meaning.cells import mark_of, marks, number_of, numbers
+from cellkinetics.meaning.placing import Limits, place, written
 from cellkinetics.words import number_text
 
 NAN = np.nan

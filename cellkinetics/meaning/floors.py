@@ -1,0 +1,97 @@
+"""Numbers that stand for something else: a limit written as a value, 999 for nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cellkinetics.arrays import Floats
+from cellkinetics.words import count, number_text
+
+# A lowest value is a likely limit from so many times on, when so much more frequent than its neighbours.
+LEAST, TIMES, NEIGHBOURS = 3, 3.0, 5
+_NINES = re.compile(r"9{3,}(\.9+)?|8{4,}")
+
+
+@dataclass(frozen=True)
+class Likely:
+    """One number that repeats.
+
+    Parameters
+    ----------
+    kind : str
+        "floor", "ceiling" or "code".
+    number : float
+        As it stands there.
+    times, of : int
+        How many values are this number, of how many.
+    output : str
+        Of which output; "" when there is one.
+    """
+
+    kind: str
+    number: float
+    times: int
+    of: int
+    output: str = ""
+
+    def text(self, unit: str) -> str:
+        """What it looks like and what to give, in a sentence or two."""
+        number = number_text(self.number)
+        where = f" of output {self.output}" if self.output else ""
+        first = f"{self.times} of {count(self.of, 'value')}{where} {'is' if self.times == 1 else 'are'} {number}"
+        if self.kind == "code":
+            return f"{first}: if it stands for no value, give missing=[{number}]"
+        if self.kind == "ceiling":
+            return f"{first} {unit}, the highest: if it is the upper limit, write >{number} there"
+        return (
+            f"{first} {unit}, the lowest: if it is a limit written as a value (or half of one), give floor={number}, "
+            "with lloq= where the limit is another number"
+        )
+
+
+def likely(values: Floats, output: str = "") -> list[Likely]:
+    """The numbers among (n,) quantified values of one output that look like limits or codes.
+
+    A lowest value is one when it stands there 3 times or more, and 3 times as often as any of the 5 values next to it:
+    rounding repeats neighbours too, a limit written as a value does not. Values of one digit, 1, 2, 3, are taken as
+    rounded, unless the lowest is a tenth of all.
+    """
+    found: list[Likely] = []
+    distinct, times = np.unique(values[values > 0], return_counts=True)
+    n = int(times.sum())
+    if len(distinct) < 2:
+        return found
+    # A number of nines that other values do not surround.
+    for at in np.flatnonzero((distinct >= 99) & (distinct % 1 == 0)).tolist():
+        number = float(distinct[at])
+        text = number_text(number)
+        if not _NINES.fullmatch(text):
+            continue
+        near = (distinct > number / 2) & (distinct < number * 2) & (distinct != number)
+        usual = int(times[near].max()) if near.any() else 0
+        if (len(text) >= 5 and usual <= times[at]) or times[at] >= 2 * max(usual, 1):
+            found.append(Likely("code", number, int(times[at]), n, output))
+    codes = {each.number for each in found}
+    for kind, at, beside in (("floor", 0, slice(1, 1 + NEIGHBOURS)), ("ceiling", -1, slice(-1 - NEIGHBOURS, -1))):
+        number, k = float(distinct[at]), int(times[at])
+        if (
+            number not in codes
+            and k >= LEAST
+            and k >= TIMES * times[beside].max()
+            and not _rounded(distinct, times, at)
+        ):
+            found.append(Likely(kind, number, k, n, output))
+    return found
+
+
+def _rounded(distinct: Floats, times: npt.NDArray[np.intp], at: int) -> bool:
+    """Whether a value is the end of a grid that is as coarse as the value itself, as 1 among whole numbers is."""
+    neighbours = distinct[:4] if at == 0 else distinct[-4:]
+    step = np.diff(neighbours).min()
+    coarse = step >= 0.3 * distinct[at] if at == 0 else step >= 0.1 * distinct[at]
+    grid = np.allclose(distinct / step, np.round(distinct / step), atol=1e-6)
+    return bool(coarse and grid and times[at] < 0.1 * times.sum())

@@ -1,0 +1,122 @@
+"""Units: the many spellings of one, logarithms, and what a heading says."""
+
+from __future__ import annotations
+
+import re
+
+from cellkinetics.meaning.synonyms import plain
+
+_MICRO = str.maketrans({"\u03bc": "u", "\u00b5": "u"})
+# What is counted, and what of; "copies" of the transgene are vector copies too.
+_COUNTED = r"(?:(?:vector|transgene|car|car_t|vg|genome)_)*(copies|copy|cp|gc|cells?)"
+_OF = {
+    "ug": "ug",
+    "microgram": "ug",
+    "mcg": "ug",
+    "ng": "ng",
+    "mg": "mg",
+    "ml": "mL",
+    "ul": "uL",
+    "microliter": "uL",
+    "microlitre": "uL",
+    "mm3": "uL",
+    "l": "L",
+    "cell": "cell",
+    "cells": "cells",
+    "kg": "kg",
+    "well": "well",
+    "reaction": "reaction",
+    "rxn": "reaction",
+    "genome": "genome",
+    "pbmc": "PBMC",
+    "m2": "m2",
+}
+# What may follow without changing the unit: 1 ug is that of DNA, and cells are those that were infused.
+_SILENT = {"dna", "gdna", "genomic", "of", "total", "blood", "whole", "peripheral"}
+_LOG = re.compile(
+    r"(?:^|[^a-z])(?:log(?:10|2|e)?|lg|ln)(?:[^a-z]|$)|^(?:ln|log|log10)[_ ]?(?:dv|copies|conc|value|y)", re.I
+)
+_PER = re.compile(rf"(\d+_)?(?:.*_)?{_COUNTED}_(?:per_)?(\d+)?_?([a-z]+\d?)((?:_[a-z]+)*)")
+
+
+def is_log(unit: str) -> bool:
+    """Whether a unit or a heading says a logarithm: "log10 copies/ug", LNDV, log_copies."""
+    return _LOG.search(re.sub(r"[\s./\\-]+", "_", unit.casefold()).replace("_", " ")) is not None
+
+
+def canonical(unit: str) -> str:
+    """One spelling of a unit: copies/µg, Copies/ug gDNA and copies per ug are copies/ug; others as they stand.
+
+    Examples
+    --------
+    >>> canonical("Copies/µg gDNA"), canonical("cells/mm3"), canonical("CAR+ cells/kg"), canonical("IU")
+    ('copies/ug', 'cells/uL', 'cells/kg', 'IU')
+    """
+    text = unit.strip()
+    if not text or is_log(text):
+        return text
+    named = _of(text)
+    return named or text.translate(_MICRO)
+
+
+def unit_of_heading(name: str) -> str:
+    """The unit that a heading says, "" when it says none: "copies per 100 ng", "Dose (cells)", "log10_copies_per_ug".
+
+    Examples
+    --------
+    >>> unit_of_heading("copies per 100 ng"), unit_of_heading("Dose (cells)"), unit_of_heading("DV")
+    ('copies/100 ng', 'cells', '')
+    """
+    if is_log(name):
+        return f"the logarithm of {_of(re.sub('(?i)log(10|2|e)?|ln', '', name)) or 'copies'}"
+    said = re.fullmatch(r"(.*?)[(\[](.*)[)\]]\s*", name, re.DOTALL)
+    if said:
+        inside = said[2].strip()
+        if _of(inside):
+            return _of(inside)
+        return inside if re.search(r"cells?|cop(y|ies)|/|%", inside, re.I) else ""
+    return _of(name)
+
+
+def _of(text: str) -> str:
+    """The unit in its one spelling when the text is one of copies or cells, with what follows dropped; else ""."""
+    low = re.sub(r"[\s./\\*^-]+", "_", text.translate(_MICRO).casefold().replace("+", "")).strip("_")
+    low = re.sub(r"_1$", "", low)
+    # "10^6 cells/kg" and "million cells" are not cells.
+    if re.search(r"million|thousand|10_?\d|x_?10|1e\d", re.split("cell|cop", low)[0]):
+        return ""
+    if re.fullmatch(r"(?:(?:viable|total|car|car_t|car_nk|t|nk|infused|dose|dosed|of|number)_)*cells", low):
+        return "cells"
+    found = _PER.fullmatch(low)
+    if not found or found[4] not in _OF or set(found[5].split("_")) - _SILENT - {""}:
+        return ""
+    what = "cells" if found[2].startswith("cell") else "copies"
+    per = _OF[found[4]]
+    return f"{what}/{found[3].rstrip('_')} {per}" if found[3] and found[3] != "1" else f"{what}/{per}"
+
+
+# Time
+
+_TIMES = {"d": "day", "day": "day", "days": "day", "h": "hour", "hr": "hour", "hrs": "hour", "hour": "hour"}
+_TIMES |= {"hours": "hour", "wk": "week", "wks": "week", "week": "week", "weeks": "week", "w": "week"}
+_TIMES |= {"month": "month", "months": "month", "mo": "month", "mon": "month"}
+_TIMES |= {"min": "minute", "mins": "minute", "minute": "minute", "minutes": "minute", "year": "year", "years": "year"}
+DAYS_IN = {"minute": 1 / 1440, "hour": 1 / 24, "day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
+
+
+def time_unit_of(cell: str) -> str:
+    """The unit of time that a cell says, "hour" of HR; "" when it says none."""
+    return _TIMES.get(cell.strip().casefold(), "")
+
+
+def duration_of(cell: str) -> float | None:
+    """Days in a cell such as "30 min" or "2 h"; None when it is not a number with a unit of time."""
+    found = re.fullmatch(r"(\d+\.?\d*)\s*([a-z]+)", cell.strip(), re.IGNORECASE)
+    unit = time_unit_of(found[2]) if found else ""
+    return float(found[1]) * DAYS_IN[unit] if found and unit else None
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a heading, lower case: ``DoseUnit_2`` has dose and unit."""
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    return [word for word in re.split(r"[^a-z]+", plain(parted)) if word]

@@ -1,0 +1,24 @@
+"""The one table of names, and the docs that print it."""
+
+import re
+from pathlib import Path
+
+from cellkinetics.meaning.synonyms import IN_WORDS, MEANING, SYNONYMS, plain
+
+DOCS = Path(__file__).parents[2] / "docs" / "data.rst"
+
+
+def test_the_docs_print_every_name_of_every_meaning():
+    text = DOCS.read_text(encoding="utf-8")
+    rows = dict(re.findall(r"\* - ``(\w+)``\n     - [^\n]*\n     - (.*?)(?=\n   \* -|\n\n)", text, re.DOTALL))
+    printed = {meaning: tuple(re.sub(r"\s", "", names).split(",")) for meaning, names in rows.items()}
+    assert printed == SYNONYMS
+
+
+def test_every_meaning_is_explained_and_no_name_has_two():
+    assert set(IN_WORDS) == set(SYNONYMS)
+    assert len(MEANING) == sum(map(len, SYNONYMS.values()))
+
+
+def test_names_are_written_as_headings_are_compared():
+    assert all(name == plain(name) for name in MEANING)
