@@ -278,13 +278,9 @@ def _sd_at_bound(problem: Problem, optimum: Optimum) -> Outcome:
     none = (at_bound | (problem.sds(optimum.x) == 0)).reshape(-1, outputs).all(axis=0)
     if not none.any():
         first = int(np.argmax(at_bound))
-        name, additive = problem.sd_names[first], error.additive(outputs)[first]
-        advice = f"Take error={error.simpler!r}" if additive else f"Fix it (fixed={{{name!r}: 0}})"
-        return Outcome(
-            Status.PART_AT_BOUND,
-            f"{name} at its lower bound: these samples show no {'additive' if additive else 'proportional'} part. "
-            f"{advice}, which says the same with one parameter less.",
-        )
+        name = problem.sd_names[first]
+        text = error.none_shown[first // outputs].format(name=name)
+        return Outcome(Status.PART_AT_BOUND, f"{name} at its lower bound: {text}")
     return Outcome(Status.SD_AT_BOUND, f"sd at its lower bound: {error.at_bound}")
 
 

@@ -177,7 +177,7 @@ def _nested(fit: Fit, fits: Sequence[Fit], names: Sequence[str]) -> dict[str, ob
     more = [parameter for parameter in other.problem.names if parameter not in own]
     ratio = max(2 * (other.log_likelihood - fit.log_likelihood), 0.0)
     p = float(scipy.stats.chi2.sf(ratio, len(more)))
-    held = [parameter for parameter in more if _at_bound(fit, parameter)]
+    held = [parameter for parameter in more if _at_bound(fit, other, parameter)]
     note = ""
     if held:
         note = f"{', '.join(held)} fixed at a bound: p is "
@@ -226,10 +226,12 @@ def _names_in(small: Fit, large: Fit) -> list[str]:
     return [there.get(name, name) for name in small.problem.names]
 
 
-def _at_bound(fit: Fit, name: str) -> bool:
+def _at_bound(fit: Fit, other: Fit, name: str) -> bool:
+    """Whether what ``other`` estimates more is at a bound in ``fit``."""
     if name not in fit.model.parameters:
         # An sd that is fixed at 0, or that a proportional error does not have.
-        return name.startswith("sd_add") or fit.request.fixed.get(name) == 0
+        additive = other.problem.error.additive(len(other.model.outputs))
+        return additive[other.problem.sd_names.index(name)] or fit.request.fixed.get(name) == 0
     parameter, value = fit.model.parameters[name], fit.problem.values[name]
     return value in (parameter.min, parameter.max)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from inspect import get_annotations
 from typing import Any, ClassVar, Self
 
 import jax
@@ -22,6 +23,8 @@ NO_ADDITIVE = 1e-3
 # Starts of the sds, of the sd on ln copies; an additive part has its own in lowest values or limits.
 SHARES = (1.0, 0.5)
 ADDITIVE = (1.0, 0.2, 0.01)
+# What an sd at its lower bound says where nothing but the curve explains the samples.
+THROUGH_ALL = "the curve goes through every sample. Give fixed={'sd': 0.5}, or free fewer parameters."
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,16 @@ class ErrorModel(ABC):
     """How samples scatter about the curve; a static argument of compiled functions.
 
     In all methods ``predicted`` is (n,) ln of the predicted copies, ``ln_sd`` (parts, n) ln of what is estimated, in
-    the order of `parts`, and ``rows`` the (n,) samples. A class that leaves out what it must say cannot be made.
+    the order of `parts`, and ``rows`` the (n,) samples. A class that leaves out what it must say is refused where it is
+    defined: what differs between error models has no default that a new one would take unasked.
 
     Attributes
     ----------
     name : as ``error=`` takes it.
     parts : names of what is estimated for each output; one in the unit of the copies begins with ``sd_add``.
     words : the error model in a summary.
-    at_bound : what it means that the sd ended at its lower bound, and what to do.
+    at_bound : what it means that all sds of an output ended at their lower bounds, and what to do.
+    none_shown : the same of each part alone, of an error model with several; ``{name!r}`` is the name of the sd.
     sd_unit : of the sds in tables, but for an additive one.
     simpler : name of the error model that this one is without its additive part.
     needs_mass : whether a sample needs the mass of DNA in its wells.
@@ -47,18 +52,23 @@ class ErrorModel(ABC):
     name: ClassVar[str]
     parts: ClassVar[tuple[str, ...]]
     words: ClassVar[str]
-    at_bound: ClassVar[str] = "the curve goes through every sample. Give fixed={'sd': 0.5}, or free fewer parameters."
-    sd_unit: ClassVar[str] = "ln"
+    at_bound: ClassVar[str]
+    sd_unit: ClassVar[str]
+    needs_mass: ClassVar[bool]
+    least_squares: ClassVar[bool]
+    natural: ClassVar[bool]
     simpler: ClassVar[str] = ""
-    needs_mass: ClassVar[bool] = False
-    least_squares: ClassVar[bool] = False
-    natural: ClassVar[bool] = False
+    none_shown: ClassVar[tuple[str, ...]] = ()
 
-    def __post_init__(self) -> None:
-        """Refuse a class that has no name, no parts or no words."""
-        missing = [name for name in ("name", "parts", "words") if not hasattr(self, name)]
-        if missing:
-            raise TypeError(f"{type(self).__name__} has no {', '.join(missing)}.")
+    def __init_subclass__(cls, *, shared: bool = False) -> None:
+        """Refuse a class that forgets something; ``shared`` for what several error models have in common."""
+        super().__init_subclass__()
+        methods = [name for name in dir(cls) if getattr(getattr(cls, name, None), "__isabstractmethod__", False)]
+        missing = [name for name in get_annotations(ErrorModel) if not hasattr(cls, name)] + methods
+        if not missing and len(cls.parts) > 1 and len(cls.none_shown) != len(cls.parts):
+            missing = ["none_shown of each part"]
+        if missing and not shared:
+            raise TypeError(f"the error model {cls.__name__} does not say {', '.join(missing)}.")
 
     @abstractmethod
     def log_density(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
@@ -99,13 +109,13 @@ class ErrorModel(ABC):
         """Whether values below a limit are taken as positive (M4), which changes only a normal y."""
         return False
 
+    @abstractmethod
     def under(self, censoring: str) -> Self:
         """The same under a method of handling values below the limit."""
-        return self
 
+    @abstractmethod
     def root_of_residual(self, z: jax.Array) -> jax.Array:
         """Root-deviances (n,) of quantified samples from their residuals."""
-        return z
 
     def root_deviances(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
         """(n,) as `censoring.root_deviances`; squares add up to -2 log-likelihood where sds do not depend on f.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,14 @@ class Counting(ErrorModel):
     parts: ClassVar[tuple[str, ...]] = ("sd",)
     words: ClassVar[str] = "log-normal on top of the Poisson number of molecules in the wells"
     at_bound: ClassVar[str] = "the number of molecules explains the scatter. Give fixed={'sd': 0.1}, or so."
+    sd_unit: ClassVar[str] = "ln"
     needs_mass: ClassVar[bool] = True
+    least_squares: ClassVar[bool] = False
+    natural: ClassVar[bool] = False
+
+    def under(self, censoring: str) -> Self:
+        """The same; a fit refuses "m4"."""
+        return self
 
     def log_density(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
         """As `ErrorModel.log_density`."""
@@ -33,6 +40,10 @@ class Counting(ErrorModel):
         """(ln y - g) in sds of the delta method, sqrt(s^2 + 1/(m f))."""
         log_sd = 0.5 * jnp.logaddexp(2 * ln_sd[0], -predicted - jnp.log(rows.mass))
         return residuals_on_ln(predicted, jnp.exp(log_sd), rows)
+
+    def root_of_residual(self, z: jax.Array) -> jax.Array:
+        """The residual itself."""
+        return z
 
     def information(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
         """That of the delta method, 1/(s^2 + 1/(m f))."""

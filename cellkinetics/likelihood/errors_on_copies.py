@@ -14,15 +14,18 @@ from jax.scipy.stats import norm
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.likelihood.censoring import Rows, log_probability
-from cellkinetics.likelihood.error_model import ErrorModel
+from cellkinetics.likelihood.error_model import THROUGH_ALL, ErrorModel
 from cellkinetics.likelihood.normal_tail import log_ndtr
 
 
 @dataclass(frozen=True)
-class NormalCopies(ErrorModel):
+class NormalCopies(ErrorModel, shared=True):
     """y = f + sd(f) e, with e standard normal; ``positive``: given that y is positive (M4)."""
 
     positive: bool = False
+    at_bound: ClassVar[str] = THROUGH_ALL
+    needs_mass: ClassVar[bool] = False
+    least_squares: ClassVar[bool] = False
     natural: ClassVar[bool] = True
     sd_unit: ClassVar[str] = "1"
 
@@ -58,6 +61,10 @@ class NormalCopies(ErrorModel):
         """(y - f)/sd(f)."""
         quantified, _, z_upper, _, _ = self._in_sds(predicted, ln_sd, rows)
         return jnp.where(quantified, z_upper, 0.0)
+
+    def root_of_residual(self, z: jax.Array) -> jax.Array:
+        """The residual itself, though ln sd(f) belongs to the likelihood too."""
+        return z
 
     def information(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
         """(f/sd(f))^2."""
@@ -114,6 +121,11 @@ class Combined(NormalCopies):
     parts: ClassVar[tuple[str, ...]] = ("sd_add", "sd_prop")
     words: ClassVar[str] = "combined: normal on the scale of the copies, variance sd_add^2 + (sd_prop x prediction)^2"
     simpler: ClassVar[str] = "proportional"
+    none_shown: ClassVar[tuple[str, ...]] = (
+        "these samples show no additive part. Take error='proportional', which says the same with one parameter less.",
+        "these samples show no proportional part. Fix it (fixed={{{name!r}: 0}}), which says the same with one "
+        "parameter less.",
+    )
 
     def ln_spread(self, predicted: Any, ln_sd: Any) -> jax.Array:
         """As `NormalCopies.ln_spread`."""

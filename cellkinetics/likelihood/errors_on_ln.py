@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +12,33 @@ import numpy as np
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.likelihood import censoring, student
 from cellkinetics.likelihood.censoring import Rows
-from cellkinetics.likelihood.error_model import ErrorModel, residuals_on_ln
+from cellkinetics.likelihood.error_model import THROUGH_ALL, ErrorModel, residuals_on_ln
 
 
 @dataclass(frozen=True)
-class NormalOnLn(ErrorModel):
+class ConstantOnLn(ErrorModel, shared=True):
+    """What scatters about ln f with one sd."""
+
+    parts: ClassVar[tuple[str, ...]] = ("sd",)
+    at_bound: ClassVar[str] = THROUGH_ALL
+    sd_unit: ClassVar[str] = "ln"
+    needs_mass: ClassVar[bool] = False
+    natural: ClassVar[bool] = False
+
+    def under(self, censoring: str) -> Self:
+        """The same: every y is positive."""
+        return self
+
+    def residuals(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
+        """(ln y - g)/s."""
+        return residuals_on_ln(predicted, jnp.exp(ln_sd[0]), rows)
+
+
+@dataclass(frozen=True)
+class NormalOnLn(ConstantOnLn):
     """ln y = g + s e, with e standard normal."""
 
     name: ClassVar[str] = "log"
-    parts: ClassVar[tuple[str, ...]] = ("sd",)
     words: ClassVar[str] = "log-normal: constant sd on ln copies"
     least_squares: ClassVar[bool] = True
 
@@ -28,9 +46,9 @@ class NormalOnLn(ErrorModel):
         """As `ErrorModel.log_density`."""
         return censoring.log_density(predicted, jnp.exp(ln_sd[0]), rows)
 
-    def residuals(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
-        """(ln y - g)/s."""
-        return residuals_on_ln(predicted, jnp.exp(ln_sd[0]), rows)
+    def root_of_residual(self, z: jax.Array) -> jax.Array:
+        """The residual itself."""
+        return z
 
     def root_deviances(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
         """As `censoring.root_deviances`: exact far into the tails."""
@@ -53,22 +71,18 @@ class NormalOnLn(ErrorModel):
 
 
 @dataclass(frozen=True)
-class Student(ErrorModel):
+class Student(ConstantOnLn):
     """ln y = g + s t, with t of Student's distribution with 4 degrees of freedom."""
 
     name: ClassVar[str] = "student"
-    parts: ClassVar[tuple[str, ...]] = ("sd",)
     words: ClassVar[str] = "Student t with 4 degrees of freedom on ln copies, scale sd"
+    least_squares: ClassVar[bool] = False
 
     def log_density(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
         """As `ErrorModel.log_density`."""
         quantified, z_lower, z_upper = censoring.standardised(predicted, jnp.exp(ln_sd[0]), rows)
         density = student.log_density(jnp.where(quantified, z_upper, 0.0)) - ln_sd[0]
         return rows.weight * jnp.where(quantified, density, student.log_probability(quantified, z_lower, z_upper))
-
-    def residuals(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
-        """(ln y - g)/s."""
-        return residuals_on_ln(predicted, jnp.exp(ln_sd[0]), rows)
 
     def root_of_residual(self, z: jax.Array) -> jax.Array:
         """sqrt(5 ln(1 + z^2/4)) with the sign of z."""
