@@ -27,7 +27,7 @@ from cellkinetics.fitting.fits import Fits, fit_each
 from cellkinetics.modelling.loading import load_model
 from cellkinetics.modelling.model import Model
 from cellkinetics.reporting import output, report
-from cellkinetics.words import number_text
+from cellkinetics.words import count, number_text
 
 EXAMPLE = Path(__file__).parent / "_data" / "example.csv"
 EPILOGUE = "Exit codes: 0 done, 1 no patient could be fitted (fit) or the table has problems (check), 2 bad input."
@@ -174,9 +174,7 @@ def check(
     console = Console()
     if fix:
         table, log, changes = clean(table)
-        console.print(
-            f"Written {escape(str(table))}: {number_of('change', len(changes))}, listed in {escape(log.name)}."
-        )
+        console.print(f"Written {escape(str(table))}: {count(len(changes), 'change')}, listed in {escape(log.name)}.")
     try:
         with warnings.catch_warnings():
             # What is likely is among the facts below.
@@ -192,7 +190,7 @@ def check(
             "day",
             "found",
             "remedy",
-            title=f"{number_of('problem', len(error.problems))} in {escape(table.name)}",
+            title=f"{count(len(error.problems), 'problem')} in {escape(table.name)}",
             box=SIMPLE,
         )
         for problem in error.problems:
@@ -279,11 +277,6 @@ def _command(table: Path | None, **options: str | float | list[str] | list[float
             *(v if isinstance(v, str) else number_text(v) for v in values if v is not None),
         ]
     return shlex.join(words)
-
-
-def number_of(what: str, n: int) -> str:
-    """A count with its noun: 1 problem, 2 problems."""
-    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, str]:

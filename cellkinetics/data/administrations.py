@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from cellkinetics.arrays import Flags, Floats
+from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.data.columns import SheetRows, plain
 from cellkinetics.data.study import DOSE_UNIT
 from cellkinetics.errors import Finding
 from cellkinetics.meaning.cells import numbers
 from cellkinetics.words import number_text
-
-Ints = npt.NDArray[np.intp]
 
 # Monolix numbers its administrations; the first is that of the cells.
 _CELLS = ["", "0", "1", "cell", "cells"]

@@ -6,10 +6,9 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from cellkinetics.arrays import Flags
+from cellkinetics.arrays import Flags, Ints
 from cellkinetics.data.administrations import Dosing
 from cellkinetics.data.columns import RESERVED_COLUMNS, SheetRows, mass_of, per_well, plain
 from cellkinetics.data.measuring import Written
@@ -17,7 +16,6 @@ from cellkinetics.meaning import suspicions
 from cellkinetics.meaning.cells import Texts, number_of, numbers
 from cellkinetics.meaning.synonyms import TIME_UNITS
 
-Codes = npt.NDArray[np.intp]
 _LEADING_ZERO = re.compile(r"[+-]?0\d.*")
 # What other steps read by its name, though it has no meaning in `SYNONYMS`.
 _READ = {"rate", "ss", "study", "studyid", "study_id", "simulated", "clock", *TIME_UNITS}
@@ -88,7 +86,7 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
-def _typed(text: pd.Series, decimal: str, known: tuple[Codes, Texts] | None = None) -> pd.Series:
+def _typed(text: pd.Series, decimal: str, known: tuple[Ints, Texts] | None = None) -> pd.Series:
     """Numbers where every filled cell is one (01 is a code, not a number), else text; missing where empty."""
     places, distinct = pd.factorize(text.to_numpy(dtype=object)) if known is None else known
     # A column of text says so by its first cell; a name for each sample need not be looked at a million times.

@@ -106,12 +106,7 @@ def of_fits(fits: Fits) -> str:
     ]
     free = fits.parameters[fits.parameters["status"] == FREE]
     if len(free):
-        groups = free.groupby("parameter", sort=False)["value"]
-        table = pd.DataFrame(
-            {"subjects": groups.size(), "median": groups.median(), "lowest": groups.min(), "highest": groups.max()}
-        )
-        table["unit"] = free.groupby("parameter", sort=False)["unit"].first()
-        lines += ["", table.to_string(float_format=digits, index_names=False), ""]
+        lines += ["", medians(free), ""]
     return "\n".join(lines + _fixed(fits.parameters.set_index("parameter"), len(everyone))) + "\n"
 
 
@@ -126,6 +121,17 @@ def estimates(table: pd.DataFrame) -> str:
     """Estimates with their intervals, as text."""
     shown = table[["value", "stderr", "lower", "upper", "unit", "status"]]
     return shown.to_string(float_format=digits, index_names=False, na_rep="-")
+
+
+def medians(table: pd.DataFrame) -> str:
+    """Estimates of many subjects, one row a parameter: how many, median, lowest, highest, as text."""
+    groups = table.groupby("parameter", sort=False)
+    values = groups["value"]
+    shown = pd.DataFrame(
+        {"subjects": values.size(), "median": values.median(), "lowest": values.min(), "highest": values.max()}
+    )
+    shown["unit"] = groups["unit"].first()
+    return shown.to_string(float_format=digits, index_names=False)
 
 
 def _grouped(fits: Sequence[Fit]) -> list[str]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cellkinetics.fitting.summary import METHODS, estimates
+from cellkinetics.fitting.summary import METHODS, estimates, medians
 from cellkinetics.fitting.table import AT_BOUND, COLUMNS, DRIVEN_BY_DOSE, FIXED, FREE, NOT_IDENTIFIABLE, SHARED
 from cellkinetics.joint.design import ALL, BY_DOSE, Column
 from cellkinetics.likelihood.error_models import ERRORS, LOG
-from cellkinetics.words import WIDE, digits, dose_text, labelled
+from cellkinetics.words import WIDE, dose_text, labelled
 
 if TYPE_CHECKING:
     from cellkinetics.joint.result import JointFit
@@ -121,12 +121,7 @@ def summary(fit: JointFit) -> str:
         lines += ["", estimates(ours.set_index(pd.Index(names)))]
     own = table[table["subject"].isin(fit.each) & table["status"].isin([FREE, DRIVEN_BY_DOSE])]
     if len(own):
-        groups = own.groupby("parameter", sort=False)["value"]
-        shown = pd.DataFrame(
-            {"subjects": groups.size(), "median": groups.median(), "lowest": groups.min(), "highest": groups.max()}
-        )
-        shown["unit"] = own.groupby("parameter", sort=False)["unit"].first()
-        lines += ["", shown.to_string(float_format=digits, index_names=False)]
+        lines += ["", medians(own)]
     fixed = table[table["status"] == FIXED]
     texts = [f"{row.parameter} {row.value:.4g} {row.unit}" for row in fixed[fixed["subject"] == ALL].itertuples()]
     lines += ["", *_labelled("fixed", "; ".join(texts) or "nothing")]
