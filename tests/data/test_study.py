@@ -336,6 +336,7 @@ ROWS = st.lists(
 )
 
 
+@pytest.mark.filterwarnings("ignore::cellkinetics.errors.StudyWarning")  # a drawn number may repeat as a limit does
 @settings(deadline=None, max_examples=60)
 @given(rows=ROWS, lod=st.sampled_from([None, 1.0]), constant=st.booleans(), until=st.sampled_from(["", "20"]))
 def test_any_study_that_is_written_is_read_back_equal(tmp_path_factory, rows, lod, constant, until):
