@@ -15,7 +15,7 @@ from cellkinetics.optimising.samples import Samples
 if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit
 
-KINDS = ("parametric", "case")
+BOOTSTRAPS = ("parametric", "case")
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Bootstrap:
 
 def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap:
     """See `Fit.bootstrap`."""
-    if kind not in KINDS:
-        raise ValueError(f"kind={kind!r}: take one of {', '.join(KINDS)}.")
+    if kind not in BOOTSTRAPS:
+        raise ValueError(f"kind={kind!r}: take one of {', '.join(BOOTSTRAPS)}.")
     if fit.problem.priors:
         raise ValueError("a bootstrap of a fit with priors draws its samples, not its priors. Fit without prior=.")
     names = fit.problem.names

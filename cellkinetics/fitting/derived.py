@@ -17,20 +17,22 @@ if TYPE_CHECKING:
 
 MONTH = 28.0
 LEVELS = (28.0, 90.0, 365.0)
-LONGEST = 730.0  # days over which persistence is looked for
+LAST_DAY = 730.0  # days over which persistence is looked for
 FINE, COARSE = 0.25, 1.03  # days up to day 28, then a ratio
-STEP = 1e-3  # of central differences, on the estimation scale, in units of the parameter
+DERIVED_STEP = 1e-3  # of central differences, on the estimation scale, in units of the parameter
 LN_NOTHING = -230.0  # a curve that has vanished
-COLUMNS = ["value", "lower", "upper", "unit", "note"]
+NO_FALL = "the curve does not fall there"
+QUANTITY_COLUMNS = ["value", "lower", "upper", "unit", "note"]
 
 
 @dataclass(frozen=True)
 class _Quantity:
-    """ln of a quantity from (days, ln f), its unit, and up to which day it looks at the curve."""
+    """ln of a quantity from (days, ln f), its unit, until which day it looks, and why there may be none."""
 
     of: Callable[[Floats, Floats], float]
     unit: str
     until: float
+    absent: str = "the curve is 0 there"
 
 
 def derived(fit: Fit, *, level: float = 0.95, output: str | None = None) -> pd.DataFrame:
@@ -42,7 +44,7 @@ def derived(fit: Fit, *, level: float = 0.95, output: str | None = None) -> pd.D
     last = float(fit.problem.samples.day.max(initial=0.0))
     unit = unit_of_output(fit.model, outputs[which], fit.study.unit)
     quantities = _quantities(unit, fit.study.lloq)
-    table = pd.DataFrame(index=pd.Index(list(quantities), name="quantity"), columns=COLUMNS, dtype=object)
+    table = pd.DataFrame(index=pd.Index(list(quantities), name="quantity"), columns=QUANTITY_COLUMNS, dtype=object)
     table["unit"], table["note"] = [q.unit for q in quantities.values()], ""
     table[["value", "lower", "upper"]] = np.nan
     if not fit.fitted:
@@ -51,7 +53,7 @@ def derived(fit: Fit, *, level: float = 0.95, output: str | None = None) -> pd.D
     free = len(fit.problem.free)
     covariance = fit.covariance[:free, :free]
     quantile = fit.spread.quantile_of(level)
-    steps = STEP * fit.problem.units(fit.x)[:free]
+    steps = DERIVED_STEP * fit.problem.units(fit.x)[:free]
     curves = [_curve(fit, fit.x, which)]
     for at in range(free):
         for side in (1, -1):
@@ -62,7 +64,9 @@ def derived(fit: Fit, *, level: float = 0.95, output: str | None = None) -> pd.D
         values = np.array([quantity.of(*curve) for curve in curves])
         centre = values[0]
         if not np.isfinite(centre):
-            table.loc[name, "note"] = _reason(name, centre)
+            # Persistence has no end in sight when it is infinite, and none at all when the curve is never above.
+            still = name == "time_above_lloq" and centre > 0
+            table.loc[name, "note"] = f"still above the limit on day {LAST_DAY:g}" if still else quantity.absent
             continue
         slopes = (values[1::2] - values[2::2]) / (2 * steps)
         variance = float(slopes @ covariance @ slopes)
@@ -81,27 +85,31 @@ def derived(fit: Fit, *, level: float = 0.95, output: str | None = None) -> pd.D
 
 
 def _quantities(unit: str, lloq: float | None) -> dict[str, _Quantity]:
-    found = {
+    quantities = {
         "c_max_of_curve": _Quantity(lambda t, f: _peak(t, f)[1], unit, 0.0),
-        "t_max_of_curve": _Quantity(lambda t, f: _ln(_peak(t, f)[0]), "day", 0.0),
+        "t_max_of_curve": _Quantity(
+            lambda t, f: _ln(_peak(t, f)[0]), "day", 0.0, "the curve is highest at the infusion"
+        ),
         "auc_0_28": _Quantity(_area, f"{unit} x day", MONTH),
-        "doubling_time": _Quantity(_doubling, "day", 0.0),
-        "half_life_after_peak": _Quantity(_contraction, "day", 0.0),
-        "half_life_at_day_365": _Quantity(_terminal, "day", 365.0),
+        "doubling_time": _Quantity(_doubling, "day", 0.0, "the curve does not rise"),
+        "half_life_after_peak": _Quantity(_contraction, "day", 0.0, NO_FALL),
+        "half_life_at_day_365": _Quantity(_terminal, "day", 365.0, NO_FALL),
     }
     if lloq is not None:
-        found["time_above_lloq"] = _Quantity(lambda t, f: _persistence(t, f, np.log(lloq)), "day", LONGEST)
+        quantities["time_above_lloq"] = _Quantity(
+            lambda t, f: _persistence(t, f, np.log(lloq)), "day", LAST_DAY, "never above the limit"
+        )
     for day in LEVELS:
-        found[f"level_day_{day:g}"] = _Quantity(lambda t, f, day=day: float(np.interp(day, t, f)), unit, day)
-    return found
+        quantities[f"level_day_{day:g}"] = _Quantity(lambda t, f, day=day: float(np.interp(day, t, f)), unit, day)
+    return quantities
 
 
 def _curve(fit: Fit, x: Floats, output: int) -> tuple[Floats, Floats]:
     """Days since the infusion with those on which the curve has a kink, and ln f."""
-    later = MONTH * COARSE ** np.arange(1, int(np.log(LONGEST / MONTH) / np.log(COARSE)) + 2)
+    later = MONTH * COARSE ** np.arange(1, int(np.log(LAST_DAY / MONTH) / np.log(COARSE)) + 2)
     natural = fit.problem.natural(x)
     kinks = [natural[name] for name in (*fit.model.corners, *fit.model.switches)]
-    days = np.unique([*np.arange(0, MONTH + FINE / 2, FINE), *later, *LEVELS, *[k for k in kinks if 0 < k < LONGEST]])
+    days = np.unique([*np.arange(0, MONTH + FINE / 2, FINE), *later, *LEVELS, *[k for k in kinks if 0 < k < LAST_DAY]])
     ln_f, _ = fit.ln_curve(days, output, 0.95, x)
     return days, np.maximum(ln_f, LN_NOTHING)
 
@@ -169,15 +177,3 @@ def _persistence(days: Floats, ln_f: Floats, ln_limit: float) -> float:
 
 def _ln(value: float) -> float:
     return float(np.log(value)) if value > 0 else float("-inf")
-
-
-def _reason(name: str, value: float) -> str:
-    if name == "time_above_lloq":
-        return f"still above the limit on day {LONGEST:g}" if value > 0 else "never above the limit"
-    if name == "t_max_of_curve":
-        return "the curve is highest at the infusion"
-    if name == "doubling_time":
-        return "the curve does not rise"
-    if name.startswith("half_life"):
-        return "the curve does not fall there"
-    return "the curve is 0 there"

@@ -22,7 +22,7 @@ from cellkinetics.optimising.cases import Case, prepare
 from cellkinetics.optimising.optimise import Optimum, optimise
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Asked, Request, asking
-from cellkinetics.optimising.samples import METHODS
+from cellkinetics.optimising.samples import CENSORINGS
 from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.optimising.uncertainty import uncertainty
 
@@ -129,8 +129,8 @@ def check(request: Request, study: Study) -> None:
     model = request.model
     if not isinstance(model, Model):
         raise TypeError(f"model is {model!r}; take models.load(name) or ck.load_model(path).")
-    if request.censoring not in METHODS:
-        raise ValueError(f"censoring={request.censoring!r}: take one of {', '.join(METHODS)}.")
+    if request.censoring not in CENSORINGS:
+        raise ValueError(f"censoring={request.censoring!r}: take one of {', '.join(CENSORINGS)}.")
     check_error(request, study)
     error = request.error_model
     sds = error.sd_names(model.outputs)
@@ -294,9 +294,9 @@ def _check_unit(request: Request, study: Study) -> None:
     model = request.model
     # Levels that are fixed by default are freed where their default is in another unit; what the user frees stays.
     free = model.parameters if request.free is None else request.free
-    found, remedy = levels.why_not(model, study.unit, {*free, *request.fixed, *request.tie, *model.held})
-    if found:
-        raise one_problem(found, remedy)
+    mismatch, remedy = levels.why_not(model, study.unit, {*free, *request.fixed, *request.tie, *model.held})
+    if mismatch:
+        raise one_problem(mismatch, remedy)
 
 
 def _check_dose_unit(request: Request, study: Study) -> None:

@@ -18,7 +18,7 @@ from cellkinetics.errors import suggest
 from cellkinetics.fitting import fit as fitting
 from cellkinetics.fitting import summary
 from cellkinetics.fitting.result import Fit, refused
-from cellkinetics.fitting.table import COLUMNS
+from cellkinetics.fitting.table import ESTIMATE_COLUMNS
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.batch import PATIENTS_AT_ONCE, batchable, optima
 from cellkinetics.optimising.cases import Case, prepare, prepare_each
@@ -72,7 +72,8 @@ class Fits(Mapping[str, Fit]):
         each = [fit.columns for fit in self.values()]
         subjects = [subject for subject, columns in zip(self, each, strict=True) for _ in columns["parameter"]]
         joined = {
-            name: list(chain.from_iterable(columns[name] for columns in each)) for name in ("parameter", *COLUMNS)
+            name: list(chain.from_iterable(columns[name] for columns in each))
+            for name in ("parameter", *ESTIMATE_COLUMNS)
         }
         return pd.DataFrame({"subject": subjects, **joined})
 
@@ -167,12 +168,12 @@ def fit_each(
     fitting.check(request, study)
     if batchable(model, len(study.subjects), request.error_model):
         return Fits(study, together(request, study, progress, chunk))
-    only, found = study.each(), dict[str, Fit]()
+    only, done = study.each(), dict[str, Fit]()
     with suppress(KeyboardInterrupt), bar(len(study.subjects), progress) as advance:
         for subject in study.subjects:
-            found[subject] = fit_or_reason(request, only(subject))
+            done[subject] = fit_or_reason(request, only(subject))
             advance(1)
-    return Fits(study, {s: found.get(s) or without(request, only(s), INTERRUPTED) for s in study.subjects})
+    return Fits(study, {s: done.get(s) or without(request, only(s), INTERRUPTED) for s in study.subjects})
 
 
 def together(request: Request, study: Study, progress: bool, chunk: int) -> Mapping[str, Fit]:

@@ -58,14 +58,14 @@ class Identifiability:
     @property
     def loose(self) -> list[tuple[str, ...]]:
         """Parameters of each seen direction whose SD is above 1 on the estimation scale, the largest part first."""
-        found = []
+        together = []
         for _, row in self.directions.iterrows():
             if row["sd"] <= LOOSE:
                 continue
             parts = row.drop(["sd", *self.unseen]).astype(float).abs().sort_values(ascending=False)
             if len(parts) and parts.iloc[0] > PART:
-                found.append(tuple(str(name) for name in parts.index[parts > PART * parts.iloc[0]]))
-        return found
+                together.append(tuple(str(name) for name in parts.index[parts > PART * parts.iloc[0]]))
+        return together
 
     def summary(self) -> str:
         """In words: what is determined, what is not, and what moves together."""

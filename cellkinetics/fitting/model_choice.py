@@ -21,8 +21,8 @@ from cellkinetics.optimising.samples import Samples, samples_each
 from cellkinetics.solving.sensitivity import curve
 
 EVERYONE = "all"
-COLUMNS = ["n", "n_free", "log_likelihood", "aic", "aicc", "bic", "delta", "weight"]
-COLUMNS += ["nested_in", "ratio", "p", "note", "outcome"]
+CHOICE_COLUMNS = ["n", "n_free", "log_likelihood", "aic", "aicc", "bic", "delta", "weight"]
+CHOICE_COLUMNS += ["nested_in", "ratio", "p", "note", "outcome"]
 
 
 def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
@@ -127,7 +127,7 @@ def _weighted(table: pd.DataFrame) -> pd.DataFrame:
     by = "aicc" if there.any() and table.loc[there, "aicc"].notna().all() else "aic"
     delta = table[by] - table[by].min()
     likelihood = np.exp(-delta / 2)
-    weighted = table.assign(delta=delta, weight=(likelihood / likelihood.sum()).fillna(0.0))[COLUMNS]
+    weighted = table.assign(delta=delta, weight=(likelihood / likelihood.sum()).fillna(0.0))[CHOICE_COLUMNS]
     weighted.attrs["criterion"] = {"aic": "AIC", "aicc": "AICc"}[by]
     return weighted
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit
     from cellkinetics.optimising.optimise import Optimum
 
-POINTS = 7  # a side and round
+PROFILE_POINTS = 7  # a side and round
 STARTS = 4  # of the refits that decide where an interval ends
 # Where the deviance leaps by more than this over the threshold, so many points are put between, so many times; not
 # where they would be this near already, in units of the parameter.
@@ -190,7 +190,7 @@ def _go_on(sides: Sequence[_Side]) -> None:
     for side in sides:
         begin = side.points[-1].offset if side.points else 0.0
         side.span = min(side.span * GROWTH, side.limit)
-        offsets = np.linspace(begin, side.span, POINTS + 1)[1:]
+        offsets = np.linspace(begin, side.span, PROFILE_POINTS + 1)[1:]
         asked += [(side, float(offset), _conditional(side, offset)) for offset in offsets]
     _refit(asked)
 
@@ -267,7 +267,7 @@ def _prior_of(side: _Side, offset: float) -> float:
 
 
 def _profile(sides: Sequence[_Side], fit: Fit, limit: float, level: float, words: str) -> Profile:
-    names, rows, found = fit.problem.names, [], {}
+    names, rows, intervals = fit.problem.names, [], {}
     for at in dict.fromkeys(side.at for side in sides):
         pair = {side.sign: side for side in sides if side.at == at}
         below, above = pair[-1].points[::-1], pair[1].points
@@ -288,14 +288,14 @@ def _profile(sides: Sequence[_Side], fit: Fit, limit: float, level: float, words
             fit.problem.natural_of(at, fit.x[at] + sign * end) if np.isfinite(end) else np.nan
             for sign, end in ends.items()
         )
-        found[names[at]] = {
+        intervals[names[at]] = {
             "value": fit.problem.natural_of(at, fit.x[at]), "lower": lower, "upper": upper,
             "shape": _shape(ends, deviances, naturals), "threshold": limit,
         }  # fmt: skip
     columns = ["value", "lower", "upper", "shape", "threshold"]
-    intervals = pd.DataFrame.from_dict(found, orient="index", columns=columns).rename_axis("parameter")
+    by_name = pd.DataFrame.from_dict(intervals, orient="index", columns=columns).rename_axis("parameter")
     table = pd.DataFrame(rows, columns=["parameter", "value", "log_likelihood", "deviance"])
-    return Profile(table, intervals, level, words, fit.study.simulated)
+    return Profile(table, by_name, level, words, fit.study.simulated)
 
 
 def _end(side: _Side) -> float:

@@ -81,8 +81,8 @@ def profiles(fits: Fits, parameters: Sequence[str] | None, level: float, *, cali
     for subject, fit in fitted.items():
         own = tuple(name for name in fit.problem.names if parameters is None or name in parameters)
         groups.setdefault(own, []).append(subject)
-    found: dict[str, Profile] = {}
+    profiles: dict[str, Profile] = {}
     for own, subjects in groups.items():
         each = profile_each([fitted[s] for s in subjects], list(own), level=level, calibrated=calibrated)
-        found |= dict(zip(subjects, each, strict=True))
-    return Profiles(fits, {subject: found[subject] for subject in fitted}, level)
+        profiles |= dict(zip(subjects, each, strict=True))
+    return Profiles(fits, {subject: profiles[subject] for subject in fitted}, level)

@@ -236,8 +236,8 @@ class Fit(Criteria):
         """
         from cellkinetics.fitting.profile import profile_each
 
-        (found,) = profile_each([self], parameters, level=level, calibrated=calibrated)
-        return found
+        (profile,) = profile_each([self], parameters, level=level, calibrated=calibrated)
+        return profile
 
     def bootstrap(self, n: int = 200, *, kind: str = "parametric", level: float = 0.95, seed: int = 2020) -> Bootstrap:
         """Refits of samples that are drawn again, in a few batches.

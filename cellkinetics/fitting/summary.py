@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cellkinetics.fitting.fits import Fits
     from cellkinetics.fitting.result import Fit
 
-METHODS = {
+CENSORING_TEXTS = {
     "m3": "probability of lying below the limit (M3)",
     "m4": "probability of lying below the limit, given a positive value (M4; equals M3 under a log-normal error)",
     "drop": "dropped (M1): biased, for comparison only",
@@ -114,7 +114,7 @@ def censored(fit: Fit) -> str:
     """How values below the limit entered."""
     if fit.problem.error.given_positive:
         return "probability of lying below the limit, given a positive value (M4)"
-    return METHODS[fit.censoring]
+    return CENSORING_TEXTS[fit.censoring]
 
 
 def estimates(table: pd.DataFrame) -> str:

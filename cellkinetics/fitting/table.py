@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 FREE, FIXED, TIED, SHARED = "free", "fixed", "tied", "shared"
 AT_BOUND, NOT_IDENTIFIABLE, DRIVEN_BY_DOSE = "at bound", "not identifiable", "driven by dose"
 NOT_ESTIMATED = {"value": np.nan, "status": "not estimated", "source": "not estimated"}
-COLUMNS = ["value", "stderr", "lower", "upper", "unit", "status", "source"]
+ESTIMATE_COLUMNS = ["value", "stderr", "lower", "upper", "unit", "status", "source"]
 
 
 def parameter_table(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """The columns as a table by parameter."""
     return pd.DataFrame(
-        {name: columns[name] for name in COLUMNS}, index=pd.Index(columns["parameter"], name="parameter")
+        {name: columns[name] for name in ESTIMATE_COLUMNS}, index=pd.Index(columns["parameter"], name="parameter")
     )
 
 
@@ -73,7 +73,7 @@ def parameter_columns(
             row["source"] = "fixed by the user"
         rows[name] = row
     rows |= _sd_rows(request, study, problem, optimum, spread)
-    return {"parameter": list(rows), **{column: [row[column] for row in rows.values()] for column in COLUMNS}}
+    return {"parameter": list(rows), **{column: [row[column] for row in rows.values()] for column in ESTIMATE_COLUMNS}}
 
 
 def _interval(

@@ -19,26 +19,26 @@ MANY_PARAMETERS = (
 SHOWS_NOTHING = "This shows nothing: neither an effect nor that there is none"
 
 
-def of_model(found: ModelComparison) -> str:
+def of_model(comparison: ModelComparison) -> str:
     """The paragraph of the summary."""
-    driven = "the dose (a x dose^b)" if found.by == BY_DOSE else f"{found.by} (a value for each group)"
-    others = "each patient's own" if found.others == "individual" else "shared by all"
+    driven = "the dose (a x dose^b)" if comparison.by == BY_DOSE else f"{comparison.by} (a value for each group)"
+    others = "each patient's own" if comparison.others == "individual" else "shared by all"
     lines = textwrap.wrap(
-        f"model {found.model.name}: each parameter shared by all patients, or driven by {driven}; the others are "
+        f"model {comparison.model.name}: each parameter shared by all patients, or driven by {driven}; the others are "
         f"{others}, one residual sd",
         WIDE,
         subsequent_indent="  ",
     )
-    for text in _left_out(found):
+    for text in _left_out(comparison):
         lines += labelled_wide("left out", text)
-    if found.reason:
-        return "\n".join([*lines, *labelled_wide("caution", f"nothing is compared: {found.reason}")]) + "\n"
-    rows: list[Any] = list(found.table.itertuples())
-    for text in _tests(found, rows):
+    if comparison.reason:
+        return "\n".join([*lines, *labelled_wide("caution", f"nothing is compared: {comparison.reason}")]) + "\n"
+    rows: list[Any] = list(comparison.table.itertuples())
+    for text in _tests(comparison, rows):
         lines += labelled_wide("test", text)
     for row in rows:
         lines += textwrap.wrap(_parameter(row), WIDE, initial_indent="  ", subsequent_indent=" " * 6)
-    effect = "an effect of the dose" if found.by == BY_DOSE else f"a difference by {found.by}"
+    effect = "an effect of the dose" if comparison.by == BY_DOSE else f"a difference by {comparison.by}"
     shown = [str(row.parameter) for row in rows if row.p_holm <= ALPHA]
     rest = [str(row.parameter) for row in rows if not row.p_holm <= ALPHA]
     lines += labelled_wide("in short", f"{effect} is shown for: {', '.join(shown) or 'no parameter'} (p adjusted)")
@@ -49,10 +49,10 @@ def of_model(found: ModelComparison) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _left_out(found: ModelComparison) -> list[str]:
+def _left_out(comparison: ModelComparison) -> list[str]:
     """Why, with all of whom it is true."""
     by_reason: dict[str, list[str]] = {}
-    for subject, reason in found.left_out.items():
+    for subject, reason in comparison.left_out.items():
         by_reason.setdefault(reason, []).append(subject)
     texts = [f"{', '.join(subjects)}: {reason}" for reason, subjects in by_reason.items()]
     if texts:
@@ -60,23 +60,28 @@ def _left_out(found: ModelComparison) -> list[str]:
     return texts
 
 
-def _tests(found: ModelComparison, rows: list[Any]) -> list[str]:
+def _tests(comparison: ModelComparison, rows: list[Any]) -> list[str]:
     """Which arrangements were taken, and the smallest p that they can give."""
-    which = "doses" if found.by == BY_DOSE else "groups"
+    which = "doses" if comparison.by == BY_DOSE else "groups"
     done = min((int(row.permutations) for row in rows), default=0)
-    taken = f"all {found.arrangements:,}" if found.every else f"{found.asked:,} of {found.arrangements:,}"
+    taken = (
+        f"all {comparison.arrangements:,}"
+        if comparison.every
+        else f"{comparison.asked:,} of {comparison.arrangements:,}"
+    )
     smallest = max((float(row.smallest_p) for row in rows), default=math.nan)
     text = f"{taken} arrangements of the {which} over the patients; smallest possible p {p_text(smallest)}"
     if smallest > ALPHA:
         text += ". With these sizes no result can be below 0.05: the test shows nothing"
     said = [text]
-    if found.share_below > MANY_PARAMETERS:
+    if comparison.share_below > MANY_PARAMETERS:
+        below = f"{100 * comparison.share_below:.0f}%"
         said.append(
-            f"{100 * found.share_below:.0f}% of the samples are beyond a limit: patients say different amounts of a "
+            f"{below} of the samples are beyond a limit: patients say different amounts of a "
             "parameter then, and p is not exact (in simulations with 60% below the limit 5% became 7 to 9%)"
         )
-    if done < found.asked:
-        said.append(f"INTERRUPTED after {done} of {found.asked} arrangements: p is of those")
+    if done < comparison.asked:
+        said.append(f"INTERRUPTED after {done} of {comparison.asked} arrangements: p is of those")
     return said
 
 

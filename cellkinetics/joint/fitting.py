@@ -83,8 +83,8 @@ def members(
     left: dict[str, str] = {}
     ready: dict[str, Case] = {}
     for subject, case in prepare_each(request, study, tuple(how)).items():
-        found = case.reason if isinstance(case, Case) else not_fitted(case)
-        reason = found.words if found else ""
+        why_not = case.reason if isinstance(case, Case) else not_fitted(case)
+        reason = why_not.words if why_not else ""
         for name, of in how.items():
             if of != ALL and covariate_of(study, name, of, [subject]).isna().any():
                 reason = reason or f"no {of}, which drives {name}."

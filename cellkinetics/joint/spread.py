@@ -71,18 +71,18 @@ def spread_of(joint: Joint, part: Second, held: tuple[Flags, Flags]) -> Spread:
         priors[i, each_at[i]] = problem.prior[1]
     prior = priors[:, :, None] * np.eye(d)
     calibrated = (part.curved - prior) / inflation[:, None, None] ** 2 + prior
-    found = _inverse(joint, calibrated, moving, layout.prior[1])
-    shared = Uncertainty(found.shared, float(pooled), float(np.sqrt(np.mean(inflation**2))), ())
+    inverse = _inverse(joint, calibrated, moving, layout.prior[1])
+    shared = Uncertainty(inverse.shared, float(pooled), float(np.sqrt(np.mean(inflation**2))), ())
     each = []
     for i, problem in enumerate(problems):
         at = each_at[i]
-        covariance = found.each[i][np.ix_(at, at)]
+        covariance = inverse.each[i][np.ix_(at, at)]
         known = Uncertainty(covariance, float(degrees[i]), float(inflation[i]), ())
         free = len(problem.free)
         widths = known.quantile * np.sqrt(np.abs(np.diag(covariance)))[:free] / layout.units[1][0, i, at][:free]
-        loose = loose_of(problem, widths, found.each_null[i, at][:free])
+        loose = loose_of(problem, widths, inverse.each_null[i, at][:free])
         each.append(Uncertainty(covariance, known.degrees_of_freedom, known.inflation, loose))
-    return Spread(shared, found.null, each)
+    return Spread(shared, inverse.null, each)
 
 
 def _inverse(joint: Joint, curved: Floats, moving: tuple[Flags, Flags], prior: Floats) -> _Inverse:

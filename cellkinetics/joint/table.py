@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cellkinetics.fitting.summary import METHODS, estimates, medians
-from cellkinetics.fitting.table import AT_BOUND, COLUMNS, DRIVEN_BY_DOSE, FIXED, FREE, NOT_IDENTIFIABLE, SHARED
+from cellkinetics.fitting.summary import CENSORING_TEXTS, estimates, medians
+from cellkinetics.fitting.table import AT_BOUND, DRIVEN_BY_DOSE, ESTIMATE_COLUMNS, FIXED, FREE, NOT_IDENTIFIABLE, SHARED
 from cellkinetics.joint.design import ALL, BY_DOSE, Column
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.words import WIDE, dose_text, labelled
@@ -39,7 +39,7 @@ def parameters(fit: JointFit) -> pd.DataFrame:
     fixed = set(first.index[first["status"] == FIXED])
     shown = [name for name in first.index if name in constant or (name in said and name in fixed)]
     rows += [{"subject": ALL, "parameter": name, **first.loc[name]} for name in shown]
-    return pd.DataFrame(rows, columns=["subject", "parameter", *COLUMNS])
+    return pd.DataFrame(rows, columns=["subject", "parameter", *ESTIMATE_COLUMNS])
 
 
 def _same(tables: dict[str, pd.DataFrame], name: str) -> bool:
@@ -104,7 +104,7 @@ def summary(fit: JointFit) -> str:
         *_labelled("shared", f"{', '.join(what) or 'nothing'}; {sd}"),
         *[line for text in _left_out(fit) for line in _labelled("left out", text)],
         *_labelled("samples", f"{fit.n_quantified} quantified, {fit.n_censored} censored, {fit.n_excluded} excluded"),
-        *_labelled("censored", METHODS[fit.censoring]),
+        *_labelled("censored", CENSORING_TEXTS[fit.censoring]),
         *_labelled(
             "method",
             "maximum of the joint likelihood" + (" and priors" if fit.request.prior else "")

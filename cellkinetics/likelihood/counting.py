@@ -28,7 +28,7 @@ from jax.scipy.stats import norm
 
 from cellkinetics.likelihood.censoring import Rows, log_probability
 
-POINTS = 256
+SUM_POINTS = 256
 HALF_WIDTH = 12.0  # half width of the sum in standard deviations of the number of molecules
 HALVINGS = 40
 STIRLING = 500.0  # molecules from which on the series is exact to rounding
@@ -70,10 +70,10 @@ def _points(ln_mean: Any, sd: Any, lower: Any, upper: Any) -> tuple[jax.Array, j
     """(n, 256) ln of the numbers of molecules at which the sum is taken, and (n, 1) ln of the step."""
     middle = jnp.exp(_mode(ln_mean, sd, lower, upper))
     half = HALF_WIDTH * jnp.sqrt(middle) + HALF_WIDTH
-    whole = jnp.arange(1.0, POINTS + 1)
+    whole = jnp.arange(1.0, SUM_POINTS + 1)
     least = jnp.maximum(middle - half, 0.5)
-    step = (middle + half - least) / (POINTS - 1)
-    few = (middle + half <= POINTS)[:, None]
+    step = (middle + half - least) / (SUM_POINTS - 1)
+    few = (middle + half <= SUM_POINTS)[:, None]
     points = jnp.where(few, whole[None, :], least[:, None] + step[:, None] * (whole - 1)[None, :])
     return jnp.log(points), jnp.where(few, 0.0, jnp.log(step)[:, None])
 

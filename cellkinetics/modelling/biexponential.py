@@ -40,14 +40,14 @@ def rates(after: Floats, lost: Floats, *, fast: float = 21.0) -> dict[str, float
     lost : (n,) ln(peak / sample).
     fast : days for which the first phase is taken to last.
     """
-    found = {}
+    guess = {}
     early, late = (after > 0) & (after <= fast), after > fast
     if early.any():
-        found["alpha"] = float(np.clip(np.median(lost[early] / after[early]), 0.02, 2.0))
+        guess["alpha"] = float(np.clip(np.median(lost[early] / after[early]), 0.02, 2.0))
     if len(np.unique(after[late])) > 1:
         slope = np.polyfit(after[late], lost[late], 1)[0]
-        found["beta"] = float(np.clip(slope, 5e-4, 0.1))
-    return found
+        guess["beta"] = float(np.clip(slope, 5e-4, 0.1))
+    return guess
 
 
 def from_peak(days: Floats, values: Floats) -> dict[str, float]:

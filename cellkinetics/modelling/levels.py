@@ -55,15 +55,15 @@ def why_not(model: Model, unit: str, given: Collection[str]) -> tuple[str, str]:
     if model.scale_free or unit in model.outputs.values():
         return "", ""
     gives = ", ".join(sorted(set(model.outputs.values())))
-    found = f"the study is in {unit} and {model.name} gives {gives}"
+    mismatch = f"the study is in {unit} and {model.name} gives {gives}"
     names = held(model, unit, given)
     if not own_unit(model) or not levels(model):
         other = "stein_2019_tisagenlecleucel"
-        return found, f"Convert the values, or take a model that has the unit of the study (such as {other})."
+        return mismatch, f"Convert the values, or take a model that has the unit of the study (such as {other})."
     if not names:
         return "", ""
     values = ", ".join(f"{name} at {model.parameters[name].value:g} {model.parameters[name].unit}" for name in names)
     free = ", ".join(names)
     them = "it" if len(names) == 1 else "them"
     remedy = f"Free {free} (free=), give {them} in {unit} (fixed=), or convert the values."
-    return f"{found}, with {values}", remedy
+    return f"{mismatch}, with {values}", remedy

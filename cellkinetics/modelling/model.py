@@ -48,12 +48,12 @@ class Check:
     tolerance: float = 0.02
     source: str = ""
 
-    def agrees(self, found: float) -> bool:
+    def agrees(self, recomputed: float) -> bool:
         """Whether a recomputed number is the published one within the tolerance, or lies in the range."""
         if isinstance(self.published, tuple):
             lowest, highest = self.published
-            return lowest <= found <= highest
-        return abs(found - self.published) <= self.tolerance * abs(self.published)
+            return lowest <= recomputed <= highest
+        return abs(recomputed - self.published) <= self.tolerance * abs(self.published)
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,16 +60,16 @@ def priors_of(model: Model, given: Mapping[str, Prior] | str | None, error: str 
     if isinstance(given, str):
         if given != PUBLISHED:
             raise ModelError(f"prior={given!r}: give {{name: ck.LogNormal(median, sd)}}, or 'published'.")
-        found = {
+        priors = {
             name: SCALES[parameter.scale](parameter.value, parameter.spread)
             for name, parameter in model.parameters.items()
             if parameter.spread is not None
         }
-        if not found:
+        if not priors:
             raise ModelError(
                 f"{model.name} has no published spread between patients. Give prior={{name: ck.LogNormal(median, sd)}}."
             )
-        return found
+        return priors
     names = [*model.parameters, *(ERRORS[error].sd_names(model.outputs) if error in ERRORS else ())]
     for name, prior in given.items():
         if name not in names:

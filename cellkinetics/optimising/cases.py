@@ -149,9 +149,9 @@ def _guess_in(
         level = first.value * (amount if " per " in first.unit else 1.0)
         factor = level / max(float(np.max(ends, initial=0.0)), 1e-300)
     scaled = replace(seen, lower=seen.lower * factor, upper=seen.upper * factor)
-    found = from_samples(model, scaled, amount, courses)
-    start = {name: found.get(name, model.parameters[name].value) for name in names if name in free}
-    return found | {name: value / factor for name, value in start.items()}
+    guess = from_samples(model, scaled, amount, courses)
+    start = {name: guess.get(name, model.parameters[name].value) for name in names if name in free}
+    return guess | {name: value / factor for name, value in start.items()}
 
 
 def _with_sd(problem: Problem, request: Request, initial: Mapping[str, float]) -> Problem:

@@ -20,7 +20,7 @@ from cellkinetics.likelihood.censoring import Rows, derivatives
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising import bounds
-from cellkinetics.solving.sensitivity import STEP, Inputs, Ties, evaluate
+from cellkinetics.solving.sensitivity import HESSIAN_STEP, Inputs, Ties, evaluate
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -298,11 +298,11 @@ def _by_differences(model: Model, ties: Ties, method: Method, x: Any, data: Data
     def add(number: Any, carry: tuple[Score, Any]) -> tuple[Score, Any]:
         at, columns = carry
         direction, side = jnp.maximum(number - 1, 0) // 2, jnp.where(number > 0, 2.0 * (number % 2) - 1.0, 0.0)
-        there = points(x.at[:, direction].add(side * STEP), data)
+        there = points(x.at[:, direction].add(side * HESSIAN_STEP), data)
         at = jax.tree.map(
             lambda new, old: jnp.where(number == 0, new, old), there, at._replace(solved=there.solved & at.solved)
         )
-        slope = jnp.where(number == 0, 0.0, side / (2 * STEP) * there.gradient)
+        slope = jnp.where(number == 0, 0.0, side / (2 * HESSIAN_STEP) * there.gradient)
         return at, columns.at[:, :, direction].add(slope)
 
     empty = jax.tree.map(lambda part: jnp.ones(part.shape, part.dtype), jax.eval_shape(points, x, data))

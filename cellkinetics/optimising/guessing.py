@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def guess(model: Model, study: Study) -> dict[str, float]:
     """`Model.guess`: the defaults, with what the samples of the one subject show in their place."""
     if len(study.subjects) != 1:
-        found = f"a guess takes one subject and this study has {len(study.subjects)}"
+        problem = f"a guess takes one subject and this study has {len(study.subjects)}"
         remedy = f"Take study.select(subjects={study.subjects[0]!r})." if study.subjects else ""
-        raise one_problem(found, remedy, study.source)
+        raise one_problem(problem, remedy, study.source)
     cells = study.doses.loc[study.doses["kind"] == "cells", "amount"]
     dose = float(cells.iloc[0]) if len(cells) else 1.0
     samples, (courses, _) = samples_each(model, study)[study.subjects[0]], courses_of(model, study)

@@ -20,7 +20,7 @@ from cellkinetics.optimising.ascent import Region
 from cellkinetics.optimising.engine import LANES, Curvature, Data, Ends
 from cellkinetics.optimising.optimise import ROUGH_SD
 from cellkinetics.optimising.stacking import taken
-from cellkinetics.solving.sensitivity import STEP, Ties, ln_curve
+from cellkinetics.solving.sensitivity import HESSIAN_STEP, Ties, ln_curve
 
 COMPILED_BLOCK, FEW = 64, 8  # problems in a compiled block: it costs the same however few it holds
 ALONE = 4  # lanes of a single problem
@@ -103,14 +103,14 @@ class Programs:
         """Central differences of gradients, as `engine.curvatures` takes them."""
         data = taken(self.data, which)
         directions = np.flatnonzero(np.any(data.moving[:, : self._width] > 0, axis=0))
-        aside = STEP * np.eye(x.shape[1])[directions]
+        aside = HESSIAN_STEP * np.eye(x.shape[1])[directions]
         sides = np.concatenate([np.zeros((1, x.shape[1])), aside, -aside])
         points = (x[:, None] + sides).reshape(-1, x.shape[1])
         ends = self._ends(points, np.repeat(which, len(sides)), 1)
         at = jax.tree.map(lambda part: part.reshape(len(x), len(sides), *part.shape[1:]), ends.at)
         ahead, behind = at.gradient[:, 1 : len(aside) + 1], at.gradient[:, len(aside) + 1 :]
         columns = np.zeros((len(x), x.shape[1], self._width))
-        columns[:, :, directions] = np.swapaxes(ahead - behind, 1, 2) / (2 * STEP)
+        columns[:, :, directions] = np.swapaxes(ahead - behind, 1, 2) / (2 * HESSIAN_STEP)
         solved = np.all(at.solved & np.isfinite(at.value), axis=1)
         first = jax.tree.map(lambda part: part[:, 0], at)._replace(solved=solved)
         return engine.curvature(first, columns, data, np)

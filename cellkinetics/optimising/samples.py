@@ -23,7 +23,7 @@ from cellkinetics.solving.solver import Courses
 if TYPE_CHECKING:
     from cellkinetics.modelling.model import Model
 
-METHODS = ("m3", "m4", "drop", "half")
+CENSORINGS = ("m3", "m4", "drop", "half")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +79,8 @@ class Samples:
         under a log-normal error every value is, so that m4 equals m3. drop : censored rows are left out (M1). half :
         values below a limit (or between two) are set to half of the upper one (M5); rows above a limit are left out.
         """
-        if method not in METHODS:
-            raise ValueError(f"censoring={method!r}: take one of {', '.join(METHODS)}.")
+        if method not in CENSORINGS:
+            raise ValueError(f"censoring={method!r}: take one of {', '.join(CENSORINGS)}.")
         if method in ("m3", "m4"):
             return self
         if method == "drop":

@@ -20,7 +20,7 @@ from cellkinetics.data import overview
 from cellkinetics.figures import fits as fits_plot
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
-from cellkinetics.fitting.summary import METHODS, left_out
+from cellkinetics.fitting.summary import CENSORING_TEXTS, left_out
 from cellkinetics.fitting.table import FIXED
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def page(fits: Fits, figures: Sequence[bytes], origin: Origin | None = None) -> 
         ],
         cohorts=overview.cohorts(study),
         statuses=_statuses(fits),
-        method=METHODS[first.censoring],
+        method=CENSORING_TEXTS[first.censoring],
         fixed=_fixed(fits),
         figures=[_encoded(figure) for figure in figures],
         picture=_picture(study.plot().figure),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Programs are compiled for multiples of so many samples and free parameters: few of them serve every patient.
 SAMPLE_ROWS = 32
 FREE_COLUMNS = 3
-STEP = 1e-4  # of central differences, on the estimation scale
+HESSIAN_STEP = 1e-4  # of central differences, on the estimation scale
 Tie = Callable[..., Any]
 Ties = tuple[tuple[str, Tie], ...]
 
@@ -165,10 +165,10 @@ def evaluate_twice(model: Model, ties: Ties, method: Method, free: Any, inputs: 
     if method.fineness is None:
         hessian, (predicted, jacobian, solved) = jax.jacfwd(first, has_aux=True)(free)
         return predicted, jacobian, hessian, solved
-    moves = STEP * jnp.concatenate([jnp.zeros((1, len(free))), jnp.eye(len(free)), -jnp.eye(len(free))])
+    moves = HESSIAN_STEP * jnp.concatenate([jnp.zeros((1, len(free))), jnp.eye(len(free)), -jnp.eye(len(free))])
     slopes, (predicted, _, solved) = jax.vmap(lambda move: first(free + move))(moves)
     above, below = slopes[1 : len(free) + 1], slopes[len(free) + 1 :]
-    hessian = jnp.moveaxis(above - below, 0, -1) / (2 * STEP)
+    hessian = jnp.moveaxis(above - below, 0, -1) / (2 * HESSIAN_STEP)
     return predicted[0], slopes[0], 0.5 * (hessian + jnp.swapaxes(hessian, 1, 2)), jnp.all(solved)
 
 

@@ -57,9 +57,9 @@ def _all_of(sizes: tuple[int, ...]) -> Labels:
     np.put_along_axis(ways, first, True, axis=1)
     rest = np.nonzero(~ways)[1].reshape(len(first), total - sizes[0])
     others = _all_of(sizes[1:]) + np.int8(1)
-    found = np.zeros((len(first), len(others), total), np.int8)
+    splits = np.zeros((len(first), len(others), total), np.int8)
     rows, columns = np.arange(len(first))[:, None, None], np.arange(len(others))[None, :, None]
-    found[rows, columns, rest[:, None, :]] = others
-    found = found.reshape(-1, total)
-    found.flags.writeable = False
-    return found
+    splits[rows, columns, rest[:, None, :]] = others
+    splits = splits.reshape(-1, total)
+    splits.flags.writeable = False
+    return splits

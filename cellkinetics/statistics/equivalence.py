@@ -61,18 +61,18 @@ def patients_needed(
         room = margin_b * math.sqrt(k) / error - scipy.stats.t.ppf(0.95, degrees) * spread
         return float(np.mean(2 * scipy.stats.norm.cdf(np.maximum(room, 0.0)) - 1))
 
-    found = _fewest(theory, power, 0.0)
+    needed = _fewest(theory, power, 0.0)
     below = 1 - n_quantified / n
     tried = 0.0
     # Twice where the first step was a long one: the difference is another there.
     for _ in range(2):
-        if below <= 0 or not found <= MANY_PATIENTS or abs(found - tried) <= 0.15 * found:
+        if below <= 0 or not needed <= MANY_PATIENTS or abs(needed - tried) <= 0.15 * needed:
             break
-        tried = found
+        tried = needed
         simulated = _simulated(int(tried), ln_dose, below, error * math.sqrt(n / tried), margin_b, seed)
         missing = _probit(theory(int(tried))) - _probit(simulated)
-        found = _fewest(theory, power, missing * tried)
-    return found
+        needed = _fewest(theory, power, missing * tried)
+    return needed
 
 
 def _fewest(theory: Callable[[int], float], power: float, missing: float) -> float:
@@ -102,8 +102,8 @@ def _simulated(patients: int, ln_dose: Floats, below: float, error: float, margi
     studies = min(max(VALUES // patients, FEWEST_SIMULATED), MOST_SIMULATED)
     values = sd * np.random.default_rng(seed).normal(size=(studies, patients))
     hidden = values < sd * limit
-    found = slopes(x, np.where(hidden, -np.inf, values), np.where(hidden, sd * limit, values), margin_b)
-    return float(found.equivalent.mean())
+    exponents = slopes(x, np.where(hidden, -np.inf, values), np.where(hidden, sd * limit, values), margin_b)
+    return float(exponents.equivalent.mean())
 
 
 def _probit(share: float) -> float:

@@ -91,9 +91,9 @@ def stratified(
         total, observed_far, variant = np.abs(total), abs(observed), variant + ", two-sided"
     else:
         observed_far = observed
-    found = exact_p(total, np.full(len(total), 1 / len(total)), observed_far)
-    error = 0.0 if exact else math.sqrt(found[0] * (1 - found[0]) / DRAWS)
-    return RankTest(name, variant, observed, *found, tuple(sizes.tolist()), tied, error)
+    p_value = exact_p(total, np.full(len(total), 1 / len(total)), observed_far)
+    error = 0.0 if exact else math.sqrt(p_value[0] * (1 - p_value[0]) / DRAWS)
+    return RankTest(name, variant, observed, *p_value, tuple(sizes.tolist()), tied, error)
 
 
 def _two(ranks: Floats, labels: arrangements.Labels) -> Floats:

@@ -65,20 +65,20 @@ def tobit(design: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, sd:
     size = np.maximum(np.sqrt(np.mean(columns**2, axis=1)), 1e-300)
     scaled = columns / size[:, None, :]
     intercept = _intercept(scaled)
-    w, value, found = _maximum(scaled, low, high, None if sd is None else scale / sd)
+    w, value, converged = _maximum(scaled, low, high, None if sd is None else scale / sd)
     theta, gamma = w[:, 0], w[:, 1:]
     with np.errstate(all="ignore"):
-        beta = np.where(found[:, None], gamma / theta[:, None], np.nan)
+        beta = np.where(converged[:, None], gamma / theta[:, None], np.nan)
         beta = (beta * scale[:, None] + centre[:, None] * intercept) / size
         degrees, errors = _spread(scaled, low, high, w, sd is not None)
     quantified = (low == high).sum(axis=1)
     return Tobit(
         coefficients=beta,
-        sd=np.where(found, scale / theta, np.nan),
-        log_likelihood=np.where(found, value - quantified * np.log(scale), np.nan),
-        degrees_of_freedom=np.where(found, degrees, np.nan),
-        stderr=np.where(found[:, None], errors * scale[:, None] / size, np.nan),
-        converged=found,
+        sd=np.where(converged, scale / theta, np.nan),
+        log_likelihood=np.where(converged, value - quantified * np.log(scale), np.nan),
+        degrees_of_freedom=np.where(converged, degrees, np.nan),
+        stderr=np.where(converged[:, None], errors * scale[:, None] / size, np.nan),
+        converged=converged,
     )
 
 
@@ -106,7 +106,7 @@ def _maximum(columns: Floats, low: Floats, high: Floats, theta: Floats | None) -
     w = np.zeros((sets, p + 1))
     w[:, 0] = 1.0 if theta is None else theta
     value = _log_likelihood(columns, low, high, w)
-    found, active = np.zeros(sets, bool), np.ones(sets, bool)
+    converged, active = np.zeros(sets, bool), np.ones(sets, bool)
     for _ in range(STEPS):
         at = np.flatnonzero(active)
         if not len(at):
@@ -121,7 +121,7 @@ def _maximum(columns: Floats, low: Floats, high: Floats, theta: Floats | None) -
         step = np.linalg.solve(-hessian + ridge[:, None, None] * np.eye(p + 1), gradient[..., None])[..., 0]
         decrement = np.einsum("mi,mi->m", gradient, step)
         done, curved = decrement < TOLERANCE, np.linalg.eigvalsh(-hessian)[:, 0] > FLAT
-        found[at[done]] = curved[done]
+        converged[at[done]] = curved[done]
         active[at[done]] = False
         moving = ~done
         length = np.ones(len(at))
@@ -137,11 +137,11 @@ def _maximum(columns: Floats, low: Floats, high: Floats, theta: Floats | None) -
                 break
             length[moving] /= 2
         # No step uphill is left: a maximum to rounding when the slope says so.
-        found[at[moving]] = (decrement < 1e-6)[moving] & curved[moving]
+        converged[at[moving]] = (decrement < 1e-6)[moving] & curved[moving]
         active[at[moving]] = False
         away = at[np.abs(w[at]).max(axis=1) > FAR * (1.0 if theta is None else np.maximum(theta[at], 1.0))]
-        found[away] = active[away] = False
-    return w, value, found
+        converged[away] = active[away] = False
+    return w, value, converged
 
 
 def _log_likelihood(columns: Floats, low: Floats, high: Floats, w: Floats) -> Floats:
