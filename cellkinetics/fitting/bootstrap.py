@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from cellkinetics.arrays import Floats
 from cellkinetics.meaning.placing import status_of
 from cellkinetics.optimising.batch import climbed
 from cellkinetics.optimising.samples import Samples
@@ -22,7 +23,9 @@ BOOTSTRAPS = ("parametric", "case")
 class Bootstrap:
     """Refits of samples that were drawn again.
 
-    draws : one row a refit that has an optimum inside the bounds, one column a free parameter or sd, natural scale.
+    draws
+        one row a refit that has an optimum inside the bounds, one column a parameter or sd, natural scale: the free
+        ones first, then what the fit had fixed or tied, so that `simulate` takes the table as it is.
     intervals : by parameter: value (of the fit), lower, upper (percentiles of the draws).
     failed : refits without such an optimum; they are in no interval.
     kind, level, seed : as asked.
@@ -45,19 +48,24 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
     names = fit.problem.names
     if not fit.fitted:
         nothing = pd.DataFrame(np.nan, index=pd.Index(names, name="parameter"), columns=["value", "lower", "upper"])
-        return Bootstrap(pd.DataFrame(columns=names), nothing, 0, kind, level, seed)
+        return Bootstrap(pd.DataFrame(columns=names, dtype=float), nothing, 0, kind, level, seed)
     rng = np.random.default_rng(seed)
     drawn = [_cases(fit.problem.samples, rng) if kind == "case" else _simulated(fit, rng) for _ in range(n)]
     ends = climbed([replace(fit.problem, samples=samples) for samples in drawn], [fit.x] * n)
     kept = [end.x for end in ends if end is not None and end.converged and not end.held.any()]
-    draws = pd.DataFrame(
-        [[fit.problem.natural_of(at, value) for at, value in enumerate(x)] for x in kept], columns=names, dtype=float
-    )
+    others = [name for name in fit.model.parameters if name not in names]
+    draws = pd.DataFrame([_natural(fit, x) for x in kept], columns=[*names, *others], dtype=float)
     rows = {"value": fit.parameters.loc[names, "value"].astype(float)}
     for side, share in (("lower", (1 - level) / 2), ("upper", (1 + level) / 2)):
-        rows[side] = draws.quantile(share) if len(draws) else pd.Series(np.nan, index=names)
+        rows[side] = draws[names].quantile(share) if len(draws) else pd.Series(np.nan, index=names)
     intervals = pd.DataFrame(rows).loc[names].rename_axis("parameter")
     return Bootstrap(draws, intervals, n - len(kept), kind, level, seed)
+
+
+def _natural(fit: Fit, x: Floats) -> dict[str, float]:
+    """Every parameter and free sd at an estimate."""
+    sds = {name: fit.problem.natural_of(at, x[at]) for at, name in enumerate(fit.problem.names)}
+    return {**sds, **fit.problem.natural(x)}
 
 
 def _cases(samples: Samples, rng: np.random.Generator) -> Samples:

@@ -172,6 +172,7 @@ def check(request: Request, study: Study) -> None:
         raise ModelError(f"{twice[0]} is given twice among fixed, free, tie and initial; keep one.", name=twice[0])
     _check_dose_unit(request, study)
     _check_unit(request, study)
+    _check_one_amount(request, study)
     if model.channels and request.doses is None and study.doses.empty:
         raise one_problem(
             f"{model.name} needs a dose and the study has none",
@@ -227,13 +228,27 @@ def ended(request: Request, study: Study, case: Case, optimum: Optimum | None, s
     """The fit of one subject from where its optimiser ended; None where there was nothing to optimise or to solve."""
     problem, reason = case.problem, case.reason
     if optimum is None:
-        where = ", ".join(f"{name} {case.initial[name]:.3g}" for name in problem.free)
-        unsolved = f"not solved: the model could not be integrated at any start, the first at {where}."
-        reason = reason or Outcome(Status.NOT_SOLVED, f"{unsolved} Give initial=, or fix parameters.")
-        return refused(request, study, problem, reason, case.samples, seconds)
+        return refused(request, study, problem, reason or _unsolved(case), case.samples, seconds)
     spread = uncertainty(problem, optimum)
     reason = outcome(problem, optimum, spread.loose)
     return finished(request, study, problem, case.samples, optimum, spread, reason, seconds)
+
+
+def _unsolved(case: Case) -> Outcome:
+    """Why the optimiser came to no end: no curve, or one without derivatives."""
+    problem = case.problem
+    where = ", ".join(f"{name} {case.initial[name]:.3g}" for name in problem.free)
+    start = problem.curve(problem.start(case.initial), 1)
+    known = np.isfinite(np.asarray(start.jacobian)).all(axis=0)[: len(problem.free)]
+    lost = [name for name, finite in zip(problem.free, known, strict=True) if not finite]
+    if lost and np.isfinite(start.value).all():
+        text = f"not solved: the curve has no finite derivative by {_join(lost)}, the first start at {where}."
+        remedy = (
+            "Look for the square root, power or absolute value of 0, and for a where() whose other branch overflows."
+        )
+        return Outcome(Status.NOT_SOLVED, f"{text} {remedy}")
+    text = f"not solved: the model could not be integrated at any start, the first at {where}."
+    return Outcome(Status.NOT_SOLVED, f"{text} Give initial=, or fix parameters.")
 
 
 def outcome(problem: Problem, optimum: Optimum, loose: Sequence[str]) -> Outcome:
@@ -297,6 +312,35 @@ def _check_unit(request: Request, study: Study) -> None:
     mismatch, remedy = levels.why_not(model, study.unit, {*free, *request.fixed, *request.tie, *model.held})
     if mismatch:
         raise one_problem(mismatch, remedy)
+
+
+def _check_one_amount(request: Request, study: Study) -> None:
+    """With a dose that nobody knows, what it is multiplied with has to be free to stand for the product."""
+    if not request.one_amount or not study.subjects:
+        return
+    model = request.model
+    names = [*levels.per_dose(model)]
+    known = {*request.fixed, *request.tie, *model.held}
+    added = [*names] if request.free is None else []
+    free = {*(request.free or model.default_free(study.each()(study.subjects[0]))), *added} - known
+    carried = [name for _, name in list(model.dosing.values())[:1] if isinstance(name, str)]
+    could = [*dict.fromkeys([*names, *carried])]
+    product = [name for name in could if name in free]
+    if not product:
+        what = (
+            f"{' and '.join(could)} {'is' if len(could) == 1 else 'are'} not free" if could else "nothing scales a dose"
+        )
+        remedy = f"Free {could[0]} (free=[..., {could[0]!r}])" if could else "Take a model without dose"
+        text = f"doses='one amount' fits the product of a factor and an unknown dose, and in {model.name} {what}."
+        raise ModelError(f"{text} {remedy}, or give doses=.")
+    bounded = [name for name in product if np.isfinite(model.parameters[name].max)]
+    if len(bounded) == len(product):
+        name = bounded[0]
+        raise ModelError(
+            f"doses='one amount' fits the product of {name} and an unknown dose, and {name} of {model.name} is at most "
+            f"{model.parameters[name].max:g}. Give doses=, or model.with_(bounds={{{name!r}: (0, inf)}}).",
+            name=name,
+        )
 
 
 def _check_dose_unit(request: Request, study: Study) -> None:

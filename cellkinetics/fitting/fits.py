@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -220,6 +220,10 @@ class Later(Mapping[str, Fit]):
 
     def __len__(self) -> int:
         return len(self._made)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is still to be put together cannot travel: it travels made.
+        return dict, (dict(self),)
 
 
 def fit_or_reason(request: Request, alone: Study) -> Fit:

@@ -42,6 +42,7 @@ class Identifiability:
     pairs : names that do the same to every sample: only a combination of the two is seen.
     rank : directions with information.
     condition : of the information on unit diagonal; inf where a direction has none.
+    reason : why nothing is known of a patient who was not fitted; "" otherwise.
     """
 
     parameters: pd.DataFrame
@@ -49,6 +50,7 @@ class Identifiability:
     pairs: tuple[tuple[str, str], ...]
     rank: int
     condition: float
+    reason: str = ""
 
     @property
     def unseen(self) -> list[str]:
@@ -70,6 +72,8 @@ class Identifiability:
     def summary(self) -> str:
         """In words: what is determined, what is not, and what moves together."""
         free = list(self.parameters.index)
+        if self.reason:
+            return f"nothing is known of {', '.join(free)}: {self.reason}\n"
         lines = [f"{self.rank} of {len(free)} directions have information; condition {self.condition:.3g}"]
         good = self.parameters.index[(self.parameters["se"] <= LOOSE).to_numpy()]
         lines += [f"determined (SE on the estimation scale at most {LOOSE:g}): {', '.join(good) or 'none'}"]
@@ -154,9 +158,13 @@ def expected_information(ln_f: Floats, sd: float, lloq: float | None) -> Floats:
 
 def of_fit(fit: Fit) -> Identifiability:
     """Of the observed information of a fit, without its sds."""
-    free = len(fit.problem.free)
+    free, names = len(fit.problem.free), fit.problem.free
+    if not fit.fitted:
+        nothing = pd.DataFrame(np.nan, index=pd.Index(names, name="parameter"), columns=["se", "se_alone"])
+        empty = pd.DataFrame(columns=["sd", *names], dtype=float)
+        return Identifiability(nothing, empty, (), 0, np.nan, f"not fitted: {fit.outcome}")
     information = -fit.problem.second_order(fit.x).hessian[:free, :free]
-    return of_information(information, fit.problem.free)
+    return of_information(information, names)
 
 
 def of_information(information: Floats, names: Sequence[str]) -> Identifiability:

@@ -73,6 +73,10 @@ class Fit(Criteria):
     seconds: float = 0.0
     start_values: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        for array in (self.x, self.covariance):
+            array.flags.writeable = False
+
     @property
     def model(self) -> Model:
         """The model that was fitted."""
@@ -110,20 +114,32 @@ class Fit(Criteria):
         {output: sd} for several outputs, {name: sd} for a combined error.
         """
         names = self.problem.sd_names
-        values = self.parameters.loc[names, "value"].to_numpy(float)
+        values = self._table.loc[names, "value"].to_numpy(float)
         if len(names) == 1:
             return float(values[0])
         keys = self.model.outputs if len(names) == len(self.model.outputs) else names
         return dict(zip(keys, map(float, values), strict=True))
 
-    @cached_property
+    @property
     def parameters(self) -> pd.DataFrame:
         """Table by name of every parameter and sd; NaN where nothing was estimated.
 
         value, stderr (natural scale), lower, upper (95% interval, formed on the estimation scale), unit, status (free,
-        fixed, tied, at bound, not identifiable, not estimated), source.
+        fixed, tied, at bound, not identifiable, not estimated), source. A copy: the fit stays as it is.
         """
+        return self._table.copy(deep=False)
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
         return parameter_table(self.columns)
+
+    @property
+    def estimates(self) -> dict[str, float]:
+        """{name: natural value} of every parameter of the model, fixed and tied ones included; `simulate` takes it.
+
+        NaN for what was to be estimated where the patient was not fitted.
+        """
+        return {name: float(self._table["value"][name]) for name in self.model.parameters}
 
     @cached_property
     def lmfit(self) -> Any:

@@ -49,7 +49,7 @@ def parameter_columns(
     for name, parameter in model.parameters.items():
         row: dict[str, Any] = {"value": values[name], "stderr": np.nan, "lower": np.nan, "upper": np.nan}
         row |= {"unit": unit_of(model, name, study.unit), "status": FIXED, "source": parameter.source}
-        if request.doses == "one amount":
+        if request.one_amount:
             # The product of a fraction and an unknown dose has the unit of what the dose adds to.
             row["unit"] = row["unit"].partition(" per cell")[0]
         if name in free or name in request.tie:

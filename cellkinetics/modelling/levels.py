@@ -20,6 +20,11 @@ def levels(model: Model) -> tuple[str, ...]:
     return tuple(names) if unit else ()
 
 
+def per_dose(model: Model) -> tuple[str, ...]:
+    """The parameters that a dose is multiplied with, such as F in copies/ug per cell/kg: only the product is seen."""
+    return tuple(n for n, p in model.parameters.items() if p.unit.partition(" per ")[2].startswith("cell"))
+
+
 def unit_of(model: Model, name: str, unit: str) -> str:
     """The unit of a parameter when the model takes a study in `unit`."""
     own = model.parameters[name].unit

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cellkinetics import forks
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.modelling.model import SINCE, Model, call, factor, names_of
 from cellkinetics.modelling.parameter import Parameter
@@ -86,6 +87,7 @@ def changed(name: str, path: str, changes: Mapping[str, Any]) -> Model:
 
 def check(model: Model) -> None:
     """Raise for what is wrong with a model whatever its parameters are."""
+    forks.refuse()
     if (model.curve is None) == (model.rhs is None):
         raise ModelError(f"{model.name}: give either curve= (a closed form) or rhs= and observe= (an ODE).")
     if model.rhs is not None and (model.observe is None or not model.states):
@@ -188,11 +190,17 @@ def _check_shapes(model: Model) -> None:
 
 
 def _check_slopes(model: Model, slopes: Any) -> None:
-    count = len(slopes) if isinstance(slopes, tuple | list) else 1
+    states = ", ".join(model.states)
+    each = ", ".join(f"d_{state}" for state in model.states) + ("," if len(model.states) == 1 else "")
+    alone = not isinstance(slopes, tuple | list)
+    if alone and (getattr(slopes, "shape", ()) or len(model.states) == 1):
+        text = f"{model.name}: rhs() returns one array, not a tuple with the derivative of each state ({states})."
+        raise ModelError(f"{text} Return ({each}).", name="rhs")
+    count = 1 if alone else len(slopes)
     if count != len(model.states):
         raise ModelError(
-            f"{model.name}: rhs() returns {count} derivatives for {len(model.states)} states "
-            f"({', '.join(model.states)}). Return one a state, in that order.",
+            f"{model.name}: rhs() returns {count} derivatives for {len(model.states)} states ({states}). Return "
+            f"({each}), one a state, in that order.",
             name="rhs",
         )
     for state, slope in zip(model.states, slopes, strict=True):

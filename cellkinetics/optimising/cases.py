@@ -22,7 +22,6 @@ from cellkinetics.solving.solver import NO_COURSES, Courses
 
 SD_WHEN_FEW = 0.5
 SPARE_ROWS = 3
-ONE_AMOUNT = "one amount"
 Event = tuple[float, float, str]
 
 
@@ -82,6 +81,7 @@ def _case(
     chosen = {*(request.free if request.free is not None else default_free()), *shared}
     if request.free is None:
         # The default of a level is in the model's own unit, and says nothing in another.
+        chosen |= {*levels.per_dose(model)} if request.one_amount else set()
         chosen |= {*levels.held(model, unit, {*chosen, *request.fixed, *request.tie, *model.held, *model.ties})}
     free = tuple(n for n in model.parameters if n in chosen and n not in request.fixed and n not in request.tie)
     doses, reason = doses_of(request, events)
@@ -202,7 +202,7 @@ def doses_of(request: Request, events: Sequence[Event]) -> tuple[Doses, Outcome 
     """The subject's doses as the model takes them, and why it cannot, if so."""
     model = request.model
     if request.doses is not None or not model.channels:
-        return model.doses(1.0 if request.doses == ONE_AMOUNT else request.doses), None
+        return model.doses(1.0 if request.one_amount else request.doses), None
     given: dict[str, list[tuple[float, float]]] = {}
     for day, amount, kind in events:
         if kind in model.channels:

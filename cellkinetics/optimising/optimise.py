@@ -169,14 +169,21 @@ def least_squares(problem: Problem, x: Floats) -> tuple[Floats, Any] | None:
     counts = np.array([problem.quantified[problem.output == i].sum() for i in np.flatnonzero(problem.sd_free)])
     if not np.all(np.isfinite(problem.root(x))):
         return None
-    x, result = _run(problem, x, counts, None)
-    for _ in range(4 if len(counts) else 0):
-        spread = _ln_sd_of_residuals(problem, x)
-        x[free:] = spread
-        x, result = _run(problem, x, counts, spread - 0.5)
-        if np.all(np.abs(x[free:] - spread) < 0.1):
-            break
+    try:
+        x, result = _run(problem, x, counts, None)
+        for _ in range(4 if len(counts) else 0):
+            spread = _ln_sd_of_residuals(problem, x)
+            x[free:] = spread
+            x, result = _run(problem, x, counts, spread - 0.5)
+            if np.all(np.abs(x[free:] - spread) < 0.1):
+                break
+    except _NoSlopeError:
+        return None
     return x, result
+
+
+class _NoSlopeError(ArithmeticError):
+    """The curve is finite where its derivatives are not: there is no way on from here."""
 
 
 def _run(problem: Problem, x: Floats, counts: Floats, ln_sd0: Floats | None) -> tuple[Floats, Any]:
@@ -199,6 +206,8 @@ def _run(problem: Problem, x: Floats, counts: Floats, ln_sd0: Floats | None) -> 
     def jacobian(values: lmfit.Parameters) -> Floats:
         at = point(values)
         by_x = np.vstack([problem.residuals(at)[1], np.diag(np.sqrt(problem.prior[1]))[problem.prior[1] > 0]])
+        if not np.all(np.isfinite(by_x)):
+            raise _NoSlopeError
         if ln_sd0 is None:
             return by_x[:, :free].copy()
         extra = np.zeros((len(counts), len(at)))

@@ -14,6 +14,8 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import PUBLISHED, Prior, priors_of
 from cellkinetics.solving.sensitivity import Tie
 
+ONE_AMOUNT = "one amount"  # doses= of who has a dose that nobody knows
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -77,6 +79,11 @@ class Request:
     def error_model(self) -> ErrorModel:
         """What ``error`` names, under ``censoring``; ValueError for an unknown name."""
         return of(self.error, self.censoring)
+
+    @property
+    def one_amount(self) -> bool:
+        """Whether the dose is unknown, and what it is multiplied with stands for the product."""
+        return isinstance(self.doses, str) and self.doses == ONE_AMOUNT and bool(self.model.channels)
 
     @classmethod
     def of(cls, model: Model, **asked: Unpack[Asked]) -> Request:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from cellkinetics import cache
+from cellkinetics import cache, forks
 from cellkinetics.arrays import Floats
 from cellkinetics.likelihood import censoring
 from cellkinetics.modelling.dosing import Doses
@@ -79,6 +79,7 @@ def inputs_of(
     length, width : samples and free values padded to; None for `padded_length` of the one, and none of the other.
     prepare : whether what the model's own solution takes on these days is made too.
     """
+    forks.refuse()
     names, days = list(model.parameters), np.asarray(days, float)
     length, width = padded_length(len(days)) if length is None else length, len(free) if width is None else width
     basis = np.zeros((len(names), width))
@@ -207,6 +208,7 @@ def curve(
     The curve, and whether the implicit stepper was needed where it is not the model's own. ``solved`` is False if
     all failed.
     """
+    forks.refuse()
     count = len(free)
     width = -(-count // FREE_COLUMNS) * FREE_COLUMNS
     basis = np.hstack([inputs.basis, np.zeros((len(inputs.basis), width - count))])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +13,37 @@ import pandas as pd
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
 from cellkinetics.modelling.course import as_courses
+from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model, Values
 from cellkinetics.solving.sensitivity import curve, finite_days, inputs_of
+from cellkinetics.solving.solver import Courses
+
+
+class Patient(Protocol):
+    """Whom a fit is of: what was given, and the covariates, on days since the first infusion."""
+
+    model: Model
+    doses: Doses
+    courses: Courses
+
+
+class Estimated(Protocol):
+    """A `Fit`, as far as a simulation looks at it."""
+
+    @property
+    def estimates(self) -> dict[str, float]:
+        """Every parameter of the model."""
+        ...
+
+    @property
+    def problem(self) -> Any:
+        """The `Patient`."""
+        ...
 
 
 def simulate(
     model: Model,
-    parameters: Values | pd.DataFrame | None,
+    parameters: Values | pd.DataFrame | pd.Series[Any] | Estimated | None,
     times: npt.ArrayLike,
     doses: object = None,
     *,
@@ -30,13 +55,16 @@ def simulate(
     ----------
     model : a `Model`.
     parameters
-        {name: natural value}, defaults where not named; or a table with one row a draw and one column a
-        parameter, for many curves.
+        {name: natural value}, defaults where not named; a fit or its ``fit.parameters``, with what was fixed there;
+        or a table with one row a draw and one column a parameter, such as the draws of a bootstrap, for many curves.
+        Sds in a table are not used: curves are without noise.
     times : (n,) days since the first infusion; at the time of a dose, the value after it.
     doses
         an amount infused at day 0, (day, amount) pairs, (day, amount, days of infusion) triples, or {channel: any of
-        these}; None for a model without dose.
-    inputs : {name: number or (day, value) pairs} of covariates over time, where the model takes any.
+        these}; None for a model without dose, and for those of the patient whose fit is given.
+    inputs
+        {name: number or (day, value) pairs} of covariates over time, where the model takes any; those of the patient
+        where a fit is given.
 
     Returns
     -------
@@ -47,7 +75,8 @@ def simulate(
     Raises
     ------
     ModelError
-        An unknown parameter, no dose for a model that needs one, or parameters at which it cannot be solved.
+        An unknown parameter, one without a value (of a patient who was not fitted), no dose for a model that needs one,
+        or parameters at which it cannot be solved.
 
     Examples
     --------
@@ -61,26 +90,42 @@ def simulate(
     2  365.0           17.4
     """
     days = finite_days(times)
+    events, courses = model.doses(doses), as_courses(inputs, model.inputs, model.name)
+    if not isinstance(parameters, (Mapping, pd.DataFrame, pd.Series, type(None))):
+        patient: Patient = parameters.problem
+        if doses is None and patient.model.channels == model.channels:
+            doses, events = "of the patient", patient.doses
+        courses = patient.courses if inputs is None and patient.model.inputs == model.inputs else courses
+        parameters = parameters.estimates
     if model.channels and doses is None:
         raise ModelError(f"{model.name} needs a dose. Give doses=1e6, or (day, amount) pairs.", name="doses")
-    if isinstance(parameters, pd.DataFrame):
-        draws = {
-            index: one(model, {str(name): v for name, v in row.items()}, days, doses, inputs)
-            for index, row in parameters.iterrows()
-        }
+    if isinstance(parameters, pd.DataFrame) and not _is_of_fit(parameters):
+        draws = {index: one(model, _by_name(row), days, events, courses) for index, row in parameters.iterrows()}
         return pd.concat(draws, names=["draw"]).reset_index(level="draw").reset_index(drop=True)
-    return one(model, parameters, days, doses, inputs)
+    column = parameters["value"] if isinstance(parameters, pd.DataFrame) else parameters
+    return one(model, _by_name(column) if isinstance(column, pd.Series) else column, days, events, courses)
 
 
-def one(
-    model: Model, parameters: Values | None, days: Floats, doses: object, inputs: Mapping[str, Any] | None
-) -> pd.DataFrame:
+def _by_name(values: pd.Series[Any]) -> dict[str, Any]:
+    """Without sds, which no parameter may be called like."""
+    return {str(name): value for name, value in values.items() if not re.match("sd(_|$)", str(name))}
+
+
+def _is_of_fit(table: pd.DataFrame) -> bool:
+    """Whether a table has a parameter a row, as ``fit.parameters``, and not a draw."""
+    return table.index.name == "parameter" and "value" in table
+
+
+def one(model: Model, parameters: Values | None, days: Floats, doses: Doses, courses: Courses) -> pd.DataFrame:
     """One curve."""
-    courses, events = as_courses(inputs, model.inputs, model.name), model.doses(doses)
     values = model.values(parameters)
+    unknown = [name for name, value in values.items() if not np.isfinite(float(value))]
+    if unknown:
+        text = f"no value of {', '.join(unknown)}: fit.outcome says why a patient was not fitted. Give {{name: value}}."
+        raise ModelError(text, name=unknown[0])
     table: dict[str, Floats] = {"day": days}
     for index, name in enumerate(model.outputs):
-        asked = inputs_of(model, values, (), days, np.full(len(days), index), events, courses)
+        asked = inputs_of(model, values, (), days, np.full(len(days), index), doses, courses)
         result, _ = curve(model, (), np.zeros(0), asked, 0)
         if not result.solved:
             raise ModelError(f"{model.name} could not be integrated at {values}. Check the rates: are they per day?")

@@ -1,0 +1,191 @@
+"""Results travel between processes, hand out copies, and a simulation takes them as they are."""
+
+import copy
+import multiprocessing
+import os
+import pickle
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+import cellkinetics as ck
+from cellkinetics import Model, Parameter, forks, models
+
+NK = models.load("nk_decline")
+IL15 = models.load("il15_persistence")
+DAYS = [1.0, 7.0, 28.0, 100.0]
+
+
+@pytest.fixture(scope="module")
+def fits():
+    return ck.fit_each(NK, ck.example(), progress=False, starts=1)
+
+
+@pytest.fixture(scope="module")
+def fixed():
+    """A fit with a fixed rate that is not the default."""
+    return ck.fit(IL15, ck.example().select("P06"), fixed={"rho": 1.3}, starts=1)
+
+
+def a_table(days, values, dose=1e6):
+    return pd.DataFrame(
+        {"subject": "1", "day": days, "copies_per_ug": values, "dose": [dose] + [None] * (len(days) - 1)}
+    )
+
+
+def test_fits_are_pickled_and_copied_with_all_that_they_hold(fits):
+    for back in (pickle.loads(pickle.dumps(fits)), copy.deepcopy(fits)):
+        assert list(back) == list(fits)
+        pd.testing.assert_frame_equal(back.parameters, fits.parameters)
+        pd.testing.assert_frame_equal(back["P06"].predict(DAYS), fits["P06"].predict(DAYS))
+        assert back["P06"].status is fits["P06"].status
+
+
+def test_what_is_written_into_a_table_does_not_change_the_fit(fits):
+    fit = fits["P06"]
+    sd, said = fit.sd, fit.summary()
+    table = fit.parameters
+    table.loc["sd", "value"] = 99.0
+    table["stderr"] = 1.0
+    table.drop(index="alpha", inplace=True)
+    assert "alpha" in fit.parameters.index
+    assert fit.sd == sd
+    assert fit.summary() == said
+    with pytest.raises(ValueError, match="read-only"):
+        fit.x[0] = 5.0
+    with pytest.raises(ValueError, match="read-only"):
+        fit.covariance[0, 0] = 5.0
+
+
+def test_a_simulation_of_a_fit_is_its_curve_with_what_was_fixed(fixed):
+    curve = fixed.predict(DAYS)["copies_per_ug"].to_numpy()
+    dose = float(ck.example().select("P06").doses["amount"].iloc[0])
+    for given in (fixed.parameters, fixed.parameters["value"], fixed.estimates):
+        np.testing.assert_allclose(ck.simulate(IL15, given, DAYS, doses=dose)["copies_per_ug"], curve, rtol=1e-6)
+    np.testing.assert_allclose(ck.simulate(IL15, fixed, DAYS)["copies_per_ug"], curve, rtol=1e-6)
+    defaults = {name: value for name, value in fixed.estimates.items() if name in fixed.problem.free}
+    other = ck.simulate(IL15, defaults, DAYS, doses=dose)["copies_per_ug"]
+    assert np.max(np.abs(np.log(other / curve))) > 0.5
+
+
+def test_a_simulation_of_a_fit_takes_other_doses_where_they_are_given(fixed):
+    twice = ck.simulate(IL15, fixed, DAYS, doses=2 * float(fixed.problem.doses.amounts[0, 0]))["copies_per_ug"]
+    once = ck.simulate(IL15, fixed, DAYS)["copies_per_ug"]
+    assert (twice > once).all()
+
+
+def test_a_simulation_of_draws_keeps_what_the_fit_had_fixed(fixed):
+    draws = fixed.bootstrap(8).draws
+    assert set(draws["rho"]) == {1.3}
+    curves = ck.simulate(IL15, draws, DAYS, doses=1e6)
+    first = {name: draws.iloc[0][name] for name in IL15.parameters}
+    alone = ck.simulate(IL15, first, DAYS, doses=1e6)
+    of_first = curves[curves["draw"] == draws.index[0]]["copies_per_ug"]
+    np.testing.assert_allclose(of_first, alone["copies_per_ug"], rtol=1e-12)
+
+
+def test_a_simulation_of_who_was_not_fitted_says_why_it_cannot():
+    below = ck.read_study(a_table([0.0, 1, 7, 14, 28, 60], ["", *["<3"] * 5]), lloq=3, progress=False)
+    fit = ck.fit(NK, below, starts=1)
+    with pytest.raises(ck.ModelError, match=r"no value of F, alpha.*fit\.outcome says why"):
+        ck.simulate(NK, fit, DAYS)
+
+
+def test_identifiability_of_who_was_not_fitted_is_a_reason():
+    below = ck.read_study(a_table([0.0, 1, 7, 14, 28, 60], ["", *["<3"] * 5]), lloq=3, progress=False)
+    nothing = ck.fit(NK, below, starts=1).identifiability()
+    assert nothing.reason.startswith("not fitted: no quantified sample")
+    assert "no quantified sample" in nothing.summary()
+    assert nothing.parameters["se"].isna().all()
+    assert nothing.rank == 0
+
+
+def fitted_in_a_worker(subject):
+    return ck.fit(NK, ck.example().select(subject), starts=1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*")
+def test_a_fork_of_a_process_that_has_computed_is_refused_with_the_remedy(fits):
+    assert len(fits)
+
+    def answer(pipe):
+        try:
+            fitted_in_a_worker("P06")
+            pipe.send("fitted")
+        except RuntimeError as error:
+            pipe.send(str(error))
+
+    here, there = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(target=answer, args=(there,), daemon=True)
+    child.start()
+    answered = here.poll(60)
+    said = here.recv() if answered else "no answer"
+    child.kill()
+    assert "spawn" in said
+    assert not forks._state["forked"]
+
+
+def test_a_spawned_worker_sends_its_fit_back(fits):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        fit = pool.apply(fitted_in_a_worker, ("P06",))
+    pd.testing.assert_frame_equal(fit.parameters, fits["P06"].parameters)
+
+
+def an_ode(rhs, states=("x",)):
+    return Model(
+        name="own",
+        parameters={"k": Parameter(0.2, "1/day", "own"), "F": Parameter(5e-3, "copies/ug per cell/kg", "own")},
+        outputs={"copies_per_ug": "copies/ug"},
+        states=states, rhs=rhs, observe=lambda x: x, dosing={"cells": ("x", "F")},
+    )  # fmt: skip
+
+
+def test_a_curve_without_finite_derivatives_is_an_outcome_that_says_so():
+    days = np.array([0.5, 1, 2, 4, 7, 10, 14, 21])
+    study = ck.read_study(a_table(days, 5000 * np.exp(-0.25 * days)), lloq=3, progress=False)
+    fit = ck.fit(an_ode(lambda x, k: (-k * x + 0 * jnp.sqrt(jnp.abs(x - x)),)), study, starts=2)
+    assert fit.status is ck.Status.NOT_SOLVED
+    assert fit.outcome.startswith("not solved: the curve has no finite derivative by k and F")
+    assert "square root" in fit.outcome
+
+
+def test_one_array_from_rhs_is_refused_with_what_to_return():
+    with pytest.raises(ck.ModelError, match=r"rhs\(\) returns one array, .* \(x, y\)\. Return \(d_x, d_y\)"):
+        an_ode(lambda x, y, k: jnp.array([-k * x, k * x - y]), ("x", "y"))
+    with pytest.raises(ck.ModelError, match=r"rhs\(\) returns one array, .* \(x\)\. Return \(d_x,\)"):
+        an_ode(lambda x, k: -k * x)
+
+
+ONE = np.array([1.0, 3, 5, 7, 10, 14, 21, 28, 42, 60, 90, 120])
+
+
+def of_model(name):
+    model = models.load(name)
+    curve = ck.simulate(model, {}, ONE, doses=1e6).iloc[:, 1].to_numpy()
+    unit = next(iter(model.outputs.values()))
+    table = pd.DataFrame({"subject": "1", "day": ONE, "value": curve})
+    return model, ck.read_study(table, lloq=float(curve.max()) * 1e-9, unit=unit, progress=False)
+
+
+@pytest.mark.parametrize("name", ["four_phase", "nk_decline"])
+def test_one_amount_frees_what_a_dose_is_multiplied_with(name):
+    model, study = of_model(name)
+    fit = ck.fit(model, study, doses="one amount", starts=2)
+    assert "F" in fit.problem.free
+    assert fit.parameters.loc["F", "unit"] == "copies/ug"
+    assert fit.parameters.loc["F", "value"] == pytest.approx(1e6 * model.parameters["F"].value, rel=0.02)
+    assert fit.sd < 0.05
+
+
+def test_one_amount_is_refused_where_nothing_can_stand_for_the_product():
+    model, study = of_model("four_phase")
+    with pytest.raises(ck.ModelError, match=r"F is not free\. Free F \(free=\[\.\.\., 'F'\]\)"):
+        ck.fit(model, study, doses="one amount", fixed={"F": 4e-4})
+    with pytest.raises(ck.ModelError, match="F is not free"):
+        ck.fit(model, study, doses="one amount", free=["rho", "alpha"])
+    barros, cells = of_model("barros_2021_cartmath")
+    with pytest.raises(ck.ModelError, match="F of barros_2021_cartmath is at most 1"):
+        ck.fit(barros, cells, doses="one amount")
