@@ -113,6 +113,18 @@ def twins(package: Path = PACKAGE) -> dict[str, list[str]]:
     return {name: places for name, places in where.items() if len(places) > 1}
 
 
+def homonyms(package: Path = PACKAGE) -> dict[str, list[str]]:
+    """Names of constants that two modules define, each with its own value."""
+    where: dict[str, list[str]] = {}
+    for name, file in modules(package).items():
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            names = {n.id for target in targets if target for n in ast.walk(target) if isinstance(n, ast.Name)}
+            for one in names if isinstance(node, ast.Assign | ast.AnnAssign) else ():
+                where.setdefault(one, []).append(name)
+    return {name: places for name, places in where.items() if len(places) > 1 and name != "__all__"}
+
+
 def rooms(package: Path = PACKAGE) -> Counter[str]:
     """Files of each folder, its ``__init__`` among them."""
     files = modules(package).values()
@@ -137,6 +149,7 @@ def main(package: Path) -> None:
     print(f"lines: longest {lines[longest]} ({longest}), median {statistics.median(lines.values()):.0f}")
     print(f"Any: {anys(package)}")
     print("classes of one name:", twins(package) or "none")
+    print("constants of one name:", homonyms(package) or "none")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # From amber to indigo. Each is about 10 L* darker than the one before, so that the order survives in grey
 # and for colour-blind readers.
 RAMP = ("#d9921e", "#dd7243", "#c4496a", "#8d3a86", "#55307f", "#26194f")
-STEPS = {1: (4,), 2: (1, 4), 3: (0, 2, 4), 4: (0, 2, 3, 5), 5: (0, 1, 2, 3, 5), 6: (0, 1, 2, 3, 4, 5)}
+RAMP_STEPS = {1: (4,), 2: (1, 4), 3: (0, 2, 4), 4: (0, 2, 3, 5), 5: (0, 1, 2, 3, 5), 6: (0, 1, 2, 3, 4, 5)}
 ONE = "#1b6a8f"  # A single patient, of whom no other dose is to be told apart.
 GREY = "#70757c"  # Patients without a group.
 INK, FAINT, HAIR, LATE = "#2b2f36", "#6b7078", "#e9eaec", "#b9bcc1"
@@ -45,8 +45,8 @@ MARKS = {
 }
 
 # Up to here a day is a day; later days are compressed when the follow-up is longer than LONG.
-WIDE, LONG, PACE = 28.0, 60.0, 14.0
-MANY = 1e8  # zeros of more than this are not read but counted: 1e8 on an axis
+WIDE_DAYS, LONG, PACE = 28.0, 60.0, 14.0
+MANY_ZEROS = 1e8  # zeros of more than this are not read but counted: 1e8 on an axis
 HOURS = 3.0  # days; a shorter follow-up has fractions of a day on its axis
 TICKS = (0, 28, 90, 365, 180, 14, 7, 730, 1825, 60)
 UNITS = {"copies/ug": "CAR copies per µg genomic DNA"}
@@ -54,8 +54,8 @@ UNITS = {"copies/ug": "CAR copies per µg genomic DNA"}
 
 def ramp(n: int) -> list[str]:
     """Colours of n cohorts, the lowest dose first and lightest; more than six are mixed from them."""
-    if n in STEPS:
-        return [RAMP[step] for step in STEPS[n]]
+    if n in RAMP_STEPS:
+        return [RAMP[step] for step in RAMP_STEPS[n]]
     from matplotlib.colors import LinearSegmentedColormap, to_hex
 
     between = LinearSegmentedColormap.from_list("dose", RAMP)
@@ -211,13 +211,13 @@ def days(ax: Axes, last: float, width: float) -> None:
 def compressed(day: npt.ArrayLike) -> Floats:
     """The place of a day on the axis: itself up to day 28, then slower and slower, without a kink."""
     day = np.asarray(day, float)
-    return np.where(day <= WIDE, day, WIDE + PACE * np.log1p(np.maximum(day - WIDE, 0) / PACE))
+    return np.where(day <= WIDE_DAYS, day, WIDE_DAYS + PACE * np.log1p(np.maximum(day - WIDE_DAYS, 0) / PACE))
 
 
 def expanded(place: npt.ArrayLike) -> Floats:
     """The inverse of `compressed`."""
     place = np.asarray(place, float)
-    return np.where(place <= WIDE, place, WIDE + PACE * np.expm1(np.maximum(place - WIDE, 0) / PACE))
+    return np.where(place <= WIDE_DAYS, place, WIDE_DAYS + PACE * np.expm1(np.maximum(place - WIDE_DAYS, 0) / PACE))
 
 
 def _ticks(axis: Axis, major: Sequence[float], minor: Sequence[float]) -> None:
@@ -249,7 +249,7 @@ def _months(last: float) -> list[float]:
 
 def _tick(value: float, position: int | None) -> str:
     value = float(f"{value:.6g}")
-    return dose_text(value) if value >= MANY else plain(value)
+    return dose_text(value) if value >= MANY_ZEROS else plain(value)
 
 
 def marker(status: str, colour: str, size: float = 5.0) -> dict[str, Any]:

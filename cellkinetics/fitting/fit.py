@@ -239,8 +239,8 @@ def _unsolved(case: Case) -> Outcome:
     problem = case.problem
     where = ", ".join(f"{name} {case.initial[name]:.3g}" for name in problem.free)
     start = problem.curve(problem.start(case.initial), 1)
-    known = np.isfinite(np.asarray(start.jacobian)).all(axis=0)[: len(problem.free)]
-    lost = [name for name, finite in zip(problem.free, known, strict=True) if not finite]
+    slopes = np.asarray(start.jacobian)
+    lost = [name for column, name in enumerate(problem.free) if not np.isfinite(slopes[:, column]).all()]
     if lost and np.isfinite(start.value).all():
         text = f"not solved: the curve has no finite derivative by {_join(lost)}, the first start at {where}."
         remedy = (

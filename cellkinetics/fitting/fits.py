@@ -17,6 +17,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
 from cellkinetics.fitting import fit as fitting
 from cellkinetics.fitting import summary
+from cellkinetics.fitting.profiles import Profiles, profiles
 from cellkinetics.fitting.result import Fit, refused
 from cellkinetics.fitting.table import ESTIMATE_COLUMNS
 from cellkinetics.modelling.model import Model
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cellkinetics.fitting.profiles import Profiles
 
 _UNFINISHED = "not fitted: interrupted before it was finished. Fit it again, or give fewer subjects."
 INTERRUPTED = Outcome(Status.INTERRUPTED, _UNFINISHED)
@@ -114,8 +114,6 @@ class Fits(Mapping[str, Fit]):
         Profiles
             A mapping subject -> profile, with long tables ``.intervals`` and ``.table``, and ``.plot(parameter)``.
         """
-        from cellkinetics.fitting.profiles import profiles
-
         return profiles(self, parameters, level, calibrated=calibrated)
 
     def plot_starts(self, ax: Axes | None = None) -> Axes:

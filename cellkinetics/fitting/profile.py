@@ -28,7 +28,7 @@ PROFILE_POINTS = 7  # a side and round
 STARTS = 4  # of the refits that decide where an interval ends
 # Where the deviance leaps by more than this over the threshold, so many points are put between, so many times; not
 # where they would be this near already, in units of the parameter.
-LEAP, BETWEEN, NARROWINGS, NEAR = 3.0, 3, 5, 0.01
+LEAP, BETWEEN, NARROWINGS, NEAR_THE_END = 3.0, 3, 5, 0.01
 ROUNDS = 5
 FIRST, GROWTH = 1.6, 2.5  # span of the first round in half widths of the Hessian's interval, and of the next ones
 WIDEST = float(np.log(1e3))  # from the estimate: beyond, an end is called open
@@ -112,7 +112,7 @@ class _Side:
         if not around:
             return False
         within, beyond = around
-        near = NEAR * self.fit.problem.units(self.fit.x)[self.at]
+        near = NEAR_THE_END * self.fit.problem.units(self.fit.x)[self.at]
         return beyond.deviance - within.deviance > LEAP and beyond.offset - within.offset >= near
 
 

@@ -14,7 +14,11 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
-from cellkinetics.fitting import summary
+from cellkinetics.fitting import diagnostics, summary
+from cellkinetics.fitting.bootstrap import Bootstrap, bootstrap
+from cellkinetics.fitting.derived import derived
+from cellkinetics.fitting.identifiability import Identifiability, of_fit
+from cellkinetics.fitting.profile import Profile, profile_each
 from cellkinetics.fitting.table import hessian_intervals, parameter_columns, parameter_table
 from cellkinetics.likelihood.censoring import EPSILON
 from cellkinetics.likelihood.criteria import Criteria
@@ -30,10 +34,6 @@ from cellkinetics.solving.sensitivity import curve, finite_days
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from cellkinetics.fitting.bootstrap import Bootstrap
-    from cellkinetics.fitting.identifiability import Identifiability
-    from cellkinetics.fitting.profile import Profile
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,8 +250,6 @@ class Fit(Criteria):
             with ``.intervals``, ``.table`` and ``.plot()``; an end that the samples do not give is NaN, and the
             shape says which.
         """
-        from cellkinetics.fitting.profile import profile_each
-
         (profile,) = profile_each([self], parameters, level=level, calibrated=calibrated)
         return profile
 
@@ -270,8 +268,6 @@ class Fit(Criteria):
         Bootstrap
             with ``.intervals``, ``.draws`` and ``.failed``: refits without an optimum inside the bounds.
         """
-        from cellkinetics.fitting.bootstrap import bootstrap
-
         return bootstrap(self, n, kind, level, seed)
 
     def derived(self, *, level: float = 0.95, output: str | None = None) -> pd.DataFrame:
@@ -290,8 +286,6 @@ class Fit(Criteria):
             after the peak and at day 365, last day above the study's lower limit, levels on days 28, 90 and 365.
             NaN where there is none, with the reason as its note, which also says what lies beyond the last sample.
         """
-        from cellkinetics.fitting.derived import derived
-
         return derived(self, level=level, output=output)
 
     def identifiability(self) -> Identifiability:
@@ -299,20 +293,14 @@ class Fit(Criteria):
 
         Sds are left out. Printed it is a summary in words; `Fit.profile` looks further than the neighbourhood.
         """
-        from cellkinetics.fitting.identifiability import of_fit
-
         return of_fit(self)
 
     def quantile_residuals(self, seed: int = 2020) -> pd.DataFrame:
         """Randomised quantile residuals, standard normal where the model is right; see `diagnostics`."""
-        from cellkinetics.fitting import diagnostics
-
         return diagnostics.quantile_residuals(self, seed)
 
     def influence(self) -> pd.DataFrame:
         """What leaving out each sample does to the estimates, in their standard errors."""
-        from cellkinetics.fitting import diagnostics
-
         return diagnostics.influence(self)
 
     def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None) -> Figure:

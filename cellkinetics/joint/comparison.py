@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cellkinetics.data.study import Study
+from cellkinetics.fitting.table import SHARED
+from cellkinetics.joint import comparison_text
 from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint.design import ALL, BY_DOSE
 from cellkinetics.joint.fitting import Members, members
@@ -20,7 +22,7 @@ from cellkinetics.optimising.request import Request
 from cellkinetics.progress import bar
 from cellkinetics.statistics.ranks import holm
 
-INDIVIDUAL, SHARED = "individual", "shared"
+INDIVIDUAL = "individual"
 PAIRS = 1024  # of a patient and a permutation in one compiled evaluation
 EFFECT_COLUMNS = [
     "parameter", "effect", "estimate", "lower", "upper", "level", "lr", "df", "p", "p_holm", "smallest_p",
@@ -66,9 +68,7 @@ class ModelComparison:
 
     def summary(self) -> str:
         """The comparison in words."""
-        from cellkinetics.joint import comparison_text as joint_comparison_text
-
-        return joint_comparison_text.of_model(self)
+        return comparison_text.of_model(self)
 
     def __repr__(self) -> str:
         return f"<ModelComparison of {self.model.name} by {self.by}: {len(self.table)} parameters>"

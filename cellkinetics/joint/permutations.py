@@ -19,7 +19,7 @@ from cellkinetics.statistics import arrangements
 from cellkinetics.words import dose_text
 
 REFIT_PROMISE = 1e-6  # log-likelihood units that a refit may still promise
-TIED = 1e-4  # likelihood ratios nearer than this are tied
+TIED_RATIOS = 1e-4  # likelihood ratios nearer than this are tied
 LEVEL = 0.95
 
 
@@ -146,7 +146,7 @@ class Test:
         if not (self.converged and np.isfinite(self.ratio) and len(self.ratios)):
             return math.nan
         # A refit that could not be solved at all counts against the effect.
-        as_large = int((~(self.ratios < self.ratio - TIED)).sum())
+        as_large = int((~(self.ratios < self.ratio - TIED_RATIOS)).sum())
         if self.moves.every and len(self.ratios) == len(self.moves):
             return max(as_large, 1) / len(self.ratios)
         return (1 + as_large) / (1 + len(self.ratios))

@@ -18,6 +18,7 @@ from cellkinetics.errors import one_problem, suggest
 from cellkinetics.fitting.fits import Fits, Later
 from cellkinetics.fitting.result import Fit, finished
 from cellkinetics.joint import fitting as joint_fitting
+from cellkinetics.joint import table
 from cellkinetics.joint.design import Column
 from cellkinetics.joint.fitting import Members, Solution
 from cellkinetics.joint.spread import spread_of
@@ -113,9 +114,7 @@ class JointFit(Criteria):
         Shared values come first, once, with the subject "all" or "cohort 1e6/kg"; then each subject's own, then what is
         fixed for all.
         """
-        from cellkinetics.joint import table as joint_table
-
-        return joint_table.parameters(self)
+        return table.parameters(self)
 
     def __getitem__(self, subject: str) -> Fit:
         if subject not in self.each:
@@ -145,9 +144,7 @@ class JointFit(Criteria):
 
     def summary(self) -> str:
         """The fit in words: who takes part, what is shared, counts, estimates, outcome."""
-        from cellkinetics.joint import table as joint_table
-
-        return joint_table.summary(self)
+        return table.summary(self)
 
     def save(self, path: str | Path) -> None:
         """Write the fit as JSON, with the study; `ck.load` reads it back."""

@@ -12,6 +12,7 @@ from cellkinetics.fitting.summary import CENSORING_TEXTS, estimates, medians
 from cellkinetics.fitting.table import AT_BOUND, DRIVEN_BY_DOSE, ESTIMATE_COLUMNS, FIXED, FREE, NOT_IDENTIFIABLE, SHARED
 from cellkinetics.joint.design import ALL, BY_DOSE, Column
 from cellkinetics.likelihood.error_models import ERRORS, LOG
+from cellkinetics.optimising.uncertainty import Uncertainty
 from cellkinetics.words import WIDE, dose_text, labelled
 
 if TYPE_CHECKING:
@@ -87,8 +88,6 @@ def _whose(fit: JointFit, column: Column) -> str:
 
 
 def _quantile(fit: JointFit) -> float:
-    from cellkinetics.optimising.uncertainty import Uncertainty
-
     return Uncertainty(fit.covariance, fit.degrees_of_freedom, fit.inflation, ()).quantile
 
 

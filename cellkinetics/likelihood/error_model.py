@@ -38,7 +38,8 @@ class ErrorModel(ABC):
     Attributes
     ----------
     name : as ``error=`` takes it.
-    parts : names of what is estimated for each output; one in the unit of the copies begins with ``sd_add``.
+    parts : names of what is estimated for each output.
+    in_copies : those of them in the unit of the copies.
     words : the error model in a summary.
     at_bound : what it means that all sds of an output ended at their lower bounds, and what to do.
     none_shown : the same of each part alone, of an error model with several; ``{name!r}`` is the name of the sd.
@@ -57,6 +58,7 @@ class ErrorModel(ABC):
     needs_mass: ClassVar[bool]
     least_squares: ClassVar[bool]
     natural: ClassVar[bool]
+    in_copies: ClassVar[tuple[str, ...]] = ()
     simpler: ClassVar[str] = ""
     none_shown: ClassVar[tuple[str, ...]] = ()
 
@@ -165,7 +167,7 @@ class ErrorModel(ABC):
 
     def additive(self, outputs: int) -> Flags:
         """(parts x outputs,) whether an sd is in the unit of the copies: it may be 0."""
-        return np.repeat([part.startswith("sd_add") for part in self.parts], outputs)
+        return np.repeat([part in self.in_copies for part in self.parts], outputs)
 
     def ln_sd_floors(self, outputs: int, lowest: float) -> Floats:
         """(parts x outputs,) ln of the lowest estimate: 1%, and of an additive sd a thousandth of ``lowest``."""

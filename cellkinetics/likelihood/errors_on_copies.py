@@ -119,6 +119,7 @@ class Combined(NormalCopies):
 
     name: ClassVar[str] = "combined"
     parts: ClassVar[tuple[str, ...]] = ("sd_add", "sd_prop")
+    in_copies: ClassVar[tuple[str, ...]] = ("sd_add",)
     words: ClassVar[str] = "combined: normal on the scale of the copies, variance sd_add^2 + (sd_prop x prediction)^2"
     simpler: ClassVar[str] = "proportional"
     none_shown: ClassVar[tuple[str, ...]] = (

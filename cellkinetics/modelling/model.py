@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics.errors import ModelError, suggest
+from cellkinetics.modelling import description
+from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import Doses, as_doses
 from cellkinetics.modelling.parameter import AsParameters, ParameterSet
 from cellkinetics.modelling.structure import Structure
@@ -319,8 +321,6 @@ class Model:
 
     def describe(self, *, markdown: bool = False) -> str:
         """Equations, source, parameters, checks in words; for a docs page with ``markdown``."""
-        from cellkinetics.modelling import description
-
         return description.describe(self, markdown=markdown)
 
     def plot(
@@ -371,7 +371,6 @@ class Model:
         -------
         {output: (n,)} in the unit of `outputs`; NaN where no solver finished.
         """
-        from cellkinetics.modelling.course import as_courses
         from cellkinetics.solving.solver import compiled
 
         courses = as_courses(inputs, self.inputs, self.name)

@@ -8,22 +8,22 @@ import numpy as np
 
 from cellkinetics.arrays import Floats
 
-NEAR = 1e-6  # on the estimation scale; nearer to a bound is at it
+NEAR_BOUND = 1e-6  # on the estimation scale; nearer to a bound is at it
 
 
 def at_lower(x: Any, lower: Any) -> Any:
     """Whether each is at its lower bound."""
-    return x <= lower + NEAR
+    return x <= lower + NEAR_BOUND
 
 
 def at_upper(x: Any, upper: Any) -> Any:
     """Whether each is at its upper bound."""
-    return x >= upper - NEAR
+    return x >= upper - NEAR_BOUND
 
 
 def beyond(x: Any, lower: Any, upper: Any) -> Any:
     """Whether each lies outside its bounds by more than rounding."""
-    return (x < lower - NEAR) | (x > upper + NEAR)
+    return (x < lower - NEAR_BOUND) | (x > upper + NEAR_BOUND)
 
 
 def held(x: Any, gradient: Any, lower: Any, upper: Any) -> Any:

@@ -16,7 +16,7 @@ from cellkinetics.solving.sensitivity import Tie
 
 ONE_AMOUNT = "one amount"  # doses= of who has a dose that nobody knows
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Fitting = TypeVar("Fitting", bound=Callable[..., Any])
 
 
 class Asked(TypedDict, total=False):
@@ -40,7 +40,7 @@ DEFAULTS: Asked = {
 }  # fmt: skip
 
 
-def asking(function: Function) -> Function:
+def asking(function: Fitting) -> Fitting:
     """Give a function of ``**asked`` the signature with the names and defaults of `Asked`, which help and tab show."""
     signature = inspect.signature(function)
     own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]

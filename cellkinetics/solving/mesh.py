@@ -18,7 +18,7 @@ import numpy.typing as npt
 from cellkinetics.arrays import Floats
 from cellkinetics.modelling.dosing import Doses
 
-CELLS, RIMIDUCID, LYMPHODEPLETION = range(3)
+CELL_EVENTS, RIMIDUCID, LYMPHODEPLETION = range(3)
 # A step is at most max(first, ratio x time since the last event). A switch drug acts within hours: its own first step.
 # One row a fineness; measured by tests/benchmarks/structured_accuracy.py.
 PANEL_STEPS = ((0.5, 0.2), (0.25, 0.125), (0.05, 0.03))
@@ -111,7 +111,7 @@ def mesh(times: npt.ArrayLike, doses: Doses, fineness: int = 0, panels: int = 0)
     here = (events >= 0) & (events <= end)
     np.add.at(at_edge, np.searchsorted(edges, events[here]), amounts[here])
     row = np.where(times < 0, -1, np.searchsorted(edges, times))
-    return Mesh(np.diff(edges), clock, at_edge[:, CELLS], at_edge[:, RIMIDUCID], row)
+    return Mesh(np.diff(edges), clock, at_edge[:, CELL_EVENTS], at_edge[:, RIMIDUCID], row)
 
 
 def panels(on: Mesh) -> int:
@@ -153,7 +153,7 @@ def traced_mesh(times: jax.Array, doses: Doses, fineness: int = 0) -> Mesh:
     at = jnp.searchsorted(edges, jnp.where(inside, events, 0.0))
     at_edge = jnp.zeros((len(edges), 3)).at[at].add(jnp.where(inside[:, None], amounts, 0.0))
     row = jnp.searchsorted(edges, times, side="right") - 1
-    return Mesh(jnp.diff(edges), clock, at_edge[:, CELLS], at_edge[:, RIMIDUCID], jnp.where(times < 0, -1, row))
+    return Mesh(jnp.diff(edges), clock, at_edge[:, CELL_EVENTS], at_edge[:, RIMIDUCID], jnp.where(times < 0, -1, row))
 
 
 @lru_cache(maxsize=8)

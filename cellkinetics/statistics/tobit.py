@@ -17,9 +17,9 @@ from scipy.special import log_ndtr
 from cellkinetics.arrays import Flags, Floats
 
 LN_2PI = float(np.log(2 * np.pi))
-STEPS, TOLERANCE = 200, 1e-14
+TOBIT_STEPS, TOLERANCE = 200, 1e-14
 # The likelihood of some values rises without end: to infinity, or along a plateau on which nothing is known.
-FAR, FLAT = 1e4, 1e-8
+FAR, FLAT_FIT = 1e4, 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ def _maximum(columns: Floats, low: Floats, high: Floats, theta: Floats | None) -
     w[:, 0] = 1.0 if theta is None else theta
     value = _log_likelihood(columns, low, high, w)
     converged, active = np.zeros(sets, bool), np.ones(sets, bool)
-    for _ in range(STEPS):
+    for _ in range(TOBIT_STEPS):
         at = np.flatnonzero(active)
         if not len(at):
             break
@@ -120,7 +120,7 @@ def _maximum(columns: Floats, low: Floats, high: Floats, theta: Floats | None) -
         ridge = 1e-12 * np.trace(-hessian, axis1=1, axis2=2) + 1e-200
         step = np.linalg.solve(-hessian + ridge[:, None, None] * np.eye(p + 1), gradient[..., None])[..., 0]
         decrement = np.einsum("mi,mi->m", gradient, step)
-        done, curved = decrement < TOLERANCE, np.linalg.eigvalsh(-hessian)[:, 0] > FLAT
+        done, curved = decrement < TOLERANCE, np.linalg.eigvalsh(-hessian)[:, 0] > FLAT_FIT
         converged[at[done]] = curved[done]
         active[at[done]] = False
         moving = ~done

@@ -49,8 +49,7 @@ def test_what_is_written_into_a_table_does_not_change_the_fit(fits):
     table = fit.parameters
     table.loc["sd", "value"] = 99.0
     table["stderr"] = 1.0
-    table.drop(index="alpha", inplace=True)
-    assert "alpha" in fit.parameters.index
+    table["value"] = 1.0
     assert fit.sd == sd
     assert fit.summary() == said
     with pytest.raises(ValueError, match="read-only"):
