@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from cellkinetics.words import number_text
 TITLES = 20
 _WORKBOOK = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _XPORT = b"HEADER RECORD*******LIB"
+_ZERO = 16.0**-65
 _SAS = bytes(12) + b"\xc2\xea\x81\x60"
 
 
@@ -78,7 +79,7 @@ def grid_of(path: Path, source: str, sheet: str | None, is_header: Callable[[Seq
             read = {name: book.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in wanted}
     except CalamineError as error:
         raise one_problem(f"the workbook cannot be read: {error}", "Save it as CSV (UTF-8).", source) from error
-    tables = {name: [_texts(record) for record in table] for name, table in read.items()}
+    tables = {name: _texts(table) for name, table in read.items()}
     full = {name: table for name, table in tables.items() if any(any(record) for record in table)}
     if not full:
         raise one_problem("the workbook is empty", "Give a header and one row a sample.", source)
@@ -102,18 +103,31 @@ def frame_of(path: Path, source: str, first: bytes) -> pd.DataFrame:
     kind = "xport" if first.startswith(_XPORT) else "sas7bdat"
     try:
         try:
-            return pd.read_sas(path, format=kind, encoding="utf-8")
+            frame = pd.read_sas(path, format=kind, encoding="utf-8")
         except UnicodeDecodeError:
             frame = pd.read_sas(path, format=kind, encoding="cp1252")
             warnings.warn(f"{source} is not UTF-8; it was read as Windows-1252.", UserWarning, stacklevel=6)
-            return frame
     except (ValueError, KeyError, IndexError, OSError) as error:
         raise one_problem(f"the file of SAS cannot be read: {error}", "Save it as CSV (UTF-8).", source) from error
+    # pandas reads the 0 of a transport file as 16 to the power of -65.
+    return frame.replace(_ZERO, 0.0) if kind == "xport" else frame
 
 
-def _texts(record: Sequence[object]) -> list[str]:
-    """The cells of a row as text, stripped later; most are text or numbers."""
-    return [cell if cell.__class__ is str else _text(cell) for cell in record]  # pyright: ignore[reportReturnType]
+class _Numbers(dict[float, str]):
+    """Number to its text: a day, a limit or a dose stands there thousands of times."""
+
+    def __missing__(self, number: float) -> str:
+        text = self[number] = number_text(number)
+        return text
+
+
+def _texts(table: Iterable[Sequence[object]]) -> list[list[str]]:
+    """The cells of all rows as text, stripped later; most are text or numbers."""
+    seen = _Numbers()
+    return [
+        [cell if cell.__class__ is str else seen[cell] if cell.__class__ is float else _text(cell) for cell in record]  # pyright: ignore[reportArgumentType, reportReturnType]
+        for record in table
+    ]
 
 
 def _text(cell: object) -> str:
@@ -132,18 +146,21 @@ def _text(cell: object) -> str:
 
 def _header(table: list[list[str]], is_header: Callable[[Sequence[str]], bool]) -> int | None:
     filled = itertools.islice((at for at, record in enumerate(table) if any(record)), TITLES + 1)
-    return next((at for at in filled if is_header([name.strip() for name in table[at] if name.strip()])), None)
+    return next((at for at in filled if is_header([name for name in _names(table, at) if name])), None)
+
+
+def _names(table: list[list[str]], at: int) -> list[str]:
+    """The names in a row; a cell that is merged over two rows has its name in the upper one."""
+    names = [name.strip() for name in table[at]]
+    above = [name.strip() for name in table[at - 1]] if at else []
+    # A title has one cell.
+    return [name or upper for name, upper in zip(names, above, strict=True)] if sum(map(bool, above)) > 1 else names
 
 
 def _grid(table: list[list[str]], header: int | None) -> Grid:
     if header is None:
         # The first row with two cells: a title has one.
         header = next((at for at, record in enumerate(table) if sum(map(bool, record)) > 1), 0)
-    names = [name.strip() for name in table[header]]
-    above = [name.strip() for name in table[header - 1]] if header else []
-    # A cell that is merged over two rows has its name in the upper one.
-    if sum(map(bool, above)) > 1:
-        names = [name or upper for name, upper in zip(names, above, strict=True)]
     note = "\n".join(line for record in table[:header] if (line := " ".join(filter(None, record))))
     start = header + 1
-    return Grid(names, table[start:], list(range(start + 1, len(table) + 1)), note)
+    return Grid(_names(table, header), table[start:], list(range(start + 1, len(table) + 1)), note)

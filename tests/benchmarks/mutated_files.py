@@ -3,13 +3,16 @@
     python tests/benchmarks/mutated_files.py 5000
 
 Each file is a small table of samples and doses in which some cells, lines, separators or quotation marks were changed
-at random. Prints how many were read, how many refused, and each seed on which a row was lost.
+at random. Prints how many were read, how many refused, and each seed on which a row was lost. Writes mutated_files.csv:
+files by what was done to them (one file may stand in several lines).
 """
 
+import csv
 import random
 import sys
 import tempfile
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import cellkinetics as ck
@@ -37,8 +40,11 @@ CELLS = [
 ]
 
 
+KINDS = ("a cell", "a cell", "a cell", "a row repeated", "a row cut off", "a row shuffled")
+
+
 def mutated(seed):
-    """A file as text, made of a seed."""
+    """A file as text, made of a seed, its separator, and what was done to it."""
     draw = random.Random(seed)
     separator = draw.choice([",", ",", ";", "\t"])
     rows = [["subject", "day", "copies_per_ug", "lloq", "dose", "comment"]]
@@ -47,8 +53,10 @@ def mutated(seed):
         rows += [
             [subject, str(day), str(draw.choice(["12", "4e3", "<3", "90"])), "3", "", ""] for day in (3, 7, 14, 28)
         ]
+    done = []
     for _ in range(draw.randrange(4)):
         kind, at = draw.randrange(6), draw.randrange(1, len(rows))
+        done.append(KINDS[kind])
         if kind <= 2:
             rows[at][draw.randrange(len(rows[at]))] = draw.choice(CELLS)
         elif kind == 3:
@@ -59,10 +67,12 @@ def mutated(seed):
             draw.shuffle(rows[at])
     lines = [separator.join(row) for row in rows]
     if draw.random() < 0.1:
+        done.append("a line above the header")
         lines.insert(0, draw.choice(["A study", f"sep={separator}", "# a comment", "", '"A title"']))
     if draw.random() < 0.1:
+        done.append("an empty line")
         lines.insert(draw.randrange(len(lines)), "")
-    return "\n".join(lines) + "\n" * draw.randrange(2), separator
+    return "\n".join(lines) + "\n" * draw.randrange(2), separator, sorted(set(done)) or ["nothing"]
 
 
 def lost(path, text, separator):
@@ -85,20 +95,34 @@ def lost(path, text, separator):
 
 
 def main(number):
-    """Try the seeds up to a number; the seeds that lost a row."""
-    read, bad = 0, []
+    """Try the seeds up to a number; the seeds that lost a row, and how many files ended how."""
+    read, bad, table = 0, [], Counter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.csv"
         for seed in range(number):
-            text, separator = mutated(seed)
+            text, separator, done = mutated(seed)
             path.write_text(text, encoding="utf-8")
             rows = lost(path, text, separator)
             read += rows is not None
             if rows:
                 bad.append((seed, rows))
+            for kind in done:
+                table[kind, "refused" if rows is None else "lost" if rows else "read"] += 1
     print(f"{number} files: {read} read, {number - read} refused, {len(bad)} lost a row {bad[:10]}")
-    return bad
+    return bad, table
+
+
+def write(table, path):
+    """The counts as a table, one line for each thing that is done to a file."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(["what was changed", "files", "read whole", "refused", "a row lost"])
+        for kind in sorted({kind for kind, _ in table}):
+            counts = [table[kind, end] for end in ("read", "refused", "lost")]
+            lines.writerow([kind, sum(counts), *counts])
 
 
 if __name__ == "__main__":
-    sys.exit(bool(main(int(sys.argv[1]) if len(sys.argv) > 1 else 5000)))
+    bad, table = main(int(sys.argv[1]) if len(sys.argv) > 1 else 5000)
+    write(table, Path(__file__).with_suffix(".csv"))
+    sys.exit(bool(bad))
