@@ -107,6 +107,8 @@ def _report_repeated(rows: SheetRows, given: Flags, empty: Flags, amount: Floats
     """
     size = len(rows.subjects)
     beside = given & ~empty
+    if not beside.any():
+        return
     on = np.bincount(rows.code[beside], minlength=size)
     off = np.bincount(rows.code[~given & ~empty], minlength=size)
     # Doses with a sample on their rows, which come one after the other without a sample in between.

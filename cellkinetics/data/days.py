@@ -87,7 +87,7 @@ def dated(sheet: Sheet, columns: Mapping[str, str] | None = None) -> tuple[Sheet
     given = {MEANING.get(plain(ours), ours): theirs for ours, theirs in (columns or {}).items()}
     date = named.get("date") or next((name for name in cells.columns if heading(name) in DATES), None)
     clock = known.get("day")
-    if clock is not None and not cells[clock].str.fullmatch(_CLOCK).any():
+    if clock is not None and not any(":" in text and _CLOCK.fullmatch(text) for text in pd.unique(cells[clock])):
         clock = None
     subject = given.get("subject", known.get("subject", ""))
     days = {"day", "nominal_day"} & {*given, *(name for name in known if name and known[name] != clock)}
@@ -213,7 +213,9 @@ def visited(
     problems: list[Finding] = []
     for name in days:
         codes, texts = pd.factorize(cells[name].to_numpy(dtype=object))
-        read = [visits.day_of(text) if text else None for text in texts]
+        # A million numbers are no names, which have a letter.
+        named = re.search(r"[^\W\d_]", "\n".join(texts)) is not None
+        read = [visits.day_of(text) if text and named else None for text in texts]
         unit = DAYS_IN_UNIT.get(time_unit or "day", 1.0)
         if any(said and said[1] for said in read):
             texts = [

@@ -70,7 +70,8 @@ def _refuse_nearly(sheet: Sheet, others: list[str]) -> None:
         mark = marks(sheet.cells[name].to_numpy(dtype=object), sheet.decimal)[0]
         if nearly(name) and (mark != "missing").any() and not (mark == "unreadable").any():
             found = f"the column {name} holds numbers and its heading names no day"
-            remedy = "Name it as the others are (d90, or d-1 before the infusion), or leave it out."
+            remedy = "Name it as the others are (d90, or d-1 before the infusion), or"
+            remedy += f" read_study(..., ignore=[{name!r}])."
             problems.append(Finding(None, None, None, found, remedy))
     if problems:
         raise StudyError([*sheet.problems, *problems], sheet.source)

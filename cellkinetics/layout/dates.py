@@ -24,6 +24,8 @@ _CLOCK = r"(?:[T :](\d{1,2}:\d{2}(?::\d{2})?))?"
 # The month by its name: 09-Mar-2024, 9 March 2024, 09MAR2024; Mar 9, 2024.
 _NAMED = re.compile(rf"(\d{{1,2}})[-\s./]*([A-Za-z]{{3,9}})\.?[-\s./,]*(\d{{4}}){_CLOCK}", re.ASCII)
 _MONTH_FIRST = re.compile(rf"([A-Za-z]{{3,9}})\.?\s+(\d{{1,2}}),?\s+(\d{{4}}){_CLOCK}", re.ASCII)
+# 13/03/2024 and 3/13/2024 are one day each, because no year has a month 13.
+_STROKES = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}){_CLOCK}", re.ASCII)
 _SERIAL = re.compile(r"[1-9]\d{4}(\.\d+)?", re.ASCII)
 
 
@@ -49,6 +51,9 @@ def seconds_of(text: str) -> tuple[float, bool] | None:
         elif said := _MONTH_FIRST.fullmatch(text):
             name, day, year, clock = said.groups()
             month, zone = _month(name), None
+        elif (said := _STROKES.fullmatch(text)) and (max(int(said[1]), int(said[3])) > 12 or said[1] == said[3]):
+            month, day = sorted((said[1], said[3]), key=int)
+            year, clock, zone = said[4], said[5], None
         else:
             return None
         hour, _, rest = (clock or "0:00").partition(":")

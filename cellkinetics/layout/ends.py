@@ -40,6 +40,8 @@ def own(sheet: Sheet) -> Sheet:
     ours = plains.keys() >= _OWN
     low_name, high_name = (plains[name] for name in pair)
     low, high = (_ends(cells[name], sheet.decimal) for name in (low_name, high_name))
+    # Below everything is what R writes where there is no lower end.
+    low[low == -np.inf] = np.nan
     bare = np.ones(len(cells), dtype=bool) if value is None else (cells[value] == "").to_numpy(copy=True)
     bare = bare & ~(np.isnan(low) & np.isnan(high))
     if ours:
@@ -66,7 +68,9 @@ def own(sheet: Sheet) -> Sheet:
     lloq = np.full(len(cells), np.nan) if lloq_name is None else _ends(cells[lloq_name], sheet.decimal)
     ends = pd.DataFrame({"status": status, "value": low, "lower": low, "upper": high, "lloq": lloq})
     said = written(ends).map(lambda text: text.replace(".", sheet.decimal))
-    new = {} if lloq_name is None else {lloq_name: cells[lloq_name]}
+    limit = pd.Series(np.where(status == "below", cells[high_name], ""), dtype="str")
+    # The end of what is below is the limit of its row.
+    new = {"lloq": limit} if lloq_name is None else {lloq_name: cells[lloq_name]}
     for name in ("value", "cens", "limit", "lod"):
         there = value if name == "value" and value is not None else name
         before = cells[there].to_numpy(dtype=object) if there in cells else np.full(len(cells), "", dtype=object)

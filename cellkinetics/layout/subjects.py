@@ -57,7 +57,9 @@ def one_spelling(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Shee
 def _folded(text: str) -> str:
     """What is left of a name without case, leading zeros, ``.0`` and the kind of stroke between its parts."""
     text = re.sub(r"^(\d+)\.0+$", r"\1", text.casefold())
-    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_.\-/]+", "-", text))
+    text = re.sub(r"[\s_.\-/]+", "-", text)
+    # P-01 is P01, and 1-1 is not 11.
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=[^\W\d])-(?=\d)|(?<=\d)-(?=[^\W\d])", "", text))
 
 
 def one_clock(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:

@@ -215,3 +215,27 @@ def test_every_row_of_a_mutated_file_is_used_excluded_or_refused(tmp_path_factor
     path = tmp_path_factory.mktemp("mutated") / "table.csv"
     path.write_text(text, encoding="utf-8")
     assert not MUTATED["lost"](path, text, separator)
+
+
+def test_one_patient_with_and_without_a_stroke_is_refused_and_two_numbers_are_two(read):
+    with pytest.raises(StudyError, match="'P-01', 'P1' .*look like one patient"):
+        read("subject,day,dv\nP-01,7,5\nP1,14,4\n")
+    assert read("subject,day,dv\n1-1,7,5\n11,14,4\n").subjects == ("1-1", "11")
+
+
+def test_ends_alone_are_the_limits_of_their_rows(read):
+    study = read("subject,day,lower,upper\nA,7,500,500\nA,28,0,3\nA,60,1,3\nA,90,-inf,2\nA,99,1e6,inf\n")
+    assert study.counts == {"quantified": 1, "below": 2, "interval": 1, "above": 1}
+    assert study.observations["upper"].tolist() == [500, 3, 3, 2, float("inf")]
+
+
+@pytest.mark.parametrize("text", ["13/03/2024", "3/13/2024", "13.03.2024", "2024-03-13"])
+def test_a_date_whose_month_could_only_be_one_is_read(read, text):
+    assert used(read(f"subject,date,infusion_date,dv\nA,{text},2024-03-06,5\n")) == [("A", 7, 5)]
+
+
+def test_a_column_that_names_no_day_is_left_out_when_told_so(read):
+    text = "subject,D7,M3,EOT\nA,5,4,3\n"
+    with pytest.raises(StudyError, match=r"the column EOT holds numbers .*ignore=\['EOT'\]"):
+        read(text)
+    assert used(read(text, ignore=["EOT"])) == [("A", 7, 5), ("A", 3 * 365.25 / 12, 4)]
