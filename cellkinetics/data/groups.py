@@ -53,5 +53,6 @@ def of(study: Study, by: str = "cohort") -> Groups:
 
 
 def counted(name: str) -> list[tuple[float, str]]:
-    """A key that puts 2 before 10, and Cohort 2 before Cohort 10."""
-    return [(float(part), "") if part.isdecimal() else (math.inf, part) for part in re.split(r"(\d+)", name) if part]
+    """A key that puts 2 before 10, Cohort 2 before Cohort 10 and 3e6 before 1e7."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+]?\d+)?)", name, flags=re.IGNORECASE)
+    return [(float(part), "") if part[0].isdecimal() else (math.inf, part) for part in parts if part]

@@ -206,6 +206,7 @@ def test_cohorts_with_numbers_stand_in_the_order_of_the_numbers(read):
     study = read(f"{HEAD},cohort\nA,7,5,10\nB,7,5,2\nC,7,5,1\n")
     assert groups.of(study).known == ["1", "2", "10"]
     assert sorted(["Cohort 10", "Cohort 2", "Cohort 1b"], key=groups.counted) == ["Cohort 1b", "Cohort 2", "Cohort 10"]
+    assert sorted(["1e7", "1e6", "3e6"], key=groups.counted) == ["1e6", "3e6", "1e7"]
 
 
 @settings(deadline=None, max_examples=150)
