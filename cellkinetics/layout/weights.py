@@ -44,12 +44,13 @@ def per_kg(sheet: Sheet, columns: Mapping[str, str] | None, dose_unit: str) -> t
     cells = sheet.cells
     subject, unit = (column_of(meaning, sheet, columns) for meaning in ("subject", "dose_unit"))
     weight = next((name for word in WEIGHTS for name in cells.columns if _word(name) == word), None)
-    said = [text.casefold() for text in pd.unique(cells[unit]) if text] if unit else [dose_unit.casefold()]
+    kind = next((name for name in cells.columns if meaning_of(name) in ("kind", "kind_name")), None)
+    other = np.zeros(len(cells), bool) if kind is None else ~cells[kind].str.casefold().isin(_OTHER_DRUG).to_numpy()
+    # Another drug has a unit of its own.
+    said = [text.casefold() for text in pd.unique(cells[unit][~other]) if text] if unit else [dose_unit.casefold()]
     if subject is None or weight is None or not said or any(text not in CELLS for text in said):
         return sheet, dose_unit, ""
     given = {column_of(meaning, sheet, columns) for meaning in ("dose", "amount")} - {None}
-    kind = next((name for name in cells.columns if meaning_of(name) in ("kind", "kind_name")), None)
-    other = np.zeros(len(cells), bool) if kind is None else ~cells[kind].str.casefold().isin(_OTHER_DRUG).to_numpy()
     kg, unreadable = numbers(cells[weight].to_numpy(dtype=object), sheet.decimal)
     kg = np.where(unreadable, np.nan, kg)
     kg = pd.Series(kg).groupby(cells[subject].to_numpy()).transform("first").to_numpy(float)

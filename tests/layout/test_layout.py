@@ -219,7 +219,7 @@ def test_every_row_of_a_mutated_file_is_used_excluded_or_refused(tmp_path_factor
 
 
 def test_one_patient_with_and_without_a_stroke_is_refused_and_two_numbers_are_two(read):
-    with pytest.raises(StudyError, match="'P-01', 'P1' .*look like one patient"):
+    with pytest.raises(StudyError, match=r"'P-01', 'P1' .*look like one patient"):
         read("subject,day,dv\nP-01,7,5\nP1,14,4\n")
     assert read("subject,day,dv\n1-1,7,5\n11,14,4\n").subjects == ("1-1", "11")
 
@@ -240,3 +240,10 @@ def test_a_column_that_names_no_day_is_left_out_when_told_so(read):
     with pytest.raises(StudyError, match=r"the column EOT holds numbers .*ignore=\['EOT'\]"):
         read(text)
     assert used(read(text, ignore=["EOT"])) == [("A", 7, 5), ("A", 3 * 365.25 / 12, 4)]
+
+
+def test_the_weight_divides_the_cells_and_no_other_drug(read):
+    rows = "ID,TIME,DV,AMT,ADM,AMTU,WT\nA,0,.,7e7,cells,cells,70\nA,7,5,.,,,70\nA,9,.,0.4,rimiducid,mg/kg,70\n"
+    doses = read(rows).doses
+    assert doses["amount"].tolist() == [1e6, 0.4]
+    assert doses["unit"].tolist() == ["cells/kg", "mg/kg"]
