@@ -6,6 +6,8 @@ import inspect
 import shlex
 import sys
 import warnings
+from dataclasses import asdict, dataclass, replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,7 +24,8 @@ from cellkinetics.data import overview
 from cellkinetics.data.cleaning import clean
 from cellkinetics.data.example import example
 from cellkinetics.data.reading import read_study
-from cellkinetics.errors import ModelError, StudyError, StudyWarning
+from cellkinetics.data.study import Study
+from cellkinetics.errors import ModelError, StudyError, StudyWarning, alike
 from cellkinetics.fitting.fits import Fits, fit_each
 from cellkinetics.modelling.loading import load_model
 from cellkinetics.modelling.model import Model
@@ -40,19 +43,79 @@ app = cyclopts.App(
 )
 
 
+@Option(name="*")
+@dataclass(frozen=True)
+class Reading:
+    """How a table is read: the options that fit and check share, as `read_study` takes them.
+
+    Parameters
+    ----------
+    lloq
+        Lower limit of quantification, for rows that do not have their own.
+    lod
+        Limit of detection, for rows that do not have their own.
+    uloq
+        Upper limit of quantification, for rows that do not have their own.
+    unit
+        Unit of the values.
+    dose_unit
+        Unit of the infused cells.
+    time_unit
+        Unit of the times, which become days.
+    day
+        The column that holds the day, where its name is not known.
+    columns
+        Names of the table where they are not recognised: day=T copies_per_ug=result.
+    lloq_copies_per_well
+        Lower limit in copies per well, for tables with the mass of DNA in a well.
+    dna_ug
+        Mass of DNA in each well, ug.
+    replicates
+        Whether each well is a sample, or the wells of one sample are averaged.
+    sheet
+        Name of the worksheet, where a workbook has several.
+    ignore
+        Columns that say nothing about the values, whatever they look like.
+    floor
+        A number that stands for values below the limit.
+    missing
+        Numbers that stand for no value: -9 999.
+    """
+
+    lloq: float | None = None
+    lod: float | None = None
+    uloq: float | None = None
+    unit: str = "copies/ug"
+    dose_unit: str = "cells/kg"
+    time_unit: Literal["day", "hour", "week", "month"] | None = None
+    day: str | None = None
+    columns: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None
+    lloq_copies_per_well: float | None = None
+    dna_ug: float | None = None
+    replicates: Literal["each", "mean"] = "each"
+    sheet: str | None = None
+    ignore: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None
+    floor: float | None = None
+    missing: Annotated[list[float] | None, Option(consume_multiple=True, negative="")] = None
+
+    def study(self, table: Path) -> Study:
+        """The study in a table."""
+        named = _pairs(self.columns, "columns") | ({} if self.day is None else {"day": self.day})
+        return read_study(
+            table, lloq=self.lloq, lod=self.lod, uloq=self.uloq, unit=self.unit, dose_unit=self.dose_unit,
+            time_unit=self.time_unit, columns=named, lloq_copies_per_well=self.lloq_copies_per_well,
+            dna_ug=self.dna_ug, replicates=self.replicates, sheet=self.sheet,
+            ignore=self.ignore or (), floor=self.floor, missing=self.missing or (),
+        )  # fmt: skip
+
+
 @app.command
 def fit(
     table: Path | None = None,
     /,
     *,
     model: str = "il15_persistence",
-    lloq: float | None = None,
-    unit: str = "copies/ug",
-    time_unit: Literal["day", "hour", "week", "month"] | None = None,
-    columns: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
-    ignore: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
-    floor: float | None = None,
-    missing: Annotated[list[float] | None, Option(consume_multiple=True, negative="")] = None,
+    reading: Reading | None = None,
     doses: float | None = None,
     fixed: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
     free: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
@@ -73,20 +136,8 @@ def fit(
         A CSV of samples: subject, day, copies_per_ug, dose, cohort ... or ID, TIME, DV, AMT, CENS ...
     model
         A model's name (see `cellkinetics models`) or a Python file that defines one.
-    lloq
-        Lower limit of quantification, for rows that do not have their own.
-    unit
-        Unit of the values.
-    time_unit
-        Unit of the times, which become days.
-    columns
-        Names of the table where they are not recognised: day=T copies_per_ug=result.
-    ignore
-        Columns that say nothing about the values, whatever they look like.
-    floor
-        A number that stands for values below the limit.
-    missing
-        Numbers that stand for no value: -9 999.
+    reading
+        How the table is read.
     doses
         One amount given to everybody at the first infusion, in place of the table's doses.
     fixed
@@ -102,19 +153,14 @@ def fit(
     seed
         Seed of the start values.
     """
-    named = _pairs(columns, "columns")
-    options = {"ignore": ignore or (), "floor": floor, "missing": missing or ()}
-    study = (
-        example()
-        if table is None
-        else read_study(table, lloq=lloq, unit=unit, time_unit=time_unit, columns=named, **options)
-    )
+    how = reading or Reading()
+    study = example() if table is None else how.study(table)
     # The file as it was read: it may change before the report is written.
     origin = report.Origin.of(
         EXAMPLE if table is None else table,
         _command(
-            table, model=model, lloq=lloq, unit=unit, time_unit=time_unit, columns=columns, ignore=ignore, floor=floor,
-            missing=missing, doses=doses, fixed=fixed, free=free, censoring=censoring, seed=seed,
+            table, **{"model": model, **asdict(how), "doses": doses, "fixed": fixed, "free": free},
+            censoring=censoring, seed=seed,
         ),
         "example.csv, which comes with the library" if table is None else None,
     )  # fmt: skip
@@ -138,13 +184,7 @@ def check(
     table: Path,
     /,
     *,
-    lloq: float | None = None,
-    unit: str = "copies/ug",
-    time_unit: Literal["day", "hour", "week", "month"] | None = None,
-    columns: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
-    ignore: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
-    floor: float | None = None,
-    missing: Annotated[list[float] | None, Option(consume_multiple=True, negative="")] = None,
+    reading: Reading | None = None,
     fix: Annotated[bool, Option(negative="")] = False,
 ) -> int:
     """Read a table and say what is in it, or everything that is wrong with it.
@@ -153,49 +193,38 @@ def check(
     ----------
     table
         A CSV of samples.
-    lloq
-        Lower limit of quantification, for rows that do not have their own.
-    unit
-        Unit of the values.
-    time_unit
-        Unit of the times, which become days.
-    columns
-        Names of the table where they are not recognised: day=T copies_per_ug=result.
-    ignore
-        Columns that say nothing about the values, whatever they look like.
-    floor
-        A number that stands for values below the limit.
-    missing
-        Numbers that stand for no value: -9 999.
+    reading
+        How the table is read.
     fix
         Write a cleaned copy beside the table (.cleaned.csv, with .cleaned.log) and check that: repeated samples are
         removed, days sorted, blanks and decimal commas corrected, columns renamed. What needs a decision is left.
     """
     console = Console()
     if fix:
-        table, log, changes = clean(table)
+        table, log, changes = clean(table, None if reading is None else reading.sheet)
         console.print(f"Written {escape(str(table))}: {count(len(changes), 'change')}, listed in {escape(log.name)}.")
     try:
+        # The cleaned copy is no workbook any more.
+        how = reading or Reading()
         with warnings.catch_warnings():
             # What is likely is among the facts below.
             warnings.simplefilter("ignore", StudyWarning)
-            study = read_study(
-                table, lloq=lloq, unit=unit, time_unit=time_unit, columns=_pairs(columns, "columns"),
-                ignore=ignore or (), floor=floor, missing=missing or (),
-            )  # fmt: skip
+            study = (replace(how, sheet=None) if fix else how).study(table)
     except StudyError as error:
         found = Table(
-            "row",
-            "patient",
-            "day",
+            "rows",
+            "patients",
             "found",
             "remedy",
             title=f"{count(len(error.problems), 'problem')} in {escape(table.name)}",
             box=SIMPLE,
         )
-        for problem in error.problems:
-            cells = (problem.row, problem.subject, problem.day, problem.found, problem.remedy)
-            found.add_row(*(escape("" if cell is None else str(cell)) for cell in cells))
+        for text, lot in alike(error.problems):
+            rows = _some([str(problem.row) for problem in lot if problem.row is not None])
+            days = [f"{number_text(problem.day)}" for problem in lot if problem.day is not None]
+            where = f" (day {days[0]})" if len(lot) == 1 and days else ""
+            who = _some([problem.subject for problem in lot if problem.subject is not None])
+            found.add_row(*(escape(cell) for cell in (rows, who + where, text, lot[0].remedy)))
         console.print(found)
         return 1
     console.print(escape(repr(study)))
@@ -204,6 +233,12 @@ def check(
         if name in facts:
             console.print(escape(f"  {name:<18}{facts[name]}"), soft_wrap=True)
     return 0
+
+
+def _some(names: list[str]) -> str:
+    """The first of some names, and how many more there are."""
+    names = list(dict.fromkeys(names))
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 @app.command(name="models")
@@ -268,6 +303,7 @@ def _command(table: Path | None, **options: str | float | list[str] | list[float
     """The command line of a fit: what differs from the defaults, and the seed."""
     words = ["cellkinetics", "fit", *([] if table is None else [str(table)])]
     usual = {name: parameter.default for name, parameter in inspect.signature(fit).parameters.items()}
+    usual |= asdict(Reading())
     for name, value in options.items():
         if value == usual[name] and name != "seed":
             continue
@@ -305,6 +341,10 @@ def _number(name: str, text: str) -> float:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; bad input ends with a message and exit code 2, not with a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        # A console that cannot write a name shows a question mark; the work is done all the same.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     errors = Console(stderr=True)
     try:
         code = app(arguments, exit_on_error=False, print_error=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 
@@ -47,6 +48,23 @@ class Finding:
         if self.day is not None:
             place.append(f"day {number_text(self.day)}")
         return f"{', '.join(place)}{': ' if place else ''}{self.found}. {self.remedy}".rstrip()
+
+
+def alike(problems: Sequence[Finding]) -> list[tuple[str, list[Finding]]]:
+    """Problems that are the same but for the cell, together: what to say of each lot, and the problems in it.
+
+    Two are the same when they have one remedy and their findings differ by what stands in quotes or by numbers only.
+    """
+    lots: dict[tuple[str, str], list[Finding]] = {}
+    for problem in problems:
+        pattern = re.sub(r"'[^']*'|\"[^\"]*\"|[\d.,+-]*\d\S*", "...", problem.found)
+        lots.setdefault((pattern, re.sub(r"\d+(\.\d+)?", "...", problem.remedy)), []).append(problem)
+    found = []
+    for lot in lots.values():
+        texts = list(dict.fromkeys(problem.found for problem in lot))
+        more = f" (and {len(texts) - 1} more like it)" if len(texts) > 1 else ""
+        found.append((texts[0] + more, lot))
+    return found
 
 
 def one_problem(found: str, remedy: str, source: str = "") -> StudyError:

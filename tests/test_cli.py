@@ -190,3 +190,21 @@ def test_help_and_version_run_in_a_process_of_their_own():
             [sys.executable, "-m", "cellkinetics.cli", option], capture_output=True, text=True, check=True
         )
         assert text in done.stdout
+
+
+def test_check_says_one_thing_once_and_reads_as_it_is_told(tmp_path, capsys):
+    path = tmp_path / "table.csv"
+    rows = "".join(f"P{at},{at},5 {at}00\n" for at in range(1, 90))
+    path.write_text(f"subject,T,copies_per_ug\n{rows}", encoding="utf-8")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["check", str(path), "--day", "T"])
+    said = capsys.readouterr().out
+    assert end.value.code == 1
+    assert "89 problems" in said
+    assert len(said.splitlines()) < 15
+    path.write_text("subject,T,v,dose,weight\nP1,24,5,7e7,70\n", encoding="utf-8")
+    words = ["--day", "T", "--columns", "value=v", "--unit", "cells/uL", "--dose-unit", "cells", "--time-unit", "hour"]
+    with pytest.raises(SystemExit) as end:
+        cli.main(["check", str(path), *words])
+    assert end.value.code == 0
+    assert "(cells/kg)" in capsys.readouterr().out

@@ -186,7 +186,8 @@ def compare_cohorts(
     Raises
     ------
     ValueError
-        There is no such covariate, or it has more than 8 different values; the second factor is the first.
+        There is no such covariate, or it has more than 8 different values and is not the dose; the second factor
+        is the first.
 
     Examples
     --------
@@ -245,7 +246,8 @@ COHORT_COLUMNS = [
 def _groups(study: Study, by: str) -> Groups:
     groups = groups_of(study, by)
     names = groups.known
-    if len(names) > MOST_GROUPS:
+    # Doses that all differ have an order and an exponent, which need no groups.
+    if len(names) > MOST_GROUPS and by != "dose":
         raise ValueError(f"{by} has {len(names)} different values: give a covariate with at most {MOST_GROUPS} groups.")
     return groups
 

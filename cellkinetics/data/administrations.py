@@ -76,6 +76,8 @@ def doses_of(rows: SheetRows, evid: Floats, empty: Flags) -> Dosing:
     doses_have_rows = ((each(filled) > 0) & ~every).any()
     constant = ~eventful & same & every & ((each(~event & ~empty) > 0) | ~doses_have_rows)
     infused = filled & ~(eventful | constant)[rows.code]
+    unsaid = (infused | (event & np.isnan(evid))) & (kind == "cells")
+    _report_repeated(rows, unsaid, empty, np.where(event, amount, dose))
     repeating = np.flatnonzero(filled & constant[rows.code])
     _, first = np.unique(rows.code[repeating], return_index=True)
     given = event | infused
@@ -96,6 +98,43 @@ def doses_of(rows: SheetRows, evid: Floats, empty: Flags) -> Dosing:
     )
     doses = doses.iloc[np.lexsort((at, doses["day"], rows.code[at]))].reset_index(drop=True)
     return Dosing(doses, event, given, given & (kind != "cells"), filled & eventful[rows.code])
+
+
+def _report_repeated(rows: SheetRows, given: Flags, empty: Flags, amount: Floats) -> None:
+    """Say where a dose stands on most samples of a subject and not on all, or changes among them.
+
+    Each cell would be an infusion, and its sample one before it: 4 infusions where one was given.
+    """
+    size = len(rows.subjects)
+    beside = given & ~empty
+    if not beside.any():
+        return
+    on = np.bincount(rows.code[beside], minlength=size)
+    off = np.bincount(rows.code[~given & ~empty], minlength=size)
+    # Doses with a sample on their rows, which come one after the other without a sample in between.
+    order = np.lexsort((rows.day, rows.code))
+    order = order[~empty[order]]
+    runs = beside[order] & np.roll(beside[order], -1) & (rows.code[order] == np.roll(rows.code[order], -1))
+    runs[-1:] = False
+    row_of = np.bincount(rows.code[order][runs], minlength=size)
+    each = pd.DataFrame({"code": rows.code[beside], "day": rows.day[beside], "amount": amount[beside]})
+    days = each.groupby("code")["day"].nunique().reindex(range(size), fill_value=0).to_numpy()
+    # Amounts that all differ are doses of their own; one that is repeated is carried along.
+    kinds = each.groupby("code")["amount"].nunique().reindex(range(size), fill_value=0).to_numpy()
+    suspects = (days > 1) & (kinds < on) & ((on > off) | (row_of > 1))
+    first = np.zeros(len(rows.code), dtype=bool)
+    at = np.flatnonzero(beside & suspects[rows.code])
+    first[at[np.unique(rows.code[at], return_index=True)[1]]] = True
+    named = rows.names.get("dose", rows.names.get("amount", "dose"))
+
+    def found(at: int) -> str:
+        own = beside & (rows.code == rows.code[at])
+        amounts = list(dict.fromkeys(number_text(each) for each in amount[own].tolist()))
+        each = on[rows.code[at]]
+        return f"{named} is {', then '.join(amounts[:4])} on {each} samples and empty on {off[rows.code[at]]}"
+
+    remedy = "Give each infusion a row without a value, on its day, and leave the dose of all samples empty."
+    rows.report(first, found, remedy)
 
 
 def _report_long(rows: SheetRows, amount: Floats, event: Flags) -> None:

@@ -11,8 +11,11 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.data.columns import SYNONYMS, is_numeric, meaning_of, resolve
-from cellkinetics.data.sheet import Sheet, load
 from cellkinetics.errors import StudyError
+from cellkinetics.layout.loading import load
+from cellkinetics.layout.packed import is_packed
+from cellkinetics.layout.sheet import Sheet
+from cellkinetics.layout.workbooks import is_sas, is_workbook
 from cellkinetics.meaning.cells import number_of
 
 _COMMA = re.compile(r"([<>≤≥]=?\s*)?[+-]?\d+,(\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
@@ -33,7 +36,7 @@ class Change:
         return f"{place}: {self.what}: {self.was!r} -> {self.now!r}"
 
 
-def clean(path: Path) -> tuple[Path, Path, list[Change]]:
+def clean(path: Path, sheet_name: str | None = None) -> tuple[Path, Path, list[Change]]:
     """Write a cleaned copy of a table beside it, ``<name>.cleaned.csv``, and a log of the changes.
 
     Done is what has one safe remedy: blanks around a cell are dropped, decimal commas become points (unless
@@ -47,6 +50,8 @@ def clean(path: Path) -> tuple[Path, Path, list[Change]]:
     ----------
     path : Path
         The table; it is not changed.
+    sheet_name : str, optional
+        Of a workbook that has several.
 
     Returns
     -------
@@ -63,7 +68,7 @@ def clean(path: Path) -> tuple[Path, Path, list[Change]]:
         When it is not a table of text, or has rows of the wrong length: their cells could be anybody's.
     """
     cleaned, log = (path.with_name(f"{path.name.removesuffix('.csv')}.cleaned{end}") for end in (".csv", ".log"))
-    sheet = load(path)
+    sheet = load(path, sheet=sheet_name)
     if sheet.problems:
         raise StudyError(sheet.problems, sheet.source)
     taken = next((file for file in (cleaned, log) if file.exists()), None)
@@ -123,9 +128,11 @@ def clean(path: Path) -> tuple[Path, Path, list[Change]]:
 
 
 def _blanks(path: Path, sheet: Sheet) -> list[Change]:
-    """The cells with blanks around them, as they stand in the file; where blanks separate the cells, there are none."""
+    """The cells with blanks around them, as they stand in the file; none where blanks separate, or it is no text."""
     changes: list[Change] = []
-    if sheet.separator == " ":
+    with path.open("rb") as begin:
+        packed = begin.read(80)
+    if sheet.separator == " " or is_workbook(packed) or is_sas(packed) or is_packed(packed):
         return changes
     with path.open(encoding=sheet.encoding, newline="") as file:
         reader = csv.reader(file, delimiter=sheet.separator)

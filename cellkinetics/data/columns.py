@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,13 @@ import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.errors import Finding, suggest
+from cellkinetics.layout.cdisc import of_cdisc
 from cellkinetics.meaning.cells import numbers
+from cellkinetics.meaning.headings import is_numeric as is_numeric
+from cellkinetics.meaning.headings import mass_of as mass_of
+from cellkinetics.meaning.headings import meaning_of as meaning_of
+from cellkinetics.meaning.headings import other_unit
+from cellkinetics.meaning.headings import per_well as per_well
 from cellkinetics.meaning.synonyms import MEANING as MEANING
 from cellkinetics.meaning.synonyms import SYNONYMS as SYNONYMS
 from cellkinetics.meaning.synonyms import plain as plain
@@ -20,20 +25,10 @@ from cellkinetics.meaning.units import canonical, is_log, unit_of_heading
 from cellkinetics.words import number_text
 
 if TYPE_CHECKING:
-    from cellkinetics.data.sheet import Sheet
+    from cellkinetics.layout.sheet import Sheet
 
-# What a heading may say in brackets, and still mean the same: "LLOQ (copies/ug)". "TIME (h)" is no day.
-_COPIES = {"copies_ug", "copies_ug_dna", "copies_ug_gdna", "copies_per_ug", "copies_per_ug_dna", "copies_per_ug_gdna"}
 VALUE, DOSE = "copies/ug", "cells/kg"
 UNTRANSFORMED = "Give the values untransformed: 10 to the power of a log10, exp of an ln."
-_BRACKETS: dict[str, frozenset[str]] = {}
-_BRACKETS |= dict.fromkeys(("value", "lloq", "lod", "uloq", "limit"), frozenset(_COPIES))
-_BRACKETS |= dict.fromkeys(("day", "nominal_day", "until"), frozenset({"d", "day", "days"}))
-_BRACKETS |= dict.fromkeys(("dose", "amount"), frozenset({"cells_kg", "cells_per_kg"}))
-_NUMERIC = {"day", "nominal_day", "value", "limit", "lloq", "lod", "uloq", "amount", "dose", "until"}
-_MICROGRAMS = {"ug": 1.0, "ng": 1e-3, "pg": 1e-6}
-_OF_DNA = {"dna", "gdna", "genomic", "mass", "input", "amount", "per", "in", "well", "reaction", "rxn"}
-_OF_WELLS = {"copies", "copy", "number", "transgene", "car", "vector", "value", "dv", "per", "well", "reaction", "rxn"}
 # Columns of Study.observations and Study.covariates that a column of the file may not take.
 RESERVED_COLUMNS = {"row", "status", "lower", "upper", *MEANING, *SYNONYMS}
 
@@ -84,7 +79,7 @@ def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> t
                 f"Say which one, read_study(..., columns={{{meaning!r}: {same[0]!r}}}).",
             )
     for name in names:
-        meaning, unit = _other_unit(name)
+        meaning, unit = other_unit(name)
         if meaning in ("value", "lloq", "lod", "uloq", "dose") and not {meaning, per_well(name)} & found.keys():
             if is_log(unit):
                 report(f"the column {name} holds logarithms", UNTRANSFORMED)
@@ -188,52 +183,6 @@ class SheetRows:
         return " (decimals with a comma, as elsewhere in the file)" if self.decimal == "," else ""
 
 
-def meaning_of(name: str) -> str | None:
-    """The meaning of a heading, None when it has none; a unit in brackets must be the one that is meant."""
-    said = re.fullmatch(r"(.*?)[(\[](.*)[)\]]\s*", name, re.DOTALL)
-    meaning = MEANING.get(plain(said[1])) if said else None
-    if said and meaning and plain(said[2]) in _BRACKETS.get(meaning, ()):
-        return meaning
-    return MEANING.get(plain(name))
-
-
-def _other_unit(name: str) -> tuple[str | None, str]:
-    """The meaning of a heading but for its unit in brackets, and the unit, when it is not the one that is meant."""
-    said = re.fullmatch(r"(.*?)[(\[](.*)[)\]]\s*", name, re.DOTALL)
-    meaning = MEANING.get(plain(said[1])) if said else None
-    if said is None or meaning not in _BRACKETS or meaning_of(name) or mass_of(name) or per_well(name):
-        return None, ""
-    return meaning, said[2].strip()
-
-
-def mass_of(name: str) -> float | None:
-    """Micrograms in the unit of a heading that says mass of DNA, such as ``dna_ng``; None when it does not."""
-    words = _words(name)
-    units = words & _MICROGRAMS.keys()
-    if len(units) == 1 and words & {"dna", "gdna"} and words - units <= _OF_DNA:
-        return _MICROGRAMS[units.pop()]
-    return None
-
-
-def per_well(name: str) -> str | None:
-    """What a heading says in copies per well: "value", "lloq", "lod" or "uloq"; None when it does not."""
-    words = _words(name)
-    limits = words & {"lloq", "lod", "uloq"}
-    if words & {"copies", "copy"} and words & {"well", "reaction", "rxn"} and words - limits <= _OF_WELLS:
-        return limits.pop() if len(limits) == 1 else None if limits else "value"
-    return None
-
-
-def is_numeric(name: str, columns: Mapping[str, str] | None = None) -> bool:
-    """Whether a column has a meaning that is a number: such columns tell whether a file has decimal commas."""
-    given = {theirs for ours, theirs in (columns or {}).items() if MEANING.get(plain(ours), ours) in _NUMERIC}
-    return name in given or meaning_of(name) in _NUMERIC or bool(mass_of(name) or per_well(name))
-
-
-def _words(name: str) -> set[str]:
-    return set(re.findall(r"[a-z]+", plain(name)))
-
-
 def check_units(rows: SheetRows, columns: Mapping[str, str] | None, unit: str, dose_unit: str) -> None:
     """Report the columns of values, limits and doses whose heading says another unit than that of the study."""
     named = {MEANING.get(plain(ours), ours): name for ours, name in (columns or {}).items()}
@@ -255,6 +204,9 @@ def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:
     """What to do about a missing column: the heading that is nearest, but for logarithms, which are no values."""
     logs = [name for name in names if meaning == "value" and is_log(name)]
     free = {plain(name): name for name in reversed(names) if name not in taken and name not in logs}
+    standard = of_cdisc(names) if meaning in ("value", "day") else None
+    if standard:
+        return standard
     if meaning == "value":
         # Names of tests and units are text; what says another unit is a value in that unit.
         free = {low: name for low, name in free.items() if not low.endswith(("test", "testcd", "unit", "units", "cd"))}

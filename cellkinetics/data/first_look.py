@@ -10,8 +10,8 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import MEANING, meaning_of, plain
-from cellkinetics.data.sheet import Sheet
 from cellkinetics.errors import Finding, StudyError, suggest
+from cellkinetics.layout.sheet import Sheet
 from cellkinetics.meaning.synonyms import TIME_UNITS
 from cellkinetics.meaning.units import canonical, time_unit_of
 

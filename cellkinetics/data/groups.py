@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import NamedTuple
 
 import pandas as pd
@@ -22,8 +23,8 @@ class Groups(NamedTuple):
     members : Series
         The group of each subject, `NOBODY` for those without one.
     names : tuple of str
-        The groups from the lowest dose to the highest, those without a dose after them; `NOBODY` last, where there
-        is one.
+        The groups from the lowest dose to the highest, those without a dose after them, 2 before 10; `NOBODY` last,
+        where there is one.
     """
 
     members: pd.Series
@@ -44,5 +45,14 @@ def of(study: Study, by: str = "cohort") -> Groups:
     numeric = pd.api.types.is_numeric_dtype(values)
     text = values.map(lambda value: f"{dose_text(value) if numeric else value}{suffix}", na_action="ignore")
     rank = (values if numeric else table["dose"]).astype(float).groupby(text).median()
-    names = sorted(rank.index, key=lambda name: (math.isnan(rank[name]), rank[name], name))
+    names = sorted(
+        rank.index,
+        key=lambda name: (math.isnan(rank[name]), 0.0 if math.isnan(rank[name]) else rank[name], counted(name)),
+    )
     return Groups(text.astype(object).fillna(NOBODY), (*names, *([NOBODY] if text.isna().any() else [])))
+
+
+def counted(name: str) -> list[tuple[float, str]]:
+    """A key that puts 2 before 10, Cohort 2 before Cohort 10 and 3e6 before 1e7."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+]?\d+)?)", name, flags=re.IGNORECASE)
+    return [(float(part), "") if part[0].isdecimal() else (math.inf, part) for part in parts if part]

@@ -14,15 +14,21 @@ from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.administrations import Dosing, doses_of, unit_of_cells
 from cellkinetics.data.carried import Carried, carried
 from cellkinetics.data.columns import SheetRows, check_units, meaning_of, resolve
-from cellkinetics.data.days import dated, timed
+from cellkinetics.data.days import dated, timed, visited
 from cellkinetics.data.first_look import Limit, checked, limit_of_rows, prepared
 from cellkinetics.data.measuring import limits_of, measure, report_faults
-from cellkinetics.data.sheet import Arrow, Sheet, load
+from cellkinetics.data.repeats import report_repeats
 from cellkinetics.data.study import DOSE_UNIT, UNIT, Study, common_limit, cut_reason, infusions, likely_numbers
 from cellkinetics.data.wells import averaged, per_ug
 from cellkinetics.data.wide import tall
 from cellkinetics.errors import Finding, StudyError, StudyWarning
-from cellkinetics.meaning.cells import NO, YES, Texts, numbers
+from cellkinetics.layout.dates import INFUSION_DATES, heading
+from cellkinetics.layout.ends import own
+from cellkinetics.layout.loading import Arrow, load
+from cellkinetics.layout.sheet import Sheet
+from cellkinetics.layout.subjects import one_clock, one_spelling
+from cellkinetics.layout.weights import per_kg
+from cellkinetics.meaning.cells import NO, YES, Texts
 from cellkinetics.meaning.placing import Measurements
 from cellkinetics.meaning.units import canonical, is_log
 
@@ -48,6 +54,7 @@ def read_study(
     ignore: Sequence[str] = (),
     floor: float | None = None,
     missing: float | Sequence[float] = (),
+    sheet: str | None = None,
     progress: bool = True,
 ) -> Study:
     """Read the samples, doses and covariates of a study.
@@ -57,14 +64,14 @@ def read_study(
     table : path, DataFrame, or a table of polars or pyarrow
         One row a sample or a dose, times in days. Cells are separated by comma, semicolon, tab, ``|`` or blanks;
         where it is not the comma, decimal commas are read. Text is UTF-8; other text is read as Windows-1252, with
-        a warning. Lines that begin with ``#`` above the header are kept as the note.
-        The columns go by many names (the table of them is in the docs, "Data"), in any case: ID, TIME, DV, AMT, EVID,
+        a warning. Lines above the header, titles and those that begin with ``#``, are kept as the note. Workbooks
+        (.xlsx, .xls, .ods), .xpt and .sas7bdat are read too, and files that are packed (gzip, bzip2, xz, zip).
+        The columns go by many names (``cellkinetics.data.columns.SYNONYMS``), in any case: ID, TIME, DV, AMT, EVID,
         CENS, LIMIT, ADM, COHORT or subject, day, copies_per_ug, lloq, lod, dose, cohort. Required are the
-        subject, the day and the value. Other columns are carried along, and refused when they look as if they changed
-        what a value means: a mark of censored values, a sign, a limit, a unit, a specimen, rows not to be used. In
-        place of days, ISO dates are read, with the date of the infusion in a column ``infusion_date`` or on the row
-        of the dose. A table of one row a subject with a column for each day (``d0``, ``d7`` ... or ``0``, ``7`` ...)
-        is read as well.
+        subject, the day and the value. Other columns are carried along. In place of days, dates of one meaning
+        are read (2024-03-09, 09-Mar-2024), with the date of the infusion in a column ``infusion_date`` or on the row
+        of the dose, names of visits (Day 7, Week 2, M3), and study days without a day 0 (``PCDY``). A table of one row
+        a subject with a column for each day (``d0``, ``d7`` ... or ``0``, ``7`` ...) is read as well.
     lloq, lod, uloq : float or mapping, optional
         Lower limit of quantification, limit of detection and upper limit of quantification, in `unit`. A
         column of that name wins, row by row. A value under the limit (0 included) is censored and its number
@@ -73,7 +80,8 @@ def read_study(
     unit : str
         Of the values. A column ``unit`` wins over the default.
     dose_unit : str
-        Of the infused cells. A column ``dose_unit`` wins over the default. Other drugs have the unit that
+        Of the infused cells. A column ``dose_unit`` wins over the default. Doses in "cells" become cells/kg where a
+        column has the weight in kg; ``dose_cells`` then has what was given. Other drugs have the unit that
         their row says, or "".
     time_unit : "day", "hour", "week" or "month", optional
         Of the times, which become days (a month is 365.25 / 12 of them). A heading that says another unit, such as
@@ -98,6 +106,8 @@ def read_study(
         censored at their lloq, or at the number where no lloq (or a smaller one) is known.
     missing : float or sequence of float
         Numbers that stand for no value, such as -9 or 999.
+    sheet : str, optional
+        Name of the worksheet, where a workbook has several.
     progress : bool
         Whether a bar is shown on the terminal while a file above 20 MB is read.
 
@@ -125,7 +135,8 @@ def read_study(
     -----
     A ``dose`` that stands on every row of a subject, the same, is one infusion on day 0; otherwise each
     filled cell is an infusion on the day of its row. AMT, with EVID 1 or without EVID, is a dose on the day
-    of its row. A dose of 0 is none. A subject without a dose is taken as infused on day 0. ADM (or ``kind``)
+    of its row. A dose of 0 is none. A subject without a dose is taken as infused on day 0; where no row has a dose,
+    what is quantified on day 0 is taken as drawn after it. ADM (or ``kind``)
     names other drugs: "rimiducid", with its amount, and "lymphodepletion", a day that needs no amount (1 is put
     there). A value with EVID 2 or MDV 1 is not used and counted as that, unless a column ``excluded`` says why;
     EVID 4 is a dose and EVID 3 nothing on the first row of a subject, and an error later, because nothing resets a
@@ -144,24 +155,27 @@ def read_study(
     if replicates not in ("each", "mean"):
         raise ValueError(f"replicates={replicates!r}: take 'each' or 'mean'.")
     unit, dose_unit = canonical(unit), canonical(dose_unit)
-    # What stands in the file, one row a sample, without what the user says is nothing.
-    sheet, asked = checked(tall(load(table, columns, progress), columns)), columns
-    sheet = prepared(sheet, asked, ignore, time_unit)
-    # Dates and hours become days, and copies per well become copies/ug, before anything is read: later steps know one
-    # time and one unit.
-    sheet = _set_aside(lambda sheet: (dated(sheet, asked), asked), sheet, asked)[0]
-    sheet, in_days = _set_aside(lambda sheet: timed(sheet, asked, time_unit), sheet, asked)
-    columns = in_days
+    # What stands in the file, one row a sample and one name a patient, without what the user says is nothing.
+    loaded = own(prepared(load(table, columns, progress, sheet), columns, ignore, time_unit))
+    loaded = one_spelling(checked(tall(loaded, columns)), columns)
+    # Dates, visits and hours become days, cells become cells/kg, and copies per well copies/ug, before anything is
+    # read: later steps know one time and one unit.
+    loaded, asked = _set_aside(lambda sheet: dated(sheet, columns), loaded, columns)
+    loaded, visits = _set_aside(lambda sheet: visited(sheet, asked, time_unit), loaded, asked)
+    loaded, in_days = _set_aside(lambda sheet: timed(sheet, visits, time_unit), loaded, visits)
+    loaded = _set_aside(lambda sheet: (one_clock(sheet, in_days), None), loaded, in_days)[0]
+    loaded, dose_unit, given_in = per_kg(loaded, in_days, dose_unit)
+    meant = in_days
     if unit == UNIT:
-        sheet, columns = _set_aside(lambda sheet: per_ug(sheet, in_days, lloq_copies_per_well, dna_ug), sheet, asked)
+        loaded, meant = _set_aside(lambda sheet: per_ug(sheet, in_days, lloq_copies_per_well, dna_ug), loaded, in_days)
     # Without the columns there are no rows to speak of: what is wrong with the whole table is said first.
-    names, problems = resolve(list(sheet.cells.columns), columns)
+    names, problems = resolve(list(loaded.cells.columns), meant)
     given = (lloq, lod, uloq)
     for key in {str(key) for limit in given if isinstance(limit, Mapping) for key in limit} or {""}:
         problems = [*_check_arguments(*(_of_output(limit, key) for limit in given)), *problems]
     if problems:
-        raise StudyError([*sheet.problems, *problems], sheet.source)
-    rows = SheetRows(sheet, names, list(sheet.problems))
+        raise StudyError([*loaded.problems, *problems], loaded.source)
+    rows = SheetRows(loaded, names, list(loaded.problems))
 
     # The limits come before the measurements, because a number below its limit is none.
     output = rows.text("output").replace("", "1")
@@ -176,10 +190,11 @@ def read_study(
     empty = written.measured.status == "missing"
     dosing = doses_of(rows, evid, empty | (skipped != ""))
     sample = _samples(skipped, empty, written.zero, dosing)
-    excluded = np.where(skipped == "", _exclusions(rows, dosing.doses, empty), skipped).astype(object)
+    seen = written.measured.status == "quantified"
+    excluded = np.where(skipped == "", _exclusions(rows, dosing.doses, empty, seen), skipped).astype(object)
     unit, units_differ = _unit(rows, output, sample, unit)
     dose_unit = unit_of_cells(rows, dosing, dose_unit)
-    check_units(rows, asked, unit, dose_unit)
+    check_units(rows, asked, unit, given_in or dose_unit)
     report_faults(rows, written, sample, excluded == "", unit)
     excluded, until = _cut(rows, excluded)
     cohort = rows.constant("cohort")
@@ -187,9 +202,9 @@ def read_study(
     # What nothing has read is looked at last, when it is known which rows are samples.
     others = carried(rows, output, written, sample, dosing, unit, units_differ)
     observations = _observations(rows, output, written.measured, excluded, others)
-    _report_repeats(rows, observations, sample & ~empty, dosing)
+    report_repeats(rows, observations, sample & ~empty, dosing)
     if rows.problems:
-        raise StudyError(sorted(rows.problems, key=lambda problem: problem.row or 0), sheet.source)
+        raise StudyError(sorted(rows.problems, key=lambda problem: problem.row or 0), loaded.source)
 
     order = np.lexsort((rows.day, rows.code))
     observations = observations.iloc[order[sample[order]]].reset_index(drop=True)
@@ -201,11 +216,11 @@ def read_study(
         unit=unit,
         dose_unit=dose_unit,
         lloq=common_limit(observations),
-        source=sheet.source,
-        note=sheet.note,
+        source=loaded.source,
+        note=loaded.note,
     )
     for number in likely_numbers(study):
-        warnings.warn(f"{sheet.source}: {number}.", StudyWarning, stacklevel=2)
+        warnings.warn(f"{loaded.source}: {number}.", StudyWarning, stacklevel=2)
     return study
 
 
@@ -294,7 +309,7 @@ def _events(rows: SheetRows) -> tuple[Floats, Texts]:
     return evid, np.select([evid == 2, evid == 3, hidden], ["EVID 2", "EVID 3", "MDV 1"], "").astype(object)
 
 
-def _exclusions(rows: SheetRows, doses: pd.DataFrame, empty: Flags) -> Texts:
+def _exclusions(rows: SheetRows, doses: pd.DataFrame, empty: Flags, seen: Flags) -> Texts:
     """Why each row is not used, but for the end of the follow-up; "" when it is."""
     given = infusions(doses, rows.subjects)
     given["position"] = doses["position"].reindex(given.index).where(given["amount"].notna(), np.inf)
@@ -311,6 +326,10 @@ def _exclusions(rows: SheetRows, doses: pd.DataFrame, empty: Flags) -> Texts:
         "It is 1 for a sample after the infusion, else 0 or empty.",
     )
     follows = (np.arange(len(own)) > position) | mark.isin(YES).to_numpy()
+    dated = any(heading(name) in INFUSION_DATES for name in rows.cells.columns)
+    if doses.empty and "postdose" not in rows.names and not dated:
+        # Of a table that says nothing of the infusion, cells that were seen on day 0 had been infused.
+        follows |= seen
     stated = rows.text("excluded")
     ours = stated.str.startswith("after_day_") | stated.isin(_OURS)
     stated = stated.mask(ours, stated.str.replace("_", " "))
@@ -349,27 +368,3 @@ def _unit(rows: SheetRows, output: pd.Series, sample: Flags, unit: str) -> tuple
         found = f"the column {rows.names['unit']} says {', '.join(units)}" + f" and unit={unit!r}" * (unit != UNIT)
         rows.problems.append(Finding(None, None, None, found, "Values of one output have one unit."))
     return units[0], len(units) > 1
-
-
-def _report_repeats(rows: SheetRows, observations: pd.DataFrame, where: Flags, dosing: Dosing) -> None:
-    """Say which samples and doses stand there twice, with nothing that tells them apart."""
-    same = pd.DataFrame({"code": rows.code, "day": rows.day})[where].duplicated(keep=False)
-    at = np.flatnonzero(where)[same.to_numpy()]
-    said = observations.iloc[at].drop(columns=["row", "excluded"]).assign(said=rows.text("value").iloc[at])
-    number, _ = numbers(said["said"].to_numpy(dtype=object), rows.decimal)
-    said["said"] = said["said"].mask(~np.isnan(number), "")
-    said["number"] = number
-    _report_same(rows, said, "Remove it, or tell replicates apart by a column such as well.")
-    doses = dosing.doses.set_index("at")[["subject", "day", "amount", "kind"]]
-    _report_same(rows, doses, "Remove it, or give the sum in one row.")
-
-
-def _report_same(rows: SheetRows, table: pd.DataFrame, remedy: str) -> None:
-    same = table[table.duplicated(keep=False)]
-    if same.empty:
-        return
-    at = pd.Series(same.index, index=same.index)
-    first = at.groupby([same[name] for name in same], dropna=False).transform("first")
-    again = np.zeros(len(rows.row), dtype=bool)
-    again[at[at != first]] = True
-    rows.report(again, lambda row: f"it repeats row {rows.row[first[row]]}", remedy)

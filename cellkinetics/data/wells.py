@@ -10,9 +10,9 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import MEANING, mass_of, meaning_of, per_well, plain
-from cellkinetics.data.sheet import Sheet
 from cellkinetics.data.study import UNIT, Study
 from cellkinetics.errors import Finding, StudyError
+from cellkinetics.layout.sheet import Sheet
 from cellkinetics.meaning.cells import cell_of, marks, numbers
 from cellkinetics.meaning.placing import status_of
 
@@ -60,76 +60,125 @@ def per_ug(
     value = known.get("value", wells.get("value"))
     value = value if value is not None and value in cells and per_well(value) == "value" else None
     limits = {kind: wells[kind] for kind in ("lloq", "lod", "uloq") if kind in wells}
+    # Where the values are in another unit, a mass of DNA says nothing of them.
     said = cells[known["unit"]] if known.get("unit") in cells else pd.Series(dtype="str")
     elsewhere = bool((~said.isin(["", UNIT])).any())
     if elsewhere or (value is None and lloq is None and dna_ug is None and not limits):
         return sheet, dict(columns or {})
-    problems: list[Finding] = []
+    wells_of = _Wells(sheet, known, masses, value, limits, set(given.values()))
+    # Nothing can be divided by a mass that is not known, or known twice: that is said first, alone.
+    wells_of.refuse_arguments(lloq, dna_ug)
+    wells_of.take_mass(dna_ug)
+    wells_of.take_limits(lloq)
+    if value is not None:
+        wells_of.report_bare_limits()
+        wells_of.take_values()
+        known["value"] = given["value"] = _free("copies_per_ug", cells)
+    wells_of.raise_problems()
+    return replace(sheet, cells=cells.assign(**wells_of.added)), given
 
-    def report(at: int | None, found: str, remedy: str) -> None:
-        row, subject = (None, None) if at is None else (int(sheet.row[at]), known.get("subject"))
-        name = None if subject not in cells or at is None else cells[subject].iloc[at] or None
-        problems.append(Finding(row, name, None, found, remedy))
 
-    def positive(name: str) -> Floats:
-        number, unreadable = numbers(cells[name].to_numpy(dtype=object), sheet.decimal)
+class _Wells:
+    """The columns of a sheet per well, and what is added to it per ug of DNA."""
+
+    def __init__(
+        self,
+        sheet: Sheet,
+        known: Mapping[str | None, str],
+        masses: list[str],
+        value: str | None,
+        limits: Mapping[str, str],
+        given: set[str],
+    ) -> None:
+        self.sheet, self.cells, self.known, self.given = sheet, sheet.cells, known, given
+        self.masses, self.value, self.limits = masses, value, limits
+        self.mass = np.full(len(sheet.cells), np.nan)
+        self.added: dict[str, pd.Series] = {}
+        self.problems: list[Finding] = []
+
+    def report(self, at: int | None, found: str, remedy: str) -> None:
+        """Note a problem of the row at a place, or of the whole table."""
+        row, subject = (None, None) if at is None else (int(self.sheet.row[at]), self.known.get("subject"))
+        name = None if subject not in self.cells or at is None else self.cells[subject].iloc[at] or None
+        self.problems.append(Finding(row, name, None, found, remedy))
+
+    def raise_problems(self) -> None:
+        """End here when there is a problem."""
+        if self.problems:
+            raise StudyError(self.problems, self.sheet.source)
+
+    def positive(self, name: str) -> Floats:
+        """(n,) numbers above 0 of a column, NaN where empty; anything else is a problem."""
+        number, unreadable = numbers(self.cells[name].to_numpy(dtype=object), self.sheet.decimal)
         wrong = unreadable | (number <= 0) | np.isinf(number)
         for at in np.flatnonzero(wrong).tolist():
-            report(at, f"{name} is {cells[name].iloc[at]!r}", "Give a number above 0, or leave the cell empty.")
+            found = f"{name} is {self.cells[name].iloc[at]!r}"
+            self.report(at, found, "Give a number above 0, or leave the cell empty.")
         return np.where(wrong, np.nan, number)
 
-    for name, number in (("lloq_copies_per_well", lloq), ("dna_ug", dna_ug)):
-        if number is not None and not 0 < number < np.inf:
-            report(None, f"{name}={number!r} was given", "Give a finite number above 0.")
-    if len(masses) > 1:
-        report(None, f"the columns {', '.join(masses)} all mean the mass of DNA", "Rename all but one.")
-    elif not masses and dna_ug is None:
-        what = f"{value} has" if value else "a limit is in"
-        remedy = "Give it in a column dna_ug or dna_ng, or as read_study(..., dna_ug=...)."
-        report(None, f"{what} copies per well and the mass of DNA is not known", remedy)
-    if problems:
-        raise StudyError(problems, sheet.source)
-    mass = positive(masses[0]) * (mass_of(masses[0]) or 1.0) if masses else np.full(len(cells), np.nan)
-    added: dict[str, pd.Series] = {}
-    if dna_ug is not None:
-        # Said in the table, so that it stands in a file that is written of it.
-        name, unit = (masses[0], mass_of(masses[0]) or 1.0) if masses else ("dna_ug", 1.0)
-        given_mass = cell_of(dna_ug / unit, sheet.decimal)
-        added[name] = pd.Series(given_mass, index=cells.index, dtype="str")
-        added[name] = cells[name].mask(cells[name] == "", given_mass) if masses else added[name]
-        mass = np.where(np.isnan(mass), dna_ug, mass)
-    for kind in {**limits, **({"lloq": ""} if lloq is not None else {})}:
-        of_well = positive(limits[kind]) if kind in limits else np.full(len(cells), np.nan)
-        if kind == "lloq" and lloq is not None:
-            of_well = np.where(np.isnan(of_well), lloq, of_well)
-        texts = pd.Series([cell_of(limit, sheet.decimal) for limit in of_well / mass], dtype="str")
-        own = known.get(kind, kind)
-        if (texts != "").any():
-            added[own] = cells[own].mask(cells[own] == "", texts) if own in cells else texts
-    if value is not None:
+    def refuse_arguments(self, lloq: float | None, dna_ug: float | None) -> None:
+        """Say what is wrong with the table and the arguments as a whole."""
+        for name, number in (("lloq_copies_per_well", lloq), ("dna_ug", dna_ug)):
+            if number is not None and not 0 < number < np.inf:
+                self.report(None, f"{name}={number!r} was given", "Give a finite number above 0.")
+        if len(self.masses) > 1:
+            found = f"the columns {', '.join(self.masses)} all mean the mass of DNA"
+            self.report(None, found, "Rename all but one.")
+        elif not self.masses and dna_ug is None:
+            what = f"{self.value} has" if self.value else "a limit is in"
+            remedy = "Give it in a column dna_ug or dna_ng, or as read_study(..., dna_ug=...)."
+            self.report(None, f"{what} copies per well and the mass of DNA is not known", remedy)
+        self.raise_problems()
+
+    def take_mass(self, dna_ug: float | None) -> None:
+        """The mass of DNA in each row's well, ug: its own, else that of the study."""
+        name, unit = ("dna_ug", 1.0) if not self.masses else (self.masses[0], mass_of(self.masses[0]) or 1.0)
+        if self.masses:
+            self.mass = self.positive(name) * unit
+        if dna_ug is not None:
+            # Said in the table, so that it stands in a file that is written of it.
+            text = cell_of(dna_ug / unit, self.sheet.decimal)
+            everywhere = pd.Series(text, index=self.cells.index, dtype="str")
+            self.added[name] = self.cells[name].mask(self.cells[name] == "", text) if self.masses else everywhere
+            self.mass = np.where(np.isnan(self.mass), dna_ug, self.mass)
+
+    def take_limits(self, lloq: float | None) -> None:
+        """Limits per well become limits per ug, where the row does not say one per ug itself."""
+        for kind in {**self.limits, **({"lloq": ""} if lloq is not None else {})}:
+            of_well = self.positive(self.limits[kind]) if kind in self.limits else np.full(len(self.cells), np.nan)
+            if kind == "lloq" and lloq is not None:
+                of_well = np.where(np.isnan(of_well), lloq, of_well)
+            texts = pd.Series([cell_of(limit, self.sheet.decimal) for limit in of_well / self.mass], dtype="str")
+            own = self.known.get(kind, kind)
+            if (texts != "").any():
+                self.added[own] = self.cells[own].mask(self.cells[own] == "", texts) if own in self.cells else texts
+
+    def report_bare_limits(self) -> None:
+        """A column called ``lloq`` beside values per well may be per well too: its name has to say."""
         for kind in ("lloq", "lod", "uloq"):
-            own = known.get(kind, "")
-            if own in cells and MEANING.get(plain(own)) == kind and own not in given.values():
-                found = f"{value} has copies per well, and the column {own} does not say in what it is"
-                report(None, found, f"Call it {kind}_copies_per_well, or {kind} (copies/ug).")
-        # DV and LIMIT are two ends of one interval: LIMIT is in copies per well too, unless it says another unit.
-        limit = next((name for name in cells.columns if MEANING.get(plain(name)) == "limit"), None)
-        for name, target in ((value, _free("copies_per_ug", cells)), (limit, limit)):
-            if name is not None and target is not None:
-                mark, number = marks(cells[name].to_numpy(dtype=object), sheet.decimal)
-                there = np.isin(mark, ["number", "below", "above"])
-                for at in np.flatnonzero(there & np.isnan(mass) & (number != 0)).tolist():
-                    found = f"{name} is {cells[name].iloc[at]} and the mass of DNA is not known"
-                    report(at, found, "Give it in the row, or read_study(..., dna_ug=...).")
-                sign = np.select([mark == "below", mark == "above"], ["<", ">"], "")
-                with np.errstate(invalid="ignore"):
-                    per_mass = np.where(number == 0, 0.0, number / mass)
-                texts = [s + cell_of(n, sheet.decimal) for s, n in zip(sign, per_mass, strict=True)]
-                added[target] = cells[name].mask(there, pd.Series(texts, dtype="str"))
-        known["value"] = given["value"] = _free("copies_per_ug", cells)
-    if problems:
-        raise StudyError(problems, sheet.source)
-    return replace(sheet, cells=cells.assign(**added)), given
+            own = self.known.get(kind, "")
+            if own in self.cells and MEANING.get(plain(own)) == kind and own not in self.given:
+                found = f"{self.value} has copies per well, and the column {own} does not say in what it is"
+                self.report(None, found, f"Call it {kind}_copies_per_well, or {kind} (copies/ug).")
+
+    def take_values(self) -> None:
+        """Values per well become values per ug in a new column; marks such as ``<`` stay."""
+        # DV and LIMIT are two ends of one interval: LIMIT is per well too, unless it says another unit.
+        limit = next((name for name in self.cells.columns if MEANING.get(plain(name)) == "limit"), None)
+        for name, target in ((self.value, _free("copies_per_ug", self.cells)), (limit, limit)):
+            if name is None or target is None:
+                continue
+            mark, number = marks(self.cells[name].to_numpy(dtype=object), self.sheet.decimal)
+            there = np.isin(mark, ["number", "below", "above"])
+            # 0 copies are 0 copies/ug, whatever the mass.
+            for at in np.flatnonzero(there & np.isnan(self.mass) & (number != 0)).tolist():
+                found = f"{name} is {self.cells[name].iloc[at]} and the mass of DNA is not known"
+                self.report(at, found, "Give it in the row, or read_study(..., dna_ug=...).")
+            sign = np.select([mark == "below", mark == "above"], ["<", ">"], "")
+            with np.errstate(invalid="ignore"):
+                per_mass = np.where(number == 0, 0.0, number / self.mass)
+            texts = [s + cell_of(n, self.sheet.decimal) for s, n in zip(sign, per_mass, strict=True)]
+            self.added[target] = self.cells[name].mask(there, pd.Series(texts, dtype="str"))
 
 
 def _free(name: str, cells: pd.DataFrame) -> str:

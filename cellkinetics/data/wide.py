@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,11 +10,10 @@ import pandas as pd
 
 from cellkinetics.data.columns import resolve
 from cellkinetics.data.days import unit_of
-from cellkinetics.data.sheet import Sheet
-from cellkinetics.errors import one_problem
-from cellkinetics.meaning.cells import marks
-
-_DAY = re.compile(r"(?:(d|days?|h|hours?|w|wks?|weeks?|months?)[\s_.]*)?([+-]?\d+(?:[.,]\d+)?)", re.IGNORECASE)
+from cellkinetics.errors import Finding, StudyError, one_problem
+from cellkinetics.layout.sheet import Sheet
+from cellkinetics.layout.visits import DAYS_IN, day_of, nearly
+from cellkinetics.meaning.cells import cell_of, marks
 
 
 def tall(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
@@ -36,16 +34,22 @@ def tall(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
     if "subject" not in found and {"day", "nominal_day"} & found.keys():
         _refuse_turned(sheet, found)
         return sheet
-    days = {name: said for name in cells.columns if (said := _DAY.fullmatch(name)) and name not in found.values()}
-    units = {said[1].lower() if said[1] else "" for said in days.values()}
-    if "subject" not in found or "day" in found or len(days) < 2 or len(units) > 1:
+    days = {name: said for name in cells.columns if (said := day_of(name)) and name not in found.values()}
+    units = {unit for _, unit in days.values()}
+    if "subject" not in found or "day" in found or len(days) < 2:
         return sheet
-    unit = units.pop()
-    day = f"time ({unit})" if unit_of(f"time {unit}") else "time"
+    _refuse_nearly(sheet, [name for name in cells.columns if name not in days and name not in found.values()])
+    unit = units.pop() if len(units) == 1 else "day"
+    # One unit stays, to be asked for (time_unit=) as everywhere; of several, each is made days.
+    day = f"time ({unit})" if unit and not units and unit_of(f"time {unit}") else "time"
+    times = [
+        cell_of(number if said == unit else number * DAYS_IN[said or "day"], sheet.decimal)
+        for number, said in days.values()
+    ]
     kept = [name for name in cells.columns if name not in days]
     place, column = np.divmod(np.arange(len(cells) * len(days)), len(days))
     values = cells[list(days)].to_numpy(dtype=object).ravel()
-    numbers = np.array([said[2].replace(",", ".").replace(".", sheet.decimal) for said in days.values()], dtype=object)
+    numbers = np.array(times, dtype=object)
     filled = values != ""
     sampled = np.bincount(place[filled], minlength=len(cells)) > 0
     used = filled | ~sampled[place]
@@ -55,7 +59,22 @@ def tall(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
     )
     names = list(days)
     line = f"One column a time, {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}: read as one row a sample."
+    line += " A month is 30.4 days." if len({said for _, said in days.values()}) > 1 else ""
     return replace(sheet, cells=rows, row=sheet.row[place[used]], note=f"{sheet.note}\n{line}".lstrip("\n"))
+
+
+def _refuse_nearly(sheet: Sheet, others: list[str]) -> None:
+    """Name the columns that hold measurements and whose heading is nearly a day: EOT, baseline, Day 14 or 15."""
+    problems = []
+    for name in others:
+        mark = marks(sheet.cells[name].to_numpy(dtype=object), sheet.decimal)[0]
+        if nearly(name) and (mark != "missing").any() and not (mark == "unreadable").any():
+            found = f"the column {name} holds numbers and its heading names no day"
+            remedy = "Name it as the others are (d90, or d-1 before the infusion), or"
+            remedy += f" read_study(..., ignore=[{name!r}])."
+            problems.append(Finding(None, None, None, found, remedy))
+    if problems:
+        raise StudyError([*sheet.problems, *problems], sheet.source)
 
 
 def _refuse_turned(sheet: Sheet, found: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from cellkinetics.meaning.synonyms import plain
 
 _MICRO = str.maketrans({"\u03bc": "u", "\u00b5": "u"})
 # What is counted, and what of; "copies" of the transgene are vector copies too.
-_COUNTED = r"(?:(?:vector|transgene|car|car_t|vg|genome)_)*(copies|copy|cp|gc|cells?)"
+_COUNTED = r"(?:(?:vector|transgene|car|car_t|vg|genome)_)*(copies|copy|cp|gc|cells?|transgenes?)"
 _OF = {
     "ug": "ug",
     "microgram": "ug",

@@ -165,10 +165,16 @@ def dose_exponent(
     fit = _line(x, *ends) if not reason else None
     if fit is not None and not fit.converged[0]:
         reason = "the likelihood rises without end: the quantified and the censored values lie at different doses"
+    exact = bool(reason) and fit is not None and bool(known.all())
+    if exact:
+        reason = "the values lie on one line: there is no scatter that an interval could be made from"
     nan = math.nan
     counts = (n, n_known, len(doses), fold)
     no_test = ("not tested", nan, nan, nan)
     nothing = DoseExponent(nan, nan, nan, nan, nan, level, method, *counts, margin, margin_b, *no_test, reason)
+    if exact:
+        slope, middle = np.polyfit(x, ends[0], 1).tolist()
+        return replace(nothing, b=slope, a=math.exp(middle - slope * float(np.log(amounts).mean())), sd=0.0)
     if reason or fit is None:
         return nothing
     b, sd = float(fit.coefficients[0, 1]), float(fit.sd[0])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cellkinetics.data.reading import read_study
@@ -352,7 +352,12 @@ def test_any_study_that_is_written_is_read_back_equal(tmp_path_factory, rows, lo
     table["until"] = until
     if constant:
         table = table.assign(dose="1e6", kind="")
-    study = read_study(table, lloq=3, lod=lod, uloq=1e6)
+    try:
+        study = read_study(table, lloq=3, lod=lod, uloq=1e6)
+    except StudyError as error:
+        # Rows in any order may look like a second course that begins at the same day: that is refused.
+        assume(not all("again, after later samples" in problem.found for problem in error.problems))
+        raise
     path = tmp_path_factory.mktemp("written") / "study.csv"
     study.to_csv(path)
     assert_equal(read_study(path), study)
@@ -378,12 +383,13 @@ def test_the_weekly_curves_of_sjcar19_are_read_without_options(again):
 
 
 def test_the_remission_curves_are_read_with_their_unit_only(again):
-    with pytest.warns(StudyWarning, match=r"19 of 42 values of output 2 are 0\.2 cells/uL, the lowest"):
+    with pytest.warns(StudyWarning, match=r"19 of 56 values of output 2 are 0\.2 cells/uL, the lowest"):
         study = read_study(published("b_all_remission.csv"), unit="cells/uL")
     assert len(study.subjects) == 14
     assert set(study.observations["output"]) == {"1", "2"}
-    assert study.exclusions == {"pre-dose": 28}
-    assert (study.observations.loc[study.observations["day"] == 0, "excluded"] == "pre-dose").all()
+    assert study.exclusions == {"pre-dose": 14}
+    begin = study.observations[study.observations["day"] == 0]
+    assert (begin["excluded"] == "").equals(begin["status"] == "quantified")
     assert study.doses.empty
     with pytest.warns(StudyWarning):
         back = again(study)

@@ -53,9 +53,10 @@ def test_columns_in_weeks_need_the_unit_and_get_it(read):
     assert read(text, time_unit="week").observations["day"].tolist() == [7.0, 28.0]
 
 
-def test_days_and_weeks_are_not_mixed(read):
-    with pytest.raises(StudyError, match="there is no column for the day"):
-        read("id,d1,w4\nA,5,6\n")
+def test_days_weeks_and_months_may_stand_side_by_side(read):
+    study = read("id,d1,w4,M3\nA,5,6,7\n")
+    assert study.observations["day"].tolist() == [1.0, 28.0, 3 * 365.25 / 12]
+    assert "A month is 30.4 days." in study.note
 
 
 def test_a_table_with_a_column_for_each_subject_says_how_to_turn_it(read, tmp_path):

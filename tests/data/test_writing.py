@@ -6,13 +6,14 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.data.reading import read_study
 from cellkinetics.data.writing import STYLES, censored_cells
+from cellkinetics.errors import StudyError
 
 OTHERS = [style for style in STYLES if style != "plain"]
 # Intervals of both kinds, right-censored rows, infusions twice, another drug, two outputs, cuts and exclusions.
@@ -231,7 +232,12 @@ def test_any_study_has_the_same_samples_and_doses_when_it_is_read_back(tmp_path_
     # A day of lymphodepletion needs no amount; a dose of anything else does.
     marked = (table["kind"] == "lymphodepletion") & ~table.duplicated(["subject", "day", "kind"])
     table["kind"] = table["kind"].where(marked | (table["dose"] != ""), "")
-    study = read_study(table.assign(until=until), lloq=3, lod=lod, uloq=1e6)
+    try:
+        study = read_study(table.assign(until=until), lloq=3, lod=lod, uloq=1e6)
+    except StudyError as error:
+        # Rows in any order may look like a second course that begins at the same day: that is refused.
+        assume(not all("again, after later samples" in problem.found for problem in error.problems))
+        raise
     path = tmp_path_factory.mktemp("written") / "study.csv"
     study.to_csv(path, style=style)
     back = read_study(path)

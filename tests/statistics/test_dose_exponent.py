@@ -198,3 +198,11 @@ def test_wrong_arguments_are_named(options, message):
 def test_ends_in_the_wrong_order_are_an_error():
     with pytest.raises(ValueError, match="lower end is above"):
         dose_exponent([1, 2], [3, 4], [2, 5])
+
+
+def test_values_on_one_line_have_its_exponent_and_no_interval():
+    doses = np.array([0.4e6, 0.7e6, 2.4e6, 2.2e6, 1.0e6])
+    found = dose_exponent(doses, 0.5 * doses**0.5, 0.5 * doses**0.5)
+    assert (found.b, found.a) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert np.isnan(found.lower)
+    assert "lie on one line" in found.reason

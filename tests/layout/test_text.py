@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellkinetics.data import sheet
 from cellkinetics.data.cleaning import clean
 from cellkinetics.data.reading import read_study
 from cellkinetics.errors import StudyError
+from cellkinetics.layout import loading, text
 
 ROWS = [("subject", "day", "copies_per_ug", "lloq"), ("P01", "7", "5120", "3"), ("P01", "28", "<3", "3")]
 
@@ -93,12 +93,12 @@ def test_a_file_of_several_blocks_is_read_like_one_of_one(write, monkeypatch):
     path = write("ID,TIME,DV,note\n" + "\n".join(lines) + "\nP1,x,1,\nP1,300\n")
     found = []
     for rows, block in ((20_000, 1 << 20), (7, 5)):
-        monkeypatch.setattr(sheet, "ROWS", rows)
-        monkeypatch.setattr(sheet, "BLOCK", block)
+        monkeypatch.setattr(text, "ROWS", rows)
+        monkeypatch.setattr(text, "BLOCK", block)
         with pytest.raises(StudyError) as caught:
             read_study(path, lloq=1)
         found.append([problem.line() for problem in caught.value.problems])
-        table = sheet.load(path)
+        table = loading.load(path)
         found[-1] += [table.cells.to_csv(), table.row.tolist()]
     assert found[0] == found[1]
     assert found[0][0].startswith("row 201, patient P1: TIME is 'x', which is not a number")
@@ -108,8 +108,8 @@ def test_a_large_file_shows_how_far_it_has_been_read(write, monkeypatch, capsys)
     path = write("ID,TIME,DV\n" + "".join(f"P1,{n},5\n" for n in range(1, 100)))
     quiet = read_study(path)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(sheet, "LARGE", 1)
-    monkeypatch.setattr(sheet, "ROWS", 10)
+    monkeypatch.setattr(text, "LARGE", 1)
+    monkeypatch.setattr(text, "ROWS", 10)
     monkeypatch.setenv("FORCE_COLOR", "1")
     same(read_study(path), quiet)
     assert "reading liu.csv" in capsys.readouterr().err

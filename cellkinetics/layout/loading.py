@@ -1,0 +1,200 @@
+"""A file or a DataFrame as columns of text, as they stand there."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.errors import Finding, StudyError, one_problem
+from cellkinetics.layout.packed import unpacked
+from cellkinetics.layout.sheet import Seen, Sheet, stripped
+from cellkinetics.layout.text import from_text, is_known
+from cellkinetics.layout.workbooks import frame_of, grid_of, is_sas, is_workbook
+from cellkinetics.meaning.headings import is_numeric
+from cellkinetics.words import number_text
+
+_COMMA = re.compile(r"[<>≤≥=\s]*[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
+_THOUSANDS = re.compile(r"[<>≤≥=\s]*[+-]?[1-9]\d{0,2}(,\d{3})+")
+# The same with points, and what shows that a point is one before decimals.
+_POINTS = re.compile(r"[<>≤≥=\s]*[+-]?[1-9]\d{0,2}\.\d{3}")
+
+
+class Arrow(Protocol):
+    """A table of polars, pyarrow or another library that hands its columns over as Arrow does."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
+def load(
+    table: str | os.PathLike[str] | pd.DataFrame | Arrow,
+    columns: Mapping[str, str] | None = None,
+    progress: bool = False,
+    sheet: str | None = None,
+) -> Sheet:
+    """Read a file or take a DataFrame, without guessing what a cell means; `sheet` names one of a workbook.
+
+    Raises
+    ------
+    StudyError
+        When it is not a table of text, has no rows, or two columns of one name.
+    FileNotFoundError
+        When there is no such file.
+    TypeError
+        When it is neither a path nor a table.
+    """
+    if isinstance(table, str | os.PathLike):
+        read = _from_file(Path(table), columns, progress, sheet)
+    elif sheet is not None:
+        raise ValueError(f"sheet={sheet!r}: a DataFrame has no sheets.")
+    else:
+        read = _from_frame(_as_frame(table))
+    names = list(read.cells.columns)
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    for name in dict.fromkeys(twice):
+        read.problems.append(Finding(None, None, None, f"two columns are called {name!r}", "Rename one of them."))
+    if twice:
+        raise StudyError(read.problems, read.source)
+    content = {name: (read.cells[name] != "").to_numpy(dtype=bool) for name in names}
+    filled = np.logical_or.reduce(list(content.values()))
+    if not filled.any():
+        nothing = Finding(None, None, None, "it has a header and no rows", "Give one row a sample.")
+        raise StudyError(read.problems or [nothing], read.source)
+    # A column without a name and without content is what a spreadsheet leaves at the right.
+    kept = [name for name in names if not name.startswith("column_") or content[name].any()]
+    cells, row = read.cells[kept], read.row
+    if not filled.all():
+        cells, row = cells[filled].reset_index(drop=True), row[filled]
+    decimal = _decimal(cells, read.separator, columns, read.source)
+    return Sheet(cells, row, read.source, read.note, read.separator, decimal, read.encoding, read.problems)
+
+
+def _decimal(cells: pd.DataFrame, separator: str, columns: Mapping[str, str] | None, source: str) -> str:
+    """What stands before the decimals of a table.
+
+    Raises
+    ------
+    StudyError
+        When all commas, or all points of a column, may be those of thousands: 5,120 is 5120 or 5.12.
+    """
+    if separator == ",":
+        return "."
+    distinct = {name: pd.unique(cells[name]).tolist() for name in cells.columns if is_numeric(name, columns)}
+    commas = {
+        name: [text for text in texts if "," in text and _COMMA.fullmatch(text)] for name, texts in distinct.items()
+    }
+    every = list(itertools.chain.from_iterable(commas.values()))
+    if separator != ";":
+        return "," if any(not _THOUSANDS.fullmatch(text) for text in every) else "."
+    pointed = any("." in text and text != "." for text in itertools.chain.from_iterable(distinct.values()))
+    if every and all(_THOUSANDS.fullmatch(text) for text in every) and not pointed:
+        name = next(name for name, texts in commas.items() if texts)
+        raise _thousands(name, commas[name][0], ",", source)
+    for name, texts in distinct.items():
+        points = [text for text in texts if "." in text]
+        plain_numbers = [text for text in texts if text.isdecimal()]
+        # Decimals that are printed with three digits are so in every cell, and no cell above 999 does without points.
+        if (
+            len(points) > 1
+            and plain_numbers
+            and all(map(_POINTS.fullmatch, points))
+            and max(map(len, plain_numbers)) < 4
+        ):
+            raise _thousands(name, points[0], ".", source)
+    return "," if every else "."
+
+
+def _thousands(name: str, text: str, mark: str, source: str) -> StudyError:
+    whole, decimal = text.replace(mark, ""), text.replace(",", ".")
+    found = f"{name} is {text!r}, which is {whole} or {decimal}: nothing says which"
+    return one_problem(found, f"Write thousands without a mark ({whole}), or all decimals with four digits.", source)
+
+
+# A table in memory
+
+
+def _as_frame(table: pd.DataFrame | Arrow) -> pd.DataFrame:
+    if isinstance(table, pd.DataFrame):
+        return table
+    if not hasattr(table, "__arrow_c_stream__"):
+        remedy = " Call its collect() first." if hasattr(table, "collect") else ""
+        raise TypeError(f"a study is read from a path or a DataFrame, not from a {type(table).__name__}.{remedy}")
+    try:
+        return pd.DataFrame.from_arrow(table)  # pyright: ignore[reportAttributeAccessIssue]
+    except ImportError:
+        # polars needs no pyarrow, and pandas does.
+        as_dict = getattr(table, "to_dict", None)
+        if as_dict is not None:
+            return pd.DataFrame(as_dict(as_series=False))
+        remedy = "install pyarrow, or pass a pandas DataFrame."
+        raise ImportError(f"pandas reads a {type(table).__name__} through pyarrow: {remedy}") from None
+
+
+def _from_frame(frame: pd.DataFrame, source: str = "DataFrame") -> Sheet:
+    labels = {name for name in frame.index.names if name is not None}
+    if labels and labels.isdisjoint(frame.columns):
+        frame = frame.reset_index()
+    names = [str(name) for name in frame.columns]
+    if not len(frame) or not names:
+        raise one_problem("it has no rows", "Give one row a sample.", source)
+    cells = pd.concat([_texts(frame.iloc[:, place]) for place in range(len(names))], axis=1)
+    cells.columns = pd.Index(names)
+    return Sheet(cells, np.arange(len(frame)) + 2, source)
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    """A column as text; 1.0 becomes "1", because pandas makes numbers with a gap float."""
+    if pd.api.types.is_float_dtype(column.dtype):
+        codes, distinct = pd.factorize(column.to_numpy(dtype=float, na_value=np.nan))
+        texts = np.array([*(number_text(number) for number in distinct), ""], dtype=object)[codes]
+        return pd.Series(texts, dtype="str")
+    codes, distinct = pd.factorize(np.array([_text(cell) for cell in column.astype(object)], dtype=object))
+    return pd.Series(np.array([stripped(text) for text in distinct], dtype=object)[codes], dtype="str")
+
+
+def _text(cell: object) -> str:
+    if isinstance(cell, float | np.floating):
+        return "" if np.isnan(cell) else number_text(float(cell))
+    return "" if cell is None or cell is pd.NA or cell is pd.NaT else str(cell)
+
+
+# A file
+
+
+def _from_file(path: Path, columns: Mapping[str, str] | None, progress: bool, sheet: str | None) -> Sheet:
+    if path.is_dir():
+        raise one_problem("it is a folder", "Name the file in it.", str(path))
+    with unpacked(path) as file:
+        with file.open("rb") as begin:
+            first = begin.read(80)
+        if is_workbook(first):
+            return _from_workbook(file, path.name, sheet, columns)
+        if sheet is not None:
+            raise one_problem(f"sheet={sheet!r} was given and it is no workbook", "Leave it out.", path.name)
+        if is_sas(first):
+            return _from_frame(frame_of(file, path.name, first), path.name)
+        return from_text(file, path.name, columns, progress)
+
+
+def _from_workbook(path: Path, source: str, sheet: str | None, columns: Mapping[str, str] | None) -> Sheet:
+    # A million new cells wake the garbage collector again and again, which walks through all of JAX.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        names, records, row, note = grid_of(path, source, sheet, lambda names: is_known(list(names), columns))
+    finally:
+        if collecting:
+            gc.enable()
+    names = [name or f"column_{place}" for place, name in enumerate(names, start=1)]
+    seen = Seen()
+    each = zip(*records, strict=True) if records else ([] for _ in names)
+    columns_of_text = [pd.Series([seen[cell] for cell in cells], dtype="str") for cells in each]
+    cells = pd.concat(columns_of_text, axis=1).set_axis(names, axis=1)
+    return Sheet(cells, np.array(row, dtype=np.int64), source, note)

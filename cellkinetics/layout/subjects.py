@@ -1,0 +1,150 @@
+"""One patient under several spellings, and courses of one patient that begin again at day 0."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cellkinetics.arrays import Flags, Floats
+from cellkinetics.errors import Finding, StudyError
+from cellkinetics.layout.sheet import Sheet
+from cellkinetics.meaning.cells import marks, numbers
+from cellkinetics.meaning.headings import meaning_of
+from cellkinetics.meaning.synonyms import MEANING, plain
+
+Places = npt.NDArray[np.intp]
+COURSES = ("occ", "occasion", "course", "cycle", "period", "infusion_no", "infusion_number", "treatment")
+_BLANKS = re.compile(r"[\s\u200b\u200c\u200d\u2060\ufeff]+")
+
+
+def one_spelling(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
+    """The sheet with one spelling of each subject where two differ by what cannot be seen: hard and double blanks.
+
+    Raises
+    ------
+    StudyError
+        When two subjects differ only by case, leading zeros, ``.0`` or the stroke between two parts: 001, 1 and 1.0.
+    """
+    name = column_of("subject", sheet, columns)
+    if name is None:
+        return sheet
+    codes, distinct = pd.factorize(sheet.cells[name].to_numpy(dtype=object))
+    seen = [_BLANKS.sub(" ", unicodedata.normalize("NFKC", text)).strip() for text in distinct]
+    alike: dict[str, list[str]] = {}
+    for text in dict.fromkeys(seen):
+        alike.setdefault(_folded(text), []).append(text)
+    problems = []
+    for texts in alike.values():
+        if len(texts) > 1:
+            first = [int(sheet.row[codes == seen.index(text)][0]) for text in texts]
+            found = f"{', '.join(map(repr, texts))} (first in rows {', '.join(map(str, first))}) look like one patient"
+            remedy = "Write one name on all rows; two patients need names that differ by more (A1, B1)."
+            problems.append(Finding(None, texts[0], None, found, remedy))
+    if problems:
+        raise StudyError([*sheet.problems, *problems], sheet.source)
+    if all(new == old for new, old in zip(seen, distinct, strict=True)):
+        return sheet
+    spelled = pd.Series(np.array(seen, dtype=object)[codes], dtype="str")
+    return replace(sheet, cells=sheet.cells.assign(**{name: spelled}))
+
+
+def _folded(text: str) -> str:
+    """What is left of a name without case, leading zeros, ``.0`` and the kind of stroke between its parts."""
+    text = re.sub(r"^(\d+)\.0+$", r"\1", text.casefold())
+    text = re.sub(r"[\s_.\-/]+", "-", text)
+    # P-01 is P01, and 1-1 is not 11.
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=[^\W\d])-(?=\d)|(?<=\d)-(?=[^\W\d])", "", text))
+
+
+def one_clock(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
+    """The sheet, when the days of each subject run on.
+
+    Raises
+    ------
+    StudyError
+        When they begin again: a column such as OCC or ``course`` changes while the days overlap, or cells are
+        infused twice on one day with later samples between the two rows.
+    """
+    names = {meaning: column_of(meaning, sheet, columns) for meaning in ("subject", "day", "amount", "dose", "value")}
+    subject, day = names["subject"], names["day"]
+    if subject is None or day is None:
+        return sheet
+    cells = sheet.cells
+    days, unreadable = numbers(cells[day].to_numpy(dtype=object), sheet.decimal)
+    code, subjects = pd.factorize(cells[subject].to_numpy(dtype=object))
+    days[np.isinf(days)] = np.nan
+    known = ~np.isnan(days) & ~unreadable
+    # Only where the day of a subject goes back in the order of the file can a clock begin again.
+    order = np.argsort(code, kind="stable")
+    back = (np.diff(code[order]) == 0) & (np.diff(days[order]) < 0)
+    suspects = np.unique(code[order][1:][back])
+    if not len(suspects):
+        return sheet
+    occasion = next((name for name in cells.columns if plain(name) in COURSES and name not in names.values()), None)
+    problems = []
+    place = np.split(order, np.searchsorted(code[order], np.arange(1, len(subjects))))
+    for suspect in suspects.tolist():
+        at = place[suspect][known[place[suspect]]]
+        found = _overlap(cells, occasion, at, days) or _again(sheet, names, at, days)
+        if found:
+            remedy = (
+                "Give days since the first infusion of the patient, or make each course a subject of its own "
+                f"({subjects[suspect]}-1, {subjects[suspect]}-2)."
+            )
+            problems.append(Finding(int(sheet.row[at[0]]), subjects[suspect] or None, None, found, remedy))
+    if problems:
+        raise StudyError(problems, sheet.source)
+    return sheet
+
+
+def _overlap(cells: pd.DataFrame, occasion: str | None, at: Places, days: Floats) -> str:
+    """What is said when the days of one course do not all come after those of the one before it."""
+    if occasion is None:
+        return ""
+    said = cells[occasion].iloc[at]
+    spans = pd.DataFrame({"course": said.to_numpy(), "day": days[at]})
+    spans = spans[spans["course"] != ""].groupby("course", sort=False)["day"].agg(["min", "max", "size"])
+    spans = spans[spans["size"] > 1]
+    if len(spans) < 2 or (spans["min"].iloc[1:].to_numpy() >= spans["max"].iloc[:-1].to_numpy()).all():
+        return ""
+    return f"the days of its courses ({occasion} {', '.join(map(str, spans.index[:4]))}) lie on each other"
+
+
+def _again(sheet: Sheet, names: Mapping[str, str | None], at: Places, days: Floats) -> str:
+    """What is said when a dose comes again on a day that was there before."""
+    cells = sheet.cells
+
+    def filled(meaning: str) -> Flags:
+        name = names[meaning]
+        if name is None:
+            return np.zeros(len(at), dtype=bool)
+        number, _ = numbers(cells[name].iloc[at].to_numpy(dtype=object), sheet.decimal)
+        return number > 0
+
+    value = names["value"]
+    measured = np.zeros(len(at), dtype=bool)
+    if value is not None:
+        measured = marks(cells[value].iloc[at].to_numpy(dtype=object), sheet.decimal)[0] != "missing"
+    doses = np.flatnonzero((filled("amount") | filled("dose")) & ~measured)
+    for first, second in zip(doses[:-1].tolist(), doses[1:].tolist(), strict=True):
+        between, after = days[at[first + 1 : second]], days[at[second + 1 :]]
+        # Rows that are only unsorted do not run from dose to dose: here both series rise, each after its own dose.
+        rising = (np.diff(days[at[first:second]]) >= 0).all() and len(after) > 0 and after[0] > days[at[second]]
+        if rising and days[at[first]] >= days[at[second]] and (between > days[at[second]]).any():
+            rows = f"rows {sheet.row[at[first]]} and {sheet.row[at[second]]}"
+            return f"it is infused on day {days[at[second]]:g} again, after later samples ({rows})"
+    return ""
+
+
+def column_of(meaning: str, sheet: Sheet, columns: Mapping[str, str] | None = None) -> str | None:
+    """The column of a sheet with a meaning, by `columns` or by its name."""
+    given = {MEANING.get(plain(ours), ours): theirs for ours, theirs in (columns or {}).items()}
+    names = [name for name in sheet.cells.columns if meaning_of(name) == meaning]
+    name = given.get(meaning, names[0] if names else None)
+    return name if name in sheet.cells else None

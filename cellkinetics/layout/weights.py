@@ -1,0 +1,82 @@
+"""Doses in cells and the weight of the patient as doses in cells/kg."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.errors import Finding, StudyError
+from cellkinetics.layout.sheet import Sheet
+from cellkinetics.layout.subjects import column_of
+from cellkinetics.meaning.cells import cell_of, numbers
+from cellkinetics.meaning.headings import meaning_of
+from cellkinetics.meaning.synonyms import plain
+
+CELLS, PER_KG = ("cells", "cell", "total cells"), "cells/kg"
+WEIGHTS = ("weight_kg", "body_weight_kg", "bw_kg", "weight", "body_weight", "bodyweight", "wt", "bw")
+_OTHER_DRUG = ("", "0", "1", "cell", "cells")
+# Nobody of another weight is a patient: a weight in grams or in pounds of a child would pass as nothing else.
+LEAST, MOST = 2.0, 350.0
+
+
+def per_kg(sheet: Sheet, columns: Mapping[str, str] | None, dose_unit: str) -> tuple[Sheet, str, str]:
+    """The sheet with doses in cells/kg, where they are in cells and a column has the weight in kg.
+
+    The doses as they were stay in a column ``dose_cells``; a subject has the first weight that its rows say.
+
+    Returns
+    -------
+    Sheet
+        The note says what was done.
+    str
+        The unit of the doses.
+    str
+        What they were given in, when they have been converted; else "".
+
+    Raises
+    ------
+    StudyError
+        For each dose of a patient whose weight is not known, or is no weight in kg.
+    """
+    cells = sheet.cells
+    subject, unit = (column_of(meaning, sheet, columns) for meaning in ("subject", "dose_unit"))
+    weight = next((name for word in WEIGHTS for name in cells.columns if _word(name) == word), None)
+    kind = next((name for name in cells.columns if meaning_of(name) in ("kind", "kind_name")), None)
+    other = np.zeros(len(cells), bool) if kind is None else ~cells[kind].str.casefold().isin(_OTHER_DRUG).to_numpy()
+    # Another drug has a unit of its own.
+    said = [text.casefold() for text in pd.unique(cells[unit][~other]) if text] if unit else [dose_unit.casefold()]
+    if subject is None or weight is None or not said or any(text not in CELLS for text in said):
+        return sheet, dose_unit, ""
+    given = {column_of(meaning, sheet, columns) for meaning in ("dose", "amount")} - {None}
+    kg, unreadable = numbers(cells[weight].to_numpy(dtype=object), sheet.decimal)
+    kg = np.where(unreadable, np.nan, kg)
+    kg = pd.Series(kg).groupby(cells[subject].to_numpy()).transform("first").to_numpy(float)
+    problems: list[Finding] = []
+    new: dict[str, pd.Series] = {}
+    before = pd.Series("", index=cells.index, dtype="str")
+    for name in sorted(str(name) for name in given):
+        amount, _ = numbers(cells[name].to_numpy(dtype=object), sheet.decimal)
+        dosed = (amount > 0) & ~other
+        for at in np.flatnonzero(dosed & ~((kg >= LEAST) & (kg <= MOST))).tolist():
+            found = f"{name} is in cells and {weight} is {cells[weight].iloc[at]!r}"
+            remedy = f"Give the weight in kg ({LEAST:g} to {MOST:g}), or the dose in cells/kg, with that unit."
+            problems.append(Finding(int(sheet.row[at]), cells[subject].iloc[at] or None, None, found, remedy))
+        texts = [cell_of(float(each), sheet.decimal) for each in amount / kg]
+        before = before.mask(dosed, cells[name])
+        new[name] = cells[name].mask(dosed, pd.Series(texts, dtype="str"))
+    if problems:
+        raise StudyError([*sheet.problems, *problems], sheet.source)
+    if unit is not None:
+        new[unit] = cells[unit].mask(cells[unit].str.casefold().isin(CELLS), PER_KG)
+    if "dose_cells" not in cells and (before != "").any():
+        new["dose_cells"] = before
+    line = f"Doses in cells were divided by {weight}, in kg: they are in cells/kg, and dose_cells has what was given."
+    return replace(sheet, cells=cells.assign(**new), note=f"{sheet.note}\n{line}".lstrip("\n")), PER_KG, CELLS[0]
+
+
+def _word(name: str) -> str:
+    """A heading without brackets around its unit: Weight (kg) is weight_kg."""
+    return plain(name.replace("(", " ").replace(")", " ").replace("[", " ").replace("]", " "))

@@ -1,0 +1,25 @@
+"""Small scripts beside the checkout that exit 0 where a table is read right, refused, or warned about by column."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CASES = ROOT.parent / "shared" / "cases"
+NUMBERS = [
+    *("01", "02", "04", "05", "07", "08", "09", "11", "13", "15", "16", "18", "20", "22", "23", "25", "27", "28"),
+    *("30", "31", "33", "35", "37", "38", "41", "46", "47", "48", "50", "f01", "f20"),
+]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_table_is_not_misread_without_a_word(number):
+    if not CASES.is_dir():
+        pytest.skip(f"the scripts are not beside this checkout: no folder {CASES}")
+    (script,) = CASES.glob(f"{number}_*.py")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-W", "ignore", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
