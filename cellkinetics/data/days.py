@@ -16,6 +16,7 @@ from cellkinetics.layout import visits
 from cellkinetics.layout.dates import DATES, INFUSION_DATES, heading, is_serial, seconds_of
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.meaning.cells import cell_of, number_of, numbers
+from cellkinetics.meaning.units import DAYS_IN
 
 # Days in a unit of time; a month is a twelfth of 365.25 days.
 DAYS_IN_UNIT = {"day": 1.0, "hour": 1 / 24, "week": 7.0, "month": 365.25 / 12}
@@ -219,7 +220,7 @@ def visited(
         unit = DAYS_IN_UNIT.get(time_unit or "day", 1.0)
         if any(said and said[1] for said in read):
             texts = [
-                cell_of(said[0] * visits.DAYS_IN[said[1]] / unit, sheet.decimal) if said and said[1] else text
+                cell_of(said[0] * DAYS_IN[said[1]] / unit, sheet.decimal) if said and said[1] else text
                 for said, text in zip(read, texts, strict=True)
             ]
             notes.append(f"{name}: visits by name, read as days.")

@@ -12,8 +12,9 @@ from cellkinetics.data.columns import resolve
 from cellkinetics.data.days import unit_of
 from cellkinetics.errors import Finding, StudyError, one_problem
 from cellkinetics.layout.sheet import Sheet
-from cellkinetics.layout.visits import DAYS_IN, day_of, nearly
+from cellkinetics.layout.visits import day_of, nearly
 from cellkinetics.meaning.cells import cell_of, marks
+from cellkinetics.meaning.units import DAYS_IN
 
 
 def tall(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:

@@ -20,12 +20,12 @@ _ISO = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _COMPACT = re.compile(r"((?:19|20)\d{2})(\d{2})(\d{2})(?:T(\d{2})(\d{2})(\d{2})?(Z)?)?", re.ASCII)
-_CLOCK = r"(?:[T :](\d{1,2}:\d{2}(?::\d{2})?))?"
+_CLOCK_AFTER = r"(?:[T :](\d{1,2}:\d{2}(?::\d{2})?))?"
 # The month by its name: 09-Mar-2024, 9 March 2024, 09MAR2024; Mar 9, 2024.
-_NAMED = re.compile(rf"(\d{{1,2}})[-\s./]*([A-Za-z]{{3,9}})\.?[-\s./,]*(\d{{4}}){_CLOCK}", re.ASCII)
-_MONTH_FIRST = re.compile(rf"([A-Za-z]{{3,9}})\.?\s+(\d{{1,2}}),?\s+(\d{{4}}){_CLOCK}", re.ASCII)
+_NAMED = re.compile(rf"(\d{{1,2}})[-\s./]*([A-Za-z]{{3,9}})\.?[-\s./,]*(\d{{4}}){_CLOCK_AFTER}", re.ASCII)
+_MONTH_FIRST = re.compile(rf"([A-Za-z]{{3,9}})\.?\s+(\d{{1,2}}),?\s+(\d{{4}}){_CLOCK_AFTER}", re.ASCII)
 # 13/03/2024 and 3/13/2024 are one day each, because no year has a month 13.
-_STROKES = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}){_CLOCK}", re.ASCII)
+_STROKES = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}){_CLOCK_AFTER}", re.ASCII)
 _SERIAL = re.compile(r"[1-9]\d{4}(\.\d+)?", re.ASCII)
 
 

@@ -15,7 +15,7 @@ from cellkinetics.meaning.headings import meaning_of
 from cellkinetics.meaning.placing import written
 from cellkinetics.meaning.synonyms import plain
 
-PAIRS = (("lower", "upper"), ("dv_lower", "dv_upper"), ("left", "right"))
+ENDS_BY_NAME = (("lower", "upper"), ("dv_lower", "dv_upper"), ("left", "right"))
 _OWN = {"subject", "day", "value", "lower", "upper", "status", "lloq", "excluded"}
 
 
@@ -33,7 +33,7 @@ def own(sheet: Sheet) -> Sheet:
     """
     cells = sheet.cells
     plains = {plain(name): name for name in reversed(cells.columns)}
-    pair = next((pair for pair in PAIRS if set(pair) <= plains.keys()), None)
+    pair = next((pair for pair in ENDS_BY_NAME if set(pair) <= plains.keys()), None)
     if pair is None or any(meaning_of(name) in ("limit", "cens") for name in cells.columns):
         return sheet
     value = next((name for name in cells.columns if meaning_of(name) == "value"), None)

@@ -21,7 +21,7 @@ from cellkinetics.layout.workbooks import frame_of, grid_of, is_sas, is_workbook
 from cellkinetics.meaning.headings import is_numeric
 from cellkinetics.words import number_text
 
-_COMMA = re.compile(r"[<>≤≥=\s]*[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
+_COMMA_NUMBER = re.compile(r"[<>≤≥=\s]*[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[<>≤≥=\s]*[+-]?[1-9]\d{0,2}(,\d{3})+")
 # The same with points, and what shows that a point is one before decimals.
 _POINTS = re.compile(r"[<>≤≥=\s]*[+-]?[1-9]\d{0,2}\.\d{3}")
@@ -88,7 +88,8 @@ def _decimal(cells: pd.DataFrame, separator: str, columns: Mapping[str, str] | N
         return "."
     distinct = {name: pd.unique(cells[name]).tolist() for name in cells.columns if is_numeric(name, columns)}
     commas = {
-        name: [text for text in texts if "," in text and _COMMA.fullmatch(text)] for name, texts in distinct.items()
+        name: [text for text in texts if "," in text and _COMMA_NUMBER.fullmatch(text)]
+        for name, texts in distinct.items()
     }
     every = list(itertools.chain.from_iterable(commas.values()))
     if separator != ";":

@@ -18,13 +18,14 @@ import pandas as pd
 
 from cellkinetics.errors import Finding, one_problem
 from cellkinetics.layout.dates import DATES, heading
+from cellkinetics.layout.packed import BLOCK
 from cellkinetics.layout.sheet import Seen, Sheet
-from cellkinetics.layout.workbooks import TITLES
+from cellkinetics.layout.workbooks import TITLE_LINES
 from cellkinetics.meaning.headings import meaning_of
 from cellkinetics.meaning.synonyms import MEANING, plain
 
 # Bytes of a file of which reading is worth a bar, and of a block when its encoding is found out.
-LARGE, BLOCK = 20_000_000, 1 << 20
+LARGE = 20_000_000
 # Rows at a time: two new objects each, fewer than wake the garbage collector, which would walk through all of JAX.
 ROWS = 300
 _SEP = re.compile(r"\ufeff?\"?sep=(.)\"?", re.IGNORECASE)
@@ -64,7 +65,7 @@ def _head(file: TextIO, source: str, columns: Mapping[str, str] | None) -> tuple
     if last is not None and _is_header(above[last][1:], columns):
         return above, last
     first = len(above) - 1
-    for line in itertools.islice(file, TITLES):
+    for line in itertools.islice(file, TITLE_LINES):
         above.append(line)
         if _is_header(line, columns):
             return above, len(above) - 1

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import re
 
-# Days in a unit of time; a month is a twelfth of 365.25 days.
-DAYS_IN = {"day": 1.0, "hour": 1 / 24, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
-WORDS = {"d": "day", "day": "day", "days": "day", "h": "hour", "hr": "hour", "hrs": "hour", "hour": "hour"}
-WORDS |= {"hours": "hour", "wk": "week", "wks": "week", "week": "week", "weeks": "week", "w": "week"}
-WORDS |= {"month": "month", "months": "month", "mo": "month", "mos": "month", "m": "month"}
-WORDS |= {"y": "year", "yr": "year", "yrs": "year", "year": "year", "years": "year"}
-_UNIT = "|".join(sorted(WORDS, key=len, reverse=True))
-_NUMBER = r"[+-]?\d+(?:[.,]\d+)?"
+from cellkinetics.meaning.units import UNITS_OF_TIME
+
+# As cells say it, and letters that only stand in the name of a visit: M3 is a month, and no minute.
+VISIT_UNITS = {word: unit for word, unit in UNITS_OF_TIME.items() if unit != "minute"}
+VISIT_UNITS |= {"mos": "month", "m": "month", "y": "year", "yr": "year", "yrs": "year"}
+_ANY_UNIT = "|".join(sorted(VISIT_UNITS, key=len, reverse=True))
+_DAY_NUMBER = r"[+-]?\d+(?:[.,]\d+)?"
 # What may follow and changes nothing: the window in which the visit may be, and that it is after the infusion.
 _WINDOW = r"(?:[\s_]*[(\[]?[\s_]*(?:±|\+/?-|\+-)[\s_]*\d+[\s_]*[a-z]*[\s_]*[)\]]?)?"
 _AFTER = r"(?:[\s_]*(?:post|after)(?:[\s_-]*(?:infusion|dose))?)?"
-_BEFORE = re.compile(rf"({_UNIT})[\s_.:-]{{0,2}}?({_NUMBER}){_AFTER}{_WINDOW}", re.IGNORECASE)
-_BEHIND = re.compile(rf"({_NUMBER})[\s_.-]?({_UNIT}){_AFTER}{_WINDOW}", re.IGNORECASE)
-_BARE = re.compile(rf"({_NUMBER}){_WINDOW}", re.IGNORECASE)
+_BEFORE = re.compile(rf"({_ANY_UNIT})[\s_.:-]{{0,2}}?({_DAY_NUMBER}){_AFTER}{_WINDOW}", re.IGNORECASE)
+_BEHIND = re.compile(rf"({_DAY_NUMBER})[\s_.-]?({_ANY_UNIT}){_AFTER}{_WINDOW}", re.IGNORECASE)
+_BARE = re.compile(rf"({_DAY_NUMBER}){_WINDOW}", re.IGNORECASE)
 _NEARLY = re.compile(
-    rf"(^|[^a-z])({_UNIT}|visit|v|fu|c\d+d)[\s_.+-]*\d"
+    rf"(^|[^a-z])({_ANY_UNIT}|visit|v|fu|c\d+d)[\s_.+-]*\d"
     r"|^(eot|eos|eoi|bl|pre|post|fu|base|baseline|last|final|scr)$"
     r"|\b(end[\s_]of|baseline|screening|relapse|progression|follow[\s_-]?up|pre[\s_-]?(dose|infusion)|visit)\b",
     re.IGNORECASE,
@@ -36,9 +35,9 @@ def day_of(name: str) -> tuple[float, str] | None:
     """
     name = name.strip()
     if said := _BEFORE.fullmatch(name):
-        return _number(said[2]), WORDS[said[1].lower()]
+        return _number(said[2]), VISIT_UNITS[said[1].lower()]
     if said := _BEHIND.fullmatch(name):
-        return _number(said[1]), WORDS[said[2].lower()]
+        return _number(said[1]), VISIT_UNITS[said[2].lower()]
     said = _BARE.fullmatch(name)
     return (_number(said[1]), "") if said else None
 

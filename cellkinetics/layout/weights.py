@@ -15,11 +15,11 @@ from cellkinetics.meaning.cells import cell_of, numbers
 from cellkinetics.meaning.headings import meaning_of
 from cellkinetics.meaning.synonyms import plain
 
-CELLS, PER_KG = ("cells", "cell", "total cells"), "cells/kg"
+IN_CELLS, PER_KG = ("cells", "cell", "total cells"), "cells/kg"
 WEIGHTS = ("weight_kg", "body_weight_kg", "bw_kg", "weight", "body_weight", "bodyweight", "wt", "bw")
 _OTHER_DRUG = ("", "0", "1", "cell", "cells")
 # Nobody of another weight is a patient: a weight in grams or in pounds of a child would pass as nothing else.
-LEAST, MOST = 2.0, 350.0
+LIGHTEST, HEAVIEST = 2.0, 350.0
 
 
 def per_kg(sheet: Sheet, columns: Mapping[str, str] | None, dose_unit: str) -> tuple[Sheet, str, str]:
@@ -48,7 +48,7 @@ def per_kg(sheet: Sheet, columns: Mapping[str, str] | None, dose_unit: str) -> t
     other = np.zeros(len(cells), bool) if kind is None else ~cells[kind].str.casefold().isin(_OTHER_DRUG).to_numpy()
     # Another drug has a unit of its own.
     said = [text.casefold() for text in pd.unique(cells[unit][~other]) if text] if unit else [dose_unit.casefold()]
-    if subject is None or weight is None or not said or any(text not in CELLS for text in said):
+    if subject is None or weight is None or not said or any(text not in IN_CELLS for text in said):
         return sheet, dose_unit, ""
     given = {column_of(meaning, sheet, columns) for meaning in ("dose", "amount")} - {None}
     kg, unreadable = numbers(cells[weight].to_numpy(dtype=object), sheet.decimal)
@@ -60,9 +60,9 @@ def per_kg(sheet: Sheet, columns: Mapping[str, str] | None, dose_unit: str) -> t
     for name in sorted(str(name) for name in given):
         amount, _ = numbers(cells[name].to_numpy(dtype=object), sheet.decimal)
         dosed = (amount > 0) & ~other
-        for at in np.flatnonzero(dosed & ~((kg >= LEAST) & (kg <= MOST))).tolist():
+        for at in np.flatnonzero(dosed & ~((kg >= LIGHTEST) & (kg <= HEAVIEST))).tolist():
             found = f"{name} is in cells and {weight} is {cells[weight].iloc[at]!r}"
-            remedy = f"Give the weight in kg ({LEAST:g} to {MOST:g}), or the dose in cells/kg, with that unit."
+            remedy = f"Give the weight in kg ({LIGHTEST:g} to {HEAVIEST:g}), or the dose in cells/kg, with that unit."
             problems.append(Finding(int(sheet.row[at]), cells[subject].iloc[at] or None, None, found, remedy))
         texts = [cell_of(float(each), sheet.decimal) for each in amount / kg]
         before = before.mask(dosed, cells[name])
@@ -70,11 +70,11 @@ def per_kg(sheet: Sheet, columns: Mapping[str, str] | None, dose_unit: str) -> t
     if problems:
         raise StudyError([*sheet.problems, *problems], sheet.source)
     if unit is not None:
-        new[unit] = cells[unit].mask(cells[unit].str.casefold().isin(CELLS), PER_KG)
+        new[unit] = cells[unit].mask(cells[unit].str.casefold().isin(IN_CELLS), PER_KG)
     if "dose_cells" not in cells and (before != "").any():
         new["dose_cells"] = before
     line = f"Doses in cells were divided by {weight}, in kg: they are in cells/kg, and dose_cells has what was given."
-    return replace(sheet, cells=cells.assign(**new), note=f"{sheet.note}\n{line}".lstrip("\n")), PER_KG, CELLS[0]
+    return replace(sheet, cells=cells.assign(**new), note=f"{sheet.note}\n{line}".lstrip("\n")), PER_KG, IN_CELLS[0]
 
 
 def _word(name: str) -> str:

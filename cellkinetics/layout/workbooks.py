@@ -15,7 +15,7 @@ from cellkinetics.errors import one_problem, suggest
 from cellkinetics.words import number_text
 
 # Rows above the header that may hold a title, and below which no header is looked for.
-TITLES = 20
+TITLE_LINES = 20
 _WORKBOOK = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _XPORT = b"HEADER RECORD*******LIB"
 _ZERO = 16.0**-65
@@ -145,7 +145,7 @@ def _text(cell: object) -> str:
 
 
 def _header(table: list[list[str]], is_header: Callable[[Sequence[str]], bool]) -> int | None:
-    filled = itertools.islice((at for at, record in enumerate(table) if any(record)), TITLES + 1)
+    filled = itertools.islice((at for at, record in enumerate(table) if any(record)), TITLE_LINES + 1)
     return next((at for at in filled if is_header([name for name in _names(table, at) if name])), None)
 
 

@@ -12,7 +12,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.words import count, number_text
 
 # A lowest value is a likely limit from so many times on, when so much more frequent than its neighbours.
-LEAST, TIMES, NEIGHBOURS = 3, 3.0, 5
+FEWEST_REPEATS, TIMES_AS_OFTEN, NEIGHBOURS = 3, 3.0, 5
 _NINES = re.compile(r"9{3,}(\.9+)?|8{4,}")
 
 
@@ -80,8 +80,8 @@ def likely(values: Floats, output: str = "") -> list[Likely]:
         number, k = float(distinct[at]), int(times[at])
         if (
             number not in codes
-            and k >= LEAST
-            and k >= TIMES * times[beside].max()
+            and k >= FEWEST_REPEATS
+            and k >= TIMES_AS_OFTEN * times[beside].max()
             and not _rounded(distinct, times, at)
         ):
             found.append(Likely(kind, number, k, n, output))

@@ -97,16 +97,23 @@ def _of(text: str) -> str:
 
 # Time
 
-_TIMES = {"d": "day", "day": "day", "days": "day", "h": "hour", "hr": "hour", "hrs": "hour", "hour": "hour"}
-_TIMES |= {"hours": "hour", "wk": "week", "wks": "week", "week": "week", "weeks": "week", "w": "week"}
-_TIMES |= {"month": "month", "months": "month", "mo": "month", "mon": "month"}
-_TIMES |= {"min": "minute", "mins": "minute", "minute": "minute", "minutes": "minute", "year": "year", "years": "year"}
+UNITS_OF_TIME = {"d": "day", "day": "day", "days": "day", "h": "hour", "hr": "hour", "hrs": "hour", "hour": "hour"}
+UNITS_OF_TIME |= {"hours": "hour", "wk": "week", "wks": "week", "week": "week", "weeks": "week", "w": "week"}
+UNITS_OF_TIME |= {"month": "month", "months": "month", "mo": "month", "mon": "month"}
+UNITS_OF_TIME |= {
+    "min": "minute",
+    "mins": "minute",
+    "minute": "minute",
+    "minutes": "minute",
+    "year": "year",
+    "years": "year",
+}
 DAYS_IN = {"minute": 1 / 1440, "hour": 1 / 24, "day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
 
 
 def time_unit_of(cell: str) -> str:
     """The unit of time that a cell says, "hour" of HR; "" when it says none."""
-    return _TIMES.get(cell.strip().casefold(), "")
+    return UNITS_OF_TIME.get(cell.strip().casefold(), "")
 
 
 def duration_of(cell: str) -> float | None:

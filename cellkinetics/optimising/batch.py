@@ -37,7 +37,7 @@ from cellkinetics.optimising.stacking import places, shape_of, stacked
 PATIENTS_AT_ONCE = 512  # patients in memory at a time, for each processor
 # All lanes of a stepper wait for the slowest: of 16, fits of smooth_switch take a fifth of the time that they take one
 # by one, and the program pays for its compilation with about so many patients.
-STEPPER_LANES, MANY_PATIENTS_OF_AN_ODE = 16, 32
+STEPPER_LANES, MANY_LANES = 16, 32
 
 
 def batchable(model: Model, count: int = 1, error: ErrorModel = ERRORS[LOG]) -> bool:
@@ -48,7 +48,7 @@ def batchable(model: Model, count: int = 1, error: ErrorModel = ERRORS[LOG]) -> 
     not log-normal.
     """
     first = methods(model)[0]
-    return error.least_squares and (first.is_direct or (first is Method.EXPLICIT and count >= MANY_PATIENTS_OF_AN_ODE))
+    return error.least_squares and (first.is_direct or (first is Method.EXPLICIT and count >= MANY_LANES))
 
 
 def optima(

@@ -334,7 +334,7 @@ def test_models_solved_by_a_stepper_end_in_lanes_as_one_by_one(tmp_path, monkeyp
     ]  # fmt: skip
     study = ck.read_study(pd.concat(rows), lloq=10.0)
     one_by_one = ck.fit_each(model, study, progress=False)
-    monkeypatch.setattr(batch, "MANY", 1)
+    monkeypatch.setattr(batch, "MANY_LANES", 1)
     in_lanes = ck.fit_each(model, study, progress=False)
     assert list(in_lanes.outcomes["outcome"]) == list(one_by_one.outcomes["outcome"])
     first, second = one_by_one.parameters, in_lanes.parameters
