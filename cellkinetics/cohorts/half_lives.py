@@ -9,6 +9,7 @@ import numpy as np
 import scipy
 
 from cellkinetics.arrays import Floats
+from cellkinetics.statistics.tobit import quantified as known_values
 from cellkinetics.statistics.tobit import tobit
 
 FEWEST_SAMPLES = 3
@@ -80,13 +81,13 @@ def censored_line(days: Floats, lower: Floats, upper: Floats) -> tuple[float, fl
     half_life, lower, upper : days; an end is inf where the slope's interval reaches 0.
     reason : why there is none, "" when there is one.
     """
-    quantified = lower == upper
+    with np.errstate(divide="ignore"):
+        ends = np.log(lower), np.log(upper)
+    quantified = known_values(*ends)
     nothing = (math.nan, math.nan, math.nan)
     if len(days) < FEWEST_SAMPLES or len(np.unique(days[quantified])) < 2:
         found = f"{_samples(int(quantified.sum()))} of {len(days)}"
         return *nothing, f"{found}; a line through censored samples needs {FEWEST_SAMPLES}, 2 of them quantified"
-    with np.errstate(divide="ignore"):
-        ends = np.log(lower), np.log(upper)
     sd = None if quantified.sum() >= SAMPLES_FOR_SD else SD_WHEN_FEW
     fit = tobit(np.column_stack([np.ones(len(days)), days]), *ends, sd)
     slope, degrees = float(fit.coefficients[0, 1]), float(fit.degrees_of_freedom[0])

@@ -16,7 +16,7 @@ import pandas as pd
 
 from cellkinetics.errors import Finding, StudyError, one_problem, suggest
 from cellkinetics.meaning.floors import likely
-from cellkinetics.words import number_text
+from cellkinetics.words import count, number_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -258,7 +258,7 @@ class Study:
         lines.append(f"  samples used      {sum(counts.values())}: {status}")
         if excluded:
             shown = [f"{n} {reason}" for reason, n in list(excluded.items())[:5]]
-            more = [f"{len(excluded) - 5} more reasons"] if len(excluded) > 5 else []
+            more = [count(len(excluded) - 5, "more reason")] if len(excluded) > 5 else []
             lines.append(f"  samples excluded  {sum(excluded.values())}: {', '.join(shown + more)}")
         limits = self.observations["lloq"].dropna()
         ends = dict.fromkeys(number_text(limit) for limit in (limits.min(), limits.max()))
