@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from cellkinetics.arrays import Floats
+
+Kind = TypeVar("Kind")
 
 MOMENTS = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
 
@@ -56,6 +58,19 @@ def count(value: float, name: str, least: int = 1) -> int:
     if not (math.isfinite(number) and number == math.floor(number) and number >= least):
         raise ValueError(f"{name}={number:g}: give a whole number of at least {least}.")
     return int(number)
+
+
+def seed(value: int, name: str = "seed") -> int:
+    """A seed of random numbers, a whole number of at least 0; a ValueError where it is not."""
+    return count(value, name, 0)
+
+
+def not_negative(value: float, name: str, example: float) -> float:
+    """A finite number of at least 0; a ValueError where it is not."""
+    number = _number(value, name, f"a number of at least 0, such as {example:g}")
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"{name}={number:g}: give a number of at least 0, such as {example:g}.")
+    return number
 
 
 def positive(value: float, name: str, example: float) -> float:
@@ -107,6 +122,20 @@ def days(values: Any, name: str = "days", *, finite: bool = True) -> Floats:
     if finite and not np.isfinite(numbers).all():
         raise ValueError(f"{name} holds NaN or infinity: give finite days.")
     return numbers
+
+
+def instance(value: Any, kind: type[Kind], name: str, remedy: str) -> Kind:
+    """A value of a kind; a TypeError with the remedy where it is of another.
+
+    Examples
+    --------
+    >>> instance("P07", float, "weight", "Give kilograms.")
+    Traceback (most recent call last):
+    TypeError: weight is a str, not a float. Give kilograms.
+    """
+    if isinstance(value, kind):
+        return value
+    raise TypeError(f"{name} is a {type(value).__name__}, not a {kind.__name__}. {remedy}")
 
 
 def _number(value: Any, name: str, what: str) -> float:

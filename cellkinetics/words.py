@@ -54,9 +54,9 @@ def percent(k: int, n: int) -> str:
     return "<1%" if 0 < share < 0.5 else ">99%" if 99.5 <= share < 100 else f"{share:.0f}%"
 
 
-def count(n: int, what: str) -> str:
-    """So many of something: 1 sample, 2 samples."""
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+def count(n: int, what: str, more: str = "") -> str:
+    """So many of something: 1 sample, 2 samples; `more` where several of it are not written with an s."""
+    return f"{n} {what}" if n == 1 else f"{n} {more or f'{what}s'}"
 
 
 def fold(value: float) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.cohorts.curves import curve_test
 from cellkinetics.cohorts.two_factors import TwoFactors, both_factors
@@ -18,7 +19,6 @@ from cellkinetics.cohorts.values import windows as values_of
 from cellkinetics.data.groups import NOBODY, Groups
 from cellkinetics.data.groups import of as groups_of
 from cellkinetics.data.study import Study
-from cellkinetics.domains import count as whole
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.statistics.dose_exponent import DoseExponent, dose_exponent
 from cellkinetics.statistics.ranks import RankTest, hodges_lehmann, holm, jonckheere, kruskal, weaker, wilcoxon
@@ -231,8 +231,8 @@ def compare_cohorts(
     >>> found
     <Comparison by cohort: 1e5/kg (3), 1e6/kg (4), 1e7/kg (4); 10 windows>
     """
-    study = x.study if isinstance(x, Fits) else x
-    permutations = whole(permutations, "permutations")
+    study = _study(x, model)
+    permutations, seed = domains.count(permutations, "permutations"), domains.seed(seed)
     members = _groups(study, by)
     groups, names = members.members, members.known
     individual = by == "dose" and _individual(members)
@@ -293,6 +293,18 @@ COHORT_COLUMNS = [
     "window", "family", "quantity", "variant", "estimate", "lower", "upper", "level", "p", "p_holm", "mid_p",
     "smallest_p", "attained_size", "equivalence", "n_needed", "n", "n_interval", "n_missing", "note",
 ]  # fmt: skip
+
+
+def _study(x: Study | Fits, model: object) -> Study:
+    if isinstance(x, Fits):
+        x = x.study
+    remedy = "Give compare_cohorts(study), or the result of fit_each; a model goes into model=."
+    found = domains.instance(x, Study, "what is compared", remedy)
+    if model is not None:
+        from cellkinetics.modelling.model import Model
+
+        domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
+    return found
 
 
 def _groups(study: Study, by: str) -> Groups:

@@ -20,7 +20,7 @@ from cellkinetics.data import groups, overview
 from cellkinetics.data.groups import NOBODY
 from cellkinetics.statistics.dose_exponent import WORDS
 from cellkinetics.statistics.ranks import ALPHA, RankTest
-from cellkinetics.words import WIDE, dose_text, fold, labelled_wide, number_text, p_equals, p_text
+from cellkinetics.words import WIDE, count, dose_text, fold, labelled_wide, number_text, p_equals, p_text
 
 # Factors with more values than this are not cross-tabulated.
 FACTOR = 4
@@ -72,7 +72,7 @@ def _who(found: Comparison) -> list[tuple[str, str]]:
     cut = sum(len(who) for _, who in ends)
     if cut:
         why = "; ".join(f"{len(who)} {reason} ({', '.join(who)})" for reason, who in ends)
-        text = f"{cut} of {len(study.subjects)} curves: {why}. "
+        text = f"{cut} of {count(len(study.subjects), 'curve')}: {why}. "
         said.append(("cut", text + "The end depends on the response: late values are of those left"))
     return said
 
@@ -160,10 +160,8 @@ def _two_factors(found: Comparison) -> str:
     counts = pd.crosstab(strata[kept], found.groups[kept])
     mixed = counts[(counts > 0).sum(axis=1) > 1]
     text = f"{found.by} and {within} are confounded as far as they go together ({_crossed(counts)}): "
-    text += (
-        f"{int(mixed.to_numpy().sum())} of {int(kept.sum())} patients are in a group of {within} that has more than "
-    )
-    text += f"one of {found.by}, and only they tell the two apart"
+    text += f"{int(mixed.to_numpy().sum())} of {count(int(kept.sum()), 'patient')} are in a group of {within} that has "
+    text += f"more than one of {found.by}, and only they tell the two apart"
     terms = [term for result in found.results if result.both for term in result.both.terms]
     if terms:
         worst = max(term.inflation for term in terms)

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pandas as pd
 import scipy
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.data import groups
 from cellkinetics.data.overview import since_infusion
 from cellkinetics.data.study import Study
-from cellkinetics.domains import positive
 from cellkinetics.statistics import arrangements
 from cellkinetics.statistics.medians import planned_days
 from cellkinetics.statistics.ranks import DRAWS, RankTest, exact_p, tied_at_limit
@@ -52,7 +52,7 @@ def sampling_days(study: Study, output: str | None = None, tolerance: float | No
         Several samples of a patient at one time are one, see `visits.combined`.
     """
     if tolerance is not None:
-        tolerance = positive(tolerance, "tolerance", 2)
+        tolerance = domains.positive(tolerance, "tolerance", 2)
     rows = since_infusion(study)
     outputs = rows["output"].unique()
     if output is not None and output not in outputs:
@@ -102,6 +102,7 @@ def cohort_curves(
     ValueError
         There is no such covariate or output, a quantile is not from 0 to 1, or the tolerance is not above 0.
     """
+    domains.instance(study, Study, "study", "Take ck.read_study(path), ck.example(), or the .study of fits.")
     if unknown := [share for share in quantiles if not 0 <= share <= 1]:
         raise ValueError(f"quantiles={list(quantiles)}: {unknown[0]:g} is not from 0 to 1. Give 0.5 for the median.")
     members, names = groups.of(study, by)

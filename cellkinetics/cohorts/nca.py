@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.cohorts.areas import AREA_METHODS, Point, area
 from cellkinetics.cohorts.half_lives import best_line, censored_line, given_line
 from cellkinetics.data.overview import since_infusion
 from cellkinetics.data.study import Study
-from cellkinetics.domains import days
 from cellkinetics.errors import suggest
 from cellkinetics.statistics.visits import combined
 from cellkinetics.words import number_text
@@ -93,9 +93,9 @@ def nca(
     >>> table.loc["P10", "below_from_reason"]
     'the last sample, on day 181.9, is quantified'
     """
+    domains.instance(study, Study, "study", "Take ck.read_study(path), ck.example(), or the .study of fits.")
     start, end = rising(window, "window")
-    if not float(tolerance) >= 0:
-        raise ValueError(f"tolerance={tolerance:g}: give days, 0 or more.")
+    tolerance = domains.not_negative(tolerance, "tolerance", 3)
     for name, value, known in (("blq", blq, BLQ), ("method", method, AREA_METHODS)):
         if value not in known:
             raise ValueError(
@@ -127,7 +127,7 @@ def nca(
 
 def rising(window: Days, name: str) -> Days:
     """Two days that rise, not before the infusion; a ValueError for anything else."""
-    ends = days(window, name, finite=False)
+    ends = domains.days(window, name, finite=False)
     if len(ends) != 2 or not 0 <= ends[0] < ends[1] < math.inf:
         text = ", ".join(f"{day:g}" for day in ends)
         raise ValueError(f"{name} ({text}) must be two days that rise, not before the infusion, such as (0, 28).")

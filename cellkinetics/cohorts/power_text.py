@@ -44,7 +44,7 @@ def of_power(found: Power) -> str:
         lines += _wrapped(f"{'; '.join(names)}: {sentence}")
     lost = own.groupby("window", sort=False)["not_estimable"].max()
     if lost.any():
-        without = "; ".join(f"{name} {n}" for name, n in lost.items() if count)
+        without = "; ".join(f"{name} {n}" for name, n in lost.items() if n)
         lines += _wrapped(f"Studies without an answer, counted as not shown: {without} of {studies}.")
     return "\n".join([*lines, "", *_wrapped(_legend(found))]) + "\n"
 

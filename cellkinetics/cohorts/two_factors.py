@@ -17,6 +17,7 @@ from cellkinetics.statistics.dose_exponent import profile_ends
 from cellkinetics.statistics.ranks import RankTest, weaker
 from cellkinetics.statistics.strata import stratified
 from cellkinetics.statistics.tobit import Tobit, quantified, tobit
+from cellkinetics.words import count
 
 EXPONENT, HUGE = "dose exponent", 700.0
 
@@ -103,7 +104,7 @@ def _reason(design: Floats, known: Flags) -> str:
     if np.linalg.matrix_rank(design) < p:
         return "the factors go together entirely, or a group has no value: their effects cannot be told apart"
     if known.sum() < p + 2:
-        return f"{int(known.sum())} of {n} values are quantified; {p + 2} are needed for {p} coefficients"
+        return f"{int(known.sum())} of {count(n, 'value')} are quantified; {p + 2} are needed for {p} coefficients"
     if np.linalg.matrix_rank(design[known]) < p:
         return "the factors go together entirely in the quantified values"
     return ""

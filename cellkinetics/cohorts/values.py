@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.cohorts.curves import by_visit, sampling_days
 from cellkinetics.cohorts.nca import DAYS_SHORT, Days, area_name, nca, rising
 from cellkinetics.cohorts.nca_summary import CONFIDENCE
 from cellkinetics.data.study import Study
-from cellkinetics.domains import days as checked_days
 from cellkinetics.errors import suggest
 from cellkinetics.statistics.ranks import tied_at_limit
 from cellkinetics.statistics.visits import asked_days
@@ -118,7 +118,7 @@ def windows(
         sampled = rows[rows["planned"] > PEAK_OVER].groupby("planned")["subject"].nunique()
         wanted = [float(str(day)) for day, n in sampled.items() if n > len(study.subjects) / 2]
     else:
-        wanted = np.unique(checked_days(days, "days")).tolist() if len(days) else []
+        wanted = np.unique(domains.days(days, "days")).tolist() if len(days) else []
         rows = rows.assign(planned=asked_days(rows["subject"], rows["position"], wanted, tolerance))
     visits = by_visit(rows[rows["planned"].notna()])
     last = rows.groupby("subject")["since"].max().reindex(list(study.subjects))

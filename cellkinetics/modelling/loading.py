@@ -16,6 +16,7 @@ import numpy as np
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.modelling.model import SINCE, Model, call, factor, names_of
 from cellkinetics.modelling.parameter import Parameter
+from cellkinetics.words import count
 
 RESERVED = ("t", "dose", "sd", "lambda", "phase")
 PROBE = 3
@@ -188,10 +189,10 @@ def _check_shapes(model: Model) -> None:
 
 
 def _check_slopes(model: Model, slopes: Any) -> None:
-    count = len(slopes) if isinstance(slopes, tuple | list) else 1
-    if count != len(model.states):
+    given = len(slopes) if isinstance(slopes, tuple | list) else 1
+    if given != len(model.states):
         raise ModelError(
-            f"{model.name}: rhs() returns {count} derivatives for {len(model.states)} states "
+            f"{model.name}: rhs() returns {count(given, 'derivative')} for {count(len(model.states), 'state')} "
             f"({', '.join(model.states)}). Return one a state, in that order.",
             name="rhs",
         )

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.model import Model, Values
-from cellkinetics.solving.sensitivity import curve, finite_days, inputs_of
+from cellkinetics.solving.sensitivity import curve, inputs_of
 
 
 def simulate(
@@ -46,6 +47,8 @@ def simulate(
 
     Raises
     ------
+    ValueError
+        Times that are dates, time differences, NaN or infinite.
     ModelError
         An unknown parameter, no dose for a model that needs one, or parameters at which it cannot be solved.
 
@@ -60,7 +63,10 @@ def simulate(
     1   28.0          136.1
     2  365.0           17.4
     """
-    days = finite_days(times)
+    if isinstance(parameters, Model) and not isinstance(model, Model):
+        raise TypeError("the model comes first: ck.simulate(model, parameters, times, doses=...).")
+    domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
+    days = domains.days(times, "times")
     if model.channels and doses is None:
         raise ModelError(f"{model.name} needs a dose. Give doses=1e6, or (day, amount) pairs.", name="doses")
     if isinstance(parameters, pd.DataFrame):

@@ -23,13 +23,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
-from cellkinetics.domains import level as checked_level
 from cellkinetics.errors import suggest
 from cellkinetics.statistics.equivalence import patients_needed
 from cellkinetics.statistics.slopes import FEWEST, threshold
 from cellkinetics.statistics.tobit import Tobit, quantified, tobit
-from cellkinetics.words import fold
+from cellkinetics.words import count, fold
 
 INTERVAL_METHODS = ("profile", "wald", "bootstrap")
 WORDS = {
@@ -147,7 +147,7 @@ def dose_exponent(
         raise ValueError(
             f"there is no method {method!r}; there are {known}. {suggest(method, INTERVAL_METHODS)}".rstrip()
         )
-    level = checked_level(level)
+    level = domains.level(level)
     if not margin > 1:
         raise ValueError(f"the margin is a fold change above 1, such as 2 for twofold; it is {margin:g}.")
     amounts, low, high = (np.asarray(values, float) for values in (dose, lower, upper))
@@ -270,7 +270,7 @@ def _reason(amounts: Floats, known: npt.NDArray[np.bool_], left_out: int) -> str
     if len(doses) < 2:
         return f"the values are of {'one dose' if len(doses) else 'no known dose'}{without}"
     if known.sum() < FEWEST:
-        return f"{int(known.sum())} of {len(known)} values are quantified; {FEWEST} are needed{without}"
+        return f"{int(known.sum())} of {count(len(known), 'value')} are quantified; {FEWEST} are needed{without}"
     if len(np.unique(amounts[known])) < 2:
         return f"values are quantified at one dose only, all others are censored{without}"
     return ""

@@ -315,7 +315,7 @@ def test_wells_that_are_alike_are_one_sample():
         ({"window": (0, 7, 28)}, "two days that rise"),
         ({"terminal": (28, 7)}, "terminal .* two days that rise"),
         ({"terminal": {"A": pd.to_timedelta([7, 28], unit="D")}}, "terminal holds time differences"),
-        ({"tolerance": -1}, "give days, 0 or more"),
+        ({"tolerance": -1}, "give a number of at least 0"),
     ],
 )
 def test_days_that_are_none_say_what_to_give(arguments, message):
