@@ -312,7 +312,11 @@ def _groups(study: Study, by: str) -> Groups:
     names = groups.known
     if not names:
         others = _columns(study, by)
-        remedy = f"Columns that can be: {', '.join(others)}." if others else "No other column has groups."
+        remedy = (
+            f"Columns that can be: {', '.join(others)}."
+            if others
+            else "No other column has groups: give the table one."
+        )
         raise ValueError(f"nobody has a {by}, so that nothing can be compared by it. {remedy}")
     if len(names) > MOST_GROUPS and by != "dose":
         raise ValueError(
