@@ -63,7 +63,7 @@ def plot_fits(
     columns = domains.count(columns, "columns")
     if not 0 <= page < pages(fits):
         raise IndexError(
-            f"there is no page {page}: {count(len(fits), 'patient')} on {count(pages(fits), 'page')}, counted from 0."
+            f"there is no page {page}: {count(len(fits), 'patient')} on pages 0 to {pages(fits) - 1}."
         )
     groups, shades = style.coloured(fits.study, by)
     order = sorted(fits, key=lambda subject: list(shades).index(groups[subject]))
