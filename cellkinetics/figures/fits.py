@@ -62,9 +62,7 @@ def plot_fits(
         raise ValueError("there are no fits to draw.")
     columns = domains.count(columns, "columns")
     if not 0 <= page < pages(fits):
-        raise IndexError(
-            f"there is no page {page}: {count(len(fits), 'patient')} on pages 0 to {pages(fits) - 1}."
-        )
+        raise IndexError(f"there is no page {page}: {count(len(fits), 'patient')} on pages 0 to {pages(fits) - 1}.")
     groups, shades = style.coloured(fits.study, by)
     order = sorted(fits, key=lambda subject: list(shades).index(groups[subject]))
     shown = {subject: fits[subject] for subject in order[page * PER_PAGE : (page + 1) * PER_PAGE]}
