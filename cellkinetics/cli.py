@@ -252,7 +252,7 @@ def list_models() -> None:
         model = models.load(name)
         kind = "Closed form" if model.curve else "ODE"
         title = model.description.partition("\n")[0]
-        listed.add_row(name, f"{title} {kind}, {len(model.parameters)} parameters.", model.reference)
+        listed.add_row(name, f"{title} {kind}, {count(len(model.parameters), 'parameter')}.", model.reference)
     Console().print(listed)
 
 
@@ -274,7 +274,14 @@ def outcome_table(fits: Fits) -> Table:
     cohorts = fits.study.covariates["cohort"].fillna("").astype("str")
     model = next(iter(fits.values())).model.name
     table = Table(
-        "patient", "cohort", "quantified", "below", "sd", "outcome", title=f"{model}: {len(fits)} patients", box=SIMPLE
+        "patient",
+        "cohort",
+        "quantified",
+        "below",
+        "sd",
+        "outcome",
+        title=f"{model}: {count(len(fits), 'patient')}",
+        box=SIMPLE,
     )
     for column in table.columns[2:5]:
         column.justify = "right"

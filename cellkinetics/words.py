@@ -36,8 +36,16 @@ def digits(value: float) -> str:
 
 
 def p_text(p: float) -> str:
-    """A p value: four decimals where it is small, two elsewhere."""
+    """A p value: four decimals where it is small, two elsewhere; "<0.0001" below that, never 0."""
+    if p < 0.0001:
+        return "<0.0001"
     return f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
+
+
+def p_equals(p: float, name: str = "p") -> str:
+    """A p value with its name: "p = 0.0123", "p < 0.0001"."""
+    text = p_text(p)
+    return f"{name} < {text[1:]}" if text.startswith("<") else f"{name} = {text}"
 
 
 def percent(k: int, n: int) -> str:
@@ -46,9 +54,14 @@ def percent(k: int, n: int) -> str:
     return "<1%" if 0 < share < 0.5 else ">99%" if 99.5 <= share < 100 else f"{share:.0f}%"
 
 
-def count(n: int, what: str) -> str:
-    """So many of something: 1 sample, 2 samples."""
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+def count(n: int, what: str, more: str = "") -> str:
+    """So many of something: 1 sample, 2 samples; `more` where several of it are not written with an s."""
+    return f"{n} {what}" if n == 1 else f"{n} {more or f'{what}s'}"
+
+
+def fold(value: float) -> str:
+    """A factor: 58-fold, 0.147-fold, 100-fold, 12,000-fold; never 1e+04."""
+    return f"{value:,.0f}-fold" if value >= 1000 else f"{value:.3g}-fold"
 
 
 def labelled(label: str, text: str, column: int = 12, width: int = NARROW) -> list[str]:

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.cohorts.curves import curve_test
 from cellkinetics.cohorts.two_factors import TwoFactors, both_factors
-from cellkinetics.cohorts.values import Window, fitted_windows, ranked, windows
-from cellkinetics.data.groups import NOBODY, Groups
+from cellkinetics.cohorts.values import Window, fitted_windows, ranked
+from cellkinetics.cohorts.values import windows as values_of
+from cellkinetics.data.groups import MOST_GROUPS, NOBODY, Groups
 from cellkinetics.data.groups import of as groups_of
 from cellkinetics.data.study import Study
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.statistics.dose_exponent import DoseExponent, dose_exponent
 from cellkinetics.statistics.ranks import RankTest, hodges_lehmann, holm, jonckheere, kruskal, weaker, wilcoxon
+from cellkinetics.words import count, fold
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
     from cellkinetics.modelling.model import Model
 
 # More groups than this are values, not cohorts.
-MOST_GROUPS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +39,9 @@ class WindowResult:
     """What one window says.
 
     window : the values.
-    test : Wilcoxon-Mann-Whitney of two groups, Kruskal-Wallis of several.
-    trend : Jonckheere-Terpstra over ordered groups, when there are three or more.
+    test : Wilcoxon-Mann-Whitney of two groups, Kruskal-Wallis of several; the trend where each patient has a dose of
+        their own.
+    trend : Jonckheere-Terpstra over ordered groups, when there are three or more, or over the doses.
     ratio : Hodges-Lehmann's, of the last group to the first: columns of the table.
     exponent : of the dose; None where the dose is not what is asked.
     within : the exact test within strata, where a second factor is given.
@@ -52,6 +55,16 @@ class WindowResult:
     exponent: DoseExponent | None
     within: RankTest | None = None
     both: TwoFactors | None = None
+
+    @property
+    def main(self) -> RankTest:
+        """The test that answers the question: the trend where there is one."""
+        return self.trend or self.test
+
+    @property
+    def tests(self) -> list[RankTest]:
+        """The test and the trend, once where they are the same."""
+        return [self.test] if self.trend is None or self.trend is self.test else [self.test, self.trend]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,12 +87,17 @@ class Comparison:
     margin, mid_p, within
         As asked.
     table : DataFrame
-        One row a window and quantity: window, quantity (a test, "ratio high : low", "dose exponent"; with a second
+        One row a window and quantity: window, family (the question: "peak", "exposure", "persistence" or "fitted
+        curves"), quantity (a test, "ratio high : low", "dose exponent"; with a second
         factor also the test and coefficients "at equal" other factor), variant, estimate
-        (the statistic of a test), lower, upper, level, p, p_holm (adjusted over the windows), mid_p, smallest_p,
-        attained_size, equivalence, n_needed, n, n_interval, n_missing, note.
+        (the statistic of a test), lower, upper, level, p, p_holm (adjusted over the windows of the family),
+        mid_p, smallest_p, attained_size, equivalence, n_needed, n, n_interval, n_missing, note.
     with_model : ModelComparison, optional
         Which parameters of a model move, where one was given; ``.model_based``.
+    individual : bool
+        Whether each patient has a dose of their own: ``order`` are the doses then, and there are no groups.
+    tolerance : float, optional
+        As asked.
     """
 
     study: Study
@@ -93,6 +111,8 @@ class Comparison:
     table: pd.DataFrame
     within: str | None = None
     with_model: ModelComparison | None = None
+    individual: bool = False
+    tolerance: float | None = None
 
     @property
     def names(self) -> list[str]:
@@ -120,7 +140,9 @@ class Comparison:
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} ({int((self.groups == name).sum())})" for name in self.names)
-        return f"<Comparison by {self.by}: {sizes}; {len(self.results)} windows>"
+        if self.individual:
+            sizes = f"{len(self.names)} doses of {count(int((self.groups != NOBODY).sum()), 'patient')}"
+        return f"<Comparison by {self.by}: {sizes}; {count(len(self.results), 'window')}>"
 
 
 def compare_cohorts(
@@ -130,6 +152,8 @@ def compare_cohorts(
     within: str | None = None,
     margin: float = 2.0,
     days: Sequence[float] | None = None,
+    windows: Sequence[tuple[float, float] | str] | None = None,
+    tolerance: float | None = None,
     output: str | None = None,
     interval: str = "profile",
     mid_p: bool = False,
@@ -142,17 +166,25 @@ def compare_cohorts(
 ) -> Comparison:
     """Compare dose cohorts, or groups by another covariate; with ``model`` its parameters as well.
 
-    Windows: the peak and the area of the first 28 days, the level on each planned day after day 14 that more than half
-    of the patients have, the area from day 28 to 365; of fits, peak and area of the fitted curves as well.
+    Windows: the peak and the area of the first 28 days, the level at each visit after day 14 that more than half of the
+    patients have, the area from day 28 to 365; of fits, peak and area of the fitted curves as well.
 
     Parameters
     ----------
     x : Study, or Fits of `fit_each`.
     by : "cohort" (the assigned one, ordered by dose), "dose" (the one given), or another covariate such as "response".
+        Where each patient has a dose of their own (more than 8 doses, or all different) the trend and the exponent
+        are tested without groups.
     within : a second factor, such as "response" beside the dose: groups are also compared within its groups only, and
         a regression has both. With few patients two factors are confounded as far as they go together.
     margin : the change over the dose range that counts as none, to be chosen **before** the values are seen.
-    days : planned days for the level, in place of those above.
+    days : days for the level, in place of those above. A patient's nearest sample counts, if it lies within half the
+        gap to the patient's next one; the summary says which samples a day stands for.
+    windows
+        in place of (0, 28) and (28, 365): (first, last) days, each an area, with the peak where it begins with the
+        infusion; and names of quantities of `nca`, such as "days_above_lloq" or "below_from". A study whose last
+        visit is in week 48 has windows=[(0, 28), (28, 336)].
+    tolerance : days by which a sample may lie from the day it stands for, in place of half the gap.
     output : which output of the study; the first when not given.
     interval : of the dose exponent: "profile", "wald" or "bootstrap".
     mid_p : whether the summary prints mid-p beside the exact p.
@@ -175,8 +207,10 @@ def compare_cohorts(
     -----
     Exact permutation tests of midranks. Values under the largest limit of a window are tied; an area with censored
     samples is an interval, tested with all areas at their lower and all at their upper ends (not with one group at its
-    lower and another at its upper), and the larger p counts. p is adjusted over the windows by Holm, for
-    each kind of test. A dose exponent is estimated where the groups are doses.
+    lower and another at its upper), and the larger p counts. The peak and persistence (levels after day
+    14 and late areas) are questions of their own, named beforehand: p is adjusted by Holm over the windows of one
+    question (the peak; the exposure of the first weeks; persistence; fitted curves), for each kind of test. A dose
+    exponent is estimated where the groups are doses.
 
     The likelihood ratio of a model's parameter that all patients share, or that the dose drives, knows of no difference
     between patients; by chi-squared that would be taken for an effect. Its p is therefore had by giving the doses to
@@ -186,8 +220,8 @@ def compare_cohorts(
     Raises
     ------
     ValueError
-        There is no such covariate, or it has more than 8 different values and is not the dose; the second factor
-        is the first.
+        There is no such covariate, nobody has a value of it (the error names the columns that could be compared), or
+        it has more than 8 different values; the second factor is the first; days or windows that are none.
 
     Examples
     --------
@@ -196,11 +230,13 @@ def compare_cohorts(
     >>> found
     <Comparison by cohort: 1e5/kg (3), 1e6/kg (4), 1e7/kg (4); 10 windows>
     """
-    study = x.study if isinstance(x, Fits) else x
+    study = _study(x, model)
+    permutations, seed = domains.count(permutations, "permutations"), domains.seed(seed)
     members = _groups(study, by)
     groups, names = members.members, members.known
+    individual = by == "dose" and _individual(members)
     strata = None if within is None else _second(study, by, within)
-    chosen = windows(study, output, None if days is None else [float(day) for day in days])
+    chosen = values_of(study, output, days, windows, tolerance)
     if isinstance(x, Fits):
         chosen = fitted_windows(x) + chosen
     dose = study.covariates["dose"].astype(float)
@@ -213,17 +249,20 @@ def compare_cohorts(
             values = window.values[known]
             ends = values["lower"].to_numpy(float), values["upper"].to_numpy(float)
             exponent = dose_exponent(dose[known], *ends, method=interval, margin=margin, seed=seed)
-        result = _compared(window, groups, names, ordered, exponent, seed)
+        compared = _over_doses if individual else _compared
+        result = compared(window, groups, names, ordered, exponent, seed)
         if strata is not None:
             numeric = dose if {by, within} & {"cohort", "dose"} else None
             found = both_factors(window, (by, groups, names), (str(within), *strata), numeric, ordered, seed)
             result = replace(result, within=found[0], both=found[1])
         results.append(result)
-    table = pd.DataFrame([row for result in results for row in _rows(result, names)])
+    table = pd.DataFrame([row for result in results for row in _rows(result, [] if individual else names)])
     table["p_holm"] = math.nan
-    for _, rows in table.groupby("quantity"):
+    for _, rows in table.groupby(["quantity", "family"]):
         table.loc[rows.index, "p_holm"] = holm(rows["p"])
-    curves = curve_test(study, by, output, seed)
+    curves = _no_test("whole curves", "each patient has a dose of their own, there are no groups")
+    if not individual:
+        curves = curve_test(study, by, output, seed, tolerance)
     found = None
     if model is not None:
         from cellkinetics.joint.comparison import model_based
@@ -233,23 +272,73 @@ def compare_cohorts(
             progress=progress,
         )  # fmt: skip
     return Comparison(
-        study, by, groups, members.names, results, curves, margin, mid_p, table[COHORT_COLUMNS], within, found
+        study,
+        by,
+        groups,
+        members.names,
+        results,
+        curves,
+        margin,
+        mid_p,
+        table[COHORT_COLUMNS],
+        within,
+        found,
+        individual,
+        tolerance,
     )
 
 
 COHORT_COLUMNS = [
-    "window", "quantity", "variant", "estimate", "lower", "upper", "level", "p", "p_holm", "mid_p", "smallest_p",
-    "attained_size", "equivalence", "n_needed", "n", "n_interval", "n_missing", "note",
+    "window", "family", "quantity", "variant", "estimate", "lower", "upper", "level", "p", "p_holm", "mid_p",
+    "smallest_p", "attained_size", "equivalence", "n_needed", "n", "n_interval", "n_missing", "note",
 ]  # fmt: skip
+
+
+def _study(x: Study | Fits, model: object) -> Study:
+    if isinstance(x, Fits):
+        x = x.study
+    remedy = "Give compare_cohorts(study), or the result of fit_each; a model goes into model=."
+    found = domains.instance(x, Study, "what is compared", remedy)
+    if model is not None:
+        from cellkinetics.modelling.model import Model
+
+        domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
+    return found
 
 
 def _groups(study: Study, by: str) -> Groups:
     groups = groups_of(study, by)
     names = groups.known
-    # Doses that all differ have an order and an exponent, which need no groups.
+    if not names:
+        others = _columns(study, by)
+        remedy = (
+            f"Columns that can be: {', '.join(others)}."
+            if others
+            else "No other column has groups: give the table one."
+        )
+        raise ValueError(f"nobody has a {by}, so that nothing can be compared by it. {remedy}")
     if len(names) > MOST_GROUPS and by != "dose":
-        raise ValueError(f"{by} has {len(names)} different values: give a covariate with at most {MOST_GROUPS} groups.")
+        raise ValueError(
+            f"{by} has {len(names)} different values: give a covariate with at most {MOST_GROUPS} groups, such as one "
+            "that says low or high."
+        )
     return groups
+
+
+def _columns(study: Study, by: str) -> list[str]:
+    """What could be compared instead: the dose, and covariates with two to eight values."""
+    found = []
+    for name in map(str, study.covariates):
+        n = study.covariates[name].nunique()
+        if name not in (by, "until", "until_reason") and (2 <= n <= MOST_GROUPS or (name == "dose" and n > 1)):
+            found.append(f"by={name!r} ({n} values)")
+    return found
+
+
+def _individual(groups: Groups) -> bool:
+    """Whether doses are each patient's own: more than eight, or all different."""
+    patients = int((groups.members != NOBODY).sum())
+    return len(groups.known) > MOST_GROUPS or len(groups.known) == patients > 2
 
 
 def _second(study: Study, by: str, within: str) -> tuple[pd.Series, list[str]]:
@@ -281,8 +370,7 @@ def _compared(
     everyone = np.any(members, axis=0) if members else np.zeros(len(low), bool)
     sides = [[scores[member] for member in members] for scores in ranked(window, everyone)]
     if len(names) < 2:
-        nan = math.nan
-        nothing = RankTest("rank test", "none", nan, nan, nan, nan, nan, (), 0, reason="there is one group")
+        nothing = _no_test("rank test", "there is one group")
         return WindowResult(window, nothing, None, {"note": "there is one group"}, exponent)
     test = weaker([wilcoxon(*side) if len(names) == 2 else kruskal(side, seed) for side in sides])
     trend = weaker([jonckheere(side, seed) for side in sides]) if ordered and len(names) > 2 else None
@@ -296,10 +384,38 @@ def _compared(
     return WindowResult(window, test, trend, ratio, exponent)
 
 
+def _over_doses(
+    window: Window,
+    groups: pd.Series,
+    names: Sequence[str],
+    ordered: bool,
+    exponent: DoseExponent | None,
+    seed: int,
+) -> WindowResult:
+    """The trend over doses of which each patient has one of their own: a group is who has the same."""
+    del ordered
+    there = window.values["lower"].notna().to_numpy()
+    members = [(groups == name).to_numpy() & there for name in names]
+    members = [member for member in members if member.any()]
+    note = {"note": "each patient has a dose of their own"}
+    if len(members) < 2:
+        nothing = _no_test("Jonckheere-Terpstra", f"{'one dose has' if members else 'no dose has'} a value")
+        return WindowResult(window, nothing, None, note, exponent)
+    everyone = np.any(members, axis=0)
+    trend = weaker([jonckheere([one[member] for member in members], seed) for one in ranked(window, everyone)])
+    return WindowResult(window, trend, trend, note, exponent)
+
+
+def _no_test(name: str, reason: str) -> RankTest:
+    nan = math.nan
+    return RankTest(name, "none", nan, nan, nan, nan, nan, (), 0, reason=reason)
+
+
 def _range(low: float, high: float) -> str:
+    ends = [fold(end).removesuffix("-fold") for end in (low, high)]
     if math.isinf(high):
-        return f"at least {low:.3g}" if low > 0 else "of any size"
-    return f"between {low:.3g} and {high:.3g}"
+        return f"at least {ends[0]}" if low > 0 else "of any size"
+    return f"between {ends[0]} and {ends[1]}" if low > 0 else f"at most {ends[1]}"
 
 
 def _of(low: Floats, high: Floats, member: np.ndarray[Any, Any]) -> tuple[Floats, Floats]:
@@ -310,13 +426,14 @@ def _rows(result: WindowResult, names: Sequence[str]) -> list[dict[str, Any]]:
     values = result.window.values
     counts = {
         "window": result.window.name,
+        "family": result.window.family,
         "n_interval": int((values["lower"] < values["upper"]).sum()),
         "n_missing": int(values["lower"].isna().sum()),
     }
     blank = dict.fromkeys(COHORT_COLUMNS, math.nan) | {"variant": "", "equivalence": "", "note": ""} | counts
     found = []
     within = None if result.within is None else replace(result.within, name=f"{result.within.name}, within strata")
-    for test in (result.test, result.trend, within):
+    for test in (*result.tests, within):
         if test is not None:
             found.append(
                 blank

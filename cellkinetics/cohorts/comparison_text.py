@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Floats
+from cellkinetics.cohorts import answer
 from cellkinetics.cohorts.comparison import Comparison, WindowResult
 from cellkinetics.cohorts.curves import quantile, turnbull
 from cellkinetics.cohorts.two_factors import EXPONENT, TwoFactors
+from cellkinetics.cohorts.values import Kind
 from cellkinetics.data import groups, overview
 from cellkinetics.data.groups import NOBODY
 from cellkinetics.statistics.dose_exponent import WORDS
 from cellkinetics.statistics.ranks import ALPHA, RankTest
-from cellkinetics.words import WIDE, dose_text, labelled_wide, p_text
+from cellkinetics.words import WIDE, count, dose_text, fold, labelled_wide, number_text, p_equals, p_text
 
 # Factors with more values than this are not cross-tabulated.
 FACTOR = 4
+LARGEST_CV = 10_000
 # Each patient has a day of its own: counted together.
 SHORTER = {
     r"followed to day .*": "not followed so long",
@@ -31,12 +36,15 @@ def of_comparison(found: Comparison) -> str:
     """Who is compared, what was found in each window, and what it does not show."""
     study = found.study
     sizes = ", ".join(f"{name} ({int((found.groups == name).sum())})" for name in found.names)
-    lines = [
-        f"Comparison by {found.by}"
-        + (f" within {found.within}" if found.within else "")
-        + (", simulated data" if study.simulated else "")
-    ]
-    lines += labelled_wide("groups", sizes or "none")
+    title = f"Comparison by {found.by}"
+    title += f" within {found.within}" if found.within else ""
+    title += ", simulated data" if study.simulated else ""
+    lines = _indented(f"{title}: {answer.of(found)}", "")
+    if found.individual:
+        dose = study.covariates["dose"].astype(float)
+        low, high = (dose_text(float(f"{end:.3g}")) for end in (dose.min(), dose.max()))
+        sizes = f"none, there are {len(found.names)} different doses, {low} to {high} {study.dose_unit}"
+    lines += labelled_wide("groups", sizes)
     for label, text in _who(found):
         lines += labelled_wide(label, text)
     for text in _cautions(found):
@@ -64,7 +72,7 @@ def _who(found: Comparison) -> list[tuple[str, str]]:
     cut = sum(len(who) for _, who in ends)
     if cut:
         why = "; ".join(f"{len(who)} {reason} ({', '.join(who)})" for reason, who in ends)
-        text = f"{cut} of {len(study.subjects)} curves: {why}. "
+        text = f"{cut} of {count(len(study.subjects), 'curve')}: {why}. "
         said.append(("cut", text + "The end depends on the response: late values are of those left"))
     return said
 
@@ -77,10 +85,13 @@ def _given_otherwise(found: Comparison) -> list[str]:
     dose = study.covariates["dose"].astype(float)
     usual = dose.groupby(assigned).transform("median")
     other = (assigned != NOBODY) & (dose > 0) & (dose != usual)
-    return [
-        f"{subject} was given {dose_text(float(dose[subject]))} {study.dose_unit} in {assigned[subject]}"
-        for subject in other.index[other]
-    ]
+    said = []
+    for subject in other.index[other]:
+        # A cohort that goes by its dose is called a cohort: two amounts in a row say nothing.
+        name = str(assigned[subject])
+        where = f"the cohort {name}" if study.dose_unit in name else name
+        said.append(f"{subject} was given {dose_text(float(dose[subject]))} {study.dose_unit} in {where}")
+    return said
 
 
 def _in_short(found: Comparison) -> list[str]:
@@ -90,8 +101,8 @@ def _in_short(found: Comparison) -> list[str]:
         if _nobody(result):
             continue
         rows = found.table[found.table["window"] == result.window.name]
-        main, b = result.trend or result.test, result.exponent
-        shown = bool((rows.loc[rows["quantity"] == main.name, "p_holm"] <= ALPHA).any())
+        main, b = result.main, result.exponent
+        shown = bool((rows.loc[rows["quantity"] == main.name, "p_holm"] <= ALPHA * (1 + 1e-12)).any())
         same = b is not None and b.equivalence == "shown"
         moves = b is not None and (b.lower > 0 or b.upper < 0)
         none = not (shown or same or moves)
@@ -101,7 +112,8 @@ def _in_short(found: Comparison) -> list[str]:
         ):  # fmt: skip
             listed += [result.window.name] * holds
     what = "a trend" if any(result.trend for result in found.results) else "a difference"
-    said = [f"{what} between the groups is shown for: {'; '.join(differ) or 'no window'} (p adjusted, at most 0.05)"]
+    what += " over the doses" if found.individual else " between the groups"
+    said = [f"{what} is shown for: {'; '.join(differ) or 'no window'} (p adjusted, at most 0.05)"]
     if any(result.exponent for result in found.results):
         said.append(f"the dose exponent's interval leaves out 0 (not adjusted) for: {'; '.join(slope) or 'no window'}")
         said.append(f"equivalence over the dose range is shown for: {'; '.join(equal) or 'no window'}")
@@ -148,10 +160,8 @@ def _two_factors(found: Comparison) -> str:
     counts = pd.crosstab(strata[kept], found.groups[kept])
     mixed = counts[(counts > 0).sum(axis=1) > 1]
     text = f"{found.by} and {within} are confounded as far as they go together ({_crossed(counts)}): "
-    text += (
-        f"{int(mixed.to_numpy().sum())} of {int(kept.sum())} patients are in a group of {within} that has more than "
-    )
-    text += f"one of {found.by}, and only they tell the two apart"
+    text += f"{int(mixed.to_numpy().sum())} of {count(int(kept.sum()), 'patient')} are in a group of {within} that has "
+    text += f"more than one of {found.by}, and only they tell the two apart"
     terms = [term for result in found.results if result.both for term in result.both.terms]
     if terms:
         worst = max(term.inflation for term in terms)
@@ -165,35 +175,64 @@ def _crossed(counts: pd.DataFrame) -> str:
 
 
 def _window(found: Comparison, result: WindowResult) -> list[str]:
-    values = result.window.values
+    values, window = result.window.values, result.window
     if _nobody(result):
-        reasons = _missing(values)
-        return _indented(f"{result.window.name}: no patient has a value{reasons}", "")
-    lines = [result.window.name]
-    for name in found.names:
+        return _indented(f"{window.name}: no patient has a value{_missing(values)}{_shorter(found, result)}", "")
+    lines = _indented(f"{window.name} ({window.matched})" if window.matched else window.name, "")
+    if found.individual:
+        lines += _indented(_level("all", values[(found.groups != NOBODY).to_numpy()]))
+    for name in () if found.individual else found.names:
         own = values[(found.groups == name).to_numpy()]
         lines += textwrap.wrap(_level(name, own), WIDE, initial_indent="  ", subsequent_indent=" " * 6)
     holm = found.table[found.table["window"] == result.window.name].set_index("quantity")["p_holm"]
-    for test in (result.test, result.trend):
-        if test is not None:
-            adjusted = float(holm.get(test.name, math.nan))
-            lines += _indented(_test(test, found.mid_p, adjusted))
+    over = _family(found, result)
+    for test in result.tests:
+        lines += _indented(_test(test, found.mid_p, float(holm.get(test.name, math.nan)), over))
     ratio = result.ratio
     if "level" in ratio and not math.isnan(ratio["level"]):
-        middle = f"{ratio['estimate']:.3g}" if not math.isnan(ratio["estimate"]) else ratio["note"]
         ends = f"{_bound(ratio['lower'])} to {_bound(ratio['upper'])}"
-        level = f"{100 * ratio['level']:.3g}% interval, the level that these sizes attain"
-        lines += _indented(f"{found.names[-1]} to {found.names[0]}: {middle}-fold ({ends}; {level})")
+        interval = f"{ends}; {100 * ratio['level']:.3g}% interval, the level that these sizes attain"
+        if not ratio["level"] > 0:
+            interval = "these sizes give no interval"
+        elif ratio["lower"] == 0 and math.isinf(ratio["upper"]):
+            interval = "the limits hide it"
+        lines += _indented(f"{found.names[-1]} to {found.names[0]}: {_times(ratio)} ({interval})")
     if result.exponent is not None:
         lines += _indented(f"dose exponent: {result.exponent.sentence()}")
     if result.within is not None:
         quantity = f"{result.within.name}, within strata"
         lines += _indented(
-            f"within {found.within}: {_test(result.within, found.mid_p, float(holm.get(quantity, math.nan)))}"
+            f"within {found.within}: {_test(result.within, found.mid_p, float(holm.get(quantity, math.nan)), over)}"
         )
     if result.both is not None:
         lines += _indented(f"both factors: {_both(result.both)}")
     return lines
+
+
+def _times(ratio: Mapping[str, Any]) -> str:
+    """A ratio as a factor: 58-fold, at least 20-fold, a ratio of any size."""
+    if not math.isnan(ratio["estimate"]):
+        return fold(float(ratio["estimate"]))
+    return "a ratio of any size" if ratio["note"] == "of any size" else f"{ratio['note']}-fold"
+
+
+def _family(found: Comparison, result: WindowResult) -> str:
+    """Over what p is adjusted: "the 8 windows of persistence"; "" where the window stands alone."""
+    family = result.window.family
+    n = sum(other.window.family == family and not other.main.reason for other in found.results)
+    return f"the {n} windows of {family}" if n > 1 else ""
+
+
+def _shorter(found: Comparison, result: WindowResult) -> str:
+    """The windows that a study has whose last visit comes before the end of this one."""
+    window, ends = result.window, overview.follow_up(found.study).dropna()
+    if window.kind is not Kind.AREA or window.days is None or ends.empty:
+        return ""
+    first, last = window.days
+    if not first < ends.median() < last:
+        return ""
+    first, day = number_text(first), f"{ends.median():.0f}"
+    return f". Half of the patients were seen to day {day}: give windows=[(0, 28), ({first}, {day})] for a shorter one"
 
 
 def _both(both: TwoFactors) -> str:
@@ -206,7 +245,7 @@ def _both(both: TwoFactors) -> str:
             said.append(f"dose exponent b = {term.estimate:.2f} {ends}")
         else:
             said.append(f"{term.name} {term.estimate:.3g} {ends}")
-    return ", ".join(said) + ", each at equal values of the other; not adjusted over the windows"
+    return ", ".join(said) + ", each at equal values of the other; not adjusted over windows"
 
 
 def _level(name: str, own: pd.DataFrame) -> str:
@@ -217,9 +256,20 @@ def _level(name: str, own: pd.DataFrame) -> str:
         text += f", median {_between(*quantile(turnbull(low, high), 0.5))}"
         text += f" (lowest {_between(low.min(), high.min())}, highest {_between(low.max(), high.max())})"
         censored = int((low < high).sum())
-        text += f", {censored} not quantified" if censored else ""
+        text += f", {_intervals(low, high)}" if censored else ""
         text += _geometric(low, high)
     return text + _missing(own)
+
+
+def _intervals(low: Floats, high: Floats) -> str:
+    """How many values are known as an interval only, and how wide the widest is where it is narrow."""
+    n = int((low < high).sum())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        widest = float(np.max(np.where(low > 0, high / low, math.inf)))
+    if widest > 1.25:
+        return f"{n} not quantified"
+    share = 100 * (widest - 1)
+    return f"{n} known to within {'less than 0.1' if share < 0.1 else f'{share:.2g}'}%"
 
 
 def _missing(own: pd.DataFrame) -> str:
@@ -232,20 +282,25 @@ def _geometric(low: Floats, high: Floats) -> str:
     from cellkinetics.cohorts.nca_summary import geometric
 
     mean, cv = geometric(low, high)
-    return "" if math.isnan(mean) else f", geometric mean {_number(mean)} (CV {cv:,.0f}%)"
+    spread = f"CV {cv:,.0f}%" if cv < LARGEST_CV else f"CV above {LARGEST_CV:,}%"
+    return "" if math.isnan(mean) else f", geometric mean {_number(mean)} ({spread})"
 
 
-def _test(test: RankTest, mid: bool, adjusted: float = math.nan) -> str:
+def _test(test: RankTest, mid: bool, adjusted: float = math.nan, over: str = "") -> str:
+    """A test in words; `over` are the windows over which its p is adjusted, "" where it is not."""
     if test.reason:
         return f"{test.name}: not tested, {test.reason}"
-    text = f"{test.name}, {test.variant}: p = {p_text(test.p)}"
-    if not math.isnan(adjusted):
-        text += f", {p_text(adjusted)} adjusted over the windows (Holm)"
+    drawn = test.monte_carlo_error > 0
+    text = f"{test.name}, {test.variant}: {p_equals(test.p, 'Monte Carlo p' if drawn else 'p')}"
+    if drawn:
+        text += f" (standard error {test.monte_carlo_error:.1g})"
+    if over and not math.isnan(adjusted):
+        text += f", {p_text(adjusted)} adjusted over {over} (Holm)"
     if mid:
         text += f", mid-p {p_text(test.mid_p)} (not exact)"
-    if test.monte_carlo_error:
-        text += f" (Monte Carlo error {test.monte_carlo_error:.1g})"
-    text += f"; smallest possible p {p_text(test.smallest_p)}, attained size at 5% {100 * test.attained_size:.2g}%"
+    # The smallest of the drawn arrangements is not the smallest there is.
+    text += "" if drawn else f"; smallest possible {p_equals(test.smallest_p)}"
+    text += f"{';' if drawn else ','} attained size at 5% {100 * test.attained_size:.2g}%"
     if not test.can_reach:
         return text + ". With these sizes no result can be below 0.05: the test shows nothing"
     if test.p > ALPHA:
@@ -254,9 +309,10 @@ def _test(test: RankTest, mid: bool, adjusted: float = math.nan) -> str:
 
 
 def _legend(found: Comparison) -> str:
-    text = (
-        "Exact tests of midranks; values under the largest limit of a window are tied, areas with censored samples are "
-    )
+    tests = [found.curves, *(test for result in found.results for test in result.tests)]
+    drawn = any(test.monte_carlo_error for test in tests)
+    text = "Tests of midranks, exact where p is not called Monte Carlo" if drawn else "Exact tests of midranks"
+    text += "; values under the largest limit of a window are tied, areas with censored samples are "
     text += "tested at both ends and the larger p counts. A p above 0.05 is not evidence of no difference."
     exponent = next((result.exponent for result in found.results if result.exponent is not None), None)
     if exponent is not None:
@@ -272,7 +328,10 @@ def _between(low: float, high: float) -> str:
         return _number(low)
     if np.isinf(high):
         return f"above {_number(low)}"
-    return f"below {_number(high)}" if low == 0 else f"{_number(low)} to {_number(high)}"
+    if low == 0:
+        return f"below {_number(high)}"
+    # Ends that read alike are one number.
+    return _number(low) if _number(low) == _number(high) else f"{_number(low)} to {_number(high)}"
 
 
 def _number(value: float) -> str:
@@ -282,7 +341,7 @@ def _number(value: float) -> str:
 def _bound(value: float) -> str:
     if value == -math.inf:
         return "no lower bound"
-    return "unbounded" if math.isinf(value) else f"{value:.3g}"
+    return "unbounded" if math.isinf(value) else fold(value).removesuffix("-fold")
 
 
 def _indented(text: str, indent: str = "  ") -> list[str]:

@@ -12,12 +12,15 @@ import numpy.typing as npt
 import pandas as pd
 import scipy
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.data import groups
 from cellkinetics.data.overview import since_infusion
 from cellkinetics.data.study import Study
 from cellkinetics.statistics import arrangements
+from cellkinetics.statistics.medians import planned_days
 from cellkinetics.statistics.ranks import DRAWS, RankTest, exact_p, tied_at_limit
+from cellkinetics.statistics.visits import combined
 
 QUARTILES = (0.25, 0.5, 0.75)
 CURVES_AT_ONCE = 20_000
@@ -31,31 +34,51 @@ class Step(NamedTuple):
     probability: float
 
 
-def sampling_days(study: Study, output: str | None = None) -> pd.DataFrame:
-    """The samples used of one output, by the planned day of each.
+def sampling_days(study: Study, output: str | None = None, tolerance: float | None = None) -> pd.DataFrame:
+    """The samples used of one output, one a patient and day, by the visit of each.
+
+    Parameters
+    ----------
+    study : Study
+    output : which output; the first when not given.
+    tolerance : days by which a sample may lie from the middle of its visit; half the gap to the next when not given.
 
     Returns
     -------
     DataFrame
-        As `Study.observations`, with ``since`` (days since the subject's first infusion) and ``planned`` (the nominal
-        day since the infusion where the study has one, else the whole day).
+        As `Study.observations`, with ``since`` (days since the subject's first infusion), ``position`` (the nominal
+        day since the infusion, else the actual one) and ``planned`` (the nominal
+        day since the infusion where the sample has one, else the day of the visit as `visits.visit_days` finds it).
+        Several samples of a patient at one time are one, see `visits.combined`.
     """
+    if tolerance is not None:
+        tolerance = domains.positive(tolerance, "tolerance", 2)
     rows = since_infusion(study)
     outputs = rows["output"].unique()
     if output is not None and output not in outputs:
         raise ValueError(f"there is no output {output!r}; there are {', '.join(outputs)}.")
     rows = rows[rows["output"] == (output or (outputs[0] if len(outputs) else ""))]
-    planned = rows["since"].round()
+    rows = combined(rows, ("subject", "since"))
+    nominal = pd.Series(np.nan, index=rows.index)
     if "nominal_day" in rows:
         nominal = rows["nominal_day"].astype(float) - (rows["day"] - rows["since"])
-        planned = nominal.where(nominal.notna(), planned)
-    return rows.assign(planned=planned)
+    named = rows.assign(day=rows["since"], nominal_day=nominal)
+    return rows.assign(planned=planned_days(named, tolerance), position=nominal.fillna(rows["since"]))
+
+
+def by_visit(rows: pd.DataFrame) -> pd.DataFrame:
+    """`sampling_days` with one row a patient and visit: the samples of a patient at a visit are one."""
+    return combined(rows, ("subject", "planned"))
 
 
 def cohort_curves(
-    study: Study, by: str = "cohort", quantiles: Sequence[float] = QUARTILES, output: str | None = None
+    study: Study,
+    by: str = "cohort",
+    quantiles: Sequence[float] = QUARTILES,
+    output: str | None = None,
+    tolerance: float | None = None,
 ) -> pd.DataFrame:
-    """Quantiles of the samples of each group on each planned day.
+    """Quantiles of the samples of each group at each visit.
 
     The distribution is Turnbull's, the maximum-likelihood one without a shape: with samples below a limit only, it is
     Kaplan-Meier's on the reversed scale.
@@ -64,17 +87,26 @@ def cohort_curves(
     ----------
     study : Study
     by : who belongs together, as in `compare_cohorts`.
-    quantiles : between 0 and 1.
+    quantiles : from 0 to 1.
     output : which output; the first when not given.
+    tolerance : days by which a sample may lie from the middle of its visit, as in `compare_cohorts`.
 
     Returns
     -------
     DataFrame
-        One row a group, day and quantile: group, day (planned), n, n_censored, quantile, value (NaN where a limit
-        hides it), lower and upper (between which it lies; both the value where it is known).
+        One row a group, day and quantile: group, day (of the visit), n (patients), n_censored, quantile, value (NaN
+        where a limit hides it), lower and upper (between which it lies; both the value where it is known).
+
+    Raises
+    ------
+    ValueError
+        There is no such covariate or output, a quantile is not from 0 to 1, or the tolerance is not above 0.
     """
+    domains.instance(study, Study, "study", "Take ck.read_study(path), ck.example(), or the .study of fits.")
+    if unknown := [share for share in quantiles if not 0 <= share <= 1]:
+        raise ValueError(f"quantiles={list(quantiles)}: {unknown[0]:g} is not from 0 to 1. Give 0.5 for the median.")
     members, names = groups.of(study, by)
-    rows = sampling_days(study, output)
+    rows = by_visit(sampling_days(study, output, tolerance))
     rows = rows.assign(group=rows["subject"].map(members))
     found = []
     for name in names:
@@ -148,11 +180,13 @@ def quantile(steps: Sequence[Step], share: float) -> tuple[float, float]:
     return math.nan, math.nan
 
 
-def curve_test(study: Study, by: str = "cohort", output: str | None = None, seed: int = 2020) -> RankTest:
+def curve_test(
+    study: Study, by: str = "cohort", output: str | None = None, seed: int = 2020, tolerance: float | None = None
+) -> RankTest:
     """Whether the curves of the groups differ anywhere: a permutation test of whole patients.
 
-    On each planned day with at least two groups the samples are ranked (those below the largest limit of the day
-    tied); the statistic is the sum of the days' Kruskal-Wallis statistics. Patients are exchanged with all of their
+    At each visit with at least two groups the samples are ranked (those below the largest limit of the visit
+    tied); the statistic is the sum of the visits' Kruskal-Wallis statistics. Patients are exchanged with all of their
     samples, so that it does not matter how the samples of one patient depend on each other. A patient whose follow-up
     was cut counts on the days before.
 
@@ -162,6 +196,7 @@ def curve_test(study: Study, by: str = "cohort", output: str | None = None, seed
     by : who belongs together, as in `compare_cohorts`; who has no group is left out.
     output : which output; the first when not given.
     seed : of the arrangements, where there are more than 2e6.
+    tolerance : as in `sampling_days`.
 
     Returns
     -------
@@ -170,7 +205,7 @@ def curve_test(study: Study, by: str = "cohort", output: str | None = None, seed
     """
     by_name = groups.of(study, by)
     members, names = by_name.members, by_name.known
-    rows = sampling_days(study, output)
+    rows = by_visit(sampling_days(study, output, tolerance))
     subjects = [subject for name in names for subject in study.subjects if members[subject] == name]
     subjects = [subject for subject in subjects if (rows["subject"] == subject).any()]
     sizes = tuple(sum(members[subject] == name for subject in subjects) for name in names)
@@ -193,7 +228,7 @@ def exchanged(scores: Floats, sizes: Sequence[int], tied: int, seed: int = 2020)
     seed : of the arrangements, where there are more than 2e6.
     """
     sizes, nan = tuple(sizes), math.nan
-    own = np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)[None, :]
+    own = arrangements.given(sizes)
     observed = float(_statistic(scores, own, len(sizes))[0])
     ways = arrangements.count(sizes)
     if ways <= arrangements.MOST:
@@ -226,8 +261,8 @@ def _scores(rows: pd.DataFrame, subjects: Sequence[str]) -> tuple[Floats, int]:
     """(subjects, days) standardised midranks of each day, NaN without a sample; and how many samples are tied."""
     columns, tied = [], 0
     for _, samples in rows.groupby("planned"):
-        first = samples.drop_duplicates("subject").set_index("subject").reindex(list(subjects))
-        there = first["status"].notna().to_numpy(bool)
+        first = samples.set_index("subject").reindex(list(subjects))
+        there = first["lower"].notna().to_numpy(bool)
         if there.sum() < 2:
             continue
         own, shared = standardised(first.loc[there, "lower"], first.loc[there, "upper"])

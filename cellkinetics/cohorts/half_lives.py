@@ -9,13 +9,14 @@ import numpy as np
 import scipy
 
 from cellkinetics.arrays import Floats
+from cellkinetics.statistics.tobit import quantified as known_values
 from cellkinetics.statistics.tobit import tobit
 
 FEWEST_SAMPLES = 3
 # A line with more points is preferred when its adjusted R2 is at most this much worse (PKNCA's default).
 ALLOWANCE = 1e-4
 # The library's sd of a sample (ln scale) where too few are quantified to estimate it: the line's two, and three more.
-SD_WHEN_FEW, SAMPLES_FOR_SD = 0.5, 5
+SD_OF_A_SLOPE, SAMPLES_FOR_SD = 0.5, 5
 
 
 class Line(NamedTuple):
@@ -80,14 +81,14 @@ def censored_line(days: Floats, lower: Floats, upper: Floats) -> tuple[float, fl
     half_life, lower, upper : days; an end is inf where the slope's interval reaches 0.
     reason : why there is none, "" when there is one.
     """
-    quantified = lower == upper
+    with np.errstate(divide="ignore"):
+        ends = np.log(lower), np.log(upper)
+    quantified = known_values(*ends)
     nothing = (math.nan, math.nan, math.nan)
     if len(days) < FEWEST_SAMPLES or len(np.unique(days[quantified])) < 2:
         found = f"{_samples(int(quantified.sum()))} of {len(days)}"
         return *nothing, f"{found}; a line through censored samples needs {FEWEST_SAMPLES}, 2 of them quantified"
-    with np.errstate(divide="ignore"):
-        ends = np.log(lower), np.log(upper)
-    sd = None if quantified.sum() >= SAMPLES_FOR_SD else SD_WHEN_FEW
+    sd = None if quantified.sum() >= SAMPLES_FOR_SD else SD_OF_A_SLOPE
     fit = tobit(np.column_stack([np.ones(len(days)), days]), *ends, sd)
     slope, degrees = float(fit.coefficients[0, 1]), float(fit.degrees_of_freedom[0])
     if not fit.converged[0] or not slope < 0:

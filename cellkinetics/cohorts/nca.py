@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.cohorts.areas import AREA_METHODS, Point, area
 from cellkinetics.cohorts.half_lives import best_line, censored_line, given_line
 from cellkinetics.data.overview import since_infusion
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
+from cellkinetics.statistics.visits import combined
 from cellkinetics.words import number_text
 
 # Days by which the last sample may come before the end of a window.
@@ -34,9 +36,10 @@ def nca(
 ) -> pd.DataFrame:
     """Cmax, Tmax, areas, half-lives and times above the limit, one row a subject and output.
 
-    Days count from each subject's first infusion. Excluded samples are not used, so a follow-up that ends
-    (``until``) ends the analysis too. Every metric that cannot be computed is NaN, with its reason in
-    ``<metric>_reason``.
+    Days count from each subject's first infusion. Several samples of a subject at one time are one, their geometric
+    mean; where one of them is censored, only the ends of that mean are known (`visits.combined`). Excluded samples
+    are not used, so a follow-up that ends (``until``) ends the analysis too. Every metric that cannot be computed is
+    NaN, with its reason in ``<metric>_reason``.
 
     Parameters
     ----------
@@ -78,7 +81,8 @@ def nca(
     Raises
     ------
     ValueError
-        An unknown ``blq`` or ``method``, a window that does not rise, a subject in ``terminal`` who is not there.
+        An unknown ``blq`` or ``method``, a window or terminal days that do not rise or are no days, a negative
+        tolerance, a subject in ``terminal`` who is not there.
 
     Examples
     --------
@@ -89,9 +93,9 @@ def nca(
     >>> table.loc["P10", "below_from_reason"]
     'the last sample, on day 181.9, is quantified'
     """
-    start, end = float(window[0]), float(window[1])
-    if not 0 <= start < end < math.inf:
-        raise ValueError(f"the window {window} must be two days that rise, not before the infusion, such as (0, 28).")
+    domains.instance(study, Study, "study", "Take ck.read_study(path), ck.example(), or the .study of fits.")
+    start, end = rising(window, "window")
+    tolerance = domains.not_negative(tolerance, "tolerance", 3)
     for name, value, known in (("blq", blq, BLQ), ("method", method, AREA_METHODS)):
         if value not in known:
             raise ValueError(
@@ -102,7 +106,10 @@ def nca(
         raise ValueError(
             f"terminal has the subject {unknown[0]!r}, who is not there. {suggest(unknown[0], study.subjects)}".rstrip()
         )
-    rows = since_infusion(study).sort_values("since", kind="stable")
+    for given in lines.values():
+        if given is not None:
+            rising(given, "terminal")
+    rows = combined(since_infusion(study), ("subject", "output", "since")).sort_values("since", kind="stable")
     outputs = list(dict.fromkeys(study.used["output"])) or ["1"]
     found = []
     for subject in study.subjects:
@@ -116,6 +123,15 @@ def nca(
     table = pd.DataFrame(found)
     reasons = [column for column in table if str(column).endswith("_reason")]
     return table[[column for column in table if column not in reasons] + reasons]
+
+
+def rising(window: Days, name: str) -> Days:
+    """Two days that rise, not before the infusion; a ValueError for anything else."""
+    ends = domains.days(window, name, finite=False)
+    if len(ends) != 2 or not 0 <= ends[0] < ends[1] < math.inf:
+        text = ", ".join(f"{day:g}" for day in ends)
+        raise ValueError(f"{name} ({text}) must be two days that rise, not before the infusion, such as (0, 28).")
+    return float(ends[0]), float(ends[1])
 
 
 def area_name(window: Days) -> str:
@@ -191,10 +207,10 @@ def _to_the_end(samples: pd.DataFrame, blq: str, method: str, line: Days | None)
 
 
 def _half_lives(samples: pd.DataFrame, seen: pd.DataFrame, given: Days | None) -> Metrics:
-    days, values = seen["since"].to_numpy(float), seen["value"].to_numpy(float)
-    peak = float(days[np.argmax(values)]) if len(days) else -math.inf
-    after = days > peak
-    line = best_line(days[after], values[after]) if given is None else given_line(days, values, *given)
+    day, values = seen["since"].to_numpy(float), seen["value"].to_numpy(float)
+    peak = float(day[np.argmax(values)]) if len(day) else -math.inf
+    after = day > peak
+    line = best_line(day[after], values[after]) if given is None else given_line(day, values, *given)
     found = _value("half_life", line.half_life, line.reason)
     found |= {"half_life_adj_r2": line.adj_r2, "half_life_n": line.n, "half_life_from": line.first}
     found["half_life_span"] = (line.last - line.first) / line.half_life
@@ -252,8 +268,8 @@ def _curves(samples: pd.DataFrame, blq: str) -> tuple[list[Point], list[Point]]:
     return _points(since[keep], lower[keep], vanishing[keep]), _points(since[keep], upper[keep], ~keep[keep])
 
 
-def _points(days: Floats, values: Floats, vanishing: Flags) -> list[Point]:
-    points = [Point(float(day), float(c), bool(zero)) for day, c, zero in zip(days, values, vanishing, strict=True)]
+def _points(at: Floats, values: Floats, vanishing: Flags) -> list[Point]:
+    points = [Point(float(day), float(c), bool(zero)) for day, c, zero in zip(at, values, vanishing, strict=True)]
     return points if points and points[0].day <= 0 else [Point(0.0, 0.0), *points]
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import suggest
-from cellkinetics.statistics.tobit import tobit
+from cellkinetics.statistics.tobit import quantified, tobit
 
 ENDS = ("_lower", "_upper")
 # These ends are a confidence interval, not what the value can be.
@@ -68,8 +68,9 @@ def geometric(lower: Floats, upper: Floats) -> tuple[float, float]:
     -------
     float, float
         The mean by maximum likelihood on the ln scale; the CV, 100 sqrt(exp(sd^2) - 1), with the maximum-likelihood sd
-        times sqrt(k/(k - 1)) for k known values, which is the usual sd where all are known. NaN with fewer than 2
-        known values, or where the known ones are equal and others are intervals: there is no maximum.
+        times sqrt(k/(k - 1)) for k known values (a value known to within 1.25-fold is one), which is the usual sd
+        where all are known. NaN with fewer than 2 known values, or where the known ones are equal and others are
+        intervals: there is no maximum.
 
     Examples
     --------
@@ -78,13 +79,17 @@ def geometric(lower: Floats, upper: Floats) -> tuple[float, float]:
     >>> round(mean, 6), round(cv)  # sd of the ln values 3.2565
     (100.0, 20071)
     """
-    known = (lower == upper) & (lower > 0)
-    if known.sum() < 2 or (upper <= 0).any():
+    if (upper <= 0).any():
         return math.nan, math.nan
-    if np.ptp(lower[known]) == 0:
-        return (float(lower[0]), 0.0) if known.all() else (math.nan, math.nan)
     with np.errstate(divide="ignore"):
-        fit = tobit(np.ones((len(lower), 1)), np.log(lower), np.log(upper))
+        ends = np.log(lower), np.log(upper)
+    known = quantified(*ends)
+    if known.sum() < 2:
+        return math.nan, math.nan
+    if np.ptp(lower[known]) == 0 and np.ptp(upper[known]) == 0:
+        exact = known.all() and lower[0] == upper[0]
+        return (float(lower[0]), 0.0) if exact else (math.nan, math.nan)
+    fit = tobit(np.ones((len(lower), 1)), *ends)
     if not fit.converged[0]:
         return math.nan, math.nan
     variance = float(fit.sd[0]) ** 2 * known.sum() / (known.sum() - 1)

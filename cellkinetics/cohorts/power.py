@@ -13,16 +13,17 @@ import numpy.typing as npt
 import pandas as pd
 import scipy
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
-from cellkinetics.cohorts.values import Kind
+from cellkinetics.cohorts.values import Kind, family_of
 from cellkinetics.cohorts.virtual import Plan, Planned, ends, windows
 from cellkinetics.errors import suggest
 from cellkinetics.modelling.model import Model
 from cellkinetics.progress import bar
-from cellkinetics.solving.sensitivity import finite_days
 from cellkinetics.statistics.ranks import ALPHA, holm
 from cellkinetics.statistics.slopes import slopes
 from cellkinetics.statistics.trend import trend_p
+from cellkinetics.words import count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,8 +45,8 @@ class Power:
     margin, seed : as asked.
     table : DataFrame
         One row a number of patients, window and question: patients, sizes, window, question ("trend test", "trend
-        test, adjusted" over the windows by Holm, "dose exponent", "equivalence"), power, monte_carlo_error, studies
-        (finished), not_estimable (studies without an answer, counted as not shown).
+        test, adjusted" by Holm within the peak, exposure and persistence, "dose exponent", "equivalence"), power,
+        monte_carlo_error, studies (finished), not_estimable (studies without an answer, counted as not shown).
     needed : DataFrame
         One row a window and question: patients for 80%, interpolated between those tried; lower and upper as the
         Monte Carlo error of 95% has it; NaN where no number tried reaches 80%.
@@ -79,7 +80,8 @@ class Power:
 
     def __repr__(self) -> str:
         sizes = ", ".join(map(str, self.sizes))
-        return f"<Power of {sizes} patients: {len(self.truth)} windows, {int(self.table['studies'].max())} studies>"
+        studies = count(int(self.table["studies"].max()), "study", "studies")
+        return f"<Power of {sizes} patients: {count(len(self.truth), 'window')}, {studies}>"
 
 
 def power(
@@ -159,20 +161,25 @@ def power(
     >>> bool(found.table["power"].iloc[0] > 0.9)
     True
     """
+    domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
     plan, counts = _plan(model, doses, sizes, schedule, effect, between, parameters, sd, lloq, output)
     plan = replace(plan, inputs=tuple((name, _hashable(course)) for name, course in (inputs or {}).items()))
     if not margin > 1:
         raise ValueError(f"the margin is a fold change above 1, such as 2 for twofold; it is {margin:g}.")
-    if not studies >= 1:
-        raise ValueError(f"studies={studies}: give at least one, 1000 for a Monte Carlo error below 2%.")
-    if unknown := [day for day in days or () if not np.isclose(plan.days, day).any()]:
+    studies, seed = domains.count(studies, "studies"), domains.seed(seed)
+    late = None if days is None else domains.days(days) if len(days) else np.zeros(0)
+    if unknown := [day for day in (() if late is None else late) if not np.isclose(plan.days, day).any()]:
         raise ValueError(f"day {unknown[0]:g} of days= is not in the schedule.")
-    planned = windows(plan, days)
+    planned = windows(plan, None if late is None else late.tolist())
     names = [window.name for window in planned]
     if not names:
         raise ValueError("the schedule has no sample of a window: give days up to 28, or after 14.")
     total = sum(counts)
-    tried = sorted(set(patients)) if patients is not None else [times * total for times in TIMES]
+    tried = (
+        sorted({domains.count(n, "patients") for n in patients})
+        if patients is not None
+        else [times * total for times in TIMES]
+    )
     if not tried or tried[0] < len(counts):
         raise ValueError(f"patients={tried}: give totals of at least one patient a cohort.")
     designs = {n: scaled(counts, n) for n in tried}
@@ -245,7 +252,7 @@ def _plan(
     if len(counts) != len(amounts) or not ((counts >= 1) & (counts == np.floor(counts))).all():
         raise ValueError(f"sizes={list(sizes)}: give a whole number of patients for each of the {len(amounts)} doses.")
     order = np.argsort(amounts)
-    days = np.unique(finite_days(schedule))
+    days = np.unique(domains.days(schedule, "schedule"))
     if not days.size or days[0] <= 0:
         raise ValueError("schedule: give days after the infusion; a sample of day 0 is drawn before it.")
     if not sd >= 0 or (lloq is not None and not lloq > 0):
@@ -304,7 +311,9 @@ def _answers(
         columns[name, "estimable"] = slope.estimable & solved
     names = [window.name for window in planned]
     p_of = np.column_stack([columns[name, "p"] for name in names])
-    adjusted = np.array([holm(one) for one in p_of])
+    adjusted, families = np.empty_like(p_of), np.array([family_of(window.kind, window.days) for window in planned])
+    for family in np.unique(families):
+        adjusted[:, families == family] = [holm(one) for one in p_of[:, families == family]]
     for at, name in enumerate(names):
         columns[name, "p_holm"] = adjusted[:, at]
     return pd.DataFrame(columns)

@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from cellkinetics.cohorts.power import AIM, QUESTIONS, Power
-from cellkinetics.words import WIDE, dose_text, labelled_wide, number_text
+from cellkinetics.cohorts.values import EARLY
+from cellkinetics.words import WIDE, count, dose_text, fold, labelled_wide, number_text
 
-TREND, ADJUSTED, EXPONENT, EQUIVALENCE = QUESTIONS
+TREND, ADJUSTED, B_NOT_0, EQUIVALENCE = QUESTIONS
 
 
 def of_power(found: Power) -> str:
@@ -19,7 +20,7 @@ def of_power(found: Power) -> str:
     plan = found.plan
     doses = ", ".join(dose_text(float(dose)) for dose in plan.doses)
     n, studies = sum(found.sizes), int(found.table["studies"].min())
-    lines = [f"Power of {n} patients, {', '.join(map(str, found.sizes))} at {doses} cells/kg"]
+    lines = [f"Power of {count(n, 'patient')}, {', '.join(map(str, found.sizes))} at {doses} cells/kg"]
     lines += labelled_wide("studies", _studies(found, studies))
     lines += labelled_wide("model", f"{plan.model.name}, {plan.output}; {_effect(found)}")
     spread = ", ".join(f"{name} {sd:g}" for name, sd in plan.between.items()) or "none"
@@ -31,7 +32,8 @@ def of_power(found: Power) -> str:
     first = int(found.table["patients"].min())
     own = found.table[found.table["patients"] == (n if (found.table["patients"] == n).any() else first)]
     if int(own["patients"].iloc[0]) != n:
-        lines += labelled_wide("chances", f"of {first} patients: {n} are not among the numbers tried")
+        text = f"of {count(first, 'patient')}; {n} is not among the numbers tried"
+        lines += labelled_wide("chances", text)
     lines.append("")
     lines += _table(found, own.set_index(["window", "question"])).to_string().splitlines()
     lines.append("")
@@ -42,7 +44,7 @@ def of_power(found: Power) -> str:
         lines += _wrapped(f"{'; '.join(names)}: {sentence}")
     lost = own.groupby("window", sort=False)["not_estimable"].max()
     if lost.any():
-        without = "; ".join(f"{name} {count}" for name, count in lost.items() if count)
+        without = "; ".join(f"{name} {n}" for name, n in lost.items() if n)
         lines += _wrapped(f"Studies without an answer, counted as not shown: {without} of {studies}.")
     return "\n".join([*lines, "", *_wrapped(_legend(found))]) + "\n"
 
@@ -68,10 +70,10 @@ def _table(found: Power, own: pd.DataFrame) -> pd.DataFrame:
         chances = {question: f"{100 * chance[name, question]:.0f}%" for question in QUESTIONS}
         rows[name] = {
             "true b": f"{b:.2f}", "below": f"{100 * below:.0f}%",
-            "trend": chances[TREND], "adjusted": chances[ADJUSTED], "b not 0": chances[EXPONENT],
+            "trend": chances[TREND], "adjusted": chances[ADJUSTED], "b not 0": chances[B_NOT_0],
             "equivalent": chances[EQUIVALENCE],
             f"n for {100 * AIM:.0f}%: trend": _patients(needed[name, TREND], most),
-            "b": _patients(needed[name, EXPONENT], most),
+            "b": _patients(needed[name, B_NOT_0], most),
             "equivalence": _patients(needed[name, EQUIVALENCE], most),
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -86,9 +88,9 @@ def _patients(row: Any, most: int) -> str:
 def _sentence(found: Power, change: float) -> str:
     margin = found.margin
     size = max(change, 1 / change) if change > 0 else math.nan
-    fold = float(found.plan.doses[-1] / found.plan.doses[0])
+    span = fold(float(found.plan.doses[-1] / found.plan.doses[0]))
     way = "rises" if change >= 1 else "falls"
-    text = f"the typical value {way} {size:.2g}-fold over the {fold:,.4g}-fold dose range"
+    text = f"the typical value {way} {fold(float(f'{size:.2g}'))} over the {span} dose range"
     if size < 1.005:
         return "the typical value does not change with the dose: a trend found is a false one, equivalence is right."
     if size >= margin:
@@ -100,8 +102,9 @@ def _legend(found: Power) -> str:
     kind = "Wilcoxon-Mann-Whitney" if len(found.sizes) == 2 else "Jonckheere-Terpstra"
     return (
         "true b: exponent of the typical curves. below: values that the limit hides. "
-        f"trend: exact {kind} test, p at most 0.05 if this were the only window; adjusted: by Holm over these "
-        f"{len(found.truth)}. b not 0: the calibrated 95% interval of the dose exponent leaves out 0. "
+        f"trend: exact {kind} test, p at most 0.05 if this were the only window; adjusted: by Holm, the "
+        f"peak, the exposure of the first {EARLY[1]:g} days and persistence each by itself. "
+        "b not 0: the calibrated 95% interval of the dose exponent leaves out 0. "
         "equivalent: its 90% interval lies within the margin. Patients for 80% are interpolated between those tried. "
         "All of it holds if the patients are like the model's."
     )

@@ -12,10 +12,12 @@ import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.cohorts.values import Window, ranked
+from cellkinetics.domains import level as checked_level
 from cellkinetics.statistics.dose_exponent import profile_ends
 from cellkinetics.statistics.ranks import RankTest, weaker
 from cellkinetics.statistics.strata import stratified
-from cellkinetics.statistics.tobit import Tobit, tobit
+from cellkinetics.statistics.tobit import Tobit, quantified, tobit
+from cellkinetics.words import count
 
 EXPONENT, HUGE = "dose exponent", 700.0
 
@@ -72,7 +74,10 @@ def two_factors(
     TwoFactors
         With a ``reason`` where the factors go together entirely or too few values are quantified.
     """
-    n, known = len(lower), lower == upper
+    n, level = len(lower), checked_level(level)
+    with np.errstate(divide="ignore"):
+        low, high = np.log(lower), np.log(upper)
+    known = quantified(low, high)
     labels, columns = list[str](), list[Floats]()
     if dose is not None:
         labels.append(EXPONENT)
@@ -85,8 +90,6 @@ def two_factors(
     reason = _reason(design, known)
     if reason:
         return TwoFactors((), n, int(known.sum()), reason)
-    with np.errstate(divide="ignore"):
-        low, high = np.log(lower), np.log(upper)
     fit = tobit(design, low, high)
     if not fit.converged[0]:
         return TwoFactors((), n, int(known.sum()), "the likelihood rises without end: censored values lie apart")
@@ -101,7 +104,7 @@ def _reason(design: Floats, known: Flags) -> str:
     if np.linalg.matrix_rank(design) < p:
         return "the factors go together entirely, or a group has no value: their effects cannot be told apart"
     if known.sum() < p + 2:
-        return f"{int(known.sum())} of {n} values are quantified; {p + 2} are needed for {p} coefficients"
+        return f"{int(known.sum())} of {count(n, 'value')} are quantified; {p + 2} are needed for {p} coefficients"
     if np.linalg.matrix_rank(design[known]) < p:
         return "the factors go together entirely in the quantified values"
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -11,11 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
-from cellkinetics.cohorts.curves import sampling_days
-from cellkinetics.cohorts.nca import area_name, nca
+from cellkinetics.cohorts.curves import by_visit, sampling_days
+from cellkinetics.cohorts.nca import DAYS_SHORT, Days, area_name, nca, rising
+from cellkinetics.cohorts.nca_summary import CONFIDENCE
 from cellkinetics.data.study import Study
+from cellkinetics.errors import suggest
 from cellkinetics.statistics.ranks import tied_at_limit
+from cellkinetics.statistics.visits import asked_days
+from cellkinetics.words import count, number_text
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.fits import Fits
@@ -32,6 +38,30 @@ class Kind(StrEnum):
     PEAK = "peak"
     AREA = "AUC"
     LEVEL = "level"
+    QUANTITY = "quantity"
+
+
+class Family(StrEnum):
+    """A question of a comparison, its windows named before the values are seen. p is adjusted within one."""
+
+    PEAK = "peak"
+    EXPOSURE = "exposure"
+    PERSISTENCE = "persistence"
+    FITTED = "fitted curves"
+
+
+# Quantities of `nca` that can be compared, as they are printed, and what they are about.
+QUANTITIES = {
+    "days_above_lloq": ("days above the limit", Family.PERSISTENCE),
+    "below_from": ("day from which on all samples are below the limit", Family.PERSISTENCE),
+    "half_life": ("half-life", Family.PERSISTENCE),
+    "half_life_tobit": ("half-life with censored samples", Family.PERSISTENCE),
+    "clast": ("last quantified level", Family.PERSISTENCE),
+    "tlast": ("day of the last quantified sample", Family.PERSISTENCE),
+    "tmax": ("day of the peak", Family.EXPOSURE),
+    "auc_0_last": ("AUC to the last quantified sample", Family.EXPOSURE),
+    "auc_0_inf": ("AUC to infinity", Family.EXPOSURE),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,36 +74,117 @@ class Window:
         none), reason (why there is none).
     hidden_by_limit : whether an interval reaches from below a limit, so that values under the largest limit are tied;
         else (areas) the test is done at both ends.
+    family : the question that it is part of; "exposure" is that of the first weeks.
+    days : its first and last day; None where it has none.
+    matched : which samples a day stands for, "" where all are of that day.
     """
 
     name: str
     kind: Kind
     values: pd.DataFrame
     hidden_by_limit: bool
+    family: Family = Family.EXPOSURE
+    matched: str = ""
+    days: Days | None = None
 
 
-def windows(study: Study, output: str | None = None, days: list[float] | None = None) -> list[Window]:
-    """Peak and area to day 28, the level on each planned day after 14, the area from day 28 to 365.
+def windows(
+    study: Study,
+    output: str | None = None,
+    days: Sequence[float] | None = None,
+    chosen: Sequence[Days | str] | None = None,
+    tolerance: float | None = None,
+) -> list[Window]:
+    """What is compared: by default the peak and the area to day 28, the level at each visit after day 14, a late area.
 
     Parameters
     ----------
     study : Study
     output : which output; the first when not given.
-    days : planned days for the level; those with a sample of more than half of the subjects when not given.
+    days : days for the level; those with a sample of more than half of the subjects when not given.
+    chosen : (first, last) days of areas, with the peak where they begin with the infusion, and names of
+        `QUANTITIES`; (0, 28) and (28, 365) when not given.
+    tolerance : days by which a sample may lie from its day; half the gap to the next sample when not given.
+
+    Raises
+    ------
+    ValueError
+        A window that does not rise, an unknown quantity, days that are no days.
     """
-    rows = sampling_days(study, output)
+    pairs, names = _chosen(chosen)
+    rows = sampling_days(study, output, tolerance)
     name = str(rows["output"].iloc[0]) if len(rows) else "1"
-    early, late = (_of_output(nca(study, window), name, study) for window in (EARLY, LATE_WINDOW))
     if days is None:
         sampled = rows[rows["planned"] > PEAK_OVER].groupby("planned")["subject"].nunique()
-        days = [float(str(day)) for day, n in sampled.items() if n > len(study.subjects) / 2]
-    levels = [Window(f"level, day {day:g}", Kind.LEVEL, _level(rows, day, study), True) for day in sorted(days)]
-    return [
-        Window("peak, days 0-28", Kind.PEAK, _ends(early, "cmax"), True),
-        Window("AUC, days 0-28", Kind.AREA, _ends(early, area_name(EARLY)), False),
-        *levels,
-        Window("AUC, days 28-365", Kind.AREA, _ends(late, area_name(LATE_WINDOW)), False),
-    ]
+        wanted = [float(str(day)) for day, n in sampled.items() if n > len(study.subjects) / 2]
+    else:
+        wanted = np.unique(domains.days(days, "days")).tolist() if len(days) else []
+        rows = rows.assign(planned=asked_days(rows["subject"], rows["position"], wanted, tolerance))
+    visits = by_visit(rows[rows["planned"].notna()])
+    last = rows.groupby("subject")["since"].max().reindex(list(study.subjects))
+    early, late = list[Window](), list[Window]()
+    for pair in pairs:
+        table = _of_output(nca(study, pair, tolerance=max(DAYS_SHORT, tolerance or 0.0)), name, study)
+        label = f"days {number_text(pair[0])}-{number_text(pair[1])}"
+        if pair[0] == 0:
+            early.append(Window(f"peak, {label}", Kind.PEAK, _ends(table, "cmax"), True, Family.PEAK, days=pair))
+        family, values = family_of(Kind.AREA, pair), _ends(table, area_name(pair))
+        of_pair = Window(f"AUC, {label}", Kind.AREA, values, False, family, days=pair)
+        (early if pair[0] == 0 else late).append(of_pair)
+    levels = []
+    for day in sorted(wanted):
+        label, own = f"level, day {number_text(round(day, 2))}", rows[rows["planned"] == day]
+        values = _level(visits[visits["planned"] == day], day, last, study)
+        family = family_of(Kind.LEVEL, (day, day))
+        levels.append(Window(label, Kind.LEVEL, values, True, family, _matched(own, day), (day, day)))
+    found = [*early, *levels, *late]
+    if names:
+        table = _of_output(nca(study, EARLY), name, study)
+        for quantity in names:
+            label, family = QUANTITIES[quantity]
+            found.append(Window(label, Kind.QUANTITY, _ends(table, quantity), False, family))
+    return found
+
+
+def family_of(kind: Kind, window: Days) -> Family:
+    """The question that a window of these days is part of.
+
+    Examples
+    --------
+    >>> [str(family_of(kind, (0, 28))) for kind in (Kind.PEAK, Kind.AREA)], str(family_of(Kind.LEVEL, (90, 90)))
+    (['peak', 'exposure'], 'persistence')
+    """
+    if kind is Kind.PEAK:
+        return Family.PEAK
+    late = window[0] > (PEAK_OVER if kind is Kind.LEVEL else 0)
+    return Family.PERSISTENCE if late else Family.EXPOSURE
+
+
+def _chosen(chosen: Sequence[Days | str] | None) -> tuple[list[Days], list[str]]:
+    """Pairs of days, and names of quantities."""
+    if chosen is None:
+        return [EARLY, LATE_WINDOW], []
+    if isinstance(chosen, str) or any(np.ndim(one) == 0 and not isinstance(one, str) for one in chosen):
+        raise ValueError(f"windows={chosen!r}: give a list, such as [(0, 28), (28, 336), 'days_above_lloq'].")
+    pairs, names = list[Days](), list[str]()
+    for one in chosen:
+        if not isinstance(one, str):
+            pairs.append(rising(one, "windows"))
+        elif one in QUANTITIES:
+            names.append(one)
+        else:
+            known = ", ".join(QUANTITIES)
+            raise ValueError(f"windows has no quantity {one!r}; there are {known}. {suggest(one, QUANTITIES)}".rstrip())
+    return list(dict.fromkeys(pairs)), list(dict.fromkeys(names))
+
+
+def _matched(own: pd.DataFrame, day: float) -> str:
+    """The samples that stand for a day, where they are not all of that day."""
+    if own.empty or (own["since"] == day).all():
+        return ""
+    first, last = (f"{end:.4g}" for end in (own["since"].min(), own["since"].max()))
+    who = count(own["subject"].nunique(), "patient")
+    return f"{who} sampled on day {first}" if first == last else f"{who} sampled on days {first} to {last}"
 
 
 def ranked(window: Window, members: npt.NDArray[np.bool_]) -> list[Floats]:
@@ -101,8 +212,8 @@ def fitted_windows(fits: Fits) -> list[Window]:
         area = float(np.trapezoid(curve, days))
         peaks[subject], areas[subject] = (float(curve.max()), float(curve.max()), ""), (area, area, "")
     return [
-        Window("fitted peak, days 0-28", Kind.PEAK, _table(peaks), False),
-        Window("fitted AUC, days 0-28", Kind.AREA, _table(areas), False),
+        Window("fitted peak, days 0-28", Kind.PEAK, _table(peaks), False, Family.FITTED),
+        Window("fitted AUC, days 0-28", Kind.AREA, _table(areas), False, Family.FITTED),
     ]
 
 
@@ -111,23 +222,21 @@ def _of_output(table: pd.DataFrame, output: str, study: Study) -> pd.DataFrame:
 
 
 def _ends(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    lower, upper = table[f"{metric}_lower"], table[f"{metric}_upper"]
+    lower = upper = table[metric]
+    if f"{metric}_lower" in table and metric not in CONFIDENCE:
+        lower, upper = table[f"{metric}_lower"], table[f"{metric}_upper"]
     reason = table[f"{metric}_reason"].where(lower.isna(), "").fillna("no sample of this output")
     return pd.DataFrame({"lower": lower, "upper": upper, "reason": reason})
 
 
-def _level(rows: pd.DataFrame, day: float, study: Study) -> pd.DataFrame:
-    """Several samples of one day are one interval that holds them all."""
-    own = rows[rows["planned"] == day].groupby("subject")
-    ends = pd.DataFrame({"lower": own["lower"].min(), "upper": own["upper"].max()}).reindex(list(study.subjects))
-    known = own["value"].apply(lambda values: math.exp(np.log(values).mean()) if values.notna().all() else math.nan)
-    known = known.reindex(list(study.subjects)).astype(float)
-    last = rows.groupby("subject")["since"].max().reindex(list(study.subjects))
+def _level(own: pd.DataFrame, day: float, last: pd.Series, study: Study) -> pd.DataFrame:
+    """The level of each patient at a visit, from one row a patient."""
+    ends = own.set_index("subject")[["lower", "upper"]].reindex(list(study.subjects))
     reason = [
         "" if not math.isnan(low) else f"followed to day {end:.4g}" if end < day else "not sampled on this day"
         for low, end in zip(ends["lower"], last, strict=True)
     ]
-    return ends.assign(lower=known.fillna(ends["lower"]), upper=known.fillna(ends["upper"]), reason=reason)
+    return ends.assign(reason=reason)
 
 
 def _table(found: dict[str, tuple[float, float, str]]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from cellkinetics.errors import suggest
 from cellkinetics.words import dose_text
 
 NOBODY = "no cohort"
+MOST_GROUPS = 8  # more are values, not groups
 
 
 class Groups(NamedTuple):

@@ -44,7 +44,7 @@ def facts(study: Study) -> dict[str, str]:
     cut_off = sum(len(who) for _, who in cut(study))
     reasons = [f"{n} {reason}" for reason, n in list(excluded.items())[:REASONS]]
     if len(excluded) > REASONS:
-        reasons.append(f"{len(excluded) - REASONS} more reasons")
+        reasons.append(count(len(excluded) - REASONS, "more reason"))
     more = {}
     if study.used["output"].nunique() > 1:
         # Counts of qPCR and B cells together say nothing of either.

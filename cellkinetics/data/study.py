@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.errors import Finding, StudyError, one_problem, suggest
 from cellkinetics.meaning.floors import likely
-from cellkinetics.words import number_text
+from cellkinetics.words import count, number_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -153,6 +154,7 @@ class Study:
         names = keep.index[keep]
         observations, covariates = self.observations, self.covariates[keep]
         if until is not None:
+            until = float(domains.days(until, "until", finite=False)[0])
             if math.isnan(until):
                 raise one_problem("until is NaN", "Give a day or math.inf.", self.source)
             excluded = observations["excluded"]
@@ -253,12 +255,12 @@ class Study:
 
     def __repr__(self) -> str:
         counts, excluded = self.counts, self.exclusions
-        lines = [f"Study of {len(self.subjects)} subjects ({self.source})"]
+        lines = [f"Study of {count(len(self.subjects), 'subject')} ({self.source})"]
         status = ", ".join(f"{n} {status}" for status, n in counts.items() if n or status in ("quantified", "below"))
         lines.append(f"  samples used      {sum(counts.values())}: {status}")
         if excluded:
             shown = [f"{n} {reason}" for reason, n in list(excluded.items())[:5]]
-            more = [f"{len(excluded) - 5} more reasons"] if len(excluded) > 5 else []
+            more = [count(len(excluded) - 5, "more reason")] if len(excluded) > 5 else []
             lines.append(f"  samples excluded  {sum(excluded.values())}: {', '.join(shown + more)}")
         limits = self.observations["lloq"].dropna()
         ends = dict.fromkeys(number_text(limit) for limit in (limits.min(), limits.max()))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.lines import Line2D
 
 from cellkinetics.cohorts.comparison import Comparison, WindowResult
@@ -16,6 +17,7 @@ from cellkinetics.figures import drawing, style
 from cellkinetics.figures.study import plot_study
 from cellkinetics.figures.style import FAINT, INK, MARKS
 from cellkinetics.meaning.placing import status_of
+from cellkinetics.words import p_equals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,8 +31,8 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
 
     Medians (bars, thick lines) take a sample below the limit as what it is; one that a limit hides is a dashed bar at
     that limit in the panels of values, and a gap in the curve, which is drawn while half of the group (at least two)
-    are sampled. The titles name the exact p of the trend, or of the
-    difference where there is no order.
+    are sampled. Where each patient has a dose of their own the values stand over the doses, without medians. The
+    titles name p of the trend, or of the difference where there is no order, and whether it is exact.
 
     Returns
     -------
@@ -50,22 +52,31 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
     for line in [line for line in curves.lines if line.get_gid() == "median"]:
         line.remove()
     _lighten(curves)
-    _draw_medians(curves, found)
-    curves.set_title("curves and medians", loc="left", fontsize=style.TITLE, color=INK, pad=9)
+    if not found.individual:
+        _draw_medians(curves, found)
+    curves.set_title(
+        "curves" if found.individual else "curves and medians", loc="left", fontsize=style.TITLE, color=INK, pad=9
+    )
     levels = [result for result in found.results if result.window.kind is Kind.LEVEL]
     peaks = [result for result in found.results if result.window.kind is Kind.PEAK]
     for ax, shown in zip(panels, (peaks[:1], levels[-1:]), strict=True):
-        if shown:
+        if shown and found.individual:
+            _draw_over_doses(ax, found, shown[0])
+        elif shown:
             _draw_values(ax, found, shown[0])
         else:
             ax.set_axis_off()
             ax.text(0.5, 0.5, "no day after 14 with samples\nof most patients", ha="center", va="center", color=FAINT)
     statuses = [status for status in MARKS if (found.study.used["status"] == status).any()]
     key: list[tuple[Any, str]] = [(style.handle(status, FAINT), MARKS[status][1]) for status in statuses]
-    key += [
-        (Line2D([], [], color=shade, linewidth=3), f"median, {name}")
-        for name, shade in style.shades(found.order).items()
-    ]
+    ramp = list(style.shades(found.order).items())
+    if found.individual:
+        # The lowest and the highest dose tell the others, which may be dozens.
+        key += [
+            (Line2D([], [], color=shade, linewidth=3), name) for name, shade in (ramp[0], ramp[len(found.names) - 1])
+        ]
+    else:
+        key += [(Line2D([], [], color=shade, linewidth=3), f"median, {name}") for name, shade in ramp]
     if axes is None:
         style.legend_below(curves, key)
     figure = curves.get_figure(root=True)
@@ -84,7 +95,8 @@ def _lighten(ax: Axes) -> None:
 
 
 def _draw_medians(ax: Axes, found: Comparison) -> None:
-    table, shades = cohort_curves(found.study, found.by, [0.5]), style.shades(found.order)
+    table = cohort_curves(found.study, found.by, [0.5], tolerance=found.tolerance)
+    shades = style.shades(found.order)
     for name in found.names:
         own = table[table["group"] == name]
         # A median of those few who are left jumps when one more leaves.
@@ -93,8 +105,25 @@ def _draw_medians(ax: Axes, found: Comparison) -> None:
         ax.plot(own["day"], own["value"], color=shades[name], linewidth=2.8, zorder=3.6, gid="median")
 
 
-def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
-    values, ticks, shades = result.window.values, [], style.shades(found.order)
+def _draw_over_doses(ax: Axes, found: Comparison, result: WindowResult) -> None:
+    """The value of each patient over the dose, both on log axes."""
+    values, shades = result.window.values, style.shades(found.order)
+    _value_axis(ax, found, values)
+    doses = found.study.covariates["dose"].astype(float)
+    there = (values["lower"].notna() & (doses > 0)).to_numpy()
+    own = values[there]
+    both = own[["lower", "upper"]].to_numpy(float)
+    for subject, (lower, upper), status in zip(own.index, both, status_of(*both.T), strict=True):
+        _draw_value(ax, float(doses[subject]), lower, upper, status, shades[str(found.groups[subject])])
+    ax.set_xscale("log")
+    if there.any():
+        ax.set_xlim(float(doses[there].min()) / 1.5, float(doses[there].max()) * 1.5)
+    ax.xaxis.set_minor_formatter(lambda value, place: "")
+    ax.set_xlabel(f"dose ({found.study.dose_unit})", fontsize=style.LABEL, color=INK)
+    _title(ax, result)
+
+
+def _value_axis(ax: Axes, found: Comparison, values: pd.DataFrame) -> None:
     finite = values.to_numpy()[:, :2].astype(float)
     finite = finite[np.isfinite(finite) & (finite > 0)]
     low, high = (finite.min(), finite.max()) if len(finite) else (1.0, 10.0)
@@ -102,6 +131,18 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
     style.label(ax, y=style.unit_label(found.study.unit))
     if float(found.study.used["lloq"].max()) >= ax.get_ylim()[0]:
         drawing.draw_limits(ax, found.study.used)
+
+
+def _draw_value(ax: Axes, at: float, lower: float, upper: float, status: str, shade: str) -> None:
+    level = lower if status in ("quantified", "above") else upper
+    if status == "interval":
+        ax.vlines(at, lower, upper, color=shade, linewidth=1, zorder=3)
+    ax.plot(at, level, **style.marker(status, shade), zorder=3.2, gid=status)
+
+
+def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
+    values, ticks, shades = result.window.values, [], style.shades(found.order)
+    _value_axis(ax, found, values)
     for place, name in enumerate(found.names):
         own = values[(found.groups == name).to_numpy() & values["lower"].notna().to_numpy()]
         shade, n = shades[name], len(own)
@@ -110,10 +151,7 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
         aside = np.linspace(-JITTER, JITTER, n) if n > 1 else np.zeros(n)
         both = own[["lower", "upper"]].to_numpy(float)
         for shift, (lower, upper), status in zip(aside, both, status_of(*both.T), strict=True):
-            at = lower if status in ("quantified", "above") else upper
-            if status == "interval":
-                ax.vlines(place + shift, lower, upper, color=shade, linewidth=1, zorder=3)
-            ax.plot(place + shift, at, **style.marker(status, shade), zorder=3.2, gid=status)
+            _draw_value(ax, place + float(shift), lower, upper, status, shade)
         if n:
             lower, upper = quantile(turnbull(own["lower"], own["upper"]), 0.5)
             at = upper if math.isfinite(upper) else lower
@@ -124,7 +162,11 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
     ax.set_xticks(range(len(found.names)), ticks, fontsize=style.TEXT, color=INK, parse_math=False)
     ax.set_xlim(-0.6, len(found.names) - 0.4)
     ax.tick_params(axis="x", length=0)
-    test = result.trend or result.test
-    kind = "trend" if result.trend else "difference"
-    text = f"no test: {test.reason}" if test.reason else f"exact p of the {kind} {test.p:.2g}"
+    _title(ax, result)
+
+
+def _title(ax: Axes, result: WindowResult) -> None:
+    test, kind = result.main, "trend" if result.trend else "difference"
+    name = f"{'Monte Carlo' if test.monte_carlo_error else 'exact'} p of the {kind}"
+    text = f"no test: {test.reason}" if test.reason else p_equals(test.p, name)
     ax.set_title(f"{result.window.name}\n{text}", loc="left", fontsize=style.TEXT, color=INK, pad=9)

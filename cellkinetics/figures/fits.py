@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from cellkinetics import domains
 from cellkinetics.data.groups import NOBODY
 from cellkinetics.figures import style
 from cellkinetics.figures.drawing import draw_limits, extent, raised, samples_of, top_of
 from cellkinetics.figures.fit import curve_of, draw_fit, key_of, names_of, output_of, reason_of, room_of
 from cellkinetics.figures.style import FAINT, INK
+from cellkinetics.words import count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,8 +60,9 @@ def plot_fits(
     """
     if not fits:
         raise ValueError("there are no fits to draw.")
+    columns = domains.count(columns, "columns")
     if not 0 <= page < pages(fits):
-        raise IndexError(f"there is no page {page}: {len(fits)} patients are on pages 0 to {pages(fits) - 1}.")
+        raise IndexError(f"there is no page {page}: {count(len(fits), 'patient')} on pages 0 to {pages(fits) - 1}.")
     groups, shades = style.coloured(fits.study, by)
     order = sorted(fits, key=lambda subject: list(shades).index(groups[subject]))
     shown = {subject: fits[subject] for subject in order[page * PER_PAGE : (page + 1) * PER_PAGE]}

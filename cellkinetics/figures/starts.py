@@ -10,6 +10,7 @@ import numpy as np
 from cellkinetics.arrays import Floats
 from cellkinetics.figures import style
 from cellkinetics.figures.style import FAINT, INK, LABEL, ONE, SMALL
+from cellkinetics.words import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,8 @@ def plot_one(fit: Fit, ax: Axes | None = None) -> Axes:
     behind = np.sort(below_best(fit))
     _draw(ax, behind, 6.0, 1.0)
     _frame(ax, [behind], simulated=fit.study.simulated)
-    text = f"{fit.subject}: {int((behind <= SAME_OPTIMUM).sum())} of {len(behind)} starts reached the best optimum"
+    reached = int((behind <= SAME_OPTIMUM).sum())
+    text = f"{fit.subject}: {reached} of {count(len(behind), 'start')} reached the best optimum"
     ax.set_title(text if len(behind) else f"{fit.subject}: no start ended anywhere", loc="left", fontsize=LABEL)
     return ax
 
@@ -52,7 +54,9 @@ def plot_each(fits: Fits, ax: Axes | None = None) -> Axes:
         _draw(ax, behind, 3.0, max(0.15, 1 / max(len(each), 1) ** 0.5))
     _frame(ax, each, simulated=fits.study.simulated)
     alone = sum(int((behind <= SAME_OPTIMUM).sum()) == 1 < len(behind) for behind in each)
-    ax.set_title(f"{len(each)} subjects; for {alone} only one start reached the best", loc="left", fontsize=LABEL)
+    ax.set_title(
+        f"{count(len(each), 'subject')}; for {alone} only one start reached the best", loc="left", fontsize=LABEL
+    )
     return ax
 
 

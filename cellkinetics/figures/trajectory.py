@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.lines import Line2D
 
+from cellkinetics import domains
 from cellkinetics.figures import style
 from cellkinetics.figures.style import INK
 from cellkinetics.solving.simulation import simulate
@@ -33,8 +34,7 @@ def plot_model(
     """`Model.plot`: a line for each output, on axes that are those of a fit."""
     import matplotlib.pyplot as plt
 
-    if not days > 0:
-        raise ValueError(f"days={days!r}: give the length of the curve, such as 365.")
+    days = domains.positive(days, "days", 365)
     if doses is None and model.channels:
         doses = USUAL_DOSE
     ax = ax or plt.figure(figsize=(5.6, 3.7), layout="constrained").add_subplot()

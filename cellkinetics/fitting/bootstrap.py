@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.meaning.placing import status_of
 from cellkinetics.optimising.batch import climbed
@@ -41,6 +42,7 @@ class Bootstrap:
 
 def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap:
     """See `Fit.bootstrap`."""
+    n, level, seed = domains.count(n, "n"), domains.level(level), domains.seed(seed)
     if kind not in BOOTSTRAPS:
         raise ValueError(f"kind={kind!r}: take one of {', '.join(BOOTSTRAPS)}.")
     if fit.problem.priors:

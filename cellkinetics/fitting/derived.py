@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.modelling.levels import unit_of_output
 
@@ -37,7 +38,7 @@ class _Quantity:
 
 def derived(fit: Fit, *, level: float = 0.95, output: str | None = None) -> pd.DataFrame:
     """See `Fit.derived`."""
-    outputs = list(fit.model.outputs)
+    level, outputs = domains.level(level), list(fit.model.outputs)
     if output is not None and output not in outputs:
         raise ValueError(f"output={output!r}: the model has {', '.join(outputs)}.")
     which = 0 if output is None else outputs.index(output)

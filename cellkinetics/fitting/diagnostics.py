@@ -11,6 +11,7 @@ import pandas as pd
 import scipy
 from scipy import special
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.optimising.batch import climbed
 
@@ -29,7 +30,7 @@ def quantile_residuals(fit: Fit, seed: int = 2020) -> pd.DataFrame:
     DataFrame
         subject, day, output, status, predicted, residual: one row a sample in the likelihood; empty without a fit.
     """
-    columns = ["subject", "day", "output", "status", "predicted", "residual"]
+    seed, columns = domains.seed(seed), ["subject", "day", "output", "status", "predicted", "residual"]
     if not fit.fitted:
         return pd.DataFrame(columns=columns)
     table = fit.residuals.assign(subject=fit.subject)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Unpack, overload
 
 import numpy as np
 
+from cellkinetics import domains
 from cellkinetics.data.study import UNIT, Study
 from cellkinetics.data.wells import dna_mass
 from cellkinetics.errors import ModelError, one_problem, suggest
@@ -100,11 +101,16 @@ def fit(
 
     Raises
     ------
+    TypeError
+        What is no model or no study, or the two in the wrong order.
+    ValueError
+        ``starts`` below 1, a negative ``seed``.
     ModelError
         An unknown parameter or a value outside its bounds.
     StudyError
         More than one subject without ``shared``, no dose for a model that needs one, a unit that is not the model's.
     """
+    check_kinds(model, study, "ck.fit")
     request = Request.of(model, **asked)
     if shared is not None:
         from cellkinetics.joint.result import fit_joint
@@ -124,11 +130,17 @@ def fit(
     return fit_one(request, study)
 
 
+def check_kinds(model: object, study: object, function: str) -> None:
+    """Raise a TypeError for arguments in the wrong order, and for what is no model or no study."""
+    if isinstance(model, Study) and isinstance(study, Model):
+        raise TypeError(f"the model comes first: {function}(model, study).")
+    domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
+    domains.instance(study, Study, "study", "Take ck.read_study(path), ck.example(), or the .study of fits.")
+
+
 def check(request: Request, study: Study) -> None:
     """Raise for what is wrong with the request whoever the patient is."""
     model = request.model
-    if not isinstance(model, Model):
-        raise TypeError(f"model is {model!r}; take models.load(name) or ck.load_model(path).")
     if request.censoring not in CENSORINGS:
         raise ValueError(f"censoring={request.censoring!r}: take one of {', '.join(CENSORINGS)}.")
     check_error(request, study)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
 from cellkinetics.fitting import fit as fitting
@@ -27,6 +28,7 @@ from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.request import Asked, Request, asking
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
 from cellkinetics.progress import bar
+from cellkinetics.words import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +66,7 @@ class Fits(Mapping[str, Fit]):
 
     def __repr__(self) -> str:
         converged = sum(fit.converged for fit in self.values())
-        return f"<Fits of {len(self)} subjects: {converged} converged>"
+        return f"<Fits of {count(len(self), 'subject')}: {converged} converged>"
 
     @property
     def parameters(self) -> pd.DataFrame:
@@ -85,11 +87,13 @@ class Fits(Mapping[str, Fit]):
 
     def predict(self, times: Sequence[float] | None = None, *, level: float = 0.95) -> pd.DataFrame:
         """The fitted curves, as `Fit.predict`, with ``subject`` in front."""
+        level = domains.level(level)
         tables = {subject: fit.predict(times, level=level) for subject, fit in self.items()}
         return pd.concat(tables, names=["subject"]).reset_index(level="subject").reset_index(drop=True)
 
     def quantile_residuals(self, seed: int = 2020) -> pd.DataFrame:
         """Those of every fitted subject, as `Fit.quantile_residuals`; each subject has a stream of its own."""
+        seed = domains.seed(seed)
         parts = [fit.quantile_residuals(seed + number) for number, fit in enumerate(self.values())]
         return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
@@ -162,7 +166,8 @@ def fit_each(
     ModelError, StudyError
         What is wrong for every subject: an unknown parameter, no dose in the whole study for a model that needs one.
     """
-    request = Request.of(model, **asked)
+    fitting.check_kinds(model, study, "ck.fit_each")
+    request, chunk = Request.of(model, **asked), domains.count(chunk, "chunk")
     fitting.check(request, study)
     if batchable(model, len(study.subjects), request.error_model):
         return Fits(study, together(request, study, progress, chunk))

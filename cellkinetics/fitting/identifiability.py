@@ -12,13 +12,14 @@ import pandas as pd
 import scipy
 from scipy import special
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.optimising.uncertainty import inverse_of
-from cellkinetics.solving.sensitivity import finite_days
+from cellkinetics.words import count
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit
@@ -74,7 +75,7 @@ class Identifiability:
         free = list(self.parameters.index)
         if self.reason:
             return f"nothing is known of {', '.join(free)}: {self.reason}\n"
-        lines = [f"{self.rank} of {len(free)} directions have information; condition {self.condition:.3g}"]
+        lines = [f"{self.rank} of {count(len(free), 'direction')} have information; condition {self.condition:.3g}"]
         good = self.parameters.index[(self.parameters["se"] <= LOOSE).to_numpy()]
         lines += [f"determined (SE on the estimation scale at most {LOOSE:g}): {', '.join(good) or 'none'}"]
         lines += [f"no sample depends on {', '.join(self.unseen)}"] if self.unseen else []
@@ -123,7 +124,9 @@ def identifiability(
     ModelError
         An unknown parameter.
     """
-    days = finite_days(days)
+    domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
+    days, sd = domains.days(days), domains.positive(sd, "sd", 0.5)
+    lloq = None if lloq is None else domains.positive(lloq, "lloq", 3)
     values = model.values(dict(parameters or {}))
     for name in free or ():
         model.require(name)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
+from cellkinetics import domains
 from cellkinetics.data.study import Study
 from cellkinetics.errors import one_problem
 from cellkinetics.fitting.fits import Fits, fit_each
@@ -19,6 +20,7 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Asked
 from cellkinetics.optimising.samples import Samples, samples_each
 from cellkinetics.solving.sensitivity import curve
+from cellkinetics.words import count
 
 EVERYONE = "all"
 CHOICE_COLUMNS = ["n", "n_free", "log_likelihood", "aic", "aicc", "bic", "delta", "weight"]
@@ -96,6 +98,9 @@ def forecast_error(
         ones). NaN where the early
         samples could not be fitted or nothing was held back.
     """
+    if isinstance(models, Model | Study):
+        raise TypeError("a list of models comes first: ck.forecast_error([model_a, model_b], study, until=28).")
+    domains.instance(study, Study, "study", "Take ck.read_study(path) or ck.example().")
     early = study.select(until=until)
     tables = {}
     for model in models:
@@ -143,7 +148,7 @@ def _summed(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     if not complete:
         total = total * np.nan
     total = total.assign(nested_in="", ratio=np.nan, p=np.nan, note="")
-    return _weighted(total.assign(outcome=f"{len(complete)} of {len(tables)} subjects fitted by every model"))
+    return _weighted(total.assign(outcome=f"{len(complete)} of {count(len(tables), 'subject')} fitted by every model"))
 
 
 def _has_optimum(fit: Fit) -> bool:
@@ -253,7 +258,7 @@ def _check_same(fits: Sequence[Fit]) -> None:
             )
         mine, theirs = (_rows(fit) for fit in (first, other))
         if not mine.equals(theirs):
-            found = f"{first.model.name} has {len(mine)} samples and {other.model.name} {len(theirs)}"
+            found = f"{first.model.name} has {count(len(mine), 'sample')} and {other.model.name} {len(theirs)}"
             found = found if len(mine) != len(theirs) else "the fits are of the same number of different samples"
             raise one_problem(f"{found}: their likelihoods do not compare", "Fit every model to the same rows.")
 

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import special
 from scipy.interpolate import PchipInterpolator
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import suggest
 from cellkinetics.optimising.batch import batchable, climbed, optima
@@ -120,6 +121,7 @@ def profile_each(
     fits: Sequence[Fit], parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
 ) -> list[Profile]:
     """The profiles of several fits of one model, refitted together; arguments as in `Fit.profile`."""
+    level = domains.level(level)
     limits = {id(fit): threshold(fit, level, calibrated=calibrated) for fit in fits}
     sides = [
         _side(fit, at, sign, limits[id(fit)]) for fit in fits for at in _asked(fit, parameters) for sign in (-1, 1)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.errors import suggest
 from cellkinetics.fitting.profile import Profile, profile_each
+from cellkinetics.words import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +44,7 @@ class Profiles(Mapping[str, Profile]):
         return len(self.by_subject)
 
     def __repr__(self) -> str:
-        return f"<Profiles of {len(self)} subjects>"
+        return f"<Profiles of {count(len(self), 'subject')}>"
 
     @property
     def intervals(self) -> pd.DataFrame:
@@ -71,6 +73,7 @@ class Profiles(Mapping[str, Profile]):
 
 def profiles(fits: Fits, parameters: Sequence[str] | None, level: float, *, calibrated: bool) -> Profiles:
     """See `Fits.profile`."""
+    level = domains.level(level)
     fitted = {subject: fit for subject, fit in fits.items() if fit.fitted}
     names = list(dict.fromkeys(name for fit in fitted.values() for name in fit.problem.names))
     for name in parameters or ():

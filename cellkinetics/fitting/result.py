@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.fitting import diagnostics, summary
@@ -29,7 +30,7 @@ from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.optimising.uncertainty import Uncertainty
-from cellkinetics.solving.sensitivity import curve, finite_days
+from cellkinetics.solving.sensitivity import curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,9 +169,15 @@ class Fit(Criteria):
         DataFrame
             day and, for each output, its curve and ``<output>_lower``, ``<output>_upper``; NaN bands where the
             Hessian does not give one, NaN curves for a patient who was not fitted.
+
+        Raises
+        ------
+        ValueError
+            Times that are dates, time differences, NaN or infinite; a level that is not between 0 and 1.
         """
         first = self.study.infusion_day(self.subject)
-        days = self._days() if times is None else finite_days(times)
+        level = domains.level(level)
+        days = self._days() if times is None else domains.days(times, "times")
         table = pd.DataFrame({"day": days})
         for index, output in enumerate(self.model.outputs):
             ln_f, half = self.ln_curve(days - first, index, level)
@@ -220,6 +227,7 @@ class Fit(Criteria):
         DataFrame
             value, lower and upper by parameter on the natural scale; NaN where an end is not given.
         """
+        level = domains.level(level)
         if method == "profile":
             return self.profile(level=level).intervals[["value", "lower", "upper"]]
         if method == "bootstrap":

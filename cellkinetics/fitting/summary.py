@@ -12,7 +12,7 @@ import pandas as pd
 
 from cellkinetics.fitting.table import FIXED, FREE, NOT_IDENTIFIABLE, prior_text
 from cellkinetics.modelling import levels
-from cellkinetics.words import digits, labelled
+from cellkinetics.words import count, digits, labelled
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.fits import Fits
@@ -92,7 +92,8 @@ def of_fits(fits: Fits) -> str:
     look = [fit for fit in everyone if not fit.converged]
     totals = [sum(getattr(fit, name) for fit in everyone) for name in ("n_quantified", "n_censored", "n_excluded")]
     lines = [
-        f"{first.model.name}, {len(everyone)} subjects" + (" (simulated data)" if fits.study.simulated else ""),
+        f"{first.model.name}, {count(len(everyone), 'subject')}"
+        + (" (simulated data)" if fits.study.simulated else ""),
         *labelled(
             "outcome",
             f"{len(everyone) - len(look)} converged"
@@ -164,9 +165,9 @@ def _method(fit: Fit) -> str:
     text = "censored nonlinear least squares on ln copies, exact Hessian; "
     if not fit.problem.error.least_squares:
         text = "least squares on ln copies as a start, then Newton steps of its own likelihood, exact Hessian; "
-    text += f"{reached} of {started} starts reached the best optimum"
+    text += f"{reached} of {count(started, 'start')} reached the best optimum"
     if fit.solved_implicitly:
-        text += f"; {fit.solved_implicitly} solves needed the implicit stepper"
+        text += f"; {count(fit.solved_implicitly, 'solve')} needed the implicit stepper"
     return text + ". The chisqr, redchi and aic of fit.lmfit come from root-deviances and are not the values above."
 
 

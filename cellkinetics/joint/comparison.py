@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.data.study import Study
 from cellkinetics.fitting.table import SHARED
 from cellkinetics.joint import comparison_text
@@ -21,6 +22,7 @@ from cellkinetics.modelling.prior import Prior
 from cellkinetics.optimising.request import Request
 from cellkinetics.progress import bar
 from cellkinetics.statistics.ranks import holm
+from cellkinetics.words import count
 
 INDIVIDUAL = "individual"
 PAIRS = 1024  # of a patient and a permutation in one compiled evaluation
@@ -71,7 +73,7 @@ class ModelComparison:
         return comparison_text.of_model(self)
 
     def __repr__(self) -> str:
-        return f"<ModelComparison of {self.model.name} by {self.by}: {len(self.table)} parameters>"
+        return f"<ModelComparison of {self.model.name} by {self.by}: {count(len(self.table), 'parameter')}>"
 
 
 def model_based(
@@ -114,8 +116,7 @@ def model_based(
     """
     if others not in (INDIVIDUAL, SHARED):
         raise ValueError(f"others={others!r}: take {INDIVIDUAL!r} or {SHARED!r}.")
-    if permutations < 1:
-        raise ValueError(f"permutations={permutations}: give at least 1.")
+    permutations = domains.count(permutations, "permutations")
     request = Request.of(model, fixed=fixed, free=free, doses=doses, starts=starts, seed=seed, prior=prior)
     tested = _tested(request, study, parameters)
     found = {
@@ -196,12 +197,12 @@ def _row(label: str, by: str, moves: Moves, test: Test | None) -> dict[str, obje
     if not test.converged:
         notes.append("the fits did not converge, the samples may not determine it")
     if done < len(moves):
-        notes.append(f"interrupted after {done} of {len(moves)} permutations")
+        notes.append(f"interrupted after {done} of {count(len(moves), 'permutation')}")
     row |= {"lr": test.ratio, "df": test.df, "p": test.p, "permutations": done, "values": test.values()}
     if len(test.names) == 1:
         row |= test.effect(by)
     else:
         row["effect"] = f"all of {', '.join(test.names)}"
     if lost := int((~test.refitted).sum()):
-        notes.append(f"{lost} refits did not converge")
+        notes.append(f"{count(lost, 'refit')} did not converge")
     return row | {"note": "; ".join(notes)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.statistics.ranks import ALPHA
-from cellkinetics.words import WIDE, labelled_wide, p_text
+from cellkinetics.words import WIDE, labelled_wide, p_equals, p_text
 
 if TYPE_CHECKING:
     from cellkinetics.joint.comparison import ModelComparison
@@ -94,9 +94,7 @@ def _parameter(row: Any) -> str:
         text += f" [{row.values}]"
     if math.isnan(row.p):
         return f"{text} not tested, {row.note or 'the fits failed'}"
-    text += (
-        f"; likelihood ratio {row.lr:.1f} on {row.df:.0f}, p = {p_text(row.p)}, {p_text(row.p_holm)} adjusted (Holm)"
-    )
+    text += f"; likelihood ratio {row.lr:.1f} on {row.df:.0f}, {p_equals(row.p)}, {p_text(row.p_holm)} adjusted (Holm)"
     if row.note:
         text += f" ({row.note})"
     return text if row.p <= ALPHA else f"{text}. {SHOWS_NOTHING}"

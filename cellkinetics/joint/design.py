@@ -10,7 +10,7 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data import groups
-from cellkinetics.data.groups import NOBODY
+from cellkinetics.data.groups import MOST_GROUPS, NOBODY
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.joint.search import Layout
@@ -20,7 +20,6 @@ from cellkinetics.optimising.evaluation import Evaluator
 from cellkinetics.optimising.problem import Problem
 
 ALL, BY_DOSE = "all", "dose"
-MOST_GROUPS = 8  # more are values, not groups
 
 
 @dataclass(frozen=True)

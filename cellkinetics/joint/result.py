@@ -30,6 +30,7 @@ from cellkinetics.optimising.problem import SecondOrder
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.stacking import places
 from cellkinetics.optimising.status import Status
+from cellkinetics.words import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,7 +155,7 @@ class JointFit(Criteria):
 
     def __repr__(self) -> str:
         what = ", ".join(f"{name} by {how}" if how != "all" else name for name, how in self.shared.items()) or "nothing"
-        return f"<JointFit of {len(self.each)} subjects, {self.model.name}, shared: {what}: {self.outcome}>"
+        return f"<JointFit of {count(len(self.each), 'subject')}, {self.model.name}, shared: {what}: {self.outcome}>"
 
     @property
     def _fits(self) -> Fits:

@@ -13,7 +13,7 @@ from cellkinetics.fitting.table import AT_BOUND, DRIVEN_BY_DOSE, ESTIMATE_COLUMN
 from cellkinetics.joint.design import ALL, BY_DOSE, Column
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.optimising.uncertainty import Uncertainty
-from cellkinetics.words import WIDE, dose_text, labelled
+from cellkinetics.words import WIDE, count, dose_text, labelled
 
 if TYPE_CHECKING:
     from cellkinetics.joint.result import JointFit
@@ -97,7 +97,7 @@ def summary(fit: JointFit) -> str:
     what = [name if how == ALL else f"{name} by {how}" for name, how in fit.shared.items()]
     sd = "one residual sd for all" if fit.common_sd else "an sd for each subject"
     lines = [
-        f"{fit.model.name}, {len(fit.each)} subjects in one fit"
+        f"{fit.model.name}, {count(len(fit.each), 'subject')} in one fit"
         + (" (simulated data)" if fit.study.simulated else ""),
         *_labelled("outcome", fit.outcome),
         *_labelled("shared", f"{', '.join(what) or 'nothing'}; {sd}"),
@@ -107,7 +107,8 @@ def summary(fit: JointFit) -> str:
         *_labelled(
             "method",
             "maximum of the joint likelihood" + (" and priors" if fit.request.prior else "")
-            + f": damped scoring, then exact Newton steps; {fit.starts[0]} of {fit.starts[1]} starts reached the best",
+            + f": damped scoring, then exact Newton steps; {fit.starts[0]} of "
+            f"{count(fit.starts[1], 'start')} reached the best",
         ),
         *_labelled("ln L", _criteria(fit)),
         *_labelled("intervals", _intervals(fit)),
@@ -134,7 +135,8 @@ def _left_out(fit: JointFit) -> list[str]:
 def _criteria(fit: JointFit) -> str:
     if fit.request.prior:
         return f"{fit.log_likelihood:.3f}, no AIC: with priors this is not the maximum of the likelihood"
-    return f"{fit.log_likelihood:.3f}; {fit.n_free} values; AIC {fit.aic:.2f}, AICc {fit.aicc:.2f}, BIC {fit.bic:.2f}"
+    n_free = count(fit.n_free, "value")
+    return f"{fit.log_likelihood:.3f}; {n_free}; AIC {fit.aic:.2f}, AICc {fit.aicc:.2f}, BIC {fit.bic:.2f}"
 
 
 def _intervals(fit: JointFit) -> str:

@@ -17,6 +17,7 @@ from cellkinetics import forks
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.modelling.model import SINCE, Model, call, factor, names_of
 from cellkinetics.modelling.parameter import Parameter
+from cellkinetics.words import count
 
 RESERVED = ("t", "dose", "sd", "lambda", "phase")
 PROBE = 3
@@ -196,13 +197,10 @@ def _check_slopes(model: Model, slopes: Any) -> None:
     if alone and (getattr(slopes, "shape", ()) or len(model.states) == 1):
         text = f"{model.name}: rhs() returns one array, not a tuple with the derivative of each state ({states})."
         raise ModelError(f"{text} Return ({each}).", name="rhs")
-    count = 1 if alone else len(slopes)
-    if count != len(model.states):
-        raise ModelError(
-            f"{model.name}: rhs() returns {count} derivatives for {len(model.states)} states ({states}). Return "
-            f"({each}), one a state, in that order.",
-            name="rhs",
-        )
+    given = 1 if alone else len(slopes)
+    if given != len(model.states):
+        text = f"{model.name}: rhs() returns {count(given, 'derivative')} for {count(len(model.states), 'state')} ({states})."
+        raise ModelError(f"{text} Return ({each}), one a state, in that order.", name="rhs")
     for state, slope in zip(model.states, slopes, strict=True):
         if getattr(slope, "shape", ()) != ():
             raise ModelError(

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cellkinetics import domains
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.modelling import description
 from cellkinetics.modelling.course import as_courses
@@ -373,6 +374,9 @@ class Model:
         """
         from cellkinetics.solving.solver import compiled
 
+        if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(times)):
+            # Arrays of JAX may be traced, their values are not known yet.
+            times = domains.days(times, "times") if np.ndim(times) < 2 else times
         courses = as_courses(inputs, self.inputs, self.name)
         days, events = jnp.asarray(times, float), self.doses(doses)
         outputs, _ = compiled(self, reverse)(days, self.values(parameters), events, courses)

@@ -19,6 +19,7 @@ from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.samples import Samples, courses_of, infusion_days, samples_each
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
 from cellkinetics.solving.solver import NO_COURSES, Courses
+from cellkinetics.words import count
 
 SD_WHEN_FEW = 0.5
 SPARE_ROWS = 3
@@ -234,7 +235,8 @@ def _refusal(seen: Samples, samples: Samples, free: Sequence[str]) -> Outcome | 
     if len(seen) < len(free):
         return Outcome(
             Status.NOT_IDENTIFIABLE,
-            f"not identifiable: {len(seen)} samples for {len(free)} free parameters ({', '.join(free)}). "
+            f"not identifiable: {count(len(seen), 'sample')} for {count(len(free), 'free parameter')} "
+            f"({', '.join(free)}). "
             f"Fix all but {max(len(seen) - 1, 1)} at published values (fixed=, or free=), take a simpler model, "
             "or add samples.",
         )

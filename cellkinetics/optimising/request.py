@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, TypeVar, Unpack
 
+from cellkinetics import domains
 from cellkinetics.errors import suggest
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.likelihood.error_models import LOG, of
@@ -93,6 +94,8 @@ class Request:
         ------
         TypeError
             An argument that no fit takes.
+        ValueError
+            Starts or a seed that are no whole number, or too small.
         """
         for name in asked:
             if name not in DEFAULTS:
@@ -108,6 +111,7 @@ class Request:
             known = {name: one for name, one in known.items() if name not in {**fixed, **own, **(tie or {})}}
         return cls(
             model=model, fixed=fixed, free=names, initial=initial, tie={**own, **(tie or {})},
-            censoring=whole["censoring"], doses=whole["doses"], starts=whole["starts"], seed=whole["seed"],
+            censoring=whole["censoring"], doses=whole["doses"],
+            starts=domains.count(whole["starts"], "starts"), seed=domains.seed(whole["seed"]),
             prior=known, error=error,
         )  # fmt: skip

@@ -233,14 +233,6 @@ def _for(method: Method, inputs: Inputs) -> Inputs:
     return inputs._replace(prepared=prepared)
 
 
-def finite_days(times: npt.ArrayLike) -> Floats:
-    """Days as an array; ValueError for NaN and infinity."""
-    days = np.atleast_1d(np.asarray(times, float))
-    if not np.all(np.isfinite(days)):
-        raise ValueError("times holds NaN or infinity. Give finite days.")
-    return days
-
-
 def padded_length(count: int, multiple: int = SAMPLE_ROWS) -> int:
     """What a program is compiled for instead of ``count``: the next multiple, and at least one."""
     return max(multiple, -(-count // multiple) * multiple)

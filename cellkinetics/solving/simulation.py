@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model, Values
-from cellkinetics.solving.sensitivity import curve, finite_days, inputs_of
+from cellkinetics.solving.sensitivity import curve, inputs_of
 from cellkinetics.solving.solver import Courses
 
 
@@ -74,6 +75,8 @@ def simulate(
 
     Raises
     ------
+    ValueError
+        Times that are dates, time differences, NaN or infinite.
     ModelError
         An unknown parameter, one without a value (of a patient who was not fitted), no dose for a model that needs one,
         or parameters at which it cannot be solved.
@@ -89,7 +92,10 @@ def simulate(
     1   28.0          136.1
     2  365.0           17.4
     """
-    days = finite_days(times)
+    if isinstance(parameters, Model) and not isinstance(model, Model):
+        raise TypeError("the model comes first: ck.simulate(model, parameters, times, doses=...).")
+    domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
+    days = domains.days(times, "times")
     events, courses = model.doses(doses), as_courses(inputs, model.inputs, model.name)
     if not isinstance(parameters, (Mapping, pd.DataFrame, pd.Series, type(None))):
         patient: Patient = parameters.problem

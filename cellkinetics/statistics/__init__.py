@@ -1,4 +1,4 @@
 """Exact rank tests, censored regression, medians and dose exponents of a few values: arrays in, numbers out.
 
-It knows no study and no model. It may import `errors`, `arrays` and `words` alone.
+It knows no study and no model. It may import `errors`, `domains`, `arrays` and `words` alone.
 """

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Labels = npt.NDArray[np.int8]
+Labels = npt.NDArray[np.signedinteger[Any]]
 
 # Eleven patients in cohorts of 3, 4 and 4 have 11,550; above this many a sample is drawn.
 MOST = 2_000_000
@@ -43,8 +44,13 @@ def all_of(sizes: Sequence[int]) -> Labels:
 
 def sampled(sizes: Sequence[int], n: int, rng: np.random.Generator) -> Labels:
     """(n, total) random arrangements, each as likely as another."""
-    labels = np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)
-    return rng.permuted(np.tile(labels, (n, 1)), axis=1)
+    return rng.permuted(np.repeat(given(sizes), n, axis=0), axis=1)
+
+
+def given(sizes: Sequence[int]) -> Labels:
+    """(1, total) the arrangement in which the groups stand one after the other."""
+    # Differences of labels are taken: 127 is the largest that one byte holds.
+    return np.repeat(np.arange(len(sizes), dtype=np.int8 if len(sizes) <= 127 else np.int16), sizes)[None, :]
 
 
 @lru_cache(maxsize=4)

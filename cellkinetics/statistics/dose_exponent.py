@@ -23,11 +23,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import suggest
 from cellkinetics.statistics.equivalence import patients_needed
 from cellkinetics.statistics.slopes import FEWEST, threshold
-from cellkinetics.statistics.tobit import Tobit, tobit
+from cellkinetics.statistics.tobit import Tobit, quantified, tobit
+from cellkinetics.words import count, fold
 
 INTERVAL_METHODS = ("profile", "wald", "bootstrap")
 WORDS = {
@@ -47,14 +49,14 @@ class DoseExponent:
     b : exponent; a : the value at a dose of 1; sd : maximum-likelihood sd of ln values.
     lower, upper : ends of the interval for b; infinite where the values do not bound it.
     level, method : of the interval.
-    n, n_quantified, n_doses : values used, those that are not censored, distinct doses.
+    n, n_quantified, n_doses : values used, those that are known (or to within 1.25-fold), distinct doses.
     fold : the dose range, highest by lowest dose.
     margin : the largest change over the dose range that counts as none, given before the analysis (2: twofold).
     margin_b : the exponent of that change, ln(margin)/ln(fold).
     equivalence : "shown", "not shown", or "not tested".
     equivalence_lower, equivalence_upper : the interval at level 1 - 2 x 0.05 that must lie within the margin.
     n_needed : patients, in doses and censoring like these, with which equivalence would be shown in 80% of studies if
-        b were 0 and sd as found; NaN when more than 10,000 or not computed.
+        b were 0 and sd as found; NaN when more than 10,000, and where b is not 0 by its interval.
     reason : why there is no b, "" when there is one.
     """
 
@@ -94,9 +96,9 @@ class DoseExponent:
             text += ": neither a change with dose nor its absence is shown"
         if self.equivalence == "shown":
             text = text.replace(": neither a change with dose nor its absence is shown", "")
-            return text + f"; equivalence within {self.margin:g}-fold over the {_fold(self.fold)} dose range is shown."
-        needed = f"about {self.n_needed:.0f} patients would be needed" if self.n_needed > 0 else ""
-        text += f"; equivalence within {self.margin:g}-fold over the {_fold(self.fold)} dose range is not shown"
+            return text + f"; equivalence within {self.margin:g}-fold over the {fold(self.fold)} dose range is shown."
+        needed = f"about {self.n_needed:,.0f} patients would be needed" if self.n_needed > 0 else ""
+        text += f"; equivalence within {self.margin:g}-fold over the {fold(self.fold)} dose range is not shown"
         return text + (f" ({needed})." if needed else ".")
 
 
@@ -131,7 +133,8 @@ def dose_exponent(
     Raises
     ------
     ValueError
-        An unknown method, a margin of at most 1, or a lower end above its upper one.
+        An unknown method, a level that is not between 0 and 1, a margin of at most 1, or a lower end above its
+        upper one.
 
     Examples
     --------
@@ -144,6 +147,7 @@ def dose_exponent(
         raise ValueError(
             f"there is no method {method!r}; there are {known}. {suggest(method, INTERVAL_METHODS)}".rstrip()
         )
+    level = domains.level(level)
     if not margin > 1:
         raise ValueError(f"the margin is a fold change above 1, such as 2 for twofold; it is {margin:g}.")
     amounts, low, high = (np.asarray(values, float) for values in (dose, lower, upper))
@@ -153,30 +157,31 @@ def dose_exponent(
         there = (amounts > 0) & np.isfinite(amounts) & ~np.isnan(low) & ~np.isnan(high) & (high > 0)
     left_out = int((~(amounts > 0) & ~np.isnan(low)).sum())
     amounts, low, high = amounts[there], low[there], high[there]
-    known = low == high
-    doses = np.unique(amounts)
-    fold = float(doses[-1] / doses[0]) if len(doses) else math.nan
-    n, n_known = len(amounts), int(known.sum())
-    margin_b = math.log(margin) / math.log(fold) if fold > 1 else math.nan
-    reason = _reason(amounts, known, left_out)
     with np.errstate(divide="ignore"):
         ends = np.log(low), np.log(high)
+    known = quantified(*ends)
+    doses = np.unique(amounts)
+    span = float(doses[-1] / doses[0]) if len(doses) else math.nan
+    n, n_known = len(amounts), int(known.sum())
+    margin_b = math.log(margin) / math.log(span) if span > 1 else math.nan
+    reason = _reason(amounts, known, left_out)
     x = np.log(amounts) - (np.log(amounts).mean() if n else 0.0)
     fit = _line(x, *ends) if not reason else None
-    if fit is not None and not fit.converged[0]:
+    exact = _exact_line(x, *ends) if fit is not None and not fit.converged[0] else None
+    if fit is not None and not fit.converged[0] and exact is None:
         reason = "the likelihood rises without end: the quantified and the censored values lie at different doses"
-    exact = bool(reason) and fit is not None and bool(known.all())
-    if exact:
-        reason = "the values lie on one line: there is no scatter that an interval could be made from"
     nan = math.nan
-    counts = (n, n_known, len(doses), fold)
+    counts = (n, n_known, len(doses), span)
     no_test = ("not tested", nan, nan, nan)
     nothing = DoseExponent(nan, nan, nan, nan, nan, level, method, *counts, margin, margin_b, *no_test, reason)
-    if exact:
-        slope, middle = np.polyfit(x, ends[0], 1).tolist()
-        return replace(nothing, b=slope, a=math.exp(middle - slope * float(np.log(amounts).mean())), sd=0.0)
     if reason or fit is None:
         return nothing
+    if exact is not None:
+        b, a = exact
+        same = {"lower": b, "upper": b, "equivalence_lower": b, "equivalence_upper": b}
+        shown = "shown" if abs(b) < margin_b else "not shown"
+        a = math.exp(a - b * float(np.log(amounts).mean()))
+        return replace(nothing, b=b, a=a, sd=0.0, equivalence=shown, **same)
     b, sd = float(fit.coefficients[0, 1]), float(fit.sd[0])
     if method == "profile":
         interval = _profile(x, *ends, fit, level)
@@ -186,6 +191,8 @@ def dose_exponent(
     else:
         interval = _bootstrap(x, *ends, level, seed)
     tost = _profile(x, *ends, fit, 0.9)
+    # Where b is shown not to be 0 the number for b = 0 answers a question that is no longer open.
+    moves = interval[0] > 0 or interval[1] < 0
     shown = -margin_b < tost[0] and tost[1] < margin_b
     return replace(
         nothing,
@@ -197,12 +204,21 @@ def dose_exponent(
         equivalence="shown" if shown else "not shown",
         equivalence_lower=tost[0],
         equivalence_upper=tost[1],
-        n_needed=nan if shown else patients_needed(fit, x, n_known, margin_b, seed=seed),
+        n_needed=nan if shown or moves else patients_needed(fit, x, n_known, margin_b, seed=seed),
     )
 
 
 def _line(x: Floats, low: Floats, high: Floats) -> Tobit:
     return tobit(np.column_stack([np.ones(len(x)), x]), low, high)
+
+
+def _exact_line(x: Floats, low: Floats, high: Floats) -> tuple[float, float] | None:
+    """Slope and level of values that lie on a line to rounding: the likelihood has no maximum, the answer is plain."""
+    if (low != high).any() or len(x) <= 2:
+        return None
+    slope, level = np.polyfit(x, low, 1)
+    far = np.abs(low - level - slope * x).max()
+    return (float(slope), float(level)) if far < 1e-8 * max(1.0, float(np.ptp(low))) else None
 
 
 def _profile(x: Floats, low: Floats, high: Floats, fit: Tobit, level: float) -> tuple[float, float]:
@@ -212,7 +228,7 @@ def _profile(x: Floats, low: Floats, high: Floats, fit: Tobit, level: float) -> 
 def profile_ends(design: Floats, at: int, low: Floats, high: Floats, fit: Tobit, level: float) -> tuple[float, float]:
     """The calibrated profile interval of one coefficient of a censored regression of ln values."""
     column, others = design[:, at], np.delete(design, at, axis=1)
-    allowed = float(threshold(int((low == high).sum()), fit.degrees_of_freedom[0], level))
+    allowed = float(threshold(int(quantified(low, high).sum()), fit.degrees_of_freedom[0], level))
     best, estimate = float(fit.log_likelihood[0]), float(fit.coefficients[0, at])
 
     def excess(value: float) -> float:
@@ -254,7 +270,7 @@ def _reason(amounts: Floats, known: npt.NDArray[np.bool_], left_out: int) -> str
     if len(doses) < 2:
         return f"the values are of {'one dose' if len(doses) else 'no known dose'}{without}"
     if known.sum() < FEWEST:
-        return f"{int(known.sum())} of {len(known)} values are quantified; {FEWEST} are needed{without}"
+        return f"{int(known.sum())} of {count(len(known), 'value')} are quantified; {FEWEST} are needed{without}"
     if len(np.unique(amounts[known])) < 2:
         return f"values are quantified at one dose only, all others are censored{without}"
     return ""
@@ -262,7 +278,3 @@ def _reason(amounts: Floats, known: npt.NDArray[np.bool_], left_out: int) -> str
 
 def _end(value: float) -> str:
     return f"{value:.2f}" if math.isfinite(value) else ("no lower bound" if value < 0 else "no upper bound")
-
-
-def _fold(fold: float) -> str:
-    return f"{fold:,.4g}-fold"

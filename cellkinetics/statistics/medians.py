@@ -6,9 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Floats
-
-# Samples of one visit lie within half a day, or within a tenth of the time since the infusion.
-APART, SHARE = 0.5, 0.1
+from cellkinetics.statistics.visits import geometric_mean, visit_days
 
 
 def by_visit(samples: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
@@ -22,8 +20,8 @@ def by_visit(samples: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
     ----------
     samples : DataFrame
         Columns subject, day, lower and upper, as in `Study.observations`, and nominal_day when there are planned
-        days: these are the visits then. Without, a visit is a run of days of different patients that lie close
-        together. The wells of a patient at a visit have their own median first.
+        days: these are the visits then. Without, visits are those of `visits.visit_days`, found in the samples of
+        all groups together. The samples of a patient at a visit have their geometric mean first.
     groups : Series
         Name of the group by subject.
 
@@ -33,30 +31,25 @@ def by_visit(samples: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
         One row a group and visit: group, day (the median), patients, lower, upper (equal when it is quantified).
     """
     rows = []
+    samples = samples.assign(visit=planned_days(samples))
     for group, own in samples.groupby(samples["subject"].map(groups), sort=False):
-        planned = "nominal_day" in own and bool(own["nominal_day"].notna().all())
-        own = own.sort_values("nominal_day" if planned else "day", kind="stable")
-        visit = own["nominal_day"].to_numpy() if planned else _visits(own)
-        for _, at in own.groupby(visit):
-            ends = at.groupby("subject")[["lower", "upper"]].agg(_median)
+        for _, at in own.groupby("visit"):
+            ends = at.groupby("subject")[["lower", "upper"]].agg(geometric_mean)
             if len(ends) >= max(2, own["subject"].nunique() / 2):
                 lower, upper = (_median(ends[name]) for name in ("lower", "upper"))
                 rows.append((group, float(at["day"].median()), len(ends), lower, upper))
     return pd.DataFrame(rows, columns=["group", "day", "patients", "lower", "upper"])
 
 
-def _visits(samples: pd.DataFrame) -> list[int]:
-    """A number for the visit of each sample, by day: a new one begins far from its first day, or when one returns."""
-    visits: list[int] = []
-    begun, seen = -np.inf, dict[str, float]()
-    for subject, day in zip(samples["subject"], samples["day"], strict=True):
-        if day - begun > max(APART, SHARE * day) or seen.get(subject, day) != day:
-            begun, seen = day, {}
-            visits.append(visits[-1] + 1 if visits else 0)
-        else:
-            visits.append(visits[-1])
-        seen[subject] = day
-    return visits
+def planned_days(samples: pd.DataFrame, tolerance: float | None = None) -> Floats:
+    """The visit of each sample: its nominal day where it has one, else as `visits.visit_days` has it."""
+    day = samples["day"].to_numpy(float)
+    planned = samples["nominal_day"].to_numpy(float) if "nominal_day" in samples else np.full(len(day), np.nan)
+    rest = np.isnan(planned)
+    if rest.any():
+        planned = planned.copy()
+        planned[rest] = visit_days(samples["subject"].to_numpy()[rest], day[rest], tolerance)
+    return planned
 
 
 def _median(ends: pd.Series) -> float:

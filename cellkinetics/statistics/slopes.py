@@ -9,7 +9,7 @@ import numpy.typing as npt
 import scipy
 
 from cellkinetics.arrays import Flags, Floats
-from cellkinetics.statistics.tobit import tobit
+from cellkinetics.statistics.tobit import quantified, tobit
 
 # Two coefficients and the sd use up three quantified values; with a fourth the sd has a meaning.
 FEWEST = 4
@@ -46,11 +46,11 @@ def slopes(ln_dose: Floats, low: Floats, high: Floats, margin_b: float) -> Expon
         likelihood cannot be estimated and shows nothing.
     """
     x = ln_dose - ln_dose.mean()
-    known = low == high
+    known = quantified(low, high)
     estimable = known.sum(axis=1) >= FEWEST
     estimable &= sum((known & (x == dose)).any(axis=1).astype(int) for dose in np.unique(x)) >= 2
     b, found, equivalent = np.full(len(low), np.nan), np.zeros(len(low), bool), np.zeros(len(low), bool)
-    whole = known.all(axis=1)
+    whole = (low == high).all(axis=1)
     for ratio_of, of_kind in ((_plain, estimable & whole), (_censored, estimable & ~whole)):
         if of_kind.any():
             slope, ratios, n, degrees = ratio_of(x, low[of_kind], high[of_kind], (0.0, -margin_b, margin_b))
@@ -90,4 +90,4 @@ def _censored(
     alone = np.ones((len(x), 1))
     given = [tobit(alone, low - b * x, high - b * x).log_likelihood for b in at]
     ratios = np.stack([2 * (fit.log_likelihood - one) for one in given])
-    return fit.coefficients[:, 1], ratios, (low == high).sum(axis=1).astype(float), fit.degrees_of_freedom
+    return fit.coefficients[:, 1], ratios, quantified(low, high).sum(axis=1).astype(float), fit.degrees_of_freedom

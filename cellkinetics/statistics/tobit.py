@@ -18,8 +18,12 @@ from cellkinetics.arrays import Flags, Floats
 
 LN_2PI = float(np.log(2 * np.pi))
 TOBIT_STEPS, TOLERANCE = 200, 1e-14
+# A narrower interval of ln values says as much of a regression as a value: patients differ by more.
+# One that is hardly an interval is a value, its probability would be lost in rounding.
+NARROW_INTERVAL, CLOSED = float(np.log(1.25)), 1e-5
 # The likelihood of some values rises without end: to infinity, or along a plateau on which nothing is known.
 FAR, FLAT_FIT = 1e4, 1e-8
+ON_THE_LINE = 1e-9  # sd by the spread of the values below which they lie on the line
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +33,8 @@ class Tobit:
     coefficients : (m, p) of ln values; NaN where there is no maximum.
     sd : (m,) maximum-likelihood standard deviation of ln values, or the one given.
     log_likelihood : (m,) of ln values.
-    degrees_of_freedom : (m,) quantified rows minus the coefficients that they, and not censored rows, determine
-        (as in `uncertainty`), at least 1; infinite where sd was given.
+    degrees_of_freedom : (m,) quantified rows (see `quantified`) minus the coefficients that they, and not censored
+        rows, determine (as in `uncertainty`), at least 1; infinite where sd was given.
     stderr : (m, p) from the observed information, without a correction for few values.
     converged : (m,) whether there is a maximum.
     """
@@ -41,6 +45,23 @@ class Tobit:
     degrees_of_freedom: Floats
     stderr: Floats
     converged: Flags
+
+
+def quantified(lower: npt.ArrayLike, upper: npt.ArrayLike) -> Flags:
+    """Whether values are known, or to within 1.25-fold, so that they count as known.
+
+    Parameters
+    ----------
+    lower, upper : (n,) or (m, n) ends on the ln scale.
+
+    Examples
+    --------
+    >>> quantified(np.log([7, 100, 3]), np.log([7, 120, 6])).tolist()
+    [True, True, False]
+    """
+    low, high = np.asarray(lower, float), np.asarray(upper, float)
+    finite = np.isfinite(low) & np.isfinite(high)
+    return finite & (np.where(finite, high, 0.0) - np.where(finite, low, 0.0) <= NARROW_INTERVAL)
 
 
 def tobit(design: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, sd: float | None = None) -> Tobit:
@@ -58,6 +79,10 @@ def tobit(design: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, sd:
     """
     low, high = (np.atleast_2d(np.asarray(ends, float)) for ends in (lower, upper))
     low, high = np.broadcast_arrays(low, high)
+    known = quantified(low, high)
+    with np.errstate(invalid="ignore"):
+        middle = np.where(known & (high - low < CLOSED) & (high != low), (low + high) / 2, np.nan)
+    low, high = np.where(np.isnan(middle), low, middle), np.where(np.isnan(middle), high, middle)
     columns = np.broadcast_to(np.asarray(design, float), (*low.shape, np.shape(design)[-1]))
     # Centred and scaled values and columns: a dose of 1e7 and a day are then of one size.
     centre, scale = _scale(low, high)
@@ -70,16 +95,38 @@ def tobit(design: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, sd:
     with np.errstate(all="ignore"):
         beta = np.where(converged[:, None], gamma / theta[:, None], np.nan)
         beta = (beta * scale[:, None] + centre[:, None] * intercept) / size
-        degrees, errors = _spread(scaled, low, high, w, sd is not None)
-    quantified = (low == high).sum(axis=1)
+        degrees, errors = _spread(scaled, low, high, w, known, sd is not None)
+    exact = (low == high).sum(axis=1)
+    whole = (exact == low.shape[1]) & (low.shape[1] > scaled.shape[-1])
+    if sd is None and whole.any():
+        # Least squares: a maximum also where the values lie on a line so closely that theta is beyond all steps.
+        for at in np.flatnonzero(whole & ~converged):
+            gamma, theta, errors[at] = _least_squares(scaled[at], low[at])
+            w[at] = np.append(theta, gamma)
+            # Values of ln are right to 1e-15: what is left of an exact line is rounding, and nothing to estimate.
+            converged[at] = 1 / theta > ON_THE_LINE and np.linalg.matrix_rank(scaled[at]) == scaled.shape[-1]
+            degrees[at] = low.shape[1] - scaled.shape[-1]
+            if converged[at]:
+                beta[at] = (gamma / theta * scale[at] + centre[at] * intercept[at]) / size[at]
+            value[at] = _log_likelihood(scaled[at : at + 1], low[at : at + 1], high[at : at + 1], w[at : at + 1])[0]
+        theta = w[:, 0]
     return Tobit(
         coefficients=beta,
         sd=np.where(converged, scale / theta, np.nan),
-        log_likelihood=np.where(converged, value - quantified * np.log(scale), np.nan),
+        log_likelihood=np.where(converged, value - exact * np.log(scale), np.nan),
         degrees_of_freedom=np.where(converged, degrees, np.nan),
         stderr=np.where(converged[:, None], errors * scale[:, None] / size, np.nan),
         converged=converged,
     )
+
+
+def _least_squares(columns: Floats, values: Floats) -> tuple[Floats, float, Floats]:
+    """(p,) gamma, theta, and (p,) standard errors of beta of one data set without censoring."""
+    inverse = np.linalg.pinv(columns)
+    beta = inverse @ values
+    rest = values - columns @ beta
+    s = max(float(np.sqrt(np.mean(rest**2))), ON_THE_LINE)
+    return beta / s, 1 / s, s * np.sqrt(np.diagonal(inverse @ inverse.T))
 
 
 def _scale(low: Floats, high: Floats) -> tuple[Floats, Floats]:
@@ -198,17 +245,16 @@ def _derivatives(columns: Floats, low: Floats, high: Floats, w: Floats) -> tuple
     return np.where(pick, seen_gradient, gradient), np.where(pick[..., None], seen_hessian, hessian)
 
 
-def _spread(columns: Floats, low: Floats, high: Floats, w: Floats, given: bool) -> tuple[Floats, Floats]:
+def _spread(columns: Floats, low: Floats, high: Floats, w: Floats, known: Flags, given: bool) -> tuple[Floats, Floats]:
     """Degrees of freedom, and standard errors of beta = gamma/theta by the delta method."""
     hessian = _derivatives(columns, low, high, w)[1]
-    quantified = low == high
     information = -hessian.sum(axis=1)
     theta, gamma = w[:, 0], w[:, 1:]
     p = gamma.shape[1]
     of_curve = np.linalg.pinv(information[:, 1:, 1:])
-    seen = -np.where(quantified[..., None, None], hessian, 0.0).sum(axis=1)[:, 1:, 1:]
+    seen = -np.where(known[..., None, None], hessian, 0.0).sum(axis=1)[:, 1:, 1:]
     spent = np.clip(np.einsum("mij,mji->m", of_curve, seen), 0.0, p)
-    degrees = np.full(len(w), np.inf) if given else np.maximum(quantified.sum(axis=1) - spent, 1.0)
+    degrees = np.full(len(w), np.inf) if given else np.maximum(known.sum(axis=1) - spent, 1.0)
     if given:
         covariance = of_curve / theta[:, None, None] ** 2
     else:

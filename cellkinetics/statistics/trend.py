@@ -1,12 +1,7 @@
-r"""The Jonckheere-Terpstra test of many simulated studies at once, exact with values below one limit.
+"""The Jonckheere-Terpstra test of many simulated studies at once, exact with values below one limit.
 
-J is a sum of Mann-Whitney counts, each group against all groups before it, and under the null these are independent
-where nothing is tied. A limit ties the k lowest values. How many of them a group has is hypergeometric; given that,
-the rest is a Mann-Whitney count without ties, moved by the pairs that the tied values are part of:
-
-.. math:: 2 U = 2 k_1 (n_2 - k_2) + k_1 k_2 + 2 U'(n_1 - k_1, n_2 - k_2).
-
-So the null distribution depends on the sizes and on k alone, and a table of p serves all studies with the same k.
+The null distribution depends on the sizes and on the number of tied values alone (`null_distributions`), so that a
+table of p serves all studies with the same.
 """
 
 from __future__ import annotations
@@ -19,7 +14,7 @@ import numpy as np
 import scipy
 
 from cellkinetics.arrays import Floats
-from cellkinetics.statistics.ranks import mann_whitney
+from cellkinetics.statistics.null_distributions import doubled_mean, jonckheere_null
 
 # Above this many patients p is normal with the variance of ties: of 88, 30% tied, the two differ by 2e-4 near 0.05.
 EXACT = 60
@@ -46,7 +41,7 @@ def trend_p(scores: Floats, sizes: Sequence[int]) -> Floats:
     if values.shape[1] != sum(groups):
         raise ValueError(f"{values.shape[1]} scores a study are not {' + '.join(map(str, groups))}.")
     tied = (values == values.min(axis=1, keepdims=True)).sum(axis=1)
-    distance = np.abs(_doubled_j(values, groups) - _doubled_mean(groups))
+    distance = np.abs(_doubled_j(values, groups) - doubled_mean(groups))
     found = np.full(len(values), math.nan)
     for k in np.unique(tied[tied < sum(groups)]):
         of_k = tied == k
@@ -79,37 +74,9 @@ def _doubled_j(values: Floats, sizes: tuple[int, ...]) -> np.ndarray[tuple[int],
     return np.rint(total).astype(np.int64)
 
 
-def _doubled_mean(sizes: tuple[int, ...]) -> int:
-    return (sum(sizes) ** 2 - sum(size**2 for size in sizes)) // 2
-
-
 @lru_cache(maxsize=512)
 def _tail(sizes: tuple[int, ...], tied: int) -> Floats:
     """Probability that twice J is at least 0, 1, ... away from its mean."""
-    shares, mean = _null(sizes, tied), _doubled_mean(sizes)
+    shares, mean = jonckheere_null(sizes, tied), doubled_mean(sizes)
     distance = np.abs(np.arange(len(shares)) - mean)
     return np.minimum(np.cumsum(np.bincount(distance, weights=shares)[::-1])[::-1], 1.0)
-
-
-@lru_cache(maxsize=4096)
-def _null(sizes: tuple[int, ...], tied: int) -> Floats:
-    """Probabilities of twice J = 0, 1, ..."""
-    if len(sizes) == 1:
-        return np.ones(1)
-    *before, last = sizes
-    n = sum(before)
-    longest = _doubled_mean(sizes) * 2 + 1
-    total = np.zeros(longest)
-    for k in range(max(0, tied - n), min(tied, last) + 1):
-        own, others = last - k, n - (tied - k)
-        move = 2 * (tied - k) * own + (tied - k) * k
-        spaced = np.zeros(2 * own * others + 1)
-        spaced[::2] = _counts(others, own)
-        part = np.convolve(spaced, _null(tuple(before), tied - k))
-        total[move : move + len(part)] += float(scipy.stats.hypergeom.pmf(k, n + last, tied, last)) * part
-    return total
-
-
-@lru_cache(maxsize=4096)
-def _counts(n: int, m: int) -> Floats:
-    return mann_whitney(n, m)

@@ -97,10 +97,13 @@ def test_absence_of_significance_is_never_printed_as_independence(example):
         assert claim not in text
 
 
-def test_p_is_adjusted_over_the_windows_for_each_test(example):
-    trend = example.table[example.table["quantity"] == "Jonckheere-Terpstra"]
-    np.testing.assert_allclose(trend["p_holm"], holm(trend["p"]))
-    assert (trend["p_holm"].dropna() >= trend["p"].dropna()).all()
+def test_p_is_adjusted_over_the_windows_of_one_question_for_each_test(example):
+    trend = example.table[example.table["quantity"] == "Jonckheere-Terpstra"].set_index("window")
+    assert (trend.loc["peak, days 0-28", ["p_holm", "p"]] == trend.loc["peak, days 0-28", "p"]).all()
+    late = trend[trend["family"] == "persistence"]
+    assert list(late.index) == [name for name in trend.index if name.startswith("level") or name == "AUC, days 28-365"]
+    np.testing.assert_allclose(late["p_holm"], holm(late["p"]))
+    assert set(trend["family"]) == {"peak", "exposure", "persistence"}
 
 
 def test_the_order_of_the_patients_does_not_matter(example):
@@ -166,8 +169,12 @@ def test_a_cohort_of_one_patient_is_an_answer():
 def test_one_cohort_or_none_is_a_sentence():
     found = compare_cohorts(study_of([10, 20], [1e6, 1e6], ["a", "a"]))
     assert "not tested, there is one group" in words(found)
-    found = compare_cohorts(study_of([10, 20], [1e6, 1e7]))
-    assert "2 without a cohort: S0, S1" in words(found)
+    with pytest.raises(ValueError, match=r"nobody has a cohort.* Columns that can be: by='dose' \(2 values\)"):
+        compare_cohorts(study_of([10, 20], [1e6, 1e7]))
+    with pytest.raises(ValueError, match=r"by='arm' \(2 values\)\.$"):
+        compare_cohorts(study_of([10, 20, 30], [1e6] * 3, arm=["x", "y", "y"]))
+    with pytest.raises(ValueError, match="No other column has groups"):
+        compare_cohorts(study_of([10, 20], [1e6, 1e6]))
 
 
 def test_patients_without_a_group_are_named_and_not_compared():
@@ -204,7 +211,8 @@ def test_an_area_with_censored_samples_is_tested_at_both_ends():
 
 
 def test_equivalence_is_shown_only_against_the_margin_given():
-    rng = np.random.default_rng(8)
+    # With these values b is not shown to differ from 0: else no number of patients is named.
+    rng = np.random.default_rng(3)
     peaks = np.exp(8 + 0.1 * rng.normal(size=12))
     study = study_of(peaks, [1e5] * 4 + [1e6] * 4 + [1e7] * 4)
     assert row(compare_cohorts(study, "dose"), "peak, days 0-28", "dose exponent")["equivalence"] == "shown"
@@ -289,3 +297,188 @@ def test_a_window_that_cannot_be_tested_is_not_called_one_that_shows_nothing():
     text = words(compare_cohorts(study_of([0] * 6, [1e5] * 3 + [1e7] * 3), "dose"))
     assert "no test was possible for: peak, days 0-28" in text
     assert "nothing is shown" not in text
+
+
+def curves_of(doses, away=0.0, seed=5, last=336, cohorts=None, slope=0.7, sd=0.5, lloq=50.0):
+    """Simulated patients seen within some days of their visits, levels a x dose^slope that fall from day 14 on."""
+    rng, rows = np.random.default_rng(seed), []
+    for i, dose in enumerate(doses):
+        for day in [day for day in (3, 7, 14, 21, 28, 56, 84, 168, 252, 336) if day <= last]:
+            value = 5000 * np.exp(-0.07 * abs(min(day - 14, 0)) - 0.012 * max(day - 14, 0) + sd * rng.normal())
+            rows.append({"subject": f"P{i:02}", "day": round(day + rng.uniform(-away, away), 2)})
+            rows[-1] |= {"copies_per_ug": value * (dose / 1e6) ** slope, "dose": dose}
+            rows[-1] |= {"cohort": cohorts[i]} if cohorts else {}
+    return ck.read_study(pd.DataFrame(rows), lloq=lloq)
+
+
+OWN = [0.4e6, 0.7e6, 2.4e6, 2.2e6, 1.0e6, 4.6e6, 0.6e6, 3.9e6, 7.8e6, 5.1e6, 1.3e6, 3.1e6]
+
+
+def test_asked_days_find_patients_who_came_a_day_early_or_late():
+    study = curves_of([1e6, 3e6, 1e7] * 5, away=1.0)
+    found = compare_cohorts(study, "dose", days=[28, 84, 168, 336])
+    levels = [result.window for result in found.results if result.window.name.startswith("level")]
+    assert [int(window.values["lower"].notna().sum()) for window in levels] == [15] * 4
+    assert "level, day 336 (15 patients sampled on days 335" in words(found)
+    exact = study.used[(study.used["day"] - 84).abs() < 1.5].set_index("subject")["value"]
+    np.testing.assert_allclose(levels[1].values["lower"], exact.loc[list(study.subjects)])
+    curves, *panels = found.plot().axes
+    assert [max(line.get_xdata()) for line in curves.lines if line.get_gid() == "median"] == [336, 336, 336]
+    assert all("no value" not in ax.get_title(loc="left") for ax in panels)
+    plt.close("all")
+
+
+def test_a_tolerance_is_the_users():
+    study = curves_of([1e6, 3e6, 1e7] * 3, away=1.0)
+    seen = (study.used["day"] - 84).abs() <= 0.4
+    found = compare_cohorts(study, "dose", days=[84], tolerance=0.4)
+    level = next(result.window for result in found.results if result.window.name == "level, day 84")
+    assert level.values["lower"].notna().sum() == seen.sum() < 9
+    with pytest.raises(ValueError, match="tolerance=0: give a number above 0"):
+        compare_cohorts(study, "dose", tolerance=0)
+
+
+def test_windows_are_the_users_and_quantities_of_the_analysis_can_be_compared():
+    study = curves_of([1e6, 3e6, 1e7] * 4, away=1.0)
+    found = compare_cohorts(study, "dose", days=[], windows=[(0, 28), (28, 336), "days_above_lloq", "below_from"])
+    names = [result.window.name for result in found.results]
+    assert names[:3] == ["peak, days 0-28", "AUC, days 0-28", "AUC, days 28-336"]
+    assert found.results[2].window.values["lower"].notna().all()
+    assert "before day 336" not in words(found)
+    above, below = (result.window for result in found.results[3:])
+    table = ck.nca(study).set_index("subject")
+    np.testing.assert_allclose(above.values["upper"], table["days_above_lloq_upper"])
+    np.testing.assert_allclose(below.values["lower"], table["below_from_lower"])
+    assert {above.family, below.family, found.results[2].window.family} == {"persistence"}
+    left = words(compare_cohorts(study, "dose", days=[]))
+    assert "give windows=[(0, 28), (28, 336)] for a shorter one" in left
+
+
+@pytest.mark.parametrize(
+    ("windows", "message"),
+    [
+        ((0, 28), "give a list, such as"),
+        ([(28, 0)], "two days that rise"),
+        (["days_above"], "no quantity 'days_above'.*Did you mean days_above_lloq"),
+        ("below_from", "give a list"),
+        ([(pd.Timestamp("2024-03-01"), pd.Timestamp("2024-03-29"))], "windows holds dates"),
+    ],
+)
+def test_windows_that_are_none_say_what_to_give(windows, message):
+    with pytest.raises(ValueError, match=message):
+        compare_cohorts(ck.example(), windows=windows)
+
+
+def test_days_that_are_none_say_what_to_give():
+    with pytest.raises(ValueError, match="days holds dates"):
+        compare_cohorts(ck.example(), days=pd.to_datetime(["2024-03-01"]))
+    with pytest.raises(ValueError, match="permutations=0: give a whole number of at least 1"):
+        compare_cohorts(ck.example(), permutations=0)
+
+
+def test_doses_that_all_differ_are_tested_without_groups():
+    study = curves_of(OWN, lloq=0.1)
+    found = compare_cohorts(study, "dose", days=[28, 336])
+    for name, day in (("level, day 28", 28), ("level, day 336", 336)):
+        values = study.used[study.used["day"] == day].set_index("subject").loc[list(study.subjects), "value"]
+        kendall = stats.kendalltau(OWN, values, method="exact")
+        assert row(found, name, "Jonckheere-Terpstra")["p"] == pytest.approx(kendall.pvalue, rel=1e-9)
+        line = stats.linregress(np.log(OWN), np.log(values))
+        assert row(found, name, "dose exponent")["estimate"] == pytest.approx(line.slope, rel=1e-6)
+    assert found.table["quantity"].nunique() == 2
+    text = words(found)
+    assert text.startswith("Comparison by dose: the peak rises with the dose (p ")
+    assert "none, there are 12 different doses, 4e5 to 7.8e6 cells/kg" in text
+    assert "all: n = 12, median" in text
+    figure = found.plot()
+    assert sum(line.get_gid() == "quantified" for line in figure.axes[1].lines) == 12
+    assert "exact p of the trend" in figure.axes[1].get_title(loc="left")
+    plt.close(figure)
+
+
+def test_own_doses_within_the_groups_of_another_factor():
+    study = curves_of(OWN)
+    rows = study.used.merge(study.covariates[["dose"]], left_on="subject", right_index=True)
+    table = rows[["subject", "day", "dose"]].assign(copies_per_ug=rows["value"].fillna(0.0))
+    table["site"] = table["subject"].str[-1].astype(int).mod(2).map({0: "x", 1: "y"})
+    found = compare_cohorts(ck.read_study(table, lloq=50.0), "dose", within="site", days=[])
+    assert row(found, "peak, days 0-28", "stratified Jonckheere-Terpstra, within strata")["p"] < 0.05
+
+
+def test_the_summary_opens_with_the_answer():
+    rising = words(compare_cohorts(curves_of([1e6, 3e6, 1e7] * 4), "dose", days=[28, 84]))
+    assert rising.startswith("Comparison by dose: the peak rises with the dose (p ")
+    assert "; persistence rises with the dose (level, day 28" in rising.split(" groups ")[0]
+    falling = words(compare_cohorts(curves_of([1e6, 1e7] * 6, slope=-0.7), "dose", days=[28, 84]))
+    assert falling.startswith("Comparison by dose: the peak falls with the dose (p ")
+    nothing = words(compare_cohorts(curves_of([1e6, 3e6, 1e7] * 3, slope=0.0, sd=0.8, seed=9), "dose", days=[28, 84]))
+    assert "the peak: neither a difference nor its absence is shown by ranks (p = " in nothing.split(" groups ")[0]
+    small = words(compare_cohorts(curves_of([1e6, 1e7] * 3), "dose", days=[]))
+    assert "the peak: too few patients for an answer by ranks, p cannot be 0.05 or less" in small
+    assert "persistence cannot be judged, no patient has a value" in small.split(" groups ")[0]
+    site = curves_of([1e6] * 12, cohorts=["x", "y"] * 6, slope=0.0)
+    assert words(compare_cohorts(site, days=[28])).startswith(
+        "Comparison by cohort: the peak differs by cohort (p = 0.0"
+    )
+
+
+def test_texts_of_odd_units_and_sizes_are_sentences():
+    doses, peaks = [1e5, 1e5, 5e5, 1e7, 1e7], [3, 40, 6, 1e6, 5]
+    cohorts = ["100000 cells/kg"] * 3 + ["10000000 cells/kg"] * 2
+    text = words(compare_cohorts(study_of(peaks, doses, cohorts, lloq=4)))
+    assert "S2 was given 5e5 cells/kg in the cohort 100000 cells/kg" in text
+    assert "between 177 and 64,550-fold" in text
+    assert "CV above 10,000%" in text
+    assert "e+0" not in text
+    alone = words(compare_cohorts(study_of([10, 20], [1e6, 1e7], ["a", "b"])))
+    assert "b to a: 2-fold (these sizes give no interval)" in alone
+    hidden = words(compare_cohorts(study_of([0, 0, 1, 2], [1e5] * 2 + [1e7] * 2), "dose"))
+    assert "a ratio of any size (the limits hide it)" in hidden
+    assert "any size-fold" not in hidden + alone + text
+
+
+def test_two_samples_of_a_day_count_as_one():
+    study = study_of([10, 20, 30, 1000, 2000, 3000], [1e5] * 3 + [1e7] * 3, lloq=0.1)
+    rows = study.used.merge(study.covariates[["dose"]], left_on="subject", right_index=True)
+    table = rows[["subject", "day", "dose"]].assign(copies_per_ug=rows["value"].fillna(0.0))
+    wells = pd.concat([table.assign(copies_per_ug=table["copies_per_ug"] * factor) for factor in (0.5, 2.0)])
+    once, twice = compare_cohorts(study, "dose", days=[28]), None
+    for seed in range(2):
+        mixed = wells.sample(frac=1, random_state=seed)
+        twice = compare_cohorts(ck.read_study(mixed, lloq=0.1), "dose", days=[28])
+        peak = row(twice, "peak, days 0-28", "dose exponent")
+        assert peak["estimate"] == pytest.approx(row(once, "peak, days 0-28", "dose exponent")["estimate"])
+        assert twice.curves.p == compare_cohorts(ck.read_study(wells, lloq=0.1), "dose", days=[28]).curves.p
+
+
+def test_an_area_with_one_early_sample_below_the_limit_has_an_exponent():
+    doses = [1e6, 1e6, 3e6, 3e6, 1e7, 1e7]
+    rows = [
+        (f"S{i}", day, 0.0 if day == 1 else share * peak, dose)
+        for i, (peak, dose) in enumerate(zip([900, 1500, 2400, 2100, 5200, 9000], doses, strict=True))
+        for day, share in ((1, 0), (7, 1), (14, 0.6), (28, 0.2))
+    ]
+    study = ck.read_study(pd.DataFrame(rows, columns=["subject", "day", "copies_per_ug", "dose"]), lloq=3)
+    found = compare_cohorts(study, "dose", days=[])
+    area, peak = (row(found, name, "dose exponent") for name in ("AUC, days 0-28", "peak, days 0-28"))
+    assert area["n_interval"] == 6
+    assert area["estimate"] == pytest.approx(peak["estimate"], abs=0.01)
+    assert "known to within" in words(found)
+    assert "geometric mean" in words(found).partition("AUC, days 0-28 1e6")[2].partition("3e6")[0]
+
+
+def test_a_monte_carlo_p_is_called_one():
+    rng = np.random.default_rng(2)
+    peaks = np.round(np.exp(rng.normal(3, 1, 24) + np.repeat([0, 1, 2], 8)))
+    found = compare_cohorts(study_of(np.maximum(peaks, 1.0), [1e5] * 8 + [1e6] * 8 + [1e7] * 8, lloq=0.01), "dose")
+    kruskal = next(test for test in found.results[0].tests if test.name == "Kruskal-Wallis")
+    assert kruskal.monte_carlo_error > 0
+    text = words(found)
+    assert "Monte Carlo p" in text
+    assert "Tests of midranks, exact where p is not called Monte Carlo" in text
+    assert "p = 0.0000" not in text
+    assert "smallest possible p" not in text.partition("Kruskal-Wallis")[2].partition("attained")[0]
+    figure = found.plot()
+    named = "Monte Carlo" if found.results[0].main.monte_carlo_error else "exact"
+    assert figure.axes[1].get_title(loc="left").partition("\n")[2].startswith(f"{named} p of the trend")
+    plt.close(figure)

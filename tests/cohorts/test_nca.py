@@ -286,3 +286,38 @@ def test_the_simulated_example_is_analysed_in_every_way(blq):
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         ck.nca(ck.example(), **arguments)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_samples_of_one_day_are_one_whatever_their_order(seed):
+    samples = [(1, 10.0), (7, 100.0), (7, 1000.0), (14, 50.0), (14, 0.0), (21, 0.0), (28, 10.0)]
+    mixed = np.random.default_rng(seed).permutation(len(samples))
+    found, again = nca(*samples), nca(*(samples[at] for at in mixed))
+    pd.testing.assert_series_equal(found, again)
+    assert found["n_samples"] == 5
+    assert found["cmax"] == pytest.approx(math.sqrt(100 * 1000))
+    # The mean of 50 and of something below 3 lies below that of 50 and 3.
+    single = nca((1, 10.0), (7, math.sqrt(100 * 1000)), (14, math.sqrt(50 * 3)), (21, 0.0), (28, 10.0))
+    assert found["auc_0_28_upper"] == pytest.approx(single["auc_0_28_upper"])
+
+
+def test_wells_that_are_alike_are_one_sample():
+    wells = [(7, 500.0), (7, 500.0), (14, 300.0), (21, 0.0), (21, 0.0), (28, 60.0)]
+    twice = ck.nca(study_of(*wells, well=list("abaaba"))).iloc[0]
+    once = nca((7, 500.0), (14, 300.0), (21, 0.0), (28, 60.0))
+    pd.testing.assert_series_equal(twice, once)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"window": pd.to_datetime(["2024-03-01", "2024-03-29"])}, "window holds dates"),
+        ({"window": (0, 7, 28)}, "two days that rise"),
+        ({"terminal": (28, 7)}, "terminal .* two days that rise"),
+        ({"terminal": {"A": pd.to_timedelta([7, 28], unit="D")}}, "terminal holds time differences"),
+        ({"tolerance": -1}, "give a number of at least 0"),
+    ],
+)
+def test_days_that_are_none_say_what_to_give(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        nca((7, 70), **arguments)

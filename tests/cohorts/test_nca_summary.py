@@ -89,3 +89,22 @@ def test_the_simulated_cohorts_are_summarised_in_every_metric():
 def test_an_unknown_column_is_named(table):
     with pytest.raises(ValueError, match=r"no column 'cohorts'. Did you mean cohort\?"):
         nca_summary(table, "cohorts")
+
+
+def test_an_area_known_to_within_a_percent_counts_as_known():
+    # An early sample below the limit moves an area of thousands by less than 1%.
+    rng = np.random.default_rng(6)
+    peaks = np.exp(rng.normal(8, 0.8, 8))
+    rows = [
+        (f"S{i}", day, share * peak)
+        for i, peak in enumerate(peaks)
+        for day, share in ((1, 0), (7, 1), (14, 0.6), (28, 0.2))
+    ]
+    samples = pd.DataFrame(rows, columns=["subject", "day", "copies_per_ug"]).assign(cohort="a")
+    table = ck.nca(ck.read_study(samples, lloq=5))
+    assert (table["auc_0_28_lower"] < table["auc_0_28_upper"]).all()
+    assert (table["auc_0_28_upper"] / table["auc_0_28_lower"]).max() < 1.02
+    found, middle = row(nca_summary(table), "auc_0_28", "a"), np.sqrt(table["auc_0_28_lower"] * table["auc_0_28_upper"])
+    assert found["n_interval"] == 8
+    assert found["geometric_mean"] == pytest.approx(stats.gmean(middle), rel=1e-4)
+    assert found["geometric_cv"] == pytest.approx(100 * math.sqrt(math.expm1(np.log(middle).var(ddof=1))), rel=1e-3)

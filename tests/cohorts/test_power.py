@@ -253,7 +253,7 @@ def test_cohorts_of_a_total_keep_their_ratio():
         ({"parameters": {"c": 0.0}}, "it cannot vary"),
         ({"days": [21]}, "day 21 of days= is not in the schedule"),
         ({"output": "copies"}, "no output 'copies'"),
-        ({"studies": 0}, "at least one"),
+        ({"studies": 0}, "at least 1"),
         ({"patients": [1]}, "at least one patient a cohort"),
         ({"lloq": 0.0}, "must be positive"),
     ],

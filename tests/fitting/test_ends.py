@@ -26,7 +26,7 @@ def test_all_below_the_limit_bounds_the_level_and_is_not_fitted():
 
 def test_one_sample_does_not_determine_six_parameters():
     fit = ck.fit(STEIN, study([500.0], [10.0]))
-    assert fit.outcome.startswith("not identifiable: 1 samples for 6 free parameters")
+    assert fit.outcome.startswith("not identifiable: 1 sample for 6 free parameters")
     assert np.isnan(fit.parameters.loc["c_max", "value"])
 
 

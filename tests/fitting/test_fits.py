@@ -83,7 +83,7 @@ def test_a_subject_without_a_dose_is_an_outcome_when_others_have_one():
 def test_a_subject_with_one_sample_is_told_that_it_determines_nothing():
     table = pd.DataFrame({"subject": "A", "day": [7], "copies_per_ug": ["80"], "dose": 1e6})
     one = ck.fit_each(models.load("nk_decline"), ck.read_study(table, lloq=3), starts=1, progress=False)["A"]
-    assert one.outcome.startswith("not identifiable: 1 samples for 4 free parameters")
+    assert one.outcome.startswith("not identifiable: 1 sample for 4 free parameters")
 
 
 def test_what_goes_wrong_for_one_subject_is_its_outcome(study):

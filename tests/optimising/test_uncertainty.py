@@ -134,7 +134,7 @@ def test_days_before_the_infusion_have_no_cells_and_wrong_days_are_refused():
 
 
 def test_an_rhs_with_the_wrong_number_of_derivatives_is_refused():
-    with pytest.raises(ck.ModelError, match=r"returns 1 derivatives for 2 states \(A, B\)"):
+    with pytest.raises(ck.ModelError, match=r"returns 1 derivative for 2 states \(A, B\)"):
         Model(
             name="short",
             parameters={"F": parameter(1e-4), "k": parameter(0.3)},

@@ -79,7 +79,10 @@ def test_the_bootstrap_repeats_with_its_seed():
 def test_two_limits_give_interval_censoring():
     y = values()
     narrow = dose_exponent(DOSE, y, y)
+    # Each known to within 0.2% says what the values say; each known to within 4-fold is no value.
     found = dose_exponent(DOSE, y * 0.999, y * 1.001)
+    assert (found.b, found.lower, found.upper) == pytest.approx((narrow.b, narrow.lower, narrow.upper), abs=1e-5)
+    found = dose_exponent(DOSE, y / 2, y * 2)
     assert math.isnan(found.b)
     assert found.reason.startswith("0 of 11 values are quantified; 4 are needed")
     wide = np.arange(11) < 3
@@ -200,9 +203,29 @@ def test_ends_in_the_wrong_order_are_an_error():
         dose_exponent([1, 2], [3, 4], [2, 5])
 
 
-def test_values_on_one_line_have_its_exponent_and_no_interval():
-    doses = np.array([0.4e6, 0.7e6, 2.4e6, 2.2e6, 1.0e6])
-    found = dose_exponent(doses, 0.5 * doses**0.5, 0.5 * doses**0.5)
-    assert (found.b, found.a) == (pytest.approx(0.5), pytest.approx(0.5))
-    assert np.isnan(found.lower)
-    assert "lie on one line" in found.reason
+def test_no_number_of_patients_is_named_where_b_is_not_0():
+    moving = dose_exponent(DOSE, values(b=0.5, sd=0.3), values(b=0.5, sd=0.3))
+    assert moving.lower > 0
+    assert math.isnan(moving.n_needed)
+    assert "needed" not in moving.sentence()
+    still = dose_exponent(DOSE, values(b=0.0, sd=0.8), values(b=0.0, sd=0.8))
+    assert still.lower < 0 < still.upper
+    assert f"about {still.n_needed:.0f} patients would be needed" in still.sentence()
+
+
+def test_values_on_a_line_have_its_slope():
+    dose = np.array([0.4, 0.7, 2.4, 2.2, 1.0, 4.6, 0.6, 3.9, 7.8]) * 1e6
+    y = 10 * dose**0.5
+    found = dose_exponent(dose, y, y)
+    assert (found.b, found.lower, found.upper, found.a) == pytest.approx((0.5, 0.5, 0.5, 10.0))
+    rounded = dose_exponent(dose, np.round(y, 1), np.round(y, 1))
+    assert rounded.b == pytest.approx(0.5, abs=1e-5)
+    line = stats.linregress(np.log(dose), np.log(np.round(y, 1)))
+    half = stats.t.ppf(0.975, 7) * line.stderr
+    assert (rounded.lower, rounded.upper) == pytest.approx((line.slope - half, line.slope + half), abs=1e-9)
+
+
+@pytest.mark.parametrize("level", [95, -1, 1.5, 0])
+def test_a_level_that_is_none_is_an_error(level):
+    with pytest.raises(ValueError, match="not between 0 and 1"):
+        dose_exponent(DOSE, values(), values(), level=level)

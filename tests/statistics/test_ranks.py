@@ -144,13 +144,15 @@ def test_large_groups_agree_with_scipy():
 
 
 def test_too_many_arrangements_are_drawn_with_an_error(monkeypatch):
-    groups = [[1.0, 2, 6], [3, 4, 8, 9], [5, 7, 10, 11]]
+    # Values that are tied in the middle: the distribution of the trend is not counted then.
+    groups = [[1.0, 2, 6], [3, 4, 8, 9], [5, 7, 7, 11]]
     exact, trend = kruskal(groups), jonckheere(groups)
     monkeypatch.setattr(arrangements, "MOST", 100)
     drawn, drawn_trend = kruskal(groups, seed=1), jonckheere(groups, seed=1)
     assert "Monte Carlo" in drawn.variant
     assert 0 < drawn.monte_carlo_error < 0.002
     assert drawn.p == pytest.approx(exact.p, abs=4 * drawn.monte_carlo_error)
+    assert "Monte Carlo" in drawn_trend.variant
     assert drawn_trend.p == pytest.approx(trend.p, abs=4 * drawn_trend.monte_carlo_error)
     assert drawn.statistic == exact.statistic
     assert kruskal(groups, seed=1) == drawn
@@ -188,3 +190,47 @@ def test_a_nan_and_a_single_group_are_errors():
 
 def test_holm_steps_down():
     assert holm([0.02, 0.04, 0.01, 0.5]) == pytest.approx([0.06, 0.08, 0.04, 0.5])
+
+
+@pytest.mark.parametrize("n", [9, 14, 40, 90])
+def test_a_trend_over_single_patients_is_kendalls_exact_test_at_any_size(n):
+    y = np.random.default_rng(n).permutation(n) + 0.501 * np.arange(n)
+    test = jonckheere([[value] for value in y])
+    expected = stats.kendalltau(np.arange(n), y, method="exact")
+    assert test.variant.startswith("exact")
+    assert test.monte_carlo_error == 0
+    assert test.p == pytest.approx(expected.pvalue, rel=1e-7, abs=1e-13)
+
+
+def test_a_counted_trend_is_that_of_every_arrangement(monkeypatch):
+    plain = [[1.0, 2, 6], [3, 4, 8, 9], [5, 7, 10, 11]]
+    below = [[0.0, 0, 6], [0, 4, 8, 9], [5, 7, 0, 11]]
+    above = [[math.inf, 0, 6], [2, 4, 8, 9], [math.inf, 7, math.inf, 11]]
+    for groups in (plain, below, above):
+        every = jonckheere(groups)
+        with monkeypatch.context() as patch:
+            patch.setattr(arrangements, "MOST", 1)
+            counted = jonckheere(groups)
+        assert "counted by their generating function" in counted.variant
+        for name in ("statistic", "p", "mid_p", "smallest_p", "attained_size"):
+            assert getattr(counted, name) == pytest.approx(getattr(every, name), abs=1e-12), name
+
+
+def test_a_trend_of_hundreds_is_counted_and_agrees_with_the_normal_distribution():
+    rng = np.random.default_rng(4)
+    groups = [list(rng.normal(0.1 * i, 1.0, 60)) for i in range(4)]
+    test = jonckheere(groups)
+    n, size = 240, 60
+    mean = (n**2 - 4 * size**2) / 4
+    spread = math.sqrt((n**2 * (2 * n + 3) - 4 * size**2 * (2 * size + 3)) / 72)
+    assert test.p == pytest.approx(2 * stats.norm.sf(abs(test.statistic - mean) / spread), rel=0.02)
+    assert "exact" in test.variant
+
+
+def test_more_groups_than_a_byte_counts_keep_their_order():
+    y = np.concatenate([np.arange(100.0), np.full(40, 50.0)])
+    test = jonckheere([[value] for value in y[:30]] + [[value] for value in y[60:170]])
+    assert "Monte Carlo" in test.variant
+    z = np.concatenate([y[:30], y[60:170]])
+    tau = sum(np.sign(z[j] - z[i]) for i in range(len(z)) for j in range(i + 1, len(z)))
+    assert test.statistic == pytest.approx(tau / 2 + len(z) * (len(z) - 1) / 4)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cellkinetics.statistics import trend
+from cellkinetics.statistics.null_distributions import jonckheere_null
 from cellkinetics.statistics.ranks import jonckheere, wilcoxon
 from cellkinetics.statistics.trend import trend_p, variance
 
@@ -26,7 +27,7 @@ def test_all_values_tied_is_no_test():
 
 @pytest.mark.parametrize(("sizes", "tied"), [((3, 4, 4), 0), ((5, 6, 7), 1), ((4, 4, 6), 9), ((6, 9), 8)])
 def test_the_variance_with_ties_is_that_of_the_exact_distribution(sizes, tied):
-    shares = trend._null(sizes, tied)
+    shares = jonckheere_null(sizes, tied)
     j = np.arange(len(shares)) / 2
     assert variance(sizes, tied) == pytest.approx(shares @ j**2 - (shares @ j) ** 2, rel=1e-10)
 

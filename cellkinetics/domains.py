@@ -1,0 +1,147 @@
+"""Domains of arguments: a level, a count, days. Each is checked in one place, and the error says what to give."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from typing import Any, TypeVar
+
+import numpy as np
+
+from cellkinetics.arrays import Floats
+
+Kind = TypeVar("Kind")
+
+MOMENTS = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
+
+
+def level(value: float, name: str = "level") -> float:
+    """The level of an interval, between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        It is a percentage, or another number that is no level.
+
+    Examples
+    --------
+    >>> level(0.95)
+    0.95
+    >>> level(95)
+    Traceback (most recent call last):
+    ValueError: level=95 is not between 0 and 1. Give level=0.95 for 95%.
+    """
+    number = _number(value, name, "a share between 0 and 1, such as 0.95")
+    if 0 < number < 1:
+        return number
+    meant = number / 100 if 1 < number < 100 else 0.95
+    raise ValueError(f"{name}={number:g} is not between 0 and 1. Give {name}={meant:g} for {100 * meant:g}%.")
+
+
+def count(value: float, name: str, least: int = 1) -> int:
+    """A whole number of at least `least`.
+
+    Raises
+    ------
+    ValueError
+        It is smaller, or not whole.
+
+    Examples
+    --------
+    >>> count(200, "n")
+    200
+    >>> count(0, "n")
+    Traceback (most recent call last):
+    ValueError: n=0: give a whole number of at least 1.
+    """
+    number = _number(value, name, f"a whole number of at least {least}")
+    if not (math.isfinite(number) and number == math.floor(number) and number >= least):
+        raise ValueError(f"{name}={number:g}: give a whole number of at least {least}.")
+    return int(number)
+
+
+def seed(value: int, name: str = "seed") -> int:
+    """A seed of random numbers, a whole number of at least 0; a ValueError where it is not."""
+    return count(value, name, 0)
+
+
+def not_negative(value: float, name: str, example: float) -> float:
+    """A finite number of at least 0; a ValueError where it is not."""
+    number = _number(value, name, f"a number of at least 0, such as {example:g}")
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"{name}={number:g}: give a number of at least 0, such as {example:g}.")
+    return number
+
+
+def positive(value: float, name: str, example: float) -> float:
+    """A finite number above 0; a ValueError where it is not."""
+    number = _number(value, name, f"a number above 0, such as {example:g}")
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"{name}={number:g}: give a number above 0, such as {example:g}.")
+    return number
+
+
+def days(values: Any, name: str = "days", *, finite: bool = True) -> Floats:
+    """Days as a flat array of numbers.
+
+    Parameters
+    ----------
+    values : a number or numbers, days since the infusion. Dates and time differences are refused: read as numbers
+        they would be nanoseconds.
+    name : of the argument.
+    finite : whether NaN and infinity are refused.
+
+    Raises
+    ------
+    ValueError
+        A date, a time difference, a text; NaN or infinity.
+
+    Examples
+    --------
+    >>> days([7, 14.5]).tolist()
+    [7.0, 14.5]
+    >>> days(np.array(["2024-03-01"], dtype="datetime64[D]"), "times")
+    Traceback (most recent call last):
+    ValueError: times holds dates: give numbers of days since the infusion, (dates - infusion) / np.timedelta64(1, "D").
+    """
+    given = np.atleast_1d(np.asarray(values)).ravel()
+    kinds = [type(one) for one in given] if given.dtype == object else []
+    differences = given.dtype.kind == "m" or any(issubclass(k, (datetime.timedelta, np.timedelta64)) for k in kinds)
+    if differences:
+        raise ValueError(f'{name} holds time differences: give numbers of days, {name} / np.timedelta64(1, "D").')
+    if given.dtype.kind == "M" or any(issubclass(kind, MOMENTS) for kind in kinds):
+        raise ValueError(
+            f'{name} holds dates: give numbers of days since the infusion, (dates - infusion) / np.timedelta64(1, "D").'
+        )
+    if given.dtype.kind in "US" or any(issubclass(kind, (str, bytes)) for kind in kinds):
+        raise ValueError(f"{name} holds text ({given[0]!r}): give numbers of days.")
+    try:
+        numbers = given.astype(float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} holds what is no number ({given[0]!r}): give numbers of days.") from None
+    if finite and not np.isfinite(numbers).all():
+        raise ValueError(f"{name} holds NaN or infinity: give finite days.")
+    return numbers
+
+
+def instance(value: Any, kind: type[Kind], name: str, remedy: str) -> Kind:
+    """A value of a kind; a TypeError with the remedy where it is of another.
+
+    Examples
+    --------
+    >>> instance("P07", float, "weight", "Give kilograms.")
+    Traceback (most recent call last):
+    TypeError: weight is a str, not a float. Give kilograms.
+    """
+    if isinstance(value, kind):
+        return value
+    raise TypeError(f"{name} is a {type(value).__name__}, not a {kind.__name__}. {remedy}")
+
+
+def _number(value: Any, name: str, what: str) -> float:
+    if isinstance(value, (str, bytes, *MOMENTS)) or np.ndim(value) != 0:
+        raise ValueError(f"{name}={value!r}: give {what}.")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}={value!r}: give {what}.") from None

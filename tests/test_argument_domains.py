@@ -1,0 +1,216 @@
+"""Every public function that takes a level, a count, a seed or days refuses what is none, and says what to give."""
+
+import datetime
+import inspect
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cellkinetics as ck
+from cellkinetics.cli import main
+
+STEIN, DECLINE = ck.models.load("stein_2019_tisagenlecleucel"), ck.models.load("nk_decline")
+STUDY = ck.example()
+DATES, SPANS = pd.to_datetime(["2024-03-01", "2024-03-08"]), pd.to_timedelta([7, 14], unit="D")
+
+
+@pytest.fixture(scope="module")
+def results():
+    some = STUDY.select(subjects=["P06", "P07"])
+    fits = ck.fit_each(DECLINE, some, starts=1, progress=False)
+    return {"fit": fits["P06"], "fits": fits, "joint": ck.fit(DECLINE, some, shared=["beta"], starts=1)}
+
+
+LEVELS = {
+    "fit.predict": lambda r, level: r["fit"].predict([7], level=level),
+    "fit.intervals": lambda r, level: r["fit"].intervals(level=level),
+    "fit.intervals of profiles": lambda r, level: r["fit"].intervals("profile", level=level),
+    "fit.intervals of a bootstrap": lambda r, level: r["fit"].intervals("bootstrap", level=level),
+    "fit.profile": lambda r, level: r["fit"].profile(level=level),
+    "fit.bootstrap": lambda r, level: r["fit"].bootstrap(5, level=level),
+    "fit.derived": lambda r, level: r["fit"].derived(level=level),
+    "fits.predict": lambda r, level: r["fits"].predict([7], level=level),
+    "fits.profile": lambda r, level: r["fits"].profile(level=level),
+    "joint.predict": lambda r, level: r["joint"].predict([7], level=level),
+}
+COUNTS = {
+    "fit starts": ("starts", lambda r, n: ck.fit(DECLINE, STUDY.select(subjects="P06"), starts=n)),
+    "fit_each starts": ("starts", lambda r, n: ck.fit_each(DECLINE, STUDY, starts=n, progress=False)),
+    "fit_each chunk": ("chunk", lambda r, n: ck.fit_each(DECLINE, STUDY, chunk=n, progress=False)),
+    "joint starts": ("starts", lambda r, n: ck.fit(DECLINE, STUDY, shared=["beta"], starts=n)),
+    "forecast_error": ("starts", lambda r, n: ck.forecast_error([DECLINE], STUDY, until=28, starts=n)),
+    "bootstrap": ("n", lambda r, n: r["fit"].bootstrap(n)),
+    "compare_cohorts": ("permutations", lambda r, n: ck.compare_cohorts(STUDY, permutations=n)),
+    "power": ("studies", lambda r, n: ck.power(STEIN, [1e5, 1e7], [3, 3], [7, 28], studies=n, progress=False)),
+    "power patients": (
+        "patients", lambda r, n: ck.power(STEIN, [1e5, 1e7], [3, 3], [7, 28], patients=[n], progress=False)
+    ),
+    "plot of fits": ("columns", lambda r, n: r["fits"].plot(columns=n)),
+}  # fmt: skip
+SEEDS = {
+    "fit": lambda r, seed: ck.fit(DECLINE, STUDY.select(subjects="P06"), seed=seed),
+    "fit_each": lambda r, seed: ck.fit_each(DECLINE, STUDY, seed=seed, progress=False),
+    "bootstrap": lambda r, seed: r["fit"].bootstrap(5, seed=seed),
+    "quantile_residuals": lambda r, seed: r["fit"].quantile_residuals(seed=seed),
+    "diagnostics": lambda r, seed: r["fit"].diagnostics(seed=seed),
+    "quantile_residuals of fits": lambda r, seed: r["fits"].quantile_residuals(seed=seed),
+    "diagnostics of fits": lambda r, seed: r["fits"].diagnostics(seed=seed),
+    "quantile_residuals of a joint fit": lambda r, seed: r["joint"].quantile_residuals(seed=seed),
+    "compare_cohorts": lambda r, seed: ck.compare_cohorts(STUDY, seed=seed),
+    "power": lambda r, seed: ck.power(STEIN, [1e5, 1e7], [3, 3], [7, 28], seed=seed, progress=False),
+}
+DAYS = {
+    "simulate": lambda r, days: ck.simulate(STEIN, {}, days),
+    "solve": lambda r, days: STEIN.solve(days),
+    "identifiability": lambda r, days: ck.identifiability(STEIN, days),
+    "fit.predict": lambda r, days: r["fit"].predict(days),
+    "fits.predict": lambda r, days: r["fits"].predict(days),
+    "joint.predict": lambda r, days: r["joint"].predict(days),
+    "compare_cohorts": lambda r, days: ck.compare_cohorts(STUDY, days=days),
+    "windows of compare_cohorts": lambda r, days: ck.compare_cohorts(STUDY, windows=[days]),
+    "window of nca": lambda r, days: ck.nca(STUDY, days),
+    "terminal of nca": lambda r, days: ck.nca(STUDY, terminal=days),
+    "schedule of power": lambda r, days: ck.power(STEIN, [1e5, 1e7], [3, 3], days, progress=False),
+    "days of power": lambda r, days: ck.power(STEIN, [1e5, 1e7], [3, 3], [7, 28], days=days, progress=False),
+}
+ONE_DAY = {
+    "select": lambda r, day: STUDY.select(until=day),
+    "forecast_error": lambda r, day: ck.forecast_error([DECLINE], STUDY, until=day),
+    "plot of a model": lambda r, day: STEIN.plot(days=day),
+}
+TOLERANCES = {
+    "compare_cohorts": lambda r, days: ck.compare_cohorts(STUDY, tolerance=days),
+    "cohort_curves": lambda r, days: ck.cohort_curves(STUDY, tolerance=days),
+    "nca": lambda r, days: ck.nca(STUDY, tolerance=days),
+}
+
+
+@pytest.mark.parametrize("level", [95, -1, 0, 1, 1.5, np.nan, "95%"])
+@pytest.mark.parametrize("name", LEVELS)
+def test_what_is_no_level_is_refused_with_the_remedy(results, name, level):
+    with pytest.raises(ValueError, match=r"(?i)give (level=0\.|a share between 0 and 1)"):
+        LEVELS[name](results, level)
+
+
+@pytest.mark.parametrize("n", [0, -3, 1.5, np.nan, "many"])
+@pytest.mark.parametrize("name", COUNTS)
+def test_what_is_no_count_is_refused_with_the_remedy(results, name, n):
+    argument, call = COUNTS[name]
+    with pytest.raises(ValueError, match=rf"{argument}=.*: give a whole number of at least 1"):
+        call(results, n)
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, None])
+@pytest.mark.parametrize("name", SEEDS)
+def test_what_is_no_seed_is_refused_with_the_remedy(results, name, seed):
+    with pytest.raises(ValueError, match=r"seed=.*: give a whole number of at least 0"):
+        SEEDS[name](results, seed)
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [
+        (DATES, "holds dates"),
+        ([datetime.date(2024, 3, 1), datetime.date(2024, 3, 8)], "holds dates"),
+        (SPANS, "holds time differences"),
+        (np.array([7, 14], "timedelta64[D]"), "holds time differences"),
+        (["7", "day 14"], "holds text"),
+    ],
+)
+@pytest.mark.parametrize("name", DAYS)
+def test_what_are_no_days_is_refused_with_the_remedy(results, name, days, words):
+    with pytest.raises(ValueError, match=rf"{words}.*give numbers of days"):
+        DAYS[name](results, days)
+
+
+@pytest.mark.parametrize("days", [[7.0, np.nan], [7.0, np.inf]])
+@pytest.mark.parametrize("name", DAYS)
+def test_days_that_are_not_finite_are_refused(results, name, days):
+    with pytest.raises(ValueError, match=r"NaN or infinity: give finite days|two days that rise"):
+        DAYS[name](results, days)
+
+
+@pytest.mark.parametrize("day", [DATES[0], SPANS[0], np.nan, "day 28"])
+@pytest.mark.parametrize("name", ONE_DAY)
+def test_a_day_that_is_none_is_refused_with_the_remedy(results, name, day):
+    with pytest.raises(ValueError, match=r"(?i)give (numbers? of days|a day|a number)"):
+        ONE_DAY[name](results, day)
+
+
+@pytest.mark.parametrize("days", [-1, np.nan, np.inf, SPANS[0], "3 days"])
+@pytest.mark.parametrize("name", TOLERANCES)
+def test_what_is_no_tolerance_is_refused_with_the_remedy(results, name, days):
+    with pytest.raises(ValueError, match=r"tolerance=.*: give a number"):
+        TOLERANCES[name](results, days)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8])
+@pytest.mark.parametrize("name", [name for name in LEVELS if "profile" not in name and "bootstrap" not in name])
+def test_a_level_between_0_and_1_is_taken(results, name, share):
+    assert len(LEVELS[name](results, share))
+
+
+@pytest.mark.parametrize(
+    ("call", "remedy"),
+    [
+        (lambda: ck.fit(STUDY, DECLINE), r"the model comes first: ck\.fit\(model, study\)"),
+        (lambda: ck.fit(STUDY, DECLINE, shared=[]), r"the model comes first: ck\.fit\(model, study\)"),
+        (lambda: ck.fit_each(STUDY, DECLINE), r"the model comes first: ck\.fit_each\(model, study\)"),
+        (lambda: ck.simulate({}, STEIN, [7]), r"the model comes first: ck\.simulate\(model, parameters, times"),
+        (lambda: ck.simulate("stein", {}, [7]), r"model is a str, not a Model\. Take models\.load"),
+        (lambda: ck.fit("nk_decline", STUDY), r"model is a str, not a Model\. Take models\.load"),
+        (lambda: ck.fit(DECLINE, STUDY.observations), r"study is a DataFrame, not a Study\. Take ck\.read_study"),
+        (lambda: ck.fit_each(DECLINE, "patients.csv"), r"study is a str, not a Study\. Take ck\.read_study"),
+        (
+            lambda: ck.compare_cohorts(STEIN),
+            r"what is compared is a Model, not a Study\. Give compare_cohorts",
+        ),
+        (lambda: ck.compare_cohorts(STUDY, model="stein"), r"model is a str, not a Model"),
+        (lambda: ck.compare_cohorts(STUDY.observations), r"what is compared is a DataFrame, not a Study"),
+        (lambda: ck.forecast_error(DECLINE, STUDY, until=28), r"a list of models comes first"),
+        (lambda: ck.forecast_error(STUDY, [DECLINE], until=28), r"a list of models comes first"),
+        (lambda: ck.identifiability([7, 14], STEIN), r"model is a list, not a Model"),
+        (lambda: ck.power([1e5, 1e7], STEIN, [3, 3], [7, 28]), r"model is a list, not a Model"),
+        (lambda: ck.nca(STUDY.observations), r"study is a DataFrame, not a Study"),
+        (lambda: ck.cohort_curves(STEIN), r"study is a Model, not a Study"),
+    ],
+)
+def test_arguments_in_the_wrong_order_or_of_another_kind_say_what_to_give(call, remedy):
+    with pytest.raises(TypeError, match=remedy):
+        call()
+
+
+def test_no_public_function_with_such_an_argument_is_forgotten():
+    checked = {
+        "level": {"Fit.predict", "Fit.intervals", "Fit.profile", "Fit.bootstrap", "Fit.derived", "Fits.predict",
+                  "Fits.profile", "JointFit.predict"},
+        "seed": {"fit", "fit_each", "Fit.bootstrap", "Fit.quantile_residuals", "Fit.diagnostics",
+                 "Fits.quantile_residuals", "Fits.diagnostics", "JointFit.quantile_residuals", "compare_cohorts",
+                 "power"},
+        "starts": {"fit", "fit_each"},
+        "tolerance": {"compare_cohorts", "cohort_curves", "nca"},
+        "times": {"simulate", "Model.solve", "Fit.predict", "Fits.predict", "JointFit.predict"},
+    }  # fmt: skip
+    found = {argument: set() for argument in checked}
+    for name in ck.__all__:
+        public = getattr(ck, name)
+        if inspect.isclass(public):
+            own = {f"{name}.{m}": f for m, f in vars(public).items() if not m.startswith("_") and inspect.isfunction(f)}
+        else:
+            own = {name: public} if inspect.isfunction(public) else {}
+        # What the others are built on, days since the infusion as an array.
+        own.pop("Fit.ln_curve", None)
+        for label, function in own.items():
+            for argument in checked:
+                if argument in inspect.signature(function).parameters:
+                    found[argument].add(label)
+    assert found == checked
+
+
+def test_the_command_line_refuses_a_seed_below_0(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "--model", "nk_decline", "--seed", "-1", "--out", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert "seed=-1: give a whole number of at least 0" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
