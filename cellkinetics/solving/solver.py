@@ -216,7 +216,7 @@ def solve_ode(
     start = _start(model, values)
     scale = _scale(slopes, start, parts, gains)
 
-    def field(t: jax.Array, state: jax.Array, args: tuple[Any, ...]) -> jax.Array:
+    def field(t: Any, state: Any, args: Any) -> jax.Array:
         natural = _to_natural(state, in_log, scale)
         found = slopes(t, natural, args)
         return jnp.where(in_log, found / jnp.where(in_log, natural, 1.0), found / scale)
@@ -308,9 +308,7 @@ def _moment(asked: jax.Array, begin: jax.Array, stop: jax.Array) -> jax.Array:
     return jnp.maximum(MOMENT * jnp.clip(first, SHORTEST * length, length), ROUNDING * begin)
 
 
-def _inflow(
-    slopes: Function, t: jax.Array, natural: jax.Array, args: tuple[Any, ...], moment: jax.Array
-) -> jax.Array:
+def _inflow(slopes: Function, t: jax.Array, natural: jax.Array, args: tuple[Any, ...], moment: jax.Array) -> jax.Array:
     """(states,) what flows within a moment into states that are nothing, from those that are something."""
     for _ in natural:
         found = moment * slopes(t, natural, args)
