@@ -114,7 +114,7 @@ def free(study):
     return ("F", "rho", "r", "mu0", "N") if highest >= 1e6 else ("F", "rho", "r", "mu0")
 
 
-def initial(days, values, dose):
+def initial(days, values, dose, N):
     """F from the first day, rho from the height of the peak over it, r from its day, mu0 and N from the late line.
 
     Against the curve at the defaults after 1e6 cells/kg: cells grow at 0.67/day at first, to a peak of 12.2 times the
@@ -135,7 +135,7 @@ def initial(days, values, dose):
         slope, height = np.polyfit(days[late], np.log(values[late]), 1)
         # At the default tau the loss of memory cells is mu0/41.
         found["mu0"] = float(np.clip(-41 * slope, 0.05, 5.0))
-        found["N"] = float(np.clip(np.exp(height + 14 * slope), 20.0, 2000.0))
+        found["N"] = float(np.clip(np.exp(height + 14 * slope), N / 7.5, N * 40 / 3))
     return found
 
 

@@ -277,11 +277,11 @@ def outcome(problem: Problem, optimum: Optimum, loose: Sequence[str]) -> Outcome
         return Outcome(Status.NOT_CONVERGED, text)
     if optimum.held[len(problem.free) :].any():
         return _sd_at_bound(problem, optimum)
-    lower, _ = problem.bounds
+    (lower, _), units = problem.bounds, problem.units(optimum.x)
     held = optimum.held[: len(problem.free)]
     at_bound = _join(
         [
-            f"{name} at its {'lower' if at_lower(optimum.x[i], lower[i]) else 'upper'} bound"
+            f"{name} at its {'lower' if at_lower(optimum.x[i], lower[i], units[i]) else 'upper'} bound"
             for i, name in enumerate(problem.free)
             if held[i]
         ]

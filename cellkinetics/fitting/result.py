@@ -21,7 +21,6 @@ from cellkinetics.fitting.derived import derived
 from cellkinetics.fitting.identifiability import Identifiability, of_fit
 from cellkinetics.fitting.profile import Profile, profile_each
 from cellkinetics.fitting.table import hessian_intervals, parameter_columns, parameter_table
-from cellkinetics.likelihood.censoring import EPSILON
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.optimise import Optimum, as_lmfit
@@ -366,13 +365,13 @@ class Fit(Criteria):
         for at in range(0, len(times), block):
             part = times[at : at + block]
             length = len(part)
-            result, _ = curve(self.model, problem.ties, x[:free], problem.inputs_at(part, [output] * length), 1)
-            # From ln(f + 1e-9) to ln f; where the 1e-9 is all that is left there is no interval.
-            value = result.value[:length]
-            share = -np.expm1(np.log(EPSILON) - value)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ln_f[at : at + length] = value + np.log(share)
-                jacobian = result.jacobian[:length] / np.where(share > 1e-3, share, np.nan)[:, None]
+            inputs = problem.inputs_at(part, [output] * length)
+            # Ln f itself; where what the likelihood adds to f is all that is left there is no interval.
+            itself = inputs._replace(least=np.zeros_like(inputs.least))
+            result, _ = curve(self.model, problem.ties, x[:free], itself, 1)
+            ln_f[at : at + length] = result.value[:length]
+            seen = result.value[:length] > np.log(1e-3 * problem.least[output])
+            jacobian = np.where(seen[:, None], result.jacobian[:length], np.nan)
             half[at : at + length] = quantile * np.sqrt(np.einsum("ni,ij,nj->n", jacobian, covariance, jacobian))
         return ln_f, half
 

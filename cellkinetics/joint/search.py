@@ -66,7 +66,7 @@ class Layout:
     def inside(self, x: Floats) -> Flags:
         """(w,) whether all that the shared values drive is within its bounds."""
         driven = np.any(self.design != 0, axis=-1)
-        outside = bounds.beyond(x, self.lower[1], self.upper[1])
+        outside = bounds.beyond(x, self.lower[1], self.upper[1], self.units[1])
         return ~np.any(outside & driven, axis=(1, 2))
 
 
@@ -287,8 +287,8 @@ def held(layout: Layout, s: Floats, u: Floats, blocks: Blocks) -> tuple[Flags, F
 
 def _moving(layout: Layout, s: Floats, u: Floats, blocks: Blocks) -> tuple[Floats, Floats]:
     g_s, g_u = blocks.shared_gradient, blocks.own_gradient
-    held_s = bounds.held(s, g_s, layout.lower[0], layout.upper[0])
-    held_u = bounds.held(u, g_u, layout.lower[1], layout.upper[1])
+    held_s = bounds.held(s, g_s, layout.lower[0], layout.upper[0], layout.units[0])
+    held_u = bounds.held(u, g_u, layout.lower[1], layout.upper[1], layout.units[1])
     return (~held_s).astype(float), layout.own * ~held_u
 
 

@@ -1,6 +1,6 @@
 r"""The log-normal likelihood of quantified and censored samples, written once; `error_models` has the others.
 
-On the ln scale, with prediction g = ln(f + 1e-9), standard deviation s and the standard normal :math:`\Phi`:
+On the ln scale, with prediction g = ln(f + e), standard deviation s and the standard normal :math:`\Phi`:
 
 .. math::
 
@@ -10,6 +10,9 @@ On the ln scale, with prediction g = ln(f + 1e-9), standard deviation s and the 
         \ln \Phi\big((g - \ln L)/s\big) & \text{above } L\\
         \ln \big[\Phi((\ln U - g)/s) - \Phi((\ln L - g)/s)\big] & \text{between } L \text{ and } U
     \end{cases}
+
+The e keeps g finite where a curve underflows. It is 1e-10 of the lowest value or limit of the output (`least_of`), so
+that the unit of the samples makes no difference.
 
 A row of a study is one pair (lower, upper) of ln values: equal if quantified, -inf or inf at an open end. The
 root-deviances of `root_deviances` turn the same likelihood into least squares: their squares add up to
@@ -24,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.stats import norm
 
 from cellkinetics.likelihood.normal_tail import log_ndtr
@@ -31,9 +35,9 @@ from cellkinetics.likelihood.normal_tail import log_ndtr
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from cellkinetics.arrays import Numeric
+    from cellkinetics.arrays import Floats, Ints, Numeric
 
-EPSILON = 1e-9
+NEGLIGIBLE = 1e-10  # of the lowest value or limit: 3e-10 copies/ug at the usual limit of 3
 # From here on ln Phi(z) is -Phi(-z) to the last digit; sqrt(-2 log_ndtr(z)) loses its digits at 5, its gradient at 39.
 TAIL = 9.0
 
@@ -52,9 +56,30 @@ class Rows(NamedTuple):
     mass: Float[Numeric, "*patients samples"] = None
 
 
-def ln(copies: Any) -> jax.Array:
-    """ln(f + 1e-9): finite, with a finite gradient, where a curve underflows."""
-    return jnp.log(copies + EPSILON)
+def ln(copies: Any, least: Any) -> jax.Array:
+    """ln(f + e) with e = ``least``: finite, with a finite gradient, where a curve underflows."""
+    return jnp.log(copies + least)
+
+
+def least_of(lower: Floats, upper: Floats, output: Ints, outputs: int) -> Floats:
+    """What is added to the curve of each output: `NEGLIGIBLE` of the lowest value or limit of its samples.
+
+    Parameters
+    ----------
+    lower, upper : (n,) both ends of the samples, copies; 0 and inf where open.
+    output : (n,) index of the output of each.
+    outputs : how many there are.
+
+    Returns
+    -------
+    (outputs,) in the unit of the samples. An output without a value or a limit takes the lowest of all.
+    """
+    ends, of = np.append(lower, upper), np.append(output, output)
+    known = (ends > 0) & np.isfinite(ends)
+    lowest = np.full(outputs, np.min(ends[known], initial=np.inf))
+    for index in np.unique(of[known]):
+        lowest[index] = np.min(ends[known & (of == index)])
+    return NEGLIGIBLE * np.where(np.isfinite(lowest), lowest, 1.0)
 
 
 def log_density(predicted: jax.Array, sd: Any, rows: Rows) -> jax.Array:

@@ -199,8 +199,8 @@ def _check_slopes(model: Model, slopes: Any) -> None:
         raise ModelError(f"{text} Return ({each}).", name="rhs")
     given = 1 if alone else len(slopes)
     if given != len(model.states):
-        text = f"{model.name}: rhs() returns {count(given, 'derivative')} for {count(len(model.states), 'state')} ({states})."
-        raise ModelError(f"{text} Return ({each}), one a state, in that order.", name="rhs")
+        text = f"rhs() returns {count(given, 'derivative')} for {count(len(model.states), 'state')} ({states})."
+        raise ModelError(f"{model.name}: {text} Return ({each}), one a state, in that order.", name="rhs")
     for state, slope in zip(model.states, slopes, strict=True):
         if getattr(slope, "shape", ()) != ():
             raise ModelError(

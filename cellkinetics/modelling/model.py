@@ -96,7 +96,8 @@ class Model:
         faster of two exponentials first.
     initial
         function of ``days``, ``values`` (one patient's samples of the first output, by day), ``dose`` (the first
-        amount of cells) and ``inputs`` on these days, by name, that returns start values {name: value}.
+        amount of cells), ``inputs`` on these days and defaults of parameters, by name, that returns start values
+        {name: value}.
     corners
         parameters that are days at which a closed form has a kink: the likelihood has a corner where such a day is
         a sampled one.

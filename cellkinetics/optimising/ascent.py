@@ -123,7 +123,7 @@ class Ascent:
     def _steps(self, which: Ints, region: Region) -> tuple[Floats, Flags, Floats]:
         """(n, d) steps with wrong curvature turned uphill, what is held at a bound, and half the expected gain."""
         mine, x, gradient = region.of(which), self.x[which], np.nan_to_num(self.at.gradient[which])
-        pressed = held(x, gradient, mine.lower, mine.upper)
+        pressed = held(x, gradient, mine.lower, mine.upper, mine.units)
         free = mine.free & ~pressed & ~self.still[which]
         counted = np.where(free, mine.units, 0.0)
         # Along the eigenvectors the problem falls into single parabolas; where one opens upwards its size still tells

@@ -112,7 +112,8 @@ def _case(
         error=error,
     )
     amount = float(doses.amounts[0, 0]) if doses.amounts.size else 1.0
-    if not model.scale_free and unit not in model.outputs.values():
+    other_unit = unit not in model.outputs.values()
+    if not model.scale_free and other_unit:
         guess = _guess_in(unit, model, seen, free, amount, courses)
     else:
         guess = from_samples(model, seen, amount, courses)
@@ -126,6 +127,9 @@ def _case(
                 f"Give initial={{{name!r}: ...}}.",
                 name=name,
             )
+    if model.scale_free or other_unit:
+        # Open ends are counted from the default, which for a level is in the model's own unit: here from the start.
+        problem = replace(problem, values=values | {n: initial[n] for n in levels.levels(model) if n in free})
     own = [name for name in free if name not in priors and name not in shared]
     reason = reason or (_refusal(seen, samples, own) if own or not shared else _nothing(samples))
     reason = reason or _not_countable(problem)

@@ -222,7 +222,7 @@ def _quantified(data: Data) -> Any:
 
 def _moving(x: Any, gradient: Any, data: Data) -> Any:
     """What may move: free, and not pressed against a bound."""
-    return data.moving * ~bounds.held(x, gradient, data.lower, data.upper)
+    return data.moving * ~bounds.held(x, gradient, data.lower, data.upper, data.units)
 
 
 def _step(gradient: Any, information: Any, moving: Any, units: Any, damping: Any) -> tuple[Any, Any]:

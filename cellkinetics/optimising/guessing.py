@@ -15,6 +15,8 @@ from cellkinetics.solving.solver import NO_COURSES, Courses
 if TYPE_CHECKING:
     from cellkinetics.data.study import Study
 
+INSIDE = 1e-6  # how far from a bound a guess begins
+
 
 def guess(model: Model, study: Study) -> dict[str, float]:
     """`Model.guess`: the defaults, with what the samples of the one subject show in their place."""
@@ -37,13 +39,19 @@ def from_samples(model: Model, samples: Samples, dose: float, courses: Courses =
     censored = np.where(np.isfinite(first.upper), first.upper / 2, first.lower)
     values = np.where(first.quantified, first.upper, censored)
     inputs = {name: np.asarray(course.at(first.day)) for name, course in courses.items()}
-    guesses = call(model.initial, {"days": first.day, "values": values, "dose": dose, **inputs})
+    defaults = {name: parameter.value for name, parameter in model.parameters.items()}
+    guesses = call(model.initial, {**defaults, "days": first.day, "values": values, "dose": dose, **inputs})
     for name in guesses:
         model.require(name)
     return {name: _inside(model.parameters[name], float(v)) for name, v in guesses.items() if np.isfinite(v)}
 
 
 def _inside(parameter: Parameter, value: float) -> float:
-    """Pulled inside the bounds."""
-    margin = 1e-6 * min(1.0, parameter.max - parameter.min)
-    return min(max(value, parameter.min + margin), parameter.max - margin)
+    """Pulled inside the bounds, by a millionth of their distance or of themselves: whatever the unit."""
+    lower, upper = parameter.min, parameter.max
+    if parameter.scale == "log":
+        # An open lower end is 0, where ln has no value.
+        least = lower * (1 + INSIDE) if lower > 0 else INSIDE * abs(parameter.value) if value <= 0 else 0.0
+        return min(max(value, least), upper * (1 - INSIDE))
+    margin = INSIDE * (upper - lower) if np.isfinite(upper - lower) else 0.0
+    return min(max(value, lower + margin), upper - margin)

@@ -135,8 +135,9 @@ def chosen(problem: Problem, first: Floats, drawn: Floats, objective: Floats, st
 
 def drawn_around(problem: Problem, initial: Mapping[str, float], seed: int) -> tuple[Floats, Floats]:
     """The initial values as a free vector inside the bounds, and 32 seeded Sobol points around them."""
-    inside = with_margin(*problem.bounds)
-    first = np.clip(problem.start(initial), *inside)
+    start = problem.start(initial)
+    inside = with_margin(*problem.bounds, problem.units(start))
+    first = np.clip(start, *inside)
     free = len(problem.free)
     drawn = np.tile(first, (SCREENED, 1))
     drawn[:, :free] += SPREAD * _normal(free, seed) * problem.units(first)[:free]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cellkinetics.arrays import Floats
-from cellkinetics.likelihood.censoring import Rows
+from cellkinetics.likelihood.censoring import Rows, least_of
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.dosing import Doses
@@ -96,7 +96,15 @@ class Problem:
 
     def inputs_at(self, days: Floats, output: Sequence[int] | np.ndarray[Any, Any]) -> Inputs:
         """The same at other days, padded."""
-        return inputs_of(self.model, self.values, self.free, days, output, self.doses, self.courses)
+        return inputs_of(
+            self.model, self.values, self.free, days, output, self.doses, self.courses, least=self.least
+        )  # fmt: skip
+
+    @cached_property
+    def least(self) -> Floats:
+        """(outputs,) what is added to the curve before its logarithm, in the unit of the samples."""
+        samples = self.samples
+        return least_of(samples.lower, samples.upper, samples.output, len(self.model.outputs))
 
     @cached_property
     def _constants(self) -> Inputs:
@@ -112,7 +120,7 @@ class Problem:
             parameter = self.model.parameters[name]
             lower, upper = parameter.bounds
             if parameter.scale != "identity":
-                centre = parameter.to_estimation(parameter.value or 1.0) if parameter.scale == "log" else 0.0
+                centre = parameter.to_estimation(self.values[name] or 1.0) if parameter.scale == "log" else 0.0
                 lower, upper = max(lower, centre - OPEN_END), min(upper, centre + OPEN_END)
             ends.append((lower, upper))
         floors = [(floor, np.inf) for floor in self.ln_sd_floors[self.sd_free]]

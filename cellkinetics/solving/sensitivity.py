@@ -45,6 +45,7 @@ class Inputs(NamedTuple):
     doses : events.
     courses : covariates over time, where the model takes any.
     prepared : what the model's structure takes, for each fineness; None for those that are not asked.
+    least : (n,) what is added to the curve before its logarithm, in the unit of the output; see `censoring.ln`.
     """
 
     natural: Float[Numeric, "*patients parameters"]
@@ -54,6 +55,7 @@ class Inputs(NamedTuple):
     doses: Doses
     courses: Courses = NO_COURSES
     prepared: tuple[Any, ...] = ()
+    least: Float[Numeric, "*patients samples"] | float = 0.0
 
 
 def inputs_of(
@@ -68,6 +70,7 @@ def inputs_of(
     length: int | None = None,
     width: int | None = None,
     prepare: bool = True,
+    least: npt.ArrayLike = 0.0,
 ) -> Inputs:
     """What the curve takes at samples, padded so that few programs are compiled.
 
@@ -78,6 +81,7 @@ def inputs_of(
     days, output : (n,) day of each sample and index of its output.
     length, width : samples and free values padded to; None for `padded_length` of the one, and none of the other.
     prepare : whether what the model's own solution takes on these days is made too.
+    least : (outputs,) or a number, added to the curve before its logarithm; with 0 a curve of 0 has ln -inf.
     """
     forks.refuse()
     names, days = list(model.parameters), np.asarray(days, float)
@@ -85,14 +89,16 @@ def inputs_of(
     basis = np.zeros((len(names), width))
     basis[[names.index(name) for name in free], np.arange(len(free))] = 1.0
     times = pad(days, length)
+    places = pad(output, length, 0.0).astype(np.int64)
     return Inputs(
         np.array([float(values[name]) for name in names]),
         basis,
         times,
-        pad(output, length, 0.0).astype(np.int64),
+        places,
         doses,
         courses,
         prepared_for(model, times, doses) if prepare else (),
+        np.broadcast_to(np.asarray(least, float), len(model.outputs))[places],
     )
 
 
@@ -138,7 +144,7 @@ def ln_curve(model: Model, ties: Ties, method: Method, free: Any, inputs: Inputs
         method, model, jnp.asarray(inputs.times), values, inputs.doses, inputs.courses, prepared=inputs.prepared
     )
     stacked = jnp.stack([curves[name] for name in model.outputs])
-    return censoring.ln(stacked[inputs.output, jnp.arange(len(inputs.times))]), solved
+    return censoring.ln(stacked[inputs.output, jnp.arange(len(inputs.times))], inputs.least), solved
 
 
 def evaluate(model: Model, ties: Ties, method: Method, free: Any, inputs: Inputs) -> tuple[Any, Any, Any]:

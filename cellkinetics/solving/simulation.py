@@ -135,5 +135,5 @@ def one(model: Model, parameters: Values | None, days: Floats, doses: Doses, cou
         result, _ = curve(model, (), np.zeros(0), asked, 0)
         if not result.solved:
             raise ModelError(f"{model.name} could not be integrated at {values}. Check the rates: are they per day?")
-        table[name] = np.maximum(np.exp(result.value[: len(days)]) - 1e-9, 0.0)
+        table[name] = np.exp(result.value[: len(days)])
     return pd.DataFrame(table)

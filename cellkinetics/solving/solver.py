@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 MAX_STEPS = 4096
 # The implicit stepper works on natural scale. Its chord iteration stalls where it is asked for more digits than
 # rounding leaves beside 1e5 copies (tolerances of 1e-10: none of 75 hard draws solved; these: all, to 1e-6).
-IMPLICIT_RTOL, IMPLICIT_ATOL = 1e-8, 1e-9
+IMPLICIT_RTOL, IMPLICIT_ATOL = 1e-8, 1e-18
 CHORD_RTOL, CHORD_ATOL = 1e-5, 1e-6
 IMPLICIT_MAX_STEPS = 16_384
-# A floor of 1e-9 stalls the stepper, one of 1e-3 costs 1e-4 of the curve (il15_persistence, E = M = 0 at the start).
-FLOOR = 1e-6
+# What a state that starts at 0 begins with in ln x: what flows into it within so much of the time to the first asked
+# day (or of a thousandth of the segment, or within rounding of its begin, where these are longer), and of its scale at
+# least so much. All follow the units of values and of time.
+MOMENT, SHORTEST, ROUNDING, LEAST = 3e-8, 1e-3, 1e-14, 1e-15
 LN_FLOOR = -230.0
 
 Curves = dict[str, jax.Array]
@@ -210,7 +212,15 @@ def solve_ode(
     edges = jnp.where(edges < 0, 0.0, jnp.where(edges > end, end, edges))
     in_log = jnp.array([state not in model.natural and not implicit for state in model.states])
     gains = _gains(model, values)
-    field = _vector_field(model, values, courses, in_log)
+    slopes = _slopes(model, values, courses)
+    start = _start(model, values)
+    scale = _scale(slopes, start, parts, gains)
+
+    def field(t: Any, state: Any, args: Any) -> jax.Array:
+        natural = _to_natural(state, in_log, scale)
+        found = slopes(t, natural, args)
+        return jnp.where(in_log, found / jnp.where(in_log, natural, 1.0), found / scale)
+
     chord = diffrax.VeryChord(rtol=CHORD_RTOL, atol=CHORD_ATOL)
     stepper = diffrax.Kvaerno5(root_finder=chord) if implicit else diffrax.Tsit5()
     rtol, atol = (IMPLICIT_RTOL, IMPLICIT_ATOL) if implicit else (model.rtol, model.rtol)
@@ -219,10 +229,11 @@ def solve_ode(
 
     def segment(state: jax.Array, slot: tuple[jax.Array, jax.Array, Segments]) -> tuple[jax.Array, tuple[Any, ...]]:
         begin, stop, part = slot
-        dosed = _to_scale(_to_natural(state, in_log) + part.amounts @ gains, in_log)
         infused = None if part.rates is None else part.rates @ gains
         saved = jnp.append(jnp.clip(asked, begin, stop), stop)
         args = (infused, part.since, part.phase)
+        given = _to_natural(state, in_log, scale) + part.amounts @ gains
+        dosed = _to_scale(given, in_log, scale, _inflow(slopes, begin, given, args, _moment(asked, begin, stop)))
         with cache.cacheable():
             solution = diffrax.diffeqsolve(
                 diffrax.ODETerm(field), stepper, begin, stop, None, dosed, args=args,
@@ -234,15 +245,15 @@ def solve_ode(
         last = solution.ys[-1] + jnp.where(begin == stop, (stop - begin) * field(begin, dosed, args), 0.0)
         return last, (solution.ys[:-1], solution.result == diffrax.RESULTS.successful)
 
-    first = _to_scale(_start(model, values), in_log)
+    first = _to_scale(start, in_log, scale, jnp.zeros_like(start))
     _, (path, done) = jax.lax.scan(segment, first, (edges[:-1], edges[1:], parts))
     current = jnp.maximum(jnp.searchsorted(parts.begin, asked, side="right") - 1, 0)
     back = jnp.argsort(order)
-    states = _to_natural(path[current, jnp.arange(len(asked))], in_log)[back]
+    states = _to_natural(path[current, jnp.arange(len(asked))], in_log[None], scale[None])[back]
     # The implicit stepper passes 0 by rounding where a state dies out; `natural` states may be negative.
     positive = jnp.array([state not in model.natural for state in model.states])[None, :]
     states = jnp.where(positive & (states < 0), 0.0, states)
-    states = jnp.where((times < 0)[:, None], _start(model, values), states)
+    states = jnp.where((times < 0)[:, None], start[None], states)
     known = {
         **values,
         **_context(model, times, parts.since[current][back], parts.phase[current][back], courses),
@@ -257,31 +268,64 @@ def _context(model: Model, t: Any, since: Any, phase: Any, courses: Courses) -> 
     return {"t": t, "phase": phase, **clocks, **{name: course.at(t) for name, course in courses.items()}}
 
 
-def _vector_field(model: Model, values: Mapping[str, Any], courses: Courses, in_log: jax.Array) -> Function:
+def _slopes(model: Model, values: Mapping[str, Any], courses: Courses) -> Function:
+    """The function (t, natural states, (infused, since, phase)) -> derivatives per day, in natural units."""
     assert model.rhs is not None
     rhs = model.rhs
 
-    def field(t: jax.Array, state: jax.Array, args: tuple[Any, ...]) -> jax.Array:
+    def slopes(t: jax.Array, natural: jax.Array, args: tuple[Any, ...]) -> jax.Array:
         infused, since, phase = args
-        natural = _to_natural(state, in_log)
         named = dict(zip(model.states, natural, strict=True))
-        slopes = call(rhs, {**values, **named, **_context(model, t, since, phase, courses)})
-        slopes = jnp.stack([jnp.asarray(slope, float) for slope in slopes])
-        if infused is not None:
-            slopes = slopes + infused
-        return jnp.where(in_log, slopes / jnp.where(in_log, natural, 1.0), slopes)
+        found = call(rhs, {**values, **named, **_context(model, t, since, phase, courses)})
+        found = jnp.stack([jnp.asarray(slope, float) for slope in found])
+        return found if infused is None else found + infused
 
-    return field
+    return slopes
 
 
-def _to_natural(state: jax.Array, in_log: jax.Array) -> jax.Array:
+def _scale(slopes: Function, start: jax.Array, parts: Segments, gains: jax.Array) -> jax.Array:
+    """(states,) how large each state is about: where it starts or what it is given, else what flows in in a day.
+
+    Of no influence on the curve but for rounding: absolute tolerances and floors are counted in it, so that a curve
+    does not depend on the unit.
+    """
+    given = jnp.where(jnp.isfinite(parts.begin)[:, None], parts.amounts @ gains, 0.0)
+    size = jnp.maximum(jnp.abs(start), jnp.max(jnp.abs(given), axis=0))
+    rates = None if parts.rates is None else jnp.max(jnp.abs(parts.rates @ gains), axis=0)
+    args = (rates, parts.since[0], parts.phase[0])
+    for _ in start:
+        size = jnp.where(size > 0, size, jnp.abs(slopes(parts.begin[0], size, args)))
+    # What is nothing now and later is as large as the largest of the others.
+    size = jnp.where(jnp.isfinite(size), size, 0.0)
+    size = jnp.where(size > 0, size, jnp.max(size))
+    return jax.lax.stop_gradient(jnp.where(size > 0, size, 1.0))
+
+
+def _moment(asked: jax.Array, begin: jax.Array, stop: jax.Array) -> jax.Array:
+    """Days that are nothing against a segment and against the time to its first asked day."""
+    length = stop - begin
+    first = jnp.min(jnp.where(asked > begin, asked - begin, length))
+    return jnp.maximum(MOMENT * jnp.clip(first, SHORTEST * length, length), ROUNDING * begin)
+
+
+def _inflow(slopes: Function, t: jax.Array, natural: jax.Array, args: tuple[Any, ...], moment: jax.Array) -> jax.Array:
+    """(states,) what flows within a moment into states that are nothing, from those that are something."""
+    for _ in natural:
+        found = moment * slopes(t, natural, args)
+        natural = jnp.maximum(natural, jnp.where(jnp.isfinite(found), found, 0.0))
+    return jax.lax.stop_gradient(natural)
+
+
+def _to_natural(state: jax.Array, in_log: jax.Array, scale: jax.Array) -> jax.Array:
     # Gradients turn NaN where exp underflows: ln x is held at -230.
-    return jnp.where(in_log, jnp.exp(jnp.clip(jnp.where(in_log, state, 0.0), LN_FLOOR, -LN_FLOOR)), state)
+    return scale * jnp.where(in_log, jnp.exp(jnp.clip(jnp.where(in_log, state, 0.0), LN_FLOOR, -LN_FLOOR)), state)
 
 
-def _to_scale(natural: jax.Array, in_log: jax.Array) -> jax.Array:
-    floored = jnp.maximum(natural, FLOOR)
-    return jnp.where(in_log, jnp.log(floored), natural)
+def _to_scale(natural: jax.Array, in_log: jax.Array, scale: jax.Array, least: jax.Array) -> jax.Array:
+    least = jnp.maximum(least, LEAST * scale)
+    # Not maximum: where both are the same it has half a derivative.
+    floored = jnp.where(natural < least, least, natural)
+    return jnp.where(in_log, jnp.log(floored / scale), natural / scale)
 
 
 def _start(model: Model, values: Mapping[str, Any]) -> jax.Array:

@@ -34,6 +34,7 @@ NAMES = (
 # (log-SD 0.5 and 1), with p99 7e-7 at log-SD 0.5 when flagged ones are solved on the finer meshes
 # (tests/benchmarks/structured_accuracy.py).
 TRUSTED_ERROR = 3e-5
+NEGLIGIBLE = 2.5e-12  # of the cells infused (1e-9 copies/ug after 1e6 cells/kg): errors below are of no account
 SLOWEST = 1e-8
 
 
@@ -67,28 +68,35 @@ def solution(
         on = traced_mesh(jnp.asarray(times, float), doses, fineness) if traced else mesh(times, doses, fineness)
     parameters = jnp.stack([jnp.asarray(values[name], float) for name in NAMES])
     curve, error = copies(parameters, on, fineness)
-    return {"copies_per_ug": curve}, is_fine(curve, error)
+    return {"copies_per_ug": curve}, is_fine(curve, error, nothing(parameters, on))
 
 
-def ln_curve(parameters: Any, on: Mesh, fineness: int = 0) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """ln(C + 1e-9) as the likelihood takes it, its Jacobian, and whether it is fine.
+def ln_curve(parameters: Any, on: Mesh, fineness: int = 0, least: Any = 1e-9) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """ln(C + e) as the likelihood takes it, its Jacobian, and whether it is fine.
 
     Parameters
     ----------
     parameters : (18,) natural values in the order of `NAMES`.
     on : a mesh of the same ``fineness``.
+    least : e, in copies/ug.
 
     Returns
     -------
     (n,), (n, 18) derivatives by the natural values, ().
     """
     curve, error, sensitivities = _sensitivities(jnp.asarray(parameters), on, fineness)
-    return censoring.ln(curve), sensitivities / (curve + censoring.EPSILON)[:, None], is_fine(curve, error)
+    fine = is_fine(curve, error, nothing(parameters, on))
+    return censoring.ln(curve, least), sensitivities / (curve + least)[:, None], fine
 
 
-def is_fine(curve: jax.Array, error: jax.Array) -> jax.Array:
-    """Whether an estimated error (n,) is small against the curve (n,) or against 1e-9 copies/ug."""
-    return jnp.all(error <= TRUSTED_ERROR * (curve + censoring.EPSILON))
+def is_fine(curve: jax.Array, error: jax.Array, least: Any) -> jax.Array:
+    """Whether an estimated error (n,) is small against the curve (n,) or against ``least`` copies/ug."""
+    return jnp.all(error <= TRUSTED_ERROR * (curve + least))
+
+
+def nothing(parameters: jax.Array, on: Mesh) -> jax.Array:
+    """Copies/ug that are `NEGLIGIBLE` against those infused, in any unit."""
+    return NEGLIGIBLE * parameters[0] * jnp.sum(jnp.asarray(on.cells))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))

@@ -191,7 +191,7 @@ def test_no_wild_draw_is_wrong_and_called_fine(many):
     for level in (0, 1):
         curve, error = many[level](parameters)
         assert np.all(np.isfinite(curve))
-        fine = np.asarray(jax.vmap(structured.is_fine)(curve, error))
+        fine = np.asarray(jax.vmap(structured.is_fine, in_axes=(0, 0, None))(curve, error, 1e-9))
         off = log_error(curve, exact).max(axis=1)
         assert np.any(off > 1e-3), "hard curves are among these"
         assert np.all(off[fine] < 1e-3)

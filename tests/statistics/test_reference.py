@@ -20,7 +20,7 @@ QUANTIFIED = (SAMPLES["lower"] == SAMPLES["upper"]).to_numpy()
 
 
 def line(t, a, b):
-    """A line on the ln scale; the 1e-9 copies that the library adds are below 2e-11 of it."""
+    """A line on the ln scale; what the library adds, 1e-10 of the lowest value, is far below its digits."""
     return jnp.exp(a + b * t)
 
 
