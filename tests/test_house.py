@@ -45,6 +45,10 @@ def test_no_two_classes_have_one_name():
     assert house.twins() == {}
 
 
+def test_no_two_constants_have_one_name():
+    assert house.homonyms() == {}
+
+
 def test_what_is_public_is_what_is_shown():
     assert dir(ck) == sorted(ck.__all__)
     assert all(hasattr(ck, name) for name in ck.__all__)

@@ -34,7 +34,7 @@ NAMES = (
 # (log-SD 0.5 and 1), with p99 7e-7 at log-SD 0.5 when flagged ones are solved on the finer meshes
 # (tests/benchmarks/structured_accuracy.py).
 TRUSTED_ERROR = 3e-5
-NEGLIGIBLE = 2.5e-12  # of the cells infused (1e-9 copies/ug after 1e6 cells/kg): errors below are of no account
+NEGLIGIBLE_SHARE = 2.5e-12  # of the cells infused (1e-9 copies/ug after 1e6 cells/kg): errors below are of no account
 SLOWEST = 1e-8
 
 
@@ -95,8 +95,8 @@ def is_fine(curve: jax.Array, error: jax.Array, least: Any) -> jax.Array:
 
 
 def nothing(parameters: jax.Array, on: Mesh) -> jax.Array:
-    """Copies/ug that are `NEGLIGIBLE` against those infused, in any unit."""
-    return NEGLIGIBLE * parameters[0] * jnp.sum(jnp.asarray(on.cells))
+    """Copies/ug that are `NEGLIGIBLE_SHARE` against those infused, in any unit."""
+    return NEGLIGIBLE_SHARE * parameters[0] * jnp.sum(jnp.asarray(on.cells))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
