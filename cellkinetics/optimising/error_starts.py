@@ -19,16 +19,19 @@ NOTHING_LOST, WORTH_A_TRY = 1e-6, 1.0  # log-likelihood units
 def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, seed: int) -> Optimum | None:
     """As `optimise.optimise`: each start of its least-squares twin, then Newton steps of the problem."""
     twin = twin_of(problem)
-    ends = []
-    for x in starting_points(twin, initial, starts, seed):
-        run = least_squares(twin, x)
-        if run is not None:
-            end, *_ = newton(problem, with_sds(problem, twin, run[0]), search=False)
-            ends.append(end)
+    points = starting_points(twin, initial, starts, seed)
+    runs = [least_squares(twin, x) for x in points]
+    # Least squares may be drawn by an outlier out of the basin of this likelihood: each start climbs from where it
+    # stands too, and with a switch day in each interval between samples.
+    places = [[x] if run is None else [run[0], x] for x, run in zip(points, runs, strict=True)]
+    places += [[x] for x in switched(twin, points[0])] if starts > 1 else []
+    climbs = [[newton(problem, with_sds(problem, twin, x), search=False) for x in place] for place in places]
+    solved = [[(second.value, x) for x, second, *_ in each if second.solved] for each in climbs]
+    ends = [max(each, key=lambda end: end[0]) for each in solved if each]
     if not ends:
         return None
-    values = np.nan_to_num([problem.objective(x) for x in ends], nan=-np.inf)
-    x = ends[int(np.argmax(values))]
+    values = np.array([value for value, _ in ends])
+    x = ends[int(np.argmax(values))][1]
     x, second, held, converged = newton(problem, relabelled(problem, x))
     if not second.solved:
         return None
@@ -38,6 +41,21 @@ def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, see
         held = held | idle[1]
     reached = int(np.sum(values > second.value - 0.01))
     return Optimum(x, second, held, converged, len(ends), max(reached, 1), tuple(map(float, values)))
+
+
+def switched(problem: Problem, x: Floats) -> list[Floats]:
+    """``x`` with its switch day in the middle of each interval between sampled days; none without such a day."""
+    days = np.unique(problem.samples.day)
+    starts = []
+    for name in problem.model.corners:
+        if name in problem.free:
+            at, to = problem.free.index(name), problem.model.parameters[name].to_estimation
+            lower, upper = problem.bounds[0][at], problem.bounds[1][at]
+            for middle in (days[1:] + days[:-1]) / 2:
+                moved = x.copy()
+                moved[at] = to(float(middle)) if middle > 0 else lower
+                starts += [moved] if lower < moved[at] < upper else []
+    return starts
 
 
 def as_lmfit(problem: Problem, x: Floats) -> Any:
