@@ -16,6 +16,7 @@ from cellkinetics.cohorts.curves import curve_test
 from cellkinetics.cohorts.two_factors import TwoFactors, both_factors
 from cellkinetics.cohorts.values import Window, fitted_windows, ranked
 from cellkinetics.cohorts.values import windows as values_of
+from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.groups import MOST_GROUPS, NOBODY, Groups
 from cellkinetics.data.groups import of as groups_of
 from cellkinetics.data.study import Study
@@ -68,7 +69,7 @@ class WindowResult:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Comparison:
+class Comparison(HandsOutCopies):
     """The result of `compare_cohorts`.
 
     Parameters

@@ -17,6 +17,7 @@ from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.cohorts.values import Kind, family_of
 from cellkinetics.cohorts.virtual import Plan, Planned, ends, windows
+from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import suggest
 from cellkinetics.modelling.model import Model
 from cellkinetics.progress import bar
@@ -34,7 +35,7 @@ TIMES, STUDIES_AT_ONCE = (1, 2, 3, 4, 6, 8, 12), 250
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Power:
+class Power(HandsOutCopies):
     """The result of `power`.
 
     Parameters

@@ -17,6 +17,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.cohorts.curves import by_visit, sampling_days
 from cellkinetics.cohorts.nca import DAYS_SHORT, Days, area_name, nca, rising
 from cellkinetics.cohorts.nca_summary import CONFIDENCE
+from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
 from cellkinetics.statistics.ranks import tied_at_limit
@@ -65,7 +66,7 @@ QUANTITIES = {
 
 
 @dataclass(frozen=True, eq=False)
-class Window:
+class Window(HandsOutCopies):
     """One value a patient.
 
     name : as it is printed, "peak, days 0-28".

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
+from cellkinetics.copies import HandsOutCopies
 from cellkinetics.meaning.placing import status_of
 from cellkinetics.optimising.batch import climbed
 from cellkinetics.optimising.samples import Samples
@@ -21,7 +22,7 @@ BOOTSTRAPS = ("parametric", "case")
 
 
 @dataclass(frozen=True)
-class Bootstrap:
+class Bootstrap(HandsOutCopies):
     """Refits of samples that were drawn again.
 
     draws

@@ -14,6 +14,7 @@ from scipy import special
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
+from cellkinetics.copies import HandsOutCopies
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.problem import Problem
@@ -31,7 +32,7 @@ SAME = 1 - 1e-6  # correlation of what two parameters do to the samples
 
 
 @dataclass(frozen=True)
-class Identifiability:
+class Identifiability(HandsOutCopies):
     """What an information matrix says.
 
     Parameters

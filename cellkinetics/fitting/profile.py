@@ -14,6 +14,7 @@ from scipy.interpolate import PchipInterpolator
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
+from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import suggest
 from cellkinetics.optimising.batch import batchable, climbed, optima
 from cellkinetics.optimising.problem import Problem
@@ -38,7 +39,7 @@ DIP = 0.5  # by which a deviance falls again where there is a second optimum
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(HandsOutCopies):
     """Profiles of one fit.
 
     table : parameter, value (natural), log_likelihood, deviance (2 ln L below the optimum), by value.

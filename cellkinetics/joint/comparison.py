@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cellkinetics import domains
+from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
 from cellkinetics.fitting.table import SHARED
 from cellkinetics.joint import comparison_text
@@ -33,7 +34,7 @@ EFFECT_COLUMNS = [
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ModelComparison:
+class ModelComparison(HandsOutCopies):
     """What a model says of the groups: one row a parameter (or a set of them).
 
     Parameters

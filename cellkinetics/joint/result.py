@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Floats
+from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
 from cellkinetics.errors import one_problem, suggest
 from cellkinetics.fitting.fits import Fits, Later
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class JointFit(Criteria):
+class JointFit(HandsOutCopies, Criteria):
     """The fit of several patients together.
 
     Parameters

@@ -58,6 +58,18 @@ def test_what_is_written_into_a_table_does_not_change_the_fit(fits):
         fit.covariance[0, 0] = 5.0
 
 
+def test_what_is_written_into_a_comparison_a_profile_or_a_joint_fit_does_not_change_it(fits):
+    study = ck.example()
+    compared = ck.compare_cohorts(study)
+    joint = ck.fit(NK, study.select(["P05", "P06"]), shared="alpha", starts=1)
+    results = [compared, fits["P06"].profile(["alpha"]), joint, fits["P06"].bootstrap(4), fits["P06"].identifiability()]
+    for result, name in zip(results, ("table", "intervals", "parameters", "intervals", "parameters"), strict=True):
+        before = getattr(result, name).copy()
+        table = getattr(result, name)
+        table[table.columns[0]] = 99.0
+        pd.testing.assert_frame_equal(getattr(result, name), before)
+
+
 def test_a_simulation_of_a_fit_is_its_curve_with_what_was_fixed(fixed):
     curve = fixed.predict(DAYS)["copies_per_ug"].to_numpy()
     dose = float(ck.example().select("P06").doses["amount"].iloc[0])

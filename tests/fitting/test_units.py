@@ -177,7 +177,8 @@ def test_a_fit_does_not_depend_on_the_unit_of_the_values(name):
     model = MODELS[name]
     expected = ck.fit(model, trial(model))
     assert expected.outcome == "converged"
-    for power in FEW:
+    # Each unit is a model of its own, which is compiled: seconds for an ODE.
+    for power in FEW if name == "closed form" else FEW[:1]:
         factor = 10.0**power
         found = ck.fit(in_other_unit(model, factor), trial(model, factor))
         assert found.outcome == expected.outcome
@@ -193,7 +194,7 @@ def test_a_fit_does_not_depend_on_the_unit_of_time(name):
     # A guess of a model of the library looks at days.
     initial = model.values() if name == "il15_persistence" else None
     expected = ck.fit(model, trial(model), initial=initial)
-    for pace in (24.0, 1 / 7):
+    for pace in (24.0, 1 / 7) if name == "closed form" else (24.0,):
         other = at_other_pace(model, pace)
         found = ck.fit(other, trial(model, pace=pace), initial=None if initial is None else other.values())
         assert found.outcome.partition(":")[0] == expected.outcome.partition(":")[0]
