@@ -11,7 +11,7 @@ On the ln scale, with prediction g = ln(f + e), standard deviation s and the sta
         \ln \big[\Phi((\ln U - g)/s) - \Phi((\ln L - g)/s)\big] & \text{between } L \text{ and } U
     \end{cases}
 
-The e keeps g finite where a curve underflows. It is 1e-10 of the lowest value or limit of the output (`least_of`), so
+The e keeps g finite where a curve underflows. It is 1e-11 of the lowest value or limit of the output (`least_of`), so
 that the unit of the samples makes no difference.
 
 A row of a study is one pair (lower, upper) of ln values: equal if quantified, -inf or inf at an open end. The
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from cellkinetics.arrays import Floats, Ints, Numeric
 
-NEGLIGIBLE = 1e-10  # of the lowest value or limit: 3e-10 copies/ug at the usual limit of 3
+NEGLIGIBLE = 1e-11  # of the lowest value or limit: 3e-11 copies/ug at the usual limit of 3
 # From here on ln Phi(z) is -Phi(-z) to the last digit; sqrt(-2 log_ndtr(z)) loses its digits at 5, its gradient at 39.
 TAIL = 9.0
 

@@ -33,7 +33,7 @@ IMPLICIT_MAX_STEPS = 16_384
 # What a state that starts at 0 begins with in ln x: what flows into it within so much of the time to the first asked
 # day (or of a thousandth of the segment, or within rounding of its begin, where these are longer), and of its scale at
 # least so much. All follow the units of values and of time.
-MOMENT, SHORTEST, ROUNDING, LEAST = 3e-8, 1e-3, 1e-14, 1e-15
+MOMENT, SHORTEST, ROUNDING, LEAST = 1e-8, 1e-3, 1e-14, 1e-15
 LN_FLOOR = -230.0
 
 Curves = dict[str, jax.Array]

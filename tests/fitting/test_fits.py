@@ -181,7 +181,7 @@ def test_three_weekly_samples_of_real_children_end_as_not_identifiable():
 
 @needs_real
 def test_real_patients_in_remission_are_fitted_or_say_why_not():
-    with pytest.warns(ck.StudyWarning, match="19 of 42 values of output 2"):
+    with pytest.warns(ck.StudyWarning, match="19 of 56 values of output 2"):
         study = ck.read_study(REAL / "b_all_remission.csv", unit="cells/uL")
     fits = ck.fit_each(STEIN, study, progress=False)
     assert len(fits) == 14

@@ -181,7 +181,7 @@ def test_derivatives_exactly_at_t_max_lie_between_the_one_sided_ones():
     case = problem(STEIN, table([1.0, 5.0], [2e4, 1e4], [2e4, 1e4]), ("t_max", "c_max"), values=values)
     x, h = case.start(case.values), 1e-7
     assert case.natural(x)["t_max"] == 1.0
-    added = 1e-10 * 1e4  # of the lowest value
+    added = 1e-11 * 1e4  # of the lowest value
     assert case.curve(x, 1).value[0] == pytest.approx(np.log(24000.0 + added), rel=1e-14)
     (slope, by_c_max) = case.curve(x, 1).jacobian[0]
     p = STEIN.values()
