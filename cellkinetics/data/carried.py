@@ -11,6 +11,7 @@ import pandas as pd
 from cellkinetics.arrays import Flags, Ints
 from cellkinetics.data.administrations import Dosing
 from cellkinetics.data.columns import RESERVED_COLUMNS, SheetRows, mass_of, per_well, plain
+from cellkinetics.data.days import unit_of
 from cellkinetics.data.measuring import Written
 from cellkinetics.meaning import suspicions
 from cellkinetics.meaning.cells import Texts, number_of, numbers
@@ -30,7 +31,14 @@ class Carried:
 
 
 def carried(
-    rows: SheetRows, output: pd.Series, written: Written, sample: Flags, dosing: Dosing, unit: str, units_differ: bool
+    rows: SheetRows,
+    output: pd.Series,
+    written: Written,
+    sample: Flags,
+    dosing: Dosing,
+    unit: str,
+    units_differ: bool,
+    time_unit: str | None = None,
 ) -> Carried:
     """The columns that nothing reads; one that looks as if it changed the meaning of a value is reported."""
     known = set(rows.names.values())
@@ -42,6 +50,8 @@ def carried(
         unit=unit,
         output=pd.factorize(output)[0],
         decimal=rows.decimal,
+        time_unit=time_unit,
+        says_days=unit_of(rows.names["day"]) == "day",
     )
     taken = {name for name in texts if plain(name) not in RESERVED_COLUMNS}
     new_name = {name: name if name in taken else _free(name, taken) for name in texts}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cellkinetics.layout.sheet import Sheet
 
 VALUE, DOSE = "copies/ug", "cells/kg"
+LIMITS = ("lloq", "lod", "uloq")
 UNTRANSFORMED = "Give the values untransformed: 10 to the power of a log10, exp of an ln."
 # Columns of Study.observations and Study.covariates that a column of the file may not take.
 RESERVED_COLUMNS = {"row", "status", "lower", "upper", *MEANING, *SYNONYMS}
@@ -86,9 +87,12 @@ def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> t
                 found[meaning] = name
                 continue
             asked = f"{'dose_unit' if meaning == 'dose' else 'unit'}={unit!r}, columns={{{meaning!r}: {name!r}}}"
-            report(
-                f"the column {name} is not in {DOSE if meaning == 'dose' else VALUE}", f"Give read_study(..., {asked})."
-            )
+            remedy = f"Give read_study(..., {asked})."
+            if meaning in LIMITS and all(other_unit(each) != ("value", unit) for each in names):
+                # The unit of a limit is no reason to change that of the values.
+                remedy = f"Give it in the unit of the values, or leave it out, read_study(..., ignore=[{name!r}]). "
+                remedy += f"Only where the values are in {unit} too: read_study(..., {asked})."
+            report(f"the column {name} is not in {DOSE if meaning == 'dose' else VALUE}", remedy)
             found[meaning] = name
     # A result beside no number is the value itself, in a unit that nobody has said.
     if "value" not in found and "result" not in {MEANING.get(plain(ours), ours) for ours in columns or {}}:
@@ -193,6 +197,10 @@ def check_units(rows: SheetRows, columns: Mapping[str, str] | None, unit: str, d
             continue
         if is_log(name):
             rows.problems.append(Finding(None, None, None, f"the column {name} holds logarithms", UNTRANSFORMED))
+        elif canonical(said) != expected and meaning in ("limit", *LIMITS):
+            found = f"the limit {name} says {said}, and the study is in {expected}"
+            remedy = f"Give it in {expected}, or leave it out, read_study(..., ignore=[{name!r}])."
+            rows.problems.append(Finding(None, None, None, found, remedy))
         elif canonical(said) != expected:
             asked = f"{'dose_unit' if expected is dose_unit else 'unit'}={said!r}"
             found = f"the column {name} says {said}, and the {'doses are' if expected is dose_unit else 'study is'} in"

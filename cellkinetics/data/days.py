@@ -16,13 +16,12 @@ from cellkinetics.layout import visits
 from cellkinetics.layout.dates import DATES, INFUSION_DATES, heading, is_serial, seconds_of
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.meaning.cells import cell_of, number_of, numbers
-from cellkinetics.meaning.units import DAYS_IN
+from cellkinetics.meaning.units import DAYS_IN, UNITS_OF_TIME
+from cellkinetics.meaning.vocabulary import folded
 
 # Days in a unit of time; a month is a twelfth of 365.25 days.
 DAYS_IN_UNIT = {"day": 1.0, "hour": 1 / 24, "week": 7.0, "month": 365.25 / 12}
-_WORDS = {"d": "day", "day": "day", "days": "day", "h": "hour", "hr": "hour", "hrs": "hour", "hour": "hour"}
-_WORDS |= {"hours": "hour", "wk": "week", "wks": "week", "week": "week", "weeks": "week", "w": "week"}
-_WORDS |= {"month": "month", "months": "month"}
+_WORDS = {word: unit for word, unit in UNITS_OF_TIME.items() if unit in DAYS_IN_UNIT}
 _OF_TIME = {
     "time",
     "t",
@@ -38,7 +37,8 @@ _OF_TIME = {
     "dose",
     "until",
 }
-_OF_TIME |= {"ntime", "of", "in", "the"}
+_OF_TIME |= {"ntime", "of", "in", "the", "zeit", "temps", "tiempo", "tempo", "nach", "apres", "despues", "dopo", "seit"}
+_OF_TIME |= {"depuis", "desde", "der", "la", "l", "de", "infusione", "perfusion", "infusionen"}
 _TIMES = ("day", "nominal_day", "until")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?", re.ASCII)
 # The study days of CDISC, and visits where nothing else is the day.
@@ -264,7 +264,7 @@ def _names_days(column: pd.Series) -> bool:
 
 def unit_of(name: str) -> str | None:
     """The unit of time that a heading says: "TIME (h)", "weeks" and "time_weeks" say one, TIME and dose do not."""
-    words = re.findall(r"[a-z]+", plain(name))
+    words = re.findall(r"[a-z]+", folded(plain(name)))
     units = {_WORDS[word] for word in words if word in _WORDS}
     alone = len(words) == 1 and len(words[0]) < 3
     if len(units) != 1 or alone or any(word not in _WORDS and word not in _OF_TIME for word in words):
