@@ -134,7 +134,8 @@ def read_study(
     Notes
     -----
     A ``dose`` that stands on every row of a subject, the same, is one infusion on day 0; otherwise each
-    filled cell is an infusion on the day of its row. AMT, with EVID 1 or without EVID, is a dose on the day
+    filled cell is an infusion on the day of its row. The first one on the row of a sample after day 0 is refused, because
+    nothing says on which day it was given. AMT, with EVID 1 or without EVID, is a dose on the day
     of its row. A dose of 0 is none. A subject without a dose is taken as infused on day 0; where no row has a dose,
     what is quantified on day 0 is taken as drawn after it. ADM (or ``kind``)
     names other drugs: "rimiducid", with its amount, and "lymphodepletion", a day that needs no amount (1 is put
@@ -188,9 +189,9 @@ def read_study(
     codes = [missing] if isinstance(missing, int | float) else missing
     written = measure(rows, limits, skipped != "", floor, codes)
     empty = written.measured.status == "missing"
-    dosing = doses_of(rows, evid, empty | (skipped != ""))
-    sample = _samples(skipped, empty, written.zero, dosing)
     seen = written.measured.status == "quantified"
+    dosing = doses_of(rows, evid, empty | (skipped != ""), seen & ~written.zero)
+    sample = _samples(skipped, empty, written.zero, dosing)
     excluded = np.where(skipped == "", _exclusions(rows, dosing.doses, empty, seen), skipped).astype(object)
     unit, units_differ = _unit(rows, output, sample, unit)
     dose_unit = unit_of_cells(rows, dosing, dose_unit)
