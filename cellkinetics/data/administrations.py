@@ -145,7 +145,7 @@ def _report_repeated(rows: SheetRows, given: Flags, empty: Flags, amount: Floats
 def _report_late(rows: SheetRows, given: Flags, said: Flags, empty: Flags, seen: Flags) -> None:
     """Say where the first dose of a subject stands on the row of a sample on another day than that of the infusion.
 
-    The amount of day 0, written on the first sample, would move the infusion there and take its sample as one before it.
+    The amount of day 0, written on the first sample, would move the infusion there and take its sample as one before.
 
     Parameters
     ----------

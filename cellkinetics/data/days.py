@@ -152,7 +152,7 @@ def dated(sheet: Sheet, columns: Mapping[str, str] | None = None) -> tuple[Sheet
             # The first of a subject alone says when it was infused.
             for at in np.flatnonzero(dose & (when == begin) & (number > 0)).tolist():
                 what = f"a dose stands on the row of a sample with the value {cells[value].iloc[at]}"
-                remedy = "Give the date of the infusion in a column infusion_date, or a row without a value on its date."
+                remedy = "Give the date of the infusion in a column infusion_date, or a row of its own on its date."
                 problems.append(Finding(int(sheet.row[at]), cells[subject].iloc[at] or None, None, what, remedy))
     if len(zones) > 1:
         found = f"some dates of {date} say their time zone and some do not"

@@ -134,8 +134,8 @@ def read_study(
     Notes
     -----
     A ``dose`` that stands on every row of a subject, the same, is one infusion on day 0; otherwise each
-    filled cell is an infusion on the day of its row. The first one on the row of a sample after day 0 is refused, because
-    nothing says on which day it was given. AMT, with EVID 1 or without EVID, is a dose on the day
+    filled cell is an infusion on the day of its row. The first one on the row of a sample after day 0 is
+    refused, because nothing says on which day it was given. AMT, with EVID 1 or without EVID, is a dose on the day
     of its row. A dose of 0 is none. A subject without a dose is taken as infused on day 0; where no row has a dose,
     what is quantified on day 0 is taken as drawn after it. ADM (or ``kind``)
     names other drugs: "rimiducid", with its amount, and "lymphodepletion", a day that needs no amount (1 is put
@@ -164,7 +164,8 @@ def read_study(
     loaded, asked = _set_aside(lambda sheet: dated(sheet, columns), loaded, columns)
     loaded, visits = _set_aside(lambda sheet: visited(sheet, asked, time_unit), loaded, asked)
     loaded, in_days = _set_aside(lambda sheet: timed(sheet, visits, time_unit), loaded, visits)
-    loaded = _set_aside(lambda sheet: (one_clock(sheet, in_days), None), loaded, in_days)[0]
+    mean = replicates == "mean"
+    loaded = _set_aside(lambda sheet: (one_clock(sheet, in_days, mean), None), loaded, in_days)[0]
     loaded, dose_unit, given_in = per_kg(loaded, in_days, dose_unit)
     meant = in_days
     if unit == UNIT:
