@@ -12,6 +12,7 @@ import pandas as pd
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.errors import Finding, suggest
 from cellkinetics.layout.cdisc import of_cdisc
+from cellkinetics.layout.doses import unit_of_dose
 from cellkinetics.meaning.cells import numbers
 from cellkinetics.meaning.headings import is_numeric as is_numeric
 from cellkinetics.meaning.headings import mass_of as mass_of
@@ -83,6 +84,12 @@ def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> t
         if meaning in ("value", "lloq", "lod", "uloq", "dose") and not {meaning, per_well(name)} & found.keys():
             if is_log(unit):
                 report(f"the column {name} holds logarithms", UNTRANSFORMED)
+                found[meaning] = name
+                continue
+            if meaning == "dose" and not unit_of_dose(name)[1]:
+                report(
+                    f"the column {name} is not in {DOSE}", f"Write the cells out, or ignore=[{name!r}] if it is none."
+                )
                 found[meaning] = name
                 continue
             asked = f"{'dose_unit' if meaning == 'dose' else 'unit'}={unit!r}, columns={{{meaning!r}: {name!r}}}"
@@ -188,7 +195,7 @@ def check_units(rows: SheetRows, columns: Mapping[str, str] | None, unit: str, d
     named = {MEANING.get(plain(ours), ours): name for ours, name in (columns or {}).items()}
     for meaning, name in ({"value": rows.names["value"]} | named).items():
         expected = unit if meaning in ("value", "limit", "lloq", "lod", "uloq") else dose_unit
-        said = unit_of_heading(name)
+        said = unit_of_heading(name) or (unit_of_dose(name)[0] if meaning in ("dose", "amount") else "")
         if meaning not in ("value", "limit", "lloq", "lod", "uloq", "dose", "amount") or not said or per_well(name):
             continue
         if is_log(name):

@@ -23,6 +23,7 @@ from cellkinetics.data.wells import averaged, per_ug
 from cellkinetics.data.wide import tall
 from cellkinetics.errors import Finding, StudyError, StudyWarning
 from cellkinetics.layout.dates import INFUSION_DATES, heading
+from cellkinetics.layout.doses import named_dose
 from cellkinetics.layout.ends import own
 from cellkinetics.layout.loading import Arrow, load
 from cellkinetics.layout.sheet import Sheet
@@ -166,6 +167,7 @@ def read_study(
     loaded, in_days = _set_aside(lambda sheet: timed(sheet, visits, time_unit), loaded, visits)
     mean = replicates == "mean"
     loaded = _set_aside(lambda sheet: (one_clock(sheet, in_days, mean), None), loaded, in_days)[0]
+    in_days, dose_unit = named_dose(loaded, in_days, dose_unit, DOSE_UNIT)
     loaded, dose_unit, given_in = per_kg(loaded, in_days, dose_unit)
     meant = in_days
     if unit == UNIT:

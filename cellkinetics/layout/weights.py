@@ -71,9 +71,10 @@ def per_kg(sheet: Sheet, columns: Mapping[str, str] | None, dose_unit: str) -> t
         raise StudyError([*sheet.problems, *problems], sheet.source)
     if unit is not None:
         new[unit] = cells[unit].mask(cells[unit].str.casefold().isin(IN_CELLS), PER_KG)
-    if "dose_cells" not in cells and (before != "").any():
-        new["dose_cells"] = before
-    line = f"Doses in cells were divided by {weight}, in kg: they are in cells/kg, and dose_cells has what was given."
+    kept = "dose_cells" if "dose_cells" not in cells else "dose_cells_given"
+    if kept not in cells and (before != "").any():
+        new[kept] = before
+    line = f"Doses in cells were divided by {weight}, in kg: they are in cells/kg, and {kept} has what was given."
     return replace(sheet, cells=cells.assign(**new), note=f"{sheet.note}\n{line}".lstrip("\n")), PER_KG, IN_CELLS[0]
 
 
