@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -196,15 +197,53 @@ def check_units(rows: SheetRows, columns: Mapping[str, str] | None, unit: str, d
     for meaning, name in ({"value": rows.names["value"]} | named).items():
         expected = unit if meaning in ("value", "limit", "lloq", "lod", "uloq") else dose_unit
         said = unit_of_heading(name) or (unit_of_dose(name)[0] if meaning in ("dose", "amount") else "")
-        if meaning not in ("value", "limit", "lloq", "lod", "uloq", "dose", "amount") or not said or per_well(name):
+        known = said or odd_unit(name)
+        if meaning not in ("value", "limit", "lloq", "lod", "uloq", "dose", "amount") or not known or per_well(name):
             continue
         if is_log(name):
             rows.problems.append(Finding(None, None, None, f"the column {name} holds logarithms", UNTRANSFORMED))
-        elif canonical(said) != expected:
+        elif odd_unit(name) and meaning not in ("dose", "amount"):
+            found = f"the heading {name} says a factor or another unit"
+            remedy = f"Convert the numbers to {expected}, in a column with a heading that says no more than its unit."
+            rows.problems.append(Finding(None, None, None, found, remedy))
+        elif said and canonical(said) != expected:
             asked = f"{'dose_unit' if expected is dose_unit else 'unit'}={said!r}"
             found = f"the column {name} says {said}, and the {'doses are' if expected is dose_unit else 'study is'} in"
             remedy = f"Give read_study(..., {asked}), or convert them to {expected}."
             rows.problems.append(Finding(None, None, None, f"{found} {expected}", remedy))
+
+
+# What a heading may say of a value that no unit here has: a factor, a number, another thing counted, a spread.
+_ODD = re.compile(
+    r"10\s*[\^*]|(?:^|[^a-z0-9])(?:x\s*\d|\d*\.?\d*e\d)|\d{3}|million|thousand"
+    r"|(?:^|[^a-z])(?:k|m|kilo|mega|mio|mrd)[ _]?cop"
+    r"|(?:^|[^a-z0-9])\d+\s*_?[kmx]?\s*cop|%|percent",
+    re.IGNORECASE,
+)
+_SPREAD = {"sd", "se", "sem", "std", "stdev", "stddev", "stderr", "cv", "rsd", "variance", "error", "ratio", "fold"}
+
+
+def odd_unit(name: str) -> bool:
+    """Whether a heading says a factor, a spread, or copies per something that is no unit here: never read as copies/ug.
+
+    Examples
+    --------
+    >>> odd_unit("10^3 copies/ug"), odd_unit("copies/1e5 PBMC"), odd_unit("copies per 100 ng"), odd_unit("qPCR copies")
+    (True, True, False, False)
+    """
+    # The number of a replicate is no factor: copies_per_ug_rep1.
+    low = re.sub(r"[_ ](?:rep|replicate|run|well)[_ ]?\d*$", "", name.strip().casefold())
+    if set(re.findall(r"[a-z]+", low)) & _SPREAD:
+        return True
+    unit = unit_of_heading(low)
+    if re.fullmatch(r"copies/\d+ \w+", unit):
+        # 100 of "copies per 100 ng" is part of a unit.
+        return re.match(r"\d", low) is not None
+    if _ODD.search(low) is not None:
+        return True
+    counted = re.search(r"cop(?:y|ies)|(?:^|[^a-z])(?:cp|gc|vg|vcn)(?:[^a-z]|$)|cells?", low)
+    per = re.search(r"/|(?:^|[^a-z])(?:per|pro|par|je|por)(?:[^a-z]|$)", low)
+    return not unit and counted is not None and per is not None
 
 
 def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:
@@ -225,6 +264,10 @@ def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:
         ratio |= {name: 1.0 for name in free.values() if unit_of_heading(name).startswith(("copies/", "cells/"))}
     best = max(ratio, key=lambda name: ratio[name], default="")
     if best and ratio[best] >= 0.6:
+        if meaning == "value" and odd_unit(best):
+            return (
+                f"The heading {best} says a factor or another unit: convert it to {VALUE}, in a column copies_per_ug."
+            )
         said = unit_of_heading(best) if meaning == "value" else ""
         unit = f", unit={said!r}" if said and canonical(said) != VALUE else ""
         return f"Is it {best}? Then read_study(..., columns={{{meaning!r}: {best!r}}}{unit})."
