@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from cellkinetics.layout.sheet import Sheet
 
 VALUE, DOSE = "copies/ug", "cells/kg"
+# Days after the infusion beyond which a number is a date as a spreadsheet counts, or in another unit: 55 years.
+LATEST = 20000.0
 UNTRANSFORMED = "Give the values untransformed: 10 to the power of a log10, exp of an ln."
 # Columns of Study.observations and Study.covariates that a column of the file may not take.
 RESERVED_COLUMNS = {"row", "status", "lower", "upper", *MEANING, *SYNONYMS}
@@ -126,6 +128,13 @@ class SheetRows:
         else:
             actual = self.number("day")
             self.day = np.where(np.isnan(actual), self.nominal_day, actual)
+        name = names["day"]
+        self.report(
+            np.abs(self.day) > LATEST,
+            lambda at: f"{name} is {self.day[at]:g}, {self.day[at] / 365.25:.0f} years after the infusion",
+            "A date as a spreadsheet counts days goes into a column date, that of the infusion into infusion_date; "
+            "times in hours need time_unit='hour'.",
+        )
         no_day = np.isnan(self.day) & ~self.reported
         self.report(no_day, lambda _: f"{names['day']} is empty", "Give the day of the row.")
         self.report(self.subject == "", lambda _: f"{names['subject']} is empty", "Say whose row it is.")

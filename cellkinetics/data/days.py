@@ -164,6 +164,9 @@ def dated(sheet: Sheet, columns: Mapping[str, str] | None = None) -> tuple[Sheet
         problems.append(Finding(int(sheet.row[at]), cells[subject].iloc[at] or None, None, what, remedy))
     if problems:
         raise StudyError(problems, sheet.source)
+    if not any(zones):
+        # A sample whose hour is not known was not drawn before midnight of its day: days are counted from date to date.
+        begin = np.where((when % 1 == 0) & (begin % 1 != 0), np.floor(begin), begin)
     day = ["" if np.isnan(days) else cell_of(round(days, 6), sheet.decimal) for days in when - begin]
     cells = cells.rename(columns={} if clock is None else {clock: "clock"}).assign(day=pd.Series(day, dtype="str"))
     return replace(sheet, cells=cells), rest
