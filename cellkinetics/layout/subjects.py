@@ -21,6 +21,11 @@ from cellkinetics.meaning.synonyms import MEANING, plain
 
 Places = npt.NDArray[np.intp]
 _MEANINGS = ("subject", "day", "nominal_day", "amount", "dose", "value", "output", "output_name", "kind")
+_STATISTIC = re.compile(
+    r"(?:grand |arithmetic |geometric |geo )?(?:means?|medians?|totals?|sums?|averages?|avg|mittelwert|summe|gesamt|"
+    r"moyenne|mediane?|stdev|geomean)(?: ?[±(].*)?",
+    re.IGNORECASE,
+)
 _BLANKS = re.compile(r"[\s\u200b\u200c\u200d\u2060\ufeff]+")
 
 
@@ -40,7 +45,7 @@ def one_spelling(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Shee
     alike: dict[str, list[str]] = {}
     for text in dict.fromkeys(seen):
         alike.setdefault(_folded(text), []).append(text)
-    problems = []
+    problems = _summary_rows(sheet, codes, seen)
     for texts in alike.values():
         if len(texts) > 1:
             first = [int(sheet.row[codes == seen.index(text)][0]) for text in texts]
@@ -55,10 +60,21 @@ def one_spelling(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Shee
     return replace(sheet, cells=sheet.cells.assign(**{name: spelled}))
 
 
+def _summary_rows(sheet: Sheet, codes: Places, seen: list[str]) -> list[Finding]:
+    """A problem for each name that is that of a statistic, such as a last row ``mean``: it is no patient."""
+    problems = []
+    for code, text in enumerate(seen):
+        if _STATISTIC.fullmatch(text) and len(seen) > 1:
+            found = f"{text!r} is the name of a statistic and no patient"
+            remedy = "Remove the rows that sum others up; a patient of that name needs another."
+            problems.append(Finding(int(sheet.row[codes == code][0]), text, None, found, remedy))
+    return problems
+
+
 def _folded(text: str) -> str:
     """What is left of a name without case, leading zeros, ``.0`` and the kind of stroke between its parts."""
     text = re.sub(r"^(\d+)\.0+$", r"\1", text.casefold())
-    text = re.sub(r"[\s_.\-/]+", "-", text)
+    text = re.sub(r"[\s_.\-/\u2010-\u2015\u2212]+", "-", text)
     # P-01 is P01, and 1-1 is not 11.
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=[^\W\d])-(?=\d)|(?<=\d)-(?=[^\W\d])", "", text))
 

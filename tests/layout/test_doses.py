@@ -120,3 +120,11 @@ def test_the_unit_of_a_heading_of_doses():
     assert unit_of_dose("dose_per_kg") == ("cells/kg", True)
     assert unit_of_dose("dose") == unit_of_dose("AMT") == ("", True)
     assert unit_of_dose("Dose (10^6 cells)") == ("cells in another factor", False)
+
+
+@pytest.mark.parametrize("name", ["dose_cells", "cells infused"])
+def test_a_weight_that_divided_the_cells_was_read_and_both_amounts_are_shown(read, name):
+    rows = "A,7,50,7e7,70,x\nA,28,5,7e7,70,x\nB,7,50,1.2e8,60,y\n"
+    said = " ".join(read(f"subject,day,DV,{name},weight_kg,arm\n{rows}").summary().split())
+    assert "70000000 to 120000000 cells, divided by weight_kg: 1000000 to 2000000 cells/kg" in said
+    assert "1 column, carried along: arm" in said
