@@ -146,6 +146,14 @@ def dated(sheet: Sheet, columns: Mapping[str, str] | None = None) -> tuple[Sheet
             filled = amount.map(lambda text: bool(number_of(str(text)) or number_of(str(text), ","))) & (amount != "")
             dose |= (filled & ~filled.groupby(cells[subject]).transform("all")).to_numpy()
         begin = pd.Series(np.where(dose, when, np.nan)).groupby(cells[subject]).transform("min").to_numpy()
+        value = given.get("value", known.get("value"))
+        if value in cells:
+            number, _ = numbers(cells[value].to_numpy(dtype=object), sheet.decimal)
+            # The first of a subject alone says when it was infused.
+            for at in np.flatnonzero(dose & (when == begin) & (number > 0)).tolist():
+                what = f"a dose stands on the row of a sample with the value {cells[value].iloc[at]}"
+                remedy = "Give the date of the infusion in a column infusion_date, or a row of its own on its date."
+                problems.append(Finding(int(sheet.row[at]), cells[subject].iloc[at] or None, None, what, remedy))
     if len(zones) > 1:
         found = f"some dates of {date} say their time zone and some do not"
         problems.append(Finding(None, None, None, found, "Write all of them in one way."))
@@ -156,6 +164,9 @@ def dated(sheet: Sheet, columns: Mapping[str, str] | None = None) -> tuple[Sheet
         problems.append(Finding(int(sheet.row[at]), cells[subject].iloc[at] or None, None, what, remedy))
     if problems:
         raise StudyError(problems, sheet.source)
+    if not any(zones):
+        # A sample whose hour is not known was not drawn before midnight of its day: days are counted from date to date.
+        begin = np.where((when % 1 == 0) & (begin % 1 != 0), np.floor(begin), begin)
     day = ["" if np.isnan(days) else cell_of(round(days, 6), sheet.decimal) for days in when - begin]
     cells = cells.rename(columns={} if clock is None else {clock: "clock"}).assign(day=pd.Series(day, dtype="str"))
     return replace(sheet, cells=cells), rest
