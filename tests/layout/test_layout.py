@@ -20,16 +20,6 @@ MUTATED = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "mutated
 HEAD = "subject,day,copies_per_ug"
 
 
-@pytest.fixture
-def read(tmp_path):
-    def write_and_read(content, name="table.csv", **options):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_study(path, progress=False, **options)
-
-    return write_and_read
-
-
 REPEATED = "dose is 1000000 on {} samples and empty on {}"
 
 

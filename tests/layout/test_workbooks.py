@@ -6,7 +6,7 @@ import zipfile
 import pandas as pd
 import pytest
 
-from cellkinetics import StudyError, read_study
+from cellkinetics import StudyError
 from cellkinetics.layout.workbooks import is_sas
 
 ROWS = [
@@ -16,16 +16,6 @@ ROWS = [
     ["B", 7.5, 9.25, ""],
 ]
 EXPECTED = [("A", 7, 5120), ("A", 28, 3), ("B", 7.5, 9.25)]
-
-
-@pytest.fixture
-def read(tmp_path):
-    def write_and_read(content, name="table.csv", **options):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_study(path, progress=False, **options)
-
-    return write_and_read
 
 
 def used(study):
