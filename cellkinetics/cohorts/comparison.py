@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics import domains
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.cohorts.curves import curve_test
 from cellkinetics.cohorts.two_factors import TwoFactors, both_factors
 from cellkinetics.cohorts.values import Window, fitted_windows, ranked
@@ -250,8 +250,10 @@ def compare_cohorts(
             values = window.values[known]
             ends = values["lower"].to_numpy(float), values["upper"].to_numpy(float)
             exponent = dose_exponent(dose[known], *ends, method=interval, margin=margin, seed=seed)
-        compared = _over_doses if individual else _compared
-        result = compared(window, groups, names, ordered, exponent, seed)
+        if individual:
+            result = _over_doses(window, groups, names, exponent, seed)
+        else:
+            result = _compared(window, groups, names, ordered, exponent, seed)
         if strata is not None:
             numeric = dose if {by, within} & {"cohort", "dose"} else None
             found = both_factors(window, (by, groups, names), (str(within), *strata), numeric, ordered, seed)
@@ -357,6 +359,12 @@ def is_ordered(study: Study, by: str, groups: pd.Series, names: Sequence[str]) -
     return not any(math.isnan(median) for median in medians) and len(set(medians)) == len(medians)
 
 
+def _members(window: Window, groups: pd.Series, names: Sequence[str]) -> list[Flags]:
+    """Of each group (patients,) who of them has a value in the window."""
+    there = window.values["lower"].notna().to_numpy()
+    return [(groups == name).to_numpy() & there for name in names]
+
+
 def _compared(
     window: Window,
     groups: pd.Series,
@@ -365,8 +373,7 @@ def _compared(
     exponent: DoseExponent | None,
     seed: int,
 ) -> WindowResult:
-    there = window.values["lower"].notna()
-    members = [(groups == name).to_numpy() & there.to_numpy() for name in names]
+    members = _members(window, groups, names)
     low, high = (window.values[end].to_numpy(float) for end in ("lower", "upper"))
     everyone = np.any(members, axis=0) if members else np.zeros(len(low), bool)
     sides = [[scores[member] for member in members] for scores in ranked(window, everyone)]
@@ -386,18 +393,10 @@ def _compared(
 
 
 def _over_doses(
-    window: Window,
-    groups: pd.Series,
-    names: Sequence[str],
-    ordered: bool,
-    exponent: DoseExponent | None,
-    seed: int,
+    window: Window, groups: pd.Series, names: Sequence[str], exponent: DoseExponent | None, seed: int
 ) -> WindowResult:
     """The trend over doses of which each patient has one of their own: a group is who has the same."""
-    del ordered
-    there = window.values["lower"].notna().to_numpy()
-    members = [(groups == name).to_numpy() & there for name in names]
-    members = [member for member in members if member.any()]
+    members = [member for member in _members(window, groups, names) if member.any()]
     note = {"note": "each patient has a dose of their own"}
     if len(members) < 2:
         nothing = _no_test("Jonckheere-Terpstra", f"{'one dose has' if members else 'no dose has'} a value")
