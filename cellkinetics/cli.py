@@ -229,7 +229,7 @@ def check(
         return 1
     console.print(escape(repr(study)))
     facts = overview.facts(study)
-    for name in ("not read", "likely"):
+    for name in ("doses", "not read", "likely"):
         if name in facts:
             console.print(escape(f"  {name:<18}{facts[name]}"), soft_wrap=True)
     return 0

@@ -37,8 +37,11 @@ class Dosing:
     spare: Flags
 
 
-def doses_of(rows: SheetRows, evid: Floats, empty: Flags) -> Dosing:
-    """The doses of all rows; `empty` are those without a value. What cannot be a dose is reported."""
+def doses_of(rows: SheetRows, evid: Floats, empty: Flags, seen: Flags) -> Dosing:
+    """The doses of all rows; `empty` are those without a value, `seen` those above 0 and every limit.
+
+    What cannot be a dose is reported.
+    """
     amount, dose = rows.number("amount", 0), rows.number("dose", 0)
     amount[amount == 0], dose[dose == 0] = np.nan, np.nan
     kind = rows.text("kind_name").mask(rows.text("kind_name") == "", rows.text("kind"))
@@ -78,6 +81,7 @@ def doses_of(rows: SheetRows, evid: Floats, empty: Flags) -> Dosing:
     infused = filled & ~(eventful | constant)[rows.code]
     unsaid = (infused | (event & np.isnan(evid))) & (kind == "cells")
     _report_repeated(rows, unsaid, empty, np.where(event, amount, dose))
+    _report_late(rows, unsaid, each((event | infused) & (kind == "cells") & ~unsaid) > 0, empty, seen)
     repeating = np.flatnonzero(filled & constant[rows.code])
     _, first = np.unique(rows.code[repeating], return_index=True)
     given = event | infused
@@ -121,7 +125,8 @@ def _report_repeated(rows: SheetRows, given: Flags, empty: Flags, amount: Floats
     days = each.groupby("code")["day"].nunique().reindex(range(size), fill_value=0).to_numpy()
     # Amounts that all differ are doses of their own; one that is repeated is carried along.
     kinds = each.groupby("code")["amount"].nunique().reindex(range(size), fill_value=0).to_numpy()
-    suspects = (days > 1) & (kinds < on) & ((on > off) | (row_of > 1))
+    # Every other sample filled, three times or more, is no schedule of infusions either.
+    suspects = (days > 1) & (kinds < on) & ((on > off) | (row_of > 1) | ((on > 2) & (on >= off)))
     first = np.zeros(len(rows.code), dtype=bool)
     at = np.flatnonzero(beside & suspects[rows.code])
     first[at[np.unique(rows.code[at], return_index=True)[1]]] = True
@@ -135,6 +140,38 @@ def _report_repeated(rows: SheetRows, given: Flags, empty: Flags, amount: Floats
 
     remedy = "Give each infusion a row without a value, on its day, and leave the dose of all samples empty."
     rows.report(first, found, remedy)
+
+
+def _report_late(rows: SheetRows, given: Flags, said: Flags, empty: Flags, seen: Flags) -> None:
+    """Say where the first dose of a subject stands on the row of a sample on another day than that of the infusion.
+
+    The amount of day 0, written on the first sample, would move the infusion there and take its sample as one before.
+
+    Parameters
+    ----------
+    rows : SheetRows
+    given : (rows,) array of bool
+        Doses of cells that no EVID says are doses.
+    said : (subjects,) array of bool
+        Who has a dose of which it is said.
+    empty, seen : (rows,) arrays of bool
+        Rows without a value, and with one above 0 and every limit.
+    """
+    # Days that are counted from 1 may have a sample before the infusion on day 1, which is below the limit.
+    late = given & ((seen & (rows.day != 0)) | (~empty & (rows.day > 1)))
+    at = np.flatnonzero(given)
+    at = at[np.lexsort((at, rows.day[at], rows.code[at]))]
+    at = at[np.unique(rows.code[at], return_index=True)[1]]
+    first = np.zeros(len(rows.code), dtype=bool)
+    first[at] = True
+    # A row on the day of the infusion itself, before or after it in the file, says when it was.
+    on_day_0 = np.bincount(rows.code[given & (rows.day == 0)], minlength=len(said)) > 0
+    named = rows.names.get("dose", rows.names.get("amount", "dose"))
+    rows.report(
+        first & late & ~(said | on_day_0)[rows.code] & ~rows.reported,
+        lambda _: f"{named} stands on the row of a sample, and no row says on which day it was given",
+        "Give the infusion a row without a value, on its day (0), or write the dose on all rows of the patient.",
+    )
 
 
 def _report_long(rows: SheetRows, amount: Floats, event: Flags) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from cellkinetics.arrays import Flags, Ints
 from cellkinetics.data.administrations import Dosing
 from cellkinetics.data.columns import RESERVED_COLUMNS, SheetRows, mass_of, per_well, plain
+from cellkinetics.data.days import unit_of
 from cellkinetics.data.measuring import Written
 from cellkinetics.meaning import suspicions
 from cellkinetics.meaning.cells import Texts, number_of, numbers
@@ -19,6 +20,8 @@ from cellkinetics.meaning.synonyms import TIME_UNITS
 _LEADING_ZERO = re.compile(r"[+-]?0\d.*")
 # What other steps read by its name, though it has no meaning in `SYNONYMS`.
 _READ = {"rate", "ss", "study", "studyid", "study_id", "simulated", "clock", *TIME_UNITS}
+
+_REPORTED = {"ORRES", "ORRESU", "STRESC", "STRESN"}
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,20 @@ class Carried:
 
 
 def carried(
-    rows: SheetRows, output: pd.Series, written: Written, sample: Flags, dosing: Dosing, unit: str, units_differ: bool
+    rows: SheetRows,
+    output: pd.Series,
+    written: Written,
+    sample: Flags,
+    dosing: Dosing,
+    unit: str,
+    units_differ: bool,
+    time_unit: str | None = None,
 ) -> Carried:
     """The columns that nothing reads; one that looks as if it changed the meaning of a value is reported."""
     known = set(rows.names.values())
+    # The result as it was reported, which STRESC and STRESN have in standard units.
+    standard = {name[:2].upper() for name in known if re.fullmatch(r"[A-Z]{2}STRES[CN]", name.upper())}
+    reported = {name for name in rows.cells.columns if name.upper()[2:] in _REPORTED and name.upper()[:2] in standard}
     texts = {name: rows.cells[name] for name in rows.cells.columns if name not in known}
     table = suspicions.Values(
         subject=rows.code,
@@ -42,6 +55,8 @@ def carried(
         unit=unit,
         output=pd.factorize(output)[0],
         decimal=rows.decimal,
+        time_unit=time_unit,
+        says_days=unit_of(rows.names["day"]) == "day",
     )
     taken = {name for name in texts if plain(name) not in RESERVED_COLUMNS}
     new_name = {name: name if name in taken else _free(name, taken) for name in texts}
@@ -60,7 +75,7 @@ def carried(
     for name, text in texts.items():
         # The distinct texts of one column at a time: those of a million names take as much memory as the names.
         code, distinct = pd.factorize(text.to_numpy(dtype=object))
-        if name not in known and not (plain(name) in _READ or mass_of(name) or per_well(name)):
+        if name not in known | reported and not (plain(name) in _READ or mass_of(name) or per_well(name)):
             found = suspicions.suspicion(suspicions.Suspect(name, code, distinct, sample, dosing.any), table)
             rows.problems += [] if found is None else [found]
         filled = (distinct != "")[code]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pandas as pd
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.errors import Finding, suggest
 from cellkinetics.layout.cdisc import of_cdisc
+from cellkinetics.layout.doses import unit_of_dose
 from cellkinetics.meaning.cells import numbers
 from cellkinetics.meaning.headings import is_numeric as is_numeric
 from cellkinetics.meaning.headings import mass_of as mass_of
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from cellkinetics.layout.sheet import Sheet
 
 VALUE, DOSE = "copies/ug", "cells/kg"
+LIMITS = ("lloq", "lod", "uloq")
+# Days after the infusion beyond which a number is a date as a spreadsheet counts, or in another unit: 55 years.
+LATEST = 20000.0
 UNTRANSFORMED = "Give the values untransformed: 10 to the power of a log10, exp of an ln."
 # Columns of Study.observations and Study.covariates that a column of the file may not take.
 RESERVED_COLUMNS = {"row", "status", "lower", "upper", *MEANING, *SYNONYMS}
@@ -85,10 +90,19 @@ def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> t
                 report(f"the column {name} holds logarithms", UNTRANSFORMED)
                 found[meaning] = name
                 continue
+            if meaning == "dose" and not unit_of_dose(name)[1]:
+                report(
+                    f"the column {name} is not in {DOSE}", f"Write the cells out, or ignore=[{name!r}] if it is none."
+                )
+                found[meaning] = name
+                continue
             asked = f"{'dose_unit' if meaning == 'dose' else 'unit'}={unit!r}, columns={{{meaning!r}: {name!r}}}"
-            report(
-                f"the column {name} is not in {DOSE if meaning == 'dose' else VALUE}", f"Give read_study(..., {asked})."
-            )
+            remedy = f"Give read_study(..., {asked})."
+            if meaning in LIMITS and all(other_unit(each) != ("value", unit) for each in names):
+                # The unit of a limit is no reason to change that of the values.
+                remedy = f"Give it in the unit of the values, or leave it out, read_study(..., ignore=[{name!r}]). "
+                remedy += f"Only where the values are in {unit} too: read_study(..., {asked})."
+            report(f"the column {name} is not in {DOSE if meaning == 'dose' else VALUE}", remedy)
             found[meaning] = name
     # A result beside no number is the value itself, in a unit that nobody has said.
     if "value" not in found and "result" not in {MEANING.get(plain(ours), ours) for ours in columns or {}}:
@@ -118,6 +132,13 @@ class SheetRows:
         else:
             actual = self.number("day")
             self.day = np.where(np.isnan(actual), self.nominal_day, actual)
+        name = names["day"]
+        self.report(
+            np.abs(self.day) > LATEST,
+            lambda at: f"{name} is {self.day[at]:g}, {self.day[at] / 365.25:.0f} years after the infusion",
+            "A date as a spreadsheet counts days goes into a column date, that of the infusion into infusion_date; "
+            "times in hours need time_unit='hour'.",
+        )
         no_day = np.isnan(self.day) & ~self.reported
         self.report(no_day, lambda _: f"{names['day']} is empty", "Give the day of the row.")
         self.report(self.subject == "", lambda _: f"{names['subject']} is empty", "Say whose row it is.")
@@ -188,16 +209,58 @@ def check_units(rows: SheetRows, columns: Mapping[str, str] | None, unit: str, d
     named = {MEANING.get(plain(ours), ours): name for ours, name in (columns or {}).items()}
     for meaning, name in ({"value": rows.names["value"]} | named).items():
         expected = unit if meaning in ("value", "limit", "lloq", "lod", "uloq") else dose_unit
-        said = unit_of_heading(name)
-        if meaning not in ("value", "limit", "lloq", "lod", "uloq", "dose", "amount") or not said or per_well(name):
+        said = unit_of_heading(name) or (unit_of_dose(name)[0] if meaning in ("dose", "amount") else "")
+        known = said or odd_unit(name)
+        if meaning not in ("value", "limit", "lloq", "lod", "uloq", "dose", "amount") or not known or per_well(name):
             continue
         if is_log(name):
             rows.problems.append(Finding(None, None, None, f"the column {name} holds logarithms", UNTRANSFORMED))
-        elif canonical(said) != expected:
+        elif odd_unit(name) and meaning not in ("dose", "amount"):
+            found = f"the heading {name} says a factor or another unit"
+            remedy = f"Convert the numbers to {expected}, in a column with a heading that says no more than its unit."
+            rows.problems.append(Finding(None, None, None, found, remedy))
+        elif said and canonical(said) != expected and meaning in ("limit", *LIMITS):
+            found = f"the limit {name} says {said}, and the study is in {expected}"
+            remedy = f"Give it in {expected}, or leave it out, read_study(..., ignore=[{name!r}])."
+            rows.problems.append(Finding(None, None, None, found, remedy))
+        elif said and canonical(said) != expected:
             asked = f"{'dose_unit' if expected is dose_unit else 'unit'}={said!r}"
             found = f"the column {name} says {said}, and the {'doses are' if expected is dose_unit else 'study is'} in"
             remedy = f"Give read_study(..., {asked}), or convert them to {expected}."
             rows.problems.append(Finding(None, None, None, f"{found} {expected}", remedy))
+
+
+# What a heading may say of a value that no unit here has: a factor, a number, another thing counted, a spread.
+_ODD = re.compile(
+    r"10\s*[\^*]|(?:^|[^a-z0-9])(?:x\s*\d|\d*\.?\d*e\d)|\d{3}|million|thousand"
+    r"|(?:^|[^a-z])(?:k|m|kilo|mega|mio|mrd)[ _]?cop"
+    r"|(?:^|[^a-z0-9])\d+\s*_?[kmx]?\s*cop|%|percent",
+    re.IGNORECASE,
+)
+_SPREAD = {"sd", "se", "sem", "std", "stdev", "stddev", "stderr", "cv", "rsd", "variance", "error", "ratio", "fold"}
+
+
+def odd_unit(name: str) -> bool:
+    """Whether a heading says a factor, a spread, or copies per something that is no unit here: never read as copies/ug.
+
+    Examples
+    --------
+    >>> odd_unit("10^3 copies/ug"), odd_unit("copies/1e5 PBMC"), odd_unit("copies per 100 ng"), odd_unit("qPCR copies")
+    (True, True, False, False)
+    """
+    # The number of a replicate is no factor: copies_per_ug_rep1.
+    low = re.sub(r"[_ ](?:rep|replicate|run|well)[_ ]?\d*$", "", name.strip().casefold())
+    if set(re.findall(r"[a-z]+", low)) & _SPREAD:
+        return True
+    unit = unit_of_heading(low)
+    if re.fullmatch(r"copies/\d+ \w+", unit):
+        # 100 of "copies per 100 ng" is part of a unit.
+        return re.match(r"\d", low) is not None
+    if _ODD.search(low) is not None:
+        return True
+    counted = re.search(r"cop(?:y|ies)|(?:^|[^a-z])(?:cp|gc|vg|vcn)(?:[^a-z]|$)|cells?", low)
+    per = re.search(r"/|(?:^|[^a-z])(?:per|pro|par|je|por)(?:[^a-z]|$)", low)
+    return not unit and counted is not None and per is not None
 
 
 def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:
@@ -218,6 +281,10 @@ def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:
         ratio |= {name: 1.0 for name in free.values() if unit_of_heading(name).startswith(("copies/", "cells/"))}
     best = max(ratio, key=lambda name: ratio[name], default="")
     if best and ratio[best] >= 0.6:
+        if meaning == "value" and odd_unit(best):
+            return (
+                f"The heading {best} says a factor or another unit: convert it to {VALUE}, in a column copies_per_ug."
+            )
         said = unit_of_heading(best) if meaning == "value" else ""
         unit = f", unit={said!r}" if said and canonical(said) != VALUE else ""
         return f"Is it {best}? Then read_study(..., columns={{{meaning!r}: {best!r}}}{unit})."

@@ -16,13 +16,12 @@ from cellkinetics.layout import visits
 from cellkinetics.layout.dates import DATES, INFUSION_DATES, heading, is_serial, seconds_of
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.meaning.cells import cell_of, number_of, numbers
-from cellkinetics.meaning.units import DAYS_IN
+from cellkinetics.meaning.units import DAYS_IN, UNITS_OF_TIME
+from cellkinetics.meaning.vocabulary import folded
 
 # Days in a unit of time; a month is a twelfth of 365.25 days.
 DAYS_IN_UNIT = {"day": 1.0, "hour": 1 / 24, "week": 7.0, "month": 365.25 / 12}
-_WORDS = {"d": "day", "day": "day", "days": "day", "h": "hour", "hr": "hour", "hrs": "hour", "hour": "hour"}
-_WORDS |= {"hours": "hour", "wk": "week", "wks": "week", "week": "week", "weeks": "week", "w": "week"}
-_WORDS |= {"month": "month", "months": "month"}
+_WORDS = {word: unit for word, unit in UNITS_OF_TIME.items() if unit in DAYS_IN_UNIT}
 _OF_TIME = {
     "time",
     "t",
@@ -38,7 +37,8 @@ _OF_TIME = {
     "dose",
     "until",
 }
-_OF_TIME |= {"ntime", "of", "in", "the"}
+_OF_TIME |= {"ntime", "of", "in", "the", "zeit", "temps", "tiempo", "tempo", "nach", "apres", "despues", "dopo", "seit"}
+_OF_TIME |= {"depuis", "desde", "der", "la", "l", "de", "infusione", "perfusion", "infusionen"}
 _TIMES = ("day", "nominal_day", "until")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?", re.ASCII)
 # The study days of CDISC, and visits where nothing else is the day.
@@ -146,6 +146,14 @@ def dated(sheet: Sheet, columns: Mapping[str, str] | None = None) -> tuple[Sheet
             filled = amount.map(lambda text: bool(number_of(str(text)) or number_of(str(text), ","))) & (amount != "")
             dose |= (filled & ~filled.groupby(cells[subject]).transform("all")).to_numpy()
         begin = pd.Series(np.where(dose, when, np.nan)).groupby(cells[subject]).transform("min").to_numpy()
+        value = given.get("value", known.get("value"))
+        if value in cells:
+            number, _ = numbers(cells[value].to_numpy(dtype=object), sheet.decimal)
+            # The first of a subject alone says when it was infused.
+            for at in np.flatnonzero(dose & (when == begin) & (number > 0)).tolist():
+                what = f"a dose stands on the row of a sample with the value {cells[value].iloc[at]}"
+                remedy = "Give the date of the infusion in a column infusion_date, or a row of its own on its date."
+                problems.append(Finding(int(sheet.row[at]), cells[subject].iloc[at] or None, None, what, remedy))
     if len(zones) > 1:
         found = f"some dates of {date} say their time zone and some do not"
         problems.append(Finding(None, None, None, found, "Write all of them in one way."))
@@ -156,6 +164,9 @@ def dated(sheet: Sheet, columns: Mapping[str, str] | None = None) -> tuple[Sheet
         problems.append(Finding(int(sheet.row[at]), cells[subject].iloc[at] or None, None, what, remedy))
     if problems:
         raise StudyError(problems, sheet.source)
+    if not any(zones):
+        # A sample whose hour is not known was not drawn before midnight of its day: days are counted from date to date.
+        begin = np.where((when % 1 == 0) & (begin % 1 != 0), np.floor(begin), begin)
     day = ["" if np.isnan(days) else cell_of(round(days, 6), sheet.decimal) for days in when - begin]
     cells = cells.rename(columns={} if clock is None else {clock: "clock"}).assign(day=pd.Series(day, dtype="str"))
     return replace(sheet, cells=cells), rest
@@ -264,7 +275,7 @@ def _names_days(column: pd.Series) -> bool:
 
 def unit_of(name: str) -> str | None:
     """The unit of time that a heading says: "TIME (h)", "weeks" and "time_weeks" say one, TIME and dose do not."""
-    words = re.findall(r"[a-z]+", plain(name))
+    words = re.findall(r"[a-z]+", folded(plain(name)))
     units = {_WORDS[word] for word in words if word in _WORDS}
     alone = len(words) == 1 and len(words[0]) < 3
     if len(units) != 1 or alone or any(word not in _WORDS and word not in _OF_TIME for word in words):

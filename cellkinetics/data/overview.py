@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 import numpy as np
@@ -12,6 +13,7 @@ from cellkinetics.data.columns import mass_of, plain
 from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import AFTER, COVARIATES, OBSERVATIONS, Study, infusions, likely_numbers
 from cellkinetics.data.wells import NUMBER_OF_WELLS
+from cellkinetics.layout.weights import DIVIDED
 from cellkinetics.meaning.synonyms import TIME_UNITS
 from cellkinetics.words import count, labelled, number_text, percent
 
@@ -63,6 +65,8 @@ def facts(study: Study) -> dict[str, str]:
     }
     if more:
         found = {**dict(list(found.items())[:2]), **more, **dict(list(found.items())[2:])}
+    if given := _cells_given(study):
+        found["doses"] = given
     if unread:
         found["not read"] = f"{count(len(unread), 'column')}, carried along: {', '.join(unread)}"
     if likely:
@@ -70,10 +74,37 @@ def facts(study: Study) -> dict[str, str]:
     return found
 
 
+def _divided(study: Study) -> tuple[str, ...]:
+    """The columns of the weight that divided the doses and of the cells as they were given; none otherwise."""
+    said = re.search(rf"^{DIVIDED} (.*), in kg: .* and (\w+) has what was given", study.note, re.MULTILINE)
+    return said.groups() if said else ()
+
+
+def _cells_given(study: Study) -> str:
+    """What was given in cells beside what it is in cells/kg, "" where no weight divided it."""
+    if not (divided := _divided(study)):
+        return ""
+    tables = [table[divided[1]] for table in (study.covariates, study.observations) if divided[1] in table]
+    cells = pd.to_numeric(tables[0], errors="coerce").dropna() if tables else pd.Series(dtype=float)
+    amounts = study.doses["amount"][study.doses["kind"] == "cells"]
+    spans = [
+        f"{number_text(each.min())} to {number_text(each.max())}"
+        if each.min() < each.max()
+        else number_text(each.max())
+        for each in (cells, amounts)
+        if len(each)
+    ]
+    if len(spans) < 2:
+        return f"divided by {divided[0]}"
+    return f"{spans[0]} cells, divided by {divided[0]}: {spans[1]} {study.dose_unit}"
+
+
 def carried_along(study: Study) -> list[str]:
     """The columns of the file that nothing reads, in the order of the study's tables."""
     own = {*OBSERVATIONS, *COVARIATES, "nominal_day", "unit", *NUMBER_OF_WELLS}
     own |= {"SIMULATED", "ID_NAME"}
+    # A weight that divided the cells was read.
+    own |= set(_divided(study))
     names = map(str, dict.fromkeys([*study.observations.columns, *study.covariates.columns]))
     return [name for name in names if not (name in own or mass_of(name) or plain(name) in TIME_UNITS)]
 

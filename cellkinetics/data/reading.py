@@ -23,6 +23,7 @@ from cellkinetics.data.wells import averaged, per_ug
 from cellkinetics.data.wide import tall
 from cellkinetics.errors import Finding, StudyError, StudyWarning
 from cellkinetics.layout.dates import INFUSION_DATES, heading
+from cellkinetics.layout.doses import named_dose
 from cellkinetics.layout.ends import own
 from cellkinetics.layout.loading import Arrow, load
 from cellkinetics.layout.sheet import Sheet
@@ -134,7 +135,8 @@ def read_study(
     Notes
     -----
     A ``dose`` that stands on every row of a subject, the same, is one infusion on day 0; otherwise each
-    filled cell is an infusion on the day of its row. AMT, with EVID 1 or without EVID, is a dose on the day
+    filled cell is an infusion on the day of its row. The first one on the row of a sample after day 0 is
+    refused, because nothing says on which day it was given. AMT, with EVID 1 or without EVID, is a dose on the day
     of its row. A dose of 0 is none. A subject without a dose is taken as infused on day 0; where no row has a dose,
     what is quantified on day 0 is taken as drawn after it. ADM (or ``kind``)
     names other drugs: "rimiducid", with its amount, and "lymphodepletion", a day that needs no amount (1 is put
@@ -163,7 +165,9 @@ def read_study(
     loaded, asked = _set_aside(lambda sheet: dated(sheet, columns), loaded, columns)
     loaded, visits = _set_aside(lambda sheet: visited(sheet, asked, time_unit), loaded, asked)
     loaded, in_days = _set_aside(lambda sheet: timed(sheet, visits, time_unit), loaded, visits)
-    loaded = _set_aside(lambda sheet: (one_clock(sheet, in_days), None), loaded, in_days)[0]
+    mean = replicates == "mean"
+    loaded = _set_aside(lambda sheet: (one_clock(sheet, in_days, mean), None), loaded, in_days)[0]
+    in_days, dose_unit = named_dose(loaded, in_days, dose_unit, DOSE_UNIT)
     loaded, dose_unit, given_in = per_kg(loaded, in_days, dose_unit)
     meant = in_days
     if unit == UNIT:
@@ -188,9 +192,9 @@ def read_study(
     codes = [missing] if isinstance(missing, int | float) else missing
     written = measure(rows, limits, skipped != "", floor, codes)
     empty = written.measured.status == "missing"
-    dosing = doses_of(rows, evid, empty | (skipped != ""))
-    sample = _samples(skipped, empty, written.zero, dosing)
     seen = written.measured.status == "quantified"
+    dosing = doses_of(rows, evid, empty | (skipped != ""), seen & ~written.zero)
+    sample = _samples(skipped, empty, written.zero, dosing)
     excluded = np.where(skipped == "", _exclusions(rows, dosing.doses, empty, seen), skipped).astype(object)
     unit, units_differ = _unit(rows, output, sample, unit)
     dose_unit = unit_of_cells(rows, dosing, dose_unit)
@@ -200,7 +204,7 @@ def read_study(
     cohort = rows.constant("cohort")
 
     # What nothing has read is looked at last, when it is known which rows are samples.
-    others = carried(rows, output, written, sample, dosing, unit, units_differ)
+    others = carried(rows, output, written, sample, dosing, unit, units_differ, time_unit)
     observations = _observations(rows, output, written.measured, excluded, others)
     report_repeats(rows, observations, sample & ~empty, dosing)
     if rows.problems:

@@ -13,13 +13,19 @@ import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.errors import Finding, StudyError
+from cellkinetics.layout import series
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.meaning.cells import marks, numbers
 from cellkinetics.meaning.headings import meaning_of
 from cellkinetics.meaning.synonyms import MEANING, plain
 
 Places = npt.NDArray[np.intp]
-COURSES = ("occ", "occasion", "course", "cycle", "period", "infusion_no", "infusion_number", "treatment")
+_MEANINGS = ("subject", "day", "nominal_day", "amount", "dose", "value", "output", "output_name", "kind")
+_STATISTIC = re.compile(
+    r"(?:grand |arithmetic |geometric |geo )?(?:means?|medians?|totals?|sums?|averages?|avg|mittelwert|summe|gesamt|"
+    r"moyenne|mediane?|stdev|geomean)(?: ?[±(].*)?",
+    re.IGNORECASE,
+)
 _BLANKS = re.compile(r"[\s\u200b\u200c\u200d\u2060\ufeff]+")
 
 
@@ -39,7 +45,7 @@ def one_spelling(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Shee
     alike: dict[str, list[str]] = {}
     for text in dict.fromkeys(seen):
         alike.setdefault(_folded(text), []).append(text)
-    problems = []
+    problems = _summary_rows(sheet, codes, seen)
     for texts in alike.values():
         if len(texts) > 1:
             first = [int(sheet.row[codes == seen.index(text)][0]) for text in texts]
@@ -54,66 +60,57 @@ def one_spelling(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Shee
     return replace(sheet, cells=sheet.cells.assign(**{name: spelled}))
 
 
+def _summary_rows(sheet: Sheet, codes: Places, seen: list[str]) -> list[Finding]:
+    """A problem for each name that is that of a statistic, such as a last row ``mean``: it is no patient."""
+    problems = []
+    for code, text in enumerate(seen):
+        if _STATISTIC.fullmatch(text) and len(seen) > 1:
+            found = f"{text!r} is the name of a statistic and no patient"
+            remedy = "Remove the rows that sum others up; a patient of that name needs another."
+            problems.append(Finding(int(sheet.row[codes == code][0]), text, None, found, remedy))
+    return problems
+
+
 def _folded(text: str) -> str:
     """What is left of a name without case, leading zeros, ``.0`` and the kind of stroke between its parts."""
     text = re.sub(r"^(\d+)\.0+$", r"\1", text.casefold())
-    text = re.sub(r"[\s_.\-/]+", "-", text)
+    text = re.sub(r"[\s_.\-/\u2010-\u2015\u2212]+", "-", text)
     # P-01 is P01, and 1-1 is not 11.
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=[^\W\d])-(?=\d)|(?<=\d)-(?=[^\W\d])", "", text))
 
 
-def one_clock(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
-    """The sheet, when the days of each subject run on.
+def one_clock(sheet: Sheet, columns: Mapping[str, str] | None = None, averaged: bool = False) -> Sheet:
+    """The sheet, when the days of each subject run on; `averaged`: samples of one day are of one sample.
 
     Raises
     ------
     StudyError
-        When they begin again: a column such as OCC or ``course`` changes while the days overlap, or cells are
-        infused twice on one day with later samples between the two rows.
+        When they begin again: a column such as OCC or ``course`` changes while the days overlap, cells are infused
+        twice on one day with later samples between the two rows, or the samples are two series with nothing that
+        tells them apart.
     """
-    names = {meaning: column_of(meaning, sheet, columns) for meaning in ("subject", "day", "amount", "dose", "value")}
-    subject, day = names["subject"], names["day"]
+    names = {meaning: column_of(meaning, sheet, columns) for meaning in _MEANINGS}
+    subject, day = names["subject"], names["day"] or names["nominal_day"]
     if subject is None or day is None:
         return sheet
     cells = sheet.cells
     days, unreadable = numbers(cells[day].to_numpy(dtype=object), sheet.decimal)
     code, subjects = pd.factorize(cells[subject].to_numpy(dtype=object))
-    days[np.isinf(days)] = np.nan
-    known = ~np.isnan(days) & ~unreadable
-    # Only where the day of a subject goes back in the order of the file can a clock begin again.
+    days[np.isinf(days) | unreadable] = np.nan
+    found = series.courses(sheet, code, days, names)
+    # Only where the day of a subject goes back in the order of the file can cells be infused again on an earlier one.
     order = np.argsort(code, kind="stable")
     back = (np.diff(code[order]) == 0) & (np.diff(days[order]) < 0)
-    suspects = np.unique(code[order][1:][back])
-    if not len(suspects):
-        return sheet
-    occasion = next((name for name in cells.columns if plain(name) in COURSES and name not in names.values()), None)
-    problems = []
     place = np.split(order, np.searchsorted(code[order], np.arange(1, len(subjects))))
-    for suspect in suspects.tolist():
-        at = place[suspect][known[place[suspect]]]
-        found = _overlap(cells, occasion, at, days) or _again(sheet, names, at, days)
-        if found:
-            remedy = (
-                "Give days since the first infusion of the patient, or make each course a subject of its own "
-                f"({subjects[suspect]}-1, {subjects[suspect]}-2)."
-            )
-            problems.append(Finding(int(sheet.row[at[0]]), subjects[suspect] or None, None, found, remedy))
-    if problems:
-        raise StudyError(problems, sheet.source)
+    for suspect in np.unique(code[order][1:][back]).tolist():
+        at = place[suspect][~np.isnan(days[place[suspect]])]
+        again = "" if suspect in found else _again(sheet, names, at, days)
+        if again:
+            found[suspect] = again
+    found = series.twice(sheet, code, days, names, averaged) | found
+    if found:
+        raise StudyError(series.problems_of(found, sheet, code, subjects), sheet.source)
     return sheet
-
-
-def _overlap(cells: pd.DataFrame, occasion: str | None, at: Places, days: Floats) -> str:
-    """What is said when the days of one course do not all come after those of the one before it."""
-    if occasion is None:
-        return ""
-    said = cells[occasion].iloc[at]
-    spans = pd.DataFrame({"course": said.to_numpy(), "day": days[at]})
-    spans = spans[spans["course"] != ""].groupby("course", sort=False)["day"].agg(["min", "max", "size"])
-    spans = spans[spans["size"] > 1]
-    if len(spans) < 2 or (spans["min"].iloc[1:].to_numpy() >= spans["max"].iloc[:-1].to_numpy()).all():
-        return ""
-    return f"the days of its courses ({occasion} {', '.join(map(str, spans.index[:4]))}) lie on each other"
 
 
 def _again(sheet: Sheet, names: Mapping[str, str | None], at: Places, days: Floats) -> str:

@@ -16,6 +16,7 @@ from cellkinetics.meaning.headings import meaning_of
 from cellkinetics.meaning.synonyms import plain
 
 IN_CELLS, PER_KG = ("cells", "cell", "total cells"), "cells/kg"
+DIVIDED = "Doses in cells were divided by"
 WEIGHTS = ("weight_kg", "body_weight_kg", "bw_kg", "weight", "body_weight", "bodyweight", "wt", "bw")
 _OTHER_DRUG = ("", "0", "1", "cell", "cells")
 # Nobody of another weight is a patient: a weight in grams or in pounds of a child would pass as nothing else.
@@ -71,9 +72,10 @@ def per_kg(sheet: Sheet, columns: Mapping[str, str] | None, dose_unit: str) -> t
         raise StudyError([*sheet.problems, *problems], sheet.source)
     if unit is not None:
         new[unit] = cells[unit].mask(cells[unit].str.casefold().isin(IN_CELLS), PER_KG)
-    if "dose_cells" not in cells and (before != "").any():
-        new["dose_cells"] = before
-    line = f"Doses in cells were divided by {weight}, in kg: they are in cells/kg, and dose_cells has what was given."
+    kept = "dose_cells" if "dose_cells" not in cells else "dose_cells_given"
+    if kept not in cells and (before != "").any():
+        new[kept] = before
+    line = f"{DIVIDED} {weight}, in kg: they are in cells/kg, and {kept} has what was given."
     return replace(sheet, cells=cells.assign(**new), note=f"{sheet.note}\n{line}".lstrip("\n")), PER_KG, IN_CELLS[0]
 
 

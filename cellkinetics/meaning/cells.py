@@ -9,12 +9,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
+from cellkinetics.meaning.vocabulary import below_in_words
 from cellkinetics.words import number_text
 
 Texts = npt.NDArray[np.object_]
 
 MISSING = frozenset({"", ".", "na", "n/a", "nan", "null", "<na>"})
-YES, NO = ("1", "yes", "y", "true", "x"), ("", "0", "no", "n", "false")
+YES = ("1", "yes", "y", "true", "x", "ja", "j", "oui", "si", "sí", "s\u00ec", "+", "wahr", "vrai")
+NO = ("", "0", "no", "n", "false", "nein", "non", "-", "falsch", "faux")
 
 # Below the lower limit of quantification; not seen at all (below the limit of detection when there is one).
 _BLQ = {
@@ -142,6 +144,9 @@ def mark_of(text: str, decimal: str = ".") -> tuple[str, float]:
     if number is not None:
         return ("missing" if np.isnan(number) else "number"), number
     word = re.sub(r"[\s_]", "", text).casefold()
+    in_words = below_in_words(text)
+    if in_words and word not in VAGUE:
+        return ("nd" if in_words == "unseen" else in_words), np.nan
     for mark, words in (("blq", _BLQ), ("blq", _DNQ), ("nd", _ND), ("alq", _ALQ)):
         if word in words:
             return mark, np.nan

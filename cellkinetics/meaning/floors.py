@@ -13,6 +13,8 @@ from cellkinetics.words import count, number_text
 
 # A lowest value is a likely limit from so many times on, when so much more frequent than its neighbours.
 FEWEST_REPEATS, TIMES_AS_OFTEN, NEIGHBOURS = 3, 3.0, 5
+# A second limit, of another site or an assay that changed, has values above and below it: it must stand out more.
+FEWEST_OF_SECOND, TIMES_OF_SECOND = 4, 4.0
 _NINES = re.compile(r"9{3,}(\.9+)?|8{4,}")
 
 
@@ -23,7 +25,7 @@ class Likely:
     Parameters
     ----------
     kind : str
-        "floor", "ceiling" or "code".
+        "floor", "second" (a floor above the lowest), "ceiling" or "code".
     number : float
         As it stands there.
     times, of : int
@@ -45,6 +47,11 @@ class Likely:
         first = f"{self.times} of {count(self.of, 'value')}{where} {'is' if self.times == 1 else 'are'} {number}"
         if self.kind == "code":
             return f"{first}: if it stands for no value, give missing=[{number}]"
+        if self.kind == "second":
+            return (
+                f"{first} {unit}, far more often than any value near it: if it is the limit of another site or assay "
+                f"written as a value, write <{number} there, or BLQ with the limit in a column lloq"
+            )
         if self.kind == "ceiling":
             return f"{first} {unit}, the highest: if it is the upper limit, write >{number} there"
         return (
@@ -58,7 +65,8 @@ def likely(values: Floats, output: str = "") -> list[Likely]:
 
     A lowest value is one when it stands there 3 times or more, and 3 times as often as any of the 5 values next to it:
     rounding repeats neighbours too, a limit written as a value does not. Values of one digit, 1, 2, 3, are taken as
-    rounded, unless the lowest is a tenth of all.
+    rounded, unless the lowest is a tenth of all. Beside such a lowest value a second one is looked for, of another site
+    or assay, that stands there 4 times or more, and 4 times as often as any of the 5 on either side.
     """
     found: list[Likely] = []
     distinct, times = np.unique(values[values > 0], return_counts=True)
@@ -76,16 +84,30 @@ def likely(values: Floats, output: str = "") -> list[Likely]:
         if (len(text) >= 5 and usual <= times[at]) or times[at] >= 2 * max(usual, 1):
             found.append(Likely("code", number, int(times[at]), n, output))
     codes = {each.number for each in found}
+    second = _second(distinct, times, codes)
     for kind, at, beside in (("floor", 0, slice(1, 1 + NEIGHBOURS)), ("ceiling", -1, slice(-1 - NEIGHBOURS, -1))):
         number, k = float(distinct[at]), int(times[at])
+        near = np.delete(times, second)[beside] if kind == "floor" and second is not None else times[beside]
         if (
             number not in codes
             and k >= FEWEST_REPEATS
-            and k >= TIMES_AS_OFTEN * times[beside].max()
+            and k >= TIMES_AS_OFTEN * near.max(initial=0)
             and not _rounded(distinct, times, at)
         ):
             found.append(Likely(kind, number, k, n, output))
+            if kind == "floor" and second is not None:
+                found.append(Likely("second", float(distinct[second]), int(times[second]), n, output))
     return found
+
+
+def _second(distinct: Floats, times: npt.NDArray[np.intp], codes: set[float]) -> int | None:
+    """Where in the lower half a value above the lowest stands out among its neighbours; None when none does."""
+    for at in range(1, max(2, len(distinct) // 2)):
+        near = np.concatenate([times[max(1, at - NEIGHBOURS) : at], times[at + 1 : at + 1 + NEIGHBOURS]])
+        enough = times[at] >= max(FEWEST_OF_SECOND, TIMES_OF_SECOND * near.max(initial=0))
+        if len(near) and enough and distinct[at] not in codes and not _rounded(distinct[at:], times[at:], 0):
+            return at
+    return None
 
 
 def _rounded(distinct: Floats, times: npt.NDArray[np.intp], at: int) -> bool:

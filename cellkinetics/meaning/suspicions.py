@@ -4,94 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from cellkinetics.arrays import Flags, Floats
 from cellkinetics.errors import Finding
 from cellkinetics.meaning import vocabulary
 from cellkinetics.meaning.cells import NO, VAGUE, YES, mark_of, number_of
+from cellkinetics.meaning.lowest import FEWEST_MARKED, at_the_floor, on_the_lowest
+from cellkinetics.meaning.suspects import KINDS, LOOKED_AT, Likeness, Suspect, Values, shown, use, varies
 from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.units import DAYS_IN, canonical, duration_of, is_log, time_unit_of, unit_of_heading, words_of
+from cellkinetics.meaning.vocabulary import below_in_words, folded
 from cellkinetics.words import number_text
 
-# Texts of a column that are looked at, the most frequent first: a mark in a million cells stands there often.
-LOOKED_AT = 1000
-# Levels that a column of kinds can have: blood and marrow, CMT 1 and 2.
-KINDS = 8
 # Days over which cells may be infused and still count as given at once.
 LONGEST = 0.25
-
-
-@dataclass
-class Suspect:
-    """A column that nothing reads, by its distinct cells, on the rows that are samples with a value or a word for one.
-
-    Parameters
-    ----------
-    name : str
-        Its heading.
-    code : (n,) array of int
-        Which of `cells` each row has.
-    cells : (k,) array of str
-        The distinct texts, "" among them where a row is empty.
-    sample, dose : (n,) arrays of bool
-        Values that are samples, and rows that are doses.
-    """
-
-    name: str
-    code: npt.NDArray[np.intp]
-    cells: npt.NDArray[np.object_]
-    sample: Flags
-    dose: Flags
-    counts: npt.NDArray[np.intp] = field(init=False)
-    looked: list[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.counts = np.bincount(self.code[self.sample], minlength=len(self.cells))
-        order = np.argsort(-self.counts, kind="stable")[:LOOKED_AT]
-        self.looked = [int(at) for at in order if self.counts[at] and self.cells[at] != ""]
-
-    @property
-    def texts(self) -> list[str]:
-        """The cells that are looked at, lower case, the most frequent first."""
-        return [str(self.cells[at]).casefold() for at in self.looked]
-
-    @property
-    def words(self) -> set[str]:
-        """The words of its heading."""
-        return {*words_of(self.name), plain(self.name).replace("_", "")}
-
-    @property
-    def levels(self) -> list[int]:
-        """The distinct cells that samples have, "" among them."""
-        return [int(at) for at in np.flatnonzero(self.counts)]
-
-
-@dataclass(frozen=True)
-class Values:
-    """What is known of the (n,) rows: their subject, day and number as read, and the unit of the study."""
-
-    subject: npt.NDArray[np.intp]
-    day: Floats
-    value: Floats
-    unit: str
-    output: npt.NDArray[np.intp]
-    decimal: str = "."
-
-
-Likeness = tuple[str, str]
 
 
 def suspicion(column: Suspect, rows: Values) -> Finding | None:
     """What a column that nothing reads looks like, when that would change the meaning of a value; else None.
 
     The first rule that holds is named, with what to do: ``columns=`` to use the column, ``ignore=`` to say that it is
-    nothing.
+    nothing. The limits, units and results of another laboratory value are its own.
     """
+    if vocabulary.of_another(column.name, column.words):
+        return None
     for rule in _RULES:
         found = rule(column, rows)
         if found is not None:
@@ -102,18 +40,10 @@ def suspicion(column: Suspect, rows: Values) -> Finding | None:
     return None
 
 
-def _use(meaning: str, column: Suspect) -> str:
-    return f"read_study(..., columns={{{meaning!r}: {column.name!r}}}) to use it, or"
-
-
-def _shown(cells: list[str]) -> str:
-    return ", ".join(dict.fromkeys(cells[:3]))
-
-
 def _qualifiers(column: Suspect, rows: Values) -> Likeness | None:
     texts = column.texts
     if texts and set(texts) <= vocabulary.QUALIFIERS and set(texts) - {"=", "eq"}:
-        return f"looks like the sign of a limit ({_shown(texts)})", _use("qualifier", column)
+        return f"looks like the sign of a limit ({shown(texts)})", use("qualifier", column)
     return None
 
 
@@ -133,24 +63,25 @@ def _marks(column: Suspect, rows: Values) -> Likeness | None:
         agree, of = _agreement(column, rows, numbers)
         if agree < 0.5 * of:
             return None
-        return f"has the result as text ({_shown([str(column.cells[at]) for at in sure or vague])})", _use(
+        return f"has the result as text ({shown([str(column.cells[at]) for at in sure or vague])})", use(
             "result", column
         )
-    shown = _shown([str(column.cells[at]) for at in sure or vague])
-    if not sure and not _lowest(column, rows, vague):
+    said = shown([str(column.cells[at]) for at in sure or vague])
+    if not sure and not on_the_lowest(column, rows, vague):
         return None
     if not sure:
-        return f"says {shown} where the values are lowest or empty", _use("result", column)
-    if not _varies(column, rows):
+        return f"says {said} where the values are lowest or empty", use("result", column)
+    if not varies(column, rows):
         return None
     above = any(mark in ("above", "alq") for mark in marked)
-    return f"says of values that they are censored ({shown})", _use(
+    return f"says of values that they are censored ({said})", use(
         "result" if above or _named(column, sure) else "blq", column
     )
 
 
 def _vague(column: Suspect, at: int) -> bool:
-    return re.sub(r"[\s_]", "", str(column.cells[at])).casefold() in VAGUE
+    text = str(column.cells[at])
+    return re.sub(r"[\s_]", "", text).casefold() in VAGUE or below_in_words(text) == "unseen"
 
 
 def _named(column: Suspect, cells: list[int]) -> bool:
@@ -168,24 +99,9 @@ def _agreement(column: Suspect, rows: Values, numbers: list[int]) -> tuple[int, 
     return int(np.isclose(said[both], rows.value[both], rtol=0.02).sum()), int(both.sum())
 
 
-def _lowest(column: Suspect, rows: Values, levels: list[int]) -> bool:
-    """Whether the rows of these cells, two at least, have no value or one below all others."""
-    chosen = column.sample & np.isin(column.code, levels)
-    others = rows.value[column.sample & ~chosen]
-    own = rows.value[chosen]
-    own, others = own[own > 0], others[others > 0]
-    return int(chosen.sum()) > 1 and len(others) > 0 and (len(own) == 0 or own.max() < others.min())
-
-
-def _varies(column: Suspect, rows: Values) -> bool:
-    """Whether samples of one subject differ in it."""
-    filled = column.sample
-    each = pd.Series(column.code[filled]).groupby(rows.subject[filled])
-    return bool((each.min() != each.max()).any())
-
-
 def _comments(column: Suspect, rows: Values) -> Likeness | None:
-    found = [str(column.cells[at]) for at in column.looked if vocabulary.IN_COMMENTS.search(str(column.cells[at]))]
+    cells = [str(column.cells[at]) for at in column.looked]
+    found = [cell for cell in cells if vocabulary.IN_COMMENTS.search(folded(cell))]
     if found:
         remedy = "Write into the rows what it says (<3 or BLQ as the value; a column excluded with the reason), or"
         return f"says of values that they are censored or not valid ({found[0]!r})", remedy
@@ -195,19 +111,49 @@ def _comments(column: Suspect, rows: Values) -> Likeness | None:
 def _limits(column: Suspect, rows: Values) -> Likeness | None:
     words = column.words
     named = words & vocabulary.LIMIT_WORDS or any(word[-4:] in ("lloq", "uloq") for word in words)
-    if not named and not ({"limit", "limits"} & words and words & vocabulary.OF_LIMITS):
+    like = words & vocabulary.LIMIT_LIKE and not set(words_of(column.name)) - vocabulary.LIMIT_LIKE - (
+        vocabulary.BESIDE_LIMITS | vocabulary.OF_LIMITS | vocabulary.LIMIT_WORDS
+    )
+    few = len(column.looked) <= max(6, column.sample.sum() // 4)
+    if not named and not (like and few) and not ({"limit", "limits"} & words and words & vocabulary.OF_LIMITS):
         return None
     numbers = [number_of(text, rows.decimal) for text in column.texts]
     # A flag of 0 and 1 is no limit; a column of 1 throughout is one.
     real = [number for number in numbers if number is not None]
     if not real or len(real) < len(numbers) or min(real) <= 0:
         return None
-    upper = {"upper", "uloq", "ulq"} & words or any(word.endswith("uloq") for word in words)
-    lod = words & {"lod", "llod", "detection", "detectable", "mdl"}
+    upper = {"upper", "uloq", "ulq", "obere", "superieure", "superior", "superiore"} & words or any(
+        word.endswith("uloq") for word in words
+    )
+    lod = words & {"lod", "llod", "detection", "detectable", "mdl", "nwg", "nachweisgrenze", "ldd", "deteccion"}
+    lod |= words & {"rilevazione", "rilevabilita", "sensitivity", "sensibilite", "sensibilidad", "empfindlichkeit"}
     other = unit_of_heading(column.name)
     if other and canonical(other) != rows.unit:
         return f"looks like a limit in {other}", f"Give it in {rows.unit}, or"
-    return "looks like a limit", _use("uloq" if upper else "lod" if lod else "lloq", column)
+    return "looks like a limit", use("uloq" if upper else "lod" if lod else "lloq", column)
+
+
+def _written_limits(column: Suspect, rows: Values) -> Likeness | None:
+    """A number that stands on several of the lowest values, or is twice as much: a limit that was put there."""
+    numbers = [number_of(text, rows.decimal) for text in column.texts]
+    if not numbers or len(numbers) > KINDS or any(number is None or not number > 0 for number in numbers):
+        return None
+    limit = np.full(len(column.cells), np.nan)
+    limit[column.looked] = np.array(numbers, dtype=float)
+    there = column.sample & (rows.value > 0) & ~np.isnan(limit[column.code])
+    value, said = rows.value[there], limit[column.code][there]
+    for share in (1.0, 0.5):
+        on = np.isclose(value, said * share, rtol=1e-6, atol=0)
+        # A count, as of wells or cycles, is a small whole number too, on which a rounded value may lie.
+        counts = bool((said[on] % 1 == 0).all() and (said[on] < 10).all()) and len(np.unique(said[on])) < 2
+        if on.sum() >= FEWEST_MARKED and not counts and (value >= said * share * (1 - 1e-6)).all() and not on.all():
+            what = f"{'the value' if share == 1 else 'twice the value'} of {int(on.sum())} of the lowest samples"
+            remedy = use("lloq", column)
+            if len(np.unique(value[on])) == 1:
+                asked = f"columns={{'lloq': {column.name!r}}}, floor={number_text(value[on][0])}"
+                remedy = f"read_study(..., {asked}) when the number stands for what is below it, or"
+            return f"looks like a limit ({what}: {number_text(said[on][0])})", remedy
+    return None
 
 
 def _units(column: Suspect, rows: Values) -> Likeness | None:
@@ -218,42 +164,82 @@ def _units(column: Suspect, rows: Values) -> Likeness | None:
     units = {canonical(str(column.cells[at])) for at in column.looked}
     ours = {unit for unit in units if (is_log(unit) and (about or "cop" in unit)) or unit_of_heading(unit)}
     if ours and ours != {rows.unit} and len(ours) == len(units):
-        return f"looks like a unit of the values ({_shown(sorted(ours))})", _use("unit", column)
-    times = {time_unit_of(unit) for unit in units}
-    if about and times and "" not in times and times != {"day"}:
-        return f"looks like a unit of the times ({_shown(sorted(units))})", "Give the times in days, or"
+        return f"looks like a unit of the values ({shown(sorted(ours))})", use("unit", column)
+    texts = column.texts
+    about = about or bool(
+        words & {"einheit", "zeiteinheit", "unite", "unidad", "unita", "zeit", "temps", "tiempo", "tempo"}
+    )
+    times = {time_unit_of(text) for text in texts}
+    # One letter, as W for women, says a unit under a heading that speaks of units or of time only.
+    worded = about or all(len(text) > 1 for text in texts)
+    if (
+        worded
+        and times
+        and "" not in times
+        and times != {"day"}
+        and times != {rows.time_unit}
+        and rows.time_unit != "day"
+    ):
+        unit = next(iter(times)) if len(times) == 1 else ""
+        taken = unit in ("hour", "week", "month") and rows.time_unit is None
+        remedy = f"read_study(..., time_unit={unit!r}) when the times are in it, or" if taken else ""
+        if taken and rows.says_days:
+            remedy = f"Call the column of the times TIME and give read_study(..., time_unit={unit!r}), or"
+        said = shown([str(column.cells[at]) for at in column.looked])
+        return f"looks like a unit of the times ({said})", remedy or "Give the times in days, or"
     return None
 
 
 def _flags(column: Suspect, rows: Values) -> Likeness | None:
-    """A flag of few codes whose heading speaks of limits."""
-    words = column.words
-    if not words & vocabulary.FLAG_WORDS or not column.texts or len(column.texts) > 4:
+    """A flag of few codes whose heading speaks of limits, and that changes within a subject or says nothing else."""
+    words, texts = column.words, set(column.texts)
+    named = words & vocabulary.FLAG_WORDS
+    named |= words & vocabulary.OF_FLAGS if words & vocabulary.UNDER_WORDS else set()
+    if not named or column.of_a_number or not texts or len(texts) > 4 or len(column.levels) < 2:
         return None
-    small = {*YES, *NO, "-1", "2", "3", "below", "above", "left", "right", "none"}
-    if not set(column.texts) <= small or len(column.levels) < 2:
+    small = {*YES, *NO, "-1", "2", "3", "below", "above", "left", "right"}
+    if not texts <= small | vocabulary.POSITIVE | vocabulary.NEGATIVE:
         return None
-    positive = words & {"detected", "detect", "detectable", "quantifiable", "quantified"}
-    if positive or set(column.texts) - {*YES, *NO}:
+    alone = (
+        not set(words_of(column.name))
+        - vocabulary.FLAG_WORDS
+        - vocabulary.OF_FLAGS
+        - vocabulary.UNDER_WORDS
+        - (vocabulary.OF_ROWS | vocabulary.CODES)
+    )
+    if not alone and not varies(column, rows):
+        return None
+    if words & vocabulary.SEEN_WORDS or texts - {*YES, *NO}:
         remedy = "Say it in a column blq, 1 for below the limit and 0 elsewhere, or"
     else:
-        remedy = _use("blq", column)
-    return f"looks like a mark of censored values ({_shown(column.texts)})", remedy
+        remedy = use("blq", column)
+    return f"looks like a mark of censored values ({shown(column.texts)})", remedy
 
 
 def _exclusions(column: Suspect, rows: Values) -> Likeness | None:
     """Yes and no of a heading that speaks of leaving out or using; or cells that do."""
-    texts, words = set(column.texts), column.words
-    out = [text for text in column.texts if text in vocabulary.OUT_CELLS]
-    if out:
+    texts, words = {folded(text) for text in column.texts}, set(words_of(column.name)) | column.words
+    beside = set(words_of(column.name)) - vocabulary.OF_ROWS - vocabulary.OUT - vocabulary.IN
+    out = [text for text in column.texts if folded(text) in vocabulary.OUT_CELLS]
+    changes = varies(column, rows)
+    if out and not words & vocabulary.HARMLESS and (changes or not beside):
         remedy = "Say it in a column excluded, with the reason or 1, or"
-        return f"says of values that they are not to be used ({_shown(out)})", remedy
-    if not texts or not texts <= {*YES, *NO}:
+        return f"says of values that they are not to be used ({shown(out)})", remedy
+    yes, no = {folded(each) for each in YES}, {folded(each) for each in NO}
+    if not texts or not texts <= yes | no or (beside and not changes):
         return None
-    if words & vocabulary.OUT and texts & {*YES}:
-        return "looks like a mark of rows that are not to be used", _use("excluded", column)
-    fewer = bool(texts & {*NO}) or any(column.cells[at] == "" for at in column.levels)
-    if words & vocabulary.IN and fewer and (texts & {*YES}):
+    if words & vocabulary.HARMLESS and not (words & vocabulary.OUT) - vocabulary.LOOSE_WORDS:
+        return None
+
+    def named(some: frozenset[str]) -> bool:
+        found = words & some
+        return bool(found - vocabulary.LOOSE_WORDS) or (bool(found) and not beside)
+
+    negated = words & {"not", "nicht", "non", "no", "ne", "pas"} and named(vocabulary.IN)
+    if (named(vocabulary.OUT) or negated) and texts & yes:
+        return "looks like a mark of rows that are not to be used", use("excluded", column)
+    empty = any(column.cells[at] == "" for at in column.levels)
+    if named(vocabulary.IN) and not negated and (texts & no or (empty and texts & yes)):
         remedy = "Leave out the rows that it does not mark (a column excluded with 1), or"
         return "looks like a mark of rows that are to be used", remedy
     return None
@@ -271,9 +257,13 @@ def _endpoints(column: Suspect, rows: Values) -> Likeness | None:
     specimens = [_specimen(text) for text in texts]
     of_specimens = all(specimens) and len(set(specimens)) > 1
     analytes = all(vocabulary.ANALYTES.search(text) for text in texts)
-    within = _varies(column, rows)
+    within = varies(column, rows)
+    # Nearly one level a row names rows, and two readers or two runs are one measurement twice.
+    many = len(levels) * 2 > int((column.sample & (column.cells[column.code] != "")).sum())
     paired = (
         not words & vocabulary.REPLICATES
+        and not many
+        and not all(vocabulary.REPLICATE_CELLS.fullmatch(text) for text in texts)
         and all(re.search(r"[a-z]{2}", text) for text in texts)
         and _shares_days(column, rows)
     )
@@ -281,13 +271,16 @@ def _endpoints(column: Suspect, rows: Values) -> Likeness | None:
         return None
     if _follows_output(column, rows):
         return None
-    shown = _shown([str(column.cells[at]) for at in levels])
+    said = shown([str(column.cells[at]) for at in levels])
+    if of_specimens and len(set(specimens)) < len(levels):
+        named_alike = ", ".join(sorted(set(specimens)))
+        return f"tells measurements apart ({said})", f"Say which is which in a column output ({named_alike}), or"
     if len(np.unique(rows.output[column.sample])) > 1:
         return (
-            f"tells measurements of one output apart ({shown})",
+            f"tells measurements of one output apart ({said})",
             "Give each its own name in the column of outputs, or",
         )
-    return f"tells measurements apart ({shown})", _use("output", column)
+    return f"tells measurements apart ({said})", use("output", column)
 
 
 def _specimen(text: str) -> str:
@@ -313,46 +306,6 @@ def _follows_output(column: Suspect, rows: Values) -> bool:
     """Whether it says no more than the column of outputs does."""
     each = pd.Series(column.code[column.sample]).groupby(rows.output[column.sample])
     return bool((each.min() == each.max()).all())
-
-
-def _at_the_floor(column: Suspect, rows: Values) -> Likeness | None:
-    """A level that stands on exactly the rows that share the lowest value, such as status 2; visits do not count."""
-    if not 2 <= len(column.levels) <= 6 or not _varies(column, rows):
-        return None
-    there = column.sample & (rows.value > 0)
-    values, code = rows.value[there], column.code[there]
-    if not len(values):
-        return None
-    floor = values == values.min()
-    level = code[floor]
-    if floor.sum() < 2 or (level != level[0]).any() or (code == level[0]).sum() != floor.sum() or floor.all():
-        return _lowest_by_code(column, rows)
-    each = pd.Series(rows.subject[there][floor]).value_counts()
-    if each.max() < 2:
-        return None
-    cell = str(column.cells[level[0]]) or "nothing"
-    return _of_floor(column, cell, int(floor.sum()), number_text(values.min()))
-
-
-def _of_floor(column: Suspect, cell: str, n: int, lowest: str) -> Likeness:
-    remedy = "If these are limits: say it in a column blq, 1 there and 0 elsewhere, with lloq=, or"
-    return f"is {cell} on exactly the {n} rows whose value is the lowest ({lowest})", remedy
-
-
-def _lowest_by_code(column: Suspect, rows: Values) -> Likeness | None:
-    """A code, by its heading, that stands on the lowest values alone."""
-    if not set(words_of(column.name)) & vocabulary.CODES:
-        return None
-    for level in column.levels:
-        chosen = column.sample & (column.code == level)
-        each = pd.Series(rows.subject[chosen]).value_counts()
-        if len(each) and each.max() > 1 and chosen.sum() > 2 and _lowest(column, rows, [level]):
-            cell = str(column.cells[level]) or "nothing"
-            own = rows.value[chosen & (rows.value > 0)]
-            if len(own) == 0:
-                continue
-            return _of_floor(column, cell, int(chosen.sum()), f"{number_text(own.min())} to {number_text(own.max())}")
-    return None
 
 
 def _durations(column: Suspect, rows: Values) -> Likeness | None:
@@ -383,11 +336,12 @@ _RULES: tuple[Callable[[Suspect, Values], Likeness | None], ...] = (
     _qualifiers,
     _marks,
     _limits,
+    _written_limits,
     _units,
     _flags,
     _exclusions,
     _durations,
     _endpoints,
     _comments,
-    _at_the_floor,
+    at_the_floor,
 )

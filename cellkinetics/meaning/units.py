@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from cellkinetics.meaning.synonyms import plain
+from cellkinetics.meaning.vocabulary import folded
 
 _MICRO = str.maketrans({"\u03bc": "u", "\u00b5": "u"})
 # What is counted, and what of; "copies" of the transgene are vector copies too.
@@ -108,12 +109,22 @@ UNITS_OF_TIME |= {
     "year": "year",
     "years": "year",
 }
+# German, French, Spanish and Italian, without accents.
+_ELSEWHERE = {
+    "day": "tag tage tagen jour jours dia dias giorno giorni",
+    "hour": "stunde stunden std heure heures hora horas ora ore hs",
+    "week": "woche wochen semaine semaines semana semanas settimana settimane wo sem",
+    "month": "monat monate mois mes meses mese mesi",
+    "minute": "minuten minuto minutos minuti",
+    "year": "jahr jahre an ans annee annees ano anos anno anni yr yrs",
+}
+UNITS_OF_TIME |= {word: unit for unit, words in _ELSEWHERE.items() for word in words.split()}
 DAYS_IN = {"minute": 1 / 1440, "hour": 1 / 24, "day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
 
 
 def time_unit_of(cell: str) -> str:
     """The unit of time that a cell says, "hour" of HR; "" when it says none."""
-    return UNITS_OF_TIME.get(cell.strip().casefold(), "")
+    return UNITS_OF_TIME.get(folded(cell.strip().rstrip(".")), "")
 
 
 def duration_of(cell: str) -> float | None:
@@ -126,4 +137,4 @@ def duration_of(cell: str) -> float | None:
 def words_of(name: str) -> list[str]:
     """The words of a heading, lower case: ``DoseUnit_2`` has dose and unit."""
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
-    return [word for word in re.split(r"[^a-z]+", plain(parted)) if word]
+    return [word for word in re.split(r"[^a-z]+", folded(plain(parted))) if word]

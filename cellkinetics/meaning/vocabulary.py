@@ -1,55 +1,193 @@
-"""The words by which a column that nothing reads gives itself away, in its heading and in its cells."""
+"""The words by which a column that nothing reads gives itself away, in its heading and in its cells.
+
+In English, German, French, Spanish and Italian, without accents: they are compared with `folded` texts.
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+
+
+def folded(text: str) -> str:
+    """A text as the words here are written: lower case, without accents."""
+    parts = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(letter for letter in parts if not unicodedata.combining(letter))
+
+
+def _set(words: str) -> frozenset[str]:
+    """Words between commas."""
+    return frozenset(word.strip() for word in words.split(","))
+
+
+# Below the limit, in words. NG and NWG are Nachweisgrenze, BG is Bestimmungsgrenze, LQ, LIQ and LIC limits of
+# quantification in French and Spanish.
+UNDER = (
+    r"<|below|under|less|lower than|smaller|unter(?:halb)?|kleiner|sous|dessous|inferieur\w*|inferior\w*|menor|debajo|"
+    r"bajo|sotto|minore"
+)
+OF_DETECTION = r"ll?od|lod|nwg|ng|ldd?|nachweis\w*|detec\w*|detek\w*|rilev\w*|dosab\w*"
+OF_QUANTITY = r"ll?oq|llq|liq|lic|ldq|lq|bg|bestimmungs\w*|quant\w*|cuant\w*|limit\w*|grenz\w*|lim"
+_BETWEEN = (
+    "the|than|of|a|al|alla|als|der|die|das|des|dem|den|du|de|del|della|la|le|il|el|lo|di|d|l|que|en|au|por|untere|unteren|"
+    "lower|assay|range|reporting|it|is|e|est|es|ist|result|value|valeur|wert|valor|valore"
+)
+NOT = "not|nicht|non|no|pas|kein|keine"
+DETECTED = r"nachweis\w*|detec\w*|detek\w*|rilev\w*|quantif\w*|cuantif\w*|dosab\w*|messbar"
+_UNDER_A_LIMIT = re.compile(rf"(?=.*(?:^|\W)(?:{UNDER}))(?=.*\b(?:{OF_DETECTION}|{OF_QUANTITY})\b)")
+_ONE = re.compile(rf"<|\b(?:{UNDER[2:]}|{OF_DETECTION}|{OF_QUANTITY}|{_BETWEEN})\b")
+_UNSEEN = re.compile(rf"(?:{NOT}) (?:{DETECTED})|n\.? ?n\.?|in[dc]\w*tec\w*")
+_UNQUANTIFIED = re.compile(r"quant|cuant|bestimm|(?<!n)lo?q|loq|li[qc]|bg|grenz|limit")
+
+
+def below_in_words(text: str) -> str:
+    """What a cell says in words alone: "blq", "nd", "unseen" (not detected, of whatever), or "".
+
+    >>> [below_in_words(text) for text in ("< Bestimmungsgrenze", "inférieur à la LD", "n.n.", "unter Therapie")]
+    ['blq', 'nd', 'unseen', '']
+    """
+    low = re.sub(r"[\s_]+", " ", folded(text)).strip()
+    # Comments are long and numbers are none: neither is one of these marks.
+    if len(low) > 60 or not low or re.search(r"\d", low):
+        return ""
+    if _UNSEEN.fullmatch(low):
+        return "blq" if re.search("quant|cuant", low) else "unseen"
+    if _UNDER_A_LIMIT.search(low) and not re.sub(r"[\W]", "", _ONE.sub("", low)):
+        detection = re.search(rf"\b(?:{OF_DETECTION})\b", low) and not re.search(r"quant|cuant|bestimm|oq\b", low)
+        return "nd" if detection else "blq"
+    return ""
+
+
+# Yes and no of a flag, as `cells.YES` and `cells.NO` and in codes of laboratories.
+POSITIVE = _set("p, pos, positive, positiv, positif, positivo")
+NEGATIVE = _set("neg, negative, negativ, negatif, negativo, none, normal, keine, aucun")
+# Cells that say of the lowest values that they are no measurements.
+LOW_CELLS = _set(
+    "low, l, ll, u, j, uj, indeterminate, equivocal, extrapolated, extrapoliert, extrapole, imputed, estimated, "
+    "kleiner, inferieur, inferior, inferiore, menor, unter, sous, below, less, under, niedrig, bas, bajo, basso, "
+    "grenzwertig, trace, traces, spur, spuren, censored, zensiert, censure, censurado, nq, lt, unterhalb, sotto, "
+    "debajo"
+)
+# Headings of a verdict on a value.
+VERDICTS = _set(
+    "call, interpretation, interp, ergebnis, befund, bewertung, resultat, resultado, esito, m, qual, qualitative, "
+    "delta, dvtype, nrind, lbornrind, lbnrind, lt, op, operator, zeichen"
+)
+# What changes with time as the curve does, and says nothing of it.
+HARMLESS = _set(
+    "response, remission, relapse, disease, tumor, tumour, mrd, visit, phase, period, cycle, treatment, therapy, "
+    "therapie, traitement, tratamiento, terapia, medication, comedication, steroid, steroids, toci, tocilizumab, "
+    "fever, crs, icans, grade, infection, hospital, ward, patient, inpatient, outpatient, ansprechen, reponse, "
+    "respuesta, risposta, visite, zyklus, krankheit, maladie, site, age, epoch, week, month, transfusion, ventilation"
+)
+# Another laboratory value, whose limits, units and results are its own.
+OTHERS = _set(
+    "ct, cq, crp, il, ifn, tnf, ferritin, ldh, hb, hgb, wbc, anc, alc, plt, platelets, hematocrit, creatinine, "
+    "bilirubin, alt, ast, albumin, igg, iga, igm, glucose, sodium, leukocytes, lymphocytes, neutrophils, monocytes, "
+    "fibrinogen, troponin, procalcitonin, pct, age, weight, height, bmi, temperature, temp, bp, spo, urea, psa, afp, "
+    "paraprotein, mrd, mri, blasts, ddimer, egfr, gfr, tacrolimus, fludarabine"
+)
+VIRUSES = _set("cmv, ebv, hhv, bkv, bk, adv, hiv, hbv, hcv, hsv, vzv, jcv, virus, viral, covid")
+OURS = _set("copies, car, transgene, qpcr, ddpcr, dv, vcn, transgen, copias, copie, kopien")
+
+
+def of_another(name: str, words: set[str]) -> bool:
+    """Whether a heading is that of another laboratory value, such as CRP_LLOQ, age_unit or CMV PCR."""
+    if words & VIRUSES:
+        return True
+    return (
+        bool(words & OTHERS or re.search(r"(?:^|[^a-z])(?:cd\d|b[ _-]?cells?)", name.casefold())) and not words & OURS
+    )
+
 
 CENSORED = ("below", "blq", "above", "alq")
-QUALIFIERS = {"<", ">", "<=", ">=", "≤", "≥", "=", "~", "≈", "lt", "gt", "le", "ge", "eq"}
-LIMIT_WORDS = {"loq", "lod", "llq", "ulq", "lloq", "uloq", "llod", "cutoff", "threshold", "mdl"}
-OF_LIMITS = {"quantification", "quantitation", "quantifiable", "detection", "detectable", "reporting", "assay"}
-FLAG_WORDS = {"cens", "censored", "censor", "blq", "bloq", "bql", "lloq", "llq", "loq", "lod", "limit", "below", "nd"}
-FLAG_WORDS |= {
-    "detected",
-    "detect",
-    "detectable",
-    "quantifiable",
-    "quantified",
-    "undetected",
-    "nondetect",
-    "nondetects",
-}
-FLAG_WORDS |= {"undetectable", "nonquantifiable", "uloq", "alq", "nondetected"}
-OUT = {"excl", "exclude", "excluded", "exclusion", "exclfl", "ignore", "ignored", "drop", "dropped", "omit", "omitted"}
-OUT |= {"reject", "rejected", "discard", "discarded", "invalid", "outlier", "fail", "failed", "unusable", "unreliable"}
-OUT |= {"suspect", "contaminated", "haemolysed", "hemolyzed", "haemolyzed", "missing", "remove", "removed", "delete"}
-IN = {"include", "included", "incl", "inclfl", "valid", "use", "used", "usable", "keep", "evaluable", "accepted"}
-IN |= {"acceptable", "passed", "anl", "pkfl", "analysed", "analyzed"}
-OUT_CELLS = {
-    "exclude",
-    "excluded",
-    "invalid",
-    "not valid",
-    "fail",
-    "failed",
-    "reject",
-    "rejected",
-    "discard",
-    "discarded",
-}
-OUT_CELLS |= {"omit", "outlier", "do not use", "not usable", "unusable", "unreliable", "haemolysed", "hemolyzed"}
-OUT_CELLS |= {"not reportable", "qns", "not done"}
+QUALIFIERS = _set("<, >, <=, >=, ≤, ≥, =, ~, ≈, lt, gt, le, ge, eq")
+LIMIT_WORDS = _set(
+    "loq, lod, llq, ulq, lloq, uloq, llod, cutoff, threshold, mdl, bestimmungsgrenze, nachweisgrenze, "
+    "quantifizierungsgrenze, lq, liq, lic, nwg, ldq, ldd"
+)
+# Words that are limits where the column has few distinct numbers.
+LIMIT_LIKE = _set(
+    "limit, limits, limite, limites, grenze, grenzwert, rl, mrl, bg, ng, schwelle, seuil, umbral, soglia, "
+    "sensitivity, sensibilite, sensibilidad, sensibilita, empfindlichkeit, quantifiable, reportable, detectable, "
+    "quantifizierbar"
+)
+BESIDE_LIMITS = _set(
+    "de, di, of, der, des, la, du, d, l, min, minimum, lowest, lower, untere, inferieure, inferior, inferiore, assay, "
+    "run, test, reporting, report, detection, quantification, quantificazione, cuantificacion, deteccion, qpcr, pcr, "
+    "copies, ug, per, analytical, method, methode, kit, plate, dv, value, rilevazione, rilevabilita, dosage, upper, "
+    "obere, superieure, superior, superiore, car, transgene, lab, site, dna"
+)
+OF_LIMITS = _set("quantification, quantitation, quantifiable, detection, detectable, reporting, assay")
+FLAG_WORDS = _set(
+    "cens, censored, censor, blq, bloq, bql, lloq, llq, loq, lod, limit, below, nd, detected, detect, detectable, "
+    "quantifiable, quantified, undetected, nondetect, nondetects, undetectable, nonquantifiable, uloq, alq, "
+    "nondetected, nachweisbar, quantifizierbar, detektierbar, messbar, nachgewiesen, detecte, detectee, detectado, "
+    "detectada, cuantificable, rilevato, rilevabile, quantificabile, quantifie, liq, lic, nwg, bestimmungsgrenze, "
+    "nachweisgrenze, limite, zensiert, censure, censurado"
+)
+# Of these headings yes means measured.
+SEEN_WORDS = _set(
+    "detected, detect, detectable, quantifiable, quantified, nachweisbar, quantifizierbar, detektierbar, messbar, "
+    "nachgewiesen, detecte, detectee, detectado, detectada, quantifie, cuantificable, rilevato, rilevabile, "
+    "quantificabile"
+)
+UNDER_WORDS = _set(
+    "under, below, less, unter, unterhalb, kleiner, sous, dessous, inferieur, inferieure, inferior, menor, debajo, "
+    "bajo, sotto, minore, inferiore"
+)
+OF_FLAGS = _set("ng, bg, lq, ld, lod, loq, lloq, grenze, limit, limite, ldd, ldq, lim")
+OUT = _set(
+    "excl, exclude, excluded, exclusion, exclfl, ignore, ignored, drop, dropped, omit, omitted, reject, rejected, "
+    "discard, discarded, invalid, outlier, fail, failed, unusable, unreliable, suspect, contaminated, haemolysed, "
+    "hemolyzed, haemolyzed, missing, remove, removed, delete, ausschluss, ausgeschlossen, ausschliessen, ausreisser, "
+    "ungultig, ungueltig, verwerfen, verworfen, exclu, exclue, exclus, exclure, invalide, aberrant, rejete, ecarte, "
+    "excluido, excluida, excluir, descartar, descartado, invalido, escluso, esclusa, escludere, scartato, rifiutato, "
+    "bad, qns, nok, clotted, clot, failure, hemolysed, lipemic, hamolytisch, hemolyse, geronnen"
+)
+# Words of leaving out and using that mean so beside a word for a row, a sample or an assay only: a dropped haemoglobin
+# and a failed treatment are none.
+LOOSE_WORDS = _set(
+    "drop, dropped, missing, fail, failed, failure, remove, removed, outlier, bad, use, used, keep, passed, suspect, "
+    "delete, deleted, good, valid, included, analysed, analyzed, clot, contaminated, verwenden, verwendet, utiliser, "
+    "utilise, usar, usare, aberrant, accepted, ok"
+)
+OF_ROWS = _set(
+    "row, rows, record, records, sample, samples, value, values, point, points, data, result, results, dv, obs, "
+    "observation, measurement, pcr, qpcr, assay, run, plate, well, qc, extraction, dna, control, quality, flag, fl, "
+    "is, for, in, to, be, from, analysis, pk, fit, fits, model, do, not, non, nicht, ne, pas, no, the, of, or, if, "
+    "as, probe, messung, wert, echantillon, analyse, muestra, campione, zeile, ligne, subject, technical, suspected, "
+    "possible, amplification, ntc, curve, status, code, reported, ck"
+)
+IN = _set(
+    "include, included, incl, inclfl, valid, use, used, usable, keep, evaluable, accepted, acceptable, passed, anl, "
+    "pkfl, analysed, analyzed, gultig, gueltig, verwendbar, verwenden, verwendet, brauchbar, auswertbar, valide, "
+    "utilisable, utiliser, valido, valida, utilizable, usar, utilizzabile, usare, useable, reliable, good, pprotfl, "
+    "inclus, incluido, incluso, eingeschlossen, evaluierbar, ok"
+)
+OUT_CELLS = _set(
+    "exclude, excluded, invalid, not valid, fail, failed, reject, rejected, discard, discarded, omit, outlier, do not "
+    "use, not usable, unusable, unreliable, haemolysed, hemolyzed, nok, not ok, n.i.o., ko, clotted, clot, "
+    "coagulated, geronnen, koaguliert, coagule, hemolysed, hemolyzed sample, hamolytisch, hamolysiert, hemolyse, "
+    "emolizzato, hemolizado, ungultig, ungueltig, nicht verwertbar, nicht verwenden, ausschluss, invalide, non "
+    "valide, inutilisable, invalido, no valido, non valido, exclu, excluido, escluso, qc fail, qc failed, not "
+    "reportable, qns, not done"
+)
 IN_COMMENTS = re.compile(
     r"\b(?:below|under|<)\s*(?:the\s*)?(?:ll?oq|lod|limit|quantif|detection)|\b(?:blq|bloq|bql)\b|"
     r"\bnot (?:detected|detectable|quantifiable|quantified|valid|reportable)\b|\bdo not use\b|"
-    r"\b(?:exclude|invalid|discard|reject)(?:d|ed)?\b|\bll?oq\s*[=:]",
+    r"\b(?:exclude|invalid|discard|reject)(?:d|ed)?\b|\bll?oq\s*[=:]|\bextrapol\w+|\bll?oq\s*/\s*2|"
+    rf"(?:<|\b(?:{UNDER[2:]}))\W+(?:(?:{_BETWEEN})\W+)*(?:{OF_DETECTION}|{OF_QUANTITY})\b|"
+    rf"\b(?:{NOT}) (?:{DETECTED})\b|\bnicht (?:verwenden|verwertbar|auswerten)|\bungu?e?ltig|\bausgeschlossen",
     re.IGNORECASE,
 )
-ENDPOINTS = {"cmt", "compartment", "param", "paramcd", "parameter", "pctest", "pctestcd", "test", "testcd", "testname"}
-ENDPOINTS |= {"analyte", "assay", "endpoint", "measure", "measurement", "marker", "gene", "variable", "obsname"}
-ENDPOINTS |= {"observation", "dvname", "yname", "specimen", "spec", "pcspec", "lbspec", "matrix", "tissue", "material"}
-ENDPOINTS |= {"fluid", "organ", "compartments", "platform", "analyt", "lbtest", "lbtestcd", "sampletype", "obsid"}
-OF_ENDPOINTS = {"name", "type", "code", "cd", "id", "sample", "of", "dv", "label"}
+ENDPOINTS = _set(
+    "cmt, compartment, param, paramcd, parameter, pctest, pctestcd, test, testcd, testname, analyte, assay, endpoint, "
+    "measure, measurement, marker, gene, variable, obsname, observation, dvname, yname, specimen, spec, pcspec, "
+    "lbspec, matrix, tissue, material, fluid, organ, compartments, platform, analyt, lbtest, lbtestcd, sampletype, "
+    "obsid"
+)
+OF_ENDPOINTS = _set("name, type, code, cd, id, sample, of, dv, label")
 SPECIMENS = {
     "blood": "blood", "pb": "blood", "pbmc": "pbmc", "pbmcs": "pbmc", "plasma": "plasma", "serum": "serum",
     "marrow": "marrow", "bm": "marrow", "bmmc": "marrow", "csf": "csf", "cerebrospinal": "csf", "tumor": "tumour",
@@ -62,55 +200,18 @@ ANALYTES = re.compile(
     r"\bil-?\d+|crp|ferritin|\bifn|tnf|cytokine|\bm-?protein|blast|bcma|viral|\bdna\b|\brna\b|lympho|leuko|wbc",
     re.IGNORECASE,
 )
-REPLICATES = {
-    "well",
-    "wells",
-    "replicate",
-    "replicates",
-    "rep",
-    "run",
-    "plate",
-    "tube",
-    "aliquot",
-    "duplicate",
-    "repeat",
-}
-REPLICATES |= {
-    "sample",
-    "sampleid",
-    "barcode",
-    "accession",
-    "operator",
-    "comment",
-    "comments",
-    "note",
-    "notes",
-    "batch",
-}
-REPLICATES |= {
-    "extraction",
-    "dilution",
-    "position",
-    "technician",
-    "analyst",
-    "instrument",
-    "kit",
-    "lot",
-    "lab",
-    "site",
-}
-INFUSION = {
-    "infusion",
-    "inf",
-    "of",
-    "dose",
-    "dosing",
-    "time",
-    "length",
-    "iv",
-    "the",
-    "admin",
-    "administration",
-    "tinf",
-}
-CODES = {"flag", "code", "status", "stat", "qual", "remark", "fl", "ind", "indicator", "quality", "qc", "type", "note"}
+REPLICATES = _set(
+    "well, wells, replicate, replicates, rep, run, plate, tube, aliquot, duplicate, repeat, sample, sampleid, "
+    "barcode, accession, operator, comment, comments, note, notes, batch, extraction, dilution, position, technician, "
+    "analyst, instrument, kit, lot, lab, site, reader, technical, ansatz, messung, mesure, medida, misura, draw, "
+    "storage, replikat, wiederholung, duplikat, replicat, duplicat, replica, doppelbestimmung, stored, time, "
+    "timepoint, hour, clock, uhrzeit, heure, hora, ora, tageszeit, visit, freezer"
+)
+# Samples of one day that are told apart by their hour are no two kinds of measurement.
+REPLICATE_CELLS = re.compile(
+    r"(?:rep\w*|run|well|tech\w*|draw|tube|messung|ansatz|lauf|mesure|plate|aliquot|sample|dup\w*)[ _.#-]*\d+",
+    re.IGNORECASE,
+)
+INFUSION = _set("infusion, inf, of, dose, dosing, time, length, iv, the, admin, administration, tinf")
+CODES = _set("flag, code, status, stat, qual, remark, fl, ind, indicator, quality, qc, type, note")
+GENERAL = _set("status, stat, type, note, remark, quality, ind, indicator")

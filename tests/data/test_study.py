@@ -128,7 +128,7 @@ def test_a_second_unit_of_the_same_samples_is_carried_and_not_confused_with_the_
 
 
 def test_the_unit_may_stand_in_the_file(read):
-    study = read(curve("5,cells/uL,1e6,cells", "6,cells/uL,,", header="ID,day,dv,unit,dose,dose_unit"))
+    study = read(curve("5,cells/uL,1e6,cells", "6,cells/uL,1e6,", header="ID,day,dv,unit,dose,dose_unit"))
     assert (study.unit, study.dose_unit) == ("cells/uL", "cells")
     assert study.doses["unit"].tolist() == ["cells"]
 
@@ -355,8 +355,9 @@ def test_any_study_that_is_written_is_read_back_equal(tmp_path_factory, rows, lo
     try:
         study = read_study(table, lloq=3, lod=lod, uloq=1e6)
     except StudyError as error:
-        # Rows in any order may look like a second course that begins at the same day: that is refused.
-        assume(not all("again, after later samples" in problem.found for problem in error.problems))
+        # Rows in any order may look like a second course, and a dose on a sample's row has no day: both are refused.
+        known = ("again, after later samples", "stands on the row of a sample", "begin again", "stand on each other")
+        assume(not all(any(text in problem.found for text in known) for problem in error.problems))
         raise
     path = tmp_path_factory.mktemp("written") / "study.csv"
     study.to_csv(path)

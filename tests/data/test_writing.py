@@ -235,8 +235,9 @@ def test_any_study_has_the_same_samples_and_doses_when_it_is_read_back(tmp_path_
     try:
         study = read_study(table.assign(until=until), lloq=3, lod=lod, uloq=1e6)
     except StudyError as error:
-        # Rows in any order may look like a second course that begins at the same day: that is refused.
-        assume(not all("again, after later samples" in problem.found for problem in error.problems))
+        # Rows in any order may look like a second course, and a dose on a sample's row has no day: both are refused.
+        known = ("again, after later samples", "stands on the row of a sample", "begin again", "stand on each other")
+        assume(not all(any(text in problem.found for text in known) for problem in error.problems))
         raise
     path = tmp_path_factory.mktemp("written") / "study.csv"
     study.to_csv(path, style=style)

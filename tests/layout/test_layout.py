@@ -237,3 +237,20 @@ def test_the_weight_divides_the_cells_and_no_other_drug(read):
     doses = read(rows).doses
     assert doses["amount"].tolist() == [1e6, 0.4]
     assert doses["unit"].tolist() == ["cells/kg", "mg/kg"]
+
+
+@pytest.mark.parametrize("name", ["mean", "Median", "TOTAL", "Mean (SD)", "Mittelwert", "geometric mean"])
+def test_a_row_that_sums_others_up_is_no_patient(read, name):
+    with pytest.raises(StudyError, match="is the name of a statistic and no patient"):
+        read(f"{HEAD}\nA,7,50\nB,7,60\n{name},7,55\n")
+
+
+@pytest.mark.parametrize("name", ["SE", "MAX-1", "Meanwood-3", "SD", "T1"])
+def test_initials_and_sites_are_patients(read, name):
+    assert read(f"{HEAD}\nA,7,50\n{name},7,55\n").subjects == ("A", name)
+
+
+@pytest.mark.parametrize("stroke", ["\u2013", "\u2014", "\u2011", "\u2212"])
+def test_a_stroke_of_another_length_is_one_patient(read, stroke):
+    with pytest.raises(StudyError, match="look like one patient"):
+        read(f"{HEAD}\nA-1,7,50\nA{stroke}1,28,5\n")

@@ -72,6 +72,26 @@ def test_a_highest_value_that_repeats_is_an_upper_limit():
     assert [(each.kind, each.number) for each in likely(values)] == [("ceiling", 5e4)]
 
 
+@pytest.mark.parametrize(
+    ("low", "high"), [((1.5, 6), (5.0, 6)), ((12.5, 4), (25.0, 4)), ((3.0, 4), (10.0, 5)), ((0.5, 9), (1.5, 4))]
+)
+@pytest.mark.parametrize("between", [[], [1.3, 1.7]])
+def test_the_limits_of_two_sites_are_both_named(low, high, between):
+    values = digits(curves(np.random.default_rng(1), 2), 3)
+    values = [*values[values > 1.2 * high[0]], *(low[0] * share for share in between)]
+    values = np.array([*values, *[low[0]] * low[1], *[high[0]] * high[1]])
+    found = [(each.kind, each.number, each.times) for each in likely(values)]
+    assert found == [("floor", *low), ("second", *high)]
+    assert "or BLQ with the limit in a column lloq" in likely(values)[1].text("copies/ug")
+
+
+@pytest.mark.parametrize("rounded", [lambda values: digits(values, 2), np.round], ids=["two digits", "whole numbers"])
+def test_a_second_limit_is_hardly_found_among_rounded_values(rounded):
+    rng = np.random.default_rng(5)
+    kinds = [[each.kind for each in likely(rounded(curves(rng, 8)))] for _ in range(200)]
+    assert sum("second" in each for each in kinds) <= 2
+
+
 def table(values):
     days = np.arange(1, len(values) + 1)
     return pd.DataFrame({"subject": "A", "day": days, "copies_per_ug": values})

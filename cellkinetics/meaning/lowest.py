@@ -1,0 +1,134 @@
+"""Levels of a column that stand on the lowest values of their subjects: marks of censored values by content."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cellkinetics.arrays import Flags, Floats
+from cellkinetics.meaning import vocabulary
+from cellkinetics.meaning.cells import number_of
+from cellkinetics.meaning.suspects import Likeness, Suspect, Values, varies
+from cellkinetics.meaning.synonyms import plain
+from cellkinetics.meaning.units import words_of
+from cellkinetics.meaning.vocabulary import folded
+from cellkinetics.words import number_text
+
+# Rows that a level needs before it says anything: two of six samples are the lowest by chance in 1 of 15 subjects.
+FEWEST_MARKED = 3
+# Subjects in which a level begins on days of its own before one number that divides the table is no chance: of 300
+# simulated covariates that begin at random, it divided 33 in three subjects, and 4 in five.
+SUBJECTS_MARKED = 5
+
+
+def lowest(subject: npt.NDArray[np.intp], value: Floats, chosen: Flags, sample: Flags) -> bool:
+    """Whether the chosen rows, two at least, have no value or one below all others of their subject.
+
+    Parameters
+    ----------
+    subject : (n,) array of int
+        Whose row it is.
+    value : (n,) array
+        Quantified values, NaN elsewhere.
+    chosen, sample : (n,) arrays of bool
+        The rows of the level, and all samples.
+    """
+    if int((chosen & sample).sum()) < 2:
+        return False
+    positive = sample & (value > 0)
+    if not (positive & ~chosen).any():
+        return False
+    if not (positive & chosen).any():
+        return True
+    own = pd.Series(value[positive & chosen]).groupby(subject[positive & chosen]).max()
+    others = pd.Series(value[positive & ~chosen]).groupby(subject[positive & ~chosen]).min()
+    both = own.index.intersection(others.index)
+    return len(both) > 0 and bool((own[both] < others[both]).all())
+
+
+def not_of_time(subject: npt.NDArray[np.intp], day: Floats, value: Floats, chosen: Flags, sample: Flags) -> bool:
+    """Whether time does not explain why the chosen rows, which are `lowest`, are low.
+
+    The late samples of a decline are the lowest, and those before a peak too: what is "after discharge", or "no fever",
+    is on the lowest values with no word about them. A limit is told from such a covariate in two ways: a chosen
+    sample lies between two others in time, or the rows of five subjects begin on days that differ and are divided by
+    one number in the whole table.
+    """
+    rows = sample & (value > 0)
+    if (rows & chosen).sum() < FEWEST_MARKED:
+        return False
+    frame = pd.DataFrame({"subject": subject[rows], "day": day[rows], "value": value[rows], "chosen": chosen[rows]})
+    others = frame[~frame["chosen"]].groupby("subject")["day"]
+    own = frame[frame["chosen"]]
+    first, last = own["subject"].map(others.min()), own["subject"].map(others.max())
+    between = (first < own["day"]) & (own["day"] < last)
+    if between.any():
+        return True
+    if own["value"].max() >= frame.loc[~frame["chosen"], "value"].min():
+        return False
+    begins = own[own["day"] > last].groupby("subject")["day"].min()
+    # Of subjects that were sampled on a day, some are chosen on it and some are not.
+    crossed = others.max().max() >= begins.min() if len(begins) else False
+    return len(begins) >= SUBJECTS_MARKED and begins.nunique() >= 3 and bool(crossed)
+
+
+def on_the_lowest(column: Suspect, rows: Values, levels: list[int]) -> bool:
+    """Whether the rows of these cells, two at least, have no value or one below all others of their subjects."""
+    return lowest(rows.subject, rows.value, np.isin(column.code, levels), column.sample)
+
+
+def at_the_floor(column: Suspect, rows: Values) -> Likeness | None:
+    """A level that stands on exactly the rows that share the lowest value, such as status 2; visits do not count."""
+    if not 2 <= len(column.levels) <= 6 or not varies(column, rows):
+        return None
+    there = column.sample & (rows.value > 0)
+    values, code = rows.value[there], column.code[there]
+    if not len(values):
+        return None
+    floor = values == values.min()
+    level = code[floor]
+    if floor.sum() < 2 or (level != level[0]).any() or (code == level[0]).sum() != floor.sum() or floor.all():
+        return _lowest_by_code(column, rows)
+    each = pd.Series(rows.subject[there][floor]).value_counts()
+    if each.max() < 2:
+        return None
+    cell = str(column.cells[level[0]]) or "nothing"
+    return _of_floor(column, cell, int(floor.sum()), number_text(values.min()))
+
+
+def _of_floor(column: Suspect, cell: str, n: int, lowest: str) -> Likeness:
+    remedy = "If these are limits: say it in a column blq, 1 there and 0 elsewhere, with lloq=, or"
+    return f"is {cell} on exactly the {n} rows whose value is the lowest ({lowest})", remedy
+
+
+def _lowest_by_code(column: Suspect, rows: Values) -> Likeness | None:
+    """A level on the lowest values alone that its heading or its cell gives away, or that time does not explain.
+
+    A covariate that changes with time stands on the lowest values as well: see `not_of_time`.
+    """
+    words = set(words_of(column.name)) | {plain(column.name)}
+    if words & vocabulary.HARMLESS or column.of_a_number:
+        return None
+    numbers = [number_of(text, rows.decimal) is not None for text in column.texts]
+    codes, verdict = words & vocabulary.CODES, words & (vocabulary.VERDICTS | vocabulary.FLAG_WORDS)
+    under = words & vocabulary.UNDER_WORDS and not words - vocabulary.UNDER_WORDS - vocabulary.OF_FLAGS
+    for level in column.levels:
+        chosen = column.sample & (column.code == level)
+        cell = str(column.cells[level])
+        said = folded(cell) in vocabulary.LOW_CELLS or verdict or under
+        # Under a heading such as status or type a code is looked at, and a word such as "outpatient" is not.
+        coded = bool(codes) and (len(cell) <= 3 or bool(codes - vocabulary.GENERAL))
+        told = bool(said or coded)
+        if int(chosen.sum()) < (2 if said else FEWEST_MARKED) or not on_the_lowest(column, rows, [level]):
+            continue
+        each = pd.Series(rows.subject[chosen]).value_counts()
+        own = rows.value[chosen & (rows.value > 0)]
+        if len(own) == 0 or (not said and each.max() < 2):
+            continue
+        if not told and sum(numbers) > 0 and len(column.levels) > 2:
+            continue
+        if told or not_of_time(rows.subject, rows.day, rows.value, chosen, column.sample):
+            lowest_values = f"{number_text(own.min())} to {number_text(own.max())}"
+            return _of_floor(column, cell or "nothing", int(chosen.sum()), lowest_values)
+    return None
