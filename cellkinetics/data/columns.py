@@ -227,6 +227,10 @@ def check_units(rows: SheetRows, columns: Mapping[str, str] | None, unit: str, d
             asked = f"{'dose_unit' if expected is dose_unit else 'unit'}={said!r}"
             found = f"the column {name} says {said}, and the {'doses are' if expected is dose_unit else 'study is'} in"
             remedy = f"Give read_study(..., {asked}), or convert them to {expected}."
+            if meaning == "value" and "unit" in rows.names:
+                column = rows.names["unit"]
+                remedy = f"Where the heading is right: read_study(..., ignore=[{column!r}]). Where {column} is right: "
+                remedy += f"call the column DV; a model of {VALUE} does not take it."
             rows.problems.append(Finding(None, None, None, f"{found} {expected}", remedy))
 
 

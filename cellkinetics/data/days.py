@@ -13,6 +13,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import MEANING, meaning_of, plain
 from cellkinetics.errors import Finding, StudyError, one_problem, suggest
 from cellkinetics.layout import visits
+from cellkinetics.layout.agreement import VISITS
 from cellkinetics.layout.dates import DATES, INFUSION_DATES, heading, is_serial, seconds_of
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.meaning.cells import cell_of, number_of, numbers
@@ -41,20 +42,8 @@ _OF_TIME |= {"ntime", "of", "in", "the", "zeit", "temps", "tiempo", "tempo", "na
 _OF_TIME |= {"depuis", "desde", "der", "la", "l", "de", "infusione", "perfusion", "infusionen"}
 _TIMES = ("day", "nominal_day", "until")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?", re.ASCII)
-# The study days of CDISC, and visits where nothing else is the day.
+# The study days of CDISC.
 _STUDY_DAY = re.compile(r"(pc|cp|lb|a|vs|ex|visit)dy|study_?day")
-_VISITS = (
-    "visit",
-    "visit_name",
-    "visitname",
-    "avisit",
-    "timepoint",
-    "time_point",
-    "pctpt",
-    "cptpt",
-    "atpt",
-    "visit_day",
-)
 
 
 def dated(sheet: Sheet, columns: Mapping[str, str] | None = None) -> tuple[Sheet, dict[str, str] | None]:
@@ -219,7 +208,7 @@ def visited(
     alone = not days and not any(unit_of(name) for name in cells.columns)
     if alone:
         days = [name for name in cells.columns if _STUDY_DAY.fullmatch(plain(name))][:1]
-        days = days or [name for name in cells.columns if plain(name) in _VISITS and _names_days(cells[name])][:1]
+        days = days or [name for name in cells.columns if plain(name) in VISITS and _names_days(cells[name])][:1]
     new: dict[str, pd.Series] = {}
     notes: list[str] = []
     problems: list[Finding] = []

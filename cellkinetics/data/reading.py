@@ -18,7 +18,7 @@ from cellkinetics.data.days import dated, timed, visited
 from cellkinetics.data.first_look import Limit, checked, limit_of_rows, prepared
 from cellkinetics.data.measuring import limits_of, measure, report_faults
 from cellkinetics.data.repeats import report_repeats
-from cellkinetics.data.study import DOSE_UNIT, UNIT, Study, common_limit, cut_reason, infusions, likely_numbers
+from cellkinetics.data.study import DOSE_UNIT, UNIT, Study, common_limit, cut_reason, doubts, infusions
 from cellkinetics.data.wells import averaged, per_ug
 from cellkinetics.data.wide import tall
 from cellkinetics.errors import Finding, StudyError, StudyWarning
@@ -130,7 +130,8 @@ def read_study(
     Warns
     -----
     StudyWarning
-        Where a number that repeats looks like a limit or a code for no value; the summary says so too.
+        Where a number that repeats looks like a limit or a code for no value, or a date or the name of a visit
+        contradicts the day of its row; the summary says so too.
 
     Notes
     -----
@@ -223,8 +224,8 @@ def read_study(
         source=loaded.source,
         note=loaded.note,
     )
-    for number in likely_numbers(study):
-        warnings.warn(f"{loaded.source}: {number}.", StudyWarning, stacklevel=2)
+    for doubt in doubts(study):
+        warnings.warn(f"{loaded.source}: {doubt}.", StudyWarning, stacklevel=2)
     return study
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.errors import Finding, StudyError, one_problem, suggest
+from cellkinetics.layout.agreement import contradictions
 from cellkinetics.meaning.floors import likely
 from cellkinetics.words import count, number_text
 
@@ -307,6 +308,11 @@ def likely_numbers(study: Study) -> list[str]:
         unit = str(table["unit"][quantified][own].iloc[0]) if "unit" in table else study.unit
         texts += [each.text(unit) for each in likely(values[own], name if len(outputs) > 1 else "")]
     return texts
+
+
+def doubts(study: Study) -> list[str]:
+    """What in the table is to be looked at: likely limits and codes, and days that other columns contradict."""
+    return [*likely_numbers(study), *contradictions(study.observations, study.covariates, study.doses)]
 
 
 def infusions(doses: pd.DataFrame, subjects: Iterable[str]) -> pd.DataFrame:

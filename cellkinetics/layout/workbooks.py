@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cellkinetics.errors import one_problem, suggest
-from cellkinetics.words import number_text
+from cellkinetics.errors import StudyWarning, one_problem, suggest
+from cellkinetics.layout.hidden import unseen
+from cellkinetics.words import count, number_text
 
 # Rows above the header that may hold a title, and below which no header is looked for.
 TITLE_LINES = 20
@@ -89,7 +90,20 @@ def grid_of(path: Path, source: str, sheet: str | None, is_header: Callable[[Seq
     if len(chosen) != 1:
         found = f"the workbook has several sheets with content: {', '.join(full)}"
         raise one_problem(found, f"Say which one, read_study(..., sheet={next(iter(full))!r}).", source)
-    return _grid(full[chosen[0]], header[chosen[0]])
+    table = full[chosen[0]]
+    texts, hidden = unseen(path, chosen[0])
+    for (row, column), text in texts.items():
+        if row < len(table) and column < len(table[row]):
+            table[row][column] = text
+    grid = _grid(table, header[chosen[0]])
+    hidden = sorted(set(hidden) & set(grid.row))
+    if not hidden:
+        return grid
+    rows = f"{count(len(hidden), 'row')} of the worksheet {'is' if len(hidden) == 1 else 'are'} hidden"
+    shown = ", ".join(map(str, hidden[:6])) + (", ..." if len(hidden) > 6 else "")
+    note = f"{rows}, by hand or by a filter, and read like the others: {shown}"
+    warnings.warn(f"{source}: {note}.", StudyWarning, stacklevel=6)
+    return grid._replace(note="\n".join(filter(None, [grid.note, f"{note}."])))
 
 
 def frame_of(path: Path, source: str, first: bytes) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from cellkinetics.words import count, number_text
 FEWEST_REPEATS, TIMES_AS_OFTEN, NEIGHBOURS = 3, 3.0, 5
 # A second limit, of another site or an assay that changed, has values above and below it: it must stand out more.
 FEWEST_OF_SECOND, TIMES_OF_SECOND = 4, 4.0
-_NINES = re.compile(r"9{3,}(\.9+)?|8{4,}")
+_NINES = re.compile(r"9{3,}(\.9+)?|8{3,}|7{3,}")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ class Likely:
         )
 
 
+def is_code(number: float) -> bool:
+    """Whether a number is written as laboratories and surveys write that there is none: 999, 9999.9, 888, 777."""
+    return _NINES.fullmatch(number_text(float(number))) is not None
+
+
 def likely(values: Floats, output: str = "") -> list[Likely]:
     """The numbers among (n,) quantified values of one output that look like limits or codes.
 
@@ -77,11 +82,11 @@ def likely(values: Floats, output: str = "") -> list[Likely]:
     for at in np.flatnonzero((distinct >= 99) & (distinct % 1 == 0)).tolist():
         number = float(distinct[at])
         text = number_text(number)
-        if not _NINES.fullmatch(text):
+        if not is_code(number):
             continue
         near = (distinct > number / 2) & (distinct < number * 2) & (distinct != number)
         usual = int(times[near].max()) if near.any() else 0
-        if (len(text) >= 5 and usual <= times[at]) or times[at] >= 2 * max(usual, 1):
+        if (len(text) >= 4 and usual <= times[at]) or times[at] >= 2 * max(usual, 1):
             found.append(Likely("code", number, int(times[at]), n, output))
     codes = {each.number for each in found}
     second = _second(distinct, times, codes)

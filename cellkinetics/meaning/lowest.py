@@ -118,7 +118,8 @@ def _lowest_by_code(column: Suspect, rows: Values) -> Likeness | None:
         cell = str(column.cells[level])
         said = folded(cell) in vocabulary.LOW_CELLS or verdict or under
         # Under a heading such as status or type a code is looked at, and a word such as "outpatient" is not.
-        coded = bool(codes) and (len(cell) <= 3 or bool(codes - vocabulary.GENERAL))
+        # Nor is the empty cell: a note stands where there was something to say, which may be at the peak.
+        coded = bool(codes) and (0 < len(cell) <= 3 or bool(codes - vocabulary.GENERAL))
         told = bool(said or coded)
         if int(chosen.sum()) < (2 if said else FEWEST_MARKED) or not on_the_lowest(column, rows, [level]):
             continue

@@ -9,17 +9,14 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.errors import Finding
-from cellkinetics.meaning import vocabulary
+from cellkinetics.meaning import of_doses, vocabulary
 from cellkinetics.meaning.cells import NO, VAGUE, YES, mark_of, number_of
 from cellkinetics.meaning.lowest import FEWEST_MARKED, at_the_floor, on_the_lowest
-from cellkinetics.meaning.suspects import KINDS, LOOKED_AT, Likeness, Suspect, Values, shown, use, varies
+from cellkinetics.meaning.suspects import KINDS, Likeness, Suspect, Values, shown, use, varies
 from cellkinetics.meaning.synonyms import plain
-from cellkinetics.meaning.units import DAYS_IN, canonical, duration_of, is_log, time_unit_of, unit_of_heading, words_of
+from cellkinetics.meaning.units import canonical, is_log, time_unit_of, unit_of_heading, words_of
 from cellkinetics.meaning.vocabulary import below_in_words, folded
 from cellkinetics.words import number_text
-
-# Days over which cells may be infused and still count as given at once.
-LONGEST = 0.25
 
 
 def suspicion(column: Suspect, rows: Values) -> Finding | None:
@@ -101,6 +98,11 @@ def _agreement(column: Suspect, rows: Values, numbers: list[int]) -> tuple[int, 
 
 def _comments(column: Suspect, rows: Values) -> Likeness | None:
     cells = [str(column.cells[at]) for at in column.looked]
+    # A specimen that one comment names, where the other rows say nothing; "whole blood" is what is measured anyway.
+    specimens = [cell for cell in cells if _specimen(folded(cell)) not in ("", "blood", "pbmc")]
+    if specimens and varies(column, rows):
+        remedy = "Say it in a column output (blood, marrow), or"
+        return f"says of values that they are of another specimen ({shown(specimens)})", remedy
     found = [cell for cell in cells if vocabulary.IN_COMMENTS.search(folded(cell))]
     if found:
         remedy = "Write into the rows what it says (<3 or BLQ as the value; a column excluded with the reason), or"
@@ -250,7 +252,7 @@ def _endpoints(column: Suspect, rows: Values) -> Likeness | None:
     levels = [at for at in column.levels if column.cells[at] != ""]
     if not 2 <= len(levels) <= KINDS:
         return None
-    texts = [str(column.cells[at]).casefold() for at in levels]
+    texts = [folded(str(column.cells[at])) for at in levels]
     words = set(words_of(column.name))
     named = bool(words & vocabulary.ENDPOINTS) and not words - vocabulary.ENDPOINTS - vocabulary.OF_ENDPOINTS
     named |= plain(column.name).replace("_", "") in vocabulary.ENDPOINTS
@@ -308,30 +310,6 @@ def _follows_output(column: Suspect, rows: Values) -> bool:
     return bool((each.min() == each.max()).all())
 
 
-def _durations(column: Suspect, rows: Values) -> Likeness | None:
-    """How long an infusion took, on the rows of doses."""
-    if not column.dose.any():
-        return None
-    words = set(words_of(column.name))
-    units = {unit for word in words if (unit := time_unit_of(word))}
-    named = words & {"dur", "duration", "tinf", "infdur", "exdur"} or {"infusion", "time"} <= words
-    named = named and not words - vocabulary.INFUSION - {"dur", "duration", "infdur", "exdur", "n"} - {
-        word for word in words if time_unit_of(word)
-    }
-    scale = DAYS_IN[units.pop()] if len(units) == 1 else 1.0
-    for at in np.unique(column.code[column.dose])[:LOOKED_AT]:
-        text = str(column.cells[at])
-        days = duration_of(text)
-        if days is None and named:
-            number = number_of(text, rows.decimal)
-            days = None if number is None or np.isnan(number) else number * scale
-        if days is not None and days > LONGEST and (named or words & {"infusion", "inf", "length"}):
-            remedy = "A dose is taken at once: give a longer infusion as several doses, or"
-            remedy += f" where it took less than {LONGEST * 24:g} hours,"
-            return f"looks like the duration of an infusion ({text})", remedy
-    return None
-
-
 _RULES: tuple[Callable[[Suspect, Values], Likeness | None], ...] = (
     _qualifiers,
     _marks,
@@ -340,7 +318,8 @@ _RULES: tuple[Callable[[Suspect, Values], Likeness | None], ...] = (
     _units,
     _flags,
     _exclusions,
-    _durations,
+    of_doses.durations,
+    of_doses.shares,
     _endpoints,
     _comments,
     at_the_floor,

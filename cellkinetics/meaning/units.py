@@ -128,9 +128,12 @@ def time_unit_of(cell: str) -> str:
 
 
 def duration_of(cell: str) -> float | None:
-    """Days in a cell such as "30 min" or "2 h"; None when it is not a number with a unit of time."""
-    found = re.fullmatch(r"(\d+\.?\d*)\s*([a-z]+)", cell.strip(), re.IGNORECASE)
-    unit = time_unit_of(found[2]) if found else ""
+    """Days in a cell such as "30 min", "2 h", or "PT48H" as ISO 8601 writes it; None when it says no duration."""
+    text = folded(cell.strip())
+    found = re.fullmatch(r"(\d+\.?\d*)\s*([a-z]+)", text) or re.fullmatch(r"pt?(\d+\.?\d*)([a-z])", text)
+    # The minutes of ISO 8601, whose months have no T before them; a day as French writes it beside a number.
+    short = {"j": "day", "m": "minute" if text.startswith("pt") else ""}
+    unit = (time_unit_of(found[2]) or short.get(found[2], "")) if found else ""
     return float(found[1]) * DAYS_IN[unit] if found and unit else None
 
 

@@ -193,9 +193,14 @@ SPECIMENS = {
     "marrow": "marrow", "bm": "marrow", "bmmc": "marrow", "csf": "csf", "cerebrospinal": "csf", "tumor": "tumour",
     "tumour": "tumour", "biopsy": "biopsy", "node": "node", "urine": "urine", "ascites": "ascites", "saliva": "saliva",
     "spleen": "spleen", "tissue": "tissue", "skin": "skin", "liver": "liver", "pleural": "pleural",
+    "ln": "node", "blut": "blood", "vollblut": "blood", "knochenmark": "marrow", "km": "marrow", "liquor": "csf",
+    "lymphknoten": "node", "biopsie": "biopsy", "urin": "urine", "sang": "blood", "moelle": "marrow", "lcr": "csf",
+    "ganglion": "node", "sangre": "blood", "medula": "marrow", "biopsia": "biopsy", "orina": "urine",
+    "sangue": "blood", "midollo": "marrow", "linfonodo": "node", "plasmatique": "plasma", "suero": "serum",
+    "siero": "serum", "aszites": "ascites", "milz": "spleen", "bazo": "spleen", "milza": "spleen",
 }  # fmt: skip
 ANALYTES = re.compile(
-    r"q?pcr|ddpcr|\bflow\b|facs|\bcar\b|car-?t|car-?nk|copies|transgene|\bvcn\b|\bcd\d+\b|"
+    r"q?pcr|ddpcr|\bflow\b|facs|durchfluss|[zc][yi]t?tometr|zytometr|citometr|cytometr|citofluor|\bcar\b|car-?t|car-?nk|copies|transgene|\bvcn\b|\bcd\d+\b|"
     r"b[ -]?cells?|t[ -]?cells?|nk[ -]?cells?|"
     r"\bil-?\d+|crp|ferritin|\bifn|tnf|cytokine|\bm-?protein|blast|bcma|viral|\bdna\b|\brna\b|lympho|leuko|wbc",
     re.IGNORECASE,
@@ -212,6 +217,15 @@ REPLICATE_CELLS = re.compile(
     r"(?:rep\w*|run|well|tech\w*|draw|tube|messung|ansatz|lauf|mesure|plate|aliquot|sample|dup\w*)[ _.#-]*\d+",
     re.IGNORECASE,
 )
-INFUSION = _set("infusion, inf, of, dose, dosing, time, length, iv, the, admin, administration, tinf")
+INFUSION = _set(
+    "infusion, inf, of, dose, dosing, time, length, iv, the, admin, administration, tinf, perfusion, infusione, dosis, "
+    "gabe, zeit, temps, tiempo, tempo, de, la, der, della, l, n, ex, day, dy, dtc, cell, cells, drug"
+)
+# How long an infusion took, when it ended, how fast it went, and what of it counts and when.
+DURATIONS = _set("dur, duration, tinf, infdur, exdur, dauer, duree, duracion, durata, d1, d2")
+ENDED = _set("end, stop, ende, fin, fine, finish, finished, stopped, ended")
+RATES = _set("rate, debit, velocidad, velocita, speed, r1, r2")
+LAGS = _set("lag, tlag, alag, lagtime, alag1, alag2")
+SHARES = _set("f, f1, f2, bio, bioavailability, bioavail, bioav, biodispo, bioverfugbarkeit, biodisponibilite, fbio")
 CODES = _set("flag, code, status, stat, qual, remark, fl, ind, indicator, quality, qc, type, note")
 GENERAL = _set("status, stat, type, note, remark, quality, ind, indicator")

@@ -6,7 +6,7 @@ import zipfile
 import pandas as pd
 import pytest
 
-from cellkinetics import StudyError
+from cellkinetics import StudyError, StudyWarning, read_study
 from cellkinetics.layout.workbooks import is_sas
 
 ROWS = [
@@ -175,3 +175,32 @@ def test_a_damaged_workbook_or_file_of_sas_is_refused_with_its_name(read):
         with pytest.raises(StudyError, match=f"{name}: .*cannot be read.* Save it as CSV"):
             read(content, name)
     assert is_sas(bytes(12) + b"\xc2\xea\x81\x60")
+
+
+def test_an_error_or_a_formula_without_a_value_is_no_empty_cell(tmp_path):
+    pytest.importorskip("python_calamine")
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for record in (["subject", "day", "DV"], ["A", 7, 5000], ["A", 14, "=B2*10"], ["A", 28, "#DIV/0!"]):
+        book.active.append(record)
+    book.active["C4"].data_type = "e"
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(StudyError) as caught:
+        read_study(tmp_path / "t.xlsx")
+    assert [problem.row for problem in caught.value.problems] == [3, 4]
+    assert "=B2*10" in str(caught.value) and "#DIV/0!" in str(caught.value)
+
+
+def test_rows_that_are_hidden_are_read_and_named(tmp_path):
+    pytest.importorskip("python_calamine")
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.title = "qPCR & flow <1>"
+    for record in (["subject", "day", "DV"], ["A", 7, 5000], ["A", 14, 900], ["A", 28, 100]):
+        book.active.append(record)
+    book.active.row_dimensions[3].hidden = True
+    book.save(tmp_path / "t.xlsx")
+    with pytest.warns(StudyWarning, match="1 row of the worksheet is hidden, .*: 3"):
+        study = read_study(tmp_path / "t.xlsx")
+    assert study.used["value"].tolist() == [5000, 900, 100]
+    assert "hidden" in study.note

@@ -381,12 +381,12 @@ def test_other_letters_and_days_are_no_unit_of_the_times(name, cell):
     ],
 )
 def test_a_heading_says_a_unit_of_time_in_any_language(name, unit):
-    frame = pd.DataFrame({"subject": ["A", "A"], name: ["168", "672"], "DV": ["5000", "100"]})
+    frame = pd.DataFrame({"subject": ["A", "A"], name: ["24", "96"], "DV": ["5000", "100"]})
     for options in ({}, {"columns": {"day": name}}):
         assert f"time_unit={unit!r}" in refusal(frame, **options)
         days = read_study(frame, time_unit=unit, **options).used["day"].tolist()
         factor = {"hour": 1 / 24, "week": 7, "month": 365.25 / 12}[unit]
-        assert days == pytest.approx([168 * factor, 672 * factor])
+        assert days == pytest.approx([24 * factor, 96 * factor])
 
 
 def test_the_unit_of_a_limit_is_no_unit_of_the_study():
@@ -396,3 +396,25 @@ def test_the_unit_of_a_limit_is_no_unit_of_the_study():
     assert "the limit LLOQ (copies/mL) says copies/mL, and the study is in copies/ug" in said
     assert "unit=" not in said
     assert len(read_study(frame, ignore=["LLOQ (copies/mL)"]).used) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "usual", "other"),
+    [
+        ("Probe", "Blut", "KM"),
+        ("prelevement", "sang", "moelle"),
+        ("muestra", "sangre", "médula"),
+        ("Methode", "qPCR", "Durchflusszytometrie"),
+        ("remark", "", "bone marrow"),
+        ("site_of_sample", "blood", "LN"),
+    ],
+)
+def test_one_row_of_another_specimen_or_method_is_named(name, usual, other):
+    assert (
+        "measurements apart" in (text := refusal(table(name, [usual] * 3 + [other] + [usual] * 3)))
+        or "specimen" in text
+    )
+
+
+def test_a_note_at_the_peak_says_nothing_of_the_others():
+    assert len(read_without_a_word(table("note", ["fever"] + [""] * 6)).used) == 7
