@@ -51,7 +51,7 @@ def shares(column: Suspect, rows: Values) -> Likeness | None:
     kinds = {
         "rate": bool(words & vocabulary.RATES) and not rest - vocabulary.RATES - _of_units(rest),
         "lag": bool(words & vocabulary.LAGS) and not rest - vocabulary.LAGS - _of_units(rest),
-        "share of a dose that counts": bool(rest) and rest <= vocabulary.SHARES,
+        "share of a dose that counts": bool(rest) and rest <= vocabulary.SHARE_WORDS,
     }
     kind = next((kind for kind, named in kinds.items() if named), None)
     if kind is None:
