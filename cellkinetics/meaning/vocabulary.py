@@ -226,6 +226,8 @@ DURATIONS = _set("dur, duration, tinf, infdur, exdur, dauer, duree, duracion, du
 ENDED = _set("end, stop, ende, fin, fine, finish, finished, stopped, ended")
 RATES = _set("rate, debit, velocidad, velocita, speed, r1, r2")
 LAGS = _set("lag, tlag, alag, lagtime, alag1, alag2")
-SHARE_WORDS = _set("f, f1, f2, bio, bioavailability, bioavail, bioav, biodispo, bioverfugbarkeit, biodisponibilite, fbio")
+SHARE_WORDS = _set(
+    "f, f1, f2, bio, bioavailability, bioavail, bioav, biodispo, bioverfugbarkeit, biodisponibilite, fbio"
+)
 CODES = _set("flag, code, status, stat, qual, remark, fl, ind, indicator, quality, qc, type, note")
 GENERAL = _set("status, stat, type, note, remark, quality, ind, indicator")

@@ -41,5 +41,6 @@ def test_the_columns_proposed_for_a_table_of_sdtm_read_it(read, domain):
     with pytest.raises(StudyError) as said:
         read(text)
     found = re.search(r"columns=(\{.*?\})", str(said.value))
+    assert found is not None
     study = read(text, columns=eval(found[1], {"__builtins__": {}}))
     assert study.used[["day", "upper"]].values.tolist() == [[7, 5120], [28, 3]]

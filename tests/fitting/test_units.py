@@ -222,7 +222,8 @@ def test_a_batch_and_a_joint_fit_do_not_depend_on_the_unit(name):
     model, shared = MODELS[name], "beta" if name == "closed form" else "rho"
     each = ck.fit_each(model, trial(model, subjects=3), progress=False)
     joint = ck.fit(model, trial(model, subjects=3), shared=shared)
-    for power in (-12, 9):
+    # Each unit is compiled anew, and il15_persistence takes its time for it.
+    for power in (-12, 9) if name == "closed form" else (-12,):
         factor = 10.0**power
         other, study = in_other_unit(model, factor), trial(model, factor, subjects=3)
         found = ck.fit_each(other, study, progress=False)
