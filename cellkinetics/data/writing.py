@@ -12,6 +12,7 @@ import pandas as pd
 
 from cellkinetics.data.study import COVARIATES, DOSE_UNIT, OBSERVATIONS, UNIT, Study, infusions
 from cellkinetics.errors import suggest
+from cellkinetics.layout.formulas import inert_table
 from cellkinetics.meaning.placing import written
 from cellkinetics.words import number_text
 
@@ -35,6 +36,8 @@ def write(study: Study, path: Path, style: str) -> None:
         known = f"to_csv has no style {style!r}; it has {', '.join(STYLES)}. {suggest(style, STYLES)}"
         raise ValueError(known.rstrip())
     lines = plain_lines(study) if style == "plain" else upper_lines(study, style)
+    if style != "nonmem":
+        lines = inert_table(lines)
     header = list(lines.columns)
     # The default of NM-TRAN's $DATA is to ignore the lines that begin with #, and no others.
     header[0] = f"#{header[0]}" * (style == "nonmem") or header[0]

@@ -59,4 +59,7 @@ class Seen(dict[str, str]):
 def stripped(cell: str) -> str:
     """A cell without surrounding blanks, "" when it says that a value is missing."""
     cell = cell.strip()
+    # The ' by which a spreadsheet is told that -5 or =A1 is a text, as `formulas.inert` writes it.
+    if cell[:1] == "'" and cell.lstrip("'").lstrip()[:1] in ("=", "+", "-", "@"):
+        cell = cell[1:].strip()
     return "" if cell.lower() in MISSING else cell

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
 from cellkinetics.figures import fits as fits_plot
 from cellkinetics.fitting.fits import Fits
+from cellkinetics.layout.formulas import inert_table
 from cellkinetics.reporting import report
 
 NAME = "cellkinetics-fit"
@@ -42,8 +44,8 @@ def folder(asked: Path | None, *, force: bool = False) -> Path:
 def write(fits: Fits, target: Path, *, force: bool = False, origin: report.Origin | None = None) -> None:
     """Write tables, figures, fits and the report; into a temporary folder first, so that none is half-written."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{NAME}-") as name:
-        partial = Path(name) / "results"
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{NAME}-") as temporary:
+        partial = Path(temporary) / "results"
         partial.mkdir()
         _files(fits, partial, origin)
         if not target.exists():
@@ -51,16 +53,28 @@ def write(fits: Fits, target: Path, *, force: bool = False, origin: report.Origi
             return
         if not force:
             raise FileExistsError(f"{target} appeared meanwhile: add --force to write into it, or name another.")
-        for file in partial.iterdir():
-            file.replace(target / file.name)
+        new = {file.name for file in partial.iterdir()}
+        for name in new:
+            (partial / name).replace(target / name)
+        # What an earlier run wrote of a larger study would stand beside the new results as if it belonged to them.
+        for old in _written(target):
+            if old.name not in new:
+                old.unlink()
+
+
+def _written(target: Path) -> list[Path]:
+    """The files in a folder that carry the names `write` gives; what else lies there is the user's."""
+    names = ("parameters.csv", "predictions.csv", "outcomes.csv", "fits.json", "summary.txt", report.REPORT_NAME)
+    pages = [path for path in target.glob("fits*.png") if re.fullmatch(r"fits(-\d+)?\.png", path.name)]
+    return [*pages, *(path for name in names if (path := target / name).is_file())]
 
 
 def _files(fits: Fits, target: Path, origin: report.Origin | None) -> None:
     from matplotlib import pyplot
 
-    fits.parameters.to_csv(target / "parameters.csv", index=False)
-    fits.predict().to_csv(target / "predictions.csv", index=False)
-    fits.outcomes.to_csv(target / "outcomes.csv")
+    inert_table(fits.parameters).to_csv(target / "parameters.csv", index=False)
+    inert_table(fits.predict()).to_csv(target / "predictions.csv", index=False)
+    inert_table(fits.outcomes).to_csv(target / "outcomes.csv")
     fits.save(target / "fits.json")
     (target / "summary.txt").write_text(
         fits.summary() + "\n" + "\n".join(fit.summary() for fit in fits.values()), encoding="utf-8"
