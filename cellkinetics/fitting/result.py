@@ -19,6 +19,7 @@ from cellkinetics.fitting import diagnostics, summary
 from cellkinetics.fitting.bootstrap import Bootstrap, bootstrap
 from cellkinetics.fitting.derived import derived
 from cellkinetics.fitting.identifiability import Identifiability, of_fit
+from cellkinetics.fitting.kept import Kept
 from cellkinetics.fitting.profile import Profile, profile_each
 from cellkinetics.fitting.table import hessian_intervals, parameter_columns, parameter_table
 from cellkinetics.likelihood.criteria import Criteria
@@ -72,6 +73,7 @@ class Fit(Criteria):
     solved_implicitly: int = 0
     seconds: float = 0.0
     start_values: tuple[float, ...] = ()
+    kept: Kept | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for array in (self.x, self.covariance):
@@ -193,6 +195,8 @@ class Fit(Criteria):
         of the copies, NaN for a censored one; ``root_deviance`` is there for all: its squares add up to the deviance
         (of quantified rows without the term ln sd).
         """
+        if self.kept is not None:
+            return self.kept.residuals.copy()
         problem, first = self.problem, self.study.infusion_day(self.subject)
         rows = problem.samples
         table = pd.DataFrame(
@@ -356,6 +360,8 @@ class Fit(Criteria):
         # In blocks of the padded length that is already compiled.
         if not self.fitted:
             return np.full(len(times), np.nan), np.full(len(times), np.nan)
+        if self.kept is not None and x is None:
+            return self.kept.ln_curve(times, output, self.spread.quantile_of(level))
         x = self.x if x is None else x
         problem, free = self.problem, len(self.problem.free)
         block = len(problem.rows.weight)

@@ -80,7 +80,11 @@ def library_twin(model: Model) -> Model | None:
 
 def changed(name: str, path: str, changes: Mapping[str, Any]) -> Model:
     """A model with the changes that `Model.with_set` and `Model.with_` made to it."""
-    model = load_model(path) if path else load_library(name)
+    return with_changes(load_model(path) if path else load_library(name), changes)
+
+
+def with_changes(model: Model, changes: Mapping[str, Any]) -> Model:
+    """The same of a model that is at hand."""
     others = {kind: given for kind, given in changes.items() if kind != "set"}
     model = model.with_set(changes["set"]) if "set" in changes else model
     return model.with_(**others) if others else model

@@ -10,6 +10,7 @@ import numpy as np
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
 from cellkinetics.modelling import levels
+from cellkinetics.modelling.absent import AbsentModel
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import centre
@@ -167,7 +168,8 @@ def _with_sd(problem: Problem, request: Request, initial: Mapping[str, float]) -
     names, outputs = problem.sd_names, len(problem.model.outputs)
     reached = np.ones((outputs, len(problem.free)), bool)
     samples = problem.samples
-    if outputs > 1:
+    # Of a model that is not at hand nothing is asked: its fit says what was free.
+    if outputs > 1 and not isinstance(problem.model, AbsentModel):
         slopes = problem.curve(problem.start(initial), 1).jacobian
         reached = np.array([np.any(slopes[problem.output == i] != 0, axis=0) for i in range(outputs)])
     rows = np.array([int((samples.quantified & (samples.output == i)).sum()) for i in range(outputs)])

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import uuid
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,26 +12,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import cellkinetics
 from cellkinetics import models
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
-from cellkinetics.errors import ModelError, one_problem
+from cellkinetics.errors import ModelError, StudyError, one_problem
 from cellkinetics.fitting.fits import Fits
+from cellkinetics.fitting.kept import Kept, kept_of
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import TIED
 from cellkinetics.joint.design import Column
 from cellkinetics.joint.result import JointFit
 from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.modelling import absent
+from cellkinetics.modelling.absent import AbsentModel
 from cellkinetics.modelling.dosing import Doses
-from cellkinetics.modelling.loading import changed, load_model
+from cellkinetics.modelling.loading import with_changes
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import SCALES
 from cellkinetics.optimising.cases import prepare
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.status import Status
+from cellkinetics.reporting import envelope
 
-VERSION = 1
 # How outcomes begin, for files without a status; the first that fits. Any other is of a parameter at its bound.
 _BEGIN = {
     "converged": Status.CONVERGED,
@@ -60,9 +59,6 @@ def save(result: Fit | Fits | JointFit, path: str | Path) -> None:
     single = isinstance(result, Fit)
     each = {result.subject: result} if single else result.each if isinstance(result, JointFit) else result.by_subject
     content = {
-        "format": "cellkinetics fits",
-        "version": VERSION,
-        "written_by": cellkinetics.__version__,
         "single": single,
         "study": _study_out(result.study),
         "request": _request_out(next(iter(each.values())).request) if each else None,
@@ -70,50 +66,59 @@ def save(result: Fit | Fits | JointFit, path: str | Path) -> None:
     }
     if isinstance(result, JointFit):
         content["joint"] = _joint_out(result)
-    write_text(Path(path), json.dumps(content, indent=1, allow_nan=False) + "\n")
+    envelope.seal(Path(path), content)
 
 
-def load(path: str | Path) -> Fit | Fits | JointFit:
+def load(path: str | Path, *, model: Model | None = None) -> Fit | Fits | JointFit:
     """Read what `Fit.save`, `Fits.save` or `JointFit.save` wrote.
 
-    Estimates, intervals and curves come back as they were; nothing is fitted again. A tie is
-    kept as its values, and curves of a tied fit come without a band. A model's file that has changed since is
-    named in a warning.
+    Estimates, intervals and curves come back as they were; nothing is fitted again, and no file but this one is read or
+    run. A tie is kept as its values, and curves of a tied fit come without a band.
+
+    Parameters
+    ----------
+    path : the file.
+    model
+        for fits of a model file of your own: the model, ``ck.load_model(file)``, wherever that file lies now. Without
+        it tables, outcomes and the fitted curves up to the last sample are there, and what has to be computed anew
+        raises a ModelError.
 
     Raises
     ------
     StudyError
-        The file is not such a file, or of a newer version.
+        The file is not such a file, is of a newer version, or was altered or damaged since it was written; its model is
+        none of this library's.
+
+    Warns
+    -----
+    UserWarning
+        The file of the model has changed since the fit.
     """
     path = Path(path)
+    content = envelope.open_sealed(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        known = content["format"] == "cellkinetics fits"
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-        known = False
-        content = {}
-    if not known or content["version"] > VERSION:
-        found = (
-            "is not a file of saved fits" if not known else f"has version {content['version']}, newer than this library"
-        )
-        raise one_problem(found, "Give a fits.json that fit.save(path) wrote.", str(path))
-    study = _study_in(content["study"])
-    request = _request_in(content["request"])
+        return _result_in(content, model)
+    except StudyError:
+        raise
+    except ModelError as error:
+        remedy = "Fits of a model of your own: ck.load(path, model=ck.load_model(file))."
+        raise one_problem(str(error).rstrip("."), remedy, str(path)) from error
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, StopIteration) as error:
+        raise envelope.damaged(path, error) from error
+
+
+def _result_in(content: Mapping[str, Any], model: Model | None) -> Fit | Fits | JointFit:
+    study, single, saved = _study_in(content["study"]), content["single"], content["fits"]
+    if not isinstance(single, bool) or (single and len(saved) != 1) or bool(saved) != bool(study.subjects):
+        raise ValueError(f"single is {single!r} and there are {len(saved)} fits of {len(study.subjects)} patients")
+    if content["request"] is None:
+        return Fits(study, {})
+    request = _request_in(content["request"], model)
     only = study.each()
-    each = {subject: _fit_in(request, only(subject), saved) for subject, saved in content["fits"].items()}
+    each = {subject: _fit_in(request, only(subject), fit) for subject, fit in saved.items()}
     if "joint" in content:
         return _joint_in(request, study, each, content["joint"])
-    return next(iter(each.values())) if content["single"] else Fits(study, each)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    return next(iter(each.values())) if single else Fits(study, each)
 
 
 def _fit_out(fit: Fit) -> dict[str, Any]:
@@ -127,7 +132,20 @@ def _fit_out(fit: Fit) -> dict[str, Any]:
         "x": _plain(fit.x),
         "covariance": _plain(fit.covariance),
         "parameters": _table_out(fit.parameters),
+        **({"curve": _curve_out(kept)} if fit.model.path and (kept := kept_of(fit)) else {}),
     }
+
+
+def _curve_out(kept: Kept) -> dict[str, Any]:
+    """The curve of a model of the user's own, which can be looked at without it."""
+    arrays = {name: _plain(getattr(kept, name)) for name in ("days", "ln_f", "stderr")}
+    return {**arrays, "residuals": _table_out(kept.residuals)}
+
+
+def _curve_in(saved: Mapping[str, Any]) -> Kept:
+    days = np.array([_number(v) for v in saved["days"]])
+    ln_f, stderr = (np.array([[_number(v) for v in row] for row in saved[name]]) for name in ("ln_f", "stderr"))
+    return Kept(days, ln_f, stderr, _table_in(saved["residuals"]))
 
 
 def _sds(fit: Fit) -> Floats:
@@ -157,6 +175,7 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
         columns={str(name): list(column) for name, column in parameters.reset_index().items()},
         status=_status_in(saved),
         starts=tuple(saved["starts"]),
+        kept=_curve_in(saved["curve"]) if "curve" in saved and isinstance(request.model, AbsentModel) else None,
         start_values=tuple(float(value) for value in saved.get("start_values", ())),
         x=np.array([_number(v) for v in saved["x"]]),
         covariance=np.array([[np.nan if tied else _number(v) for v in row] for row in saved["covariance"]]).reshape(
@@ -212,9 +231,9 @@ def _request_out(request: Request) -> dict[str, Any]:
         doses = {"given": _plain(doses)}
     return {
         "model": _model_out(request.model),
-        "fixed": dict(request.fixed),
+        "fixed": _plain(request.fixed),
         "free": request.free,
-        "initial": dict(request.initial),
+        "initial": _plain(request.initial),
         "tied": list(request.tie),
         "censoring": request.censoring,
         "doses": doses,
@@ -225,7 +244,7 @@ def _request_out(request: Request) -> dict[str, Any]:
     }
 
 
-def _request_in(saved: Mapping[str, Any]) -> Request:
+def _request_in(saved: Mapping[str, Any], model: Model | None) -> Request:
     doses = saved["doses"]
     if doses is not None:
         arrays = doses.get("arrays")
@@ -240,10 +259,10 @@ def _request_in(saved: Mapping[str, Any]) -> Request:
         )
     free = saved["free"]
     return Request(
-        model=_model_in(saved["model"]),
-        fixed=saved["fixed"],
+        model=_model_in(saved["model"], model),
+        fixed={name: _number(value) for name, value in saved["fixed"].items()},
         free=None if free is None else tuple(free),
-        initial=saved["initial"],
+        initial={name: _number(value) for name, value in saved["initial"].items()},
         tie={},
         censoring=saved["censoring"],
         doses=doses,
@@ -264,22 +283,35 @@ def _model_out(model: Model) -> dict[str, Any]:
         )
     # A tie is a function and is not saved: see `load`.
     changes = {kind: _plain(value) for kind, value in model.changes.items() if kind != "tie"}
-    return {"name": model.name, "path": model.path, "sha256": _fingerprint(model), "changes": changes}
+    own = {"described": _plain(absent.described(model))} if model.path else {}
+    if model.path and not isinstance(model, AbsentModel):
+        own["described"]["file"] = Path(model.path).read_text(encoding="utf-8")
+    return {"name": model.name, "path": model.path, "sha256": _fingerprint(model), "changes": changes, **own}
 
 
-def _model_in(saved: Mapping[str, Any]) -> Model:
-    model = load_model(saved["path"]) if saved["path"] else models.load(saved["name"])
+def _model_in(saved: Mapping[str, Any], given: Model | None) -> Model:
+    """The model of the library, or the one that is given; of the user's own file only what was saved of it."""
+    if given is None and saved["path"] and "described" in saved:
+        return absent.restored({**saved["described"], "sha256": saved["sha256"]})
+    if given is None and saved["path"]:
+        file = saved["path"]
+        raise ModelError(f"its model {saved['name']} was the file {file}, which is not run without being asked for")
+    if given is not None and given.name != saved["name"]:
+        raise ModelError(f"its model is {saved['name']}, and {given.name} was given")
+    model = models.load(saved["name"]) if given is None else given
     changes = saved.get("changes", {})
-    if changes:
+    if changes and not model.changes:
         bounds = {name: (_number(low), _number(high)) for name, (low, high) in changes.get("bounds", {}).items()}
-        model = changed(model.name, model.path, {**changes, **({"bounds": bounds} if bounds else {})})
+        model = with_changes(model, {**changes, **({"bounds": bounds} if bounds else {})})
     if saved["sha256"] != _fingerprint(model):
         text = f"the file of {model.name} has changed since this fit: its curves may differ from the saved estimates."
-        warnings.warn(text, UserWarning, stacklevel=4)
+        warnings.warn(text, UserWarning, stacklevel=5)
     return model
 
 
 def _fingerprint(model: Model) -> str:
+    if isinstance(model, AbsentModel):
+        return model.sha256
     function: Any = model.curve or model.rhs
     return hashlib.sha256(Path(function.__code__.co_filename).read_bytes()).hexdigest()
 

@@ -133,6 +133,8 @@ def test_the_set_of_a_users_file_travels_with_a_saved_fit(tmp_path):
     fit = ck.fit(model, patient(model), starts=1)
     fit.save(tmp_path / "fit.json")
     assert ck.load(tmp_path / "fit.json").request.model.values() == {"c_0": 100.0, "k": 0.5}
+    again = ck.load(tmp_path / "fit.json", model=ck.load_model(path))
+    assert again.request.model.values() == {"c_0": 100.0, "k": 0.5}
 
 
 def test_a_range_is_met_inside_it_and_a_number_within_its_tolerance():
