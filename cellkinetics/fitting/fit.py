@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack, overload
 
 import numpy as np
@@ -12,6 +13,7 @@ from cellkinetics import domains
 from cellkinetics.data.study import UNIT, Study
 from cellkinetics.data.wells import dna_mass
 from cellkinetics.errors import ModelError, one_problem, suggest
+from cellkinetics.fitting.few import settled
 from cellkinetics.fitting.result import Fit, finished, refused
 from cellkinetics.likelihood.error_models import ERRORS
 from cellkinetics.meaning.units import is_log
@@ -225,6 +227,9 @@ def fit_one(request: Request, study: Study) -> Fit:
     began = time.perf_counter()
     case = prepare(request, study)
     optimum = None if case.reason else optimum_of(request, case)
+    if optimum is not None:
+        ((problem, optimum),) = settled(request, {"": (case.problem, optimum)}, together=False).values()
+        case = replace(case, problem=problem)
     return ended(request, study, case, optimum, time.perf_counter() - began)
 
 
