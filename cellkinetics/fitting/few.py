@@ -11,7 +11,9 @@ from cellkinetics.optimising.batch import batchable, optima
 from cellkinetics.optimising.optimise import Optimum, optimise
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Request
+from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.optimising.uncertainty import spent_by
+from cellkinetics.words import count
 
 LEAST_DEGREES = 0.5  # of a patient who tells others of the sd: of fewer the residuals are those of any curve
 Settled = tuple[Problem, Optimum]
@@ -27,8 +29,8 @@ def settled(request: Request, ended: Mapping[str, Settled], *, together: bool) -
     few = [subject for subject, (problem, _) in ended.items() if problem.few]
     if not few:
         return dict(ended)
-    told = {subject: told_by(*one) for subject, one in ended.items()} if together else {}
-    problems = [_again(*ended[subject], [own for other, own in told.items() if other != subject]) for subject in few]
+    known = {subject: told_by(*one) for subject, one in ended.items()} if together else {}
+    problems = [_again(*ended[subject], [own for other, own in known.items() if other != subject]) for subject in few]
     initial = [problem.natural(ended[subject][1].x) for subject, problem in zip(few, problems, strict=True)]
     ends: dict[int, Optimum | None] = {}
     if batchable(request.model, len(few), request.error_model):
@@ -49,21 +51,40 @@ def settled(request: Request, ended: Mapping[str, Settled], *, together: bool) -
 
 
 def told_by(problem: Problem, optimum: Optimum) -> dict[str, tuple[float, float]]:
-    """{sd: its ln, corrected for what the curve used up, and its degrees of freedom}, from the samples alone."""
-    told = {}
+    """{sd: sum of squares on the ln scale, and degrees of freedom}, from the samples alone."""
+    told: dict[str, tuple[float, float]] = {}
     held = optimum.held[len(problem.free) :]
     if not optimum.converged or held.any() or not problem.error.least_squares:
         return told
-    residuals = np.asarray(
-        problem.error.residuals(problem.curve(optimum.x, 0).value, problem.ln_sd(optimum.x), problem.rows)
-    )
-    sds = problem.sds(optimum.x)
+    residuals = np.array(problem.rows.upper) - problem.curve(optimum.x, 0).value
     for at in np.flatnonzero(problem.sd_free):
         rows, spent = spent_by(problem, optimum, at)
         if rows - spent >= LEAST_DEGREES:
-            squares = float(np.sum(residuals[problem.quantified & (problem.output == at)] ** 2))
-            told[problem.sd_names[at]] = (float(np.log(sds[at]) + 0.5 * np.log(squares / (rows - spent))), rows - spent)
+            own = residuals[problem.quantified & (problem.output == at)]
+            told[problem.sd_names[at]] = float(np.sum(own**2)), rows - spent
     return told
+
+
+def words(problem: Problem) -> str:
+    """How each sd is known that the samples are too few for: by which prior, and why; "" where there is none."""
+    texts = []
+    for name, prior in problem.few.items():
+        output = problem.sd_names.index(name) % len(problem.model.outputs)
+        rows = int((problem.samples.quantified & (problem.samples.output == output)).sum())
+        by = f"pooled over {count(prior.patients, 'other patient')}, {prior.pooled:.0f} df" if prior.patients else ""
+        by = by or ("by the prior that was given" if prior.given else "by a prior")
+        free = count(len(problem.free), "free parameter")
+        texts.append(f"{name} {by}: {count(rows, 'quantified sample')} for {free}")
+    return "; ".join(texts)
+
+
+def told(outcome: Outcome, problem: Problem) -> Outcome:
+    """The outcome with how the sd is known, where the samples are too few for it."""
+    text = words(problem)
+    if not text:
+        return outcome
+    between = "; " if outcome.status is Status.CONVERGED else " "
+    return Outcome(outcome.status, f"{outcome.words}{between}{text}")
 
 
 def _again(problem: Problem, optimum: Optimum, others: list[dict[str, tuple[float, float]]]) -> Problem:

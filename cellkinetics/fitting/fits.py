@@ -152,7 +152,9 @@ def fit_each(
     """Fit a model to every subject of a study, each on its own.
 
     A subject who cannot be fitted is an outcome with its reason and does not cost the others theirs. Interrupted from
-    the keyboard it returns what is finished; the others have the outcome "not fitted: interrupted".
+    the keyboard it returns what is finished; the others have the outcome "not fitted: interrupted". One thing alone is
+    taken from the others: where a subject's samples are too few for an sd of its own, the residuals of the other
+    subjects tell of it beside the prior that `fit` takes, and the outcome says of how many.
 
     Parameters
     ----------

@@ -109,12 +109,13 @@ class Fit(Criteria):
 
     @property
     def sd(self) -> float | dict[str, float]:
-        """Residual sd, in the terms of the error model (maximum likelihood, or as fixed).
+        """Residual sd, in the terms of the error model: that of the likelihood and of residuals, or as fixed.
 
-        {output: sd} for several outputs, {name: sd} for a combined error.
+        {output: sd} for several outputs, {name: sd} for a combined error. The table ``.parameters`` has it times
+        ``inflation``: the maximum-likelihood one is too small with few samples.
         """
         names = self.problem.sd_names
-        values = self._table.loc[names, "value"].to_numpy(float)
+        values = self.problem.sds(self.x) if self.fitted else self._table.loc[names, "value"].to_numpy(float)
         if len(names) == 1:
             return float(values[0])
         keys = self.model.outputs if len(names) == len(self.model.outputs) else names

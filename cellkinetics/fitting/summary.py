@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from cellkinetics.fitting import few
 from cellkinetics.fitting.table import FIXED, FREE, NOT_IDENTIFIABLE, prior_text
 from cellkinetics.modelling import levels
 from cellkinetics.words import count, digits, labelled
@@ -78,9 +79,9 @@ def _priors(fit: Fit) -> list[str]:
     estimated = fit.parameters.index[fit.parameters["status"].isin([FREE, NOT_IDENTIFIABLE])]
     texts = [
         f"{name}: {prior_text(name, fit.problem, fit.request, fit.spread)}" if name in estimated else name
-        for name in fit.problem.priors
+        for name in dict.fromkeys([*fit.problem.priors, *fit.problem.few])
     ]
-    return labelled("priors", "; ".join(texts)) if texts else []
+    return [*labelled("priors", "; ".join(texts)), *labelled("", few.words(fit.problem))] if texts else []
 
 
 def of_fits(fits: Fits) -> str:
@@ -173,9 +174,13 @@ def _method(fit: Fit) -> str:
 
 def _intervals(fit: Fit) -> str:
     if np.isfinite(fit.degrees_of_freedom):
+        text = f"95%, Student t with {fit.degrees_of_freedom:.1f} degrees of freedom"
+        if fit.problem.few:
+            of_prior = sum(prior.degrees for prior in fit.problem.few.values())
+            return text + f", {of_prior:.1f} of them from the prior of sd"
         return (
-            f"95%, Student t with {fit.degrees_of_freedom:.1f} degrees of freedom; standard errors times "
-            f"{fit.inflation:.2f} because the curve used up samples (the sd below is the maximum-likelihood one)"
+            f"{text}; standard errors and sd times {fit.inflation:.2f} because the curve used up samples "
+            "(ln L and AIC are at the maximum-likelihood sd)"
         )
     return "95%, normal, on the estimation scale; the sd was not estimated"
 

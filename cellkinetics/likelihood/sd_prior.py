@@ -58,28 +58,21 @@ class SdPrior:
 
     @property
     def words(self) -> str:
-        """Where it is from, in words for people."""
-        if self.given:
-            return f"LogNormal({self.median:.3g}, {self.sd:.3g})"
-        told = f"prior LogNormal({self.median:.3g}, {self.sd:.3g})"
-        if self.patients:
-            told += f", with the sds of {self.patients} other patient{'s' * (self.patients > 1)} ({self.pooled:.0f} df)"
-        return told
+        """As it is written: LogNormal(0.7, 0.5)."""
+        return f"LogNormal({self.median:.3g}, {self.sd:.3g})"
 
-    def with_others(self, ln_sds: Sequence[float], degrees: Sequence[float]) -> SdPrior:
-        """Told by other patients of the study too, from their corrected sds and degrees of freedom.
+    def with_others(self, squares: Sequence[float], degrees: Sequence[float]) -> SdPrior:
+        """Told by other patients of the study too, from sums of squares on the ln scale and degrees of freedom.
 
         Their pooled variance has its own uncertainty, 1/(2 df) of ln sd, and stands beside what is known of studies in
         general; how much patients of one study differ stays.
         """
-        weights = np.asarray(degrees, float)
-        told = weights > 0
-        total = float(weights[told].sum())
-        if self.given or not total:
+        total, square = float(sum(degrees)), float(sum(squares))
+        if self.given or not (total > 0 and square > 0):
             return self
-        pooled = 0.5 * float(np.log(np.average(np.exp(2 * np.asarray(ln_sds, float)[told]), weights=weights[told])))
+        pooled = 0.5 * float(np.log(square / total))
         general = 1 / BETWEEN_STUDIES**2
         known = general + 2 * total
         mean = (general * float(np.log(MEDIAN)) + 2 * total * pooled) / known
         sd = float(np.sqrt(BETWEEN_PATIENTS**2 + 1 / known))
-        return replace(self, mean=mean, sd=sd, patients=int(told.sum()), pooled=total)
+        return replace(self, mean=mean, sd=sd, patients=len(degrees), pooled=total)

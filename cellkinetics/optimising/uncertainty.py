@@ -88,7 +88,7 @@ def spent_by(problem: Problem, optimum: Optimum, output: int | None = None) -> t
     block = -optimum.second.hessian[:free, :free][np.ix_(curve, curve)]
     of_curve, _ = inverse_of(block, problem.units(optimum.x)[:free][curve])
     spent = float(np.trace(np.nan_to_num(of_curve) @ known[np.ix_(curve, curve)]))
-    return int(np.sum(rows)), float(np.clip(spent, 0.0, curve.sum()))
+    return int(np.sum(rows)), float(np.clip(spent, 0.0, curve.sum())) + float(np.sum(~curve))
 
 
 def loose_of(problem: Problem, widths: Floats, shares: Floats) -> tuple[str, ...]:

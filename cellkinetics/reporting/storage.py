@@ -26,6 +26,7 @@ from cellkinetics.fitting.table import TIED
 from cellkinetics.joint.design import Column
 from cellkinetics.joint.result import JointFit
 from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.likelihood.sd_prior import SdPrior
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.loading import changed, load_model
 from cellkinetics.modelling.model import Model
@@ -124,6 +125,7 @@ def _fit_out(fit: Fit) -> dict[str, Any]:
         "free": list(fit.problem.free),
         "sd_free": [bool(f) for f in fit.problem.sd_free],
         "sd": _plain(_sds(fit)),
+        "few": {name: _plain(vars(prior)) for name, prior in fit.problem.few.items()},
         "x": _plain(fit.x),
         "covariance": _plain(fit.covariance),
         "parameters": _table_out(fit.parameters),
@@ -146,6 +148,7 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
         free=tuple(saved["free"]),
         sd=np.array([_number(v) for v in saved["sd"]]),
         sd_free=np.array(saved["sd_free"], bool),
+        few={name: SdPrior(**prior) for name, prior in saved.get("few", {}).items()},
     )
     names = ("outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "solved_implicitly")
     numbers = ("log_likelihood_ln", "sum_ln_quantified", "degrees_of_freedom", "inflation", "seconds")
