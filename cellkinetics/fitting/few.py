@@ -58,7 +58,7 @@ def told_by(problem: Problem, optimum: Optimum) -> dict[str, tuple[float, float]
         return told
     residuals = np.array(problem.rows.upper) - problem.curve(optimum.x, 0).value
     for at in np.flatnonzero(problem.sd_free):
-        rows, spent = spent_by(problem, optimum, at)
+        rows, spent = spent_by(problem, optimum, int(at))
         if rows - spent >= LEAST_DEGREES:
             own = residuals[problem.quantified & (problem.output == at)]
             told[problem.sd_names[at]] = float(np.sum(own**2)), rows - spent

@@ -156,6 +156,11 @@ class Fit(Criteria):
         """Whether priors were maximised with the likelihood."""
         return bool(self.problem.priors)
 
+    @property
+    def sd_is_known(self) -> bool:
+        """Whether every sd is given, or has the prior of few samples."""
+        return bool(self.problem.few) or not self.problem.sd_free.any()
+
     def predict(self, times: npt.ArrayLike | None = None, *, level: float = 0.95) -> pd.DataFrame:
         """The fitted curve with its interval.
 
@@ -257,6 +262,12 @@ class Fit(Criteria):
         Profile
             with ``.intervals``, ``.table`` and ``.plot()``; an end that the samples do not give is NaN, and the
             shape says which.
+
+        Notes
+        -----
+        Calibrated intervals of a level of 95% hold the truth of 92 to 96% of simulated patients with 9 samples or more,
+        but of a switch day, such as t_max, and of rates and half-lives after the peak 88 to 91%: see the tables in the
+        guide. That of an sd is the restricted likelihood's, around the corrected estimate, as in ``.parameters``.
         """
         (profile,) = profile_each([self], parameters, level=level, calibrated=calibrated)
         return profile

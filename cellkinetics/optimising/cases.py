@@ -160,7 +160,7 @@ def _guess_in(
 
 
 def _with_sd(problem: Problem, request: Request, initial: Mapping[str, float]) -> Problem:
-    """Free the sds; with a prior where an output has no rows to spare: the likelihood has no bound there as sd goes to 0.
+    """Free the sds, with a prior where an output has no rows to spare: the likelihood has no bound as sd goes to 0.
 
     Each sd beyond the first needs a row more. Of a combined error the additive part is the first to go, to 0.
     """

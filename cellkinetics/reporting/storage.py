@@ -172,7 +172,7 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
 
 _JOINT = (
     "shared", "common_sd", "left_out", "outcome", "status", "log_likelihood_ln", "sum_ln_quantified", "n_quantified",
-    "n_censored", "n_excluded", "n_free", "degrees_of_freedom", "inflation", "reference_dose", "seconds",
+    "n_censored", "n_excluded", "n_free", "degrees_of_freedom", "inflation", "reference_dose", "seconds", "sd_by",
 )  # fmt: skip
 
 
@@ -183,7 +183,7 @@ def _joint_out(fit: JointFit) -> dict[str, Any]:
 
 
 def _joint_in(request: Request, study: Study, each: Mapping[str, Fit], saved: Mapping[str, Any]) -> JointFit:
-    texts = ("shared", "left_out", "outcome")
+    texts, saved = ("shared", "left_out", "outcome", "sd_by"), {"sd_by": "", **saved}
     size = len(saved["columns"])
     return JointFit(
         request=request,

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/few_samples.py
 
-200 patients a row, parameters log-normal around the defaults (SDs below or of batch_fit.py), one infusion of 1e6 cells/kg, lower
-limit 3 copies/ug, the default free set and sd, 4 starts. The residual sd on ln copies is 0.3, 0.5, 0.9 or 1.2 for all
-patients of a study, or differs between them ("mixed": log-uniform from 0.3 to 1.2). `fit` is each patient by
+200 patients a row, parameters log-normal around the defaults (SDs below or of batch_fit.py), one infusion of 1e6
+cells/kg, lower limit 3 copies/ug, the default free set and sd, 4 starts. The residual sd on ln copies is 0.3, 0.5, 0.9
+or 1.2 for all patients of a study, or differs between them ("mixed": log-uniform from 0.3 to 1.2). `fit` is each patient by
 `ck.fit`, where an sd that the samples are too few for has the stated prior alone; `fit_each` is the study whole, where
 the other patients tell of it. Seed, SDs, days and limit were fixed before the first run, and so was the rule by which a
 parameter counts as identifiable: an expected SE of at most 0.5 on the estimation scale, from the design at the defaults

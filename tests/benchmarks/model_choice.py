@@ -4,8 +4,8 @@
 
 200 simulated patients of each of four truths, parameters log-normal around the defaults (SDs below), one infusion of
 1e6 cells/kg, residual sd 0.5 on ln copies, lower limit 3 copies/ug. All four models are fitted to each of them: Stein's
-curve (6 free), the same with one phase of decline (4), nk_decline, which has no expansion (4), and il15_persistence (5);
-default free sets, 4 starts. Seed, SDs, days and limit were fixed before the first run.
+curve (6 free), the same with one phase of decline (4), nk_decline, which has no expansion (4), and il15_persistence
+(5); default free sets, 4 starts. Seed, SDs, days and limit were fixed before the first run.
 
 `AIC`, `AICc`, `BIC` are the shares of patients in whom the truth has the lowest one of the models whose fit is a
 maximum, where an AICc that is not there counts as infinite; `..._wrong` those in whom a wrong model has a weight above
@@ -34,10 +34,11 @@ SCHEDULES = {
     20: [0.1, 0.5, 1, 2, 3, 5, 7, 9, 11, 14, 17, 21, 28, 45, 60, 90, 120, 180, 270, 365],
 }
 STEIN = "stein_2019_tisagenlecleucel"
+RISE_AND_FALL = ("fold", "t_max", "c_max", "alpha")
 # Of each: the model, what is fixed, how its parameters differ between patients.
 TRUTHS = {
     "stein": (STEIN, {}, OF_MODELS[STEIN]),
-    "one phase": (STEIN, {"f_b": 0.0, "beta": 0.0032}, {n: OF_MODELS[STEIN][n] for n in ("fold", "t_max", "c_max", "alpha")}),
+    "one phase": (STEIN, {"f_b": 0.0, "beta": 0.0032}, {n: OF_MODELS[STEIN][n] for n in RISE_AND_FALL}),
     "nk_decline": ("nk_decline", {}, OF_MODELS["nk_decline"]),
     "il15_persistence": ("il15_persistence", {}, OF_MODELS["il15_persistence"]),
 }  # fmt: skip
