@@ -4,16 +4,18 @@
 
 200 patients a row, parameters log-normal around the defaults (SDs below or of batch_fit.py), one infusion of 1e6
 cells/kg, lower limit 3 copies/ug, the default free set and sd, 4 starts. The residual sd on ln copies is 0.3, 0.5, 0.9
-or 1.2 for all patients of a study, or differs between them ("mixed": log-uniform from 0.3 to 1.2). `fit` is each patient by
-`ck.fit`, where an sd that the samples are too few for has the stated prior alone; `fit_each` is the study whole, where
-the other patients tell of it. Seed, SDs, days and limit were fixed before the first run, and so was the rule by which a
-parameter counts as identifiable: an expected SE of at most 0.5 on the estimation scale, from the design at the defaults
-(`ck.identifiability`, sd 0.5). The aim is a coverage of at least 90% for those, sds of 0.3, 0.5 and 0.9.
+or 1.2 for all patients of a study, or differs between them ("mixed": log-uniform from 0.3 to 1.2). `fit` is each
+patient by `ck.fit`, where an sd that the samples are too few for has the stated prior alone; `fit_each` is the study
+whole, where the other patients tell of it. Seed, SDs, days and limit were fixed before the first run, and so was the
+rule by which a parameter counts as identifiable: an expected SE of at most 0.5 on the estimation scale, from the
+design at the defaults (`ck.identifiability`, sd 0.5). The aim is a coverage of at least 90% for those, sds of 0.3, 0.5
+and 0.9.
 
 `coverage` is of the intervals of `fit.parameters`; `called` that of those alone whose row says "free" (a row that says
-"not identifiable" promises nothing). `few` says how many patients had a prior for the sd, `none` how many had no
-interval (not fitted, at a bound, fixed), `width` the median half width of the interval on the estimation scale.
-Writes few_samples.csv.
+"not identifiable" promises nothing). `profile` is that of `fit.profile()`, of identifiable parameters and sd, for the
+first 100 patients of `fit_each`; an end that is open holds everything on its side. `few` says how many patients had a
+prior for the sd, `none` how many had no interval (not fitted, at a bound, fixed), `width` the median half width of the
+interval on the estimation scale. Writes few_samples.csv.
 """
 
 import sys
@@ -27,8 +29,9 @@ from table import machine
 
 import cellkinetics as ck
 from cellkinetics import models
+from cellkinetics.fitting.profile import profile_each
 
-PATIENTS, IDENTIFIABLE, LLOQ = 200, 0.5, 3.0
+PATIENTS, PROFILES, IDENTIFIABLE, LLOQ = 200, 100, 0.5, 3.0
 SCHEDULES = {9: [3, 7, 10, 14, 28, 60, 90, 180, 365], 7: [3, 7, 10, 14, 28, 90, 365]}
 EARLY = {9: [0.1, 0.5, 1, 2, 3, 5, 7, 10, 14], 7: [0.1, 0.5, 1, 3, 5, 7, 10]}
 SDS = (0.3, 0.5, 0.9, 1.2, "mixed")
@@ -68,8 +71,12 @@ def rows(model, samples, sd):
     free = model.default_free(study.select(study.subjects[0]))
     design = ck.identifiability(model, days, doses=batch_fit.DOSE, free=free, lloq=LLOQ, sd=0.5).parameters["se"]
     alone = {subject: ck.fit(model, study.select(subject)) for subject in study.subjects}
+    judged = [*(name for name in free if design[name] <= IDENTIFIABLE), "sd"]
     for rule, fits in (("fit", alone), ("fit_each", dict(ck.fit_each(model, study, progress=False)))):
         few = sum(bool(fit.problem.few) for fit in fits.values())
+        some = [fit for fit in list(fits.values())[:PROFILES] if fit.fitted] if rule == "fit_each" else []
+        some = [fit for fit in some if {*judged} <= {*fit.problem.names}]
+        profiles = dict(zip((fit.subject for fit in some), profile_each(some, judged), strict=True)) if some else {}
         for name in [*free, "sd"]:
             held, called, widths = [], [], []
             for subject, fit in fits.items():
@@ -80,12 +87,15 @@ def rows(model, samples, sd):
                 called += [held[-1]] if row["status"] == "free" else []
                 ends = [estimation(model, name, row[end]) for end in ("lower", "upper")]
                 widths.append((ends[1] - ends[0]) / 2)
+            ends = {s: profile.intervals.loc[name] for s, profile in profiles.items() if name in judged}
+            inside = [not (truths[s][name] < row["lower"] or truths[s][name] > row["upper"]) for s, row in ends.items()]
             yield {
                 "model": model.name, "samples": samples, "sd": sd, "rule": rule, "few": few, "parameter": name,
                 "expected_se": design.get(name, np.nan),
                 "identifiable": "" if name == "sd" else ("no", "yes")[int(design[name] <= IDENTIFIABLE)],
-                "none": PATIENTS - len(held), "coverage": np.mean(held), "called": np.mean(called),
-                "n_called": len(called), "width": np.median(widths),
+                "none": PATIENTS - len(held), "coverage": np.mean(held),
+                "called": np.mean(called) if called else np.nan, "n_called": len(called),
+                "profile": np.mean(inside) if inside else np.nan, "width": np.median(widths),
             }  # fmt: skip
 
 

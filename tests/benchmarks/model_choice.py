@@ -82,10 +82,9 @@ def rows(samples):
             }
             row |= chosen(pd.DataFrame(each).fillna(np.inf), truth, criterion)
         tables = ck.compare_models(list(fits.values())).loc[lambda table: table.index.get_level_values(0) != "all"]
-        best = tables.assign(model=list(TRUTHS) * PATIENTS)
-        weights = pd.DataFrame(best["weight"].to_numpy().reshape(PATIENTS, -1), columns=list(TRUTHS))
-        yield_ = weights.idxmax(axis=1)
-        row["default"] = float((yield_ == truth).mean())
+        weights = pd.DataFrame(tables["weight"].to_numpy().reshape(PATIENTS, -1), columns=list(TRUTHS))
+        best = weights.idxmax(axis=1)
+        row["default"] = float((best == truth).mean())
         row["default_wrong"] = float((weights.drop(columns=truth) > SURE).any(axis=1).mean())
         row["below"] = float((study.observations["status"] == "below").mean())
         found.append(row)
