@@ -12,10 +12,10 @@ design at the defaults (`ck.identifiability`, sd 0.5). The aim is a coverage of 
 and 0.9.
 
 `coverage` is of the intervals of `fit.parameters`; `called` that of those alone whose row says "free" (a row that says
-"not identifiable" promises nothing). `profile` is that of `fit.profile()`, of identifiable parameters and sd, for the
-first 100 patients of `fit_each`; an end that is open holds everything on its side. `few` says how many patients had a
-prior for the sd, `none` how many had no interval (not fitted, at a bound, fixed), `width` the median half width of the
-interval on the estimation scale. Writes few_samples.csv.
+"not identifiable" promises nothing). `profile` is that of `fit.profile()`, of identifiable parameters and sd, with 9
+samples at sd 0.9, for the first 100 patients of `fit_each`; an end that is open holds everything on its side. `few`
+says how many patients had a prior for the sd, `none` how many had no interval (not fitted, at a bound, fixed), `width`
+the median half width of the interval on the estimation scale. Writes few_samples.csv.
 """
 
 import sys
@@ -74,7 +74,8 @@ def rows(model, samples, sd):
     judged = [*(name for name in free if design[name] <= IDENTIFIABLE), "sd"]
     for rule, fits in (("fit", alone), ("fit_each", dict(ck.fit_each(model, study, progress=False)))):
         few = sum(bool(fit.problem.few) for fit in fits.values())
-        some = [fit for fit in list(fits.values())[:PROFILES] if fit.fitted] if rule == "fit_each" else []
+        profiled = rule == "fit_each" and samples == 9 and sd == 0.9
+        some = [fit for fit in list(fits.values())[:PROFILES] if fit.fitted] if profiled else []
         some = [fit for fit in some if {*judged} <= {*fit.problem.names}]
         profiles = dict(zip((fit.subject for fit in some), profile_each(some, judged), strict=True)) if some else {}
         for name in [*free, "sd"]:
