@@ -104,12 +104,19 @@ def of_fits(fits: Fits) -> str:
         *labelled("samples", "{} quantified, {} censored, {} excluded".format(*totals)),
         *labelled("censored", censored(first)),
         *labelled("error", first.problem.error.words),
+        *_sds_of_few(everyone),
         *_unit(first),
     ]
     free = fits.parameters[fits.parameters["status"] == FREE]
     if len(free):
         lines += ["", medians(free), ""]
     return "\n".join(lines + _fixed(fits.parameters.set_index("parameter"), len(everyone))) + "\n"
+
+
+def _sds_of_few(fits: Sequence[Fit]) -> list[str]:
+    """For whom the sd has a prior."""
+    names = [fit.subject for fit in fits if fit.fitted and fit.problem.few]
+    return labelled("sd", f"with a prior, too few quantified samples: {', '.join(names)}") if names else []
 
 
 def censored(fit: Fit) -> str:

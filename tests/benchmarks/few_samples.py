@@ -29,6 +29,7 @@ from table import machine
 
 import cellkinetics as ck
 from cellkinetics import models
+from cellkinetics.fitting import fits as fits_module
 from cellkinetics.fitting.profile import profile_each
 
 PATIENTS, PROFILES, IDENTIFIABLE, LLOQ = 200, 100, 0.5, 3.0
@@ -63,6 +64,20 @@ def simulated(model, days, sd):
     return pd.concat(tables, ignore_index=True), truths
 
 
+def each_alone(model, study):
+    """What `ck.fit` gives each patient, in one batch: nobody tells the others of the sd."""
+    settled = fits_module.settled
+
+    def untold(request, ended, *, together):
+        return settled(request, ended, together=False)
+
+    fits_module.settled = untold
+    try:
+        return dict(ck.fit_each(model, study, progress=False))
+    finally:
+        fits_module.settled = settled
+
+
 def rows(model, samples, sd):
     """One row a rule and parameter."""
     days = np.array((EARLY if model.name == "nk_decline" else SCHEDULES)[samples], float)
@@ -70,7 +85,7 @@ def rows(model, samples, sd):
     study = ck.read_study(table, lloq=LLOQ)
     free = model.default_free(study.select(study.subjects[0]))
     design = ck.identifiability(model, days, doses=batch_fit.DOSE, free=free, lloq=LLOQ, sd=0.5).parameters["se"]
-    alone = {subject: ck.fit(model, study.select(subject)) for subject in study.subjects}
+    alone = each_alone(model, study)
     judged = [*(name for name in free if design[name] <= IDENTIFIABLE), "sd"]
     for rule, fits in (("fit", alone), ("fit_each", dict(ck.fit_each(model, study, progress=False)))):
         few = sum(bool(fit.problem.few) for fit in fits.values())
