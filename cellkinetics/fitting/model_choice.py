@@ -190,7 +190,8 @@ def _nested(fit: Fit, fits: Sequence[Fit], names: Sequence[str]) -> dict[str, ob
     if not within or not _has_optimum(fit):
         return nothing
     _, name, other = min(within, key=lambda one: one[0])
-    if not _has_optimum(other):
+    # With a prior of the sd in one of the two alone their likelihoods are no ratio.
+    if not _has_optimum(other) or bool(fit.problem.few) != bool(other.problem.few):
         return nothing
     own = _names_in(fit, other)
     more = [parameter for parameter in other.problem.names if parameter not in own]

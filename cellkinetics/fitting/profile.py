@@ -212,7 +212,7 @@ def _side(fit: Fit, at: int, sign: int, level: float, *, calibrated: bool) -> _S
     quantile = float(special.stdtrit(min(fit.degrees_of_freedom, 1e6), 0.975))
     half = quantile * np.sqrt(fit.covariance[at, at])
     span = FIRST * half if np.isfinite(half) and half > 0 else unit
-    corrected = fit.inflation if of_sd else 1.0
+    corrected = fit.inflation if of_sd and fit.problem.names[at] not in fit.problem.few else 1.0
     return _Side(fit, at, sign, min(float(span), limit) / GROWTH, limit, limit_at, corrected, limit <= 0)
 
 

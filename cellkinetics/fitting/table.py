@@ -101,7 +101,7 @@ def hessian_intervals(problem: Problem, x: Floats, spread: Uncertainty, level: f
         variance = spread.covariance[at, at]
         half = quantile * np.sqrt(variance) if variance > 0 else np.nan
         # The maximum-likelihood sd is too small with few samples: value and interval are corrected alike.
-        corrected = 1.0 if at < len(problem.free) else spread.inflation
+        corrected = 1.0 if at < len(problem.free) or name in problem.few else spread.inflation
         rows[name] = [corrected * problem.natural_of(at, x[at] + side * half) for side in (0, -1, 1)]
         if np.isnan(half):
             rows[name][0] = corrected * problem.natural_of(at, x[at])
@@ -155,10 +155,11 @@ def _sd_rows(
             row |= {"status": AT_BOUND if held else FREE, "source": "estimated"}
             if not held:
                 # The maximum-likelihood sd is too small with few samples: value and interval are corrected alike.
-                sd, half = sds[i] * spread.inflation, spread.quantile * se
+                times = 1.0 if name in problem.few else spread.inflation
+                sd, half = sds[i] * times, spread.quantile * se
                 row |= {"value": float(sd), "stderr": sd * se, "lower": sd * np.exp(-half), "upper": sd * np.exp(half)}
-                if spread.inflation > 1:
-                    row["source"] += f": {sds[i]:.3g} by maximum likelihood, times {spread.inflation:.3g}"
+                if times > 1:
+                    row["source"] += f": {sds[i]:.3g} by maximum likelihood, times {times:.3g}"
                 row["source"] += _of_prior(name, problem, request, spread)
             position += 1
         elif name in request.fixed:

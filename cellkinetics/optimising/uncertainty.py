@@ -24,7 +24,8 @@ class Uncertainty:
         that lie in a direction of which the samples tell nothing.
     degrees_of_freedom : quantified rows minus the parameters that they, and not censored rows, determine, plus what the
         prior of an sd is worth where there is one; inf where sd was given.
-    inflation : factor of sd and of all standard errors, sqrt(n_quantified / degrees_of_freedom); 1 with such a prior.
+    inflation : factor of sd and of all standard errors, sqrt(n_quantified / degrees_of_freedom); 1 with such a prior,
+        or of the outputs without one.
     loose : names that move together in directions which the samples do not determine, most affected first.
     """
 
@@ -60,7 +61,7 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
         quantified, spent = spent_by(problem, optimum)
         # A prior of ln sd counts as so many samples more, and its estimate is corrected already.
         degrees = max(quantified - spent + sum(prior.degrees for prior in problem.few.values()), 1.0)
-        inflation = 1.0 if problem.few else float(np.sqrt(quantified / degrees))
+        inflation = _of_others(problem, optimum) if problem.few else float(np.sqrt(quantified / degrees))
     covariance = np.zeros_like(optimum.second.hessian)
     if prior.any():
         # The correction is of what the samples say: a prior is as wide as it was given.
@@ -73,6 +74,15 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
     free_direction = np.zeros(len(moving))
     free_direction[moving] = null
     return replace(known, loose=loose_of(problem, widths, free_direction[:free]))
+
+
+def _of_others(problem: Problem, optimum: Optimum) -> float:
+    """The inflation that the sds without a prior would have, where an output has one; 1 where all have."""
+    outputs = len(problem.model.outputs)
+    plain = [i for i, name in enumerate(problem.sd_names) if problem.sd_free[i] and name not in problem.few]
+    known = [spent_by(problem, optimum, output) for output in dict.fromkeys(i % outputs for i in plain)]
+    rows, spent = sum(count for count, _ in known), sum(used for _, used in known)
+    return float(np.sqrt(rows / max(rows - spent, 1.0))) if rows else 1.0
 
 
 def spent_by(problem: Problem, optimum: Optimum, output: int | None = None) -> tuple[int, float]:

@@ -1,6 +1,6 @@
 """How often 95% intervals hold the truth with 9 and 7 samples, for sds from 0.3 to 1.2, of three models.
 
-    python tests/benchmarks/few_samples.py
+    python tests/benchmarks/few_samples.py [stein_2019_tisagenlecleucel | nk_decline | il15_persistence]
 
 200 patients a row, parameters log-normal around the defaults (SDs below or of batch_fit.py), one infusion of 1e6
 cells/kg, lower limit 3 copies/ug, the default free set and sd, 4 starts. The residual sd on ln copies is 0.3, 0.5, 0.9
@@ -36,6 +36,7 @@ PATIENTS, PROFILES, IDENTIFIABLE, LLOQ = 200, 100, 0.5, 3.0
 SCHEDULES = {9: [3, 7, 10, 14, 28, 60, 90, 180, 365], 7: [3, 7, 10, 14, 28, 90, 365]}
 EARLY = {9: [0.1, 0.5, 1, 2, 3, 5, 7, 10, 14], 7: [0.1, 0.5, 1, 3, 5, 7, 10]}
 SDS = (0.3, 0.5, 0.9, 1.2, "mixed")
+PATH = Path(__file__).with_suffix(".csv")
 SPREADS = {
     "stein_2019_tisagenlecleucel": batch_fit.SPREADS["stein_2019_tisagenlecleucel"],
     # Its cells are gone by two weeks: it is sampled from two hours on.
@@ -116,16 +117,15 @@ def rows(model, samples, sd):
 
 
 if __name__ == "__main__":
-    found, asked = [], sys.argv[1:]
-    for name in SPREADS:
+    found = []
+    for name in sys.argv[1:] or SPREADS:
         for samples in SCHEDULES:
             for sd in SDS:
-                if asked and f"{name}:{samples}:{sd}" not in asked:
-                    continue
                 found += rows(models.load(name), samples, sd)
                 columns = pd.DataFrame(found).assign(**machine())
                 numbers = columns.select_dtypes(float).columns
                 columns[numbers] = columns[numbers].map(lambda value: float(f"{value:.3g}"))
                 print(columns.iloc[-14:, :13].to_string(), flush=True)
-                if not asked:
-                    columns.to_csv(Path(__file__).with_suffix(".csv"), index=False)
+                kept = [pd.read_csv(PATH, dtype=str, keep_default_na=False)] if PATH.exists() else []
+                kept = [old[~old["model"].isin(columns["model"])] for old in kept]
+                pd.concat([*kept, columns.astype(object)]).to_csv(PATH, index=False)
