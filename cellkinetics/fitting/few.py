@@ -73,7 +73,7 @@ def words(problem: Problem) -> str:
         rows = int((problem.samples.quantified & (problem.samples.output == output)).sum())
         by = f"pooled over {count(prior.patients, 'other patient')}, {prior.pooled:.0f} df" if prior.patients else ""
         by = by or ("by the prior that was given" if prior.given else "by a prior")
-        free = count(len(problem.free), "free parameter")
+        free = count(prior.parameters, "free parameter")
         texts.append(f"{name} {by}: {count(rows, 'quantified sample')} for {free}")
     return "; ".join(texts)
 

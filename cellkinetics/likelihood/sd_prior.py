@@ -32,6 +32,7 @@ class SdPrior:
         the estimate would be as much too small as that of maximum likelihood is.
     patients, pooled : how many other patients tell of the sd, and with how many degrees of freedom together.
     given : whether the prior is the user's.
+    parameters : how many free parameters the samples of this sd depend on.
     """
 
     mean: float = float(np.log(MEDIAN))
@@ -40,6 +41,7 @@ class SdPrior:
     patients: int = 0
     pooled: float = 0.0
     given: bool = False
+    parameters: int = 0
 
     @property
     def centre(self) -> float:

@@ -182,13 +182,14 @@ def _with_sd(problem: Problem, request: Request, initial: Mapping[str, float]) -
     few: dict[str, SdPrior] = {}
     for at in np.flatnonzero(by_prior):
         name, output = names[at], at % outputs
-        spent = float(min(determined[output], rows[output]))
+        free, spent = int(determined[output]), float(min(determined[output], rows[output]))
         given = problem.priors.get(name)
-        few[name] = SdPrior(*given, spent, given=True) if given else SdPrior(spent=spent)
+        prior = SdPrior(*given, given=True) if given else SdPrior()
+        few[name] = replace(prior, spent=spent, parameters=free)
     start = [few[name].median if name in few else 0.5 for name in names]
-    free = enough | by_prior
-    sd = np.where(free, [request.initial.get(name, at) for name, at in zip(names, start, strict=True)], problem.sd)
-    return replace(problem, sd=sd, sd_free=free, few=few)
+    estimated = enough | by_prior
+    sd = np.where(estimated, [request.initial.get(name, at) for name, at in zip(names, start, strict=True)], problem.sd)
+    return replace(problem, sd=sd, sd_free=estimated, few=few)
 
 
 def _not_countable(problem: Problem) -> Outcome | None:

@@ -80,7 +80,7 @@ def test_an_output_with_too_few_rows_for_its_own_parameters_has_a_prior_of_its_s
     first, second = 100 * np.exp(-0.1 * DAYS) * noise(0.2, 12), 500 * np.exp(-0.2 * DAYS[:3]) * noise(0.2, 3, 1)
     both = study(np.append(first, second), np.append(DAYS, DAYS[:3]), DVID=[1] * 12 + [2] * 3)
     fit = ck.fit(model(curve, ("a", "b"), **rates), both)
-    assert fit.outcome == "converged; sd_b by a prior: 3 quantified samples for 4 free parameters"
+    assert fit.outcome.endswith("sd_b by a prior: 3 quantified samples for 2 free parameters")
     assert list(fit.problem.few) == ["sd_b"]
     assert fit.problem.few["sd_b"].spent == pytest.approx(2, abs=0.1)
     # Of the other output as by itself: twelve samples spent on two parameters.
