@@ -135,7 +135,25 @@ def write_tall_tables(app: Sphinx) -> None:
     turned = table.pivot(index="quantity", columns="of", values="value")
     turned = turned.reindex(index=table["quantity"].unique(), columns=table["of"].unique())
     turned.fillna("").to_csv(folder / "structured_accuracy.csv")
+    few_samples().to_csv(folder / "few_samples.csv", index=False)
     pd.read_csv(BENCHMARKS / "large_file.csv", comment="#", dtype=str).to_csv(folder / "large_file.csv", index=False)
+
+
+def few_samples() -> pd.DataFrame:
+    """Of few_samples.csv, with a row a parameter: the lowest and the mean of what the design calls identifiable."""
+    table = pd.read_csv(BENCHMARKS / "few_samples.csv")
+    by = ["model", "samples", "sd", "rule"]
+    judged = table[table["identifiable"] == "yes"].groupby(by, sort=False)
+    of_sd = table[table["parameter"] == "sd"].set_index(by)
+    columns = {
+        "by a prior or pooled": of_sd["few"],
+        "coverage, lowest": judged["coverage"].min(),
+        "mean": judged["coverage"].mean(),
+        "profile, lowest": judged["profile"].min(),
+        "coverage of sd": of_sd["coverage"],
+        "profile of sd": of_sd["profile"],
+    }
+    return pd.DataFrame(columns).loc[of_sd.index].round(3).reset_index()
 
 
 def write_figures(app: Sphinx) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack, overload
 
 import numpy as np
@@ -12,6 +13,7 @@ from cellkinetics import domains
 from cellkinetics.data.study import UNIT, Study
 from cellkinetics.data.wells import dna_mass
 from cellkinetics.errors import ModelError, one_problem, suggest
+from cellkinetics.fitting.few import settled, told
 from cellkinetics.fitting.result import Fit, finished, refused
 from cellkinetics.likelihood.error_models import ERRORS
 from cellkinetics.meaning.units import is_log
@@ -92,7 +94,9 @@ def fit(
     Fit, or with ``shared`` a JointFit
         ``fit.outcome`` is "converged" or the reason why not, with advice, and ``fit.status`` the same for programs, a
         `Status`; a patient whose samples do not
-        determine the parameters is such an outcome, not an exception. ``fit.lmfit`` is lmfit's own result there.
+        determine the parameters is such an outcome, not an exception. ``fit.lmfit`` is lmfit's own result there. With
+        fewer quantified samples than free parameters and three more the sd has a prior, ln sd normal about ln 0.7 with
+        an SD of 0.5, unless it is fixed or has a prior of yours; the outcome says so.
 
     Notes
     -----
@@ -225,6 +229,9 @@ def fit_one(request: Request, study: Study) -> Fit:
     began = time.perf_counter()
     case = prepare(request, study)
     optimum = None if case.reason else optimum_of(request, case)
+    if optimum is not None:
+        ((problem, optimum),) = settled(request, {"": (case.problem, optimum)}, together=False).values()
+        case = replace(case, problem=problem)
     return ended(request, study, case, optimum, time.perf_counter() - began)
 
 
@@ -242,7 +249,7 @@ def ended(request: Request, study: Study, case: Case, optimum: Optimum | None, s
     if optimum is None:
         return refused(request, study, problem, reason or _unsolved(case), case.samples, seconds)
     spread = uncertainty(problem, optimum)
-    reason = outcome(problem, optimum, spread.loose)
+    reason = told(outcome(problem, optimum, spread.loose), problem)
     return finished(request, study, problem, case.samples, optimum, spread, reason, seconds)
 
 

@@ -18,6 +18,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
 from cellkinetics.fitting import fit as fitting
 from cellkinetics.fitting import summary
+from cellkinetics.fitting.few import Settled, settled
 from cellkinetics.fitting.profiles import Profiles, profiles
 from cellkinetics.fitting.result import Fit, refused
 from cellkinetics.fitting.table import ESTIMATE_COLUMNS
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 
 _UNFINISHED = "not fitted: interrupted before it was finished. Fit it again, or give fewer subjects."
+WRONG = (ArithmeticError, ValueError, np.linalg.LinAlgError)  # what a subject's numbers may raise
 INTERRUPTED = Outcome(Status.INTERRUPTED, _UNFINISHED)
 OUTCOME_COLUMNS = ["outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "log_likelihood", "aic", "bic"]
 
@@ -150,7 +152,9 @@ def fit_each(
     """Fit a model to every subject of a study, each on its own.
 
     A subject who cannot be fitted is an outcome with its reason and does not cost the others theirs. Interrupted from
-    the keyboard it returns what is finished; the others have the outcome "not fitted: interrupted".
+    the keyboard it returns what is finished; the others have the outcome "not fitted: interrupted". One thing alone is
+    taken from the others: where a subject's samples are too few for an sd of its own, the residuals of the other
+    subjects tell of it beside the prior that `fit` takes, and the outcome says of how many.
 
     Parameters
     ----------
@@ -171,12 +175,7 @@ def fit_each(
     fitting.check(request, study)
     if batchable(model, len(study.subjects), request.error_model):
         return Fits(study, together(request, study, progress, chunk))
-    only, done = study.each(), dict[str, Fit]()
-    with suppress(KeyboardInterrupt), bar(len(study.subjects), progress) as advance:
-        for subject in study.subjects:
-            done[subject] = fit_or_reason(request, only(subject))
-            advance(1)
-    return Fits(study, {s: done.get(s) or without(request, only(s), INTERRUPTED) for s in study.subjects})
+    return Fits(study, one_by_one(request, study, progress))
 
 
 def together(request: Request, study: Study, progress: bool, chunk: int) -> Mapping[str, Fit]:
@@ -191,6 +190,9 @@ def together(request: Request, study: Study, progress: bool, chunk: int) -> Mapp
             ends |= part
             advance(len(part))
     at = {subject: number for number, subject in enumerate(ready)}
+    found = {s: (case.problem, end) for s, case in ready.items() if (end := ends.get(at[s])) is not None}
+    with suppress(KeyboardInterrupt):
+        found = settled(request, found, together=True)
     seconds = (time.perf_counter() - began) / max(len(cases), 1)
     only = study.each()
 
@@ -200,7 +202,8 @@ def together(request: Request, study: Study, progress: bool, chunk: int) -> Mapp
             return without(request, alone, not_fitted(case))
         if subject in at and at[subject] not in ends:
             return without(request, alone, INTERRUPTED)
-        return fitting.ended(request, alone, case, ends[at[subject]] if subject in at else None, seconds)
+        problem, optimum = found.get(subject, (case.problem, None))
+        return fitting.ended(request, alone, replace(case, problem=problem), optimum, seconds)
 
     return Later(cases, fit_of)
 
@@ -229,12 +232,36 @@ class Later(Mapping[str, Fit]):
         return dict, (dict(self),)
 
 
-def fit_or_reason(request: Request, alone: Study) -> Fit:
-    """One subject's fit; what goes wrong with this subject's numbers is its outcome."""
-    try:
-        return fitting.fit_one(request, alone)
-    except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
-        return without(request, alone, not_fitted(error))
+def one_by_one(request: Request, study: Study, progress: bool) -> Mapping[str, Fit]:
+    """Each subject by the optimiser of `fit`; what goes wrong with a subject's numbers is that subject's outcome."""
+    only, wrong = study.each(), dict[str, Outcome]()
+    cases, found, seconds = dict[str, Case](), dict[str, Settled](), dict[str, float]()
+    with suppress(KeyboardInterrupt), bar(len(study.subjects), progress) as advance:
+        for subject in study.subjects:
+            began = time.perf_counter()
+            try:
+                case = prepare(request, only(subject))
+                optimum = None if case.reason else fitting.optimum_of(request, case)
+            except WRONG as error:
+                wrong[subject] = not_fitted(error)
+            else:
+                cases[subject], seconds[subject] = case, time.perf_counter() - began
+                found |= {} if optimum is None else {subject: (case.problem, optimum)}
+            advance(1)
+    with suppress(KeyboardInterrupt):
+        found = settled(request, found, together=True)
+
+    def fit_of(subject: str) -> Fit:
+        if subject not in cases:
+            return without(request, only(subject), wrong.get(subject, INTERRUPTED))
+        problem, optimum = found.get(subject, (cases[subject].problem, None))
+        case = replace(cases[subject], problem=problem)
+        try:
+            return fitting.ended(request, only(subject), case, optimum, seconds[subject])
+        except WRONG as error:
+            return without(request, only(subject), not_fitted(error))
+
+    return {subject: fit_of(subject) for subject in study.subjects}
 
 
 def without(request: Request, alone: Study, outcome: Outcome) -> Fit:

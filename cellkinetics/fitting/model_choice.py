@@ -13,6 +13,7 @@ import scipy
 from cellkinetics import domains
 from cellkinetics.data.study import Study
 from cellkinetics.errors import one_problem
+from cellkinetics.fitting.few import words
 from cellkinetics.fitting.fits import Fits, fit_each
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import FIXED
@@ -23,6 +24,10 @@ from cellkinetics.solving.sensitivity import curve
 from cellkinetics.words import count
 
 EVERYONE = "all"
+AICC, BIC = "AICc", "BIC"
+MIXED = f"{AICC} where samples are enough for it, else {BIC}"
+# Of samples, less what is estimated: from more on AICc finds the truth more often than BIC (docs, "Which model?").
+ROOM = 5
 CHOICE_COLUMNS = ["n", "n_free", "log_likelihood", "aic", "aicc", "bic", "delta", "weight"]
 CHOICE_COLUMNS += ["nested_in", "ratio", "p", "note", "outcome"]
 
@@ -40,11 +45,12 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
     -------
     DataFrame
         One row a model (its name, with what was fixed or freed where two share it): samples n, free parameters,
-        log-likelihood of the copies, AIC, AICc and BIC; ``delta`` and Akaike's ``weight`` by AICc where every model
-        has one, by AIC otherwise (``.attrs["criterion"]`` says which). For a model that is another one of the list
-        with parameters fixed: ``nested_in``, the likelihood ratio 2 (ln L1 - ln L0), its p by chi-squared, and
-        ``note`` (which also names an sd that is fixed in one fit and estimated in another). Where one parameter is
-        fixed at its bound half of that p is given (Self and Liang 1987); where
+        log-likelihood of the copies, AIC, AICc and BIC; ``delta`` and ``weight`` by AICc where every model leaves at
+        least six samples, n - k > 5, or has an sd that is known, and by BIC otherwise (``.attrs["criterion"]`` says
+        which): by what finds the model that made the samples, see "Which model?" in the guide. For a model that is
+        another one of the list with parameters fixed: ``nested_in``, the likelihood ratio 2 (ln L1 - ln L0), its p by
+        chi-squared, and ``note`` (which also names an sd that is fixed, or has a prior, in one fit and is estimated in
+        another). Where one parameter is fixed at its bound half of that p is given (Self and Liang 1987); where
         several are, p is an upper bound. A fit without an optimum keeps its row and has no weight.
 
     Raises
@@ -72,7 +78,7 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
     whole = {EVERYONE: _summed(list(tables.values())), **tables}
     criteria = {table.attrs["criterion"] for table in whole.values()}
     joined = pd.concat(whole, names=["subject"])
-    joined.attrs["criterion"] = criteria.pop() if len(criteria) == 1 else "AICc where every model has one, else AIC"
+    joined.attrs["criterion"] = criteria.pop() if len(criteria) == 1 else MIXED
     return joined
 
 
@@ -123,17 +129,23 @@ def _of_one(fits: Sequence[Fit]) -> pd.DataFrame:
         if (text := _sd_fixed(fit)) and not all(map(_sd_fixed, fits)):
             row["note"] = "; ".join(filter(None, (str(row["note"]), text)))
         rows.append(row)
-    return _weighted(pd.DataFrame(rows, index=pd.Index(names, name="model")))
+    table = pd.DataFrame(rows, index=pd.Index(names, name="model"))
+    compared = [fit for fit in fits if _has_optimum(fit)]
+    return _weighted(table, AICC if all(map(_room_for_aicc, compared)) else BIC)
 
 
-def _weighted(table: pd.DataFrame) -> pd.DataFrame:
-    """With differences and Akaike weights, by AICc where all that have an optimum have one."""
-    there = table["aic"].notna()
-    by = "aicc" if there.any() and table.loc[there, "aicc"].notna().all() else "aic"
+def _room_for_aicc(fit: Fit) -> bool:
+    """Whether the correction of AICc is one: with fewer samples it outgrows what a model with more parameters gains."""
+    return fit.sd_is_known or fit.n - fit.n_free > ROOM
+
+
+def _weighted(table: pd.DataFrame, criterion: str) -> pd.DataFrame:
+    """With differences and weights by a criterion."""
+    by = criterion.lower()
     delta = table[by] - table[by].min()
     likelihood = np.exp(-delta / 2)
     weighted = table.assign(delta=delta, weight=(likelihood / likelihood.sum()).fillna(0.0))[CHOICE_COLUMNS]
-    weighted.attrs["criterion"] = {"aic": "AIC", "aicc": "AICc"}[by]
+    weighted.attrs["criterion"] = criterion
     return weighted
 
 
@@ -148,7 +160,9 @@ def _summed(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     if not complete:
         total = total * np.nan
     total = total.assign(nested_in="", ratio=np.nan, p=np.nan, note="")
-    return _weighted(total.assign(outcome=f"{len(complete)} of {count(len(tables), 'subject')} fitted by every model"))
+    outcome = f"{len(complete)} of {count(len(tables), 'subject')} fitted by every model"
+    by_aicc = all(table.attrs["criterion"] == AICC for table in complete)
+    return _weighted(total.assign(outcome=outcome), AICC if by_aicc else BIC)
 
 
 def _has_optimum(fit: Fit) -> bool:
@@ -176,7 +190,8 @@ def _nested(fit: Fit, fits: Sequence[Fit], names: Sequence[str]) -> dict[str, ob
     if not within or not _has_optimum(fit):
         return nothing
     _, name, other = min(within, key=lambda one: one[0])
-    if not _has_optimum(other):
+    # With a prior of the sd in one of the two alone their likelihoods are no ratio.
+    if not _has_optimum(other) or bool(fit.problem.few) != bool(other.problem.few):
         return nothing
     own = _names_in(fit, other)
     more = [parameter for parameter in other.problem.names if parameter not in own]
@@ -193,6 +208,8 @@ def _nested(fit: Fit, fits: Sequence[Fit], names: Sequence[str]) -> dict[str, ob
 
 def _sd_fixed(fit: Fit) -> str:
     """What to say of a fit that was not free to choose its sd, beside others that were."""
+    if fit.problem.few:
+        return f"{words(fit.problem)}; without it in others: fix it in all (fixed=) to compare the curves alone"
     sds = fit.parameters.loc[~fit.parameters.index.isin(list(fit.model.parameters))]
     held = sds[sds["status"] == FIXED]
     if held.empty:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import special
+from scipy import optimize, special
 from scipy.interpolate import PchipInterpolator
 
 from cellkinetics import domains
@@ -46,6 +46,7 @@ class Profile(HandsOutCopies):
     intervals
         by parameter: value, lower, upper, ``shape`` in words ("closed", "lower end open", "upper end open", "flat",
         with "more than one optimum" or "a better optimum at ..." added) and the ``threshold`` of the deviance.
+        Calibrated, an sd is shown times the inflation of the fit, in both tables, as in ``fit.parameters``.
     level : of the intervals.
     method : how the threshold was chosen, in words.
     simulated : whether the samples are.
@@ -87,6 +88,7 @@ class _Side:
     span: float
     limit: float
     threshold: float
+    corrected: float = 1.0
     closed: bool = False
     points: list[_Point] = field(default_factory=list)
 
@@ -123,9 +125,11 @@ def profile_each(
 ) -> list[Profile]:
     """The profiles of several fits of one model, refitted together; arguments as in `Fit.profile`."""
     level = domains.level(level)
-    limits = {id(fit): threshold(fit, level, calibrated=calibrated) for fit in fits}
     sides = [
-        _side(fit, at, sign, limits[id(fit)]) for fit in fits for at in _asked(fit, parameters) for sign in (-1, 1)
+        _side(fit, at, sign, level, calibrated=calibrated)
+        for fit in fits
+        for at in _asked(fit, parameters)
+        for sign in (-1, 1)
     ]
     for _ in range(ROUNDS):
         moving = [side for side in sides if not side.closed and side.span < side.limit * (1 - 1e-9)]
@@ -137,7 +141,7 @@ def profile_each(
         for side in moving:
             side.closed = side.crossing() is not None
     words = "calibrated for few samples (F of the effective degrees of freedom)" if calibrated else "chi-squared"
-    return [_profile([s for s in sides if s.fit is fit], fit, limits[id(fit)], level, words) for fit in fits]
+    return [_profile([s for s in sides if s.fit is fit], fit, level, words) for fit in fits]
 
 
 def threshold(fit: Fit, level: float, *, calibrated: bool = True) -> float:
@@ -152,6 +156,28 @@ def threshold(fit: Fit, level: float, *, calibrated: bool = True) -> float:
         return float(special.ndtri(0.5 + level / 2) ** 2)
     t = float(special.stdtrit(degrees, 0.5 + level / 2))
     return float(fit.inflation**2 * degrees * np.log1p(t**2 / degrees))
+
+
+def threshold_of_sd(fit: Fit, level: float) -> float:
+    """The same of an sd: by chi-squared of the degrees of freedom, exact for a straight line.
+
+    The deviance of an sd is n (r - 1 - ln r), r the variance at the estimate over that at the value. With what the
+    curve used up integrated out (restricted likelihood) it is df (r - 1 - ln r), around the corrected estimate; the
+    limit is such that r between its ends has the probability ``level`` under chi-squared over df.
+    """
+    degrees = fit.degrees_of_freedom
+
+    def outside(limit: float) -> float:
+        ends = [
+            optimize.root_scalar(lambda ln_r: np.expm1(ln_r) - ln_r - limit, bracket=bracket).root
+            for bracket in ((-60.0, 0.0), (0.0, 60.0))
+        ]
+        lower, upper = degrees * np.exp(ends)
+        inside = float(special.gammainc(degrees / 2, upper / 2) - special.gammainc(degrees / 2, lower / 2))
+        return inside - level
+
+    limit = optimize.root_scalar(outside, bracket=(1e-9, 50.0)).root
+    return float(fit.inflation**2 * degrees * limit)
 
 
 def held(problem: Problem, at: int, value: float) -> Problem:
@@ -176,7 +202,9 @@ def _asked(fit: Fit, parameters: Sequence[str] | None) -> list[int]:
     return [at for at, name in enumerate(names) if parameters is None or name in parameters]
 
 
-def _side(fit: Fit, at: int, sign: int, threshold: float) -> _Side:
+def _side(fit: Fit, at: int, sign: int, level: float, *, calibrated: bool) -> _Side:
+    of_sd = calibrated and at >= len(fit.problem.free)
+    limit_at = threshold_of_sd(fit, level) if of_sd else threshold(fit, level, calibrated=calibrated)
     lower, upper = fit.problem.bounds
     unit = fit.problem.units(fit.x)[at]
     room = (upper[at] - fit.x[at]) if sign > 0 else (fit.x[at] - lower[at])
@@ -184,7 +212,8 @@ def _side(fit: Fit, at: int, sign: int, threshold: float) -> _Side:
     quantile = float(special.stdtrit(min(fit.degrees_of_freedom, 1e6), 0.975))
     half = quantile * np.sqrt(fit.covariance[at, at])
     span = FIRST * half if np.isfinite(half) and half > 0 else unit
-    return _Side(fit, at, sign, min(float(span), limit) / GROWTH, limit, threshold, limit <= 0)
+    corrected = fit.inflation if of_sd and fit.problem.names[at] not in fit.problem.few else 1.0
+    return _Side(fit, at, sign, min(float(span), limit) / GROWTH, limit, limit_at, corrected, limit <= 0)
 
 
 def _go_on(sides: Sequence[_Side]) -> None:
@@ -269,14 +298,15 @@ def _prior_of(side: _Side, offset: float) -> float:
     return 0.5 * float(precision[side.at] * (value - mean[side.at]) ** 2)
 
 
-def _profile(sides: Sequence[_Side], fit: Fit, limit: float, level: float, words: str) -> Profile:
+def _profile(sides: Sequence[_Side], fit: Fit, level: float, words: str) -> Profile:
     names, rows, intervals = fit.problem.names, [], {}
     for at in dict.fromkeys(side.at for side in sides):
         pair = {side.sign: side for side in sides if side.at == at}
         below, above = pair[-1].points[::-1], pair[1].points
         offsets = [*(-point.offset for point in below), 0.0, *(point.offset for point in above)]
         deviances = np.array([*(point.deviance for point in below), 0.0, *(point.deviance for point in above)])
-        naturals = [fit.problem.natural_of(at, fit.x[at] + offset) for offset in offsets]
+        corrected, limit = pair[1].corrected, pair[1].threshold
+        naturals = [corrected * fit.problem.natural_of(at, fit.x[at] + offset) for offset in offsets]
         for value, deviance in zip(naturals, deviances, strict=True):
             rows.append(
                 {
@@ -288,11 +318,11 @@ def _profile(sides: Sequence[_Side], fit: Fit, limit: float, level: float, words
             )
         ends = {sign: _end(side) for sign, side in pair.items()}
         lower, upper = (
-            fit.problem.natural_of(at, fit.x[at] + sign * end) if np.isfinite(end) else np.nan
+            corrected * fit.problem.natural_of(at, fit.x[at] + sign * end) if np.isfinite(end) else np.nan
             for sign, end in ends.items()
         )
         intervals[names[at]] = {
-            "value": fit.problem.natural_of(at, fit.x[at]), "lower": lower, "upper": upper,
+            "value": corrected * fit.problem.natural_of(at, fit.x[at]), "lower": lower, "upper": upper,
             "shape": _shape(ends, deviances, naturals), "threshold": limit,
         }  # fmt: skip
     columns = ["value", "lower", "upper", "shape", "threshold"]

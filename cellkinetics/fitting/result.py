@@ -111,12 +111,13 @@ class Fit(Criteria):
 
     @property
     def sd(self) -> float | dict[str, float]:
-        """Residual sd, in the terms of the error model (maximum likelihood, or as fixed).
+        """Residual sd, in the terms of the error model: that of the likelihood and of residuals, or as fixed.
 
-        {output: sd} for several outputs, {name: sd} for a combined error.
+        {output: sd} for several outputs, {name: sd} for a combined error. The table ``.parameters`` has it times
+        ``inflation``: the maximum-likelihood one is too small with few samples.
         """
         names = self.problem.sd_names
-        values = self._table.loc[names, "value"].to_numpy(float)
+        values = self.problem.sds(self.x) if self.fitted else self._table.loc[names, "value"].to_numpy(float)
         if len(names) == 1:
             return float(values[0])
         keys = self.model.outputs if len(names) == len(self.model.outputs) else names
@@ -156,6 +157,11 @@ class Fit(Criteria):
     def has_priors(self) -> bool:
         """Whether priors were maximised with the likelihood."""
         return bool(self.problem.priors)
+
+    @property
+    def sd_is_known(self) -> bool:
+        """Whether every sd is given, or has the prior of few samples."""
+        return bool(self.problem.few) or not self.problem.sd_free.any()
 
     def predict(self, times: npt.ArrayLike | None = None, *, level: float = 0.95) -> pd.DataFrame:
         """The fitted curve with its interval.
@@ -222,7 +228,9 @@ class Fit(Criteria):
 
         Parameters
         ----------
-        method : "hessian" (as in ``.parameters``), "profile" or "bootstrap" (parametric), each with its defaults.
+        method
+            "hessian" (as in ``.parameters``), "profile" (see there how often it holds the truth) or "bootstrap"
+            (parametric), each with its defaults.
         level : of the intervals.
 
         Returns
@@ -260,6 +268,13 @@ class Fit(Criteria):
         Profile
             with ``.intervals``, ``.table`` and ``.plot()``; an end that the samples do not give is NaN, and the
             shape says which.
+
+        Notes
+        -----
+        Calibrated intervals of a level of 95% hold the truth of 90 to 99% of simulated patients (tables in the guide).
+        Those of a switch day, such as t_max, and of rates and half-lives after the peak are the shortest: 88 to 90%
+        have been seen, where the day lies in a gap between samples or the decline ends below the limit. That of an sd
+        is the restricted likelihood's, around the corrected estimate, as in ``.parameters``.
         """
         (profile,) = profile_each([self], parameters, level=level, calibrated=calibrated)
         return profile

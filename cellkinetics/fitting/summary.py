@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from cellkinetics.fitting import few
 from cellkinetics.fitting.table import FIXED, FREE, NOT_IDENTIFIABLE, prior_text
 from cellkinetics.modelling import levels
 from cellkinetics.words import count, digits, labelled
@@ -78,9 +79,9 @@ def _priors(fit: Fit) -> list[str]:
     estimated = fit.parameters.index[fit.parameters["status"].isin([FREE, NOT_IDENTIFIABLE])]
     texts = [
         f"{name}: {prior_text(name, fit.problem, fit.request, fit.spread)}" if name in estimated else name
-        for name in fit.problem.priors
+        for name in dict.fromkeys([*fit.problem.priors, *fit.problem.few])
     ]
-    return labelled("priors", "; ".join(texts)) if texts else []
+    return [*labelled("priors", "; ".join(texts)), *labelled("", few.words(fit.problem))] if texts else []
 
 
 def of_fits(fits: Fits) -> str:
@@ -103,12 +104,19 @@ def of_fits(fits: Fits) -> str:
         *labelled("samples", "{} quantified, {} censored, {} excluded".format(*totals)),
         *labelled("censored", censored(first)),
         *labelled("error", first.problem.error.words),
+        *_sds_of_few(everyone),
         *_unit(first),
     ]
     free = fits.parameters[fits.parameters["status"] == FREE]
     if len(free):
         lines += ["", medians(free), ""]
     return "\n".join(lines + _fixed(fits.parameters.set_index("parameter"), len(everyone))) + "\n"
+
+
+def _sds_of_few(fits: Sequence[Fit]) -> list[str]:
+    """For whom the sd has a prior."""
+    names = [fit.subject for fit in fits if fit.fitted and fit.problem.few]
+    return labelled("sd", f"with a prior, too few quantified samples: {', '.join(names)}") if names else []
 
 
 def censored(fit: Fit) -> str:
@@ -173,9 +181,13 @@ def _method(fit: Fit) -> str:
 
 def _intervals(fit: Fit) -> str:
     if np.isfinite(fit.degrees_of_freedom):
+        text = f"95%, Student t with {fit.degrees_of_freedom:.1f} degrees of freedom"
+        if fit.problem.few:
+            of_prior = sum(prior.degrees for prior in fit.problem.few.values())
+            return text + f", {of_prior:.1f} of them from the prior of sd"
         return (
-            f"95%, Student t with {fit.degrees_of_freedom:.1f} degrees of freedom; standard errors times "
-            f"{fit.inflation:.2f} because the curve used up samples (the sd below is the maximum-likelihood one)"
+            f"{text}; standard errors and sd times {fit.inflation:.2f} because the curve used up samples "
+            "(ln L and AIC are at the maximum-likelihood sd)"
         )
     return "95%, normal, on the estimation scale; the sd was not estimated"
 

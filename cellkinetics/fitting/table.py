@@ -100,17 +100,19 @@ def hessian_intervals(problem: Problem, x: Floats, spread: Uncertainty, level: f
     for at, name in enumerate(problem.names[: len(x)]):
         variance = spread.covariance[at, at]
         half = quantile * np.sqrt(variance) if variance > 0 else np.nan
-        # The maximum-likelihood sd is too small with few samples: its interval is around the corrected one.
-        corrected = 1.0 if at < len(problem.free) else spread.inflation
-        ends = [corrected * problem.natural_of(at, x[at] + side * half) for side in (-1, 1)]
-        rows[name] = [problem.natural_of(at, x[at]), *ends]
+        # The maximum-likelihood sd is too small with few samples: value and interval are corrected alike.
+        corrected = 1.0 if at < len(problem.free) or name in problem.few else spread.inflation
+        rows[name] = [corrected * problem.natural_of(at, x[at] + side * half) for side in (0, -1, 1)]
+        if np.isnan(half):
+            rows[name][0] = corrected * problem.natural_of(at, x[at])
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "lower", "upper"], dtype=float)
     return table.rename_axis("parameter")
 
 
 def _of_prior(name: str, problem: Problem, request: Request, spread: Uncertainty) -> str:
     """Which prior an estimate has, and how much of what is known of it is the prior's."""
-    return f" with the prior {prior_text(name, problem, request, spread)}" if name in problem.priors else ""
+    known = name in problem.priors or name in problem.few
+    return f" with the prior {prior_text(name, problem, request, spread)}" if known else ""
 
 
 def prior_text(name: str, problem: Problem, request: Request, spread: Uncertainty) -> str:
@@ -118,7 +120,8 @@ def prior_text(name: str, problem: Problem, request: Request, spread: Uncertaint
     at = problem.names.index(name)
     share = float(np.clip(spread.covariance[at, at] * problem.prior[1][at], 0.0, 1.0))
     known = f": {share:.0%} of the information is the prior's" if np.isfinite(share) else ""
-    return f"{request.prior[name]}{known}"
+    few = problem.few.get(name)
+    return f"{few.words if few and not few.given else request.prior[name]}{known}"
 
 
 def _sd_units(problem: Problem, study: Study) -> list[str]:
@@ -151,13 +154,17 @@ def _sd_rows(
             se, held = np.sqrt(spread.covariance[position, position]), bool(optimum.held[position])
             row |= {"status": AT_BOUND if held else FREE, "source": "estimated"}
             if not held:
-                centre, half = sds[i] * spread.inflation, spread.quantile * se
-                row |= {"stderr": sds[i] * se, "lower": centre * np.exp(-half), "upper": centre * np.exp(half)}
+                # The maximum-likelihood sd is too small with few samples: value and interval are corrected alike.
+                times = 1.0 if name in problem.few else spread.inflation
+                sd, half = sds[i] * times, spread.quantile * se
+                row |= {"value": float(sd), "stderr": sd * se, "lower": sd * np.exp(-half), "upper": sd * np.exp(half)}
+                if times > 1:
+                    row["source"] += f": {sds[i]:.3g} by maximum likelihood, times {times:.3g}"
                 row["source"] += _of_prior(name, problem, request, spread)
             position += 1
         elif name in request.fixed:
             row["source"] = "fixed by the user"
         else:
-            row["source"] = "assumption: too few quantified samples to estimate it"
+            row["source"] = "assumption: no quantified sample to estimate it from"
         rows[name] = row
     return rows

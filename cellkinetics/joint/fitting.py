@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from cellkinetics.joint.design import ALL, Joint, covariate_of, joined, shared_o
 from cellkinetics.joint.search import Layout, Worlds, held, polish, search
 from cellkinetics.joint.spread import Spread
 from cellkinetics.likelihood.error_models import ERRORS, LOG
+from cellkinetics.likelihood.sd_prior import MEDIAN, SdPrior
 from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.cases import SPARE_ROWS, Case, prepare_each
@@ -27,13 +28,14 @@ from cellkinetics.optimising.optimise import SPREAD
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
+from cellkinetics.words import count
 
 NEARBY = 5.0  # units from the first guess, within which a patient's own optimum is taken as a start
 
 
 @dataclass(frozen=True, eq=False)
 class Members:
-    """The patients of a joint fit: their cases, and why others are left out."""
+    """The patients of a joint fit: their cases, why others are left out, and priors of common sds of few rows."""
 
     request: Request
     study: Study
@@ -41,6 +43,17 @@ class Members:
     common_sd: bool
     cases: Mapping[str, Case]
     left_out: Mapping[str, str]
+    few: Mapping[str, SdPrior] = field(default_factory=dict)
+
+    @property
+    def sd_by(self) -> str:
+        """How the sds are known that all samples together, or a subject's own, are too few for; "" where none is."""
+        if self.few:
+            rows = sum(int(problem.samples.quantified.sum()) for problem in self.problems)
+            by = "the prior that was given" if any(prior.given for prior in self.few.values()) else "a prior"
+            return f"{', '.join(self.few)} by {by}: {count(rows, 'quantified sample')} in all"
+        few = [subject for subject, case in self.cases.items() if case.problem.few]
+        return f"sd by a prior, too few quantified samples: {', '.join(few)}" if few else ""
 
     @property
     def problems(self) -> list[Problem]:
@@ -94,29 +107,41 @@ def members(
             ready[subject] = case
     cases = {s: replace(case, problem=_own_priors(case.problem, how, common_sd)) for s, case in ready.items()}
     those = Members(request, study, how, common_sd, cases, left)
-    return replace(those, cases=_with_common_sd(those)) if common_sd and cases else those
+    return _with_common_sd(those) if common_sd and cases else those
 
 
 def _own_priors(problem: Problem, shared: Mapping[str, str], common_sd: bool) -> Problem:
     """The problem without the priors of what is shared: each counts once."""
     ours = {*shared, *(ERRORS[LOG].sd_names(problem.model.outputs) if common_sd else ())}
-    return replace(problem, priors={name: prior for name, prior in problem.priors.items() if name not in ours})
+    priors, few = ({n: p for n, p in given.items() if n not in ours} for given in (problem.priors, problem.few))
+    return replace(problem, priors=priors, few=few)
 
 
-def _with_common_sd(members: Members) -> dict[str, Case]:
-    """One sd an output for all, free when there are rows to spare."""
-    problems, names = members.problems, ERRORS[LOG].sd_names(members.request.model.outputs)
+def _with_common_sd(members: Members) -> Members:
+    """One sd an output for all, with a prior where there are no rows to spare."""
+    problems, request = members.problems, members.request
+    names = ERRORS[LOG].sd_names(request.model.outputs)
     parameters = len(members.shared) + sum(len(set(problem.free) - set(members.shared)) for problem in problems)
-    free = np.zeros(len(names), bool)
+    few: dict[str, SdPrior] = {}
+    free = np.array([name not in request.fixed for name in names])
+    sd = np.array([request.fixed.get(name, request.initial.get(name, 0.5)) for name in names])
     for i, name in enumerate(names):
         rows = sum(int((p.samples.quantified & (p.samples.output == i)).sum()) for p in problems)
-        free[i] = rows >= parameters / len(names) + SPARE_ROWS and name not in members.request.fixed
-    given = np.array([members.request.initial.get(name, 0.5) for name in names])
-    changed = {}
-    for subject, case in members.cases.items():
-        sd = np.where(free, given, [members.request.fixed.get(name, 0.5) for name in names])
-        changed[subject] = replace(case, problem=replace(case.problem, sd=sd, sd_free=free))
-    return changed
+        if not free[i] or rows >= parameters / len(names) + SPARE_ROWS:
+            continue
+        if not rows:
+            free[i], sd[i] = False, request.initial.get(name, MEDIAN)
+            continue
+        given, spent = request.prior.get(name), min(parameters / len(names), float(rows))
+        few[name] = SdPrior(spent=spent)
+        if given:
+            few[name] = SdPrior(centre(request.model, name, given), given.sd, spent, given=True)
+        sd[i] = request.initial.get(name, few[name].median)
+    changed = {
+        subject: replace(case, problem=replace(case.problem, sd=sd, sd_free=free))
+        for subject, case in members.cases.items()
+    }
+    return replace(members, cases=changed, few=few)
 
 
 def driver(members: Members, by: str) -> pd.Series:
@@ -129,6 +154,7 @@ def joint_of(members: Members, patients: Evaluator) -> Joint:
     request = members.request
     ours = {*members.shared, *(ERRORS[LOG].sd_names(request.model.outputs) if members.common_sd else ())}
     priors = {name: (centre(request.model, name, p), p.sd) for name, p in request.prior.items() if name in ours}
+    priors |= {name: (prior.centre, prior.sd) for name, prior in members.few.items()}
     return joined(
         members.problems, list(members.cases), members.shared, members.study, members.common_sd, priors, patients
     )

@@ -56,6 +56,7 @@ class JointFit(HandsOutCopies, Criteria):
     columns, s, covariance : the shared values on their estimation scale, with their covariance.
     degrees_of_freedom : quantified samples minus the parameters that they determine, of all patients.
     starts : how many starts reached the best optimum, of how many.
+    sd_by : how the sd is known where the samples are too few for it, in words; "" otherwise.
     each
         {subject: `Fit`}: the subject's curve, residuals and derived quantities with the covariance of the joint fit.
         Its likelihood is its part; what refits it (profile, bootstrap, influence) does so alone.
@@ -83,6 +84,7 @@ class JointFit(HandsOutCopies, Criteria):
     starts: tuple[int, int]
     seconds: float
     each: Mapping[str, Fit]
+    sd_by: str = ""
 
     @property
     def model(self) -> Model:
@@ -108,6 +110,11 @@ class JointFit(HandsOutCopies, Criteria):
     def has_priors(self) -> bool:
         """Whether priors were maximised with the likelihood."""
         return bool(self.request.prior)
+
+    @property
+    def sd_is_known(self) -> bool:
+        """Whether every sd is given, or has the prior of few samples."""
+        return bool(self.sd_by) or not any(fit.problem.sd_free.any() for fit in self.each.values())
 
     @cached_property
     def parameters(self) -> pd.DataFrame:
@@ -186,9 +193,10 @@ def fit_joint(
 def of_solution(members: Members, solution: Solution, seconds: float) -> JointFit:
     """The fit from where its optimiser ended."""
     joint, part = solution.joint, solution.part
-    spread = spread_of(joint, part, solution.held)
+    spread = spread_of(joint, part, solution.held, members.few)
     only, n = members.study.each(), len(members.cases)
     outcome = joint_fitting.outcome(members, solution, spread)
+    outcome = outcome._replace(words="; ".join(filter(None, (outcome.words, members.sd_by))))
     quantified = sum(int(case.samples.quantified.sum()) for case in members.cases.values())
     seen = [case.problem.samples for case in members.cases.values()]
     kept = sum(map(len, seen))
@@ -216,6 +224,7 @@ def of_solution(members: Members, solution: Solution, seconds: float) -> JointFi
         columns=joint.columns, s=solution.ends.s[0], covariance=spread.shared.covariance,
         degrees_of_freedom=spread.shared.degrees_of_freedom, inflation=spread.shared.inflation,
         reference_dose=joint.reference, starts=solution.starts, seconds=seconds, each=Later(numbers, fit_of),
+        sd_by=members.sd_by,
     )  # fmt: skip
 
 

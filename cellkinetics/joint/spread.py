@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.joint.design import Joint
+from cellkinetics.likelihood.sd_prior import SdPrior
 from cellkinetics.optimising.evaluation import Second
 from cellkinetics.optimising.stacking import places
 from cellkinetics.optimising.uncertainty import IN_NULL, Uncertainty, loose_of, pseudo_inverse, shares_of
@@ -38,8 +39,15 @@ class _Inverse:
     each_null: Floats
 
 
-def spread_of(joint: Joint, part: Second, held: tuple[Flags, Flags]) -> Spread:
-    """From each patient's exact derivatives (n, ...) at the optimum; ``held`` (p,), (n, d) are at bounds."""
+def spread_of(
+    joint: Joint, part: Second, held: tuple[Flags, Flags], few: Mapping[str, SdPrior] | None = None
+) -> Spread:
+    """From each patient's exact derivatives (n, ...) at the optimum; ``held`` (p,), (n, d) are at bounds.
+
+    A prior of an sd, ``few`` of common ones or of a patient's own, counts as so many samples more, and the sd is
+    corrected already.
+    """
+    few = few or {}
     layout, problems = joint.layout, joint.problems
     _, n, d = layout.own.shape
     at_bound, own_at_bound = held
@@ -55,15 +63,18 @@ def spread_of(joint: Joint, part: Second, held: tuple[Flags, Flags]) -> Spread:
     estimated = np.array([problem.sd_free.any() for problem in problems])
     most = int(of_curve[0].sum() + of_curve[1].sum())
     total = float(np.clip(spent[estimated].sum(), 0.0, most))
-    pooled = max(counted[estimated].sum() - total, 1.0) if estimated.any() else np.inf
+    worth = np.array([sum(prior.degrees for prior in problem.few.values()) for problem in problems])
+    more = sum(prior.degrees for prior in few.values()) + float(worth.sum())
+    pooled = max(counted[estimated].sum() - total + more, 1.0) if estimated.any() else np.inf
     if common or not estimated.any():
         degrees = np.full(n, pooled)
-        factor = np.sqrt(counted.sum() / pooled) if estimated.any() else 1.0
+        factor = np.sqrt(counted.sum() / pooled) if estimated.any() and not few else 1.0
         inflation = np.full(n, factor)
     else:
         own = np.clip(spent, 0.0, [len(problem.free) for problem in problems])
-        degrees = np.where(estimated, np.maximum(counted - own, 1.0), np.inf)
-        inflation = np.where(estimated, np.sqrt(counted / np.where(estimated, degrees, 1.0)), 1.0)
+        degrees = np.where(estimated, np.maximum(counted - own + worth, 1.0), np.inf)
+        by_samples = estimated & (worth == 0)
+        inflation = np.where(by_samples, np.sqrt(counted / np.where(estimated, degrees, 1.0)), 1.0)
     # The correction is of what the samples say: a prior is as wide as it was given.
     priors = np.zeros((n, d))
     each_at = [places(problem, d - outputs) for problem in problems]

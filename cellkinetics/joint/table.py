@@ -64,10 +64,11 @@ def _shared_row(fit: JointFit, k: int, column: Column, first: pd.DataFrame) -> d
         unit = "1" if parameter is not None and parameter.scale == "log" else "per ln dose"
         row |= {"value": at, "stderr": se, "lower": at - half, "upper": at + half, "unit": unit}
     elif parameter is None:
-        # The maximum-likelihood sd is too small with few samples: its interval is around the corrected one.
-        sd, centre = np.exp(at), np.exp(at) * fit.inflation
-        row |= {"value": sd, "stderr": sd * se, "lower": centre * np.exp(-half), "upper": centre * np.exp(half)}
+        # The maximum-likelihood sd is too small with few samples: value and interval are corrected alike.
+        sd = np.exp(at) * fit.inflation
+        row |= {"value": sd, "stderr": sd * se, "lower": sd * np.exp(-half), "upper": sd * np.exp(half)}
         row["unit"] = "ln"
+        source += f": {np.exp(at):.3g} by maximum likelihood, times {fit.inflation:.3g}" if fit.inflation > 1 else ""
     else:
         to = parameter.from_estimation
         slope = (to(at + 1e-6) - to(at - 1e-6)) / 2e-6

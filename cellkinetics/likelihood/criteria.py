@@ -1,4 +1,9 @@
-"""Log-likelihood and information criteria, the same for a fit of one patient and of several."""
+"""Log-likelihood and information criteria, the same for a fit of one patient and of several.
+
+n counts the samples in the likelihood, quantified and censored; k what is estimated, each sd included, also one that
+has the prior of few samples, and nothing that is fixed. AICc corrects for an sd that is estimated by maximum likelihood
+(Hurvich and Tsai 1989): where every sd is given, or has such a prior, it is AIC.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +25,11 @@ class Criteria:
         raise NotImplementedError
 
     @property
+    def sd_is_known(self) -> bool:
+        """Whether every sd is given, or has the prior of few samples: none is estimated from the samples alone."""
+        raise NotImplementedError
+
+    @property
     def log_likelihood(self) -> float:
         """Of the copies themselves, so that it compares across error models."""
         return self.log_likelihood_ln - self.sum_ln_quantified
@@ -36,8 +46,10 @@ class Criteria:
 
     @property
     def aicc(self) -> float:
-        """Its small-sample form; NaN when n <= k + 1."""
+        """Its small-sample form; NaN when n <= k + 1, and AIC itself where no sd is estimated by maximum likelihood."""
         n, k = self.n, self.n_free
+        if self.sd_is_known:
+            return self.aic
         return self.aic + 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else np.nan
 
     @property

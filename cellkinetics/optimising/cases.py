@@ -9,6 +9,7 @@ import numpy as np
 
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
+from cellkinetics.likelihood.sd_prior import MEDIAN, SdPrior
 from cellkinetics.modelling import levels
 from cellkinetics.modelling.absent import AbsentModel
 from cellkinetics.modelling.dosing import Doses
@@ -22,7 +23,6 @@ from cellkinetics.optimising.status import Outcome, Status, not_fitted
 from cellkinetics.solving.solver import NO_COURSES, Courses
 from cellkinetics.words import count
 
-SD_WHEN_FEW = 0.5
 SPARE_ROWS = 3
 Event = tuple[float, float, str]
 
@@ -89,8 +89,8 @@ def _case(
     doses, reason = doses_of(request, events)
     error, outputs = request.error_model, len(model.outputs)
     sds = error.sd_names(model.outputs)
-    # What is taken where too few samples are quantified to estimate it.
-    when_few = np.where(error.additive(outputs), 0.0, SD_WHEN_FEW)
+    # Where too few samples are quantified to estimate it an additive part is left out.
+    when_few = np.where(error.additive(outputs), 0.0, MEDIAN)
     given = np.array([request.fixed.get(name, few) for name, few in zip(sds, when_few, strict=True)])
     courses, missing = courses_of(model, only(subject)) if model.inputs else (NO_COURSES, None)
     reason = reason or missing
@@ -161,7 +161,7 @@ def _guess_in(
 
 
 def _with_sd(problem: Problem, request: Request, initial: Mapping[str, float]) -> Problem:
-    """Free the sds of each output with rows to spare: with fewer the likelihood has no bound as sd goes to 0.
+    """Free the sds, with a prior where an output has no rows to spare: the likelihood has no bound as sd goes to 0.
 
     Each sd beyond the first needs a row more. Of a combined error the additive part is the first to go, to 0.
     """
@@ -173,13 +173,25 @@ def _with_sd(problem: Problem, request: Request, initial: Mapping[str, float]) -
         slopes = problem.curve(problem.start(initial), 1).jacobian
         reached = np.array([np.any(slopes[problem.output == i] != 0, axis=0) for i in range(outputs)])
     rows = np.array([int((samples.quantified & (samples.output == i)).sum()) for i in range(outputs)])
-    spare = rows - reached.sum(axis=1) - SPARE_ROWS
+    determined = reached.sum(axis=1)
     asked = np.array([name not in request.fixed for name in names]).reshape(-1, outputs)
     # From the last part on: each that is estimated leaves a row less to those before it.
     taken = np.cumsum(asked[::-1], axis=0)[::-1] - asked
-    free = (asked & (spare - taken >= 0)).ravel()
-    sd = np.where(free, [request.initial.get(name, SD_WHEN_FEW) for name in names], problem.sd)
-    return replace(problem, sd=sd, sd_free=free)
+    enough = (asked & (rows - determined - SPARE_ROWS - taken >= 0)).ravel()
+    by_prior = asked.ravel() & ~enough & ~problem.error.additive(outputs)
+    # Without a quantified row there is nothing that an sd could be estimated from.
+    by_prior &= np.tile(rows > 0, len(names) // outputs)
+    few: dict[str, SdPrior] = {}
+    for at in np.flatnonzero(by_prior):
+        name, output = names[at], at % outputs
+        free, spent = int(determined[output]), float(min(determined[output], rows[output]))
+        given = problem.priors.get(name)
+        prior = SdPrior(*given, given=True) if given else SdPrior()
+        few[name] = replace(prior, spent=spent, parameters=free)
+    start = [few[name].median if name in few else 0.5 for name in names]
+    estimated = enough | by_prior
+    sd = np.where(estimated, [request.initial.get(name, at) for name, at in zip(names, start, strict=True)], problem.sd)
+    return replace(problem, sd=sd, sd_free=estimated, few=few)
 
 
 def _not_countable(problem: Problem) -> Outcome | None:

@@ -16,6 +16,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.likelihood.censoring import Rows, least_of
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.likelihood.error_models import ERRORS, LOG
+from cellkinetics.likelihood.sd_prior import SdPrior
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.samples import Samples
@@ -53,6 +54,7 @@ class Problem:
     courses : covariates over time, on the days of the model.
     priors : {name of a parameter or sd: (mean, SD) on its estimation scale}.
     error : how samples scatter about the curve.
+    few : {name of an sd: its prior} where samples are too few to estimate it by maximum likelihood.
     solves : counts while it is solved; the problem itself never changes, and `dataclasses.replace` makes another.
     """
 
@@ -67,6 +69,7 @@ class Problem:
     courses: Courses = field(default_factory=lambda: NO_COURSES)
     priors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     error: ErrorModel = ERRORS[LOG]
+    few: Mapping[str, SdPrior] = field(default_factory=dict)
     solves: Solves = field(default_factory=Solves, init=False, repr=False)
 
     @property
@@ -202,7 +205,8 @@ class Problem:
     @cached_property
     def prior(self) -> tuple[Floats, Floats]:
         """Means and precisions (len(x),) on the estimation scale; precision 0 where there is none."""
-        each = [self.priors.get(name, (0.0, np.inf)) for name in self.names]
+        of_few = {name: (prior.centre, prior.sd) for name, prior in self.few.items()}
+        each = [{**self.priors, **of_few}.get(name, (0.0, np.inf)) for name in self.names]
         mean, sd = np.array(each, float).reshape(-1, 2).T
         return mean, 1 / sd**2
 

@@ -22,9 +22,10 @@ class Uncertainty:
 
     covariance : (k, k) on the estimation scale, small-sample calibrated; 0 for held parameters, NaN for those
         that lie in a direction of which the samples tell nothing.
-    degrees_of_freedom : quantified rows minus the parameters that they, and not censored rows, determine;
-        inf where sd was given.
-    inflation : factor of sd and of all standard errors, sqrt(n_quantified / degrees_of_freedom).
+    degrees_of_freedom : quantified rows minus the parameters that they, and not censored rows, determine, plus what the
+        prior of an sd is worth where there is one; inf where sd was given.
+    inflation : factor of sd and of all standard errors, sqrt(n_quantified / degrees_of_freedom); 1 with such a prior,
+        or of the outputs without one.
     loose : names that move together in directions which the samples do not determine, most affected first.
     """
 
@@ -57,13 +58,10 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
     inverse, null = inverse_of(information, problem.units(optimum.x)[moving])
     degrees, inflation = np.inf, 1.0
     if problem.sd_free.any():
-        quantified = int(np.sum(problem.quantified & problem.sd_outputs[problem.output]))
-        curve = moving[:free]
-        block = information[: curve.sum(), : curve.sum()]
-        of_curve, _ = inverse_of(block, problem.units(optimum.x)[:free][curve])
-        spent = float(np.trace(np.nan_to_num(of_curve) @ optimum.second.quantified[np.ix_(curve, curve)]))
-        degrees = max(quantified - float(np.clip(spent, 0.0, curve.sum())), 1.0)
-        inflation = float(np.sqrt(quantified / degrees))
+        quantified, spent = spent_by(problem, optimum)
+        # A prior of ln sd counts as so many samples more, and its estimate is corrected already.
+        degrees = max(quantified - spent + sum(prior.degrees for prior in problem.few.values()), 1.0)
+        inflation = _of_others(problem, optimum) if problem.few else float(np.sqrt(quantified / degrees))
     covariance = np.zeros_like(optimum.second.hessian)
     if prior.any():
         # The correction is of what the samples say: a prior is as wide as it was given.
@@ -76,6 +74,31 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
     free_direction = np.zeros(len(moving))
     free_direction[moving] = null
     return replace(known, loose=loose_of(problem, widths, free_direction[:free]))
+
+
+def _of_others(problem: Problem, optimum: Optimum) -> float:
+    """The inflation that the sds without a prior would have, where an output has one; 1 where all have."""
+    outputs = len(problem.model.outputs)
+    plain = [i for i, name in enumerate(problem.sd_names) if problem.sd_free[i] and name not in problem.few]
+    known = [spent_by(problem, optimum, output) for output in dict.fromkeys(i % outputs for i in plain)]
+    rows, spent = sum(count for count, _ in known), sum(used for _, used in known)
+    return float(np.sqrt(rows / max(rows - spent, 1.0))) if rows else 1.0
+
+
+def spent_by(problem: Problem, optimum: Optimum, output: int | None = None) -> tuple[int, float]:
+    """Quantified rows of outputs with a free sd, or of one ``output``, and how many parameters they determined."""
+    free = len(problem.free)
+    curve = ~optimum.held[:free]
+    rows, known = problem.quantified & problem.sd_outputs[problem.output], optimum.second.quantified
+    if output is not None and len(problem.model.outputs) > 1:
+        rows &= problem.output == output
+        at = problem.curve(optimum.x, 1)
+        weight = np.asarray(problem.error.information(at.value, problem.ln_sd(optimum.x), problem.rows))
+        known = (at.jacobian[rows].T * np.broadcast_to(weight, rows.shape)[rows]) @ at.jacobian[rows]
+    block = -optimum.second.hessian[:free, :free][np.ix_(curve, curve)]
+    of_curve, _ = inverse_of(block, problem.units(optimum.x)[:free][curve])
+    spent = float(np.trace(np.nan_to_num(of_curve) @ known[np.ix_(curve, curve)]))
+    return int(np.sum(rows)), float(np.clip(spent, 0.0, curve.sum())) + float(np.sum(~curve))
 
 
 def loose_of(problem: Problem, widths: Floats, shares: Floats) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from cellkinetics.fitting.table import TIED
 from cellkinetics.joint.design import Column
 from cellkinetics.joint.result import JointFit
 from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.likelihood.sd_prior import SdPrior
 from cellkinetics.modelling import absent
 from cellkinetics.modelling.absent import AbsentModel
 from cellkinetics.modelling.dosing import Doses
@@ -129,6 +130,7 @@ def _fit_out(fit: Fit) -> dict[str, Any]:
         "free": list(fit.problem.free),
         "sd_free": [bool(f) for f in fit.problem.sd_free],
         "sd": _plain(_sds(fit)),
+        "few": {name: _plain(vars(prior)) for name, prior in fit.problem.few.items()},
         "x": _plain(fit.x),
         "covariance": _plain(fit.covariance),
         "parameters": _table_out(fit.parameters),
@@ -164,6 +166,7 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
         free=tuple(saved["free"]),
         sd=np.array([_number(v) for v in saved["sd"]]),
         sd_free=np.array(saved["sd_free"], bool),
+        few={name: SdPrior(**prior) for name, prior in saved.get("few", {}).items()},
     )
     names = ("outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "solved_implicitly")
     numbers = ("log_likelihood_ln", "sum_ln_quantified", "degrees_of_freedom", "inflation", "seconds")
@@ -188,7 +191,7 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
 
 _JOINT = (
     "shared", "common_sd", "left_out", "outcome", "status", "log_likelihood_ln", "sum_ln_quantified", "n_quantified",
-    "n_censored", "n_excluded", "n_free", "degrees_of_freedom", "inflation", "reference_dose", "seconds",
+    "n_censored", "n_excluded", "n_free", "degrees_of_freedom", "inflation", "reference_dose", "seconds", "sd_by",
 )  # fmt: skip
 
 
@@ -199,7 +202,7 @@ def _joint_out(fit: JointFit) -> dict[str, Any]:
 
 
 def _joint_in(request: Request, study: Study, each: Mapping[str, Fit], saved: Mapping[str, Any]) -> JointFit:
-    texts = ("shared", "left_out", "outcome")
+    texts, saved = ("shared", "left_out", "outcome", "sd_by"), {"sd_by": "", **saved}
     size = len(saved["columns"])
     return JointFit(
         request=request,

@@ -80,14 +80,15 @@ def test_censoring_changes_the_objective_and_m4_equals_m3_under_a_log_normal_err
     assert len({round(value, 3) for value in by_method.values()}) == 3
 
 
-def test_sd_is_estimated_only_with_three_quantified_rows_to_spare():
+def test_sd_has_a_prior_unless_three_quantified_rows_are_to_spare():
     days = np.array([0.1, 0.5, 1, 2, 4, 7, 12])
     seven = ck.fit(DECLINE, patient(DECLINE, {}, days, lloq=1e-3))
     six = ck.fit(DECLINE, patient(DECLINE, {}, days[:6], lloq=1e-3))
     assert seven.parameters.loc["sd", "status"] == "free"
-    assert six.parameters.loc["sd", "status"] == "fixed"
-    assert six.sd == 0.5
-    assert "too few quantified samples" in six.summary()
+    assert not seven.problem.few
+    assert six.parameters.loc["sd", "status"] == "free"
+    assert "LogNormal(0.7, 0.5)" in six.parameters.loc["sd", "source"]
+    assert "sd by a prior: 6 quantified samples for 4 free parameters" in six.summary()
 
 
 def test_the_correction_of_sd_counts_what_quantified_rows_spent(rich):

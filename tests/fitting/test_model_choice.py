@@ -48,12 +48,25 @@ def test_weights_are_those_of_akaike(both):
     np.testing.assert_allclose(table["delta"], aicc - aicc.min(), rtol=1e-12)
 
 
-def test_aic_stands_in_where_a_model_has_no_aicc(expanding):
+def test_bic_stands_in_where_a_model_leaves_fewer_than_six_samples(expanding):
     few = expanding.select(until=28)
     fits = [ck.fit(STEIN, few, fixed={"beta": 0.003}), ck.fit(STEIN, few, free=["c_max", "alpha"])]
-    assert np.isnan(fits[0].aicc) or ck.compare_models(fits).attrs["criterion"] == "AICc"
-    if np.isnan(fits[0].aicc):
-        assert ck.compare_models(fits).attrs["criterion"] == "AIC"
+    assert not fits[0].problem.few and fits[0].n - fits[0].n_free == 2
+    table = ck.compare_models(fits)
+    assert table.attrs["criterion"] == "BIC"
+    bic = np.array([fit.bic for fit in fits])
+    np.testing.assert_allclose(table["delta"], bic - bic.min(), rtol=1e-12)
+
+
+def test_aicc_of_a_known_sd_is_aic_and_chooses_as_it_does(expanding):
+    fits = [ck.fit(model, expanding.select(until=28), fixed={"sd": 0.5}) for model in (STEIN, NK)]
+    # Nothing is estimated but the curve: k is its parameters, and there is no correction to make.
+    assert [fit.n_free for fit in fits] == [6, 4]
+    assert [fit.aicc for fit in fits] == [fit.aic for fit in fits]
+    assert [fit.aic for fit in fits] == [2 * fit.n_free - 2 * fit.log_likelihood for fit in fits]
+    table = ck.compare_models(fits)
+    assert table.attrs["criterion"] == "AICc"
+    np.testing.assert_allclose(table["delta"], table["aic"] - table["aic"].min(), rtol=1e-12)
 
 
 def test_a_nested_model_gets_its_likelihood_ratio(expanding):

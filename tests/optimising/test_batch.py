@@ -150,14 +150,14 @@ def test_interrupted_from_the_keyboard_it_returns_what_is_finished(fits, monkeyp
 
 
 def test_interrupted_one_by_one_it_returns_what_is_finished(monkeypatch):
-    study, whole = STUDY.select(STUDY.subjects[:3]), fits_module.fit_or_reason
+    study, whole = STUDY.select(STUDY.subjects[:3]), fits_module.prepare
 
     def interrupted(request, alone):
         if alone.subjects == ("S001",):
             raise KeyboardInterrupt
         return whole(request, alone)
 
-    monkeypatch.setattr(fits_module, "fit_or_reason", interrupted)
+    monkeypatch.setattr(fits_module, "prepare", interrupted)
     monkeypatch.setattr(fits_module, "batchable", lambda *asked: False)
     some = ck.fit_each(STEIN, study, starts=1, progress=True)
     assert some["S000"].fitted

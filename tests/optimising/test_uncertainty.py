@@ -72,7 +72,7 @@ def test_degrees_of_freedom_count_only_what_is_spent_on_outputs_of_free_sd():
     assert joint.sd["a"] == pytest.approx(alone.sd, rel=1e-3)
 
 
-def test_an_output_with_too_few_rows_for_its_own_parameters_keeps_a_fixed_sd():
+def test_an_output_with_too_few_rows_for_its_own_parameters_has_a_prior_of_its_sd():
     def curve(t, c_1, k_1, c_2, k_2):
         return {"a": c_1 * jnp.exp(-k_1 * t), "b": c_2 * jnp.exp(-k_2 * t)}
 
@@ -80,8 +80,13 @@ def test_an_output_with_too_few_rows_for_its_own_parameters_keeps_a_fixed_sd():
     first, second = 100 * np.exp(-0.1 * DAYS) * noise(0.2, 12), 500 * np.exp(-0.2 * DAYS[:3]) * noise(0.2, 3, 1)
     both = study(np.append(first, second), np.append(DAYS, DAYS[:3]), DVID=[1] * 12 + [2] * 3)
     fit = ck.fit(model(curve, ("a", "b"), **rates), both)
-    assert fit.parameters.loc[["sd_a", "sd_b"], "status"].tolist() == ["free", "fixed"]
-    assert fit.sd["b"] == 0.5
+    assert fit.outcome.endswith("sd_b by a prior: 3 quantified samples for 2 free parameters")
+    assert list(fit.problem.few) == ["sd_b"]
+    assert fit.problem.few["sd_b"].spent == pytest.approx(2, abs=0.1)
+    # Of the other output as by itself: twelve samples spent on two parameters.
+    assert fit.inflation == pytest.approx(np.sqrt(12 / 10), rel=1e-2)
+    assert fit.parameters.loc["sd_a", "value"] == pytest.approx(fit.sd["a"] * fit.inflation)
+    assert fit.parameters.loc["sd_b", "value"] == pytest.approx(fit.sd["b"])
 
 
 def test_a_curve_through_every_sample_is_an_outcome_not_a_likelihood_without_bound():
