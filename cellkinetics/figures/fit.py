@@ -165,5 +165,7 @@ def curve_of(fit: Fit, output: str) -> pd.DataFrame:
 
 
 def reason_of(fit: Fit) -> str:
-    """The first sentence of an outcome that is not "converged"."""
+    """The first sentence of an outcome that needs a look; of a curve that misses its samples the days."""
+    if fit.converged and fit.misfit:
+        return f"misses the samples of day {', '.join(f'{day:g}' for day in fit.misfit.days)}"
     return "" if fit.converged else fit.outcome.split(". ")[0].rstrip(".")

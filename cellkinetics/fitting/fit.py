@@ -12,6 +12,7 @@ from cellkinetics import domains
 from cellkinetics.data.study import UNIT, Study
 from cellkinetics.data.wells import dna_mass
 from cellkinetics.errors import ModelError, one_problem, suggest
+from cellkinetics.fitting.misfit import misfit_of
 from cellkinetics.fitting.result import Fit, finished, refused
 from cellkinetics.likelihood.error_models import ERRORS
 from cellkinetics.meaning.units import is_log
@@ -243,7 +244,8 @@ def ended(request: Request, study: Study, case: Case, optimum: Optimum | None, s
         return refused(request, study, problem, reason or _unsolved(case), case.samples, seconds)
     spread = uncertainty(problem, optimum)
     reason = outcome(problem, optimum, spread.loose)
-    return finished(request, study, problem, case.samples, optimum, spread, reason, seconds)
+    misfit = misfit_of(problem, optimum, spread, study.infusion_day(study.subjects[0]), study.unit)
+    return finished(request, study, problem, case.samples, optimum, spread, reason, seconds, misfit)
 
 
 def _unsolved(case: Case) -> Outcome:

@@ -21,6 +21,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, one_problem
 from cellkinetics.fitting.fits import Fits
+from cellkinetics.fitting.misfit import Misfit
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import TIED
 from cellkinetics.joint.design import Column
@@ -127,6 +128,7 @@ def _fit_out(fit: Fit) -> dict[str, Any]:
         "x": _plain(fit.x),
         "covariance": _plain(fit.covariance),
         "parameters": _table_out(fit.parameters),
+        "misfit": _plain(vars(fit.misfit)),
     }
 
 
@@ -158,6 +160,7 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
         status=_status_in(saved),
         starts=tuple(saved["starts"]),
         start_values=tuple(float(value) for value in saved.get("start_values", ())),
+        misfit=_misfit_in(saved.get("misfit", {})),
         x=np.array([_number(v) for v in saved["x"]]),
         covariance=np.array([[np.nan if tied else _number(v) for v in row] for row in saved["covariance"]]).reshape(
             size, size
@@ -165,6 +168,13 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
         **{name: saved[name] for name in names},
         **{name: _number(saved[name]) for name in numbers},
     )
+
+
+def _misfit_in(saved: Mapping[str, Any]) -> Misfit:
+    """As saved; of a file that is older than it, none."""
+    days = tuple(_number(day) for day in saved.get("days", ()))
+    p = {name: _number(value) for name, value in saved.get("p", {}).items()}
+    return Misfit(saved.get("words", ""), days, p)
 
 
 _JOINT = (
