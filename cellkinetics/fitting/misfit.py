@@ -33,7 +33,7 @@ from cellkinetics.words import count, digits, fold
 
 PLAUSIBLE_SD = float(np.log(2))
 VISIBLE = float(np.log(3))  # a sample nearer to the curve is not called missed
-LEVELS = {"scatter": 0.025, "outlier": 0.02, "peak": 0.01, "pattern": 0.02, "left out": 0.01}
+LEVELS = {"scatter": 0.025, "outlier": 0.02, "peak": 0.01, "pattern": 0.01, "left out": 0.02}
 # From here on samples are left out in earnest.
 DOUBTFUL = {"scatter": 0.2, "outlier": 0.2, "peak": 0.05, "pattern": 0.05}
 NAMED = 3  # samples in the words
@@ -107,8 +107,10 @@ def misfit_of(problem: Problem, optimum: Optimum, spread: Uncertainty, first_day
     if all(p[name] >= level for name, level in LEVELS.items()):
         return Misfit(p=p)
     fitted = [_Miss(int(row), float(ln_f[row]), float(away[row])) for row in np.argsort(-np.abs(away), kind="stable")]
-    others = [] if settled else [miss for miss in fitted if miss.row not in {one.row for one in lone}]
-    visible = [miss for miss in others if abs(miss.away) >= VISIBLE]
+    # Where the others are met without one sample it is the one; the peak is named too where the curve misses it.
+    others = [miss for miss in fitted if miss.row not in {one.row for one in lone}]
+    visible = [miss for miss in others if abs(miss.away) >= VISIBLE and (miss.row == peak or not settled)]
+    visible.sort(key=lambda miss: miss.row != peak)
     named = [*lone, *visible] or others[:1]
     named = sorted(named[:NAMED], key=lambda miss: problem.samples.day[miss.row])
     days = tuple(float(problem.samples.day[miss.row] + first_day) for miss in named)
