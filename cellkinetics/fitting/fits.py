@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -18,6 +19,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
 from cellkinetics.fitting import fit as fitting
 from cellkinetics.fitting import summary
+from cellkinetics.fitting.misfit import Misfit, misfits_of
 from cellkinetics.fitting.profiles import Profiles, profiles
 from cellkinetics.fitting.result import Fit, refused
 from cellkinetics.fitting.table import ESTIMATE_COLUMNS
@@ -194,13 +196,22 @@ def together(request: Request, study: Study, progress: bool, chunk: int) -> Mapp
     seconds = (time.perf_counter() - began) / max(len(cases), 1)
     only = study.each()
 
+    @cache
+    def misfits() -> dict[str, Misfit]:
+        # Of all at once, when the first fit is asked for: their refits are one batch.
+        solved = {subject: end for subject, number in at.items() if (end := ends.get(number)) is not None}
+        problems, subjects = [ready[subject].problem for subject in solved], list(solved)
+        found = misfits_of(problems, list(solved.values()), lambda i: study.infusion_day(subjects[i]), study.unit)
+        return dict(zip(subjects, found, strict=True))
+
     def fit_of(subject: str) -> Fit:
         case, alone = cases[subject], only(subject)
         if not isinstance(case, Case):
             return without(request, alone, not_fitted(case))
         if subject in at and at[subject] not in ends:
             return without(request, alone, INTERRUPTED)
-        return fitting.ended(request, alone, case, ends[at[subject]] if subject in at else None, seconds)
+        end = ends[at[subject]] if subject in at else None
+        return fitting.ended(request, alone, case, end, seconds, misfits().get(subject))
 
     return Later(cases, fit_of)
 

@@ -46,12 +46,13 @@ FADING = 0.5  # correlation of neighbours in the departure that `Standing.patter
 class Standing:
     """Where n samples stand to a fitted curve.
 
-    z : (n,) residuals in sds; of a censored sample how far the curve lies beyond the end of its interval.
+    ln_f : (n,) the curve. z : (n,) residuals in sds; of a censored sample how far the curve lies beyond its end.
     sd : (n,) on ln copies. slopes : (n, k) of ln f by what moves, in sds. weight : (n,) information of each, in 1/sd^2.
     score : (n,) slopes of the log-likelihood by ln f, in sds. prior : (k, k) information of priors.
     quantified : (n,). output : (n,) index.
     """
 
+    ln_f: Floats
     z: Floats
     sd: Floats
     slopes: Floats
@@ -192,6 +193,7 @@ def standing(problem: Problem, x: Floats, moving: Flags, without: int | None = N
     if without is not None:
         weight[without] = 0.0
     return Standing(
+        ln_f=np.asarray(at.value)[:n],
         z=residuals(problem, np.asarray(at.value), ln_sd),
         sd=sd,
         slopes=np.asarray(at.jacobian)[:n][:, moving] / sd[:, None],

@@ -16,7 +16,7 @@ called bad; tests/benchmarks/misfit.py counts them, and how many of the bad ones
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,7 +28,6 @@ from cellkinetics.optimising.batch import batchable, climbed, optima
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.status import Outcome, Status
-from cellkinetics.optimising.uncertainty import Uncertainty
 from cellkinetics.words import count, digits, fold
 
 PLAUSIBLE_SD = float(np.log(2))
@@ -78,22 +77,59 @@ class _Miss:
     without: bool = False
 
 
-def misfit_of(problem: Problem, optimum: Optimum, spread: Uncertainty, first_day: float, unit: str) -> Misfit:
-    """Whether the curve misses the samples.
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """A fit whose samples were looked at: what they say without refits, and its highest and its furthest sample."""
+
+    problem: Problem
+    x: Floats
+    here: Standing
+    p: Mapping[str, float]
+    peak: int
+    furthest: int
+
+    @property
+    def doubtful(self) -> bool:
+        return any(self.p[name] < level for name, level in DOUBTFUL.items())
+
+
+def misfit_of(problem: Problem, optimum: Optimum, first_day: float, unit: str) -> Misfit:
+    """Whether the curve of one patient misses the samples.
 
     Parameters
     ----------
-    problem, optimum, spread : the fit.
+    problem, optimum : the fit.
     first_day : of the infusion, in the study. unit : of the samples.
     """
-    if _surely_fine(problem, optimum, spread):
+    look = _looked(problem, optimum)
+    if look is None:
         return FINE
-    free = len(problem.free)
-    here = standing(problem, optimum.x, ~optimum.held[:free])
-    ln_f = np.asarray(problem.curve(optimum.x, 0).value)[: len(problem.samples)]
-    away = _away(problem, ln_f)
+    # One by one: the program of a single fit is there, one of two would have to be compiled.
+    refits = [_refitted([look], [row])[0] for row in _rows(look)]
+    return _concluded(look, refits, first_day, unit)
+
+
+def misfits_of(
+    problems: Sequence[Problem], ends: Sequence[Optimum], first_day: Callable[[int], float], unit: str
+) -> list[Misfit]:
+    """The same of many patients, whose refits are one batch; ``first_day`` of the patient at a position."""
+    looks = [_looked(problem, end) for problem, end in zip(problems, ends, strict=True)]
+    asked = [(look, row) for look in looks if look is not None for row in _rows(look)]
+    refits = iter(_refitted([look for look, _ in asked], [row for _, row in asked]))
+    each = [[next(refits) for _ in _rows(look)] for look in looks]
+    return [
+        _concluded(look, own, first_day(i) if own else 0.0, unit)
+        for i, (look, own) in enumerate(zip(looks, each, strict=True))
+    ]
+
+
+def _looked(problem: Problem, optimum: Optimum) -> _Look | None:
+    """What the samples say at the estimates; None where the likelihood alone says that all is well."""
+    if _surely_fine(problem, optimum):
+        return None
+    here = standing(problem, optimum.x, ~optimum.held[: len(problem.free)])
     t, degrees = here.left_out
-    each = np.where(np.abs(away) >= VISIBLE, _two_sided(t, degrees), 1.0)
+    each = np.where(np.abs(_away(problem, here.ln_f)) >= VISIBLE, _two_sided(t, degrees), 1.0)
     peak = int(np.argmax(np.where(here.quantified, problem.samples.upper, -np.inf)))
     p = {
         "scatter": _scatter(problem, here),
@@ -101,27 +137,13 @@ def misfit_of(problem: Problem, optimum: Optimum, spread: Uncertainty, first_day
         "peak": float(each[peak]),
         "pattern": here.pattern(),
     }
-    if all(p[name] >= level for name, level in DOUBTFUL.items()):
-        return Misfit(p=p)
-    lone, p["left out"], settled = _left_out(problem, optimum, peak, int(np.argmax(np.abs(t))))
-    if all(p[name] >= level for name, level in LEVELS.items()):
-        return Misfit(p=p)
-    fitted = [_Miss(int(row), float(ln_f[row]), float(away[row])) for row in np.argsort(-np.abs(away), kind="stable")]
-    # Where the others are met without one sample it is the one; the peak is named too where the curve misses it.
-    others = [miss for miss in fitted if miss.row not in {one.row for one in lone}]
-    visible = [miss for miss in others if abs(miss.away) >= VISIBLE and (miss.row == peak or not settled)]
-    visible.sort(key=lambda miss: miss.row != peak)
-    named = [*lone, *visible] or others[:1]
-    named = sorted(named[:NAMED], key=lambda miss: problem.samples.day[miss.row])
-    days = tuple(float(problem.samples.day[miss.row] + first_day) for miss in named)
-    more = len(lone) + len(visible) - len(named)
-    return Misfit(_words(problem, here, p, named, days, more, unit), days, p)
+    return _Look(problem, optimum.x, here, p, peak, int(np.argmax(np.abs(t))))
 
 
-def _surely_fine(problem: Problem, optimum: Optimum, spread: Uncertainty) -> bool:
+def _surely_fine(problem: Problem, optimum: Optimum) -> bool:
     """Whether the likelihood alone says that the samples lie no further from the curve than they may.
 
-    For what takes no look at the curve: the deviance of all samples is at least the sum of their squared residuals.
+    It takes no look at the curve: the deviance of all samples is at least the sum of their squared residuals.
     """
     if not (problem.error.least_squares and optimum.second.solved):
         return not optimum.second.solved
@@ -129,12 +151,21 @@ def _surely_fine(problem: Problem, optimum: Optimum, spread: Uncertainty) -> boo
     quantified = int(rows.sum())
     constant = float(np.sum(np.log(sds[rows]))) + 0.5 * np.log(2 * np.pi) * quantified
     deviance = -2 * (optimum.second.value - problem.log_prior(optimum.x) + constant)
-    degrees = spread.degrees_of_freedom
-    if not np.isfinite(degrees):
-        degrees = float(quantified - len(problem.free))
-    degrees = max(degrees, 1.0)
-    # As much as is seen in half of the fits whose sd is as large as it may be.
-    return deviance * float(sds.max()) ** 2 < PLAUSIBLE_SD**2 * degrees * (1 - 2 / (9 * degrees)) ** 3
+    degrees = max(quantified - _spent(optimum, len(problem.free)), 1.0)
+    # As much as is seen in 60 of 100 fits whose sd is as large as it may be (chi-squared by Wilson and Hilferty).
+    usual = degrees * (1 - 2 / (9 * degrees) + 0.253 * np.sqrt(2 / (9 * degrees))) ** 3
+    return deviance * float(sds.max()) ** 2 < PLAUSIBLE_SD**2 * usual
+
+
+def _spent(optimum: Optimum, free: int) -> float:
+    """Quantified samples that the curve has used up, from the Hessian; all that moves where that does not tell."""
+    moving = np.flatnonzero(~optimum.held[:free])
+    information, quantified = -optimum.second.hessian[np.ix_(moving, moving)], optimum.second.quantified
+    try:
+        spent = float(np.trace(np.linalg.solve(information, quantified[np.ix_(moving, moving)])))
+    except np.linalg.LinAlgError:
+        return float(len(moving))
+    return spent if 0 <= spent <= len(moving) else float(len(moving))
 
 
 def _scatter(problem: Problem, here: Standing) -> float:
@@ -144,44 +175,87 @@ def _scatter(problem: Problem, here: Standing) -> float:
     return float(special.chdtrc(here.degrees, squares / PLAUSIBLE_SD**2)) if here.degrees > 0.3 else 1.0
 
 
-def _left_out(problem: Problem, optimum: Optimum, peak: int, furthest: int) -> tuple[list[_Miss], float, bool]:
+def _rows(look: _Look | None) -> list[int]:
+    """Samples to leave out in earnest: the furthest and the highest of a doubtful fit."""
+    return list(dict.fromkeys([look.furthest, look.peak])) if look is not None and look.doubtful else []
+
+
+def _without(problem: Problem, row: int) -> Problem:
+    return replace(problem, samples=problem.samples.taken(np.arange(len(problem.samples)) != row))
+
+
+def _refitted(looks: Sequence[_Look], rows: Sequence[int]) -> list[Optimum | None]:
+    """The optimum of each without a sample, uphill from that with it."""
+    rests = [_without(look.problem, row) for look, row in zip(looks, rows, strict=True)]
+    used = [i for i, rest in enumerate(rests) if rest.samples.quantified.any()]
+    refits: list[Optimum | None] = [None] * len(rests)
+    if not used:
+        return refits
+    model, some = rests[0].model, [rests[i] for i in used]
+    if model.corners and batchable(model, len(some), some[0].error):
+        # A switch day has an optimum between any two samples, and where the sample was is not where it is without it.
+        initial = [looks[i].problem.natural(looks[i].x) for i in used]
+        for ends in optima(some, initial, STARTS, SEED, careful=False):
+            for at, end in ends.items():
+                refits[used[at]] = end
+        return refits
+    for i, end in zip(used, climbed(some, [looks[i].x for i in used], rescue=False), strict=True):
+        refits[i] = end
+    return refits
+
+
+def _concluded(look: _Look | None, refits: Sequence[Optimum | None], first_day: float, unit: str) -> Misfit:
+    """What is said of a fit."""
+    if look is None:
+        return FINE
+    problem, p = look.problem, dict(look.p)
+    lone: list[_Miss] = []
+    settled = False
+    if refits:
+        lone, p["left out"], settled = _left_out(look, refits)
+    if all(p[name] >= level for name, level in LEVELS.items() if name in p):
+        return Misfit(p=p)
+    ln_f, away = look.here.ln_f, _away(problem, look.here.ln_f)
+    fitted = [_Miss(int(row), float(ln_f[row]), float(away[row])) for row in np.argsort(-np.abs(away), kind="stable")]
+    # Where the others are met without one sample it is the one; the peak is named too where the curve misses it.
+    others = [miss for miss in fitted if miss.row not in {one.row for one in lone}]
+    visible = [miss for miss in others if abs(miss.away) >= VISIBLE and (miss.row == look.peak or not settled)]
+    visible.sort(key=lambda miss: miss.row != look.peak)
+    named = [*lone, *visible] or others[:1]
+    named = sorted(named[:NAMED], key=lambda miss: problem.samples.day[miss.row])
+    days = tuple(float(problem.samples.day[miss.row] + first_day) for miss in named)
+    more = max(len(lone) + len(visible) - len(named), 0)
+    return Misfit(_words(problem, look.here, p, named, days, more, unit), days, p)
+
+
+def _left_out(look: _Look, refits: Sequence[Optimum | None]) -> tuple[list[_Miss], float, bool]:
     """Samples that the curve of the others misses, the lowest p, and whether those others are met without them.
 
     The highest sample is asked for itself, the furthest as one of n.
     """
-    n, lowest, found, settling = len(problem.samples), 1.0, [], []
-    for row, tries in {furthest: n, peak: 2}.items():
-        others = np.arange(n) != row
-        rest = replace(problem, samples=problem.samples.taken(others))
-        end = _refit(rest, problem, optimum.x)
+    problem, lowest = look.problem, 1.0
+    n, found, settling = len(problem.samples), list[_Miss](), list[_Miss]()
+    for row, end in zip(_rows(look), refits, strict=True):
         if end is None:
             continue
+        tries = 2 if row == look.peak else n
         there = standing(problem, end.x, ~end.held[: len(problem.free)], without=row)
-        ln_f = np.asarray(problem.curve(end.x, 0).value)[:n]
-        away = float(_away(problem, ln_f)[row])
+        away = float(_away(problem, there.ln_f)[row])
         p = min(float(_two_sided(*there.predicted(row))) * tries, 1.0) if abs(away) >= VISIBLE else 1.0
         lowest = min(lowest, p)
         if p < LEVELS["left out"]:
-            miss = _Miss(row, float(ln_f[row]), away, without=True)
-            found.append(miss)
+            found.append(_Miss(row, float(there.ln_f[row]), away, without=True))
+            others = np.arange(n) != row
             alone = replace(there, **{name: getattr(there, name)[others] for name in _BY_ROW})
-            if _scatter(rest, alone) >= DOUBTFUL["scatter"] and alone.pattern() >= DOUBTFUL["pattern"]:
-                settling.append(miss)
+            if (
+                _scatter(_without(problem, row), alone) >= DOUBTFUL["scatter"]
+                and alone.pattern() >= DOUBTFUL["pattern"]
+            ):
+                settling.append(found[-1])
     return settling or found, lowest, bool(settling)
 
 
-def _refit(rest: Problem, whole: Problem, x: Floats) -> Optimum | None:
-    """The optimum without a sample, uphill from that with it; alone, so that the program of a single fit is used."""
-    if not rest.samples.quantified.any():
-        return None
-    if not (rest.model.corners and batchable(rest.model, error=rest.error)):
-        return climbed([rest], [x], rescue=False)[0]
-    # A switch day has an optimum between any two samples, and where the sample was is not where it is without it.
-    (ends,) = optima([rest], [whole.natural(x)], STARTS, SEED, careful=False)
-    return ends[0]
-
-
-_BY_ROW = ("z", "sd", "slopes", "weight", "score", "quantified", "output")
+_BY_ROW = ("ln_f", "z", "sd", "slopes", "weight", "score", "quantified", "output")
 
 
 def _away(problem: Problem, ln_f: Floats) -> Floats:
