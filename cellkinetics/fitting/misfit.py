@@ -151,15 +151,18 @@ def _surely_fine(problem: Problem, optimum: Optimum) -> bool:
     quantified = int(rows.sum())
     constant = float(np.sum(np.log(sds[rows]))) + 0.5 * np.log(2 * np.pi) * quantified
     deviance = -2 * (optimum.second.value - problem.log_prior(optimum.x) + constant)
-    degrees = max(quantified - _spent(optimum, len(problem.free)), 1.0)
+    degrees = max(quantified - _spent(problem, optimum), 1.0)
     # As much as is seen in 60 of 100 fits whose sd is as large as it may be (chi-squared by Wilson and Hilferty).
     usual = degrees * (1 - 2 / (9 * degrees) + 0.253 * np.sqrt(2 / (9 * degrees))) ** 3
     return deviance * float(sds.max()) ** 2 < PLAUSIBLE_SD**2 * usual
 
 
-def _spent(optimum: Optimum, free: int) -> float:
+def _spent(problem: Problem, optimum: Optimum) -> float:
     """Quantified samples that the curve has used up, from the Hessian; all that moves where that does not tell."""
-    moving = np.flatnonzero(~optimum.held[:free])
+    moving = np.flatnonzero(~optimum.held[: len(problem.free)])
+    # Information of quantified samples is only kept where their sd is estimated.
+    if not problem.sd_free.all():
+        return float(len(moving))
     information, quantified = -optimum.second.hessian[np.ix_(moving, moving)], optimum.second.quantified
     try:
         spent = float(np.trace(np.linalg.solve(information, quantified[np.ix_(moving, moving)])))
