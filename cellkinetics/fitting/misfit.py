@@ -28,7 +28,7 @@ from cellkinetics.optimising.batch import batchable, climbed, optima
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.status import Outcome, Status
-from cellkinetics.words import count, digits, fold
+from cellkinetics.words import count, fold
 
 PLAUSIBLE_SD = float(np.log(2))
 VISIBLE = float(np.log(3))  # a sample nearer to the curve is not called missed
@@ -282,10 +282,10 @@ def _words(
     reasons = []
     if p["scatter"] < LEVELS["scatter"]:
         sd = float(np.sqrt(here.squares.sum() / max(here.degrees, 1.0)))
-        reasons.append(f"residual sd {digits(sd)}, a factor of {digits(float(np.exp(sd)))}, where up to 2 is usual")
+        reasons.append(f"residual sd {sd:.2f}, a factor of {np.exp(sd):.2g}, where up to 2 is usual")
     if p["pattern"] < LEVELS["pattern"]:
         reasons.append("neighbouring samples lie off together")
-    because = f" ({'; '.join(reasons)})" if reasons else ""
+    because = f"; {'; '.join(reasons)}" if reasons else ""
     advice = "Look at fit.plot() and fit.influence(): check these samples, or try another model (ck.compare_models)."
     return f"the curve misses the samples: {listed}{because}. {advice}"
 
