@@ -38,7 +38,7 @@ from cellkinetics.optimising.problem import Problem, derivatives_of
 USUAL_SD, USUAL_SAMPLES = 0.56, 16.0
 # Nearer to 1 a leverage is of no use: what is left of the residual is the curvature of the model.
 LARGEST_LEVERAGE = 0.9
-UNSEEN = 1e-5  # of the largest singular value, columns scaled to one length: below, a direction is not determined
+UNDETERMINED = 1e-5  # of the largest singular value, columns scaled to one length: below, a direction is not determined
 FADING = 0.5  # correlation of neighbours in the departure that `Standing.pattern` looks for
 
 
@@ -80,7 +80,7 @@ class Standing:
         length = np.sqrt(np.sum(rows**2, axis=0))
         length = np.where(length > 0, length, 1.0)
         left, sizes, right = np.linalg.svd(rows / length, full_matrices=False)
-        seen = sizes > UNSEEN * sizes.max(initial=1e-300)
+        seen = sizes > UNDETERMINED * sizes.max(initial=1e-300)
         return left[:, seen], sizes[seen], right[seen], length
 
     @cached_property

@@ -32,11 +32,11 @@ from cellkinetics.words import count, fold
 
 PLAUSIBLE_SD = float(np.log(2))
 VISIBLE = float(np.log(3))  # a sample nearer to the curve is not called missed
-LEVELS = {"scatter": 0.025, "outlier": 0.02, "peak": 0.01, "pattern": 0.01, "left out": 0.02}
+CALLED = {"scatter": 0.025, "outlier": 0.02, "peak": 0.01, "pattern": 0.01, "left out": 0.02}
 # From here on samples are left out in earnest.
 DOUBTFUL = {"scatter": 0.2, "outlier": 0.2, "peak": 0.05, "pattern": 0.05}
 NAMED = 3  # samples in the words
-STARTS, SEED = 4, 2020  # of a refit of a model with a switch day
+REFIT_STARTS, REFIT_SEED = 4, 2020  # of a refit of a model with a switch day
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Misfit:
         return bool(self.words)
 
 
-FINE = Misfit()
+MET = Misfit()
 
 
 def joined(outcome: Outcome, misfit: Misfit) -> str:
@@ -103,7 +103,7 @@ def misfit_of(problem: Problem, optimum: Optimum, first_day: float, unit: str) -
     """
     look = _looked(problem, optimum)
     if look is None:
-        return FINE
+        return MET
     # One by one: the program of a single fit is there, one of two would have to be compiled.
     refits = [_refitted([look], [row])[0] for row in _rows(look)]
     return _concluded(look, refits, first_day, unit)
@@ -198,7 +198,7 @@ def _refitted(looks: Sequence[_Look], rows: Sequence[int]) -> list[Optimum | Non
     if model.corners and batchable(model, len(some), some[0].error):
         # A switch day has an optimum between any two samples, and where the sample was is not where it is without it.
         initial = [looks[i].problem.natural(looks[i].x) for i in used]
-        for ends in optima(some, initial, STARTS, SEED, careful=False):
+        for ends in optima(some, initial, REFIT_STARTS, REFIT_SEED, careful=False):
             for at, end in ends.items():
                 refits[used[at]] = end
         return refits
@@ -210,13 +210,13 @@ def _refitted(looks: Sequence[_Look], rows: Sequence[int]) -> list[Optimum | Non
 def _concluded(look: _Look | None, refits: Sequence[Optimum | None], first_day: float, unit: str) -> Misfit:
     """What is said of a fit."""
     if look is None:
-        return FINE
+        return MET
     problem, p = look.problem, dict(look.p)
     lone: list[_Miss] = []
     settled = False
     if refits:
         lone, p["left out"], settled = _left_out(look, refits)
-    if all(p[name] >= level for name, level in LEVELS.items() if name in p):
+    if all(p[name] >= level for name, level in CALLED.items() if name in p):
         return Misfit(p=p)
     ln_f, away = look.here.ln_f, _away(problem, look.here.ln_f)
     fitted = [_Miss(int(row), float(ln_f[row]), float(away[row])) for row in np.argsort(-np.abs(away), kind="stable")]
@@ -246,7 +246,7 @@ def _left_out(look: _Look, refits: Sequence[Optimum | None]) -> tuple[list[_Miss
         away = float(_away(problem, there.ln_f)[row])
         p = min(float(_two_sided(*there.predicted(row))) * tries, 1.0) if abs(away) >= VISIBLE else 1.0
         lowest = min(lowest, p)
-        if p < LEVELS["left out"]:
+        if p < CALLED["left out"]:
             found.append(_Miss(row, float(there.ln_f[row]), away, without=True))
             others = np.arange(n) != row
             alone = replace(there, **{name: getattr(there, name)[others] for name in _BY_ROW})
@@ -280,10 +280,10 @@ def _words(
     samples = [_sample(problem, miss, day, unit) for miss, day in zip(named, days, strict=True)]
     listed = "; ".join(samples) + (f"; and {count(more, 'other')}" if more > 0 else "")
     reasons = []
-    if p["scatter"] < LEVELS["scatter"]:
+    if p["scatter"] < CALLED["scatter"]:
         sd = float(np.sqrt(here.squares.sum() / max(here.degrees, 1.0)))
         reasons.append(f"residual sd {sd:.2f}, a factor of {np.exp(sd):.2g}, where up to 2 is usual")
-    if p["pattern"] < LEVELS["pattern"]:
+    if p["pattern"] < CALLED["pattern"]:
         reasons.append("neighbouring samples lie off together")
     because = f"; {'; '.join(reasons)}" if reasons else ""
     advice = "Look at fit.plot() and fit.influence(): check these samples, or try another model (ck.compare_models)."

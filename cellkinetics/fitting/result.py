@@ -19,7 +19,7 @@ from cellkinetics.fitting import diagnostics, summary
 from cellkinetics.fitting.bootstrap import Bootstrap, bootstrap
 from cellkinetics.fitting.derived import derived
 from cellkinetics.fitting.identifiability import Identifiability, of_fit
-from cellkinetics.fitting.misfit import FINE, Misfit, joined
+from cellkinetics.fitting.misfit import MET, Misfit, joined
 from cellkinetics.fitting.profile import Profile, profile_each
 from cellkinetics.fitting.table import hessian_intervals, parameter_columns, parameter_table
 from cellkinetics.likelihood.criteria import Criteria
@@ -74,7 +74,7 @@ class Fit(Criteria):
     solved_implicitly: int = 0
     seconds: float = 0.0
     start_values: tuple[float, ...] = ()
-    misfit: Misfit = FINE
+    misfit: Misfit = MET
 
     def __post_init__(self) -> None:
         for array in (self.x, self.covariance):
@@ -393,7 +393,7 @@ def finished(
     spread: Uncertainty,
     outcome: Outcome,
     seconds: float,
-    misfit: Misfit = FINE,
+    misfit: Misfit = MET,
 ) -> Fit:
     """The fit of a patient whose optimiser ended somewhere."""
     return Fit(

@@ -31,7 +31,7 @@ import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.fitting import diagnostics
 from cellkinetics.fitting import fits as fitting
-from cellkinetics.fitting.misfit import LEVELS
+from cellkinetics.fitting.misfit import CALLED
 
 FILE, POOLED = Path(__file__).with_suffix(".csv"), 60
 STEIN, IL15, DECLINE = simulated.STEIN, simulated.IL15, simulated.DECLINE
@@ -95,7 +95,7 @@ def row(kind, name, samples, share, sd, patients):
         "patients": len(everyone), "flagged": percent(flagged),
         "right_day": round(100 * len(right) / len(flagged)) if flagged and planted else "",
     }  # fmt: skip
-    for question, level in LEVELS.items():
+    for question, level in CALLED.items():
         line[question.replace(" ", "_")] = percent([fit for fit in everyone if fit.misfit.p.get(question, 1) < level])
     some = ck.Fits(patients.study, dict(list(fits.items())[:POOLED]))
     table = some.quantile_residuals()

@@ -10,7 +10,7 @@ import pytest
 import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.fitting import diagnostics
-from cellkinetics.fitting.misfit import LEVELS
+from cellkinetics.fitting.misfit import CALLED
 from cellkinetics.reporting import report
 
 STEIN = models.load("stein_2019_tisagenlecleucel")
@@ -51,7 +51,7 @@ def test_a_decline_fitted_to_patients_who_expand_says_that_they_scatter_too_far(
         assert "the curve misses the samples: day " in fit.outcome
         assert "residual sd " in fit.outcome
         assert "neighbouring samples lie off together" in fit.outcome
-        assert fit.misfit.p["scatter"] < LEVELS["scatter"]
+        assert fit.misfit.p["scatter"] < CALLED["scatter"]
         assert {*fit.misfit.days} <= {*DAYS}
     assert declining.summary().count("need a look") == 1
 
