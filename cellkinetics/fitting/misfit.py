@@ -128,6 +128,8 @@ def _looked(problem: Problem, optimum: Optimum) -> _Look | None:
     if _surely_fine(problem, optimum):
         return None
     here = standing(problem, optimum.x, ~optimum.held[: len(problem.free)])
+    if not np.isfinite(here.ln_f).all():
+        return None
     t, degrees = here.left_out
     each = np.where(np.abs(_away(problem, here.ln_f)) >= VISIBLE, _two_sided(t, degrees), 1.0)
     peak = int(np.argmax(np.where(here.quantified, problem.samples.upper, -np.inf)))
