@@ -288,7 +288,7 @@ def outcome_table(fits: Fits) -> Table:
     for subject, fit in fits.items():
         sd = max(fit.sd.values()) if isinstance(fit.sd, dict) else fit.sd
         shown = f"{sd:.2f}" if fit.fitted else ""
-        style = "" if fit.converged else "yellow"
+        style = "yellow" if fit.needs_look else ""
         table.add_row(
             escape(subject),
             escape(cohorts[subject]),

@@ -165,5 +165,9 @@ def curve_of(fit: Fit, output: str) -> pd.DataFrame:
 
 
 def reason_of(fit: Fit) -> str:
-    """The first sentence of an outcome that is not "converged"."""
-    return "" if fit.converged else fit.outcome.split(". ")[0].rstrip(".")
+    """The first sentence of an outcome that needs a look, and the days of samples that the curve misses."""
+    ended = "" if fit.converged else fit.outcome.split(". ")[0].rstrip(".")
+    if not fit.misfit:
+        return ended
+    missed = f"misses day {', '.join(f'{day:g}' for day in fit.misfit.days)}"
+    return f"{ended}; {missed}" if ended else missed

@@ -1,4 +1,4 @@
-"""Residuals that respect censoring, whether they run together, outliers, and what each sample does to the fit."""
+"""Residuals that respect censoring and the fit, whether neighbours go together, outliers, and what one sample does."""
 
 from __future__ import annotations
 
@@ -13,26 +13,37 @@ from scipy import special
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
+from cellkinetics.fitting.leave_out import standing
 from cellkinetics.optimising.batch import climbed
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit
 
 
+COLUMNS = ["subject", "day", "output", "status", "predicted", "residual"]
+OF_THE_FIT = ["leverage", "left_out", "together", "together_variance"]
+
+
 def quantile_residuals(fit: Fit, seed: int = 2020) -> pd.DataFrame:
     """Randomised quantile residuals (Dunn and Smyth 1996): standard normal where the model is right.
 
     A quantified sample has (ln y - ln f)/sd, or the normal value of its probability under another error model; of a
-    censored one a normal value is drawn that lies within its ends.
+    censored one a normal value is drawn that lies within its ends. They are those of a curve that these samples made:
+    the columns behind them allow for it (`leave_out` has the formulas), and are what `runs` and `outliers` look at.
 
     Returns
     -------
     DataFrame
         subject, day, output, status, predicted, residual: one row a sample in the likelihood; empty without a fit.
+        leverage : the share of the sample in its own fitted value, 0 to 1.
+        left_out : the residual of the sample from the curve of the others in its standard errors, as the normal value
+        of its probability under Student's t; of a censored one that of the end that the curve is beyond, 0 within.
+        together, together_variance : their sums over a subject's rows are the serial correlation of neighbouring
+        samples less what is expected of a fit, and its variance.
     """
-    seed, columns = domains.seed(seed), ["subject", "day", "output", "status", "predicted", "residual"]
+    seed = domains.seed(seed)
     if not fit.fitted:
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame(columns=[*COLUMNS, *OF_THE_FIT])
     table = fit.residuals.assign(subject=fit.subject)
     low, high = fit.problem.error.normal_scores(
         fit.problem.curve(fit.x, 0).value, fit.problem.ln_sd(fit.x), fit.problem.rows
@@ -42,18 +53,33 @@ def quantile_residuals(fit: Fit, seed: int = 2020) -> pd.DataFrame:
     residual = np.array(high, float)
     for at in np.flatnonzero((table["status"] != "quantified").to_numpy()):
         residual[at] = scipy.stats.truncnorm.rvs(low[at], high[at], random_state=rng)
-    return table.assign(residual=residual)[columns]
+    here = standing(fit.problem, fit.x, np.diag(fit.covariance)[: len(fit.problem.free)] != 0)
+    t, degrees = here.left_out
+    together, variance = here.neighbours
+    return table.assign(
+        residual=residual,
+        leverage=here.leverage,
+        left_out=-np.sign(t) * special.ndtri(special.stdtr(degrees, -np.abs(t))),
+        together=together,
+        together_variance=variance / len(table),
+    )[[*COLUMNS, *OF_THE_FIT]]
 
 
 def runs(residuals: pd.DataFrame) -> pd.Series:
-    """Whether signs of residuals run together: the exact test of Wald and Wolfowitz, by subject in the order of days.
+    r"""Whether residuals of neighbouring samples go together, by subject and output in the order of days.
+
+    One-sided. Of residuals of a fit (`quantile_residuals`) p is that of their serial correlation,
+    :math:`\sum_i e_i e_{i+1}/\sum_i e_i^2`, less its expectation over its standard error, both of residuals that a
+    curve has been fitted to (Durbin and Watson 1951, doi:10.2307/2332325): they alternate more than the throws of a
+    coin, which the count of runs takes for a good fit. The e of a censored sample is its conditional expectation.
+    Of other tables p is that of the exact test of Wald and Wolfowitz: the probability, given how many are positive, of
+    so few runs.
 
     Returns
     -------
     Series
-        number of runs, how many are expected, and p: the probability, given how many are positive, of so few runs.
-        One-sided: a curve that follows its samples closely, with many parameters for few samples, has more runs than
-        expected. With several subjects their runs are added up.
+        number of runs of signs, how many are expected of independent residuals, and p. With several subjects their
+        runs, and their serial correlations, are added up.
     """
     seen, tables = 0, []
     for _, own in residuals.sort_values("day", kind="stable").groupby(["subject", "output"], sort=False):
@@ -65,14 +91,28 @@ def runs(residuals: pd.DataFrame) -> pd.Series:
         together = np.convolve(together, table)
     p = float(together[: seen + 1].sum()) if len(tables) else np.nan
     expected = float(np.arange(len(together)) @ together)
+    if "together" in residuals and residuals["together_variance"].sum() > 0:
+        z = residuals["together"].sum() / np.sqrt(residuals["together_variance"].sum())
+        p = float(special.ndtr(-z))
     return pd.Series({"runs": seen, "expected": expected, "p": min(p, 1.0)})
 
 
 def outliers(residuals: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
-    """Samples whose residual is further out than any of n would be with probability ``level`` (Bonferroni)."""
-    limit = float(special.ndtri(1 - level / (2 * max(len(residuals), 1))))
-    far = residuals[residuals["residual"].abs() > limit]
-    return far.sort_values("residual", key=np.abs, ascending=False).assign(limit=limit)
+    """Samples too far out, so that of those named a share of ``level`` at most is expected to be none.
+
+    By Benjamini and Hochberg (1995, doi:10.1111/j.2517-6161.1995.tb02031.x): where there is no outlier at all, any is
+    named with probability ``level``. What is looked at is ``left_out``, how far a sample is from the curve of the
+    others: its plain residual is small where it has pulled the curve, and the sd, towards itself. Tables without that
+    column are judged by ``residual``. The column ``limit`` is what was exceeded.
+    """
+    column = "left_out" if "left_out" in residuals else "residual"
+    size = np.abs(residuals[column].to_numpy(float))
+    p, n = 2 * special.ndtr(-size), max(len(residuals), 1)
+    allowed = level * np.arange(1, n + 1) / n
+    named = int(np.max(np.flatnonzero(np.sort(p) <= allowed[: len(p)]) + 1, initial=0))
+    limit = float(special.ndtri(1 - allowed[max(named, 1) - 1] / 2))
+    far = residuals[size >= limit]
+    return far.sort_values(column, key=np.abs, ascending=False).assign(limit=limit)
 
 
 def influence(fit: Fit) -> pd.DataFrame:

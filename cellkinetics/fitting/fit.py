@@ -14,6 +14,7 @@ from cellkinetics.data.study import UNIT, Study
 from cellkinetics.data.wells import dna_mass
 from cellkinetics.errors import ModelError, one_problem, suggest
 from cellkinetics.fitting.few import settled, told
+from cellkinetics.fitting.misfit import Misfit, misfit_of
 from cellkinetics.fitting.result import Fit, finished, refused
 from cellkinetics.likelihood.error_models import ERRORS
 from cellkinetics.meaning.units import is_log
@@ -243,14 +244,21 @@ def optimum_of(request: Request, case: Case) -> Optimum | None:
     return ends[0]
 
 
-def ended(request: Request, study: Study, case: Case, optimum: Optimum | None, seconds: float) -> Fit:
-    """The fit of one subject from where its optimiser ended; None where there was nothing to optimise or to solve."""
+def ended(
+    request: Request, study: Study, case: Case, optimum: Optimum | None, seconds: float, misfit: Misfit | None = None
+) -> Fit:
+    """The fit of one subject from where its optimiser ended; None where there was nothing to optimise or to solve.
+
+    ``misfit`` where that has been looked at already.
+    """
     problem, reason = case.problem, case.reason
     if optimum is None:
         return refused(request, study, problem, reason or _unsolved(case), case.samples, seconds)
     spread = uncertainty(problem, optimum)
     reason = told(outcome(problem, optimum, spread.loose), problem)
-    return finished(request, study, problem, case.samples, optimum, spread, reason, seconds)
+    if misfit is None:
+        misfit = misfit_of(problem, optimum, study.infusion_day(study.subjects[0]), study.unit)
+    return finished(request, study, problem, case.samples, optimum, spread, reason, seconds, misfit)
 
 
 def _unsolved(case: Case) -> Outcome:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -19,6 +20,7 @@ from cellkinetics.errors import suggest
 from cellkinetics.fitting import fit as fitting
 from cellkinetics.fitting import summary
 from cellkinetics.fitting.few import Settled, settled
+from cellkinetics.fitting.misfit import Misfit, misfits_of
 from cellkinetics.fitting.profiles import Profiles, profiles
 from cellkinetics.fitting.result import Fit, refused
 from cellkinetics.fitting.table import ESTIMATE_COLUMNS
@@ -196,6 +198,13 @@ def together(request: Request, study: Study, progress: bool, chunk: int) -> Mapp
     seconds = (time.perf_counter() - began) / max(len(cases), 1)
     only = study.each()
 
+    @cache
+    def misfits() -> dict[str, Misfit]:
+        # Of all at once, when the first fit is asked for: their refits are one batch.
+        subjects, (problems, optimums) = list(found), zip(*found.values(), strict=True) if found else ((), ())
+        each = misfits_of(problems, optimums, lambda i: study.infusion_day(subjects[i]), study.unit)
+        return dict(zip(subjects, each, strict=True))
+
     def fit_of(subject: str) -> Fit:
         case, alone = cases[subject], only(subject)
         if not isinstance(case, Case):
@@ -203,7 +212,8 @@ def together(request: Request, study: Study, progress: bool, chunk: int) -> Mapp
         if subject in at and at[subject] not in ends:
             return without(request, alone, INTERRUPTED)
         problem, optimum = found.get(subject, (case.problem, None))
-        return fitting.ended(request, alone, replace(case, problem=problem), optimum, seconds)
+        case = replace(case, problem=problem)
+        return fitting.ended(request, alone, case, optimum, seconds, misfits().get(subject))
 
     return Later(cases, fit_of)
 

@@ -20,6 +20,7 @@ from cellkinetics.fitting.bootstrap import Bootstrap, bootstrap
 from cellkinetics.fitting.derived import derived
 from cellkinetics.fitting.identifiability import Identifiability, of_fit
 from cellkinetics.fitting.kept import Kept
+from cellkinetics.fitting.misfit import MET, Misfit, joined
 from cellkinetics.fitting.profile import Profile, profile_each
 from cellkinetics.fitting.table import hessian_intervals, parameter_columns, parameter_table
 from cellkinetics.likelihood.criteria import Criteria
@@ -44,13 +45,14 @@ class Fit(Criteria):
     Parameters
     ----------
     columns : those of the table `parameters`, "parameter" for the names.
-    outcome : "converged", or the reason why not, with advice.
-    status : the same for programs, a `Status`.
+    outcome : "converged", or the reason why not, with advice; of a curve that misses its samples also that, and which.
+    status : how the optimiser ended, for programs, a `Status`.
     log_likelihood_ln : of ln(copies); NaN for a patient who was not fitted.
     n_quantified, n_censored : samples in the likelihood.
     n_excluded : rows left out: pre-dose, after ``until``, dropped, or of another output.
     n_free : free parameters, sds included.
     starts : how many starts reached the best optimum, of how many; ``start_values`` has where each of them ended.
+    misfit : whether the curve misses its samples: false, or a `Misfit` with ``days`` and ``words``.
     """
 
     request: Request
@@ -74,6 +76,7 @@ class Fit(Criteria):
     seconds: float = 0.0
     start_values: tuple[float, ...] = ()
     kept: Kept | None = field(default=None, repr=False)
+    misfit: Misfit = MET
 
     def __post_init__(self) -> None:
         for array in (self.x, self.covariance):
@@ -101,8 +104,13 @@ class Fit(Criteria):
 
     @property
     def converged(self) -> bool:
-        """Whether the outcome is "converged"."""
+        """Whether the optimiser ended at an optimum inside the bounds; `misfit` tells whether the curve is any good."""
         return self.status is Status.CONVERGED
+
+    @property
+    def needs_look(self) -> bool:
+        """Whether the fit did not converge, or its curve misses the samples."""
+        return not self.converged or bool(self.misfit)
 
     @property
     def fitted(self) -> bool:
@@ -406,17 +414,18 @@ def finished(
     spread: Uncertainty,
     outcome: Outcome,
     seconds: float,
+    misfit: Misfit = MET,
 ) -> Fit:
     """The fit of a patient whose optimiser ended somewhere."""
     return Fit(
-        request=request, study=study, problem=problem, outcome=outcome.words, status=outcome.status,
+        request=request, study=study, problem=problem, outcome=joined(outcome, misfit), status=outcome.status,
         columns=parameter_columns(request, study, problem, optimum, spread),
         log_likelihood_ln=optimum.second.value - problem.log_prior(optimum.x),
         **_counts(problem, samples, study),
         n_free=len(optimum.x), x=optimum.x,
         covariance=spread.covariance, degrees_of_freedom=spread.degrees_of_freedom, inflation=spread.inflation,
         starts=(optimum.reached, optimum.started), start_values=optimum.values,
-        solved_implicitly=problem.solved_implicitly, seconds=seconds,
+        solved_implicitly=problem.solved_implicitly, seconds=seconds, misfit=misfit,
     )  # fmt: skip
 
 

@@ -90,14 +90,14 @@ def of_fits(fits: Fits) -> str:
     if not everyone:
         return "no subject\n"
     first = everyone[0]
-    look = [fit for fit in everyone if not fit.converged]
+    look = [fit for fit in everyone if fit.needs_look]
     totals = [sum(getattr(fit, name) for fit in everyone) for name in ("n_quantified", "n_censored", "n_excluded")]
     lines = [
         f"{first.model.name}, {count(len(everyone), 'subject')}"
         + (" (simulated data)" if fits.study.simulated else ""),
         *labelled(
             "outcome",
-            f"{len(everyone) - len(look)} converged"
+            f"{sum(fit.converged for fit in everyone)} converged"
             + (f", {len(look)} {'needs' if len(look) == 1 else 'need'} a look:" if look else ""),
         ),
         *[line for text in _grouped(look) for line in labelled("", text)],

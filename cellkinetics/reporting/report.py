@@ -83,10 +83,10 @@ def page(fits: Fits, figures: Sequence[bytes], origin: Origin | None = None) -> 
     numbers = {subject: place for place, subject in enumerate(fits, start=1)}
     looks: dict[str, list[str]] = {}
     for subject, fit in fits.items():
-        if not fit.converged:
+        if fit.needs_look:
             looks.setdefault(fit.outcome, []).append(subject)
     # Those who need a look first: a page of a thousand pictures opens on no phone.
-    pictured = set(sorted(fits, key=lambda subject: fits[subject].converged)[:PICTURES])
+    pictured = set(sorted(fits, key=lambda subject: not fits[subject].needs_look)[:PICTURES])
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         fits=fits,
         study=study,

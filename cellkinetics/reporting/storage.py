@@ -18,6 +18,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, StudyError, one_problem
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.kept import Kept, kept_of
+from cellkinetics.fitting.misfit import Misfit
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import TIED
 from cellkinetics.joint.design import Column
@@ -135,6 +136,7 @@ def _fit_out(fit: Fit) -> dict[str, Any]:
         "covariance": _plain(fit.covariance),
         "parameters": _table_out(fit.parameters),
         **({"curve": _curve_out(kept)} if fit.model.path and (kept := kept_of(fit)) else {}),
+        "misfit": _plain(vars(fit.misfit)),
     }
 
 
@@ -180,6 +182,7 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
         starts=tuple(saved["starts"]),
         kept=_curve_in(saved["curve"]) if "curve" in saved and isinstance(request.model, AbsentModel) else None,
         start_values=tuple(float(value) for value in saved.get("start_values", ())),
+        misfit=_misfit_in(saved.get("misfit", {})),
         x=np.array([_number(v) for v in saved["x"]]),
         covariance=np.array([[np.nan if tied else _number(v) for v in row] for row in saved["covariance"]]).reshape(
             size, size
@@ -187,6 +190,13 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
         **{name: saved[name] for name in names},
         **{name: _number(saved[name]) for name in numbers},
     )
+
+
+def _misfit_in(saved: Mapping[str, Any]) -> Misfit:
+    """As saved; of a file that is older than it, none."""
+    days = tuple(_number(day) for day in saved.get("days", ()))
+    p = {name: _number(value) for name, value in saved.get("p", {}).items()}
+    return Misfit(saved.get("words", ""), days, p)
 
 
 _JOINT = (
