@@ -8,7 +8,7 @@ all values that leaves 0, 30 or 60% below it. Fitted with all defaults of `ck.fi
 were fixed before the first run.
 
 The multistart shares nothing with the library but the bounds and which sds are free: its own likelihood, its own damped
-scoring (curves of ODEs by quadrature, which holds for what is fixed by default; of il15_persistence the library's), 40
+scoring (curves of ODEs by quadrature, which holds for what is fixed by default; of il15_persistence the library's), 36
 Latin-hypercube starts over a wide box, 24 over a narrow one, one at the truth; where a curve has a kink also one with
 the kink held on each sampled day. Who has fewer quantified samples than the fit accepts is left out. Where the
 multistart ends more than 0.005 above the fit, its end is judged by the objective of the library.
@@ -46,8 +46,8 @@ SPREADS = {
     "effector_memory": {"F": 0.5, "rho": 0.15, "t_max": 0.2, "alpha": 0.4, "k_em": 0.5, "beta": 0.5},
     "il15_persistence": {"F": 0.5, "rho": 0.06, "r": 0.1, "mu0": 0.3, "N": 0.4},
 }
-WIDE, NARROW, REACH = 40, 24, (4.0, 2.5)  # starts, and half the boxes: units, and SDs of the patients
-STEPS, KEPT, FURTHER, LANES = 40, 16, 100, 1024  # of all starts; of the best of each patient, so many steps more
+WIDE, NARROW, REACH = 36, 24, (4.0, 2.5)  # starts, and half the boxes: units, and SDs of the patients
+STEPS, KEPT, FURTHER, LANES = 25, 8, 75, 1024  # of all starts; of the best of each patient, so many steps more
 WORSE, DISPUTED = 0.01, 0.005
 
 
