@@ -139,14 +139,6 @@ def initial(days, values, dose, N):
     return found
 
 
-def alternatives(days, values, dose, N):
-    """A burst of few cells: they grow four times as fast, and the host's recovery ends it within days."""
-    found = initial(days, values, dose, N)
-    if "F" not in found:
-        return {}
-    return {name: np.array([v]) for name, v in (found | {"F": found["F"] / 20, "rho": 7.0, "r": 2.7}).items()}
-
-
 def curve(model, days, dose):
     """Copies/ug after one infusion of so many cells/kg."""
     return np.asarray(model.solve(days, doses=dose)["copies_per_ug"])
@@ -228,7 +220,6 @@ model = Model(
     structure=structured.persistence,
     free=free,
     initial=initial,
-    alternatives=alternatives,
     sets={"early_decline": EARLY_DECLINE},
     checks=(
         Check("day of the peak, 1e5 cells/kg", (3.0, 14.0), "day", day_of_the_peak(1e5), source=LIU),

@@ -47,13 +47,13 @@ SPREADS = {
     "il15_persistence": {"F": 0.5, "rho": 0.06, "r": 0.1, "mu0": 0.3, "N": 0.4},
 }
 WIDE, NARROW, REACH = 36, 24, (4.0, 2.5)  # starts, and half the boxes: units, and SDs of the patients
-STEPS, KEPT, FURTHER, LANES = 25, 8, 75, 1024  # of all starts; of the best of each patient, so many steps more
+STEPS, KEPT, FURTHER, LANES = 25, 8, 75, 512  # of all starts; of the best of each patient, so many steps more
 WORSE, DISPUTED = 0.01, 0.005
 
 
-def simulated(model, patients):
+def simulated(model, patients, seed=SEED):
     """Tables of simulated patients, by subject, and their true values."""
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     spreads, tables, truth = SPREADS[model.name], [], []
     for number in range(patients):
         values = model.values()
@@ -157,14 +157,18 @@ def curve_of(model, problem):
     return lambda x: ln_curve(model, (), Method.FINER_STRUCTURE, x, inputs)[0][: len(DAYS)]
 
 
-def multistart(model, problems, starts, held):
-    """(patients, starts) log-likelihoods and (patients, starts, d) ends of own damped scoring; ``held`` stays."""
-    ln_f, free = curve_of(model, problems[0]), len(problems[0].free)
+def likelihood(g, ln_sd, data):
+    """Of each sample, from ln f and ln sd."""
+    z = (data["ln"] - jnp.logaddexp(g, data["least"])) * jnp.exp(-ln_sd)
+    density = -0.5 * z**2 - ln_sd - 0.5 * jnp.log(2 * jnp.pi)
+    return jnp.where(data["below"], log_ndtr(jnp.where(data["below"], z, 0.0)), density)
 
-    def likelihood(g, ln_sd, data):
-        z = (data["ln"] - jnp.logaddexp(g, data["least"])) * jnp.exp(-ln_sd)
-        density = -0.5 * z**2 - ln_sd - 0.5 * jnp.log(2 * jnp.pi)
-        return jnp.where(data["below"], log_ndtr(jnp.where(data["below"], z, 0.0)), density)
+
+_RUNS = {}
+
+
+def climber(ln_f, free):
+    """The compiled function (steps, x (q, d), moving (q, d), data (q, ...)) -> values and ends."""
 
     def score(x, data):
         g, jacobian = ln_f(x[:free]), jax.jacfwd(ln_f)(x[:free])
@@ -203,8 +207,15 @@ def multistart(model, problems, starts, held):
         end = jax.lax.fori_loop(0, steps, step, begin)
         return end[2], end[0]
 
-    run = jax.jit(jax.vmap(climb, in_axes=(None, 0, 0, 0)))
-    rows = [data_of(problem) for problem in problems]
+    return jax.jit(jax.vmap(climb, in_axes=(None, 0, 0, 0)))
+
+
+def multistart(model, problems, starts, held):
+    """(patients, starts) log-likelihoods and (patients, starts, d) ends of own damped scoring; ``held`` stays."""
+    free = len(problems[0].free)
+    if (key := (model.name, problems[0].free)) not in _RUNS:
+        _RUNS[key] = climber(curve_of(model, problems[0]), free)
+    run, rows = _RUNS[key], [data_of(problem) for problem in problems]
 
     def climbed(steps, starts, held):
         whose = np.repeat(np.arange(len(problems)), starts.shape[1])
