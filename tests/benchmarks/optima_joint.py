@@ -1,6 +1,6 @@
 """How often a joint fit ends below the optimum that an independent multistart finds.
 
-    python tests/benchmarks/optima_joint.py [studies=25]
+    python tests/benchmarks/optima_joint.py [stein_2019_tisagenlecleucel nk_decline] [studies=25]
 
 100 **simulated** studies of eight patients as in `optima.py`: Stein 2019 and nk_decline with alpha and beta shared, one
 sd, 0 and 30% below the limit, 25 each, with all defaults of `ck.fit`. Seeds and designs were fixed before the first run.
@@ -129,10 +129,14 @@ def row(name, below, studies):
 
 if __name__ == "__main__":
     given = dict(word.split("=") for word in sys.argv[1:] if "=" in word)
-    rows = []
-    for one in MODELS:
+    path = Path(__file__).with_suffix(".csv")
+    for one in [name for name in sys.argv[1:] if name in MODELS] or MODELS:
         for share in BELOW:
-            rows.append(row(one, share, int(given.get("studies", STUDIES))))
-            print(rows[-1], flush=True)
-    if not given:
-        pd.DataFrame([each | machine() for each in rows]).to_csv(Path(__file__).with_suffix(".csv"), index=False)
+            found = row(one, share, int(given.get("studies", STUDIES)))
+            print(found, flush=True)
+            if not given:
+                new = pd.DataFrame([found | machine()]).astype(str)
+                if path.exists():
+                    old = pd.read_csv(path, dtype=str, keep_default_na=False)
+                    new = pd.concat([old[(old["model"] != one) | (old["below"] != found["below"])], new])
+                new.to_csv(path, index=False)
