@@ -2,11 +2,26 @@
 
 `decline`, `faster_first`, `from_peak`
     The biexponential decline that most published curves share, the label of its rates, and start values.
+`switches`, `two_phases`, `one_phase`, `after_a_drop`, `lines`, `seen`
+    Further start values, for ``Model(alternatives=...)``.
 `structured`
     The structured solve of ``il15_persistence``: ``structured.persistence``, for ``Model(structure=...)``.
 """
 
-from cellkinetics.modelling.biexponential import decline, faster_first, from_peak
+from cellkinetics.modelling.biexponential import (
+    after_a_drop,
+    decline,
+    faster_first,
+    from_peak,
+    lines,
+    one_phase,
+    seen,
+    switches,
+    two_phases,
+)
 from cellkinetics.solving import structured
 
-__all__ = ["decline", "faster_first", "from_peak", "structured"]
+__all__ = [
+    "after_a_drop", "decline", "faster_first", "from_peak", "lines", "one_phase", "seen", "structured", "switches",
+    "two_phases",
+]  # fmt: skip

@@ -42,6 +42,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics import Check, Model, Parameter
+from cellkinetics.blocks import switches
 
 STEIN = "Stein 2019, Table 1"
 
@@ -97,6 +98,20 @@ def initial(days, values, dose):
     return found
 
 
+def alternatives(days, values, quantified, dose, f, k_d):
+    """A turn in each interval between samples, and after it two phases, one, or one that is seen after a drop."""
+    found = switches(days, values, quantified, fold=3900.0, t_max=9.3)
+    if not found or not dose > 0:
+        return {}
+    rho = np.clip(np.log(found["fold"]) / found["t_max"], 0.05, 4.0)
+    # As above: of the infused cells f k_d/(k_d + rho) start to grow, and the turn takes about two of ln(cells).
+    grown = dose * f * k_d / (k_d + rho) * np.exp(np.maximum(rho * found["t_max"] - 2, 0.0))
+    return {
+        "F": found["c_max"] / grown, "rho": rho, "t_max": found["t_max"], "alpha": found["alpha"],
+        "k_em": found["f_b"] * (found["alpha"] - found["beta"]), "beta": found["beta"],
+    }  # fmt: skip
+
+
 def doubling_time(model):
     """Days to double, from the effector cells of days 2 and 3."""
     early = model.solve([2.0, 3.0], {"f": 1.0, "k_d": 50.0}, doses=1e6)["copies_per_ug"]
@@ -149,6 +164,7 @@ model = Model(
     lags={"cells": "lag"},
     free=("F", "rho", "t_max", "alpha", "k_em", "beta"),
     initial=initial,
+    alternatives=alternatives,
     scale_free=True,
     checks=(
         Check("doubling time", 0.78, "day", doubling_time, 0.02, "Stein 2019, Discussion"),

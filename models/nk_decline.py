@@ -21,7 +21,7 @@ from __future__ import annotations
 import numpy as np
 
 from cellkinetics import Model, Parameter
-from cellkinetics.blocks import decline, faster_first
+from cellkinetics.blocks import after_a_drop, decline, faster_first, lines, one_phase, seen, two_phases
 
 
 def curve(t, dose, F, alpha, f_b, beta):
@@ -52,6 +52,21 @@ def initial(days, values, dose):
     }
 
 
+def alternatives(days, values, quantified, dose):
+    """Two phases divided at different samples, one phase, and one that is seen after a drop."""
+    days, logs = seen(days, values, quantified)
+    if len(days) < 2 or not dose > 0:
+        return {}
+    fitted, first, since = lines(days, logs), np.zeros(1, int), np.zeros(1)
+    cuts = fitted.cuts(first)[0, :4]
+    one = one_phase(fitted, first, since)
+    each = (
+        two_phases(fitted, 0 * cuts, cuts, 0.0 * cuts), one, after_a_drop(fitted, first, since, one.height + 1)
+    )  # fmt: skip
+    height, alpha, f_b, beta = map(np.concatenate, zip(*each, strict=True))
+    return {"F": np.exp(height) / dose, "alpha": alpha, "f_b": f_b, "beta": beta}
+
+
 model = Model(
     name="nk_decline",
     reference="ours; a baseline",
@@ -71,5 +86,6 @@ model = Model(
     free=free,
     canonical=faster_first,
     initial=initial,
+    alternatives=alternatives,
     linear_in_dose=True,
 )

@@ -38,7 +38,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics import Check, Model, Parameter
-from cellkinetics.blocks import from_peak
+from cellkinetics.blocks import from_peak, switches
 
 STEIN = "Stein 2019, Table 1"
 
@@ -107,6 +107,7 @@ model = Model(
     switches=("delay",),
     free=("fold", "t_max", "c_max", "alpha", "f_b", "beta"),
     initial=from_peak,
+    alternatives=switches,
     # A switch within hours in one of 14 samples: at 3e-8 an error of 1.1e-6 is left.
     rtol=1e-8,
     scale_free=True,

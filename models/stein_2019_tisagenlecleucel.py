@@ -36,7 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics import Check, Model, Parameter
-from cellkinetics.blocks import decline, faster_first, from_peak
+from cellkinetics.blocks import decline, faster_first, from_peak, switches
 
 SOURCE = "Stein 2019, Table 1"
 DISCUSSION = "Stein 2019, Discussion"
@@ -76,6 +76,7 @@ model = Model(
     curve=curve,
     canonical=faster_first,
     initial=from_peak,
+    alternatives=switches,
     corners=("t_max",),
     checks=(
         Check(

@@ -24,13 +24,14 @@ from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.cases import SPARE_ROWS, Case, prepare_each
 from cellkinetics.optimising.evaluation import Evaluator, Second
-from cellkinetics.optimising.optimise import SPREAD
+from cellkinetics.optimising.optimise import SPREAD, starting_points
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
 from cellkinetics.words import count
 
-NEARBY = 5.0  # units from the first guess, within which a patient's own optimum is taken as a start
+ROUNDS, WORTH_A_MOVE = 4, 1e-3  # of patients' own values begun again, and the log-likelihood units that it is worth
+NEARBY = 5.0  # units from where it may begin, within which a patient's own optimum is taken as a start
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,11 +163,13 @@ def joint_of(members: Members, patients: Evaluator) -> Joint:
 
 def solve(members: Members, joint: Joint, patients: Evaluator) -> Solution:
     """The best of several starts, then exact Newton steps."""
-    s, u = starting(members, joint, patients)
+    places = _places_of_starts(members, patients)
+    s, u = starting(members, joint, patients, places)
     ends = search(joint.layout, patients, s, u)
     best = int(np.argmax(ends.value))
-    reached = int(np.sum(ends.value > ends.value[best] - 0.01))
-    end, blocks, part, x = polish(joint.layout, patients, ends.s[[best]], ends.u[[best]])
+    top = _each_again(joint, patients, places, ends.s[[best]], ends.u[[best]], float(ends.value[best]))
+    reached = int(np.sum(ends.value > top.value[0] - 0.01))
+    end, blocks, part, x = polish(joint.layout, patients, top.s, top.u)
     if members.request.model.corners and not end.converged[0]:
         end, blocks, part, x = settled(joint, patients, end.s, end.u) or (end, blocks, part, x)
     at_bound = held(joint.layout, end.s, end.u, blocks)
@@ -174,15 +177,18 @@ def solve(members: Members, joint: Joint, patients: Evaluator) -> Solution:
     return Solution(joint, end, x[0], blocks, inner, (at_bound[0][0], at_bound[1][0]), (max(reached, 1), len(s)))
 
 
-def starting(members: Members, joint: Joint, patients: Evaluator) -> tuple[Floats, Floats]:
+def starting(
+    members: Members, joint: Joint, patients: Evaluator, places: Sequence[Floats] | None = None
+) -> tuple[Floats, Floats]:
     """(starts, p) shared and (starts, n, d) own values.
 
     From each patient's own optimum (shared values at the medians of theirs), from the first guesses, and from seeded
-    Sobol points around the former.
+    Sobol points around the former. ``places`` are where each patient may begin, as `_places_of_starts` gives them.
     """
     request, layout = members.request, joint.layout
-    first = _placed(joint, patients, [case.problem.start(case.initial) for case in members.cases.values()])
-    own = _own_optima(members, joint, patients, first)
+    places = _places_of_starts(members, patients) if places is None else places
+    first = np.stack([each[0] for each in places])
+    own = _own_optima(members, joint, patients, places)
     guesses = [(_shared(joint, own), own), (_shared(joint, first), first)][: max(request.starts, 1)]
     further = max(request.starts - len(guesses), 0)
     if further and joint.columns:
@@ -191,43 +197,96 @@ def starting(members: Members, joint: Joint, patients: Evaluator) -> tuple[Float
     return np.stack([s for s, _ in guesses]), np.stack([u for _, u in guesses])
 
 
-def _placed(joint: Joint, patients: Evaluator, vectors: Sequence[Floats]) -> Floats:
-    """Free vectors in the d columns (n, d)."""
-    placed = joint.layout.offset[0].copy()
-    for i, vector in enumerate(vectors):
-        placed[i, patients.places(i)] = vector
+def _places_of_starts(members: Members, patients: Evaluator) -> list[Floats]:
+    """(starts, d) where each patient's own fit would begin, the first guess first."""
+    request, places = members.request, []
+    # Where curves are integrated step by step, to judge the starts takes longer than the fit.
+    starts = max(request.starts, 1) if batchable(request.model) else 1
+    for i, case in enumerate(members.cases.values()):
+        points = starting_points(case.problem, case.initial, starts, request.seed)
+        places.append(_placed(patients, i, case.problem, points))
+    return places
+
+
+def _placed(patients: Evaluator, patient: int, problem: Problem, vectors: Sequence[Floats]) -> Floats:
+    """Free vectors of one patient in the d columns (m, d); sds that are fixed at their values."""
+    placed = np.zeros((len(vectors), patients.size))
+    placed[:, patients.width :] = np.log(problem.sd)
+    placed[:, patients.places(patient)] = vectors
     return placed
 
 
-def _own_optima(members: Members, joint: Joint, patients: Evaluator, first: Floats) -> Floats:
-    """Each patient's optimum alone where it has enough samples and ended near; elsewhere the first guess.
-
-    Each patient is a world of its own in which nothing is shared.
-    """
-    problems, layout = members.problems, joint.layout
-    rows = [problem.samples.quantified.sum() - len(problem.free) for problem in problems]
+def _own_optima(members: Members, joint: Joint, patients: Evaluator, places: Sequence[Floats]) -> Floats:
+    """Each patient's optimum alone where it has enough samples and ended near; elsewhere the first guess."""
+    first = np.stack([each[0] for each in places])
+    rows = [problem.samples.quantified.sum() - len(problem.free) for problem in members.problems]
     enough = np.flatnonzero(np.array(rows) >= SPARE_ROWS)
     if not batchable(members.request.model) or not len(enough):
         return first
-    n, d = first.shape
-    all_own = np.zeros((n, 1, d))
-    for i in range(n):
-        all_own[i, 0, patients.places(i)] = 1.0
-    nothing = np.zeros(0)
-    lower, upper, units = ((nothing, part[1][0][:, None]) for part in (layout.lower, layout.upper, layout.units))
-    starts = max(members.request.starts, 1)
-    alone = Layout(
-        np.arange(n)[:, None], first[:, None], np.zeros((n, 1, d, 0)), all_own, lower, upper, units, (nothing, nothing)
-    ).of(np.tile(enough, starts))
-    moves = SPREAD * np.concatenate([np.zeros((1, d)), _sobol(d, starts - 1, members.request.seed)])
-    begin = first[enough] + moves[:, None, :] * layout.units[1][0, enough] * all_own[enough, 0]
-    ends = search(alone, patients, np.zeros((begin[..., 0].size, 0)), begin.reshape(-1, 1, d))
-    best = np.argmax(ends.value.reshape(starts, -1), axis=0) * len(enough) + np.arange(len(enough))
-    reached, converged = ends.u[best, 0], ends.converged[best]
-    near = np.abs(reached - first[enough]) < NEARBY * layout.units[1][0, enough]
+    may = np.zeros(first.shape)
+    for i in enough:
+        may[i, patients.places(i)] = 1.0
+    _, x, converged = _alone(joint, patients, {i: places[i] for i in enough}, may)
+    units = joint.layout.units[1][0]
     own = first.copy()
-    own[enough] = np.where(near & converged[:, None], reached, first[enough])
+    for i in enough:
+        near = np.any(np.abs(x[i] - places[i]) < NEARBY * units[i], axis=0)
+        own[i] = np.where(near & converged[i], x[i], first[i])
     return own
+
+
+def _alone(
+    joint: Joint, patients: Evaluator, places: Mapping[int, Floats], may: Floats
+) -> tuple[dict[int, float], dict[int, Floats], dict[int, bool]]:
+    """The best end of each patient by itself, from its ``places`` (m, d); what ``may`` not (n, d) move stays.
+
+    Each start is a world of its own in which nothing is shared.
+    """
+    whose = np.concatenate([np.full(len(points), i) for i, points in places.items()])
+    begin = np.concatenate(list(places.values()))[:, None]
+    layout, nothing = joint.layout, np.zeros(0)
+    lower, upper, units = (
+        (nothing, part[1][0][whose][:, None]) for part in (layout.lower, layout.upper, layout.units)
+    )
+    alone = Layout(
+        whose[:, None], begin, np.zeros((*begin.shape, 0)), may[whose][:, None], lower, upper, units, (nothing, nothing)
+    )
+    ends = search(alone, patients, np.zeros((len(whose), 0)), begin)
+    best = {i: int(np.flatnonzero(whose == i)[np.argmax(ends.value[whose == i])]) for i in places}
+    return (
+        {i: float(ends.value[at]) for i, at in best.items()},
+        {i: ends.u[at, 0] for i, at in best.items()},
+        {i: bool(ends.converged[at]) for i, at in best.items()},
+    )
+
+
+def _each_again(
+    joint: Joint, patients: Evaluator, places: Sequence[Floats], s: Floats, u: Floats, value: float
+) -> Worlds:
+    """Uphill once more with each patient's own values where they are best beside the shared ones (1, p), (1, n, d).
+
+    A patient alone may lie in another basin than beside the others, whose shared values it has then to follow: so each
+    begins again from all of its starts while the shared values stay, and all together from there.
+    """
+    top, layout = Worlds(s, u, np.array([value]), np.zeros(1, bool)), joint.layout
+    driven = np.any(layout.design[0] != 0, axis=-1)
+    may = layout.own[0] * ~driven
+    for _ in range(ROUNDS if np.isfinite(value) and may.any() and len(places[0]) > 1 else 0):
+        here = layout.x(top.s, top.u)[0]
+        again = {i: np.vstack([here[i], np.where(may[i] > 0, points, here[i])]) for i, points in enumerate(places)}
+        values, x, _ = _alone(joint, patients, again, may)
+        stood = patients.score(here, np.arange(len(here))).value
+        gained = [i for i in again if values[i] > stood[i] + WORTH_A_MOVE]
+        if not gained:
+            break
+        moved = top.u.copy()
+        for i in gained:
+            moved[0, i] = x[i]
+        trial = search(layout, patients, top.s, moved)
+        if not trial.value[0] > top.value[0] + WORTH_A_MOVE:
+            break
+        top = trial
+    return top
 
 
 def _sobol(size: int, count: int, seed: int) -> Floats:

@@ -98,6 +98,10 @@ class Model:
         function of ``days``, ``values`` (one patient's samples of the first output, by day), ``dose`` (the first
         amount of cells), ``inputs`` on these days and defaults of parameters, by name, that returns start values
         {name: value}.
+    alternatives
+        function that takes the same, and ``quantified``, and returns {name: (m,)} further start values, each another
+        way in which the curve may run through these samples: a switch in each interval between them, with and without
+        a second phase. Fits climb from the best of them.
     corners
         parameters that are days at which a closed form has a kink: the likelihood has a corner where such a day is
         a sampled one.
@@ -135,6 +139,7 @@ class Model:
     free: Sequence[str] | Callable[[Study], Sequence[str]] | None = None
     canonical: Callable[[Mapping[str, float]], Mapping[str, float]] | None = None
     initial: Function | None = None
+    alternatives: Function | None = None
     corners: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     sets: Mapping[str, ParameterSet] = field(default_factory=dict)

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
+from cellkinetics.arrays import Floats
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -47,6 +49,13 @@ class Parameter:
             share = (value - self.min) / (self.max - self.min)
             return float(logit(share))
         return float(value)
+
+    def each_to_estimation(self, values: Floats) -> Floats:
+        """`to_estimation` of many; NaN where a value is outside the scale."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.scale == "log":
+                return np.log(values)
+            return logit((values - self.min) / (self.max - self.min)) if self.scale == "logit" else values
 
     def to_natural(self, value: Any) -> Any:
         """The inverse of `to_estimation`; takes JAX values."""

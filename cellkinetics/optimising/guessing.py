@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cellkinetics.arrays import Floats
 from cellkinetics.errors import one_problem
 from cellkinetics.modelling.model import Model, call
 from cellkinetics.modelling.parameter import Parameter
@@ -35,15 +36,35 @@ def from_samples(model: Model, samples: Samples, dose: float, courses: Courses =
     first = samples.taken(samples.output == 0)
     if model.initial is None or not len(first):
         return {}
-    # A censored sample stands at half its limit, one above at its limit.
-    censored = np.where(np.isfinite(first.upper), first.upper / 2, first.lower)
-    values = np.where(first.quantified, first.upper, censored)
-    inputs = {name: np.asarray(course.at(first.day)) for name, course in courses.items()}
-    defaults = {name: parameter.value for name, parameter in model.parameters.items()}
-    guesses = call(model.initial, {**defaults, "days": first.day, "values": values, "dose": dose, **inputs})
+    guesses = call(model.initial, _shown(model, first, dose, courses))
     for name in guesses:
         model.require(name)
     return {name: _inside(model.parameters[name], float(v)) for name, v in guesses.items() if np.isfinite(v)}
+
+
+def alternatives(model: Model, samples: Samples, dose: float, courses: Courses = NO_COURSES) -> dict[str, Floats]:
+    """{name: (m,)} other ways in which the curve may run through the samples."""
+    first = samples.taken(samples.output == 0)
+    if model.alternatives is None or not len(first):
+        return {}
+    found = call(model.alternatives, _shown(model, first, dose, courses))
+    for name in found:
+        model.require(name)
+    return {name: np.asarray(values, float) for name, values in found.items()}
+
+
+def _shown(model: Model, samples: Samples, dose: float, courses: Courses) -> dict[str, Any]:
+    """What a function that guesses may take, by name."""
+    # A censored sample stands at half its limit, one above at its limit.
+    censored = np.where(np.isfinite(samples.upper), samples.upper / 2, samples.lower)
+    values = np.where(samples.quantified, samples.upper, censored)
+    inputs = {name: np.asarray(course.at(samples.day)) for name, course in courses.items()}
+    defaults = {name: parameter.value for name, parameter in model.parameters.items()}
+    return {
+        **defaults, "days": samples.day, "values": values, "quantified": samples.quantified, "dose": dose, **inputs,
+    }  # fmt: skip
+
+
 
 
 def _inside(parameter: Parameter, value: float) -> float:

@@ -13,7 +13,7 @@ import scipy
 from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.likelihood.error_model import LN_SD_FLOOR
 from cellkinetics.modelling.parameter import Parameter
-from cellkinetics.optimising import corners
+from cellkinetics.optimising import corners, guessing
 from cellkinetics.optimising.ascent import Ascent, Region
 from cellkinetics.optimising.bounds import with_margin
 from cellkinetics.optimising.engine import Curvature
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SCREENED = 32
 SPREAD = 0.7  # of the screened starts, SD on the estimation scale
 ROUGH_SD = 1.0  # starts are compared at a generous sd, so that none is thrown out for one sample
+APART = 0.5  # units in some parameter; nearer starts in one interval of a switch day are copies
 CORNER_GAIN = 1e-4  # log-likelihood units that a simplex search may find at a corner, or steps along a ridge
 
 
@@ -34,7 +35,7 @@ class Optimum:
 
     x : the free vector of the problem. second : derivatives there. held : (len(x),) parameters at a bound.
     converged : nothing left to gain, to first order or, at a corner, by a simplex search.
-    started : number of starts run to the end.
+    started : number of starts run to the end, no two of them copies.
     reached : how many of them ended within 0.01 log-likelihood units of the best.
     values : log posterior at which each start ended.
     """
@@ -100,48 +101,89 @@ def relabelled(problem: Problem, x: Floats) -> Floats:
 
 
 def starting_points(problem: Problem, initial: Mapping[str, float], starts: int, seed: int) -> list[Floats]:
-    """The initial values, then the best of 32 seeded Sobol points around them, judged by the data."""
-    first, drawn = drawn_around(problem, initial, seed)
+    """The initial values, then the best of the model's alternatives and of seeded points, judged by the data."""
+    first, others, ways = candidates(problem, initial, starts, seed)
+    objective = np.array([rough_objective(problem, x) for x in others])
+    return [first, *others[chosen(problem, first, others, objective, starts, ways)]]
+
+
+def candidates(
+    problem: Problem, initial: Mapping[str, float], starts: int, seed: int
+) -> tuple[Floats, Floats, int]:
+    """The initial values as a free vector, further points (m, d), and how many of these are the model's alternatives.
+
+    32 seeded Sobol points around the initial values come after the alternatives where these are too few.
+    """
+    first = _first(problem, initial)
     if starts <= 1:
-        return [first]
-    objective = np.array([rough_objective(problem, x) for x in drawn])
-    return [first, *drawn[chosen(problem, first, drawn, objective, starts)]]
+        return first, np.zeros((0, len(first))), 0
+    ways = _alternatives(problem, first)
+    drawn = drawn_around(problem, initial, seed)[1] if len(ways) < starts - 1 else ways[:0]
+    return first, np.vstack([ways, drawn]), len(ways)
 
 
-def chosen(problem: Problem, first: Floats, drawn: Floats, objective: Floats, starts: int) -> list[int]:
-    """Which of the drawn points to start from besides the first: the best by their objective.
+def chosen(
+    problem: Problem, first: Floats, others: Floats, objective: Floats, starts: int, ways: int = 0
+) -> list[int]:
+    """Which of the points to start from besides the first: the best of the alternatives, then of the others.
 
-    A switch day has a local optimum between any two sampled days: the best of each such interval comes before the
-    second best of another.
+    A switch day has a local optimum between any two sampled days: of the others, the best of each such interval comes
+    before the second best of another. Copies of what is taken are left out.
+
+    Parameters
+    ----------
+    others, objective : (m, d) and (m,) points and what is minimised there; the first ``ways`` are alternatives.
     """
     days = np.unique(problem.samples.day)
     places = [problem.free.index(name) for name in problem.model.corners if name in problem.free]
-    scales = [problem.model.parameters[problem.free[at]] for at in places]
-
-    def interval(x: Floats) -> tuple[int, ...]:
-        switched = [scale.from_estimation(x[at]) for at, scale in zip(places, scales, strict=True)]
-        return tuple(int(at) for at in np.searchsorted(days, switched))
-
+    points = np.vstack([others, first])
+    intervals = np.zeros((len(points), len(places)), int)
+    for column, at in enumerate(places):
+        scale = problem.model.parameters[problem.free[at]]
+        # All scales rise: days are compared where the points are.
+        intervals[:, column] = np.searchsorted(scale.each_to_estimation(days[days > 0]), points[:, at])
     ordered = [int(at) for at in np.argsort(objective, kind="stable") if np.isfinite(objective[at])]
-    seen = {interval(first)}
-    fresh: list[int] = []
+    seen, fresh = {tuple(intervals[-1])}, []
     for at in ordered if places else ():
-        where = interval(drawn[at])
-        if where not in seen:
+        if at >= ways and (where := tuple(intervals[at])) not in seen:
             seen.add(where)
             fresh.append(at)
-    return [*fresh, *(at for at in ordered if at not in fresh)][: max(starts - 1, 0)]
+    ranked = dict.fromkeys([*(at for at in ordered if at < ways), *fresh, *ordered])
+    units, taken = problem.units(first), [len(others)]
+    for at in ranked:
+        if len(taken) >= max(starts, 1):
+            break
+        near = np.all(np.abs(points[taken] - points[at]) < APART * units, axis=1)
+        if not np.any(near & np.all(intervals[taken] == intervals[at], axis=1)):
+            taken.append(at)
+    return taken[1:]
+
+
+def _first(problem: Problem, initial: Mapping[str, float]) -> Floats:
+    """The initial values as a free vector inside the bounds."""
+    start = problem.start(initial)
+    return np.clip(start, *with_margin(*problem.bounds, problem.units(start)))
+
+
+def _alternatives(problem: Problem, first: Floats) -> Floats:
+    """(m, d) the model's alternatives inside the bounds, with ``first`` where they say nothing."""
+    dose = float(problem.doses.amounts[0, 0]) if problem.doses.amounts.size else 1.0
+    found = guessing.alternatives(problem.model, problem.samples, dose, problem.courses)
+    found = {name: values for name, values in found.items() if name in problem.free}
+    ways = np.tile(first, (len(next(iter(found.values()), ())), 1))
+    for name, values in found.items():
+        ways[:, problem.free.index(name)] = problem.model.parameters[name].each_to_estimation(values)
+    ways = ways[~np.isnan(ways).any(axis=1)]
+    return np.clip(ways, *with_margin(*problem.bounds, problem.units(first)))
 
 
 def drawn_around(problem: Problem, initial: Mapping[str, float], seed: int) -> tuple[Floats, Floats]:
     """The initial values as a free vector inside the bounds, and 32 seeded Sobol points around them."""
-    start = problem.start(initial)
-    inside = with_margin(*problem.bounds, problem.units(start))
-    first = np.clip(start, *inside)
+    first = _first(problem, initial)
     free = len(problem.free)
     drawn = np.tile(first, (SCREENED, 1))
     drawn[:, :free] += SPREAD * _normal(free, seed) * problem.units(first)[:free]
-    return first, np.clip(drawn, *inside)
+    return first, np.clip(drawn, *with_margin(*problem.bounds, problem.units(first)))
 
 
 @lru_cache(maxsize=64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -23,7 +24,8 @@ from cellkinetics.optimising.stacking import taken
 from cellkinetics.solving.sensitivity import HESSIAN_STEP, Ties, ln_curve
 
 COMPILED_BLOCK, FEW = 64, 8  # problems in a compiled block: it costs the same however few it holds
-ALONE = 4  # lanes of a single problem
+ALONE = 6  # lanes of a single problem, which has so many starts
+SCREEN_STEP = 16  # points that are screened: programs are made for multiples of so many
 QUEUE = 4  # points a problem that the loop takes at once, and a problem alone as many as 64 together
 FIRST_STEPS, RIDGE_STEPS = 30, 240  # steps of a first search, and of one along a ridge
 
@@ -61,19 +63,24 @@ class Programs:
         ends = self._ends(points, whose, most)
         return np.where(np.isfinite(ends.at.value), ends.at.value, -np.inf), ends.x
 
-    def screen(self, points: Floats) -> Floats:
-        """(b, s) -2 log posterior at an sd of 1 at points (b, s, d) of the first b problems.
+    def screen(self, points: Floats, used: Sequence[int]) -> Floats:
+        """(b, s) -2 log posterior at an sd of 1 at points (b, s, d) of the first b problems, of ``used`` (b,) each.
 
         Without constants of the problem; inf where not solved.
         """
         count, each, columns = points.shape
         if self._few:
-            rough = points.reshape(-1, columns).copy()
+            whose, which = np.nonzero(np.arange(each) < np.array(used)[:, None])
+            rough = points[whose, which]
             rough[:, self._width :] = np.log(ROUGH_SD)
-            values, _ = self.search(rough, np.repeat(np.arange(count), each), most=1)
-            return -2 * values.reshape(count, each)
-        padded = np.concatenate([points, np.repeat(points[:1], self._size - count, axis=0)])
-        return np.array(_screen(self.model, self.ties, self.method)(padded, self.data))[:count]
+            objective = np.full((count, each), np.inf)
+            objective[whose, which] = -2 * self.search(rough, whose, most=1)[0]
+            return objective
+        # Padded to few lengths: how many alternatives there are depends on the samples.
+        padded = np.zeros((self._size, -(-each // SCREEN_STEP) * SCREEN_STEP, columns))
+        padded[:] = points[:1, :1]
+        padded[:count, :each] = points
+        return np.array(_screen(self.model, self.ties, self.method)(padded, self.data))[:count, :each]
 
     def curvature(self, x: Floats, which: Ints) -> Curvature:
         """At ``x`` (b, d) of these problems (b,)."""
