@@ -207,15 +207,17 @@ class SheetRows:
 def check_units(rows: SheetRows, columns: Mapping[str, str] | None, unit: str, dose_unit: str) -> None:
     """Report the columns of values, limits and doses whose heading says another unit than that of the study."""
     named = {MEANING.get(plain(ours), ours): name for ours, name in (columns or {}).items()}
-    for meaning, name in ({"value": rows.names["value"]} | named).items():
+    known = {meaning: rows.names[meaning] for meaning in ("value", *LIMITS, "dose", "amount") if meaning in rows.names}
+    for meaning, name in (known | named).items():
         expected = unit if meaning in ("value", "limit", "lloq", "lod", "uloq") else dose_unit
         said = unit_of_heading(name) or (unit_of_dose(name)[0] if meaning in ("dose", "amount") else "")
-        known = said or odd_unit(name)
+        odd = odd_unit(name) or (meaning == "value" and expected == VALUE and of_another_kind(name))
+        known = said or odd or is_log(name)
         if meaning not in ("value", "limit", "lloq", "lod", "uloq", "dose", "amount") or not known or per_well(name):
             continue
         if is_log(name):
             rows.problems.append(Finding(None, None, None, f"the column {name} holds logarithms", UNTRANSFORMED))
-        elif odd_unit(name) and meaning not in ("dose", "amount"):
+        elif odd and meaning not in ("dose", "amount"):
             found = f"the heading {name} says a factor or another unit"
             remedy = f"Convert the numbers to {expected}, in a column with a heading that says no more than its unit."
             rows.problems.append(Finding(None, None, None, found, remedy))
@@ -262,9 +264,20 @@ def odd_unit(name: str) -> bool:
         return re.match(r"\d", low) is not None
     if _ODD.search(low) is not None:
         return True
-    counted = re.search(r"cop(?:y|ies)|(?:^|[^a-z])(?:cp|gc|vg|vcn)(?:[^a-z]|$)|cells?", low)
+    counted = re.search(
+        r"cop(?:y|ies)|(?:^|[^a-z])(?:c|cp|gc|vg|vcn|ge|geq|gec)(?:[^a-z]|$)|cells?|genom|equivalent", low
+    )
     per = re.search(r"/|(?:^|[^a-z])(?:per|pro|par|je|por)(?:[^a-z]|$)", low)
     return not unit and counted is not None and per is not None
+
+
+# Cycles of a PCR, copies per cell, and masses per volume.
+_OTHER_KINDS = re.compile(r"(?:^|_)(?:c[tqp]|vcn|[npuf]?g_(?:per_)?[mud]?l|i?u_(?:per_)?[mud]?l|cycles?)(?:_|$)")
+
+
+def of_another_kind(name: str) -> bool:
+    """Whether a heading is of a value that is never in copies/ug: Ct, VCN, conc_ng_ml."""
+    return _OTHER_KINDS.search(re.sub(r"[^a-z0-9%]+", "_", plain(name))) is not None
 
 
 def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:
