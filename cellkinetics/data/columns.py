@@ -14,6 +14,7 @@ from cellkinetics.arrays import Flags, Floats
 from cellkinetics.errors import Finding, suggest
 from cellkinetics.layout.cdisc import of_cdisc
 from cellkinetics.layout.doses import unit_of_dose
+from cellkinetics.meaning import vocabulary
 from cellkinetics.meaning.cells import numbers
 from cellkinetics.meaning.headings import is_numeric as is_numeric
 from cellkinetics.meaning.headings import mass_of as mass_of
@@ -23,7 +24,7 @@ from cellkinetics.meaning.headings import per_well as per_well
 from cellkinetics.meaning.synonyms import MEANING as MEANING
 from cellkinetics.meaning.synonyms import SYNONYMS as SYNONYMS
 from cellkinetics.meaning.synonyms import plain as plain
-from cellkinetics.meaning.units import canonical, is_log, unit_of_heading
+from cellkinetics.meaning.units import canonical, is_log, unit_of_heading, words_of
 from cellkinetics.words import number_text
 
 if TYPE_CHECKING:
@@ -280,6 +281,13 @@ def of_another_kind(name: str) -> bool:
     return _OTHER_KINDS.search(re.sub(r"[^a-z0-9%]+", "_", plain(name))) is not None
 
 
+def _is_no_value(name: str) -> bool:
+    """Whether a heading that is like that of the values is of something else: CRP value, copies_LLOQ, value_date."""
+    words = set(words_of(name))
+    dna = bool(words & {"dna", "gdna", "rna"}) and not words & {"copies", "copy", "per"}
+    return dna or bool(words & vocabulary.NO_VALUES) or vocabulary.of_another(name, words) or of_another_kind(name)
+
+
 def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:
     """What to do about a missing column: the heading that is nearest, but for logarithms, which are no values."""
     logs = [name for name in names if meaning == "value" and is_log(name)]
@@ -290,6 +298,9 @@ def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:
     if meaning == "value":
         # Names of tests and units are text; what says another unit is a value in that unit.
         free = {low: name for low, name in free.items() if not low.endswith(("test", "testcd", "unit", "units", "cd"))}
+        free = {low: name for low, name in free.items() if not _is_no_value(name)}
+    if meaning == "day":
+        free = {low: name for low, name in free.items() if not set(words_of(name)) & vocabulary.NO_DAYS}
     ratio = {
         name: max(difflib.SequenceMatcher(None, low, synonym).ratio() for synonym in SYNONYMS[meaning])
         for low, name in free.items()

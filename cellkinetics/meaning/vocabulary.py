@@ -297,3 +297,16 @@ POWERS = _set("exponent, power, expo, exposant, esponente, exponente, potenz")
 LOGS = _set("log, logged, logtransformed, logtransform, islog, logarithm, logarithmic, ln, logscale")
 BESIDE_FACTORS = OF_VALUES | _set("conversion, correction, x, unit, units, ten, to, by, the")
 BESIDE_LOGS = BESIDE_FACTORS | _set("transformed, transform, transformation, is, scale, scaled, data, base, natural")
+# Words of headings that are like those of values, and of days, and are something else.
+NO_VALUES = LIMIT_WORDS | _set(
+    "lower, upper, limit, limits, min, max, date, datum, time, day, days, dose, dosis, amount, pred, ipred, ypred, "
+    "predicted, prediction, fitted, simulated, sim, residual, residuals, res, iwres, cwres, sd, se, sem, cv, counted, "
+    "index, code, name"
+)
+NO_DAYS = _set(
+    "leukapheresis, apheresis, leukapherese, apherese, diagnosis, diagnose, diagnostic, age, alter, birth, birthday, "
+    "hospital, stay, relapse, response, remission, progression, date, datum, transplant, hsct, transplantation, surgery, "
+    "lymphodepletion, conditioning, chemotherapy, enrolment, enrollment, consent, screening, randomisation, "
+    "randomization, death, onset, duration, year, vein, manufacture, manufacturing, collection, fever, crs, icu, draw, "
+    "clock, uhrzeit"
+)
