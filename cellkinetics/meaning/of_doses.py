@@ -30,7 +30,7 @@ def amounts(column: Suspect, rows: Values) -> Likeness | None:
         word in vocabulary.OF_UNITS or word.endswith(("unit", "units", "einheit", "einheiten")) for word in words
     )
     # Cells are a product too, beside another drug: the bare word is a unit under a heading that speaks of one.
-    if not about and column.name.strip()[-1:] not in "uU" and all(re.fullmatch(r"[^\W\d_]+", cell) for cell in said):
+    if not about and column.name.strip()[-1:] not in "uU" and all(unit == ("cells", True) for unit in units):
         return None
     others = [(unit, plainly) for unit, plainly in units if unit != rows.dose_unit]
     if not others:

@@ -305,7 +305,8 @@ NO_VALUES = LIMIT_WORDS | _set(
 )
 NO_DAYS = _set(
     "leukapheresis, apheresis, leukapherese, apherese, diagnosis, diagnose, diagnostic, age, alter, birth, birthday, "
-    "hospital, stay, relapse, response, remission, progression, date, datum, transplant, hsct, transplantation, surgery, "
+    "hospital, stay, relapse, response, remission, progression, date, datum, transplant, hsct, transplantation, "
+    "surgery, "
     "lymphodepletion, conditioning, chemotherapy, enrolment, enrollment, consent, screening, randomisation, "
     "randomization, death, onset, duration, year, vein, manufacture, manufacturing, collection, fever, crs, icu, draw, "
     "clock, uhrzeit"
