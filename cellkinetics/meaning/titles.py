@@ -9,14 +9,14 @@ from cellkinetics.meaning.units import canonical
 from cellkinetics.meaning.vocabulary import folded
 
 # What is written by the library itself, also into the files that it writes.
-_OURS = re.compile(
+_BY_US = re.compile(
     r"Ignored: |One column a time|Doses in cells were divided|.*: (?:converted from|visits by name|study days without)|"
     r".*, by hand or by a filter"
 )
-_LOG = re.compile(r"\blog(?:10|2|e)?\b|\bln\b|logarit|\blog[- ]?transf")
+_SAYS_LOG = re.compile(r"\blog(?:10|2|e)?\b|\bln\b|logarit|\blog[- ]?transf")
 # Of a spread, or of how wells are averaged, a logarithm says nothing of the values.
-_SPREAD = re.compile(r"\b(?:sd|se|cv|residuals?|errors?|variab\w*|between|averaged?|means?|models?)\b")
-_UNIT = re.compile(
+_OF_SPREADS = re.compile(r"\b(?:sd|se|cv|residuals?|errors?|variab\w*|between|averaged?|means?|models?)\b")
+_SAYS_UNIT = re.compile(
     r"\b((?:vector |transgene )?(?:copies|copy|kopien|copias|cells|zellen) ?(?:/|per |pro |por ) ?"
     r"(?:\d+ ?)?(?:[mu]l|[nupm]?g|cell|well|mm3|[0-9^]+|genome)\b)"
 )
@@ -29,7 +29,7 @@ _PUT = re.compile(
     r"\b(?:set|replaced|imputed|substituted|reported|given|coded|entered|ersetzt|gesetzt)\b.{0,25}?"
     r"\b(?:to|as|by|with|at|auf|durch)\b (?:the )?(?:half|1/|\d|ll?oq|lod|limit)|/ ?2\b|\bhalf\b"
 )
-_NUMBER = re.compile(r"(?<![\w.^])\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w.])")
+_BARE_NUMBER = re.compile(r"(?<![\w.^])\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w.])")
 
 
 def doubts(note: str, unit: str, dose_unit: str, limits: Collection[float]) -> list[str]:
@@ -49,12 +49,12 @@ def doubts(note: str, unit: str, dose_unit: str, limits: Collection[float]) -> l
     texts = []
     for line in lines:
         low = folded(line)
-        if _OURS.match(line) or not line.strip():
+        if _BY_US.match(line) or not line.strip():
             continue
-        others = {canonical(said) for said in _UNIT.findall(low)} - {unit, dose_unit}
-        numbers = {float(said) for said in _NUMBER.findall(low)}
+        others = {canonical(said) for said in _SAYS_UNIT.findall(low)} - {unit, dose_unit}
+        numbers = {float(said) for said in _BARE_NUMBER.findall(low)}
         of_limit = _LIMIT.search(low) and (_PUT.search(low) or (numbers and not numbers & set(limits)))
-        logs = _LOG.search(low) and not _SPREAD.search(low)
+        logs = _SAYS_LOG.search(low) and not _OF_SPREADS.search(low)
         what = "logarithms" if logs else "another unit" if others else ""
         what = what or (
             "a limit" if of_limit else "times in another unit" if _TIME.search(low) and not converted else ""

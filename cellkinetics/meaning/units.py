@@ -119,9 +119,9 @@ def _flat(text: str) -> str:
     return re.sub(r"_1$", "", low)
 
 
-_FACTOR = r"x?_?(?:10_?e?_?\d+|1?e_?\d+|mil(?:l?i?ons?|lionen)?|mio|thousands?|billions?|k|\d+)_?x?_?"
+_TIMES_TEN = r"x?_?(?:10_?e?_?\d+|1?e_?\d+|mil(?:l?i?ons?|lionen)?|mio|thousands?|billions?|k|\d+)_?x?_?"
 _OF_AMOUNT = re.compile(
-    rf"({_FACTOR})?(?:(?:viable|total|infused|absolute|car|t|nk|car_t|car_nk)_)*cells(_(?:per_)?(?:kg|m2))?"
+    rf"({_TIMES_TEN})?(?:(?:viable|total|infused|absolute|car|t|nk|car_t|car_nk)_)*cells(_(?:per_)?(?:kg|m2))?"
 )
 
 
@@ -139,7 +139,9 @@ def unit_of_amount(cell: str) -> tuple[str, bool]:
     return (cell, False) if found[1] else (canonical(cell), True)
 
 
-_ANY_UNIT = re.compile(r"[/%]|\b(?:per|pro|par|por|je)\b|\d\s*[npuf]g\b|copies|cells|\bvcn\b|\bc[tq]\b|\b[npumf]g\b")
+_UNIT_IN_CELLS = re.compile(
+    r"[/%]|\b(?:per|pro|par|por|je)\b|\d\s*[npuf]g\b|copies|cells|\bvcn\b|\bc[tq]\b|\b[npumf]g\b"
+)
 
 
 def other_units(name: str, cells: list[str], unit: str) -> list[str]:
@@ -148,7 +150,9 @@ def other_units(name: str, cells: list[str], unit: str) -> list[str]:
     per = words == {"per"}
     if not per and (not words & vocabulary.OF_UNITS or words - vocabulary.OF_UNITS - vocabulary.OF_VALUES):
         return []
-    said = [cell for cell in cells if _ANY_UNIT.search(_flat(cell).replace("_", " ") + ("/" if "/" in cell else ""))]
+    said = [
+        cell for cell in cells if _UNIT_IN_CELLS.search(_flat(cell).replace("_", " ") + ("/" if "/" in cell else ""))
+    ]
     if per:
         return [cell for cell in said if canonical(f"{unit.split('/')[0]}/{cell}") != unit]
     return [cell for cell in said if canonical(cell) != unit]
