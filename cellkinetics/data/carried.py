@@ -41,6 +41,7 @@ def carried(
     unit: str,
     units_differ: bool,
     time_unit: str | None = None,
+    dose_unit: str = "cells/kg",
 ) -> Carried:
     """The columns that nothing reads; one that looks as if it changed the meaning of a value is reported."""
     known = set(rows.names.values())
@@ -57,6 +58,7 @@ def carried(
         decimal=rows.decimal,
         time_unit=time_unit,
         says_days=unit_of(rows.names["day"]) == "day",
+        dose_unit=dose_unit,
     )
     taken = {name for name in texts if plain(name) not in RESERVED_COLUMNS}
     new_name = {name: name if name in taken else _free(name, taken) for name in texts}

@@ -14,6 +14,7 @@ from cellkinetics.arrays import Flags, Floats
 from cellkinetics.errors import Finding, suggest
 from cellkinetics.layout.cdisc import of_cdisc
 from cellkinetics.layout.doses import unit_of_dose
+from cellkinetics.meaning import vocabulary
 from cellkinetics.meaning.cells import numbers
 from cellkinetics.meaning.headings import is_numeric as is_numeric
 from cellkinetics.meaning.headings import mass_of as mass_of
@@ -23,7 +24,7 @@ from cellkinetics.meaning.headings import per_well as per_well
 from cellkinetics.meaning.synonyms import MEANING as MEANING
 from cellkinetics.meaning.synonyms import SYNONYMS as SYNONYMS
 from cellkinetics.meaning.synonyms import plain as plain
-from cellkinetics.meaning.units import canonical, is_log, unit_of_heading
+from cellkinetics.meaning.units import canonical, is_log, unit_of_heading, words_of
 from cellkinetics.words import number_text
 
 if TYPE_CHECKING:
@@ -207,15 +208,17 @@ class SheetRows:
 def check_units(rows: SheetRows, columns: Mapping[str, str] | None, unit: str, dose_unit: str) -> None:
     """Report the columns of values, limits and doses whose heading says another unit than that of the study."""
     named = {MEANING.get(plain(ours), ours): name for ours, name in (columns or {}).items()}
-    for meaning, name in ({"value": rows.names["value"]} | named).items():
+    known = {meaning: rows.names[meaning] for meaning in ("value", *LIMITS, "dose", "amount") if meaning in rows.names}
+    for meaning, name in (known | named).items():
         expected = unit if meaning in ("value", "limit", "lloq", "lod", "uloq") else dose_unit
         said = unit_of_heading(name) or (unit_of_dose(name)[0] if meaning in ("dose", "amount") else "")
-        known = said or odd_unit(name)
+        odd = odd_unit(name) or (meaning == "value" and expected == VALUE and of_another_kind(name))
+        known = said or odd or is_log(name)
         if meaning not in ("value", "limit", "lloq", "lod", "uloq", "dose", "amount") or not known or per_well(name):
             continue
         if is_log(name):
             rows.problems.append(Finding(None, None, None, f"the column {name} holds logarithms", UNTRANSFORMED))
-        elif odd_unit(name) and meaning not in ("dose", "amount"):
+        elif odd and meaning not in ("dose", "amount"):
             found = f"the heading {name} says a factor or another unit"
             remedy = f"Convert the numbers to {expected}, in a column with a heading that says no more than its unit."
             rows.problems.append(Finding(None, None, None, found, remedy))
@@ -262,9 +265,27 @@ def odd_unit(name: str) -> bool:
         return re.match(r"\d", low) is not None
     if _ODD.search(low) is not None:
         return True
-    counted = re.search(r"cop(?:y|ies)|(?:^|[^a-z])(?:cp|gc|vg|vcn)(?:[^a-z]|$)|cells?", low)
+    counted = re.search(
+        r"cop(?:y|ies)|(?:^|[^a-z])(?:c|cp|gc|vg|vcn|ge|geq|gec)(?:[^a-z]|$)|cells?|genom|equivalent", low
+    )
     per = re.search(r"/|(?:^|[^a-z])(?:per|pro|par|je|por)(?:[^a-z]|$)", low)
     return not unit and counted is not None and per is not None
+
+
+# Cycles of a PCR, copies per cell, and masses per volume.
+_OTHER_KINDS = re.compile(r"(?:^|_)(?:c[tqp]|vcn|[npuf]?g_(?:per_)?[mud]?l|i?u_(?:per_)?[mud]?l|cycles?)(?:_|$)")
+
+
+def of_another_kind(name: str) -> bool:
+    """Whether a heading is of a value that is never in copies/ug: Ct, VCN, conc_ng_ml."""
+    return _OTHER_KINDS.search(re.sub(r"[^a-z0-9%]+", "_", plain(name))) is not None
+
+
+def _is_no_value(name: str) -> bool:
+    """Whether a heading that is like that of the values is of something else: CRP value, copies_LLOQ, value_date."""
+    words = set(words_of(name))
+    dna = bool(words & {"dna", "gdna", "rna"}) and not words & {"copies", "copy", "per"}
+    return dna or bool(words & vocabulary.NO_VALUES) or vocabulary.of_another(name, words) or of_another_kind(name)
 
 
 def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:
@@ -277,6 +298,9 @@ def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:
     if meaning == "value":
         # Names of tests and units are text; what says another unit is a value in that unit.
         free = {low: name for low, name in free.items() if not low.endswith(("test", "testcd", "unit", "units", "cd"))}
+        free = {low: name for low, name in free.items() if not _is_no_value(name)}
+    if meaning == "day":
+        free = {low: name for low, name in free.items() if not set(words_of(name)) & vocabulary.NO_DAYS}
     ratio = {
         name: max(difflib.SequenceMatcher(None, low, synonym).ratio() for synonym in SYNONYMS[meaning])
         for low, name in free.items()

@@ -16,8 +16,8 @@ from cellkinetics.layout import visits
 from cellkinetics.layout.agreement import VISITS
 from cellkinetics.layout.dates import DATES, INFUSION_DATES, heading, is_serial, seconds_of
 from cellkinetics.layout.sheet import Sheet
-from cellkinetics.meaning.cells import cell_of, number_of, numbers
-from cellkinetics.meaning.units import DAYS_IN, UNITS_OF_TIME
+from cellkinetics.meaning.cells import Texts, cell_of, number_of, numbers
+from cellkinetics.meaning.units import DAYS_IN, UNITS_OF_TIME, unit_in_heading
 from cellkinetics.meaning.vocabulary import folded
 
 # Days in a unit of time; a month is a twelfth of 365.25 days.
@@ -44,6 +44,11 @@ _TIMES = ("day", "nominal_day", "until")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?", re.ASCII)
 # The study days of CDISC.
 _STUDY_DAY = re.compile(r"(pc|cp|lb|a|vs|ex|visit)dy|study_?day")
+# The same in other languages, where they have no day 0: nobody says that they are those of CDISC.
+_STUDY_DAY_ELSEWHERE = re.compile(
+    r"studi(?:en|e)?_?(?:tag|dag)|jour_(?:de_l_|d_)?etude|dia_(?:de[l]?_)?estudio|giorno_(?:di_|dello_)?studio|"
+    r"dia_(?:do_)?estudo"
+)
 
 
 def dated(sheet: Sheet, columns: Mapping[str, str] | None = None) -> tuple[Sheet, dict[str, str] | None]:
@@ -232,7 +237,7 @@ def visited(
                         "Give the day in a column day.",
                     )
                     problems.append(Finding(int(sheet.row[at]), None, None, found, remedy))
-        elif _STUDY_DAY.fullmatch(plain(name)):
+        elif _is_study_day(name, texts, sheet.decimal):
             number = [number_of(text, sheet.decimal) for text in texts]
             for at in np.flatnonzero(np.array([each == 0 for each in number], dtype=bool)[codes]).tolist():
                 found, remedy = (
@@ -258,6 +263,13 @@ def visited(
     return replace(sheet, cells=cells.assign(**new), note=note), rest
 
 
+def _is_study_day(name: str, texts: Texts, decimal: str) -> bool:
+    if _STUDY_DAY.fullmatch(plain(name)):
+        return True
+    low = re.sub(r"[^a-z]+", "_", folded(plain(name))).strip("_")
+    return _STUDY_DAY_ELSEWHERE.fullmatch(low) is not None and all(number_of(text, decimal) != 0 for text in texts)
+
+
 def _names_days(column: pd.Series) -> bool:
     return any((said := visits.day_of(text)) is not None and said[1] for text in pd.unique(column) if text)
 
@@ -270,6 +282,21 @@ def unit_of(name: str) -> str | None:
     if len(units) != 1 or alone or any(word not in _WORDS and word not in _OF_TIME for word in words):
         return None
     return units.pop()
+
+
+def _converted(
+    name: str, unit: str, meant: Mapping[str, str], said: Mapping[str, str | None], given: Mapping[str, str]
+) -> str:
+    """What to do about a column of times in another unit; `time_unit=` would convert a day whose heading says none."""
+    day = meant.get("day", meant.get("nominal_day", name))
+    if unit not in DAYS_IN_UNIT:
+        return "Give the times in days."
+    if day == name or said[day] is not None:
+        return f"Give read_study(..., time_unit={unit!r})."
+    leave = (
+        "leave it out of columns=" if name in given.values() else f"leave it out, read_study(..., ignore=[{name!r}])"
+    )
+    return f"Convert that column to days, as {day} is, or {leave}."
 
 
 def timed(
@@ -306,12 +333,14 @@ def timed(
         free = meaning not in meant and (meaning != "day" or "nominal_day" not in meant or unit == time_unit)
         if unit not in (None, "day") and free and name not in given.values():
             meant[meaning] = name
+    # Of a column that the user calls a time, any word that is a unit says it: TAFD (hr), study week.
+    said |= {name: unit for kind in _TIMES if (unit := unit_in_heading(name := given.get(kind, ""))) and name in said}
     if time_unit == "day":
         named = {meaning: name for meaning, name in meant.items() if said[name] not in (None, "day")}
         return sheet, given | named
     others = {name: unit for name in meant.values() if (unit := said[name]) not in (None, "day", time_unit)}
     problems = [
-        Finding(None, None, None, f"the column {name} is in {unit}s", f"Give read_study(..., time_unit={unit!r}).")
+        Finding(None, None, None, f"the column {name} is in {unit}s", _converted(name, unit, meant, said, given))
         for name, unit in others.items()
     ]
     converted = {kind: name for kind, name in meant.items() if said[name] in (None, time_unit)} if time_unit else {}

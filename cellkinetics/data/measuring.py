@@ -214,8 +214,10 @@ def _report_negative(rows: SheetRows, mark: Texts, number: Floats, text: Texts, 
     code = {float(each) for each in counts.index if re.fullmatch(r"-(9+|1)(\.0)?", number_text(each))}
 
     def remedy(at: int) -> str:
-        if number[at] in code and len(counts) == 1:
-            return f"If it stands for no value, read_study(..., missing=[{number_text(number[at])}])."
+        if number[at] in code and len(code) == len(counts):
+            those = ", ".join(number_text(each) for each in sorted(code))
+            stands = "it stands" if len(code) == 1 else "they stand"
+            return f"If {stands} for no value, read_study(..., missing=[{those}])."
         return "Give the values untransformed; 0, BLQ or <3 where nothing was measured."
 
     rows.report(negative, lambda at: f"{name} is {text[at]}, which is negative", remedy)

@@ -11,9 +11,8 @@ import pandas as pd
 from cellkinetics.data import groups
 from cellkinetics.data.columns import mass_of, plain
 from cellkinetics.data.groups import NOBODY
-from cellkinetics.data.study import AFTER, COVARIATES, OBSERVATIONS, Study, infusions, likely_numbers
+from cellkinetics.data.study import AFTER, COVARIATES, OBSERVATIONS, Study, contradictory, infusions, likely_numbers
 from cellkinetics.data.wells import NUMBER_OF_WELLS
-from cellkinetics.layout.agreement import contradictions
 from cellkinetics.layout.weights import DIVIDED
 from cellkinetics.meaning.synonyms import TIME_UNITS
 from cellkinetics.words import count, labelled, number_text, percent
@@ -72,7 +71,7 @@ def facts(study: Study) -> dict[str, str]:
         found["not read"] = f"{count(len(unread), 'column')}, carried along: {', '.join(unread)}"
     if likely:
         found["likely"] = "; ".join(likely)
-    if against := contradictions(study.observations, study.covariates, study.doses):
+    if against := contradictory(study):
         found["look at"] = "; ".join(against)
     return found
 

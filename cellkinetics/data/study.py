@@ -17,6 +17,7 @@ import pandas as pd
 from cellkinetics import domains
 from cellkinetics.errors import Finding, StudyError, one_problem, suggest
 from cellkinetics.layout.agreement import contradictions
+from cellkinetics.meaning import titles
 from cellkinetics.meaning.floors import likely
 from cellkinetics.words import count, number_text
 
@@ -311,8 +312,17 @@ def likely_numbers(study: Study) -> list[str]:
 
 
 def doubts(study: Study) -> list[str]:
-    """What in the table is to be looked at: likely limits and codes, and days that other columns contradict."""
-    return [*likely_numbers(study), *contradictions(study.observations, study.covariates, study.doses)]
+    """What in the table is to be looked at: likely limits and codes, days that others contradict, lines above it."""
+    return [*likely_numbers(study), *contradictory(study)]
+
+
+def contradictory(study: Study) -> list[str]:
+    """What contradicts the days, limits and units of a study: other columns, and the lines above the header."""
+    texts = contradictions(study.observations, study.covariates, study.doses)
+    if not study.note:
+        return texts
+    limits = study.observations["lloq"].dropna().unique().tolist()
+    return [*texts, *titles.doubts(study.note, study.unit, study.dose_unit, limits)]
 
 
 def infusions(doses: pd.DataFrame, subjects: Iterable[str]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -14,7 +15,15 @@ from cellkinetics.errors import Finding, StudyError, one_problem
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.layout.visits import day_of, nearly
 from cellkinetics.meaning.cells import cell_of, marks
-from cellkinetics.meaning.units import DAYS_IN
+from cellkinetics.meaning.synonyms import MEANING, plain
+from cellkinetics.meaning.units import DAYS_IN, is_log, unit_of_heading
+
+# A number of a well behind the day, and the name of the values before it.
+_WELL = re.compile(r"(.*\d)[_. -](?:rep|well|w|r)?([1-9])", re.IGNORECASE)
+_PREFIXED = re.compile(r"(.*?[a-z)])[_. -]+([a-z]+[_. -]?[+-]?\d+)", re.IGNORECASE)
+_DATE = re.compile(
+    r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{1,2}[ -][a-z]{3,9}[ -]\d{2,4}", re.IGNORECASE
+)
 
 
 def tall(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
@@ -36,6 +45,10 @@ def tall(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
         _refuse_turned(sheet, found)
         return sheet
     days = {name: said for name in cells.columns if (said := day_of(name)) and name not in found.values()}
+    value = "dv"
+    if "subject" in found and "day" not in found and len(days) < 2:
+        value, days = _named_days([name for name in cells.columns if name not in found.values()])
+        _refuse_dates(sheet, found)
     units = {unit for _, unit in days.values()}
     if "subject" not in found or "day" in found or len(days) < 2:
         return sheet
@@ -56,12 +69,42 @@ def tall(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
     used = filled | ~sampled[place]
     rows = cells[kept].iloc[place[used]].reset_index(drop=True)
     rows = rows.assign(
-        **{day: pd.Series(numbers[column[used]], dtype="str"), "dv": pd.Series(values[used], dtype="str")}
+        **{day: pd.Series(numbers[column[used]], dtype="str"), value: pd.Series(values[used], dtype="str")}
     )
     names = list(days)
     line = f"One column a time, {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}: read as one row a sample."
     line += " A month is 30.4 days." if len({said for _, said in days.values()}) > 1 else ""
     return replace(sheet, cells=rows, row=sheet.row[place[used]], note=f"{sheet.note}\n{line}".lstrip("\n"))
+
+
+def _named_days(names: list[str]) -> tuple[str, dict[str, tuple[float, str]]]:
+    """The name of the values and the day of each column, where they stand in one heading: copies_d7, d7_1 and d7_2.
+
+    Of several wells (d7_1, d7_2) each is a row of its day.
+    """
+    wells: dict[str, tuple[float, str]] = {}
+    prefixed: dict[str, dict[str, tuple[float, str]]] = {}
+    for name in names:
+        if (said := _WELL.fullmatch(name)) and (day := day_of(said[1])) and day[1]:
+            wells[name] = day
+        if (said := _PREFIXED.fullmatch(name)) and (day := day_of(said[2])) and day[1]:
+            prefixed.setdefault(said[1], {})[name] = day
+    if len(wells) > 2 and len(set(wells.values())) < len(wells):
+        return "dv", wells
+    values = [name for name in prefixed if MEANING.get(plain(name)) == "value" or unit_of_heading(name) or is_log(name)]
+    if len(values) == 1 and len(prefixed[values[0]]) > 1:
+        return values[0], prefixed[values[0]]
+    return "dv", {}
+
+
+def _refuse_dates(sheet: Sheet, found: Mapping[str, str]) -> None:
+    """Say what to do when the columns are dates."""
+    dates = [name for name in sheet.cells.columns if not name.isdecimal() and _DATE.fullmatch(name)]
+    if len(dates) > 1:
+        what = f"it has a column for each date ({', '.join(dates[:3])}{', ...' if len(dates) > 3 else ''})"
+        remedy = f'Turn it, and add a column infusion_date: table.melt({found["subject"]!r}, var_name="date", '
+        remedy += 'value_name="copies_per_ug"), with dates such as 2024-03-09.'
+        raise one_problem(what, remedy, sheet.source)
 
 
 def _refuse_nearly(sheet: Sheet, others: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,12 @@ from cellkinetics.meaning.placing import written
 from cellkinetics.meaning.synonyms import plain
 
 ENDS_BY_NAME = (("lower", "upper"), ("dv_lower", "dv_upper"), ("left", "right"))
+# Names that ranges of other things have too: ends where the value is empty, and nowhere around it.
+_LOOSE = (
+    ("ll", "ul"), ("von", "bis"), ("min", "max"), ("low", "high"), ("lo", "hi"), ("dv_lo", "dv_hi"), ("from", "to"),
+    ("lower_bound", "upper_bound"), ("lower_limit", "upper_limit"), ("dv_low", "dv_high"), ("lb", "ub"), ("de", "a"),
+    ("dv_min", "dv_max"), ("minimum", "maximum"), ("untere", "obere"), ("inf", "sup"),
+)  # fmt: skip
 _OWN = {"subject", "day", "value", "lower", "upper", "status", "lloq", "excluded"}
 
 
@@ -34,6 +41,8 @@ def own(sheet: Sheet) -> Sheet:
     cells = sheet.cells
     plains = {plain(name): name for name in reversed(cells.columns)}
     pair = next((pair for pair in ENDS_BY_NAME if set(pair) <= plains.keys()), None)
+    if pair is None:
+        pair = next((pair for pair in _LOOSE if set(pair) <= plains.keys() and _are_ends(sheet, plains, pair)), None)
     if pair is None or any(meaning_of(name) in ("limit", "cens") for name in cells.columns):
         return sheet
     value = next((name for name in cells.columns if meaning_of(name) == "value"), None)
@@ -88,6 +97,20 @@ def own(sheet: Sheet) -> Sheet:
         left = []
     rest = cells.drop(columns=left)
     return replace(sheet, cells=rest.assign(**new))
+
+
+def _are_ends(sheet: Sheet, plains: Mapping[str, str], pair: tuple[str, str]) -> bool:
+    """Whether two columns that may be anything have numbers on rows whose value is empty, and on no others."""
+    cells = sheet.cells
+    value = next((name for name in cells.columns if meaning_of(name) == "value"), None)
+    if value is None:
+        return False
+    given = np.logical_or.reduce([(cells[plains[end]] != "").to_numpy() for end in pair])
+    dosed = [cells[name] for name in cells.columns if meaning_of(name) in ("dose", "amount")]
+    # A dose that stands on every row says nothing of one.
+    doses = [(dose != "").to_numpy() & ~dose.isin(["0"]).to_numpy() for dose in dosed if not (dose != "").all()]
+    empty = (cells[value] == "").to_numpy() & ~np.logical_or.reduce([np.zeros(len(cells), bool), *doses])
+    return bool(given.any()) and not (given & ~empty).any()
 
 
 def _ends(column: pd.Series, decimal: str) -> Floats:

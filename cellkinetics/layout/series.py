@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from cellkinetics.meaning.cells import marks
 from cellkinetics.meaning.headings import meaning_of
 from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.units import words_of
+from cellkinetics.meaning.vocabulary import folded
 
 COURSES = {"occ", "occasion", "course", "cycle", "period", "treatment", "infusion", "infusion_no", "infusion_nr"}
 COURSES |= {"infusion_number", "infusion_num", "infusion_id", "course_no", "course_number", "cycle_no", "cycle_number"}
@@ -47,12 +48,19 @@ REPEATS |= {
     "extraction",
     "dilution",
 }
+# What may stand beside these words in a heading: Cycle #, Zyklus-Nr, Infusion No.
+_NUMBERS_OF = {"no", "nr", "num", "number", "id", "n", "nummer", "numero", "index", "count"}
+# Places and studies, in each of which patients may be numbered from 1.
+PLACES = {"site", "siteid", "center", "centre", "centreid", "centerid", "country", "hospital", "clinic", "institution"}
+PLACES |= {"zentrum", "klinik", "land", "standort", "trial", "protocol", "hopital", "pays", "ensayo", "institute"}
+PLACES |= {"sitio", "centro", "sito", "ospedale", "protokoll", "investigator", "prufzentrum", "krankenhaus"}
 _KINDS_OF = ("output", "output_name", "kind", "kind_name")
 # How far two values of one day may be apart and still be one measurement, done twice.
 FAR_APART = 3.0
 ONE_CLOCK = (
     "Give days since the first infusion of the patient, make each course a subject of its own ({0}-1, {0}-2), or tell "
-    "measurements of one sample apart in a column replicate; rows that are only unsorted: sort them by day."
+    "measurements of one sample apart in a column replicate, and two kinds of measurement in a column output; rows "
+    "that are only unsorted: sort them by day."
 )
 
 
@@ -60,22 +68,78 @@ def courses(sheet: Sheet, code: npt.NDArray[np.intp], days: Floats, taken: Mappi
     """What is said of each subject, by its code, the days of whose courses lie on each other; NaN is no day."""
     found: dict[int, str] = {}
     for name in sheet.cells.columns:
-        word = plain(name)
-        if word not in COURSES or name in taken.values():
+        word = course_of(name)
+        if not word or name in taken.values():
             continue
         said = sheet.cells[name].to_numpy(dtype=object)
         levels = [text for text in pd.unique(said) if text]
         if len(levels) < 2 or (word in _OTHERWISE and not all(any(map(str.isdigit, text)) for text in levels)):
             continue
-        there = ~np.isnan(days) & (said != "")
-        rows = pd.DataFrame({"code": code[there], "course": said[there], "day": days[there]})
-        spans = rows.groupby(["code", "course"], sort=False)["day"].agg(["min", "max"]).reset_index()
-        spans = spans.sort_values(["code", "min", "max"], kind="stable")
-        before = spans.groupby("code")["max"].transform(lambda ends: ends.cummax().shift())
-        for each in spans["code"][spans["min"] < before].unique().tolist():
-            shown = ", ".join(spans["course"][spans["code"] == each].astype(str).head(4))
+        for each, shown in _overlapping(said, code, days).items():
             found[each] = f"the days of its courses ({name} {shown}) lie on each other"
     return found
+
+
+def course_of(name: str) -> str:
+    """The word of `COURSES` that a heading is, but for a number beside it; "" when it is none."""
+    if plain(name) in COURSES:
+        return plain(name)
+    words = [word for word in words_of(name) if word not in _NUMBERS_OF]
+    return words[0] if len(words) == 1 and words[0] in COURSES else ""
+
+
+def _overlapping(said: npt.NDArray[np.object_], code: npt.NDArray[np.intp], days: Floats) -> dict[int, str]:
+    """The levels of a column in each subject in which their days lie on each other, as text, by its code."""
+    there = ~np.isnan(days) & (said != "")
+    rows = pd.DataFrame({"code": code[there], "course": said[there], "day": days[there]})
+    spans = rows.groupby(["code", "course"], sort=False)["day"].agg(["min", "max"]).reset_index()
+    spans = spans.sort_values(["code", "min", "max"], kind="stable")
+    before = spans.groupby("code")["max"].transform(lambda ends: ends.cummax().shift())
+    return {
+        int(each): ", ".join(spans["course"][spans["code"] == each].astype(str).head(4))
+        for each in spans["code"][spans["min"] < before].unique().tolist()
+    }
+
+
+def places(
+    sheet: Sheet,
+    code: npt.NDArray[np.intp],
+    days: Floats,
+    subjects: npt.NDArray[np.object_],
+    taken: Iterable[str | None],
+) -> list[Finding]:
+    """A problem for each name that stands at two sites, or in two trials, on days that lie on each other.
+
+    A patient who moves to another hospital has its days one after the other, and is one patient.
+    """
+    for name in sheet.cells.columns:
+        words = {word for word in words_of(name) if word not in _NUMBERS_OF}
+        if len(words) != 1 or not words & PLACES or name in taken:
+            continue
+        said = sheet.cells[name].to_numpy(dtype=object)
+        level, texts = pd.factorize(said)
+        filled = said != ""
+        # The site of a draw, blood or marrow, is a kind of measurement.
+        if len(texts) < 2 or all(folded(str(text)) in vocabulary.SPECIMENS for text in texts if text):
+            continue
+        each = pd.Series(level[filled]).groupby(code[filled])
+        several = each.min().index[(each.min() != each.max()).to_numpy()].to_numpy()
+        chosen = np.isin(code, several)
+        found = _overlapping(said[chosen], code[chosen], days[chosen]) if len(several) else {}
+        if found:
+            remedy = f"Give each patient a name of its own ({{0}}-A, {{0}}-B), or read_study(..., ignore=[{name!r}]) "
+            remedy += "when it is one patient with samples from both."
+            return [
+                Finding(
+                    int(sheet.row[int(np.argmax(code == at))]),
+                    str(subjects[at]),
+                    None,
+                    f"it is at several of the column {name} ({shown}), on days that lie on each other",
+                    remedy.format(subjects[at]),
+                )
+                for at, shown in sorted(found.items())
+            ]
+    return []
 
 
 def twice(
@@ -181,7 +245,7 @@ def _told_apart(sheet: Sheet, own: pd.DataFrame) -> bool:
         levels = [text for text in pd.unique(texts) if text]
         if len(levels) < 2 or meaning_of(name) not in (None, "result"):
             continue
-        if plain(name) in COURSES:
+        if course_of(name):
             continue
         kinds = len(levels) <= 8 and (
             words & vocabulary.ENDPOINTS or all(sum(map(str.isalpha, text)) > 1 for text in levels)

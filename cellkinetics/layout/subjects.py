@@ -26,6 +26,14 @@ _STATISTIC = re.compile(
     r"moyenne|mediane?|stdev|geomean)(?: ?[±(].*)?",
     re.IGNORECASE,
 )
+# Wells and standards of the run, and the limit as a row of a wide table.
+_CONTROL = re.compile(
+    r"ntc\W*\d*|nrt|no[ _-]?template.*|blank[ _-]?\d*|leerwert|water|h2o|ll?oq|lod|uloq|detection limit|nachweisgrenze|"
+    r"(?:(?:neg|pos)(?:ative|ativ|itive|itiv)?|water|blank|buffer|pcr|extraction)?[ _.-]?"
+    r"(?:ctrl|ctl|control|kontrolle|controle?)s?[ _-]?\w?|qc[ _-]?(?:l|m|h|low|mid|medium|high|hi|lo|\d)?|[lmh]qc|"
+    r"(?:std|standard|calibrator)[ _-]?\d{0,2}|cal[ _-]?\d",
+    re.IGNORECASE,
+)
 _BLANKS = re.compile(r"[\s\u200b\u200c\u200d\u2060\ufeff]+")
 
 
@@ -68,6 +76,11 @@ def _summary_rows(sheet: Sheet, codes: Places, seen: list[str]) -> list[Finding]
             found = f"{text!r} is the name of a statistic and no patient"
             remedy = "Remove the rows that sum others up; a patient of that name needs another."
             problems.append(Finding(int(sheet.row[codes == code][0]), text, None, found, remedy))
+    controls = [bool(_CONTROL.fullmatch(text)) for text in seen]
+    for code in np.flatnonzero(controls).tolist() if not all(controls) else ():
+        found = f"{seen[code]!r} is the name of a control, a standard or a limit and no patient"
+        remedy = "Remove its rows (a limit goes into lloq=); a patient of that name needs another."
+        problems.append(Finding(int(sheet.row[codes == code][0]), seen[code], None, found, remedy))
     return problems
 
 
@@ -97,6 +110,9 @@ def one_clock(sheet: Sheet, columns: Mapping[str, str] | None = None, averaged: 
     days, unreadable = numbers(cells[day].to_numpy(dtype=object), sheet.decimal)
     code, subjects = pd.factorize(cells[subject].to_numpy(dtype=object))
     days[np.isinf(days) | unreadable] = np.nan
+    at_places = series.places(sheet, code, days, subjects, names.values())
+    if at_places:
+        raise StudyError([*sheet.problems, *at_places], sheet.source)
     found = series.courses(sheet, code, days, names)
     # Only where the day of a subject goes back in the order of the file can cells be infused again on an earlier one.
     order = np.argsort(code, kind="stable")

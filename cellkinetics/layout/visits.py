@@ -8,7 +8,7 @@ from cellkinetics.meaning.units import UNITS_OF_TIME
 
 # As cells say it, and letters that only stand in the name of a visit: M3 is a month, and no minute.
 VISIT_UNITS = {word: unit for word, unit in UNITS_OF_TIME.items() if unit != "minute"}
-VISIT_UNITS |= {"mos": "month", "m": "month", "y": "year", "yr": "year", "yrs": "year"}
+VISIT_UNITS |= {"j": "day", "mos": "month", "m": "month", "y": "year", "yr": "year", "yrs": "year"}
 _ANY_UNIT = "|".join(sorted(VISIT_UNITS, key=len, reverse=True))
 _DAY_NUMBER = r"[+-]?\d+(?:[.,]\d+)?"
 # What may follow and changes nothing: the window in which the visit may be, and that it is after the infusion.

@@ -15,6 +15,10 @@ from cellkinetics.words import count, number_text
 FEWEST_REPEATS, TIMES_AS_OFTEN, NEIGHBOURS = 3, 3.0, 5
 # A second limit, of another site or an assay that changed, has values above and below it: it must stand out more.
 FEWEST_OF_SECOND, TIMES_OF_SECOND = 4, 4.0
+# So many limits of sites are looked for in one table.
+LIMITS_OF_SITES = 3
+# Without a limit as the lowest value another one is this share of all values at least.
+SHARE_OF_SECOND = 0.05
 _NINES = re.compile(r"9{3,}(\.9+)?|8{3,}|7{3,}")
 
 
@@ -70,8 +74,9 @@ def likely(values: Floats, output: str = "") -> list[Likely]:
 
     A lowest value is one when it stands there 3 times or more, and 3 times as often as any of the 5 values next to it:
     rounding repeats neighbours too, a limit written as a value does not. Values of one digit, 1, 2, 3, are taken as
-    rounded, unless the lowest is a tenth of all. Beside such a lowest value a second one is looked for, of another site
-    or assay, that stands there 4 times or more, and 4 times as often as any of the 5 on either side.
+    rounded, unless the lowest is a tenth of all. Others are looked for in the lower half, limits of other sites or
+    assays, or one below which a single value lies, that stand there 4 times or more, and 4 times as often as any of the
+    5 on either side.
     """
     found: list[Likely] = []
     distinct, times = np.unique(values[values > 0], return_counts=True)
@@ -89,30 +94,41 @@ def likely(values: Floats, output: str = "") -> list[Likely]:
         if (len(text) >= 4 and usual <= times[at]) or times[at] >= 2 * max(usual, 1):
             found.append(Likely("code", number, int(times[at]), n, output))
     codes = {each.number for each in found}
-    second = _second(distinct, times, codes)
+    apart = _frequent(times)
+    others = [at for at in apart if at > 0 and distinct[at] not in codes and _stands_out(distinct, times, at, apart)]
     for kind, at, beside in (("floor", 0, slice(1, 1 + NEIGHBOURS)), ("ceiling", -1, slice(-1 - NEIGHBOURS, -1))):
         number, k = float(distinct[at]), int(times[at])
-        near = np.delete(times, second)[beside] if kind == "floor" and second is not None else times[beside]
-        if (
-            number not in codes
-            and k >= FEWEST_REPEATS
-            and k >= TIMES_AS_OFTEN * near.max(initial=0)
-            and not _rounded(distinct, times, at)
-        ):
+        near = np.delete(times, others)[beside] if kind == "floor" else times[beside]
+        enough = k >= TIMES_AS_OFTEN * near.max(initial=0)
+        if kind == "floor" and apart and apart[0] == 0:
+            enough |= _stands_out(distinct, times, 0, apart)
+        if number not in codes and k >= FEWEST_REPEATS and enough and not _rounded(distinct, times, at):
             found.append(Likely(kind, number, k, n, output))
-            if kind == "floor" and second is not None:
-                found.append(Likely("second", float(distinct[second]), int(times[second]), n, output))
+        elif kind == "floor":
+            # Where the lowest is none, four of many values that are alike come from rounding.
+            others = [each for each in others if times[each] >= SHARE_OF_SECOND * n]
+        if kind == "floor":
+            found += [Likely("second", float(distinct[each]), int(times[each]), n, output) for each in others]
     return found
 
 
-def _second(distinct: Floats, times: npt.NDArray[np.intp], codes: set[float]) -> int | None:
-    """Where in the lower half a value above the lowest stands out among its neighbours; None when none does."""
-    for at in range(1, max(2, len(distinct) // 2)):
-        near = np.concatenate([times[max(1, at - NEIGHBOURS) : at], times[at + 1 : at + 1 + NEIGHBOURS]])
-        enough = times[at] >= max(FEWEST_OF_SECOND, TIMES_OF_SECOND * near.max(initial=0))
-        if len(near) and enough and distinct[at] not in codes and not _rounded(distinct[at:], times[at:], 0):
-            return at
-    return None
+def _frequent(times: npt.NDArray[np.intp]) -> list[int]:
+    """Where in the lower half the most frequent values are, from below: the limits of as many sites."""
+    half = max(2, len(times) // 2)
+    often = [at for at in np.argsort(-times[:half], kind="stable").tolist() if times[at] >= FEWEST_REPEATS]
+    return sorted(often[:LIMITS_OF_SITES])
+
+
+def _stands_out(distinct: Floats, times: npt.NDArray[np.intp], at: int, apart: list[int]) -> bool:
+    """Whether a value above the lowest is far more frequent than its neighbours on either side.
+
+    The others that are frequent are no neighbours: of three sites each limit would hide the other two.
+    """
+    places = np.delete(np.arange(len(times)), apart)
+    place = int(np.searchsorted(places, at))
+    near = times[places[max(0, place - NEIGHBOURS) : place + NEIGHBOURS]]
+    enough = times[at] >= max(FEWEST_OF_SECOND, TIMES_OF_SECOND * near.max(initial=0))
+    return bool(len(near) and enough and not _rounded(distinct[at:], times[at:], 0))
 
 
 def _rounded(distinct: Floats, times: npt.NDArray[np.intp], at: int) -> bool:

@@ -9,12 +9,37 @@ import numpy as np
 from cellkinetics.meaning import vocabulary
 from cellkinetics.meaning.cells import number_of
 from cellkinetics.meaning.suspects import LOOKED_AT, Likeness, Suspect, Values
-from cellkinetics.meaning.units import DAYS_IN, duration_of, time_unit_of, words_of
+from cellkinetics.meaning.units import DAYS_IN, duration_of, time_unit_of, unit_of_amount, words_of
 from cellkinetics.meaning.vocabulary import folded
 from cellkinetics.words import number_text
 
 # Days over which cells may be infused and still count as given at once.
 LONGEST = 0.25
+
+
+def amounts(column: Suspect, rows: Values) -> Likeness | None:
+    """A unit of the cells infused that is not that of the doses, by its cells: Zellen, 10^6 cells, million cells/kg."""
+    if not column.dose.any():
+        return None
+    said = [cell for cell, _ in _cells(column) if cell] or column.texts
+    units = [unit_of_amount(cell) for cell in said]
+    if not units or not all(unit for unit, _ in units):
+        return None
+    words = _words(column.name)
+    about = any(
+        word in vocabulary.OF_UNITS or word.endswith(("unit", "units", "einheit", "einheiten")) for word in words
+    )
+    # Cells are a product too, beside another drug: the bare word is a unit under a heading that speaks of one.
+    if not about and column.name.strip()[-1:] not in "uU" and all(unit == ("cells", True) for unit in units):
+        return None
+    others = [(unit, plainly) for unit, plainly in units if unit != rows.dose_unit]
+    if not others:
+        return None
+    unit, plainly = others[0]
+    remedy = f"read_study(..., columns={{'dose_unit': {column.name!r}}}) to use it, or"
+    if not plainly:
+        remedy = "Write the cells out (1000000) with their unit in a column dose_unit, cells or cells/kg, or"
+    return f"looks like a unit of the doses ({unit}), which are read in {rows.dose_unit}", remedy
 
 
 def durations(column: Suspect, rows: Values) -> Likeness | None:
@@ -24,6 +49,8 @@ def durations(column: Suspect, rows: Values) -> Likeness | None:
     rest = words - {word for word in words if time_unit_of(word)}
     alone = not rest - vocabulary.INFUSION - vocabulary.DURATIONS
     long = bool(words & vocabulary.DURATIONS) or ("infusion" in words and bool(units)) or {"infusion", "time"} <= words
+    # A day infused is when, and days or hours infused are how long.
+    long |= "infused" in words and bool({*units} - {"day"} or words & {"days", "over", "uber", "sur", "tagen", "jours"})
     long = alone and (long or ({"inf", "time"} <= words and bool(units)))
     ends = bool(words & vocabulary.ENDED) and not rest - vocabulary.INFUSION - vocabulary.ENDED
     unit = units.pop() if len(units) == 1 else rows.time_unit
@@ -36,7 +63,7 @@ def durations(column: Suspect, rows: Values) -> Likeness | None:
             if days is not None and ends:
                 # The study days of CDISC begin with 1.
                 days -= float(np.nanmin(rows.day[column.dose & (column.code == at)])) + ("DY" in column.name)
-        if days is not None and days > LONGEST and (long or ends or words & {"infusion", "inf", "length"}):
+        if days is not None and days > LONGEST and (long or ends or words & {"infusion", "inf", "infused", "length"}):
             remedy = "A dose is taken at once: give a longer infusion as several doses, or"
             remedy += f" where it took less than {LONGEST * 24:g} hours,"
             what = "end" if ends and not long else "duration"

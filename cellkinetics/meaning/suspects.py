@@ -75,7 +75,7 @@ class Values:
     """What is known of the (n,) rows: their subject, day and number as read, and the unit of the study.
 
     `time_unit` is that of the times as the user gave it, None where nobody said; `says_days`, whether their heading
-    does.
+    does; `dose_unit` that in which the doses were given.
     """
 
     subject: npt.NDArray[np.intp]
@@ -86,6 +86,7 @@ class Values:
     decimal: str = "."
     time_unit: str | None = None
     says_days: bool = False
+    dose_unit: str = "cells/kg"
 
 
 Likeness = tuple[str, str]

@@ -12,7 +12,8 @@ from cellkinetics.errors import Finding
 from cellkinetics.meaning import of_doses, vocabulary
 from cellkinetics.meaning.cells import NO, VAGUE, YES, mark_of, number_of
 from cellkinetics.meaning.lowest import FEWEST_MARKED, at_the_floor, on_the_lowest
-from cellkinetics.meaning.suspects import KINDS, Likeness, Suspect, Values, shown, use, varies
+from cellkinetics.meaning.of_values import cycles, scales, value_units
+from cellkinetics.meaning.suspects import KINDS, LOOKED_AT, Likeness, Suspect, Values, shown, use, varies
 from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.units import canonical, is_log, time_unit_of, unit_of_heading, words_of
 from cellkinetics.meaning.vocabulary import below_in_words, folded
@@ -25,9 +26,8 @@ def suspicion(column: Suspect, rows: Values) -> Finding | None:
     The first rule that holds is named, with what to do: ``columns=`` to use the column, ``ignore=`` to say that it is
     nothing. The limits, units and results of another laboratory value are its own.
     """
-    if vocabulary.of_another(column.name, column.words):
-        return None
-    for rule in _RULES:
+    another = vocabulary.of_another(column.name, column.words)
+    for rule in (cycles,) if another else _RULES:
         found = rule(column, rows)
         if found is not None:
             what, remedy = found
@@ -99,11 +99,11 @@ def _agreement(column: Suspect, rows: Values, numbers: list[int]) -> tuple[int, 
 def _comments(column: Suspect, rows: Values) -> Likeness | None:
     cells = [str(column.cells[at]) for at in column.looked]
     # A specimen that one comment names, where the other rows say nothing; "whole blood" is what is measured anyway.
-    specimens = [cell for cell in cells if _specimen(folded(cell)) not in ("", "blood", "pbmc")]
+    specimens = [cell for cell in cells if _specimen(folded(cell)) not in ("", "blood", "pbmc", "dna")]
     if specimens and varies(column, rows):
         remedy = "Say it in a column output (blood, marrow), or"
         return f"says of values that they are of another specimen ({shown(specimens)})", remedy
-    found = [cell for cell in cells if vocabulary.IN_COMMENTS.search(folded(cell))]
+    found = [cell for cell in cells if vocabulary.in_comment(folded(cell))]
     if found:
         remedy = "Write into the rows what it says (<3 or BLQ as the value; a column excluded with the reason), or"
         return f"says of values that they are censored or not valid ({found[0]!r})", remedy
@@ -117,7 +117,13 @@ def _limits(column: Suspect, rows: Values) -> Likeness | None:
         vocabulary.BESIDE_LIMITS | vocabulary.OF_LIMITS | vocabulary.LIMIT_WORDS
     )
     few = len(column.looked) <= max(6, column.sample.sum() // 4)
-    if not named and not (like and few) and not ({"limit", "limits"} & words and words & vocabulary.OF_LIMITS):
+    phrase = few and vocabulary.LIMIT_PHRASES.search(re.sub(r"[^a-z0-9]+", "_", folded(plain(column.name)))) is not None
+    if (
+        not named
+        and not (like and few)
+        and not phrase
+        and not ({"limit", "limits"} & words and words & vocabulary.OF_LIMITS)
+    ):
         return None
     numbers = [number_of(text, rows.decimal) for text in column.texts]
     # A flag of 0 and 1 is no limit; a column of 1 throughout is one.
@@ -220,14 +226,21 @@ def _flags(column: Suspect, rows: Values) -> Likeness | None:
 
 def _exclusions(column: Suspect, rows: Values) -> Likeness | None:
     """Yes and no of a heading that speaks of leaving out or using; or cells that do."""
-    texts, words = {folded(text) for text in column.texts}, set(words_of(column.name)) | column.words
-    beside = set(words_of(column.name)) - vocabulary.OF_ROWS - vocabulary.OUT - vocabulary.IN
+    words_of_heading = set(words_of(column.name))
+    texts, words = {folded(text) for text in column.texts}, words_of_heading | column.words
+    beside = words_of_heading - vocabulary.OF_ROWS - vocabulary.OUT - vocabulary.IN
     out = [text for text in column.texts if folded(text) in vocabulary.OUT_CELLS]
+    # Poor is a sample, and a venous access too.
+    if not words_of_heading - vocabulary.OF_ROWS - vocabulary.OUT - vocabulary.IN - vocabulary.CODES:
+        out += [text for text in column.texts if folded(text) in vocabulary.LOOSE_OUT_CELLS]
     changes = varies(column, rows)
     if out and not words & vocabulary.HARMLESS and (changes or not beside):
         remedy = "Say it in a column excluded, with the reason or 1, or"
         return f"says of values that they are not to be used ({shown(out)})", remedy
     yes, no = {folded(each) for each in YES}, {folded(each) for each in NO}
+    if texts == {"1", "2"}:
+        # Yes and no as SAS and SPSS code them.
+        no = no | {"2"}
     if not texts or not texts <= yes | no or (beside and not changes):
         return None
     if words & vocabulary.HARMLESS and not (words & vocabulary.OUT) - vocabulary.LOOSE_WORDS:
@@ -250,14 +263,16 @@ def _exclusions(column: Suspect, rows: Values) -> Likeness | None:
 def _endpoints(column: Suspect, rows: Values) -> Likeness | None:
     """Kinds of measurement: by heading, by words for specimens and analytes, or because they share days."""
     levels = [at for at in column.levels if column.cells[at] != ""]
-    if not 2 <= len(levels) <= KINDS:
+    if not 2 <= len(levels) <= LOOKED_AT:
         return None
     texts = [folded(str(column.cells[at])) for at in levels]
+    specimens = [_specimen(text) for text in texts]
+    of_specimens = all(specimens) and len(set(specimens)) > 1
+    if len(levels) > KINDS and not of_specimens:
+        return None
     words = set(words_of(column.name))
     named = bool(words & vocabulary.ENDPOINTS) and not words - vocabulary.ENDPOINTS - vocabulary.OF_ENDPOINTS
     named |= plain(column.name).replace("_", "") in vocabulary.ENDPOINTS
-    specimens = [_specimen(text) for text in texts]
-    of_specimens = all(specimens) and len(set(specimens)) > 1
     analytes = all(vocabulary.ANALYTES.search(text) for text in texts)
     within = varies(column, rows)
     # Nearly one level a row names rows, and two readers or two runs are one measurement twice.
@@ -289,8 +304,8 @@ def _specimen(text: str) -> str:
     """Which specimen a cell names; "" for another text, such as "blood type A"."""
     words = re.findall(r"[a-z]+", text)
     found = [vocabulary.SPECIMENS[word] for word in words if word in vocabulary.SPECIMENS]
-    usual = {"whole", "peripheral", "bone", "lymph", "aspirate", "fluid", "cells", "mononuclear", "edta", "sample"}
-    return found[-1] if found and not set(words) - {*vocabulary.SPECIMENS} - usual else ""
+    beside = {word for word in words if word not in vocabulary.BESIDE_SPECIMENS and not time_unit_of(word)}
+    return found[-1] if found and not beside - {*vocabulary.SPECIMENS} else ""
 
 
 def _shares_days(column: Suspect, rows: Values) -> bool:
@@ -315,7 +330,10 @@ _RULES: tuple[Callable[[Suspect, Values], Likeness | None], ...] = (
     _marks,
     _limits,
     _written_limits,
+    value_units,
+    of_doses.amounts,
     _units,
+    scales,
     _flags,
     _exclusions,
     of_doses.durations,

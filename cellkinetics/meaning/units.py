@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from cellkinetics.meaning import vocabulary
 from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.vocabulary import folded
 
@@ -34,6 +35,17 @@ _OF = {
 }
 # What may follow without changing the unit: 1 ug is that of DNA, and cells are those that were infused.
 _SILENT = {"dna", "gdna", "genomic", "of", "total", "blood", "whole", "peripheral"}
+# The same in German, French, Spanish, Italian and Dutch; "pro" and its like stand for per behind them.
+_ELSEWHERE_COUNTED = (
+    (re.compile(r"(?<![a-z])(?:kopien?|copias?|copie|kopieen|exemplaires?)(?![a-z])"), "copies"),
+    (re.compile(r"(?<![a-z])(?:zellen?|cellules?|celulas?|cellule|cellen)(?![a-z])"), "cells"),
+    (re.compile(r"(?<=copies|.cells)_(?:pro|je|par|por|al|alla)_"), "_per_"),
+)
+# A logarithm in one word: LDV, L10DV, DVLOG, Zehnerlogarithmus.
+_LOGGED = re.compile(
+    r".*logar[iy]t\w*|l(?:10)?_?(?:dv|copies|conc|vcn)|l(?:o?g)(?:10)?_?(?:dv|copies|conc|vcn|car|value)|"
+    r"(?:dv|copies|conc|vcn|value|car|t|y)log(?:10)?"
+)
 _LOG = re.compile(
     r"(?:^|[^a-z])(?:log(?:10|2|e)?|lg|ln)(?:[^a-z]|$)|^(?:ln|log|log10)[_ ]?(?:dv|copies|conc|value|y)", re.I
 )
@@ -42,7 +54,10 @@ _PER = re.compile(rf"(\d+_)?(?:.*_)?{_COUNTED}_(?:per_)?(\d+)?_?([a-z]+\d?)((?:_
 
 def is_log(unit: str) -> bool:
     """Whether a unit or a heading says a logarithm: "log10 copies/ug", LNDV, log_copies."""
-    return _LOG.search(re.sub(r"[\s./\\-]+", "_", unit.casefold()).replace("_", " ")) is not None
+    if _LOG.search(re.sub(r"[\s./\\-]+", "_", unit.casefold()).replace("_", " ")) is not None:
+        return True
+    low = folded(plain(unit))
+    return "log" in words_of(unit) or any(map(_LOGGED.fullmatch, {low, *re.split(r"[^a-z\d]+", low)}))
 
 
 def canonical(unit: str) -> str:
@@ -81,8 +96,7 @@ def unit_of_heading(name: str) -> str:
 
 def _of(text: str) -> str:
     """The unit in its one spelling when the text is one of copies or cells, with what follows dropped; else ""."""
-    low = re.sub(r"[\s./\\*^-]+", "_", text.translate(_MICRO).casefold().replace("+", "")).strip("_")
-    low = re.sub(r"_1$", "", low)
+    low = _flat(text)
     # "10^6 cells/kg" and "million cells" are not cells.
     if re.search(r"million|thousand|10_?\d|x_?10|1e\d", re.split("cell|cop", low)[0]):
         return ""
@@ -94,6 +108,54 @@ def _of(text: str) -> str:
     what = "cells" if found[2].startswith("cell") else "copies"
     per = _OF[found[4]]
     return f"{what}/{found[3].rstrip('_')} {per}" if found[3] and found[3] != "1" else f"{what}/{per}"
+
+
+def _flat(text: str) -> str:
+    """A unit as `_PER` has it: lower case, strokes between its parts, copies and cells in English."""
+    low = re.sub(r"^c\s*/", "copies/", folded(text.translate(_MICRO)))
+    low = re.sub(r"[\s./\\*^-]+", "_", low.replace("+", "")).strip("_")
+    for words, ours in _ELSEWHERE_COUNTED:
+        low = words.sub(ours, low)
+    return re.sub(r"_1$", "", low)
+
+
+_TIMES_TEN = r"x?_?(?:10_?e?_?\d+|1?e_?\d+|mil(?:l?i?ons?|lionen)?|mio|thousands?|billions?|k|\d+)_?x?_?"
+_OF_AMOUNT = re.compile(
+    rf"({_TIMES_TEN})?(?:(?:viable|total|infused|absolute|car|t|nk|car_t|car_nk)_)*cells(_(?:per_)?(?:kg|m2))?"
+)
+
+
+def unit_of_amount(cell: str) -> tuple[str, bool]:
+    """The unit of infused cells that a cell says, "" when it says none, and whether it is one without a factor.
+
+    Examples
+    --------
+    >>> unit_of_amount("Zellen"), unit_of_amount("10^6 cells"), unit_of_amount("mg")
+    (('cells', True), ('10^6 cells', False), ('', False))
+    """
+    found = _OF_AMOUNT.fullmatch(_flat(cell))
+    if not found:
+        return "", False
+    return (cell, False) if found[1] else (canonical(cell), True)
+
+
+_UNIT_IN_CELLS = re.compile(
+    r"[/%]|\b(?:per|pro|par|por|je)\b|\d\s*[npuf]g\b|copies|cells|\bvcn\b|\bc[tq]\b|\b[npumf]g\b"
+)
+
+
+def other_units(name: str, cells: list[str], unit: str) -> list[str]:
+    """Those of the cells, under a heading that is about the unit of the values, that say another unit than this one."""
+    words = set(words_of(name))
+    per = words == {"per"}
+    if not per and (not words & vocabulary.OF_UNITS or words - vocabulary.OF_UNITS - vocabulary.OF_VALUES):
+        return []
+    said = [
+        cell for cell in cells if _UNIT_IN_CELLS.search(_flat(cell).replace("_", " ") + ("/" if "/" in cell else ""))
+    ]
+    if per:
+        return [cell for cell in said if canonical(f"{unit.split('/')[0]}/{cell}") != unit]
+    return [cell for cell in said if canonical(cell) != unit]
 
 
 # Time
@@ -125,6 +187,22 @@ DAYS_IN = {"minute": 1 / 1440, "hour": 1 / 24, "day": 1.0, "week": 7.0, "month":
 def time_unit_of(cell: str) -> str:
     """The unit of time that a cell says, "hour" of HR; "" when it says none."""
     return UNITS_OF_TIME.get(folded(cell.strip().rstrip(".")), "")
+
+
+# Hours, weeks and months post infusion, in one word.
+_POST = {"hpi": "hour", "wpi": "week", "mpi": "month", "ypi": "year"}
+
+
+def unit_in_heading(name: str) -> str:
+    """The one unit of time other than the day among the words of a heading that is known to be of times; else "".
+
+    Examples
+    --------
+    >>> unit_in_heading("TAFD (hr)"), unit_in_heading("study week"), unit_in_heading("h"), unit_in_heading("T (d)")
+    ('hour', 'week', 'hour', '')
+    """
+    units = {time_unit_of(word) or _POST.get(word, "") for word in words_of(name)} - {""}
+    return units.pop() if len(units) == 1 and units != {"day"} else ""
 
 
 def duration_of(cell: str) -> float | None:

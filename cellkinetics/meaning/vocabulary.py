@@ -24,12 +24,14 @@ def _set(words: str) -> frozenset[str]:
 # quantification in French and Spanish.
 UNDER = (
     r"<|below|under|less|lower than|smaller|unter(?:halb)?|kleiner|sous|dessous|inferieur\w*|inferior\w*|menor|debajo|"
-    r"bajo|sotto|minore"
+    r"bajo|sotto|minore|onder|abaixo|ponizej"
 )
 OF_DETECTION = r"ll?od|lod|nwg|ng|ldd?|nachweis\w*|detec\w*|detek\w*|rilev\w*|dosab\w*"
-OF_QUANTITY = r"ll?oq|llq|liq|lic|ldq|lq|bg|bestimmungs\w*|quant\w*|cuant\w*|limit\w*|grenz\w*|lim"
+OF_QUANTITY = (
+    r"ll?oq|llq|liq|lic|ldq|lq|bg|bestimmungs\w*|quant\w*|cuant\w*|limit\w*|grenz\w*|lim|bepaling\w*|oznacz\w*"
+)
 _BETWEEN = (
-    "the|than|of|a|al|alla|als|der|die|das|des|dem|den|du|de|del|della|la|le|il|el|lo|di|d|l|que|en|au|por|untere|unteren|"
+    "the|than|of|a|al|do|dla|granic\\w*|alla|als|der|die|das|des|dem|den|du|de|del|della|la|le|il|el|lo|di|d|l|que|en|au|por|untere|unteren|"
     "lower|assay|range|reporting|it|is|e|est|es|ist|result|value|valeur|wert|valor|valore"
 )
 NOT = "not|nicht|non|no|pas|kein|keine"
@@ -71,7 +73,8 @@ LOW_CELLS = _set(
 # Headings of a verdict on a value.
 VERDICTS = _set(
     "call, interpretation, interp, ergebnis, befund, bewertung, resultat, resultado, esito, m, qual, qualitative, "
-    "delta, dvtype, nrind, lbornrind, lbnrind, lt, op, operator, zeichen"
+    "delta, dvtype, nrind, lbornrind, lbnrind, lt, op, operator, zeichen, det, neg, negative, amplified, "
+    "amplification, imputed, imputation, substituted, replaced, ersetzt, imputiert, impute, imputado"
 )
 # What changes with time as the curve does, and says nothing of it.
 HARMLESS = _set(
@@ -102,9 +105,18 @@ def of_another(name: str, words: set[str]) -> bool:
 
 CENSORED = ("below", "blq", "above", "alq")
 QUALIFIERS = _set("<, >, <=, >=, ≤, ≥, =, ~, ≈, lt, gt, le, ge, eq")
+CYCLES = _set("ct, cq, cp, cycle, cycles")
 LIMIT_WORDS = _set(
     "loq, lod, llq, ulq, lloq, uloq, llod, cutoff, threshold, mdl, bestimmungsgrenze, nachweisgrenze, "
-    "quantifizierungsgrenze, lq, liq, lic, nwg, ldq, ldd"
+    "quantifizierungsgrenze, lq, liq, lic, nwg, ldq, ldd, bepalingsgrens, detectiegrens, kwantificatiegrens, "
+    "aantoonbaarheidsgrens, kvantifieringsgrans, detektionsgrans"
+)
+# Limits in several words, of a heading whose words are parted by "_".
+LIMIT_PHRASES = re.compile(
+    r"(?:^|_)(?:cut_off|cutoff|(?:assay|lower|min|minimum|detection|quant\w*)_(?:lower_)?bound|"
+    r"(?:low|lower|lowest|min|minimum|bottom)_(?:standard|calibrator|std|cal|point_of_curve|quant\w*|detect\w*)|"
+    r"(?:quantif\w*|quant|detect\w*|det|report\w*|assay)_(?:limit\w*|lim|threshold|floor)|"
+    r"lim(?:it[ae]?)?_(?:inf|min|low|de_det|de_quant|det|quant)\w*)(?:_|$)"
 )
 # Words that are limits where the column has few distinct numbers.
 LIMIT_LIKE = _set(
@@ -143,6 +155,7 @@ OUT = _set(
     "hemolyzed, haemolyzed, missing, remove, removed, delete, ausschluss, ausgeschlossen, ausschliessen, ausreisser, "
     "ungultig, ungueltig, verwerfen, verworfen, exclu, exclue, exclus, exclure, invalide, aberrant, rejete, ecarte, "
     "excluido, excluida, excluir, descartar, descartado, invalido, escluso, esclusa, escludere, scartato, rifiutato, "
+    "strike, struck, strikeout, strikethrough, gestrichen, durchgestrichen, barre, tachado, "
     "bad, qns, nok, clotted, clot, failure, hemolysed, lipemic, hamolytisch, hemolyse, geronnen"
 )
 # Words of leaving out and using that mean so beside a word for a row, a sample or an assay only: a dropped haemoglobin
@@ -157,7 +170,7 @@ OF_ROWS = _set(
     "observation, measurement, pcr, qpcr, assay, run, plate, well, qc, extraction, dna, control, quality, flag, fl, "
     "is, for, in, to, be, from, analysis, pk, fit, fits, model, do, not, non, nicht, ne, pas, no, the, of, or, if, "
     "as, probe, messung, wert, echantillon, analyse, muestra, campione, zeile, ligne, subject, technical, suspected, "
-    "possible, amplification, ntc, curve, status, code, reported, ck"
+    "possible, amplification, ntc, curve, status, code, reported, report, ck"
 )
 IN = _set(
     "include, included, incl, inclfl, valid, use, used, usable, keep, evaluable, accepted, acceptable, passed, anl, "
@@ -173,14 +186,42 @@ OUT_CELLS = _set(
     "valide, inutilisable, invalido, no valido, non valido, exclu, excluido, escluso, qc fail, qc failed, not "
     "reportable, qns, not done"
 )
+# Of a heading of rows alone: the quality of a sample, the status of a report.
+LOOSE_OUT_CELLS = _set(
+    "poor, bad, preliminary, prelim, provisional, unacceptable, unsatisfactory, inadequate, insufficient, "
+    "questionable, schlecht, ungenugend, vorlaufig, mauvais, mauvaise, provisoire, insuffisant, mala, malo, "
+    "scarso, draft"
+)
 IN_COMMENTS = re.compile(
-    r"\b(?:below|under|<)\s*(?:the\s*)?(?:ll?oq|lod|limit|quantif|detection)|\b(?:blq|bloq|bql)\b|"
+    r"\b(?:below|under|<)\s*(?:the\s*)?(?:ll?oq|lod|limit|quantif|detection|report\w*|(?:standard|calibration) curve)|"
+    r"\btoo low (?:to|for)\b|\b(?:outside|beyond|out of|off)\s*(?:of\s*)?(?:the\s*)?"
+    r"(?:standard|std|calibration|linear)\b|"
+    r"\b(?:blq|bloq|bql)\b|"
     r"\bnot (?:detected|detectable|quantifiable|quantified|valid|reportable)\b|\bdo not use\b|"
     r"\b(?:exclude|invalid|discard|reject)(?:d|ed)?\b|\bll?oq\s*[=:]|\bextrapol\w+|\bll?oq\s*/\s*2|"
     rf"(?:<|\b(?:{UNDER[2:]}))\W+(?:(?:{_BETWEEN})\W+)*(?:{OF_DETECTION}|{OF_QUANTITY})\b|"
     rf"\b(?:{NOT}) (?:{DETECTED})\b|\bnicht (?:verwenden|verwertbar|auswerten)|\bungu?e?ltig|\bausgeschlossen",
     re.IGNORECASE,
 )
+# What was looked at by other means, or is another finding: "not detected by PET" is no mark of a value.
+_NOT_OURS = re.compile(
+    r"\bnot (?:detected|detectable)\b.*\b(?:pet|ct|mri|scan|imaging|ultrasound|biopsy|culture|physical|cytology)\b|"
+    r"\b(?:relapse|disease|tumou?r|lesions?|infection|virus|cmv|ebv|antibod\w*|toxicit\w*|fever)\b.*"
+    r"\bnot (?:detected|detectable)\b"
+)
+
+
+def in_comment(text: str) -> bool:
+    """Whether a folded comment says of its value that it is censored or not valid.
+
+    >>> [in_comment(text) for text in ("too low to quantify", "not detected by PET", "not detected")]
+    [True, False, True]
+    """
+    return IN_COMMENTS.search(text) is not None and not (
+        _NOT_OURS.search(text) and not IN_COMMENTS.search(re.sub(r"\bnot (?:detected|detectable)\b", "", text))
+    )
+
+
 ENDPOINTS = _set(
     "cmt, compartment, param, paramcd, parameter, pctest, pctestcd, test, testcd, testname, analyte, assay, endpoint, "
     "measure, measurement, marker, gene, variable, obsname, observation, dvname, yname, specimen, spec, pcspec, "
@@ -197,8 +238,19 @@ SPECIMENS = {
     "lymphknoten": "node", "biopsie": "biopsy", "urin": "urine", "sang": "blood", "moelle": "marrow", "lcr": "csf",
     "ganglion": "node", "sangre": "blood", "medula": "marrow", "biopsia": "biopsy", "orina": "urine",
     "sangue": "blood", "midollo": "marrow", "linfonodo": "node", "plasmatique": "plasma", "suero": "serum",
-    "siero": "serum", "aszites": "ascites", "milz": "spleen", "bazo": "spleen", "milza": "spleen",
+    "siero": "serum", "bloed": "blood", "beenmerg": "marrow", "krew": "blood", "szpik": "marrow",
+    "leukapheresis": "apheresis",
+    "apheresis": "apheresis", "leukapherese": "apheresis", "apherese": "apheresis", "aferesis": "apheresis",
+    "gdna": "dna", "cdna": "rna", "mrna": "rna", "lymfeklier": "node", "blod": "blood", "benmarg": "marrow",
+    "benmarv": "marrow", "medulla": "marrow",
+    "aszites": "ascites", "milz": "spleen", "bazo": "spleen", "milza": "spleen",
 }  # fmt: skip
+# What may stand beside a specimen in a cell and says nothing of it: D7 PB, visit 3 marrow, whole blood.
+BESIDE_SPECIMENS = _set(
+    "whole, peripheral, bone, lymph, aspirate, fluid, cells, mononuclear, edta, sample, d, v, w, m, c, visit, fu, "
+    "tube, baseline, screening, cycle, tag, j, pt, p, s, no, nr, rep, run, aliquot, periferica, osea, "
+    "osseuse, peripherique"
+)
 ANALYTES = re.compile(
     r"q?pcr|ddpcr|\bflow\b|facs|durchfluss|[zc][yi]t?tometr|zytometr|citometr|cytometr|citofluor|\bcar\b|car-?t|car-?nk|copies|transgene|\bvcn\b|\bcd\d+\b|"
     r"b[ -]?cells?|t[ -]?cells?|nk[ -]?cells?|"
@@ -219,7 +271,8 @@ REPLICATE_CELLS = re.compile(
 )
 INFUSION = _set(
     "infusion, inf, of, dose, dosing, time, length, iv, the, admin, administration, tinf, perfusion, infusione, dosis, "
-    "gabe, zeit, temps, tiempo, tempo, de, la, der, della, l, n, ex, day, dy, dtc, cell, cells, drug"
+    "gabe, zeit, temps, tiempo, tempo, de, la, der, della, l, n, ex, day, dy, dtc, cell, cells, drug, infused, over, "
+    "uber, sur, in, infundiert, perfuse, infundido"
 )
 # How long an infusion took, when it ended, how fast it went, and what of it counts and when.
 DURATIONS = _set("dur, duration, tinf, infdur, exdur, dauer, duree, duracion, durata, d1, d2")
@@ -231,3 +284,30 @@ SHARE_WORDS = _set(
 )
 CODES = _set("flag, code, status, stat, qual, remark, fl, ind, indicator, quality, qc, type, note")
 GENERAL = _set("status, stat, type, note, remark, quality, ind, indicator")
+# Words of a heading that is about a unit, and those that may stand beside them where it is that of the values.
+OF_UNITS = _set("unit, units, einheit, einheiten, unite, unites, unidad, unidades, unita, unidade, uom, eenheid, enhet")
+OF_VALUES = _set(
+    "result, results, value, values, dv, copies, conc, concentration, of, measure, measurement, measured, pcr, qpcr, "
+    "ddpcr, car, transgene, wert, werte, ergebnis, messwert, resultat, resultado, risultato, valeur, valor, valore, "
+    "der, des, de, del, du, della, assay, lab, reported, level, vcn, reporting"
+)
+# Headings of a number by which values are to be multiplied, of a power of ten, and of logarithms.
+FACTORS = _set("factor, multiplier, multiplicator, multiplikator, faktor, facteur, fattore, scaling, scale")
+POWERS = _set("exponent, power, expo, exposant, esponente, exponente, potenz")
+LOGS = _set("log, logged, logtransformed, logtransform, islog, logarithm, logarithmic, ln, logscale")
+BESIDE_FACTORS = OF_VALUES | _set("conversion, correction, x, unit, units, ten, to, by, the")
+BESIDE_LOGS = BESIDE_FACTORS | _set("transformed, transform, transformation, is, scale, scaled, data, base, natural")
+# Words of headings that are like those of values, and of days, and are something else.
+NO_VALUES = LIMIT_WORDS | _set(
+    "lower, upper, limit, limits, min, max, date, datum, time, day, days, dose, dosis, amount, pred, ipred, ypred, "
+    "predicted, prediction, fitted, simulated, sim, residual, residuals, res, iwres, cwres, sd, se, sem, cv, counted, "
+    "index, code, name"
+)
+NO_DAYS = _set(
+    "leukapheresis, apheresis, leukapherese, apherese, diagnosis, diagnose, diagnostic, age, alter, birth, birthday, "
+    "hospital, stay, relapse, response, remission, progression, date, datum, transplant, hsct, transplantation, "
+    "surgery, "
+    "lymphodepletion, conditioning, chemotherapy, enrolment, enrollment, consent, screening, randomisation, "
+    "randomization, death, onset, duration, year, vein, manufacture, manufacturing, collection, fever, crs, icu, draw, "
+    "clock, uhrzeit"
+)
