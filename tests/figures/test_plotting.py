@@ -57,7 +57,8 @@ def fit_of(study: Study, subject: str = "P1", curve: Any = hump, outcome: str = 
 
     fit = SimpleNamespace(
         study=alone, subject=subject, outcome=outcome, converged=outcome == "converged",
-        misfit=None, fitted=curve is not None, model=SimpleNamespace(outputs={"copies_per_ug": "copies/ug"}), predict=predict,
+        misfit=None, fitted=curve is not None, predict=predict,
+        model=SimpleNamespace(outputs={"copies_per_ug": "copies/ug"}),
     )  # fmt: skip
     return cast_any(fit)
 
