@@ -56,8 +56,9 @@ def fit_of(study: Study, subject: str = "P1", curve: Any = hump, outcome: str = 
         return pd.DataFrame({"day": times, "copies_per_ug": f, **ends})
 
     fit = SimpleNamespace(
-        study=alone, subject=subject, outcome=outcome, converged=outcome == "converged", fitted=curve is not None,
-        model=SimpleNamespace(outputs={"copies_per_ug": "copies/ug"}), predict=predict,
+        study=alone, subject=subject, outcome=outcome, converged=outcome == "converged",
+        misfit=None, fitted=curve is not None, predict=predict,
+        model=SimpleNamespace(outputs={"copies_per_ug": "copies/ug"}),
     )  # fmt: skip
     return cast_any(fit)
 
