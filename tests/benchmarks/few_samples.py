@@ -4,18 +4,18 @@
 
 200 patients a row, parameters log-normal around the defaults (SDs below or of batch_fit.py), one infusion of 1e6
 cells/kg, lower limit 3 copies/ug, the default free set and sd, 4 starts. The residual sd on ln copies is 0.3, 0.5, 0.9
-or 1.2 for all patients of a study, or differs between them ("mixed": log-uniform from 0.3 to 1.2). By `prior`
-an sd that the samples are too few for has the stated prior alone, as in `ck.fit`; `pooled` is
-`ck.fit_each(..., pool_sd=True)`, where the other patients tell of it. Seed, SDs, days and limit were fixed before the first run, and so was the
-rule by which a parameter counts as identifiable: an expected SE of at most 0.5 on the estimation scale, from the
-design at the defaults (`ck.identifiability`, sd 0.5). The aim is a coverage of at least 90% for those, sds of 0.3, 0.5
-and 0.9.
+or 1.2 for all patients of a study, or differs between them ("mixed": log-uniform from 0.3 to 1.2). By `prior` an sd
+that the samples are too few for has the stated prior alone, as in `ck.fit`; `pooled` is `ck.fit_each(...,
+pool_sd=True)`, where the other patients tell of it. Seed, SDs, days and limit were fixed before the first run, and so
+was the rule by which a parameter counts as identifiable: an expected SE of at most 0.5 on the estimation scale, from
+the design at the defaults (`ck.identifiability`, sd 0.5). The aim is a coverage of at least 90% for those, sds of 0.3,
+0.5 and 0.9.
 
 `coverage` is of the intervals of `fit.parameters`; `called` that of those alone whose row says "free" (a row that says
 "not identifiable" promises nothing). `profile` is that of `fit.profile()`, of identifiable parameters and sd, with 9
-samples at sd 0.9, for the first 100 `pooled` patients; an end that is open holds everything on its side. `few`
-says how many patients had a prior for the sd, `none` how many had no interval (not fitted, at a bound, fixed), `width`
-the median half width of the interval on the estimation scale. Writes few_samples.csv.
+samples at sd 0.9, for the first 100 `pooled` patients; an end that is open holds everything on its side. `few` says
+how many patients had a prior for the sd, `none` how many had no interval (not fitted, at a bound, fixed), `width` the
+median half width of the interval on the estimation scale. Writes few_samples.csv.
 """
 
 import sys
