@@ -30,7 +30,7 @@ def settled(request: Request, ended: Mapping[str, Settled], *, together: bool) -
     if not few:
         return dict(ended)
     known = {subject: told_by(*one) for subject, one in ended.items()} if together else {}
-    problems = [_again(*ended[subject], [own for other, own in known.items() if other != subject]) for subject in few]
+    problems = [again(*ended[subject], [own for other, own in known.items() if other != subject]) for subject in few]
     initial = [problem.natural(ended[subject][1].x) for subject, problem in zip(few, problems, strict=True)]
     ends: dict[int, Optimum | None] = {}
     if batchable(request.model, len(few), request.error_model):
@@ -87,7 +87,7 @@ def told(outcome: Outcome, problem: Problem) -> Outcome:
     return Outcome(outcome.status, f"{outcome.words}{between}{text}")
 
 
-def _again(problem: Problem, optimum: Optimum, others: list[dict[str, tuple[float, float]]]) -> Problem:
+def again(problem: Problem, optimum: Optimum, others: list[dict[str, tuple[float, float]]]) -> Problem:
     """The problem with what is known better now, from where its first fit ended."""
     few = {}
     for name, prior in problem.few.items():

@@ -149,19 +149,27 @@ class Fits(Mapping[str, Fit]):
 
 @asking
 def fit_each(
-    model: Model, study: Study, *, progress: bool = True, chunk: int = PATIENTS_AT_ONCE, **asked: Unpack[Asked]
+    model: Model,
+    study: Study,
+    *,
+    pool_sd: bool = False,
+    progress: bool = True,
+    chunk: int = PATIENTS_AT_ONCE,
+    **asked: Unpack[Asked],
 ) -> Fits:
     """Fit a model to every subject of a study, each on its own.
 
     A subject who cannot be fitted is an outcome with its reason and does not cost the others theirs. Interrupted from
-    the keyboard it returns what is finished; the others have the outcome "not fitted: interrupted". One thing alone is
-    taken from the others: where a subject's samples are too few for an sd of its own, the residuals of the other
-    subjects tell of it beside the prior that `fit` takes, and the outcome says of how many.
+    the keyboard it returns what is finished; the others have the outcome "not fitted: interrupted".
 
     Parameters
     ----------
     model, study : the model, and a study of any number of subjects.
     fixed, free, initial, tie, censoring, doses, prior, starts, seed, error : as in `fit`.
+    pool_sd
+        what is taken to be known of an sd that a subject's samples are too few for: the stated prior of `fit` alone, or
+        with it the residuals of the other subjects, pooled over their degrees of freedom. Intervals are narrower then,
+        and a subject's depend on who else is there; the outcome says on how many.
     progress : whether a bar with the time left is shown on the terminal.
     chunk
         subjects fitted together in one batch, by models with a closed form or a solution of their own: fewer take
@@ -176,11 +184,11 @@ def fit_each(
     request, chunk = Request.of(model, **asked), domains.count(chunk, "chunk")
     fitting.check(request, study)
     if batchable(model, len(study.subjects), request.error_model):
-        return Fits(study, together(request, study, progress, chunk))
-    return Fits(study, one_by_one(request, study, progress))
+        return Fits(study, together(request, study, progress, chunk, pool_sd=pool_sd))
+    return Fits(study, one_by_one(request, study, progress, pool_sd=pool_sd))
 
 
-def together(request: Request, study: Study, progress: bool, chunk: int) -> Mapping[str, Fit]:
+def together(request: Request, study: Study, progress: bool, chunk: int, *, pool_sd: bool = False) -> Mapping[str, Fit]:
     """All subjects on the batch engine, a chunk at a time."""
     began = time.perf_counter()
     cases = prepare_each(request, study)
@@ -194,7 +202,7 @@ def together(request: Request, study: Study, progress: bool, chunk: int) -> Mapp
     at = {subject: number for number, subject in enumerate(ready)}
     found = {s: (case.problem, end) for s, case in ready.items() if (end := ends.get(at[s])) is not None}
     with suppress(KeyboardInterrupt):
-        found = settled(request, found, together=True)
+        found = settled(request, found, together=pool_sd)
     seconds = (time.perf_counter() - began) / max(len(cases), 1)
     only = study.each()
 
@@ -242,7 +250,7 @@ class Later(Mapping[str, Fit]):
         return dict, (dict(self),)
 
 
-def one_by_one(request: Request, study: Study, progress: bool) -> Mapping[str, Fit]:
+def one_by_one(request: Request, study: Study, progress: bool, *, pool_sd: bool) -> Mapping[str, Fit]:
     """Each subject by the optimiser of `fit`; what goes wrong with a subject's numbers is that subject's outcome."""
     only, wrong = study.each(), dict[str, Outcome]()
     cases, found, seconds = dict[str, Case](), dict[str, Settled](), dict[str, float]()
@@ -259,7 +267,7 @@ def one_by_one(request: Request, study: Study, progress: bool) -> Mapping[str, F
                 found |= {} if optimum is None else {subject: (case.problem, optimum)}
             advance(1)
     with suppress(KeyboardInterrupt):
-        found = settled(request, found, together=True)
+        found = settled(request, found, together=pool_sd)
 
     def fit_of(subject: str) -> Fit:
         if subject not in cases:

@@ -46,7 +46,7 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
     DataFrame
         One row a model (its name, with what was fixed or freed where two share it): samples n, free parameters,
         log-likelihood of the copies, AIC, AICc and BIC; ``delta`` and ``weight`` by AICc where every model leaves at
-        least six samples, n - k > 5, or has an sd that is known, and by BIC otherwise (``.attrs["criterion"]`` says
+        least six samples, n - k > 5, or has an sd that is given, and by BIC otherwise (``.attrs["criterion"]`` says
         which): by what finds the model that made the samples, see "Which model?" in the guide. For a model that is
         another one of the list with parameters fixed: ``nested_in``, the likelihood ratio 2 (ln L1 - ln L0), its p by
         chi-squared, and ``note`` (which also names an sd that is fixed, or has a prior, in one fit and is estimated in

@@ -168,8 +168,8 @@ class Fit(Criteria):
 
     @property
     def sd_is_known(self) -> bool:
-        """Whether every sd is given, or has the prior of few samples."""
-        return bool(self.problem.few) or not self.problem.sd_free.any()
+        """Whether every sd is given: none is estimated."""
+        return not self.problem.sd_free.any()
 
     def predict(self, times: npt.ArrayLike | None = None, *, level: float = 0.95) -> pd.DataFrame:
         """The fitted curve with its interval.

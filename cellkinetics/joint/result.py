@@ -113,8 +113,8 @@ class JointFit(HandsOutCopies, Criteria):
 
     @property
     def sd_is_known(self) -> bool:
-        """Whether every sd is given, or has the prior of few samples."""
-        return bool(self.sd_by) or not any(fit.problem.sd_free.any() for fit in self.each.values())
+        """Whether every sd is given: none is estimated."""
+        return not any(fit.problem.sd_free.any() for fit in self.each.values())
 
     @cached_property
     def parameters(self) -> pd.DataFrame:

@@ -1,8 +1,8 @@
 """Log-likelihood and information criteria, the same for a fit of one patient and of several.
 
 n counts the samples in the likelihood, quantified and censored; k what is estimated, each sd included, also one that
-has the prior of few samples, and nothing that is fixed. AICc corrects for an sd that is estimated by maximum likelihood
-(Hurvich and Tsai 1989): where every sd is given, or has such a prior, it is AIC.
+has the prior of few samples, and nothing that is fixed. AICc corrects for an sd that is estimated (Hurvich and Tsai
+1989): where every sd is given, it is AIC.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Criteria:
 
     @property
     def sd_is_known(self) -> bool:
-        """Whether every sd is given, or has the prior of few samples: none is estimated from the samples alone."""
+        """Whether every sd is given: none is estimated."""
         raise NotImplementedError
 
     @property
@@ -46,7 +46,7 @@ class Criteria:
 
     @property
     def aicc(self) -> float:
-        """Its small-sample form; NaN when n <= k + 1, and AIC itself where no sd is estimated by maximum likelihood."""
+        """Its small-sample form; NaN when n <= k + 1, and AIC itself where no sd is estimated."""
         n, k = self.n, self.n_free
         if self.sd_is_known:
             return self.aic

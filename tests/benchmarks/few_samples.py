@@ -4,18 +4,18 @@
 
 200 patients a row, parameters log-normal around the defaults (SDs below or of batch_fit.py), one infusion of 1e6
 cells/kg, lower limit 3 copies/ug, the default free set and sd, 4 starts. The residual sd on ln copies is 0.3, 0.5, 0.9
-or 1.2 for all patients of a study, or differs between them ("mixed": log-uniform from 0.3 to 1.2). `fit` is each
-patient by `ck.fit`, where an sd that the samples are too few for has the stated prior alone; `fit_each` is the study
-whole, where the other patients tell of it. Seed, SDs, days and limit were fixed before the first run, and so was the
-rule by which a parameter counts as identifiable: an expected SE of at most 0.5 on the estimation scale, from the
-design at the defaults (`ck.identifiability`, sd 0.5). The aim is a coverage of at least 90% for those, sds of 0.3, 0.5
-and 0.9.
+or 1.2 for all patients of a study, or differs between them ("mixed": log-uniform from 0.3 to 1.2). By `prior` an sd
+that the samples are too few for has the stated prior alone, as in `ck.fit`; `pooled` is `ck.fit_each(...,
+pool_sd=True)`, where the other patients tell of it. Seed, SDs, days and limit were fixed before the first run, and so
+was the rule by which a parameter counts as identifiable: an expected SE of at most 0.5 on the estimation scale, from
+the design at the defaults (`ck.identifiability`, sd 0.5). The aim is a coverage of at least 90% for those, sds of 0.3,
+0.5 and 0.9.
 
 `coverage` is of the intervals of `fit.parameters`; `called` that of those alone whose row says "free" (a row that says
 "not identifiable" promises nothing). `profile` is that of `fit.profile()`, of identifiable parameters and sd, with 9
-samples at sd 0.9, for the first 100 patients of `fit_each`; an end that is open holds everything on its side. `few`
-says how many patients had a prior for the sd, `none` how many had no interval (not fitted, at a bound, fixed), `width`
-the median half width of the interval on the estimation scale. Writes few_samples.csv.
+samples at sd 0.9, for the first 100 `pooled` patients; an end that is open holds everything on its side. `few` says
+how many patients had a prior for the sd, `none` how many had no interval (not fitted, at a bound, fixed), `width` the
+median half width of the interval on the estimation scale. Writes few_samples.csv.
 """
 
 import sys
@@ -29,7 +29,6 @@ from table import machine
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.fitting import fits as fits_module
 from cellkinetics.fitting.profile import profile_each
 
 PATIENTS, PROFILES, IDENTIFIABLE, LLOQ = 200, 100, 0.5, 3.0
@@ -65,20 +64,6 @@ def simulated(model, days, sd):
     return pd.concat(tables, ignore_index=True), truths
 
 
-def each_alone(model, study):
-    """What `ck.fit` gives each patient, in one batch: nobody tells the others of the sd."""
-    settled = fits_module.settled
-
-    def untold(request, ended, *, together):
-        return settled(request, ended, together=False)
-
-    fits_module.settled = untold
-    try:
-        return dict(ck.fit_each(model, study, progress=False))
-    finally:
-        fits_module.settled = settled
-
-
 def rows(model, samples, sd):
     """One row a rule and parameter."""
     days = np.array((EARLY if model.name == "nk_decline" else SCHEDULES)[samples], float)
@@ -86,11 +71,11 @@ def rows(model, samples, sd):
     study = ck.read_study(table, lloq=LLOQ)
     free = model.default_free(study.select(study.subjects[0]))
     design = ck.identifiability(model, days, doses=batch_fit.DOSE, free=free, lloq=LLOQ, sd=0.5).parameters["se"]
-    alone = each_alone(model, study)
     judged = [*(name for name in free if design[name] <= IDENTIFIABLE), "sd"]
-    for rule, fits in (("fit", alone), ("fit_each", dict(ck.fit_each(model, study, progress=False)))):
+    for rule in ("prior", "pooled"):
+        fits = dict(ck.fit_each(model, study, pool_sd=rule == "pooled", progress=False))
         few = sum(bool(fit.problem.few) for fit in fits.values())
-        profiled = rule == "fit_each" and samples == 9 and sd == 0.9
+        profiled = rule == "pooled" and samples == 9 and sd == 0.9
         some = [fit for fit in list(fits.values())[:PROFILES] if fit.fitted] if profiled else []
         some = [fit for fit in some if {*judged} <= {*fit.problem.names}]
         profiles = dict(zip((fit.subject for fit in some), profile_each(some, judged), strict=True)) if some else {}

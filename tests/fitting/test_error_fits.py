@@ -193,7 +193,7 @@ def test_student_is_not_moved_by_a_spike(noisy):
 def test_each_sd_needs_a_row_of_its_own(noisy):
     study = noisy("proportional", (0.2,), 5)
     sds = {}
-    # Four free parameters: with eight quantified samples both sds are free, with seven one, with six none.
+    # Four free parameters: with eight quantified samples both sds are free, with seven one, which has a prior with six.
     for rows in (8, 7, 6):
         fit = ck.fit(DECLINE, study.select(until=DAYS[rows - 1]), error="combined")
         sds[rows] = fit.parameters.loc[["sd_add", "sd_prop"], "status"].to_list()
@@ -201,8 +201,10 @@ def test_each_sd_needs_a_row_of_its_own(noisy):
     assert sds[8][1] == sds[7][1] == "free"
     assert sds[8][0] in ("free", "at bound")
     assert sds[7][0] == "fixed"
-    assert sds[6] == ["fixed", "fixed"]
-    assert fit.sd == {"sd_add": 0.0, "sd_prop": 0.5}
+    assert sds[6] == ["fixed", "free"]
+    assert fit.sd["sd_add"] == 0.0
+    assert list(fit.problem.few) == ["sd_prop"]
+    assert "sd_prop by a prior: 6 quantified samples for 4 free parameters" in fit.outcome
 
 
 def test_bad_requests_say_what_to_give(level, noisy):

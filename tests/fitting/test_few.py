@@ -34,7 +34,7 @@ def alone():
 
 @pytest.fixture(scope="module")
 def each():
-    return ck.fit_each(STEIN, STUDY, fixed={"beta": 0.0032}, progress=False)
+    return ck.fit_each(STEIN, STUDY, fixed={"beta": 0.0032}, pool_sd=True, progress=False)
 
 
 def test_the_sd_is_where_the_restricted_likelihood_and_the_prior_balance(alone):
@@ -88,18 +88,20 @@ def test_the_same_prior_given_to_one_patient_gives_the_same_fit(each):
     assert np.isfinite(each["S1"].aic)
 
 
-def test_a_study_of_one_is_fitted_as_that_patient_is(alone):
-    (only,) = ck.fit_each(STEIN, STUDY.select("S1"), fixed={"beta": 0.0032}, progress=False).values()
-    assert only.outcome == alone.outcome
-    np.testing.assert_array_equal(only.x, alone.x)
+def test_unpooled_and_in_a_study_of_one_a_patient_is_fitted_as_alone(alone):
+    (only,) = ck.fit_each(STEIN, STUDY.select("S1"), fixed={"beta": 0.0032}, pool_sd=True, progress=False).values()
+    among = ck.fit_each(STEIN, STUDY, fixed={"beta": 0.0032}, progress=False)["S1"]
+    for fit in (only, among):
+        assert fit.outcome == alone.outcome
+        np.testing.assert_allclose(fit.x, alone.x, rtol=1e-10)
 
 
 def test_one_by_one_is_as_in_a_batch(monkeypatch, each):
     for module in (fits_module, few_module, fits_module.fitting):
         monkeypatch.setattr(module, "batchable", lambda *asked, **named: False)
-    slowly = ck.fit_each(STEIN, STUDY.select(["S1", "S2"]), fixed={"beta": 0.0032}, progress=False)
+    slowly = ck.fit_each(STEIN, STUDY.select(["S1", "S2"]), fixed={"beta": 0.0032}, pool_sd=True, progress=False)
     monkeypatch.undo()
-    quickly = ck.fit_each(STEIN, STUDY.select(["S1", "S2"]), fixed={"beta": 0.0032}, progress=False)
+    quickly = ck.fit_each(STEIN, STUDY.select(["S1", "S2"]), fixed={"beta": 0.0032}, pool_sd=True, progress=False)
     for subject in slowly:
         np.testing.assert_allclose(slowly[subject].x, quickly[subject].x, atol=1e-4)
         assert slowly[subject].outcome == quickly[subject].outcome
@@ -150,11 +152,16 @@ def test_the_profile_of_an_sd_is_chi_squared_of_the_samples_to_spare():
     assert least - np.log(least) == pytest.approx(most - np.log(most), rel=0.01)
 
 
-def test_a_joint_fit_of_few_samples_has_the_prior_and_its_sd_lies_in_its_interval():
+def test_a_joint_fit_of_few_samples_has_the_prior_and_its_sd_lies_in_its_interval(tmp_path):
     study = STUDY.select(["S1", "S2"])
     fit = ck.fit(STEIN, study, shared=[], fixed={"beta": 0.0032, "fold": 3900})
     row = fit.parameters.set_index("parameter").loc["sd"]
     assert row["lower"] < row["value"] < row["upper"]
     assert np.sqrt(row["lower"] * row["upper"]) == pytest.approx(row["value"])
-    few = ck.fit(STEIN, study, shared=[], fixed={"beta": 0.0032})
-    assert few.outcome.endswith("sd by a prior: 14 quantified samples in all") or not few.sd_by
+    # Twelve parameters of their own and an sd: fourteen samples are too few.
+    few = ck.fit(STEIN, study, shared=[])
+    assert few.outcome.endswith("sd by a prior: 14 quantified samples in all")
+    assert few.inflation == 1.0
+    assert 0.2 < few.parameters.set_index("parameter").loc["sd", "value"] < 1.5
+    few.save(tmp_path / "joint.json")
+    assert ck.load(tmp_path / "joint.json").summary() == few.summary()
