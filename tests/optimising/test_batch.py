@@ -164,14 +164,15 @@ def test_interrupted_from_the_keyboard_it_returns_what_is_finished(fits, monkeyp
 
 
 def test_interrupted_one_by_one_it_returns_what_is_finished(monkeypatch):
-    study, whole = STUDY.select(STUDY.subjects[:3]), fits_module.prepare
+    study, whole, seen = STUDY.select(STUDY.subjects[:3]), fits_module.fitting.optimum_of, []
 
-    def interrupted(request, alone):
-        if alone.subjects == ("S001",):
+    def interrupted(request, case):
+        if seen:
             raise KeyboardInterrupt
-        return whole(request, alone)
+        seen.append(case)
+        return whole(request, case)
 
-    monkeypatch.setattr(fits_module, "prepare", interrupted)
+    monkeypatch.setattr(fits_module.fitting, "optimum_of", interrupted)
     monkeypatch.setattr(fits_module, "batchable", lambda *asked: False)
     some = ck.fit_each(STEIN, study, starts=1, progress=True)
     assert some["S000"].fitted
