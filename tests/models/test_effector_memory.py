@@ -178,7 +178,7 @@ def test_the_guess_without_a_sample_of_the_first_day_takes_the_level_from_the_ri
 @pytest.mark.skipif(not REAL.is_dir(), reason="the folder with real patients' curves is not here")
 def test_real_patients_are_described_about_as_well_as_by_the_closed_form_with_as_many_parameters():
     # In cells/uL and without a dose: F times dose is fitted.
-    with pytest.warns(ck.StudyWarning, match="19 of 56 values of output 2"):
+    with pytest.warns(ck.StudyWarning, match="16 of 127 values of output 1|19 of 56 values of output 2"):
         study = ck.read_study(REAL / "b_all_remission.csv", unit="cells/uL")
     stein = models.load("stein_2019_tisagenlecleucel")
     ours = ck.fit_each(MODEL, study, doses="one amount", progress=False)

@@ -305,6 +305,7 @@ def test_a_climb_along_a_ridge_ends_in_the_batch_and_where_it_ends_alone(monkeyp
     assert alone.log_likelihood_ln == pytest.approx(together["S0"].log_likelihood_ln, abs=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*far more often than any value near it")
 def test_a_ridge_that_rises_to_infinity_ends_as_not_identifiable(fits):
     # A flat tail: the rate of late decline runs to 0 and the likelihood rises for ever, by less and less.
     flat = np.where(DAYS > 30, 500.0, np.asarray(STEIN.solve(DAYS)["copies_per_ug"]))
