@@ -282,7 +282,7 @@ def test_few_starts_are_screened_by_the_loop_and_many_by_a_program_of_their_own_
     found = []
     for size in (1, engine.LANES + 1):
         programs = Programs(model, (), Method.STRUCTURE, stacking.stacked([problem], shape, size))
-        found.append(programs.screen(points)[0])
+        found.append(programs.screen(points, [points.shape[1]])[0])
     at_first = float(np.sum(problem.root(np.append(first[:-1], 0.0)) ** 2)) - 2 * problem.log_prior(first)
     assert found[1][0] == pytest.approx(at_first, rel=1e-9)
     np.testing.assert_allclose(found[0] - found[0][0], found[1] - found[1][0], rtol=1e-9, atol=1e-9)
