@@ -219,7 +219,10 @@ def _climb(
     if not programs.method.is_direct:
         return _Climb(tops, ends[best], None)
     ascent = _ascent(programs, ends[best])
-    rivals, behind = ends[second], (values[best] - values[second]) * (best != second)
+    rivals = ends[second]
+    # One end alone has no rival; nor has one that could not be solved.
+    two = np.isfinite(values[second]) & (best != second)
+    behind = np.where(two, values[best], 0.0) - np.where(two, values[second], 0.0)
     for method in finer:
         # Few: from where the coarser solution stopped, or could not be trusted.
         lost = np.flatnonzero(~ascent.at.solved | np.array([~np.isfinite(top).any() for top in tops]))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SCREENED = 32
 SPREAD = 0.7  # of the screened starts, SD on the estimation scale
 ROUGH_SD = 1.0  # starts are compared at a generous sd, so that none is thrown out for one sample
-APART = 0.5  # units in some parameter; nearer starts in one interval of a switch day are copies
+COPIES_APART = 0.5  # units in some parameter; nearer starts in one interval of a switch day are copies
 CORNER_GAIN = 1e-4  # log-likelihood units that a simplex search may find at a corner, or steps along a ridge
 
 
@@ -149,7 +149,7 @@ def chosen(problem: Problem, first: Floats, others: Floats, objective: Floats, s
     for at in ranked:
         if len(taken) >= max(starts, 1):
             break
-        near = np.all(np.abs(points[taken] - points[at]) < APART * units, axis=1)
+        near = np.all(np.abs(points[taken] - points[at]) < COPIES_APART * units, axis=1)
         if not np.any(near & np.all(intervals[taken] == intervals[at], axis=1)):
             taken.append(at)
     return taken[1:]
