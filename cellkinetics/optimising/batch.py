@@ -254,7 +254,7 @@ def _challenge(problems: Sequence[Problem], ascent: Ascent, x: Floats, behind: F
     if not len(near):
         return
     rival = ascent.again(near, x[near], np.zeros_like(x[near], bool))
-    corners.settle([problems[i] for i in near], rival)
+    corners.settle([problems[i] for i in near.tolist()], rival)
     better = rival.at.solved & (rival.at.value > ascent.at.value[near] + CORNER_GAIN)
     ascent.take(near[better], rival, better)
 
