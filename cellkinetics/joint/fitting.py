@@ -219,9 +219,7 @@ def _alone(
     whose = np.concatenate([np.full(len(points), i) for i, points in places.items()])
     begin = np.concatenate(list(places.values()))[:, None]
     layout, nothing = joint.layout, np.zeros(0)
-    lower, upper, units = (
-        (nothing, part[1][0][whose][:, None]) for part in (layout.lower, layout.upper, layout.units)
-    )
+    lower, upper, units = ((nothing, part[1][0][whose][:, None]) for part in (layout.lower, layout.upper, layout.units))
     alone = Layout(
         whose[:, None], begin, np.zeros((*begin.shape, 0)), may[whose][:, None], lower, upper, units, (nothing, nothing)
     )

@@ -40,7 +40,7 @@ STEPPER_LANES, MANY_LANES = 16, 32
 # Log-likelihood units by which a second best end is behind: nearer it is the same, and farther it does not catch up. Of
 # 600 simulated patients of Stein 2019 5 do, of those that are nearer than 1.
 SAME_END, RIVAL = 1e-3, 1.0
-BEYOND_STEPS = 12
+BEYOND_STEPS = 12  # from the other side of the sampled days around a switch
 
 
 def batchable(model: Model, count: int = 1, error: ErrorModel = ERRORS[LOG]) -> bool:
@@ -209,13 +209,15 @@ def _climb(
     tops = [values[whose == i] for i in range(len(problems))]
     if problems[0].model.corners:
         best, _ = _best_two(values, whose, len(problems))
-        beyond, theirs = _beyond_days(problems, ends[best], shape[1])
+        # A climb from farther away may step over the optimum beside a day without seeing it.
+        beyond, theirs = corners.beyond(problems, ends[best])
         more = programs.search(beyond, theirs, BEYOND_STEPS)
         values, ends, whose = (np.concatenate(pair) for pair in ((values, more[0]), (ends, more[1]), (whose, theirs)))
     best, second = _best_two(values, whose, len(problems))
     if not programs.method.is_direct:
         return _Climb(tops, ends[best], None)
     ascent = _ascent(programs, ends[best])
+    rivals, behind = ends[second], (values[best] - values[second]) * (best != second)
     for method in finer:
         # Few: from where the coarser solution stopped, or could not be trusted.
         lost = np.flatnonzero(~ascent.at.solved | np.array([~np.isfinite(top).any() for top in tops]))
@@ -223,37 +225,13 @@ def _climb(
             some = lost[at : at + FEW]
             data = stacked([problems[i] for i in some], shape, FEW, method.fineness or 0)
             again = replace(programs, method=method, data=data)
-            values, ends = again.search(ascent.x[some], np.arange(len(some)))
-            ascent.take(some, _ascent(again, ends))
-            for row, value in zip(some, values, strict=True):
+            reached, x = again.search(ascent.x[some], np.arange(len(some)))
+            ascent.take(some, _ascent(again, x))
+            for row, value in zip(some, reached, strict=True):
                 tops[row] = np.array([value])
     corners.settle(problems, ascent)
-    _challenge(problems, ascent, ends[second], (values[best] - values[second]) * (best != second))
+    _challenge(problems, ascent, rivals, behind)
     return _Climb(tops, ascent.x, ascent)
-
-
-def _beyond_days(problems: Sequence[Problem], x: Floats, width: int) -> tuple[Floats, Ints]:
-    """Points (q, d) on the other side of the sampled days around each switch of ``x`` (b, d), and whose (q,) they are.
-
-    A climb from farther away may step over the optimum beside a day without seeing it.
-    """
-    points, whose = [], []
-    for i, problem in enumerate(problems):
-        days = np.unique(problem.samples.day[problem.samples.day > 0])
-        for name in (name for name in problem.model.corners if name in problem.free):
-            at, parameter = problem.free.index(name), problem.model.parameters[name]
-            day = parameter.from_estimation(x[i, at])
-            after = int(np.searchsorted(days, day))
-            for near, far in ((after - 1, after - 2), (after, after + 1)):
-                if not 0 <= near < len(days):
-                    continue
-                # As far beyond as it is before, and no farther than half-way to the next.
-                end = days[far] if 0 <= far < len(days) else 2 * days[near] - day
-                moved = x[i].copy()
-                moved[at] = parameter.to_estimation(float(np.clip(2 * days[near] - day, *sorted((days[near], (days[near] + end) / 2)))))
-                points.append(moved)
-                whose.append(i)
-    return np.reshape(points, (len(whose), x.shape[1])), np.array(whose, int)
 
 
 def _best_two(values: Floats, whose: Ints, count: int) -> tuple[Ints, Ints]:

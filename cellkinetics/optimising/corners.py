@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Floats, Ints
 from cellkinetics.optimising.ascent import Ascent
 from cellkinetics.optimising.problem import Problem
 
@@ -30,6 +30,30 @@ def near_sampled(problem: Problem, name: str, x: Floats) -> float | None:
     near = float(days[np.argmin(np.abs(days - day))])
     inside = abs(near - day) < AT_CORNER * day and parameter.min < near < parameter.max
     return parameter.to_estimation(near) if inside else None
+
+
+def beyond(problems: Sequence[Problem], x: Floats) -> tuple[Floats, Ints]:
+    """Points (q, d) across the sampled days before and after each switch of ``x`` (b, d), and whose (q,) they are."""
+    points, whose = [], []
+    for i, problem in enumerate(problems):
+        days = np.unique(problem.samples.day[problem.samples.day > 0])
+        for name in (name for name in problem.model.corners if name in problem.free):
+            at, parameter = problem.free.index(name), problem.model.parameters[name]
+            day = parameter.from_estimation(x[i, at])
+            after = int(np.searchsorted(days, day))
+            for near, far in ((after - 1, after - 2), (after, after + 1)):
+                if not (0 <= near < len(days) and parameter.min < days[near] < parameter.max):
+                    continue
+                # As far across as it is on this side, and no farther than half-way to the next day.
+                across = 2 * days[near] - day
+                if 0 <= far < len(days):
+                    half = (days[near] + days[far]) / 2
+                    across = max(across, half) if far < near else min(across, half)
+                moved = x[i].copy()
+                moved[at] = parameter.to_estimation(float(np.clip(across, days[near] / 2, parameter.max)))
+                points.append(moved)
+                whose.append(i)
+    return np.reshape(points, (len(whose), x.shape[1])), np.array(whose, int)
 
 
 def leaving(after: Any, before: Any) -> Any:

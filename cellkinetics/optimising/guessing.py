@@ -65,8 +65,6 @@ def _shown(model: Model, samples: Samples, dose: float, courses: Courses) -> dic
     }  # fmt: skip
 
 
-
-
 def _inside(parameter: Parameter, value: float) -> float:
     """Pulled inside the bounds, by a millionth of their distance or of themselves: whatever the unit."""
     lower, upper = parameter.min, parameter.max

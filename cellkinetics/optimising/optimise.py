@@ -107,9 +107,7 @@ def starting_points(problem: Problem, initial: Mapping[str, float], starts: int,
     return [first, *others[chosen(problem, first, others, objective, starts, ways)]]
 
 
-def candidates(
-    problem: Problem, initial: Mapping[str, float], starts: int, seed: int
-) -> tuple[Floats, Floats, int]:
+def candidates(problem: Problem, initial: Mapping[str, float], starts: int, seed: int) -> tuple[Floats, Floats, int]:
     """The initial values as a free vector, further points (m, d), and how many of these are the model's alternatives.
 
     32 seeded Sobol points around the initial values come after the alternatives where these are too few.
@@ -122,9 +120,7 @@ def candidates(
     return first, np.vstack([ways, drawn]), len(ways)
 
 
-def chosen(
-    problem: Problem, first: Floats, others: Floats, objective: Floats, starts: int, ways: int = 0
-) -> list[int]:
+def chosen(problem: Problem, first: Floats, others: Floats, objective: Floats, starts: int, ways: int = 0) -> list[int]:
     """Which of the points to start from besides the first: the best of the alternatives, then of the others.
 
     A switch day has a local optimum between any two sampled days: of the others, the best of each such interval comes

@@ -19,7 +19,6 @@ are called converged. Writes optima.csv.
 """
 
 import sys
-from functools import partial
 from pathlib import Path
 
 import jax

@@ -3,7 +3,8 @@
     python tests/benchmarks/optima_joint.py [stein_2019_tisagenlecleucel nk_decline] [studies=25]
 
 100 **simulated** studies of eight patients as in `optima.py`: Stein 2019 and nk_decline with alpha and beta shared, one
-sd, 0 and 30% below the limit, 25 each, with all defaults of `ck.fit`. Seeds and designs were fixed before the first run.
+sd, 0 and 30% below the limit, 25 each, with all defaults of `ck.fit`. Seeds and designs were fixed before the first
+run.
 
 The multistart has its own likelihood: from the shared values of the truth, of the library's end and of two Latin
 hypercube points around the truth, each patient's own values by the multistart of `optima.py` (narrow starts, the truth,
@@ -76,7 +77,7 @@ class Together:
 
 def best_of(model, together, fit_x, truth, rng):
     """The best value and end (n, d) of the multistart."""
-    problems, free = together.problems, together.free
+    problems = together.problems
     starts, held = optima.starts_of(model, problems, truth)
     kept = np.r_[optima.WIDE : optima.WIDE + FEWER, optima.WIDE + optima.NARROW : starts.shape[1]]
     starts, held = starts[:, kept], held[:, kept].copy()
