@@ -217,7 +217,9 @@ def _climb(
     if not programs.method.is_direct:
         return _Climb(tops, ends[best], None)
     ascent = _ascent(programs, ends[best])
-    rivals, behind = ends[second], (values[best] - values[second]) * (best != second)
+    # Where there is one start, or the others could not be solved, nobody is behind.
+    rivals, there = ends[second], np.isfinite(values[second])
+    behind = np.where(there, values[best], 0.0) - np.where(there, values[second], 0.0)
     for method in finer:
         # Few: from where the coarser solution stopped, or could not be trusted.
         lost = np.flatnonzero(~ascent.at.solved | np.array([~np.isfinite(top).any() for top in tops]))
