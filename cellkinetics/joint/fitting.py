@@ -21,6 +21,7 @@ from cellkinetics.joint.spread import Spread
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.likelihood.sd_prior import MEDIAN, SdPrior
 from cellkinetics.modelling.prior import centre
+from cellkinetics.optimising import corners
 from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.cases import SPARE_ROWS, Case, prepare_each
 from cellkinetics.optimising.evaluation import Evaluator, Second
@@ -274,7 +275,10 @@ def _each_again(
     may = layout.own[0] * ~driven
     for _ in range(MOVING_ROUNDS if np.isfinite(value) and may.any() and len(places[0]) > 1 else 0):
         here = layout.x(top.s, top.u)[0]
-        again = {i: np.vstack([here[i], np.where(may[i] > 0, points, here[i])]) for i, points in enumerate(places)}
+        again = {}
+        for i, (problem, points) in enumerate(zip(joint.problems, places, strict=True)):
+            across, _ = corners.beyond([problem], here[[i]])
+            again[i] = np.vstack([here[i], np.where(may[i] > 0, np.vstack([points, across]), here[i])])
         values, x, _ = _alone(joint, patients, again, may)
         stood = patients.score(here, np.arange(len(here))).value
         gained = [i for i in again if values[i] > stood[i] + WORTH_A_MOVE]

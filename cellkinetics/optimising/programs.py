@@ -63,14 +63,15 @@ class Programs:
         ends = self._ends(points, whose, most)
         return np.where(np.isfinite(ends.at.value), ends.at.value, -np.inf), ends.x
 
-    def screen(self, points: Floats, used: Sequence[int]) -> Floats:
-        """(b, s) -2 log posterior at an sd of 1 at points (b, s, d) of the first b problems, of ``used`` (b,) each.
+    def screen(self, points: Floats, used: Sequence[int] | None = None) -> Floats:
+        """(b, s) -2 log posterior at an sd of 1 at points (b, s, d) of the first b problems, at the first ``used`` (b,).
 
         Without constants of the problem; inf where not solved.
         """
         count, each, columns = points.shape
         if self._few:
-            whose, which = np.nonzero(np.arange(each) < np.array(used)[:, None])
+            counts = np.full(count, each) if used is None else np.array(used)
+            whose, which = np.nonzero(np.arange(each) < counts[:, None])
             rough = points[whose, which]
             rough[:, self._width :] = np.log(ROUGH_SD)
             objective = np.full((count, each), np.inf)
