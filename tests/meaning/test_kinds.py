@@ -192,7 +192,8 @@ def test_marks_and_exclusions_by_more_words_are_refused(name):
     [
         ("Ct", ("", "24.1", "36.2")), ("comments", ("", "", "not detected by PET")),
         ("venous access", ("", "", "poor")),
-        ("comment", ("", "", "relapse not detected")), ("hospital", ("", "UKE", "home")), ("arm", ("1", "1", "1")),
+        ("comment", ("", "", "relapse not detected")), ("hospital", ("", "UKE", "home")),
+        ("note", ("", "", "CRP below limit")), ("arm", ("1", "1", "1")),
     ],
 )  # fmt: skip
 def test_their_neighbours_pass_without_a_word(name, cells):
