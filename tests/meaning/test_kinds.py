@@ -297,6 +297,12 @@ def test_a_limit_is_found_although_a_lower_value_stands_there():
     assert [(each.kind, each.number, each.times) for each in likely(values)] == [("second", 10, 8)]
 
 
+@pytest.mark.parametrize("low", [1, 4])
+def test_the_higher_of_two_numbers_is_no_limit_of_a_site(low):
+    found = likely(np.array([3.3] * low + [10.0] * 8))
+    assert "second" not in [each.kind for each in found]
+
+
 def test_the_limits_of_three_sites_are_named():
     high = [5123, 812, 73.1, 4123, 612, 64, 2123, 712, 118.4, 88, 431]
     found = likely(np.array([*high, *[5] * 5, *[25] * 5, *[50] * 5], dtype=float))
