@@ -114,7 +114,7 @@ def likely(values: Floats, output: str = "") -> list[Likely]:
 
 def _frequent(times: npt.NDArray[np.intp]) -> list[int]:
     """Where in the lower half the most frequent values are, from below: the limits of as many sites."""
-    half = max(2, len(times) // 2)
+    half = min(max(2, len(times) // 2), len(times) - 1)
     often = [at for at in np.argsort(-times[:half], kind="stable").tolist() if times[at] >= FEWEST_REPEATS]
     return sorted(often[:LIMITS_OF_SITES])
 

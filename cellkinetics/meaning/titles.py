@@ -10,7 +10,8 @@ from cellkinetics.meaning.vocabulary import folded
 
 # What is written by the library itself, also into the files that it writes.
 _BY_US = re.compile(
-    r"Ignored: |One column a time|Doses in cells were divided|.*: (?:converted from|visits by name|study days without)|"
+    r"Ignored: |Converted from |One column a time|Doses in cells were divided|"
+    r".*: (?:converted from|visits by name|study days without)|"
     r".*, by hand or by a filter"
 )
 _SAYS_LOG = re.compile(r"\blog(?:10|2|e)?\b|\bln\b|logarit|\blog[- ]?transf")

@@ -207,19 +207,19 @@ IN_COMMENTS = re.compile(
 _NOT_OURS = re.compile(
     r"\bnot (?:detected|detectable)\b.*\b(?:pet|ct|mri|scan|imaging|ultrasound|biopsy|culture|physical|cytology)\b|"
     r"\b(?:relapse|disease|tumou?r|lesions?|infection|virus|cmv|ebv|antibod\w*|toxicit\w*|fever)\b.*"
-    r"\bnot (?:detected|detectable)\b"
+    r"\bnot (?:detected|detectable)\b|"
+    r"\b(?:crp|ferritin|il-?\d+|ldh|wbc|anc|alc|platelets|creatinine|igg|pct|hb)\b\W*(?:is |was )?(?:below|under|<)\W*"
+    r"(?:the )?\w+"
 )
 
 
 def in_comment(text: str) -> bool:
     """Whether a folded comment says of its value that it is censored or not valid.
 
-    >>> [in_comment(text) for text in ("too low to quantify", "not detected by PET", "not detected")]
+    >>> [in_comment(text) for text in ("too low to quantify", "not detected by pet", "not detected")]
     [True, False, True]
     """
-    return IN_COMMENTS.search(text) is not None and not (
-        _NOT_OURS.search(text) and not IN_COMMENTS.search(re.sub(r"\bnot (?:detected|detectable)\b", "", text))
-    )
+    return IN_COMMENTS.search(_NOT_OURS.sub("", text)) is not None
 
 
 ENDPOINTS = _set(

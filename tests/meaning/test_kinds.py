@@ -192,7 +192,8 @@ def test_marks_and_exclusions_by_more_words_are_refused(name):
     [
         ("Ct", ("", "24.1", "36.2")), ("comments", ("", "", "not detected by PET")),
         ("venous access", ("", "", "poor")),
-        ("comment", ("", "", "relapse not detected")), ("hospital", ("", "UKE", "home")), ("arm", ("1", "1", "1")),
+        ("comment", ("", "", "relapse not detected")), ("hospital", ("", "UKE", "home")),
+        ("note", ("", "", "CRP below limit")), ("arm", ("1", "1", "1")),
     ],
 )  # fmt: skip
 def test_their_neighbours_pass_without_a_word(name, cells):
@@ -294,6 +295,12 @@ def test_a_limit_is_found_although_a_lower_value_stands_there():
     assert [(each.kind, each.number, each.times) for each in likely(np.array(values))] == [("second", 50, 20)]
     values = np.array([5123, 812, 33, 5173, 842, 31, 4123, 612, 28.4, *[10] * 8, 3.3])
     assert [(each.kind, each.number, each.times) for each in likely(values)] == [("second", 10, 8)]
+
+
+@pytest.mark.parametrize("low", [1, 4])
+def test_the_higher_of_two_numbers_is_no_limit_of_a_site(low):
+    found = likely(np.array([3.3] * low + [10.0] * 8))
+    assert "second" not in [each.kind for each in found]
 
 
 def test_the_limits_of_three_sites_are_named():
