@@ -64,7 +64,7 @@ class Programs:
         return np.where(np.isfinite(ends.at.value), ends.at.value, -np.inf), ends.x
 
     def screen(self, points: Floats, used: Sequence[int] | None = None) -> Floats:
-        """(b, s) -2 log posterior at an sd of 1 at points (b, s, d) of the first b problems, at the first ``used`` (b,).
+        """(b, s) -2 log posterior at an sd of 1 at points (b, s, d) of the first b problems, ``used`` (b,) of each.
 
         Without constants of the problem; inf where not solved.
         """
