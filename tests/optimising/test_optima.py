@@ -1,4 +1,4 @@
-"""Starts that the structure of a model chooses: the optimum is found where seeded points around one guess missed it."""
+"""Fits of the example against scipy from each interval of a switch day, and against more starts."""
 
 import numpy as np
 import pytest
