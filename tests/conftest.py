@@ -107,7 +107,7 @@ def recovered():
     """Function that says whether a fit converged to where the truth is as likely as in 999 of 1000 patients."""
 
     def near(fit, truth):
-        if fit.outcome != "converged":
+        if not fit.converged:
             return False
         there = ck.fit(fit.model, fit.study, fixed=truth)
         free = (fit.parameters["status"] == "free") & fit.parameters.index.isin(list(fit.model.parameters))

@@ -178,7 +178,7 @@ def test_one_cohort_or_none_is_a_sentence():
 
 
 def test_patients_without_a_group_are_named_and_not_compared():
-    found = compare_cohorts(study_of([10, 20, 30, 40, 9999], [1e6] * 5, ["a", "a", "b", "b", None]))
+    found = compare_cohorts(study_of([10, 20, 30, 40, 9000], [1e6] * 5, ["a", "a", "b", "b", None]))
     assert "1 without a cohort: S4" in words(found)
     assert row(found, "peak, days 0-28", "Wilcoxon-Mann-Whitney")["n"] == 4
 
@@ -441,7 +441,9 @@ def test_two_samples_of_a_day_count_as_one():
     study = study_of([10, 20, 30, 1000, 2000, 3000], [1e5] * 3 + [1e7] * 3, lloq=0.1)
     rows = study.used.merge(study.covariates[["dose"]], left_on="subject", right_index=True)
     table = rows[["subject", "day", "dose"]].assign(copies_per_ug=rows["value"].fillna(0.0))
-    wells = pd.concat([table.assign(copies_per_ug=table["copies_per_ug"] * factor) for factor in (0.5, 2.0)])
+    factors = {"a": 0.5, "b": 2.0}
+    each = [table.assign(copies_per_ug=table["copies_per_ug"] * by, replicate=well) for well, by in factors.items()]
+    wells = pd.concat(each)
     once, twice = compare_cohorts(study, "dose", days=[28]), None
     for seed in range(2):
         mixed = wells.sample(frac=1, random_state=seed)

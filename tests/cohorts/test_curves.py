@@ -102,6 +102,7 @@ def test_two_cohorts_far_apart_on_one_day_have_the_smallest_p_of_wilcoxon():
     assert not test.can_reach
 
 
+@pytest.mark.filterwarnings("ignore:DataFrame. .* of 21 values are")
 def test_a_difference_on_any_day_counts():
     flat = {name: [10.0, 20, 30] for name in "ABCDEFG"}
     late = {name: [10.0, 20, 30 + 100 * place] for place, name in enumerate("ABCDEFG")}

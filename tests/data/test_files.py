@@ -24,7 +24,7 @@ EXPECTED = {
 
 
 def test_every_file_is_read_here():
-    assert {path.name for path in FILES.iterdir()} == {"README.md", *EXPECTED}
+    assert {path.name for path in FILES.iterdir() if path.suffix != ".json"} == {"README.md", *EXPECTED}
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -90,7 +90,7 @@ def test_the_samples_are_censored_in_every_way():
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_log_likelihood_at_the_optimum_is_that_of_r(fits, block):
-    assert fits[block].outcome == "converged"
+    assert fits[block].converged
     assert fits[block].log_likelihood_ln == pytest.approx(R[block]["log_likelihood"], abs=1e-8)
 
 
