@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pandas as pd
 
 from cellkinetics.data.study import COVARIATES, DOSE_UNIT, OBSERVATIONS, UNIT, Study, infusions
 from cellkinetics.errors import suggest
+from cellkinetics.files import whole
 from cellkinetics.layout.formulas import inert_table
 from cellkinetics.meaning.placing import written
 from cellkinetics.words import number_text
@@ -42,16 +42,11 @@ def write(study: Study, path: Path, style: str) -> None:
     # The default of NM-TRAN's $DATA is to ignore the lines that begin with #, and no others.
     header[0] = f"#{header[0]}" * (style == "nonmem") or header[0]
     note = study.note.split("\n") if study.note and style in ("plain", "nonmem") else []
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(f"# {line}\n" for line in note)
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(header)
-            table.writerows(zip(*(lines[name] for name in lines.columns), strict=True))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as file:
+        file.writelines(f"# {line}\n" for line in note)
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(header)
+        table.writerows(zip(*(lines[name] for name in lines.columns), strict=True))
 
 
 def plain_lines(study: Study) -> pd.DataFrame:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 from pathlib import Path
 from typing import Any
 
 import cellkinetics
 from cellkinetics.errors import StudyError, one_problem
+from cellkinetics.files import whole
 
 FORMAT, VERSION = "cellkinetics fits", 2
 _OTHER_FILE = "Give a fits.json that fit.save(path) wrote."
@@ -21,7 +20,8 @@ def seal(path: Path, content: dict[str, Any]) -> None:
     """Write content with its format, version and checksum, with the permissions of the file that it replaces."""
     content = {"format": FORMAT, "version": VERSION, "written_by": cellkinetics.__version__, **content}
     text = json.dumps({**content, "sha256": _checksum(content)}, indent=1, allow_nan=False)
-    write_text(path, text + "\n")
+    with whole(path) as file:
+        file.write(text + "\n")
 
 
 def open_sealed(path: Path) -> dict[str, Any]:
@@ -53,21 +53,6 @@ def damaged(path: Path, error: Exception) -> StudyError:
     """The error for a file in which something is missing or of another kind."""
     what = f"{type(error).__name__}: {error}"
     return one_problem(f"is damaged ({what})", _SAVE_AGAIN, str(path))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all; one that is there keeps its permissions."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            partial.chmod(path.stat().st_mode & 0o7777)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _checksum(content: dict[str, Any]) -> str:

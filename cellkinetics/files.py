@@ -1,0 +1,29 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[IO[str]]:
+    """A file of text that takes the place of `path` when all is written, with the permissions of the one that is there.
+
+    Until then, and when writing fails, `path` is what it was: a full disk leaves no half file.
+    """
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            partial.chmod(path.stat().st_mode & 0o7777)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
