@@ -8,7 +8,7 @@ import pandas as pd
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.layout import visits
 from cellkinetics.layout.dates import DATES, INFUSION_DATES, heading, seconds_of
-from cellkinetics.meaning.floors import is_code
+from cellkinetics.meaning.floors import LEAST_CODE, is_code
 from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.units import DAYS_IN
 from cellkinetics.words import count, number_text
@@ -84,7 +84,10 @@ def _visits(table: pd.DataFrame, used: Flags) -> list[str]:
         return []
     day, visit = table["day"].to_numpy(dtype=float), planned[codes]
     apart = np.abs(day - visit)
-    nearest = np.abs(day[:, None] - known[None, :]).min(axis=1)
+    after = np.clip(np.searchsorted(known, day), 1, max(len(known) - 1, 1))
+    # The planned days on either side of each sample.
+    sides = (known[after - 1], known[np.minimum(after, len(known) - 1)])
+    nearest = np.minimum(*(np.abs(day - side) for side in sides))
     twice = np.maximum(day, visit) > 2 * np.minimum(day, visit)
     wrong = used & (apart > np.maximum(VISIT_APART, SHARE_APART * visit)) & ((nearest < apart) | twice)
     if not wrong.any():
@@ -103,8 +106,11 @@ def _codes(table: pd.DataFrame, doses: pd.DataFrame, used: Flags) -> list[str]:
         ("dose", doses["amount"].to_numpy(dtype=float), "infusions"),
         ("limit", table["lloq"].to_numpy(dtype=float)[used], "samples"),
     ):
+        # In most tables nothing is so large, and a million days need not be sorted.
+        if not (numbers >= LEAST_CODE).any():
+            continue
         distinct, times = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
-        code = np.array([is_code(each) for each in distinct], dtype=bool)
+        code = np.array([each >= LEAST_CODE and is_code(each) for each in distinct], dtype=bool)
         for number, n in zip(distinct[code], times[code], strict=True):
             others = distinct[~code]
             if not len(others):

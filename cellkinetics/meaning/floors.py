@@ -19,7 +19,7 @@ FEWEST_OF_SECOND, TIMES_OF_SECOND = 4, 4.0
 LIMITS_OF_SITES = 3
 # Without a limit as the lowest value another one is this share of all values at least.
 SHARE_OF_SECOND = 0.05
-_NINES = re.compile(r"9{3,}(\.9+)?|8{3,}|7{3,}")
+_NINES, LEAST_CODE = re.compile(r"9{3,}(\.9+)?|8{3,}|7{3,}"), 777.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def likely(values: Floats, output: str = "") -> list[Likely]:
     if len(distinct) < 2:
         return found
     # A number of nines that other values do not surround.
-    for at in np.flatnonzero((distinct >= 99) & (distinct % 1 == 0)).tolist():
+    for at in np.flatnonzero((distinct >= LEAST_CODE) & (distinct % 1 == 0)).tolist():
         number = float(distinct[at])
         text = number_text(number)
         if not is_code(number):
