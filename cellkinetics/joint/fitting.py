@@ -31,10 +31,8 @@ from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
 from cellkinetics.words import count
 
-MOVING_ROUNDS, WORTH_A_MOVE = (
-    4,
-    1e-3,
-)  # of patients' own values begun again, and the log-likelihood units that it is worth
+# Rounds in which patients' own values begin again, and the log-likelihood units that a round has to be worth.
+MOVING_ROUNDS, WORTH_A_MOVE = 4, 1e-3
 NEARBY = 5.0  # units from where it may begin, within which a patient's own optimum is taken as a start
 
 

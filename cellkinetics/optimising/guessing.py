@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import one_problem
-from cellkinetics.modelling.model import Model, call
+from cellkinetics.modelling.model import Function, Model, call
 from cellkinetics.modelling.parameter import Parameter
 from cellkinetics.optimising.samples import Samples, courses_of, samples_each
 from cellkinetics.solving.solver import NO_COURSES, Courses
@@ -33,36 +34,35 @@ def guess(model: Model, study: Study) -> dict[str, float]:
 
 def from_samples(model: Model, samples: Samples, dose: float, courses: Courses = NO_COURSES) -> dict[str, float]:
     """What the samples say of the start values."""
-    first = samples.taken(samples.output == 0)
-    if model.initial is None or not len(first):
-        return {}
-    guesses = call(model.initial, _shown(model, first, dose, courses))
-    for name in guesses:
-        model.require(name)
+    guesses = _asked(model, model.initial, samples, dose, courses)
     return {name: _inside(model.parameters[name], float(v)) for name, v in guesses.items() if np.isfinite(v)}
 
 
 def alternatives(model: Model, samples: Samples, dose: float, courses: Courses = NO_COURSES) -> dict[str, Floats]:
     """{name: (m,)} other ways in which the curve may run through the samples."""
-    first = samples.taken(samples.output == 0)
-    if model.alternatives is None or not len(first):
-        return {}
-    found = call(model.alternatives, _shown(model, first, dose, courses))
-    for name in found:
-        model.require(name)
+    found = _asked(model, model.alternatives, samples, dose, courses)
     return {name: np.asarray(values, float) for name, values in found.items()}
 
 
-def _shown(model: Model, samples: Samples, dose: float, courses: Courses) -> dict[str, Any]:
-    """What a function that guesses may take, by name."""
+def _asked(
+    model: Model, function: Function | None, samples: Samples, dose: float, courses: Courses
+) -> Mapping[str, Any]:
+    """What a function of the model that guesses says of the first output's samples; nothing where there is none."""
+    samples = samples.taken(samples.output == 0)
+    if function is None or not len(samples):
+        return {}
     # A censored sample stands at half its limit, one above at its limit.
     censored = np.where(np.isfinite(samples.upper), samples.upper / 2, samples.lower)
     values = np.where(samples.quantified, samples.upper, censored)
     inputs = {name: np.asarray(course.at(samples.day)) for name, course in courses.items()}
     defaults = {name: parameter.value for name, parameter in model.parameters.items()}
-    return {
-        **defaults, "days": samples.day, "values": values, "quantified": samples.quantified, "dose": dose, **inputs,
-    }  # fmt: skip
+    found = call(
+        function,
+        {**defaults, "days": samples.day, "values": values, "quantified": samples.quantified, "dose": dose, **inputs},
+    )
+    for name in found:
+        model.require(name)
+    return found
 
 
 def _inside(parameter: Parameter, value: float) -> float:
