@@ -37,7 +37,7 @@ class Asked(TypedDict, total=False):
 
 DEFAULTS: Asked = {
     "fixed": None, "free": None, "initial": None, "tie": None, "censoring": "m3", "doses": None, "prior": None,
-    "starts": 6, "seed": 2020, "error": LOG,
+    "starts": 4, "seed": 2020, "error": LOG,
 }  # fmt: skip
 
 
