@@ -100,7 +100,7 @@ def initial(days, values, dose):
 
 def alternatives(days, values, quantified, dose, f, k_d):
     """A turn in each interval between samples, and after it two phases, one, or one that is seen after a drop."""
-    found = switches(days, values, quantified, fold=3900.0, t_max=9.3, most=12)
+    found = switches(days, values, quantified, fold=3900.0, t_max=9.3)
     if not found or not dose > 0:
         return {}
     rho = np.clip(np.log(found["fold"]) / found["t_max"], 0.05, 4.0)

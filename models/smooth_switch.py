@@ -73,11 +73,6 @@ def seed(c_max, fold):
     return c_max / fold
 
 
-def alternatives(days, values, quantified, fold, t_max):
-    """A switch in each interval between samples, with and without a second phase; the likeliest of them."""
-    return switches(days, values, quantified, fold, t_max, most=12)
-
-
 def days_to_a_factor_of_two(first, last):
     """Function of the model, from the curve at two days: doubling time, or half-life."""
 
@@ -112,7 +107,7 @@ model = Model(
     switches=("delay",),
     free=("fold", "t_max", "c_max", "alpha", "f_b", "beta"),
     initial=from_peak,
-    alternatives=alternatives,
+    alternatives=switches,
     # A switch within hours in one of 14 samples: at 3e-8 an error of 1.1e-6 is left.
     rtol=1e-8,
     scale_free=True,

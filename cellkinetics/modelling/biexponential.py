@@ -141,16 +141,13 @@ def after_a_drop(fitted: Lines, first: Ints, since: Floats, height: Floats) -> D
     return Declines(top, np.maximum(DROP, 1.1 * rate), np.clip(np.exp(level - top), UNSEEN, MOST), rate)
 
 
-def switches(
-    days: Floats, values: Floats, quantified: Flags, fold: float, t_max: float, most: int | None = None
-) -> dict[str, Floats]:
+def switches(days: Floats, values: Floats, quantified: Flags, fold: float, t_max: float) -> dict[str, Floats]:
     """Further start values: a switch in each interval between samples, and after it each of the three declines.
 
     Parameters
     ----------
     days, values, quantified : (n,) samples of one patient by day, as `Model.alternatives` gets them.
     fold, t_max : the defaults, which tell the growth where the samples do not.
-    most : as many of them as this, the straightest lines first; all for None.
 
     Returns
     -------
@@ -176,14 +173,7 @@ def switches(
     )
     found = Declines(*map(np.concatenate, zip(*each, strict=True)))
     grown = np.maximum(np.exp(np.minimum(rise * switch, 20.0)), 1.1)
-    starts = {
+    return {
         "fold": np.tile(grown, len(each)), "t_max": np.tile(switch, len(each)), "c_max": np.exp(found.height),
         "alpha": found.alpha, "f_b": found.f_b, "beta": found.beta,
     }  # fmt: skip
-    if most is None:
-        return starts
-    risen = np.where(rising, fitted.squares[0, first], 0.0)
-    divided = fitted.squares[first, cuts] + fitted.squares[cuts, -1]
-    whole = fitted.squares[first, -1]
-    best = np.argsort(np.concatenate([risen + divided, risen + whole, risen + whole]), kind="stable")[:most]
-    return {name: values[best] for name, values in starts.items()}

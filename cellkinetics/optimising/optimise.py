@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SCREENED = 32
 SPREAD = 0.7  # of the screened starts, SD on the estimation scale
 ROUGH_SD = 1.0  # starts are compared at a generous sd, so that none is thrown out for one sample
-# More starts where a closed form has alternatives; the sides of a sampled day are tried besides, so fewer with a corner.
+# More starts where a closed form has alternatives; with a corner the sides of a sampled day are tried besides.
 MORE, MORE_WITH_CORNER = 2, 1
 APART = 0.5  # units in some parameter; nearer starts in one interval of a switch day are copies
 CORNER_GAIN = 1e-4  # log-likelihood units that a simplex search may find at a corner, or steps along a ridge
