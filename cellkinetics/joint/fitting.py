@@ -29,7 +29,10 @@ from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
 
-ROUNDS, WORTH_A_MOVE = 4, 1e-3  # of patients' own values begun again, and the log-likelihood units that it is worth
+ROUNDS_AGAIN, WORTH_A_MOVE = (
+    4,
+    1e-3,
+)  # of patients' own values begun again, and the log-likelihood units that it is worth
 NEARBY = 5.0  # units from where it may begin, within which a patient's own optimum is taken as a start
 
 
@@ -244,7 +247,7 @@ def _each_again(
     top, layout = Worlds(s, u, np.array([value]), np.zeros(1, bool)), joint.layout
     driven = np.any(layout.design[0] != 0, axis=-1)
     may = layout.own[0] * ~driven
-    for _ in range(ROUNDS if np.isfinite(value) and may.any() and len(places[0]) > 1 else 0):
+    for _ in range(ROUNDS_AGAIN if np.isfinite(value) and may.any() and len(places[0]) > 1 else 0):
         here = layout.x(top.s, top.u)[0]
         again = {}
         for i, (problem, points) in enumerate(zip(joint.problems, places, strict=True)):

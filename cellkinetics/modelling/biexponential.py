@@ -11,8 +11,8 @@ import numpy as np
 
 from cellkinetics.arrays import Flags, Floats, Ints
 
-SLOWEST, FASTEST = 5e-4, 10.0  # rates of start values, 1/day
-UNSEEN, MOST = 1e-4, 0.9  # shares of a second phase
+SLOWEST_LOSS, FASTEST_LOSS = 5e-4, 10.0  # rates of start values, 1/day
+UNSEEN_SHARE, LARGEST_SHARE = 1e-4, 0.9  # shares of a second phase
 DROP = 3.0  # 1/day, of a loss before the next sample
 
 
@@ -79,7 +79,7 @@ class Lines(NamedTuple):
     def at(self, begin: Ints, end: Ints, day: Floats) -> tuple[Floats, Floats]:
         """Of some lines (m,), the value on a day and the rate of loss."""
         slope = self.slope[begin, end]
-        return self.level[begin, end] + slope * day, np.clip(-slope, SLOWEST, FASTEST)
+        return self.level[begin, end] + slope * day, np.clip(-slope, SLOWEST_LOSS, FASTEST_LOSS)
 
     def cuts(self, begin: Ints) -> Ints:
         """(m, n + 1) where two lines through the samples from ``begin`` (m,) on are best divided, the best first."""
@@ -124,21 +124,21 @@ def two_phases(fitted: Lines, first: Ints, cut: Ints, since: Floats) -> Declines
         fitted.at(first, cut, since),
         fitted.at(cut, np.full(len(cut), len(fitted.slope) - 1), since),
     )
-    return Declines(high, np.maximum(fast, 1.1 * slow), np.clip(np.exp(low - high), UNSEEN, MOST), slow)
+    return Declines(high, np.maximum(fast, 1.1 * slow), np.clip(np.exp(low - high), UNSEEN_SHARE, LARGEST_SHARE), slow)
 
 
 def one_phase(fitted: Lines, first: Ints, since: Floats) -> Declines:
     """Through the samples from ``first`` on."""
     level, rate = fitted.at(first, np.full(len(first), len(fitted.slope) - 1), since)
     none = np.ones(len(first))
-    return Declines(level, np.maximum(rate, 2 * SLOWEST), UNSEEN * none, SLOWEST * none)
+    return Declines(level, np.maximum(rate, 2 * SLOWEST_LOSS), UNSEEN_SHARE * none, SLOWEST_LOSS * none)
 
 
 def after_a_drop(fitted: Lines, first: Ints, since: Floats, height: Floats) -> Declines:
     """From ``height`` down to the samples from ``first`` on before the first of them, which show the second phase."""
     level, rate = fitted.at(first, np.full(len(first), len(fitted.slope) - 1), since)
     top = np.maximum(height, level + 0.5)
-    return Declines(top, np.maximum(DROP, 1.1 * rate), np.clip(np.exp(level - top), UNSEEN, MOST), rate)
+    return Declines(top, np.maximum(DROP, 1.1 * rate), np.clip(np.exp(level - top), UNSEEN_SHARE, LARGEST_SHARE), rate)
 
 
 def switches(days: Floats, values: Floats, quantified: Flags, fold: float, t_max: float) -> dict[str, Floats]:

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 SCREENED = 32
 SPREAD = 0.7  # of the screened starts, SD on the estimation scale
 ROUGH_SD = 1.0  # starts are compared at a generous sd, so that none is thrown out for one sample
-# More starts where a closed form has alternatives; with a corner the sides of a sampled day are tried besides.
-MORE, MORE_WITH_CORNER = 2, 1
-APART = 0.5  # units in some parameter; nearer starts in one interval of a switch day are copies
+COPIES_APART = 0.5  # units in some parameter; nearer starts in one interval of a switch day are copies
 CORNER_GAIN = 1e-4  # log-likelihood units that a simplex search may find at a corner, or steps along a ridge
 
 
@@ -147,14 +145,11 @@ def chosen(problem: Problem, first: Floats, others: Floats, objective: Floats, s
             seen.add(where)
             fresh.append(at)
     ranked = dict.fromkeys([*(at for at in ordered if at < ways), *fresh, *ordered])
-    model, most = problem.model, max(starts, 1)
-    if ways and model.curve is not None:
-        most += MORE_WITH_CORNER if model.corners else MORE
     units, taken = problem.units(first), [len(others)]
     for at in ranked:
-        if len(taken) >= most:
+        if len(taken) >= max(starts, 1):
             break
-        near = np.all(np.abs(points[taken] - points[at]) < APART * units, axis=1)
+        near = np.all(np.abs(points[taken] - points[at]) < COPIES_APART * units, axis=1)
         if not np.any(near & np.all(intervals[taken] == intervals[at], axis=1)):
             taken.append(at)
     return taken[1:]

@@ -95,11 +95,11 @@ def test_no_two_starts_are_copies_of_one():
     table = pd.DataFrame({"subject": "S", "day": DAYS, "copies_per_ug": patient(5)})
     (case,) = prepare_each(Request.of(STEIN), ck.read_study(table, lloq=LIMIT)).values()
     assert not isinstance(case, Exception)
-    first, others, ways = candidates(case.problem, case.initial, 4, 2020)
+    first, others, ways = candidates(case.problem, case.initial, 5, 2020)
     assert ways == len(others)
     # The same points three times over, and the first among them.
     again = np.vstack([others, others, others, [first]])
-    picked = again[chosen(case.problem, first, again, np.arange(len(again), dtype=float), 4, len(again))]
+    picked = again[chosen(case.problem, first, again, np.arange(len(again), dtype=float), 5, len(again))]
     assert len(picked) == 4
     whole = np.vstack([picked, [first]])
     intervals = np.searchsorted(DAYS, np.exp(whole[:, case.problem.free.index("t_max")]))
