@@ -61,7 +61,7 @@ def alternatives(days, values, quantified, dose):
     cuts = fitted.cuts(first)[0, :4]
     one = one_phase(fitted, first, since)
     each = (
-        two_phases(fitted, 0 * cuts, cuts, 0.0 * cuts), one, after_a_drop(fitted, first, since, one.height + 1)
+        two_phases(fitted, 0 * cuts, cuts, np.zeros(len(cuts))), one, after_a_drop(fitted, first, since, one.height + 1)
     )  # fmt: skip
     height, alpha, f_b, beta = map(np.concatenate, zip(*each, strict=True))
     return {"F": np.exp(height) / dose, "alpha": alpha, "f_b": f_b, "beta": beta}

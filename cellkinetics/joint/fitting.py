@@ -198,8 +198,8 @@ def _own_optima(members: Members, joint: Joint, patients: Evaluator, places: Seq
     """Each patient's optimum alone where it has enough samples and ended near; elsewhere the first guess."""
     first = np.stack([each[0] for each in places])
     rows = [problem.samples.quantified.sum() - len(problem.free) for problem in members.problems]
-    enough = np.flatnonzero(np.array(rows) >= SPARE_ROWS)
-    if not batchable(members.request.model) or not len(enough):
+    enough = [i for i, spare in enumerate(rows) if spare >= SPARE_ROWS]
+    if not batchable(members.request.model) or not enough:
         return first
     may = np.zeros(first.shape)
     for i in enough:

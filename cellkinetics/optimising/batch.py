@@ -212,7 +212,8 @@ def _climb(
         # A climb from farther away may step over the optimum beside a day without seeing it.
         beyond, theirs = corners.beyond(problems, ends[best])
         more = programs.search(beyond, theirs, BEYOND_STEPS)
-        values, ends, whose = (np.concatenate(pair) for pair in ((values, more[0]), (ends, more[1]), (whose, theirs)))
+        values, ends = np.concatenate([values, more[0]]), np.concatenate([ends, more[1]])
+        whose = np.concatenate([whose, theirs])
     best, second = _best_two(values, whose, len(problems))
     if not programs.method.is_direct:
         return _Climb(tops, ends[best], None)
@@ -251,7 +252,7 @@ def _challenge(problems: Sequence[Problem], ascent: Ascent, x: Floats, behind: F
     if not len(near):
         return
     rival = ascent.again(near, x[near], np.zeros_like(x[near], bool))
-    corners.settle([problems[i] for i in near], rival)
+    corners.settle([problems[int(i)] for i in near], rival)
     better = rival.at.solved & (rival.at.value > ascent.at.value[near] + CORNER_GAIN)
     ascent.take(near[better], rival, better)
 

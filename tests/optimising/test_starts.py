@@ -21,7 +21,7 @@ LIMIT = 100.0
 
 def patient(number):
     """Days and copies of one of the simulated patients of `test_batch`, sd 0.5."""
-    rng = np.random.default_rng(2020)
+    rng, copies = np.random.default_rng(2020), np.zeros(0)
     for _ in range(number + 1):
         p = {
             name: float(
