@@ -60,7 +60,7 @@ def _text(name: str) -> str:
     return str(getattr(kind, "__forward_arg__", kind))
 
 
-STARTS = 4
+FEWEST_STARTS = 4
 
 
 @dataclass(frozen=True)
@@ -127,5 +127,5 @@ def starts_of(model: Model) -> int:
     With a corner the other sides of the sampled days are tried besides.
     """
     if not isinstance(model, Model) or model.alternatives is None or model.curve is None:
-        return STARTS
-    return STARTS + (1 if model.corners else 2)
+        return FEWEST_STARTS
+    return FEWEST_STARTS + (1 if model.corners else 2)
