@@ -211,9 +211,10 @@ def _climb(
         best, _ = _best_two(values, whose, len(problems))
         # A climb from farther away may step over the optimum beside a day without seeing it.
         beyond, theirs = corners.beyond(problems, ends[best])
-        more = programs.search(beyond, theirs, BEYOND_STEPS)
-        values, ends = np.concatenate([values, more[0]]), np.concatenate([ends, more[1]])
-        whose = np.concatenate([whose, theirs])
+        if len(theirs):
+            more = programs.search(beyond, theirs, BEYOND_STEPS)
+            values, ends = np.concatenate([values, more[0]]), np.concatenate([ends, more[1]])
+            whose = np.concatenate([whose, theirs])
     best, second = _best_two(values, whose, len(problems))
     if not programs.method.is_direct:
         return _Climb(tops, ends[best], None)

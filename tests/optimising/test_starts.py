@@ -133,3 +133,9 @@ def test_the_optimum_is_the_best_that_scipy_finds(number, starts):
     best = by_scipy(patient(number), starts)
     assert fit.log_likelihood_ln == pytest.approx(best, abs=2e-3)
     assert fit.log_likelihood_ln > best - 1e-4
+
+
+def test_a_switch_day_that_is_fixed_leaves_nothing_to_try_across_it():
+    fit = fitted(5, fixed={"t_max": 10.0})
+    assert fit.fitted
+    assert fit.parameters.loc["t_max", "value"] == 10.0
