@@ -75,8 +75,9 @@ def fit(
         parameter's row says how much of its information is the prior's, and AIC and its kin are NaN; "published"
         takes the spread between patients from the model's file, for all that is free and has one.
     starts
-        local optimisations: from ``initial``, the model's guess or its defaults, from the best of the model's
-        alternatives, such as a switch day in each interval between samples, and of seeded Sobol points.
+        local optimisations, 4 where none is given: from ``initial``, the model's guess or its defaults, and from the
+        best of the model's alternatives and of 32 seeded Sobol points, no two of them copies. A closed form with
+        alternatives has one or two more where none is given.
     seed : of those points.
     error
         how samples scatter about the curve: "log" (log-normal, one sd on ln copies), "proportional" (normal, sd times

@@ -165,8 +165,9 @@ def switches(days: Floats, values: Floats, quantified: Flags, fold: float, t_max
     rise = np.where(rising, rise, np.log(fold) / t_max)
     last = np.where(first > 0, logs[first - 1] + rise * (switch - before[first]), -np.inf)
     height = np.where(rising, fitted.level[0, first] + rise * switch, last)
+    cuts = fitted.cuts(first)[:, 0]
     each = (
-        two_phases(fitted, first, fitted.cuts(first)[:, 0], switch),
+        two_phases(fitted, first, cuts, switch),
         one_phase(fitted, first, switch),
         after_a_drop(fitted, first, switch, np.where(first > 0, height, logs[0] + 1)),
     )

@@ -14,7 +14,7 @@ from cellkinetics.optimising.engine import Curvature
 EVALUATIONS, FIRST_EVALUATIONS = 30, 8  # of a climb, and of one that scoring steps go on with
 ON_A_RIDGE = 6  # what is still moving after so many is on a ridge
 ENOUGH, UNSEEN = 1e-9, 1e-6  # log-likelihood units that a step may still promise; below the second nobody sees a gain
-LONGEST_NEWTON_STEP, SHORT_STEP = 2.0, 1e-3  # in units of the parameters
+LONGEST_NEWTON_STEP, SHORT_STEP, SEEN_STEP = 2.0, 1e-3, 1e-6  # in units of the parameters
 FLATTEST = 1e-8  # of the largest curvature
 
 
@@ -116,9 +116,15 @@ class Ascent:
             enough = UNSEEN if number >= ON_A_RIDGE else ENOUGH
             self.converged[active] = (expected[active] < enough) | (~better & (expected[active] < UNSEEN))
             active = active[~self.converged[active]]
-        # The last step of each is not worth an evaluation, and takes x to rounding.
+        # The last step of each takes x to rounding; it is not worth an evaluation unless standard errors would see it.
         last = self.converged & (expected < ENOUGH) & np.all(np.abs(steps) < SHORT_STEP * region.units, axis=1)
         self.x[last] = np.clip(self.x[last] + steps[last], region.lower[last], region.upper[last])
+        seen = np.flatnonzero(last & np.any(np.abs(steps) > SEEN_STEP * region.units, axis=1))
+        if len(seen):
+            there = self.hills.curvature(self.x[seen], self.rows[seen])
+            fine = there.solved & (there.value > self.at.value[seen] - ENOUGH)
+            for mine, new in zip(self.at, there, strict=True):
+                mine[seen[fine]] = new[fine]
 
     def _steps(self, which: Ints, region: Region) -> tuple[Floats, Flags, Floats]:
         """(n, d) steps with wrong curvature turned uphill, what is held at a bound, and half the expected gain."""

@@ -18,7 +18,7 @@ from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising import corners
-from cellkinetics.optimising.ascent import FIRST_EVALUATIONS, Ascent
+from cellkinetics.optimising.ascent import FIRST_EVALUATIONS, UNSEEN, Ascent
 from cellkinetics.optimising.engine import LANES
 from cellkinetics.optimising.optimise import (
     CORNER_GAIN,
@@ -241,7 +241,10 @@ def _climb(
 
 def _best_two(values: Floats, whose: Ints, count: int) -> tuple[Ints, Ints]:
     """(count,) which start of each problem ended best, and which second best: the same where there is only one."""
-    order = np.lexsort((-values, whose))
+    # Of ends that are the same to what is seen, that of the first start: from the guess itself.
+    top = np.full(count, -np.inf)
+    np.maximum.at(top, whose, values)
+    order = np.lexsort((-np.where(values > top[whose] - UNSEEN, top[whose], values), whose))
     begin = np.searchsorted(whose[order], np.arange(count))
     following = np.minimum(begin + 1, len(order) - 1)
     second = np.where(whose[order][following] == np.arange(count), following, begin)

@@ -30,14 +30,14 @@ class Asked(TypedDict, total=False):
     censoring: str
     doses: object
     prior: Mapping[str, Prior] | str | None
-    starts: int
+    starts: int | None
     seed: int
     error: str
 
 
 DEFAULTS: Asked = {
     "fixed": None, "free": None, "initial": None, "tie": None, "censoring": "m3", "doses": None, "prior": None,
-    "starts": 6, "seed": 2020, "error": LOG,
+    "starts": None, "seed": 2020, "error": LOG,
 }  # fmt: skip
 
 
@@ -58,6 +58,9 @@ def asking(function: Fitting) -> Fitting:
 def _text(name: str) -> str:
     kind = Asked.__annotations__[name]
     return str(getattr(kind, "__forward_arg__", kind))
+
+
+FEWEST_STARTS = 4
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,20 @@ class Request:
         known = priors_of(model, prior, error) if isinstance(model, Model) else {}
         if prior == PUBLISHED:
             known = {name: one for name, one in known.items() if name not in {**fixed, **own, **(tie or {})}}
+        starts = starts_of(model) if whole["starts"] is None else domains.count(whole["starts"], "starts")
         return cls(
             model=model, fixed=fixed, free=names, initial=initial, tie={**own, **(tie or {})},
             censoring=whole["censoring"], doses=whole["doses"],
-            starts=domains.count(whole["starts"], "starts"), seed=domains.seed(whole["seed"]),
+            starts=starts, seed=domains.seed(whole["seed"]),
             prior=known, error=error,
         )  # fmt: skip
+
+
+def starts_of(model: Model) -> int:
+    """How many starts a fit has where nobody says: more where a closed form has alternatives.
+
+    With a corner the other sides of the sampled days are tried besides.
+    """
+    if not isinstance(model, Model) or model.alternatives is None or model.curve is None:
+        return FEWEST_STARTS
+    return FEWEST_STARTS + (1 if model.corners else 2)

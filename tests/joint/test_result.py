@@ -326,3 +326,39 @@ def test_a_shared_mu0_is_recovered_better_than_individual_ones():
     row = joint.parameters.set_index("parameter").loc["mu0"]
     assert joint.converged and row["lower"] < 0.25 < row["upper"]
     assert abs(np.log(row["value"] / 0.25)) < 0.5 * np.sqrt(np.mean(alone**2))
+
+
+def test_a_patient_of_a_joint_fit_lies_in_the_basin_that_is_best_beside_the_others():
+    # Simulated as in the table of optima, study 7: before, S2 was better off by 0.8 with another switch day.
+    model, days = ck.models.load("stein_2019_tisagenlecleucel"), np.array(
+        [1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0]
+    )  # fmt: skip
+    spread = {"fold": 0.8, "t_max": 0.2, "c_max": 0.65, "alpha": 0.4, "f_b": 0.5, "beta": 0.5}
+    rng, tables = np.random.default_rng([2026, 7]), []
+    for number in range(8):
+        drawn = {
+            name: float(
+                np.clip(p.from_estimation(p.to_estimation(p.value) + spread[name] * rng.normal()), p.min, p.max)
+            )
+            for name, p in model.parameters.items()
+        }
+        copies = np.asarray(model.solve(days, drawn)["copies_per_ug"]) * np.exp(0.5 * rng.normal(size=15))
+        tables.append(pd.DataFrame({"subject": f"S{number}", "day": days, "copies_per_ug": copies}))
+    table = pd.concat(tables)
+    fit = ck.fit(model, ck.read_study(table, lloq=float(table["copies_per_ug"].min() / 2)), shared=["alpha", "beta"])
+    free = fit["S0"].problem.free
+    shared = [free.index(name) for name in ("alpha", "beta")] + [len(free)]
+    # Beside the shared values no patient is better off with another switch day, others refitted by scipy.
+    for one in fit.each.values():
+        own = [at for at in range(len(one.x)) if at not in (*shared, free.index("t_max"))]
+        here, bounds = one.problem.objective(one.x), np.array(one.problem.bounds).T
+
+        def best_at(day, one=one, own=own, bounds=bounds):
+            def minus(v):
+                x = one.x.copy()
+                x[free.index("t_max")], x[own] = np.log(day), v
+                return -one.problem.objective(x)
+
+            return -minimize(minus, one.x[own], method="L-BFGS-B", bounds=bounds[own]).fun
+
+        assert max(best_at(day) for day in (6.0, 8.5, 9.5, 10.5, 12.0, 15.0)) < here + 1e-3, one.subject

@@ -103,8 +103,7 @@ def test_where_the_engine_ends_the_careful_way_finds_nothing_left_to_gain(fits):
 
 
 def test_the_engine_finds_what_the_careful_way_finds():
-    # From one start the two ways take other steps and may end at other local optima: of these 24 patients one ends
-    # lower in the engine from 4 starts (S002, by 0.15), and another from 12 (S021, by 0.04); none ends higher.
+    # From one start the two ways take other steps and may end at other local optima.
     fits = ck.fit_each(STEIN, STUDY.select(STUDY.subjects[:8]), starts=12, progress=False)
     careful = {s: carefully(STUDY, s, fits[s], starts=12) for s in STUDY.subjects[:8]}
     alone = {s: fit for s, (fit, _) in careful.items()}

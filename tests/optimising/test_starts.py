@@ -95,15 +95,15 @@ def test_no_two_starts_are_copies_of_one():
     table = pd.DataFrame({"subject": "S", "day": DAYS, "copies_per_ug": patient(5)})
     (case,) = prepare_each(Request.of(STEIN), ck.read_study(table, lloq=LIMIT)).values()
     assert not isinstance(case, Exception)
-    first, others, ways = candidates(case.problem, case.initial, 6, 2020)
+    first, others, ways = candidates(case.problem, case.initial, 5, 2020)
     assert ways == len(others)
     # The same points three times over, and the first among them.
     again = np.vstack([others, others, others, [first]])
-    picked = again[chosen(case.problem, first, again, np.arange(len(again), dtype=float), 6, len(again))]
-    assert len(picked) == 5
+    picked = again[chosen(case.problem, first, again, np.arange(len(again), dtype=float), 5, len(again))]
+    assert len(picked) == 4
     whole = np.vstack([picked, [first]])
     intervals = np.searchsorted(DAYS, np.exp(whole[:, case.problem.free.index("t_max")]))
-    for i in range(6):
+    for i in range(5):
         for j in range(i):
             assert intervals[i] != intervals[j] or np.any(np.abs(whole[i] - whole[j]) >= 0.5)
 
@@ -133,3 +133,9 @@ def test_the_optimum_is_the_best_that_scipy_finds(number, starts):
     best = by_scipy(patient(number), starts)
     assert fit.log_likelihood_ln == pytest.approx(best, abs=2e-3)
     assert fit.log_likelihood_ln > best - 1e-4
+
+
+def test_a_switch_day_that_is_fixed_leaves_nothing_to_try_across_it():
+    fit = fitted(5, fixed={"t_max": 10.0})
+    assert fit.fitted
+    assert fit.parameters.loc["t_max", "value"] == 10.0
