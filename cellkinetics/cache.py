@@ -84,6 +84,7 @@ class _Shelf:
         self.kept: OrderedDict[Hashable, Any] = OrderedDict()
         self.lock = threading.RLock()
         self.compiled = 0  # programs that JAX has compiled or read from its cache since the last look
+        self.others = 0  # memory maps of the process without these programs
         jax.monitoring.register_event_duration_secs_listener(self._heard)
 
     def _heard(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
@@ -101,13 +102,18 @@ class _Shelf:
             return self.kept[key]
 
     def _tidy(self) -> None:
-        """Let go of what was asked for longest ago."""
+        """Let go of what was asked for longest ago; of all where few are left, compiled for very many shapes."""
         self.compiled = 0
-        while len(self.kept) > MOST_PROGRAMS or (len(self.kept) > FEWEST_PROGRAMS and _maps() > MOST_MAPS):
-            self.kept.popitem(last=False)
-        if _maps() > MOST_MAPS:
-            # Of these few one was compiled for very many shapes.
-            self.kept.clear()
+        while self.kept and self._crowded():
+            if len(self.kept) <= FEWEST_PROGRAMS:
+                self.kept.clear()
+                self.others = _maps()
+            else:
+                self.kept.popitem(last=False)
+
+    def _crowded(self) -> bool:
+        maps = _maps()
+        return maps - self.others > MOST_MAPS if maps else len(self.kept) > MOST_PROGRAMS
 
 
 _SHELF = _Shelf()

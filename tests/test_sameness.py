@@ -2,6 +2,7 @@
 
 import functools
 import types
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -158,7 +159,9 @@ def test_a_number_that_a_function_reaches_is_read_anew_at_each_call(patient):
 def test_programs_that_are_let_go_are_made_again(patient, monkeypatch):
     model = decaying(module(1.0).curve)
     fit = ck.fit(model, patient, starts=1)
+    monkeypatch.setattr(cache, "_MAPS", Path("/a system that does not tell"))
     monkeypatch.setattr(cache, "MOST_PROGRAMS", 3)
+    monkeypatch.setattr(cache, "FEWEST_PROGRAMS", 1)
     ck.fit(model, patient, tie={"alpha": lambda F: F / 50}, starts=1)
     assert len(cache._SHELF.kept) <= 4
     again = ck.fit(model, patient, starts=1)
