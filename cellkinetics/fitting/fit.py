@@ -239,7 +239,7 @@ def fit_one(request: Request, study: Study) -> Fit:
 
 def optimum_of(request: Request, case: Case) -> Optimum | None:
     """By the engine where it takes the model, else by lmfit; None where the model could not be solved."""
-    if not batchable(request.model, error=request.error_model):
+    if not batchable(request.model):
         return optimise(case.problem, case.initial, starts=request.starts, seed=request.seed)
     (ends,) = optima([case.problem], [case.initial], request.starts, request.seed)
     return ends[0]

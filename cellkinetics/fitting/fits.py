@@ -183,7 +183,7 @@ def fit_each(
     fitting.check_kinds(model, study, "ck.fit_each")
     request, chunk = Request.of(model, **asked), domains.count(chunk, "chunk")
     fitting.check(request, study)
-    if batchable(model, len(study.subjects), request.error_model):
+    if batchable(model, len(study.subjects)):
         return Fits(study, together(request, study, progress, chunk, pool_sd=pool_sd))
     return Fits(study, one_by_one(request, study, progress, pool_sd=pool_sd))
 

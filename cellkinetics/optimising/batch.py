@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 
 from cellkinetics.arrays import Floats, Ints
-from cellkinetics.likelihood.error_model import ErrorModel
-from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
-from cellkinetics.optimising import corners
+from cellkinetics.optimising import corners, error_starts
 from cellkinetics.optimising.ascent import FIRST_EVALUATIONS, UNSEEN, Ascent
 from cellkinetics.optimising.engine import LANES
 from cellkinetics.optimising.optimise import (
@@ -43,15 +41,14 @@ SAME_END, RIVAL = 1e-3, 1.0
 BEYOND_STEPS = 12  # from the other side of the sampled days around a switch
 
 
-def batchable(model: Model, count: int = 1, error: ErrorModel = ERRORS[LOG]) -> bool:
+def batchable(model: Model, count: int = 1) -> bool:
     """Whether the engine takes ``count`` problems of the model.
 
     Any number where it has a closed form or a solution of its own. An ODE solved by a stepper takes long to compile
-    for lanes, and only many problems are worth it; one whose stepper is implicit is left out, as are errors that are
-    not log-normal.
+    for lanes, and only many problems are worth it; one whose stepper is implicit is left out.
     """
     first = methods(model)[0]
-    return error.least_squares and (first.is_direct or (first is Method.EXPLICIT and count >= MANY_LANES))
+    return first.is_direct or (first is Method.EXPLICIT and count >= MANY_LANES)
 
 
 def optima(
@@ -78,7 +75,14 @@ def optima(
     """
 
     def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Ints]:
-        return _starts([problems[i] for i in part], [initial[i] for i in part], programs, width, starts, seed)
+        mine, first = [problems[i] for i in part], [initial[i] for i in part]
+        if programs.error.least_squares:
+            return _starts(mine, first, programs, width, starts, seed)
+        twins = [error_starts.twin_of(problem) for problem in mine]
+        data = stacked(twins, shape_of(mine[0]), len(programs.data.moving))
+        of_twins = replace(programs, data=data, error=twins[0].error)
+        begun, whose = _starts(twins, first, of_twins, width, starts, seed)
+        return error_starts.from_twins(mine, programs, of_twins, begun, whose, starts)
 
     def alone(index: int) -> Optimum | None:
         return optimise(problems[index], initial[index], starts=starts, seed=seed) if careful else None
@@ -108,7 +112,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = 
         at, second, held, converged = newton(problems[index], np.array(x[index], float), search=False)
         return Optimum(at, second, held, converged, 1, 1) if second.solved else None
 
-    if not problems or not batchable(problems[0].model, len(problems), problems[0].error):
+    if not problems or not batchable(problems[0].model, len(problems)):
         return [alone(index) for index in range(len(problems))]
     optimum_of: dict[int, Optimum | None] = {}
     for ends in _each(problems, starting, alone, PATIENTS_AT_ONCE, search=False, rescue=rescue):
@@ -149,7 +153,7 @@ def _each(
         size = next((size for size in (1, lanes) if len(part) <= size), max(chunk, lanes))
         mine = [problems[i] for i in part]
         first, *finer = methods(mine[0].model)
-        programs = Programs(mine[0].model, mine[0].ties, first, stacked(mine, shape, size), lanes)
+        programs = Programs(mine[0].model, mine[0].ties, first, stacked(mine, shape, size), mine[0].error, lanes)
         points, whose = starting(part, programs, shape[1])
         return _climb(mine, shape, programs, [method for method in finer if method.is_direct], points, whose)
 
@@ -297,6 +301,8 @@ def _optimum(problem: Problem, climb: _Climb, i: int, width: int, search: bool, 
         converged = bool(ascent.converged[i])
         hessian, quantified = at.hessian[i][np.ix_(keep, keep)], at.quantified[i][np.ix_(free, free)]
         second = SecondOrder(float(at.value[i]), at.gradient[i][keep], hessian, quantified, True)
+    if not problem.error.least_squares:
+        x, second, held, converged = error_starts.settled(problem, x, second, held, converged)
     reached = int(np.sum(values > second.value - 0.01))
     return Optimum(x, second, held, converged, len(values), max(reached, 1), tuple(map(float, values)))
 

@@ -1,4 +1,4 @@
-"""Many least-squares problems at once: one compiled loop of damped scoring steps over lanes that are refilled.
+"""Many problems at once: one compiled loop of damped scoring steps over lanes that are refilled.
 
 A lane holds one problem (a patient from one start). All lanes take a step together; one that has converged, or cannot,
 writes its result and takes the next problem of the queue, so that none waits for the slowest. What is free, the
@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics import cache
-from cellkinetics.likelihood.censoring import Rows, derivatives
+from cellkinetics.likelihood.censoring import Rows
+from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising import bounds
@@ -37,11 +38,11 @@ FLAT = 1e-8  # of the largest information: below, there is none
 class Data(NamedTuple):
     """Problems, stacked along the first axis.
 
-    x has k free parameters on their estimation scale, then ln sd of each output; `moving` is 0 for what is padding or
-    held.
+    x has k free parameters on their estimation scale, then ln of each sd in the order of `ErrorModel.sd_names`;
+    `moving` is 0 for what is padding or held.
 
-    inputs : of the curve. rows : (b, n) samples. moving, lower, upper, units : (b, k + outputs).
-    prior_mean, prior_precision : (b, k + outputs) on the estimation scale; precision 0 without a prior.
+    inputs : of the curve. rows : (b, n) samples. moving, lower, upper, units : (b, k + sds).
+    prior_mean, prior_precision : (b, k + sds) on the estimation scale; precision 0 without a prior.
     """
 
     inputs: Inputs
@@ -58,9 +59,9 @@ class Score(NamedTuple):
     """The log posterior with its gradient, 0 where nothing moves, and what second derivatives are made of.
 
     information : (d, d) positive semi-definite: of quantified rows its expectation, of censored ones minus the second
-    derivative of their log probability, which is concave in ln f.
+    derivative of their log probability where it is concave.
     quantified : (k, k) that of quantified rows of free sd.
-    curved : (outputs,) second derivatives by ln sd, without priors.
+    curved : (sds, sds) second derivatives by ln sds, without priors.
     solved : whether the model was.
     """
 
@@ -68,7 +69,7 @@ class Score(NamedTuple):
     gradient: Float[Numeric, "*lanes columns"]
     information: Float[Numeric, "*lanes columns columns"]
     quantified: Float[Numeric, "*lanes free free"]
-    curved: Float[Numeric, "*lanes outputs"]
+    curved: Float[Numeric, "*lanes sds sds"]
     solved: Bool[Numeric, "*lanes"]
 
 
@@ -91,14 +92,14 @@ class _Lane(NamedTuple):
 
 
 @cache.kept
-def searcher(model: Model, ties: Ties, method: Method, lanes: int) -> Callable[..., Ends]:
+def searcher(model: Model, ties: Ties, method: Method, error: ErrorModel, lanes: int) -> Callable[..., Ends]:
     """The compiled loop: (data (b, ...), starts (q, d), whose (q,) row of the data, count, most) -> `Ends`.
 
     Starts from ``count`` on are padding and are not run; ``most`` steps are taken from each. With one step it tells
     the score at each start.
     """
-    scoring, stepping = jax.vmap(lambda x, data: score(model, ties, method, x, data)), jax.vmap(_step)
-    outputs = len(model.outputs)
+    scoring, stepping = jax.vmap(lambda x, data: score(model, ties, method, error, x, data)), jax.vmap(_step)
+    sds = len(error.parts) * len(model.outputs)
 
     def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         queue, lane, ends, data, starts, whose, count, most = carry
@@ -140,16 +141,14 @@ def searcher(model: Model, ties: Ties, method: Method, lanes: int) -> Callable[.
         ends = jax.tree.map(lambda every, here: every.at[target].set(here, mode="drop"), ends, ended)
         # The lanes that are done take the next problems in the order of the lanes: no two the same.
         following = jnp.minimum(queue + jnp.cumsum(done) - 1, count)
-        lane = _where(
-            done, _waiting(following, starts, count, outputs), _Lane(lane.problem, x, trial, at, damping, steps)
-        )
+        lane = _where(done, _waiting(following, starts, count, sds), _Lane(lane.problem, x, trial, at, damping, steps))
         return jnp.minimum(queue + jnp.sum(done), count), lane, ends, data, starts, whose, count, most
 
     @jax.jit
     def run(data: Data, starts: Any, whose: Any, count: Any, most: Any) -> Ends:
         # The first problems are in the lanes, the others wait; what was never run ends where it starts.
-        lane = _waiting(jnp.minimum(jnp.arange(lanes), count), starts, count, outputs)
-        every = _waiting(jnp.arange(len(starts)), starts, count, outputs)
+        lane = _waiting(jnp.minimum(jnp.arange(lanes), count), starts, count, sds)
+        every = _waiting(jnp.arange(len(starts)), starts, count, sds)
         ends = Ends(starts, every.at, every.steps, jnp.zeros(len(starts), bool))
         begin = (jnp.minimum(lanes, count), lane, ends, data, starts, whose, count, most)
         _, _, ends, *_ = jax.lax.while_loop(lambda carry: jnp.any(carry[1].problem < count), body, begin)
@@ -158,14 +157,14 @@ def searcher(model: Model, ties: Ties, method: Method, lanes: int) -> Callable[.
     return run
 
 
-def _waiting(problem: Any, starts: Any, count: Any, outputs: int) -> _Lane:
+def _waiting(problem: Any, starts: Any, count: Any, sds: int) -> _Lane:
     """Lanes before their first step."""
     x, length = starts[jnp.minimum(problem, count - 1)], len(problem)
     size = starts.shape[1]
-    free = size - outputs
+    free = size - sds
     nothing = Score(
         jnp.full(length, -jnp.inf), jnp.zeros((length, size)), jnp.zeros((length, size, size)),
-        jnp.zeros((length, free, free)), jnp.zeros((length, outputs)), jnp.zeros(length, bool),
+        jnp.zeros((length, free, free)), jnp.zeros((length, sds, sds)), jnp.zeros(length, bool),
     )  # fmt: skip
     return _Lane(problem, x, x, nothing, jnp.zeros(length), jnp.zeros(length, int))
 
@@ -180,37 +179,69 @@ def _where(which: Any, these: Any, others: Any) -> Any:
 
 
 @cache.kept
-def scores(model: Model, ties: Ties, method: Method) -> Callable[[Any, Data], Score]:
+def scores(model: Model, ties: Ties, method: Method, error: ErrorModel) -> Callable[[Any, Data], Score]:
     """The compiled function (x (b, d), data (b, ...)) -> what `score` gives, stacked."""
-    return jax.jit(jax.vmap(lambda x, data: score(model, ties, method, x, data)))
+    return jax.jit(jax.vmap(lambda x, data: score(model, ties, method, error, x, data)))
 
 
-def score(model: Model, ties: Ties, method: Method, x: Any, data: Data) -> Score:
+def score(model: Model, ties: Ties, method: Method, error: ErrorModel, x: Any, data: Data) -> Score:
     """Log posterior at x (d,) and its derivatives."""
-    free = data.inputs.basis.shape[-1]
+    free, outputs = data.inputs.basis.shape[-1], len(model.outputs)
     predicted, jacobian, solved = evaluate(model, ties, method, x[:free], data.inputs)
-    value, g, s, gg, _, ss = derivatives(predicted, x[free:][data.inputs.output], data.rows)
-    belongs = (data.inputs.output[:, None] == jnp.arange(len(x) - free)[None, :]).astype(float)
+    belongs = (data.inputs.output[:, None] == jnp.arange(outputs)[None, :]).astype(float)
+    ln_sd = x[free:].reshape(-1, outputs)[:, data.inputs.output]
+    value, first, second = error.derivatives(predicted, ln_sd, data.rows)
     away = x - data.prior_mean
-    gradient = jnp.concatenate([jacobian.T @ g, belongs.T @ s]) - data.prior_precision * away
+    gradient = jnp.concatenate([jacobian.T @ first[0], (first[1:] @ belongs).reshape(-1)])
     total = jnp.sum(value) - 0.5 * jnp.sum(data.prior_precision * away**2)
 
-    quantified = _quantified(data)
-    spread = jnp.where(quantified, 2.0, jnp.maximum(-ss, 0.0))
-    of_curve = jacobian.T @ (jnp.maximum(-gg, 0.0)[:, None] * jacobian)
-    information = jnp.zeros((len(x), len(x))).at[:free, :free].set(of_curve)
-    information = information + jnp.diag(jnp.append(jnp.zeros(free), belongs.T @ spread) + data.prior_precision)
-    estimated = quantified & ((belongs @ data.moving[free:]) > 0)
-    of_quantified = jacobian.T @ (jnp.where(estimated, -gg, 0.0)[:, None] * jacobian)
+    known = jnp.where(_quantified(data), error.information(predicted, ln_sd, data.rows), 0.0)
+    of_rows = _information(error, predicted, ln_sd, data, known, second)
+    of_curve = jacobian.T @ (of_rows[0, 0][:, None] * jacobian)
+    of_sds = _by_output(of_rows[1:, 1:], belongs)
+    # Where the scatter depends on the curve, they tell of each other.
+    mixed = jnp.einsum("nk,pn,no->kpo", jacobian, of_rows[0, 1:], belongs).reshape(free, -1)
+    information = jnp.block([[of_curve, mixed], [mixed.T, of_sds]]) + jnp.diag(data.prior_precision)
+    free_sd = jnp.any(data.moving[free:].reshape(-1, outputs) > 0, axis=0).astype(float)
+    of_quantified = jacobian.T @ (jnp.where(belongs @ free_sd > 0, known, 0.0)[:, None] * jacobian)
     both = jnp.outer(data.moving, data.moving)
     return Score(
         total,
-        gradient * data.moving,
+        (gradient - data.prior_precision * away) * data.moving,
         information * both,
         of_quantified * both[:free, :free],
-        belongs.T @ ss,
+        _by_output(second[1:, 1:], belongs),
         solved,
     )
+
+
+def _information(error: ErrorModel, predicted: Any, ln_sd: Any, data: Data, known: Any, second: Any) -> Any:
+    """(1 + parts, 1 + parts, n) what each row tells of the curve and of its sds; no direction of it is negative.
+
+    known : (n,) the expectation of what a quantified row tells of the curve. second : derivatives of all rows.
+    """
+    quantified = _quantified(data)
+    every = jnp.eye(len(second))[:, :, None]
+    if error.least_squares:
+        of_quantified = jnp.zeros_like(second).at[0, 0].set(known).at[1, 1].set(2.0)
+    else:
+        # Of errors in general: a row's scatter (sd of y over f, or of ln y) depends on the curve and on each part, and
+        # what it tells of them is that of a normal variance.
+        def ln_known(g: Any, ln_sd: Any) -> Any:
+            return jnp.log(error.information(g, ln_sd, data.rows))
+
+        ways = jnp.eye(len(second))[:, :, None] * jnp.ones_like(predicted)
+        slopes = jax.vmap(lambda way: jax.jvp(ln_known, (predicted, ln_sd), (way[0], way[1:]))[1])(ways)
+        shares = -0.5 * slopes.at[0].add(-2.0 if error.natural else 0.0)
+        of_quantified = 2 * shares[:, None] * shares[None, :] + jnp.zeros_like(second).at[0, 0].set(known)
+    return jnp.where(quantified, of_quantified, every * jnp.maximum(-second, 0.0))
+
+
+def _by_output(of_rows: Any, belongs: Any) -> Any:
+    """(parts, parts, n) of rows, summed to (sds, sds): those of two outputs have nothing in common."""
+    parts, outputs = len(of_rows), belongs.shape[-1]
+    summed = jnp.einsum("pqn,no->pqo", of_rows, belongs)
+    return jnp.einsum("pqo,or->poqr", summed, jnp.eye(outputs)).reshape(parts * outputs, -1)
 
 
 def _quantified(data: Data) -> Any:
@@ -266,29 +297,29 @@ class Curvature(NamedTuple):
 
 
 @cache.kept
-def curvatures(model: Model, ties: Ties, method: Method) -> Callable[[Any, Data], Curvature]:
+def curvatures(model: Model, ties: Ties, method: Method, error: ErrorModel) -> Callable[[Any, Data], Curvature]:
     """The compiled function (x (b, d), data (b, ...)) -> `Curvature`, stacked."""
     if method.fineness is not None:
-        return jax.jit(lambda x, data: _by_differences(model, ties, method, x, data))
-    return jax.jit(jax.vmap(lambda x, data: _by_derivatives(model, ties, method, x, data)))
+        return jax.jit(lambda x, data: _by_differences(model, ties, method, error, x, data))
+    return jax.jit(jax.vmap(lambda x, data: _by_derivatives(model, ties, method, error, x, data)))
 
 
-def _by_derivatives(model: Model, ties: Ties, method: Method, x: Any, data: Data) -> Curvature:
-    at, free = score(model, ties, method, x, data), data.inputs.basis.shape[-1]
+def _by_derivatives(model: Model, ties: Ties, method: Method, error: ErrorModel, x: Any, data: Data) -> Curvature:
+    at, free = score(model, ties, method, error, x, data), data.inputs.basis.shape[-1]
 
     def gradient(curve: Any) -> Any:
-        return score(model, ties, method, jnp.concatenate([curve, x[free:]]), data).gradient
+        return score(model, ties, method, error, jnp.concatenate([curve, x[free:]]), data).gradient
 
     return curvature(at, jax.jacfwd(gradient)(x[:free]), data, jnp)
 
 
-def _by_differences(model: Model, ties: Ties, method: Method, x: Any, data: Data) -> Curvature:
+def _by_differences(model: Model, ties: Ties, method: Method, error: ErrorModel, x: Any, data: Data) -> Curvature:
     """Of all lanes (b, ...): slopes written by hand are exact to rounding, and their central differences to 1e-8.
 
     A loop over the directions that anybody moves in, both ways, after x itself: its length is no part of the program.
     """
     free = data.inputs.basis.shape[-1]
-    points = jax.vmap(lambda x, data: score(model, ties, method, x, data))
+    points = jax.vmap(lambda x, data: score(model, ties, method, error, x, data))
     used = jnp.max(jnp.where(data.moving[:, :free] > 0, jnp.arange(1, free + 1), 0))
 
     def add(number: Any, carry: tuple[Score, Any]) -> tuple[Score, Any]:
@@ -313,9 +344,7 @@ def curvature(at: Score, columns: Any, data: Data, xp: Any) -> Curvature:
     """
     free = columns.shape[-1]
     curve, mixed = columns[..., :free, :], columns[..., free:, :]
-    diagonal = at.curved - data.prior_precision[..., free:]
-    unit = np.eye(diagonal.shape[-1]).reshape(*[1] * (diagonal.ndim - 1), diagonal.shape[-1], -1)
-    of_sd = diagonal[..., None] * unit
+    of_sd = at.curved - data.prior_precision[..., free:, None] * np.eye(at.curved.shape[-1])
     above = xp.concatenate([0.5 * (curve + xp.swapaxes(curve, -1, -2)), xp.swapaxes(mixed, -1, -2)], axis=-1)
     below = xp.concatenate([mixed, of_sd], axis=-1)
     both = data.moving[..., :, None] * data.moving[..., None, :]

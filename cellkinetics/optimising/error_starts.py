@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from cellkinetics.arrays import Flags, Floats
+from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.likelihood.error_models import ERRORS, LOG
-from cellkinetics.optimising.optimise import Optimum, least_squares, newton, relabelled, show, starting_points, varied
-from cellkinetics.optimising.problem import Problem
+from cellkinetics.optimising.optimise import (
+    Optimum,
+    chosen,
+    least_squares,
+    newton,
+    relabelled,
+    show,
+    starting_points,
+    varied,
+)
+from cellkinetics.optimising.problem import Problem, SecondOrder
+from cellkinetics.optimising.programs import Programs
+from cellkinetics.optimising.stacking import places
 
 NOTHING_LOST, WORTH_A_TRY = 1e-6, 1.0  # log-likelihood units
+MORE = 4  # times as many starts as under a log-normal error: they begin with several sds
 
 
 def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, seed: int) -> Optimum | None:
@@ -35,12 +47,54 @@ def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, see
     x, second, held, converged = newton(problem, relabelled(problem, x))
     if not second.solved:
         return None
-    idle = without_idle_sds(problem, x, second.value)
-    if idle is not None:
-        x, second, held, converged = newton(problem, idle[0], search=False, still=idle[1])
-        held = held | idle[1]
+    x, second, held, converged = settled(problem, x, second, held, converged)
     reached = int(np.sum(values > second.value - 0.01))
     return Optimum(x, second, held, converged, len(ends), max(reached, 1), tuple(map(float, values)))
+
+
+def from_twins(
+    problems: Sequence[Problem], programs: Programs, of_twins: Programs, begun: Floats, whose: Ints, starts: int
+) -> tuple[Floats, Ints]:
+    """Of a batch, the points (q, d) to climb from and whose (q,) they are.
+
+    From ``begun`` (n, d), ``whose`` they are, the least-squares twins climb. Where they end, where they began and a
+    switch day in each interval between samples are tried with a few sds each; the best are climbed from.
+    """
+    _, ended = of_twins.search(begun, whose)
+    width = begun.shape[1] - len(of_twins.error.parts) * len(programs.model.outputs)
+    places_of, owners = [ended, begun], [whose, whose]
+    for i, problem in enumerate(problems):
+        first = begun[np.argmax(whose == i)]
+        free = np.arange(len(problem.free))
+        for x in switched(problem, first[free]) if starts > 1 else []:
+            places_of.append(np.concatenate([x, first[len(x) :]])[None])
+            owners.append(np.array([i]))
+    curves, owner = np.concatenate(places_of), np.concatenate(owners)
+    tried = [
+        np.hstack([np.tile(at[:width], (len(sds), 1)), sds])
+        for at, i in zip(curves, owner, strict=True)
+        for sds in [np.stack(sds_to_try(problems[i], np.exp(at[width:])))]
+    ]
+    points, owner = np.concatenate(tried), np.repeat(owner, [len(each) for each in tried])
+    values, _ = programs.search(points, owner, most=1)
+    taken: list[int] = []
+    for i, problem in enumerate(problems):
+        keep, mine = places(problem, width), np.flatnonzero(owner == i)
+        first, *others = mine[np.argsort(-values[mine], kind="stable")].tolist()
+        some = chosen(problem, points[first][keep], points[others][:, keep], -values[others], MORE * starts)
+        taken += [first, *(others[at] for at in some)]
+    return points[taken], owner[taken]
+
+
+def settled(
+    problem: Problem, x: Floats, second: SecondOrder, held: Flags, converged: bool
+) -> tuple[Floats, SecondOrder, Flags, bool]:
+    """An optimum with the sds that do nothing at their lower bounds."""
+    idle = without_idle_sds(problem, x, second.value)
+    if idle is None:
+        return x, second, held, converged
+    x, second, held, converged = newton(problem, idle[0], search=False, still=idle[1])
+    return x, second, held | idle[1], converged
 
 
 def switched(problem: Problem, x: Floats) -> list[Floats]:
@@ -81,11 +135,16 @@ def twin_of(problem: Problem) -> Problem:
 
 def with_sds(problem: Problem, twin: Problem, x: Floats) -> Floats:
     """The twin's curve with the sds that suit the problem best, of a few."""
-    free, floors = len(problem.free), problem.ln_sd_floors
-    tried = [np.log(np.maximum(problem.sd, 1e-300))]
-    tried += problem.error.ln_sd_starts(np.log(twin.sds(x)), problem.lowest)
-    candidates = [np.concatenate([x[:free], np.clip(t, floors, None)[problem.sd_free]]) for t in tried]
+    free = len(problem.free)
+    candidates = [np.concatenate([x[:free], t[problem.sd_free]]) for t in sds_to_try(problem, twin.sds(x))]
     return max(candidates, key=lambda at: np.nan_to_num(problem.objective(at), nan=-np.inf))
+
+
+def sds_to_try(problem: Problem, of_ln: Floats) -> list[Floats]:
+    """Some ln sds of all parts where ln copies scatter about the curve by ``of_ln`` (outputs,)."""
+    given = np.log(np.maximum(problem.sd, 1e-300))
+    tried = [given, *problem.error.ln_sd_starts(np.log(of_ln), problem.lowest)]
+    return [np.where(problem.sd_free, np.clip(each, problem.ln_sd_floors, None), given) for each in tried]
 
 
 def without_idle_sds(problem: Problem, x: Floats, value: float) -> tuple[Floats, Flags] | None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from cellkinetics import cache
 from cellkinetics.arrays import Floats, Ints
+from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising import engine
@@ -88,7 +89,9 @@ class Batched:
             self._data.append(jax.device_put(part))
             self._group[members], self._row[members] = number, np.arange(len(members))
         first = problems[0]
-        self._programs = [of(first.model, first.ties, methods(first.model)[0]) for of in (_scores, _curvatures)]
+        self._programs = [
+            of(first.model, first.ties, methods(first.model)[0], first.error) for of in (_scores, _curvatures)
+        ]
 
     def places(self, patient: int) -> Ints:
         """See `Evaluator`."""
@@ -136,9 +139,9 @@ def _cut(count: int, blocks: Sequence[int]) -> list[slice]:
 
 
 @cache.kept
-def _scores(model: Model, ties: Ties, method: Method) -> Callable[..., Any]:
+def _scores(model: Model, ties: Ties, method: Method, error: ErrorModel) -> Callable[..., Any]:
     """(x (b, d), row (b,), data (n, ...)) -> value, gradient, information of each pair, and whether it was solved."""
-    scores = engine.scores(model, ties, method)
+    scores = engine.scores(model, ties, method, error)
 
     def used(x: Any, data: Any) -> tuple[Any, ...]:
         at = scores(x, data)
@@ -148,9 +151,9 @@ def _scores(model: Model, ties: Ties, method: Method) -> Callable[..., Any]:
 
 
 @cache.kept
-def _curvatures(model: Model, ties: Ties, method: Method) -> Callable[..., Any]:
+def _curvatures(model: Model, ties: Ties, method: Method, error: ErrorModel) -> Callable[..., Any]:
     """(x (b, d), row (b,), data (n, ...)) -> what `engine.curvatures` gives of each pair."""
-    return _gathered(engine.curvatures(model, ties, method))
+    return _gathered(engine.curvatures(model, ties, method, error))
 
 
 def _gathered(program: Callable[..., Any]) -> Callable[..., Any]:

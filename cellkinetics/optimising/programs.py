@@ -14,6 +14,7 @@ import numpy as np
 from cellkinetics import cache
 from cellkinetics.arrays import Floats, Ints
 from cellkinetics.likelihood import censoring
+from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising import engine
@@ -32,7 +33,7 @@ FIRST_STEPS, RIDGE_STEPS = 30, 240  # steps of a first search, and of one along 
 
 @dataclass(eq=False)
 class Programs:
-    """Stacked problems of one model, solved by one ``method``; ``lanes`` at most are searched side by side.
+    """Stacked problems of one model and error, solved by one ``method``; ``lanes`` at most are searched side by side.
 
     To compile a program takes seconds. Of up to 64 problems the loop that searches does everything: with one step it
     tells the objective at a start, and the gradients that second derivatives are differences of. Many problems are
@@ -43,6 +44,7 @@ class Programs:
     ties: Ties
     method: Method
     data: Data
+    error: ErrorModel
     lanes: int = LANES
 
     @cached_property
@@ -66,7 +68,7 @@ class Programs:
     def screen(self, points: Floats, used: Sequence[int] | None = None) -> Floats:
         """(b, s) -2 log posterior at an sd of 1 at points (b, s, d) of the first b problems, ``used`` (b,) of each.
 
-        Without constants of the problem; inf where not solved.
+        Of log-normal errors, without constants of the problem; inf where not solved.
         """
         count, each, columns = points.shape
         if self._few:
@@ -88,7 +90,7 @@ class Programs:
         if self._few and self.method.fineness is not None:
             return self._by_loop(x, which)
         blocks, length = [], self._size if self._few else FEW if len(which) <= FEW else COMPILED_BLOCK
-        evaluate = engine.curvatures(self.model, self.ties, self.method)
+        evaluate = engine.curvatures(self.model, self.ties, self.method, self.error)
         for begin in range(0, len(which), length):
             here = slice(begin, min(begin + length, len(which)))
             count = here.stop - here.start
@@ -127,7 +129,7 @@ class Programs:
         """Of the loop, in queues of one length."""
         length = LANES if self._size == 1 else QUEUE * self._size
         lanes = min(self.lanes, self._size) if self._size > 1 else ALONE
-        run = engine.searcher(self.model, self.ties, self.method, lanes)
+        run = engine.searcher(self.model, self.ties, self.method, self.error, lanes)
         parts = []
         for begin in range(0, len(points), length):
             some, theirs = points[begin : begin + length], whose[begin : begin + length]

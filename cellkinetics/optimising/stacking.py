@@ -68,7 +68,7 @@ def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int, fine
     )  # fmt: skip
     return Data(
         inputs._replace(prepared=_prepared(problems, rows, fill, fineness)),
-        _stacked([problem.samples.rows(rows) for problem in problems], fill),
+        _stacked([problem.samples.rows(rows, mass=problem.error.needs_mass) for problem in problems], fill),
         wide(lambda p: np.ones(len(p.free) + int(p.sd_free.sum())), 0.0),
         wide(lambda p: p.bounds[0], -np.inf),
         wide(lambda p: p.bounds[1], np.inf),
