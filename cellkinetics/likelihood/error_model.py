@@ -21,8 +21,8 @@ LN_SD_FLOOR = float(np.log(0.01))
 # An additive sd of a thousandth of the lowest value or limit is none.
 NO_ADDITIVE = 1e-3
 # Starts of the sds, of the sd on ln copies; an additive part has its own in lowest values or limits.
-SHARES = (1.0, 0.5)
-ADDITIVE = (1.0, 0.2, 0.01)
+SHARES = (1.0, 0.5, 0.1)
+ADDITIVE = (3.0, 1.0, 0.2, 0.01)
 # What an sd at its lower bound says where nothing but the curve explains the samples.
 THROUGH_ALL = "the curve goes through every sample. Give fixed={'sd': 0.5}, or free fewer parameters."
 
