@@ -369,18 +369,27 @@ def test_a_file_that_is_replaced_keeps_its_permissions(study, tmp_path):
     assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640
 
 
-@pytest.fixture
-def own(tmp_path):
-    """A copy of a model's file, and the model that it defines."""
+@pytest.fixture(scope="module")
+def mine(study, tmp_path_factory):
+    """A copy of a model's file, the model that it defines, and a fit of that."""
     curve = models.load(STEIN).curve
     assert curve is not None
-    file = shutil.copy(curve.__code__.co_filename, tmp_path / "mine.py")
-    return ck.load_model(file), Path(file)
+    file = Path(shutil.copy(curve.__code__.co_filename, tmp_path_factory.mktemp("own") / "mine.py"))
+    model = ck.load_model(file)
+    return model, file, ck.fit(model, study.select("P06"), starts=1)
 
 
-def test_results_of_a_model_file_that_is_gone_are_saved_and_loaded(own, study, tmp_path):
-    model, file = own
-    fit, design = ck.fit(model, study.select("P06"), starts=1), ck.identifiability(model, [7, 14, 28])
+@pytest.fixture
+def own(mine):
+    """The same, the file as it was."""
+    model, file, fit = mine
+    file.write_text(model.file)
+    return model, file, fit
+
+
+def test_results_of_a_model_file_that_is_gone_are_saved_and_loaded(own, tmp_path):
+    model, file, fit = own
+    design = ck.identifiability(model, [7, 14, 28])
     text = file.read_text()
     file.unlink()
     for result in (fit, design, fit.bootstrap(3), fit.profile(["alpha"])):
@@ -396,9 +405,8 @@ def test_results_of_a_model_file_that_is_gone_are_saved_and_loaded(own, study, t
         kept.solve([7.0])
 
 
-def test_the_text_of_a_model_is_that_which_was_run(own, study, tmp_path):
-    model, file = own
-    fit = ck.fit(model, study.select("P06"), starts=1)
+def test_the_text_of_a_model_is_that_which_was_run(own, tmp_path):
+    model, file, fit = own
     text = file.read_text()
     file.write_text(f"{text}\n# worked on since\n")
     fit.save(tmp_path / "a.json")
@@ -409,7 +417,7 @@ def test_the_text_of_a_model_is_that_which_was_run(own, study, tmp_path):
 
 
 def test_a_model_is_given_back_to_any_result_and_another_is_refused(own, tmp_path):
-    model, file = own
+    model, file, _ = own
     design = {"between": {"c_max": 0.5}, "studies": 5, "patients": [6], "progress": False}
     found = ck.power(model, [1e6, 1e8], [3, 3], [7, 14, 28], **design)
     found.save(tmp_path / "power.json")
@@ -426,7 +434,7 @@ def test_a_model_is_given_back_to_any_result_and_another_is_refused(own, tmp_pat
 
 
 def test_loading_a_result_runs_no_file(own, tmp_path):
-    model, file = own
+    model, file, _ = own
     ck.identifiability(model, [7, 14, 28]).save(tmp_path / "a.json")
     file.write_text(f"open({str(tmp_path / 'was_run')!r}, 'w').write('x')\n")
     ck.load(tmp_path / "a.json")
