@@ -55,7 +55,8 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
         raise ValueError(f"kind={kind!r}: take one of {', '.join(BOOTSTRAPS)}.")
     if fit.problem.priors:
         raise ValueError("a bootstrap of a fit with priors draws its samples, not its priors. Fit without prior=.")
-    options, names = {"n": n, "kind": kind, "level": level, "seed": seed}, fit.problem.names
+    options = {"n": n, "kind": kind, "level": level, "seed": seed, "fit": fit.request.options}
+    names = fit.problem.names
     if not fit.fitted:
         nothing = pd.DataFrame(np.nan, index=pd.Index(names, name="parameter"), columns=["value", "lower", "upper"])
         origin = Provenance(fit.subject, fit.study.sha256, fit.model, options)

@@ -148,10 +148,13 @@ def profile_each(
         for side in moving:
             side.closed = side.crossing() is not None
     words = "calibrated for few samples (F of the effective degrees of freedom)" if calibrated else "chi-squared"
-    options = {"parameters": parameters, "level": level, "calibrated": calibrated}
+    asked = {"parameters": parameters, "level": level, "calibrated": calibrated}
     # Refitted together: the time is that of all.
     seconds = time.perf_counter() - began
-    origins = [Provenance(fit.subject, fit.study.sha256, fit.model, options, seconds) for fit in fits]
+    origins = [
+        Provenance(fit.subject, fit.study.sha256, fit.model, {**asked, "fit": fit.request.options}, seconds)
+        for fit in fits
+    ]
     return [
         _profile([s for s in sides if s.fit is fit], fit, level, words, origin)
         for fit, origin in zip(fits, origins, strict=True)

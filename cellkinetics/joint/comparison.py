@@ -148,8 +148,7 @@ def model_based(
     if len(table):
         table["p_holm"] = holm(table["p"])
     first = next(iter(moves.values()), None)
-    options = {"parameters": tested, "permutations": permutations, "fixed": request.fixed, "free": request.free}
-    options |= {"prior": {name: repr(one) for name, one in request.prior.items()}, "starts": starts, "seed": seed}
+    options = {**request.options, "parameters": tested, "permutations": permutations}
     return ModelComparison(
         model, by, others, table, len(first) if first else 0, bool(first and first.every), first.count if first else 0,
         left, float((study.used["status"] != "quantified").mean()), reason,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -45,7 +46,7 @@ class Writer:
         if value is None or isinstance(value, bool | str) or type(value) is int:
             return value
         if type(value) is float:
-            return value if np.isfinite(value) else self._tagged("float", real(value))
+            return value if math.isfinite(value) else self._tagged("float", real(value))
         for kind, name, write in self._special:
             if isinstance(value, kind):
                 return self._once(value, name, write)
@@ -121,7 +122,7 @@ class Writer:
             return {"dtype": "category", **own, OF: [int(code) for code in values.codes]}
         dtype = values.dtype
         if isinstance(dtype, np.dtype) and dtype.kind == "f":
-            return {"dtype": str(dtype), OF: [real(float(each)) for each in np.asarray(values)]}
+            return {"dtype": str(dtype), OF: [real(each) for each in np.asarray(values, float).tolist()]}
         if isinstance(dtype, np.dtype) and dtype.kind in "biuU":
             return {"dtype": str(dtype), OF: np.asarray(values).tolist()}
         if isinstance(dtype, pd.StringDtype):
@@ -236,7 +237,7 @@ class Reader:
 
 def real(value: float) -> float | str:
     """A float for JSON; infinity, NaN, and the bits of a NaN that is not the usual one as text."""
-    if np.isfinite(value):
+    if math.isfinite(value):
         return value
     bits = struct.pack(">d", value)
     return repr(value) if value == value or bits == _NAN else f"nan {bits.hex()}"

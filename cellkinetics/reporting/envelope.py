@@ -35,7 +35,9 @@ def seal(path: Path, content: dict[str, Any], of: str = FITS) -> None:
     if of == FITS:
         text = json.dumps({**content, "sha256": _checksum(content)}, indent=1, allow_nan=False)
     else:
-        text = json.dumps(content, indent=1, allow_nan=False)
+        # One line a part, so that its top can be read by eye and compared.
+        lines = [f"{json.dumps(name)}: {json.dumps(each, allow_nan=False)}" for name, each in content.items()]
+        text = "{\n " + ",\n ".join(lines) + "\n}"
         text = f'{text[:-2]},\n "sha256": "{hashlib.sha256(text.encode()).hexdigest()}"\n}}'
     with whole(path) as file:
         file.write(text + "\n")

@@ -10,6 +10,7 @@ from typing import Any
 from cellkinetics import models
 from cellkinetics.errors import ModelError
 from cellkinetics.modelling import absent
+from cellkinetics.modelling.absent import AbsentModel
 from cellkinetics.modelling.loading import with_changes
 from cellkinetics.modelling.model import Model
 
@@ -21,7 +22,9 @@ def in_library(model: Model) -> bool:
 
 def fingerprint(model: Model) -> str:
     """Hash of the file of a model, as it was read; "" where there is none."""
-    return model.sha256 or hashlib.sha256(_content(model)).hexdigest()
+    if model.sha256 or not (content := _content(model)):
+        return model.sha256
+    return hashlib.sha256(content).hexdigest()
 
 
 def text_of(model: Model) -> str:
@@ -30,6 +33,8 @@ def text_of(model: Model) -> str:
 
 
 def _content(model: Model) -> bytes:
+    if isinstance(model, AbsentModel):
+        return b""
     function: Any = model.curve or model.rhs
     file = Path(getattr(getattr(function, "__code__", None), "co_filename", ""))
     return file.read_bytes() if file.is_file() else b""

@@ -128,7 +128,7 @@ def load(path: str | Path, *, model: Model | None = None) -> Any:
     if reader.unknown:
         names = ", ".join(dict.fromkeys(reader.unknown))
         given.said.append(f"{path} was written by a later version: {names} is left out.")
-    for text in given.said:
+    for text in dict.fromkeys(given.said):
         warnings.warn(text, UserWarning, stacklevel=2)
     return result
 

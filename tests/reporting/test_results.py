@@ -5,6 +5,7 @@ import math
 import os
 import pickle
 import shutil
+import time
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime
 from enum import Enum
@@ -168,6 +169,8 @@ def test_a_file_says_what_it_is_of(results, study, fits, tmp_path):
     assert [head(name)["seed"] for name in ("Comparison", "ModelComparison", "Bootstrap", "Power")] == [2020] * 4
     assert all(head(name)["seconds"] > 0 for name in ("Comparison", "ModelComparison", "Bootstrap", "Power", "Profile"))
     assert head("Comparison")["options"]["windows"][2] == "days_above_lloq"
+    asked = head("Bootstrap")["options"]
+    assert (asked["n"], asked["kind"], asked["fit"]["censoring"], asked["fit"]["starts"]) == (5, "parametric", "m3", 1)
     assert head("nca")["options"]["window"] == {"is": "tuple", "of": [0, 28]}
     assert {*head("Power")["packages"]} == {*head("Fit")["packages"]} == {"jax", "numpy", "pandas", "scipy"}
     assert head("Power")["written_by"] == ck.__version__
@@ -470,3 +473,13 @@ def test_results_travel_by_pickle_as_before(results):
     for name in ("Comparison", "Profile", "Bootstrap", "Power"):
         again = pickle.loads(pickle.dumps(results[name]))
         same(results[name], again, name)
+
+
+def test_a_study_of_a_hundred_thousand_samples_is_kept_in_seconds(study, tmp_path):
+    many = pd.concat([study.observations] * (100_000 // len(study.observations) + 1), ignore_index=True)
+    large = ck.Study(many, study.doses, study.covariates, study.unit, study.dose_unit)
+    began = time.perf_counter()
+    large.save(tmp_path / "a.json")
+    again = ck.load(tmp_path / "a.json")
+    assert time.perf_counter() - began < 30
+    pd.testing.assert_frame_equal(again.observations, many, check_exact=True)
