@@ -20,6 +20,7 @@ from cellkinetics import models, saving
 from cellkinetics.modelling.absent import AbsentModel
 from cellkinetics.reporting import codec, envelope
 
+FILES = Path(__file__).parents[1] / "files"
 STEIN = "stein_2019_tisagenlecleucel"
 
 
@@ -358,7 +359,7 @@ def test_where_nothing_may_be_written_nothing_is_left(study, tmp_path, monkeypat
 def test_a_folder_that_is_read_only_is_left_as_it_was(study, tmp_path):
     tmp_path.chmod(0o500)
     try:
-        with pytest.raises(PermissionError):
+        with pytest.raises(PermissionError, match=r"denied: '[^']*/a\.json'"):
             study.save(tmp_path / "a.json")
         assert not list(tmp_path.iterdir())
     finally:
@@ -483,3 +484,24 @@ def test_a_study_of_a_hundred_thousand_samples_is_kept_in_seconds(study, tmp_pat
     again = ck.load(tmp_path / "a.json")
     assert time.perf_counter() - began < 30
     pd.testing.assert_frame_equal(again.observations, many, check_exact=True)
+
+
+@pytest.mark.filterwarnings("ignore:the file of .* has changed since this fit")
+def test_results_of_the_first_version_are_read():
+    found = ck.load(FILES / "comparison_v1.json")
+    table = found.table.set_index(["window", "quantity"])
+    # 6 of the 90 arrangements of two, two and two patients.
+    assert table.loc[("peak, days 0-28", "Jonckheere-Terpstra"), "p"] == pytest.approx(6 / 90)
+    assert table.loc[("peak, days 0-28", "dose exponent"), "estimate"] == pytest.approx(0.938714, abs=1e-6)
+    assert found.summary().startswith("Comparison by cohort, simulated data: the peak: neither a difference")
+    profile = ck.load(FILES / "profile_v1.json")
+    assert profile.intervals.loc["alpha"].tolist()[:2] == pytest.approx([0.573626, 0.212204], abs=1e-6)
+    assert profile.intervals.loc["alpha", "shape"] == "upper end open"
+
+
+@pytest.mark.filterwarnings("ignore:the file of .* has changed since this fit")
+def test_fits_of_the_second_version_are_read():
+    fits = ck.load(FILES / "fits_v2.json")
+    assert list(fits) == ["P04", "P06"]
+    found = fits["P06"].parameters["value"]
+    assert found[["F", "alpha", "f_b"]].tolist() == pytest.approx([0.000772, 0.058545, 0.377697], rel=1e-3)
