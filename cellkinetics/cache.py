@@ -1,17 +1,28 @@
-"""JAX's persistent compilation cache, in the user's cache folder."""
+"""Compiled programs: kept in the process by what they are made of, and between processes in the user's cache folder."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import jax
+
+from cellkinetics.sameness import made_of
+
+# Linux allows a process 65,530 memory maps, of which a program takes some hundred; elsewhere programs are counted.
+MOST_MAPS, FEWEST_PROGRAMS, MOST_PROGRAMS = 8_000, 8, 64
+_MAPS = Path("/proc/self/maps")
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 OFF = {"0", "off", "no", "false", "none"}
 
@@ -64,3 +75,64 @@ def user_cache() -> Path:
     if sys.platform == "darwin":
         return home / "Library" / "Caches"
     return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+
+
+class _Shelf:
+    """Programs of all kinds, the one that was asked for last at the end."""
+
+    def __init__(self) -> None:
+        self.kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self.lock = threading.RLock()
+        self.compiled = 0  # programs that JAX has compiled or read from its cache since the last look
+        self.others = 0  # memory maps of the process without these programs
+        jax.monitoring.register_event_duration_secs_listener(self._heard)
+
+    def _heard(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
+        del duration_secs, kwargs
+        self.compiled += event == "/jax/core/compile/backend_compile_duration"
+
+    def find(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        with self.lock:
+            if self.compiled:
+                self._tidy()
+            if key not in self.kept:
+                switch_on()
+                self.kept[key] = make()
+            self.kept.move_to_end(key)
+            return self.kept[key]
+
+    def _tidy(self) -> None:
+        """Let go of what was asked for longest ago; of all where few are left, compiled for very many shapes."""
+        self.compiled = 0
+        while self.kept and self._crowded():
+            if len(self.kept) <= FEWEST_PROGRAMS:
+                self.kept.clear()
+                self.others = _maps()
+            else:
+                self.kept.popitem(last=False)
+
+    def _crowded(self) -> bool:
+        maps = _maps()
+        return maps - self.others > MOST_MAPS if maps else len(self.kept) > MOST_PROGRAMS
+
+
+_SHELF = _Shelf()
+
+
+def kept(make: Callable[P, R]) -> Callable[P, R]:
+    """Of a function that makes a compiled program: make it once for arguments that are `made_of` the same."""
+
+    @wraps(make)
+    def found(*args: P.args, **kwargs: P.kwargs) -> R:
+        key = (make, *map(made_of, args), made_of(kwargs))
+        return _SHELF.find(key, lambda: make(*args, **kwargs))
+
+    return found
+
+
+def _maps() -> int:
+    """Memory maps of this process; 0 where the system does not tell."""
+    try:
+        return _MAPS.read_bytes().count(b"\n")
+    except OSError:
+        return 0

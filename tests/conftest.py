@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import chi2
 
 import cellkinetics as ck
+from cellkinetics import cache
 
 matplotlib.use("Agg")
 
@@ -21,7 +22,7 @@ collect_ignore_glob = ["benchmarks/*", "reference/*"]
 
 
 # Each compiled program takes memory maps, of which a process may have 65,530 on Linux: beyond, the compiler crashes.
-MOST_MAPS = 25_000
+MOST_MAPS = cache.MOST_MAPS = 25_000
 
 
 @pytest.fixture(autouse=True, scope="module")

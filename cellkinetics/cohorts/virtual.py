@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cellkinetics import cache
 from cellkinetics.arrays import Floats
 from cellkinetics.cohorts.areas import AREA_METHODS
 from cellkinetics.cohorts.nca import DAYS_SHORT
@@ -95,7 +95,7 @@ class Plan:
         return curves * np.exp(self.sd * drawn[..., k:])
 
 
-@lru_cache(maxsize=16)
+@cache.kept
 def _program(model: Model, output: str, inputs: tuple[tuple[str, Any], ...]) -> Any:
     channels, courses = len(model.channels), dict(inputs) or None
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -19,6 +19,7 @@ from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import Doses, as_doses
 from cellkinetics.modelling.parameter import AsParameters, ParameterSet
 from cellkinetics.modelling.structure import Structure
+from cellkinetics.sameness import made_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 Values = Mapping[str, Any]
 Function = Callable[..., Any]
 SINCE = "since_"
+# The fields that a compiled program depends on, besides names and scales.
+SOLVED_BY = (
+    "curve", "rhs", "observe", "states", "start", "dosing", "markers", "lags", "switches", "natural", "stiff", "rtol",
+    "structure", "linear_in_dose", "ties",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -175,6 +181,26 @@ class Model:
         if self.path:
             return loading.load_model, (self.path,)
         return super().__reduce__()
+
+    def made_of(self, inside: tuple[int, ...] = ()) -> Hashable:
+        """What a compiled program of the model depends on: equal for models that differ in defaults and words alone."""
+        return self._equations if len(inside) < 2 else self._parts(inside)
+
+    @cached_property
+    def _equations(self) -> Hashable:
+        return self._parts((id(self),))
+
+    def _parts(self, inside: tuple[int, ...]) -> Hashable:
+        scales = [
+            (name, each.scale, *((each.min, each.max) if each.scale == "logit" else ()))
+            for name, each in self.parameters.items()
+        ]
+        names = [list(self.outputs), list(self.inputs)]
+        return made_of([scales, names, *(getattr(self, name) for name in SOLVED_BY)], inside)
+
+    def look_again(self) -> None:
+        """Forget `made_of`: what the model's functions reach outside may be another number now."""
+        vars(self).pop("_equations", None)
 
     @property
     def description(self) -> str:
@@ -383,6 +409,7 @@ class Model:
         """
         from cellkinetics.solving.solver import compiled
 
+        self.look_again()
         if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(times)):
             # Arrays of JAX may be traced, their values are not known yet.
             times = domains.days(times, "times") if np.ndim(times) < 2 else times

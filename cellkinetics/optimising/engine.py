@@ -8,7 +8,6 @@ samples, the doses and the priors are data: one program serves every free set of
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -91,14 +90,13 @@ class _Lane(NamedTuple):
     steps: Any
 
 
-@lru_cache(maxsize=64)
+@cache.kept
 def searcher(model: Model, ties: Ties, method: Method, lanes: int) -> Callable[..., Ends]:
     """The compiled loop: (data (b, ...), starts (q, d), whose (q,) row of the data, count, most) -> `Ends`.
 
     Starts from ``count`` on are padding and are not run; ``most`` steps are taken from each. With one step it tells
     the score at each start.
     """
-    cache.switch_on()
     scoring, stepping = jax.vmap(lambda x, data: score(model, ties, method, x, data)), jax.vmap(_step)
     outputs = len(model.outputs)
 
@@ -181,10 +179,9 @@ def _where(which: Any, these: Any, others: Any) -> Any:
     return jax.tree.map(one, these, others)
 
 
-@lru_cache(maxsize=64)
+@cache.kept
 def scores(model: Model, ties: Ties, method: Method) -> Callable[[Any, Data], Score]:
     """The compiled function (x (b, d), data (b, ...)) -> what `score` gives, stacked."""
-    cache.switch_on()
     return jax.jit(jax.vmap(lambda x, data: score(model, ties, method, x, data)))
 
 
@@ -268,10 +265,9 @@ class Curvature(NamedTuple):
     solved: Any
 
 
-@lru_cache(maxsize=64)
+@cache.kept
 def curvatures(model: Model, ties: Ties, method: Method) -> Callable[[Any, Data], Curvature]:
     """The compiled function (x (b, d), data (b, ...)) -> `Curvature`, stacked."""
-    cache.switch_on()
     if method.fineness is not None:
         return jax.jit(lambda x, data: _by_differences(model, ties, method, x, data))
     return jax.jit(jax.vmap(lambda x, data: _by_derivatives(model, ties, method, x, data)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -136,7 +135,7 @@ def _cut(count: int, blocks: Sequence[int]) -> list[slice]:
     return blocks_of_pairs
 
 
-@lru_cache(maxsize=64)
+@cache.kept
 def _scores(model: Model, ties: Ties, method: Method) -> Callable[..., Any]:
     """(x (b, d), row (b,), data (n, ...)) -> value, gradient, information of each pair, and whether it was solved."""
     scores = engine.scores(model, ties, method)
@@ -148,15 +147,13 @@ def _scores(model: Model, ties: Ties, method: Method) -> Callable[..., Any]:
     return _gathered(used)
 
 
-@lru_cache(maxsize=64)
+@cache.kept
 def _curvatures(model: Model, ties: Ties, method: Method) -> Callable[..., Any]:
     """(x (b, d), row (b,), data (n, ...)) -> what `engine.curvatures` gives of each pair."""
     return _gathered(engine.curvatures(model, ties, method))
 
 
 def _gathered(program: Callable[..., Any]) -> Callable[..., Any]:
-    cache.switch_on()
-
     def run(x: Any, row: Any, data: Any) -> Any:
         # Gathered inside the program: copies of many patients' meshes outside cost more than the curves.
         return program(x, jax.tree.map(lambda part: part[row], data))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -146,10 +146,9 @@ def _joined(parts: list[Any]) -> Any:
     return parts[0] if len(parts) == 1 else jax.tree.map(lambda *each: np.concatenate(each), *parts)
 
 
-@lru_cache(maxsize=64)
+@cache.kept
 def _screen(model: Model, ties: Ties, method: Method) -> Any:
     """The compiled function (points (b, s, d), data (b, ...)) -> (b, s) sum of squared root-deviances at sd 1."""
-    cache.switch_on()
 
     def one(x: Any, data: Data) -> Any:
         free = data.inputs.basis.shape[-1]

@@ -114,6 +114,8 @@ class Request:
             if name not in DEFAULTS:
                 advice = suggest(name, DEFAULTS)
                 raise TypeError(f"a fit got an unexpected keyword argument {name!r}. {advice}".rstrip())
+        if isinstance(model, Model):
+            model.look_again()
         whole: dict[str, Any] = {**DEFAULTS, **asked}
         free, tie, prior, error = (whole[name] for name in ("free", "tie", "prior", "error"))
         fixed, initial = ({name: float(v) for name, v in (whole[of] or {}).items()} for of in ("fixed", "initial"))

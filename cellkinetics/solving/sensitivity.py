@@ -7,7 +7,6 @@ set of the same size, every patient of the same padded number of samples and eve
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -121,7 +120,7 @@ def natural_values(model: Model, ties: Ties, free: Any, inputs: Inputs) -> dict[
     return values | {name: call(function, values) for name, function in ties}
 
 
-@lru_cache(maxsize=64)
+@cache.kept
 def naturals(model: Model, ties: Ties) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
     """The compiled function (free, inputs) -> natural values and their derivatives (k,) by name."""
 
@@ -179,10 +178,9 @@ def evaluate_twice(model: Model, ties: Ties, method: Method, free: Any, inputs: 
     return predicted[0], slopes[0], 0.5 * (hessian + jnp.swapaxes(hessian, 1, 2)), jnp.all(solved)
 
 
-@lru_cache(maxsize=64)
+@cache.kept
 def program(model: Model, ties: Ties, order: int, method: Method) -> Callable[..., Curve]:
     """The compiled function (free (k,), inputs) -> Curve with derivatives up to ``order``, by one way of solving."""
-    cache.switch_on()
 
     def run(free: Any, inputs: Inputs) -> Curve:
         # Derivatives of an implicit stepper have checks of their own: what is not finite is told by `solved`.

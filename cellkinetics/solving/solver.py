@@ -18,7 +18,7 @@ from cellkinetics import cache
 from cellkinetics.modelling.course import Course
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import SINCE, call, factor
-from cellkinetics.modelling.structure import Method, methods, of_structure
+from cellkinetics.modelling.structure import Method, Structure, methods, of_structure
 from cellkinetics.solving.segments import Segments, segments
 
 if TYPE_CHECKING:
@@ -110,10 +110,9 @@ def _lane_by_lane(function: Callable[[Any], Any], given: Any) -> Any:
     return mapped(*leaves)
 
 
-@lru_cache(maxsize=64)
+@cache.kept
 def compiled(model: Model, reverse: bool) -> Callable[..., tuple[Curves, jax.Array]]:
     """`solve` of one model under jit: (times, values, doses, courses) -> curves, succeeded."""
-    cache.switch_on()
     return jax.jit(partial(solve, model, reverse=reverse))
 
 
@@ -149,15 +148,14 @@ def prepared_for(model: Model, times: Any, doses: Doses) -> tuple[Any, ...]:
     if model.structure is None or doses.rates is not None:
         return ()
     given = (np.asarray(part, float) for part in (times, doses.times, doses.amounts))
-    return _prepared(model, *((part.tobytes(), part.shape) for part in given))
+    return _prepared(model.structure, *((part.tobytes(), part.shape) for part in given))
 
 
 @lru_cache(maxsize=64)
-def _prepared(model: Model, *given: tuple[bytes, tuple[int, ...]]) -> tuple[Any, ...]:
+def _prepared(structure: Structure, *given: tuple[bytes, tuple[int, ...]]) -> tuple[Any, ...]:
     # Kept: to make it takes longer than a curve, and all curves of a schedule share it.
     days, events, amounts = (np.frombuffer(numbers).reshape(shape) for numbers, shape in given)
-    doses, made, structure = Doses(events, amounts), [], model.structure
-    assert structure is not None
+    doses, made = Doses(events, amounts), []
     for fineness in range(structure.finenesses):
         each = structure.prepare(days, doses, fineness, 0)
         size = structure.size_of(each)

@@ -205,7 +205,8 @@ def test_an_odd_patient_ends_in_a_batch_as_alone(name, values, lloq):
         assert together.log_likelihood_ln > by_lmfit - 1e-4, name
 
 
-def test_a_free_set_of_another_size_within_the_padding_needs_no_new_program(fits):
+def test_a_free_set_of_another_size_within_the_padding_needs_no_new_program():
+    ck.fit_each(STEIN, STUDY, progress=False)
     run: Any = engine.searcher(STEIN, (), Method.CLOSED_FORM, engine.LANES)
     before = run._cache_size()
     ck.fit_each(STEIN, STUDY, free=["t_max", "c_max", "alpha", "beta"], progress=False)

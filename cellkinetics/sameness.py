@@ -1,0 +1,100 @@
+"""What functions and models are to a program that is compiled of them, whatever object they happen to be.
+
+A tie that is written in the call, or `model.with_(...)` in a loop, makes the same program with other objects.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Hashable, Mapping
+from enum import Enum
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.core import Tracer
+
+
+class Itself:
+    """An object that is known by nothing but its identity; held, so that no other one takes its place."""
+
+    def __init__(self, what: object) -> None:
+        self.what = what
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Itself) and other.what is self.what
+
+    def __hash__(self) -> int:
+        return id(self.what)
+
+
+def made_of(what: Any, inside: tuple[int, ...] = ()) -> Hashable:
+    """What a thing is to a program that is made of it: equal for things of which the same program would be made.
+
+    Functions are their code with constants, defaults, and what they reach in closures and globals; numbers, texts,
+    arrays and containers are what they hold at this moment. An object that has a method ``made_of`` is asked.
+    """
+    if what is None or isinstance(what, bool | int | float | complex | str | bytes | Enum):
+        # -0.0 is 0.0 to a dictionary, and not to a program.
+        return type(what), what, str(what) if isinstance(what, float) else ""
+    if id(what) in inside:
+        return "again", inside.index(id(what))
+    deeper = (*inside, id(what))
+    if isinstance(what, types.FunctionType):
+        return _function(what, deeper)
+    if isinstance(what, types.MethodType):
+        return made_of(what.__func__, deeper), made_of(what.__self__, deeper)
+    if isinstance(what, partial):
+        return "partial", *(made_of(each, deeper) for each in (what.func, what.args, what.keywords))
+    if isinstance(what, tuple | list):
+        return type(what), *(made_of(each, deeper) for each in what)
+    if isinstance(what, Mapping):
+        return type(what), *((made_of(key, deeper), made_of(each, deeper)) for key, each in what.items())
+    if isinstance(what, set | frozenset):
+        return type(what), frozenset(made_of(each, deeper) for each in what)
+    if isinstance(what, np.ndarray | np.generic) or (isinstance(what, jax.Array) and not isinstance(what, Tracer)):
+        array = np.asarray(what)
+        return ("array", str(array.dtype), array.shape, array.tobytes()) if array.dtype != object else Itself(what)
+    return _other(what, deeper)
+
+
+def _other(what: Any, inside: tuple[int, ...]) -> Hashable:
+    said = getattr(type(what), "made_of", None)
+    if callable(said):
+        return said(what, inside)
+    if isinstance(what, types.ModuleType | type) or not hasattr(what, "__dict__"):
+        return Itself(what)
+    if dataclasses.is_dataclass(what):
+        fields = [getattr(what, field.name) for field in dataclasses.fields(what)]
+        return Itself(type(what)), *(made_of(each, inside) for each in fields)
+    # Of another library, or with a state of its own that may have changed since.
+    return Itself(what), *((name, made_of(each, inside)) for name, each in sorted(vars(what).items()))
+
+
+def _function(what: types.FunctionType, inside: tuple[int, ...]) -> Hashable:
+    names = _names(what.__code__)
+    reached = what.__globals__
+    closed = tuple(_cell(cell, inside) for cell in what.__closure__ or ())
+    return (
+        what.__code__, made_of(what.__defaults__, inside), made_of(what.__kwdefaults__, inside), closed,
+        tuple((name, made_of(reached[name], inside)) for name in names if name in reached),
+    )  # fmt: skip
+
+
+def _cell(cell: Any, inside: tuple[int, ...]) -> Hashable:
+    try:
+        return made_of(cell.cell_contents, inside)
+    except ValueError:  # Not yet filled.
+        return "empty"
+
+
+@lru_cache(maxsize=4096)
+def _names(code: types.CodeType) -> tuple[str, ...]:
+    """The names that a function looks up, those inside it too."""
+    found = dict.fromkeys(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= dict.fromkeys(_names(constant))
+    return tuple(found)

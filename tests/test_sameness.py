@@ -1,0 +1,168 @@
+"""What is compiled once although the objects are others, and what is not."""
+
+import functools
+import types
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import cellkinetics as ck
+from cellkinetics import cache
+from cellkinetics.sameness import made_of
+
+RATE = 2.0
+
+
+class Compiled:
+    """Counts what JAX compiles, or reads from its cache, from here on."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        jax.monitoring.register_event_duration_secs_listener(self.heard)
+
+    def heard(self, event: str, duration_secs: float, **_: object) -> None:
+        self.count += event == "/jax/core/compile/backend_compile_duration"
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    return Compiled()
+
+
+def tied(share):
+    return lambda alpha: alpha / share
+
+
+def module(number):
+    """A model in a namespace of its own, as a notebook's or a file's that is read again."""
+    home = types.ModuleType("home")
+    home.number = number
+    text = """import jax.numpy as jnp
+def curve(t, dose, F, alpha):
+    return F * dose * jnp.exp(-alpha * number * t)
+"""
+    exec(text, vars(home))
+    return home
+
+
+def decaying(curve):
+    return ck.Model(
+        name="decaying",
+        outputs={"copies": "copies/ug"},
+        parameters={
+            "F": ck.Parameter(0.01, "copies/ug per (cells/kg)", "assumption"),
+            "alpha": ck.Parameter(0.1, "1/day", "assumption"),
+        },
+        curve=curve,
+        scale_free=True,
+        linear_in_dose=True,
+    )
+
+
+@pytest.fixture
+def patient():
+    return ck.example().select(subjects="P06")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (tied(50.0), tied(50.0)),
+        (functools.partial(max, 1), functools.partial(max, 1)),
+        (np.arange(3.0), np.arange(3.0)),
+        (jnp.arange(3.0), np.arange(3.0)),
+        ({"a": (1, [2.0])}, {"a": (1, [2.0])}),
+        (module(1.0).curve, module(1.0).curve),
+    ],
+    ids=["closure", "partial", "array", "array of JAX", "containers", "function of a namespace"],
+)
+def test_other_objects_of_the_same_content_are_the_same(one, other):
+    assert one is not other
+    assert made_of(one) == made_of(other)
+    assert hash(made_of(one)) == hash(made_of(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (tied(50.0), tied(51.0)),
+        (1, 1.0),
+        (True, 1),
+        (0.0, -0.0),
+        (lambda alpha: alpha / 2, lambda alpha: alpha / 3),
+        (lambda alpha, by=2: alpha / by, lambda alpha, by=3: alpha / by),
+        (np.arange(3.0), np.arange(3)),
+        (module(1.0).curve, module(2.0).curve),
+        (object(), object()),
+    ],
+    ids=["closure", "kind", "truth", "sign of 0", "constant", "default", "kind of array", "global", "unknown"],
+)
+def test_what_makes_another_program_is_another_thing(one, other):
+    assert made_of(one) != made_of(other)
+
+
+def test_a_thing_whose_inside_changed_is_another_one():
+    settings = {"share": [2.0]}
+    function = lambda alpha: alpha / settings["share"][0]  # noqa: E731
+    before = made_of(function)
+    settings["share"][0] = 3.0
+    assert made_of(function) != before
+
+
+def test_functions_that_reach_themselves_end():
+    def count(n):
+        return 0 if n == 0 else 1 + count(n - 1)
+
+    assert made_of(count) == made_of(count)
+
+
+def test_models_that_differ_in_defaults_are_made_of_the_same_equations():
+    model = ck.models.load("nk_decline")
+    assert model.with_(fixed={"beta": 0.002}).made_of() == model.made_of()
+    assert model.with_(tie={"beta": lambda alpha: alpha / 50}).made_of() != model.made_of()
+    assert model.made_of() != ck.models.load("stein_2019_tisagenlecleucel").made_of()
+
+
+def test_a_tie_or_a_changed_model_in_a_loop_is_compiled_once(patient, compiled):
+    model = decaying(module(1.0).curve)
+    found, counts = [], []
+    for fixed in (0.01, 0.02, 0.03):
+        before = compiled.count
+        found.append(ck.fit(model, patient, tie={"alpha": lambda F: F / 50}, starts=1))
+        found.append(ck.fit(model.with_(tie={"alpha": lambda F: F / 60}), patient, starts=1))
+        found.append(ck.fit(model.with_(fixed={"F": fixed}), patient, starts=1))
+        counts.append(compiled.count - before)
+    assert counts[0] > 0
+    assert counts[1:] == [0, 0]
+    values = [fit.parameters["value"] for fit in found]
+    assert values[0].equals(values[3])
+    assert not values[0].equals(values[1])
+    assert [values[at]["F"] for at in (2, 5, 8)] == [0.01, 0.02, 0.03]
+
+
+def test_a_number_that_a_function_reaches_is_read_anew_at_each_call(patient):
+    home = module(1.0)
+    model = decaying(home.curve)
+    before = model.solve([10.0], {"F": 1.0, "alpha": 0.1}, 1.0)["copies"][0]
+    fit = ck.fit(model, patient, starts=1)
+    home.number = 2.0
+    after = model.solve([10.0], {"F": 1.0, "alpha": 0.1}, 1.0)["copies"][0]
+    again = ck.fit(model, patient, starts=1)
+    np.testing.assert_allclose([before, after], np.exp([-1.0, -2.0]), rtol=1e-12)
+    alphas = [each.parameters["value"]["alpha"] for each in (fit, again)]
+    np.testing.assert_allclose(alphas[0], 2 * alphas[1], rtol=1e-5)
+
+
+def test_programs_that_are_let_go_are_made_again(patient, monkeypatch):
+    model = decaying(module(1.0).curve)
+    fit = ck.fit(model, patient, starts=1)
+    monkeypatch.setattr(cache, "_MAPS", Path("/a system that does not tell"))
+    monkeypatch.setattr(cache, "MOST_PROGRAMS", 3)
+    monkeypatch.setattr(cache, "FEWEST_PROGRAMS", 1)
+    ck.fit(model, patient, tie={"alpha": lambda F: F / 50}, starts=1)
+    assert len(cache._SHELF.kept) <= 4
+    again = ck.fit(model, patient, starts=1)
+    assert again.parameters.equals(fit.parameters)
