@@ -76,7 +76,8 @@ def results(study, few, fits):
 KINDS = [
     "Study", "Study with a cut", "Fit", "Fits", "JointFit", "Comparison", "Comparison of fits",
     "Comparison by dose and response", "Comparison of single doses", "ModelComparison", "Profile",
-    "Profiles", "Bootstrap", "Power", "Identifiability", "Identifiability of a fit", "nca", "nca_summary", "curves", "choice",
+    "Profiles", "Bootstrap", "Power", "Identifiability", "Identifiability of a fit", "nca", "nca_summary", "curves",
+    "choice",
 ]  # fmt: skip
 
 
