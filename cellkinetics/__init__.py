@@ -31,7 +31,7 @@ from cellkinetics.modelling.model import Check, Model
 from cellkinetics.modelling.parameter import Parameter, Parameters, ParameterSet
 from cellkinetics.modelling.prior import LogitNormal, LogNormal, Normal
 from cellkinetics.optimising.status import Status
-from cellkinetics.reporting.storage import load
+from cellkinetics.reporting.results import load, save
 from cellkinetics.solving.simulation import simulate
 
 __all__ = [
@@ -72,6 +72,7 @@ __all__ = [
     "plot_models",
     "power",
     "read_study",
+    "save",
     "simulate",
 ]
 

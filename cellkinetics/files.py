@@ -18,7 +18,12 @@ def whole(path: Path) -> Iterator[IO[str]]:
     """
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
+        try:
+            opened = partial.open("w", encoding="utf-8", newline="")
+        except OSError as error:
+            # The temporary name says nothing to anybody.
+            raise type(error)(error.errno, error.strerror, str(path)) from None
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

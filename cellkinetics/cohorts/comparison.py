@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from cellkinetics.data.groups import MOST_GROUPS, NOBODY, Groups
 from cellkinetics.data.groups import of as groups_of
 from cellkinetics.data.study import Study
 from cellkinetics.fitting.fits import Fits
+from cellkinetics.modelling.provenance import Provenance
+from cellkinetics.saving import Saves, storable
 from cellkinetics.statistics.dose_exponent import DoseExponent, dose_exponent
 from cellkinetics.statistics.ranks import RankTest, hodges_lehmann, holm, jonckheere, kruskal, weaker, wilcoxon
 from cellkinetics.words import count, fold
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 # More groups than this are values, not cohorts.
 
 
+@storable
 @dataclass(frozen=True, eq=False)
 class WindowResult:
     """What one window says.
@@ -68,8 +72,9 @@ class WindowResult:
         return [self.test] if self.trend is None or self.trend is self.test else [self.test, self.trend]
 
 
+@storable
 @dataclass(frozen=True, eq=False, repr=False)
-class Comparison(HandsOutCopies):
+class Comparison(Saves, HandsOutCopies):
     """The result of `compare_cohorts`.
 
     Parameters
@@ -99,6 +104,8 @@ class Comparison(HandsOutCopies):
         Whether each patient has a dose of their own: ``order`` are the doses then, and there are no groups.
     tolerance : float, optional
         As asked.
+    origin : Provenance
+        What else was asked, and how long it took.
     """
 
     study: Study
@@ -114,6 +121,7 @@ class Comparison(HandsOutCopies):
     with_model: ModelComparison | None = None
     individual: bool = False
     tolerance: float | None = None
+    origin: Provenance = Provenance()  # noqa: RUF009
 
     @property
     def names(self) -> list[str]:
@@ -231,6 +239,7 @@ def compare_cohorts(
     >>> found
     <Comparison by cohort: 1e5/kg (3), 1e6/kg (4), 1e7/kg (4); 10 windows>
     """
+    began = time.perf_counter()
     study = _study(x, model)
     permutations, seed = domains.count(permutations, "permutations"), domains.seed(seed)
     members = _groups(study, by)
@@ -274,6 +283,8 @@ def compare_cohorts(
             study, by, model, parameters=parameters, others=others, permutations=permutations, seed=seed,
             progress=progress,
         )  # fmt: skip
+    options = {"by": by, "within": within, "margin": margin, "days": days, "windows": windows, "tolerance": tolerance}
+    options |= {"output": output, "interval": interval, "mid_p": mid_p, "seed": seed, "of fits": isinstance(x, Fits)}
     return Comparison(
         study,
         by,
@@ -288,6 +299,7 @@ def compare_cohorts(
         found,
         individual,
         tolerance,
+        Provenance(data=study.sha256, options=options, seconds=time.perf_counter() - began),
     )
 
 

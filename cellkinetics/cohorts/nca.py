@@ -122,7 +122,11 @@ def nca(
             found.append({"subject": subject, "cohort": cohort, "output": output} | metrics)
     table = pd.DataFrame(found)
     reasons = [column for column in table if str(column).endswith("_reason")]
-    return table[[column for column in table if column not in reasons] + reasons]
+    table = table[[column for column in table if column not in reasons] + reasons]
+    # What was asked, for `ck.save`, which keeps a table with its attributes.
+    options = {"window": window, "blq": blq, "method": method, "terminal": terminal, "tolerance": tolerance}
+    table.attrs |= {"verb": "nca", "data": study.sha256, "options": options}
+    return table
 
 
 def rising(window: Days, name: str) -> Days:

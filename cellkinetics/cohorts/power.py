@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,7 +21,9 @@ from cellkinetics.cohorts.virtual import Plan, Planned, ends, windows
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import suggest
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.progress import bar
+from cellkinetics.saving import Saves, storable
 from cellkinetics.statistics.ranks import ALPHA, holm
 from cellkinetics.statistics.slopes import slopes
 from cellkinetics.statistics.trend import trend_p
@@ -34,8 +37,9 @@ AIM = 0.8
 TIMES, STUDIES_AT_ONCE = (1, 2, 3, 4, 6, 8, 12), 250
 
 
+@storable
 @dataclass(frozen=True, eq=False, repr=False)
-class Power(HandsOutCopies):
+class Power(Saves, HandsOutCopies):
     """The result of `power`.
 
     Parameters
@@ -56,6 +60,8 @@ class Power(HandsOutCopies):
         (of the values of the cohorts asked for, those that a limit hides).
     asked : int
         Studies asked for; fewer are finished when it was interrupted.
+    origin : Provenance
+        What was asked, and how long it took.
     """
 
     plan: Plan
@@ -66,6 +72,7 @@ class Power(HandsOutCopies):
     needed: pd.DataFrame
     truth: pd.DataFrame
     asked: int
+    origin: Provenance = Provenance()  # noqa: RUF009
 
     def summary(self) -> str:
         """Chances and numbers of patients in words."""
@@ -162,6 +169,7 @@ def power(
     >>> bool(found.table["power"].iloc[0] > 0.9)
     True
     """
+    began = time.perf_counter()
     domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
     plan, counts = _plan(model, doses, sizes, schedule, effect, between, parameters, sd, lloq, output)
     plan = replace(plan, inputs=tuple((name, _hashable(course)) for name, course in (inputs or {}).items()))
@@ -210,7 +218,9 @@ def power(
             for (name, question), part in table.groupby(["window", "question"], sort=False)
         ]
     )
-    return Power(plan, counts, margin, seed, table, needed, truth, studies)
+    options = {"margin": margin, "days": None if late is None else late.tolist(), "patients": tried, "studies": studies}
+    origin = Provenance(options={**options, "seed": seed}, seconds=time.perf_counter() - began)
+    return Power(plan, counts, margin, seed, table, needed, truth, studies, origin)
 
 
 def _hashable(course: Any) -> Any:

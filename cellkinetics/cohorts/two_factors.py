@@ -13,6 +13,7 @@ import pandas as pd
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.cohorts.values import Window, ranked
 from cellkinetics.domains import level as checked_level
+from cellkinetics.saving import storable
 from cellkinetics.statistics.dose_exponent import profile_ends
 from cellkinetics.statistics.ranks import RankTest, weaker
 from cellkinetics.statistics.strata import stratified
@@ -22,6 +23,7 @@ from cellkinetics.words import count
 EXPONENT, HUGE = "dose exponent", 700.0
 
 
+@storable
 @dataclass(frozen=True)
 class Term:
     """A coefficient of the regression at equal values of the others.
@@ -38,6 +40,7 @@ class Term:
     inflation: float
 
 
+@storable
 @dataclass(frozen=True)
 class TwoFactors:
     """ln value = a + b ln dose + the group's, by censored regression with calibrated profiles (as `dose_exponent`).

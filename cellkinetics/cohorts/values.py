@@ -20,6 +20,7 @@ from cellkinetics.cohorts.nca_summary import CONFIDENCE
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
+from cellkinetics.saving import storable
 from cellkinetics.statistics.ranks import tied_at_limit
 from cellkinetics.statistics.visits import asked_days
 from cellkinetics.words import count, number_text
@@ -33,6 +34,7 @@ PEAK_OVER = 14.0
 GRID_STEPS = 561
 
 
+@storable
 class Kind(StrEnum):
     """What the value of a window is."""
 
@@ -42,6 +44,7 @@ class Kind(StrEnum):
     QUANTITY = "quantity"
 
 
+@storable
 class Family(StrEnum):
     """A question of a comparison, its windows named before the values are seen. p is adjusted within one."""
 
@@ -65,6 +68,7 @@ QUANTITIES = {
 }
 
 
+@storable
 @dataclass(frozen=True, eq=False)
 class Window(HandsOutCopies):
     """One value a patient.

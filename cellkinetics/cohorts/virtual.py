@@ -17,11 +17,13 @@ from cellkinetics.cohorts.nca import DAYS_SHORT
 from cellkinetics.cohorts.values import EARLY, LATE_WINDOW, PEAK_OVER, Kind
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
+from cellkinetics.saving import storable
 
 # Curves are solved so many at a time: one program, whatever the number of patients.
 CURVES_A_PROGRAM = 1024
 
 
+@storable
 @dataclass(frozen=True, eq=False)
 class Plan:
     """A study to be simulated.

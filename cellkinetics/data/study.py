@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -19,6 +20,7 @@ from cellkinetics.errors import Finding, StudyError, one_problem, suggest
 from cellkinetics.layout.agreement import contradictions
 from cellkinetics.meaning import titles
 from cellkinetics.meaning.floors import likely
+from cellkinetics.saving import Saves, storable
 from cellkinetics.words import count, number_text
 
 if TYPE_CHECKING:
@@ -30,8 +32,9 @@ UNIT, DOSE_UNIT = "copies/ug", "cells/kg"
 AFTER = "after day "
 
 
+@storable
 @dataclass(frozen=True, eq=False, repr=False)
-class Study:
+class Study(Saves):
     """Samples, doses and covariates, as `read_study` makes them.
 
     Parameters
@@ -86,6 +89,20 @@ class Study:
         """Whether the note, or a column ``SIMULATED`` that is 1, says that the data are simulated."""
         said = "SIMULATED" in self.covariates and (self.covariates["SIMULATED"].astype("str") == "1.0").any()
         return bool(said) or re.search(r"\bsimulated\b", self.note, re.IGNORECASE) is not None
+
+    @property
+    def sha256(self) -> str:
+        """Hash of samples, doses, covariates and units, by which a saved result knows the data it is of."""
+        digest = hashlib.sha256(f"{self.unit}\n{self.dose_unit}".encode())
+        for table in (self.observations, self.doses, self.covariates.reset_index()):
+            for name, column in table.items():
+                numeric = isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf"
+                missing = column.isna().to_numpy(bool)
+                texts = [] if numeric else ["" if gone else str(v) for v, gone in zip(column, missing, strict=True)]
+                digest.update(repr([str(name), len(column), texts]).encode())
+                # One NaN is as good as another, and so are the two zeros.
+                digest.update(np.where(missing, np.nan, column.to_numpy(float) + 0.0).tobytes() if numeric else b"")
+        return digest.hexdigest()
 
     @property
     def used(self) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +13,10 @@ from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.meaning.placing import status_of
+from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.optimising.batch import climbed
 from cellkinetics.optimising.samples import Samples
+from cellkinetics.saving import Saves, storable
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit
@@ -21,8 +24,9 @@ if TYPE_CHECKING:
 BOOTSTRAPS = ("parametric", "case")
 
 
+@storable
 @dataclass(frozen=True)
-class Bootstrap(HandsOutCopies):
+class Bootstrap(Saves, HandsOutCopies):
     """Refits of samples that were drawn again.
 
     draws
@@ -31,6 +35,7 @@ class Bootstrap(HandsOutCopies):
     intervals : by parameter: value (of the fit), lower, upper (percentiles of the draws).
     failed : refits without such an optimum; they are in no interval.
     kind, level, seed : as asked.
+    origin : of which fit it is.
     """
 
     draws: pd.DataFrame
@@ -39,19 +44,23 @@ class Bootstrap(HandsOutCopies):
     kind: str
     level: float
     seed: int
+    origin: Provenance = field(default=Provenance(), repr=False)
 
 
 def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap:
     """See `Fit.bootstrap`."""
+    began = time.perf_counter()
     n, level, seed = domains.count(n, "n"), domains.level(level), domains.seed(seed)
     if kind not in BOOTSTRAPS:
         raise ValueError(f"kind={kind!r}: take one of {', '.join(BOOTSTRAPS)}.")
     if fit.problem.priors:
         raise ValueError("a bootstrap of a fit with priors draws its samples, not its priors. Fit without prior=.")
+    options = {"n": n, "kind": kind, "level": level, "seed": seed, "fit": fit.request.options}
     names = fit.problem.names
     if not fit.fitted:
         nothing = pd.DataFrame(np.nan, index=pd.Index(names, name="parameter"), columns=["value", "lower", "upper"])
-        return Bootstrap(pd.DataFrame(columns=names, dtype=float), nothing, 0, kind, level, seed)
+        origin = Provenance(fit.subject, fit.study.sha256, fit.model, options)
+        return Bootstrap(pd.DataFrame(columns=names, dtype=float), nothing, 0, kind, level, seed, origin)
     rng = np.random.default_rng(seed)
     drawn = [_cases(fit.problem.samples, rng) if kind == "case" else _simulated(fit, rng) for _ in range(n)]
     ends = climbed([replace(fit.problem, samples=samples) for samples in drawn], [fit.x] * n)
@@ -62,7 +71,8 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
     for side, share in (("lower", (1 - level) / 2), ("upper", (1 + level) / 2)):
         rows[side] = draws[names].quantile(share) if len(draws) else pd.Series(np.nan, index=names)
     intervals = pd.DataFrame(rows).loc[names].rename_axis("parameter")
-    return Bootstrap(draws, intervals, n - len(kept), kind, level, seed)
+    origin = Provenance(fit.subject, fit.study.sha256, fit.model, options, time.perf_counter() - began)
+    return Bootstrap(draws, intervals, n - len(kept), kind, level, seed, origin)
 
 
 def _natural(fit: Fit, x: Floats) -> dict[str, float]:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -31,6 +30,7 @@ from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.request import Asked, Request, asking
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
 from cellkinetics.progress import bar
+from cellkinetics.saving import Saves
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ OUTCOME_COLUMNS = ["outcome", "n_quantified", "n_censored", "n_excluded", "n_fre
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Fits(Mapping[str, Fit]):
+class Fits(Saves, Mapping[str, Fit]):
     """The fits of a study: a mapping subject -> `Fit`, in the order of the study.
 
     Parameters
@@ -139,12 +139,6 @@ class Fits(Mapping[str, Fit]):
     def summary(self) -> str:
         """The fits in words: method, counts, what was fixed and why, who needs a look."""
         return summary.of_fits(self)
-
-    def save(self, path: str | Path) -> None:
-        """Write all fits as JSON, with the study; `ck.load` reads them back."""
-        from cellkinetics.reporting import storage
-
-        storage.save(self, path)
 
 
 @asking

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,9 +17,11 @@ from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.optimising.uncertainty import inverse_of
+from cellkinetics.saving import Saves, storable
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -31,8 +33,9 @@ NOTHING = 1e-10  # of the largest information, on unit diagonal: exactly confoun
 SAME = 1 - 1e-6  # correlation of what two parameters do to the samples
 
 
+@storable
 @dataclass(frozen=True)
-class Identifiability(HandsOutCopies):
+class Identifiability(Saves, HandsOutCopies):
     """What an information matrix says.
 
     Parameters
@@ -45,6 +48,7 @@ class Identifiability(HandsOutCopies):
     rank : directions with information.
     condition : of the information on unit diagonal; inf where a direction has none.
     reason : why nothing is known of a patient who was not fitted; "" otherwise.
+    origin : of which fit, or model and design, it is.
     """
 
     parameters: pd.DataFrame
@@ -53,6 +57,7 @@ class Identifiability(HandsOutCopies):
     rank: int
     condition: float
     reason: str = ""
+    origin: Provenance = field(default=Provenance(), repr=False)
 
     @property
     def unseen(self) -> list[str]:
@@ -146,7 +151,8 @@ def identifiability(
     at = problem.curve(problem.start(values), 1)
     ln_f, slopes = np.asarray(at.value)[: len(days)], np.asarray(at.jacobian)[: len(days)]
     weight = expected_information(ln_f, sd, lloq)
-    return of_information(slopes.T @ (weight[:, None] * slopes), names)
+    options = {"days": days, "parameters": values, "free": names, "lloq": lloq, "sd": sd}
+    return of_information(slopes.T @ (weight[:, None] * slopes), names, Provenance(model=model, options=options))
 
 
 def expected_information(ln_f: Floats, sd: float, lloq: float | None) -> Floats:
@@ -163,15 +169,16 @@ def expected_information(ln_f: Floats, sd: float, lloq: float | None) -> Floats:
 def of_fit(fit: Fit) -> Identifiability:
     """Of the observed information of a fit, without its sds."""
     free, names = len(fit.problem.free), fit.problem.free
+    origin = Provenance(fit.subject, fit.study.sha256, fit.model, {"fit": fit.request.options})
     if not fit.fitted:
         nothing = pd.DataFrame(np.nan, index=pd.Index(names, name="parameter"), columns=["se", "se_alone"])
         empty = pd.DataFrame(columns=["sd", *names], dtype=float)
-        return Identifiability(nothing, empty, (), 0, np.nan, f"not fitted: {fit.outcome}")
+        return Identifiability(nothing, empty, (), 0, np.nan, f"not fitted: {fit.outcome}", origin)
     information = -fit.problem.second_order(fit.x).hessian[:free, :free]
-    return of_information(information, names)
+    return of_information(information, names, origin)
 
 
-def of_information(information: Floats, names: Sequence[str]) -> Identifiability:
+def of_information(information: Floats, names: Sequence[str], origin: Provenance | None = None) -> Identifiability:
     """From an information matrix on the estimation scale."""
     diagonal = np.maximum(np.diag(information), 0.0)
     seen = diagonal > NOTHING**2 * max(diagonal.max(initial=0.0), 1e-300)
@@ -193,4 +200,5 @@ def of_information(information: Floats, names: Sequence[str]) -> Identifiability
         tuple((one, other) for other, one in same),
         int(known.sum()),
         float(values.max() / values.min()) if len(values) and known.all() else np.inf,
+        origin=origin or Provenance(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -16,8 +17,10 @@ from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import suggest
+from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.optimising.batch import batchable, climbed, optima
 from cellkinetics.optimising.problem import Problem
+from cellkinetics.saving import Saves, storable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,8 +41,9 @@ BETTER = 1e-3  # log-likelihood units above the optimum
 DIP = 0.5  # by which a deviance falls again where there is a second optimum
 
 
+@storable
 @dataclass(frozen=True)
-class Profile(HandsOutCopies):
+class Profile(Saves, HandsOutCopies):
     """Profiles of one fit.
 
     table : parameter, value (natural), log_likelihood, deviance (2 ln L below the optimum), by value.
@@ -50,6 +54,7 @@ class Profile(HandsOutCopies):
     level : of the intervals.
     method : how the threshold was chosen, in words.
     simulated : whether the samples are.
+    origin : of which fit it is.
     """
 
     table: pd.DataFrame
@@ -57,6 +62,7 @@ class Profile(HandsOutCopies):
     level: float
     method: str
     simulated: bool = False
+    origin: Provenance = field(default=Provenance(), repr=False)
 
     def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
         """One panel a parameter: deviance, threshold, estimate and interval; on as many axes where given.
@@ -124,6 +130,7 @@ def profile_each(
     fits: Sequence[Fit], parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
 ) -> list[Profile]:
     """The profiles of several fits of one model, refitted together; arguments as in `Fit.profile`."""
+    began = time.perf_counter()
     level = domains.level(level)
     sides = [
         _side(fit, at, sign, level, calibrated=calibrated)
@@ -141,7 +148,17 @@ def profile_each(
         for side in moving:
             side.closed = side.crossing() is not None
     words = "calibrated for few samples (F of the effective degrees of freedom)" if calibrated else "chi-squared"
-    return [_profile([s for s in sides if s.fit is fit], fit, level, words) for fit in fits]
+    asked = {"parameters": parameters, "level": level, "calibrated": calibrated}
+    # Refitted together: the time is that of all.
+    seconds = time.perf_counter() - began
+    origins = [
+        Provenance(fit.subject, fit.study.sha256, fit.model, {**asked, "fit": fit.request.options}, seconds)
+        for fit in fits
+    ]
+    return [
+        _profile([s for s in sides if s.fit is fit], fit, level, words, origin)
+        for fit, origin in zip(fits, origins, strict=True)
+    ]
 
 
 def threshold(fit: Fit, level: float, *, calibrated: bool = True) -> float:
@@ -298,7 +315,7 @@ def _prior_of(side: _Side, offset: float) -> float:
     return 0.5 * float(precision[side.at] * (value - mean[side.at]) ** 2)
 
 
-def _profile(sides: Sequence[_Side], fit: Fit, level: float, words: str) -> Profile:
+def _profile(sides: Sequence[_Side], fit: Fit, level: float, words: str, origin: Provenance) -> Profile:
     names, rows, intervals = fit.problem.names, [], {}
     for at in dict.fromkeys(side.at for side in sides):
         pair = {side.sign: side for side in sides if side.at == at}
@@ -328,7 +345,7 @@ def _profile(sides: Sequence[_Side], fit: Fit, level: float, words: str) -> Prof
     columns = ["value", "lower", "upper", "shape", "threshold"]
     by_name = pd.DataFrame.from_dict(intervals, orient="index", columns=columns).rename_axis("parameter")
     table = pd.DataFrame(rows, columns=["parameter", "value", "log_likelihood", "deviance"])
-    return Profile(table, by_name, level, words, fit.study.simulated)
+    return Profile(table, by_name, level, words, fit.study.simulated, origin)
 
 
 def _end(side: _Side) -> float:

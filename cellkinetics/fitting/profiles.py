@@ -11,6 +11,7 @@ import pandas as pd
 from cellkinetics import domains
 from cellkinetics.errors import suggest
 from cellkinetics.fitting.profile import Profile, profile_each
+from cellkinetics.saving import Saves, storable
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from cellkinetics.fitting.fits import Fits
 
 
+@storable
 @dataclass(frozen=True, eq=False, repr=False)
-class Profiles(Mapping[str, Profile]):
+class Profiles(Saves, Mapping[str, Profile]):
     """The profiles of a study: a mapping subject -> profile, of those who were fitted.
 
     Parameters

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.optimising.uncertainty import Uncertainty
+from cellkinetics.saving import Saves
 from cellkinetics.solving.sensitivity import curve
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Fit(Criteria):
+class Fit(Saves, Criteria):
     """One patient's fit.
 
     Parameters
@@ -361,12 +361,6 @@ class Fit(Criteria):
     def summary(self) -> str:
         """The fit in words: method, counts, what was fixed and why, estimates, outcome."""
         return summary.of_fit(self)
-
-    def save(self, path: str | Path) -> None:
-        """Write the fit as JSON, with its samples; `ck.load` reads it back."""
-        from cellkinetics.reporting import storage
-
-        storage.save(self, path)
 
     def __repr__(self) -> str:
         return f"<Fit {self.subject} {self.model.name}: {self.outcome}>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ from cellkinetics.joint.fitting import Members, members
 from cellkinetics.joint.permutations import Moves, Test
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import Prior
+from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.optimising.request import Request
 from cellkinetics.progress import bar
+from cellkinetics.saving import Saves, storable
 from cellkinetics.statistics.ranks import holm
 from cellkinetics.words import count
 
@@ -33,8 +36,9 @@ EFFECT_COLUMNS = [
 ]  # fmt: skip
 
 
+@storable
 @dataclass(frozen=True, eq=False, repr=False)
-class ModelComparison(HandsOutCopies):
+class ModelComparison(Saves, HandsOutCopies):
     """What a model says of the groups: one row a parameter (or a set of them).
 
     Parameters
@@ -51,6 +55,7 @@ class ModelComparison(HandsOutCopies):
     left_out : {subject: why it takes no part}.
     share_below : of the study's samples, those beyond a limit; the more they are, the less exact is p.
     reason : why nothing was compared, "" where it was.
+    origin : of which data it is, what else was asked, and how long it took.
     """
 
     model: Model
@@ -63,6 +68,7 @@ class ModelComparison(HandsOutCopies):
     left_out: Mapping[str, str]
     share_below: float
     reason: str = ""
+    origin: Provenance = Provenance()  # noqa: RUF009
 
     @property
     def interrupted(self) -> bool:
@@ -115,6 +121,7 @@ def model_based(
     giving their doses (not the doses of the model) to each other. That is exact where a patient's curve says as much of
     the parameter at one dose as at another.
     """
+    began = time.perf_counter()
     if others not in (INDIVIDUAL, SHARED):
         raise ValueError(f"others={others!r}: take {INDIVIDUAL!r} or {SHARED!r}.")
     permutations = domains.count(permutations, "permutations")
@@ -141,9 +148,11 @@ def model_based(
     if len(table):
         table["p_holm"] = holm(table["p"])
     first = next(iter(moves.values()), None)
+    options = {**request.options, "parameters": tested, "permutations": permutations}
     return ModelComparison(
         model, by, others, table, len(first) if first else 0, bool(first and first.every), first.count if first else 0,
         left, float((study.used["status"] != "quantified").mean()), reason,
+        Provenance(data=study.sha256, options=options, seconds=time.perf_counter() - began),
     )  # fmt: skip
 
 

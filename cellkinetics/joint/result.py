@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +30,7 @@ from cellkinetics.optimising.problem import SecondOrder
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.stacking import places
 from cellkinetics.optimising.status import Status
+from cellkinetics.saving import Saves
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class JointFit(HandsOutCopies, Criteria):
+class JointFit(Saves, HandsOutCopies, Criteria):
     """The fit of several patients together.
 
     Parameters
@@ -154,12 +154,6 @@ class JointFit(HandsOutCopies, Criteria):
     def summary(self) -> str:
         """The fit in words: who takes part, what is shared, counts, estimates, outcome."""
         return table.summary(self)
-
-    def save(self, path: str | Path) -> None:
-        """Write the fit as JSON, with the study; `ck.load` reads it back."""
-        from cellkinetics.reporting import storage
-
-        storage.save(self, path)
 
     def __repr__(self) -> str:
         what = ", ".join(f"{name} by {how}" if how != "all" else name for name, how in self.shared.items()) or "nothing"

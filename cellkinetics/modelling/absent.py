@@ -16,11 +16,8 @@ class AbsentModel(Model):
     """A model of a user's file, as a saved fit knows it.
 
     Its parameters, outputs and what it takes are there; to compute anything anew raises a ModelError that says how the
-    model is given. `file` is the text of its file when the fit was saved, and `sha256` its hash.
+    model is given. `file` is the text of its file when it was read, and `sha256` its hash.
     """
-
-    file: str = ""
-    sha256: str = ""
 
     def __post_init__(self) -> None:
         # Nothing of it can be run, so that nothing of it is to be checked.
@@ -50,8 +47,8 @@ def described(model: Model) -> dict[str, Any]:
         "scale_free": model.scale_free,
         "linear_in_dose": model.linear_in_dose,
         "held": sorted(model.held),
-        "file": model.file if isinstance(model, AbsentModel) else "",
-        "sha256": model.sha256 if isinstance(model, AbsentModel) else "",
+        "file": model.file,
+        "sha256": model.sha256,
     }
 
 
@@ -59,10 +56,10 @@ def restored(saved: Mapping[str, Any]) -> AbsentModel:
     """The model that `described` wrote down."""
 
     def not_run() -> Any:
+        given = f"ck.load_model({saved['path']!r})" if saved["path"] else "..."
         raise ModelError(
             f"{saved['name']} is a model of your own, whose file is not run when a fit is loaded: tables and the "
-            "fitted curve are there, nothing new can be computed. Give "
-            f"ck.load(path, model=ck.load_model({saved['path']!r})).",
+            f"fitted curve are there, nothing new can be computed. Give ck.load(path, model={given}).",
             name=saved["name"],
         )
 

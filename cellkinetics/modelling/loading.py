@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import replace
@@ -37,11 +38,14 @@ def load_model(path: str | Path) -> Model:
         raise ModelError(f"{path}: no such model file.")
     # Not registered in sys.modules: a worker process could not import it from there by name.
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-        model = replace(model_of(module, str(path)), path=str(path))
+        # What is run is what is kept, whatever becomes of the file.
+        content = path.read_bytes()
+        exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
+        text, sha256 = importlib.util.decode_source(content), hashlib.sha256(content).hexdigest()
+        model = replace(model_of(module, str(path)), path=str(path), file=text, sha256=sha256)
         check_finite(model)
     except ModelError as error:
         text = str(error)

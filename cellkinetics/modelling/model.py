@@ -116,6 +116,7 @@ class Model:
     linear_in_dose : a closed form that names ``dose`` and may be superposed over infusions.
     scale_free : the model takes the unit of the study (its level is a free parameter).
     simulator : too many parameters for the curves of one patient: meant for simulation.
+    path, file, sha256 : where its file lay when `load_model` read it, the text of it then, and the hash of that.
 
     Raises
     ------
@@ -156,6 +157,8 @@ class Model:
     held: frozenset[str] = frozenset()
     changes: Mapping[str, Any] = field(default_factory=dict)
     path: str = ""
+    file: str = ""
+    sha256: str = ""
 
     def __post_init__(self) -> None:
         from cellkinetics.modelling.loading import check

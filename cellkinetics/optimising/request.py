@@ -89,6 +89,16 @@ class Request:
         """Whether the dose is unknown, and what it is multiplied with stands for the product."""
         return isinstance(self.doses, str) and self.doses == ONE_AMOUNT and bool(self.model.channels)
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was asked, but for the model, as plain values for a file: ties by name, doses and priors as text."""
+        doses = self.doses if self.doses is None or isinstance(self.doses, str) else repr(self.doses)
+        return {
+            "fixed": dict(self.fixed), "free": self.free, "initial": dict(self.initial), "tie": list(self.tie),
+            "censoring": self.censoring, "doses": doses, "prior": {name: repr(one) for name, one in self.prior.items()},
+            "starts": self.starts, "seed": self.seed, "error": self.error,
+        }  # fmt: skip
+
     @classmethod
     def of(cls, model: Model, **asked: Unpack[Asked]) -> Request:
         """The arguments of `ck.fit` as plain numbers and tuples.

@@ -4,22 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
+
+import jax
+import numpy
+import pandas
+import scipy
 
 import cellkinetics
 from cellkinetics.errors import StudyError, one_problem
 from cellkinetics.files import whole
 
-FORMAT, VERSION = "cellkinetics fits", 2
-_OTHER_FILE = "Give a fits.json that fit.save(path) wrote."
-_SAVE_AGAIN = "Take another copy of it, or fit and save again; the numbers in it cannot be trusted."
+FITS, RESULT = "cellkinetics fits", "cellkinetics result"
+# The newest version of each format that is read, which is the one that is written.
+VERSIONS = {FITS: 2, RESULT: 1}
+_OTHER_FILE = "Give a file that result.save(path) or ck.save(result, path) wrote."
+_SAVE_AGAIN = "Take another copy of it, or compute and save again; the numbers in it cannot be trusted."
+_SEAL = re.compile(rb',\n "sha256": "([0-9a-f]{64})"\n\}\n')
 
 
-def seal(path: Path, content: dict[str, Any]) -> None:
-    """Write content with its format, version and checksum, with the permissions of the file that it replaces."""
-    content = {"format": FORMAT, "version": VERSION, "written_by": cellkinetics.__version__, **content}
-    text = json.dumps({**content, "sha256": _checksum(content)}, indent=1, allow_nan=False)
+def seal(path: Path, content: dict[str, Any], of: str = FITS) -> None:
+    """Write content with its format, versions and checksum, with the permissions of the file that it replaces."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}. Make it first.")
+    packages = {each.__name__: each.__version__ for each in (jax, numpy, pandas, scipy)}
+    head = {"format": of, "version": VERSIONS[of], "written_by": cellkinetics.__version__, "packages": packages}
+    content = {**head, **content}
+    if of == FITS:
+        text = json.dumps({**content, "sha256": _checksum(content)}, indent=1, allow_nan=False)
+    else:
+        # One line a part, so that its top can be read by eye and compared.
+        lines = [f"{json.dumps(name)}: {json.dumps(each, allow_nan=False)}" for name, each in content.items()]
+        text = "{\n " + ",\n ".join(lines) + "\n}"
+        text = f'{text[:-2]},\n "sha256": "{hashlib.sha256(text.encode()).hexdigest()}"\n}}'
     with whole(path) as file:
         file.write(text + "\n")
 
@@ -32,19 +51,22 @@ def open_sealed(path: Path) -> dict[str, Any]:
     StudyError
         Another file, one of a newer version, or one that was altered since.
     """
+    written = path.read_bytes()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(written.decode("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
-        raise one_problem("is not a file of saved fits, or was cut off", _OTHER_FILE, str(path)) from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise one_problem("is not a file of saved fits", _OTHER_FILE, str(path))
+        raise one_problem("is not a file of a saved result, or was cut off", _OTHER_FILE, str(path)) from None
+    found = content.get("format") if isinstance(content, dict) else None
+    newest = VERSIONS.get(found) if isinstance(found, str) else None
+    if newest is None:
+        raise one_problem("is not a file of a saved result", _OTHER_FILE, str(path))
     version = content.get("version")
     if type(version) is not int or version < 1:
         raise one_problem(f"is damaged: its version is {version!r}", _SAVE_AGAIN, str(path))
-    if version > VERSION:
-        found = f"has version {version}, newer than this library, which reads up to {VERSION}"
-        raise one_problem(found, "Load it with the version of cellkinetics that wrote it, or a later one.", str(path))
-    if version > 1 and content.pop("sha256", None) != _checksum(content):
+    if version > newest:
+        text = f"has version {version}, newer than this library, which reads up to {newest}"
+        raise one_problem(text, "Load it with the version of cellkinetics that wrote it, or a later one.", str(path))
+    if not (_is_sealed(written) if found == RESULT else version == 1 or content.get("sha256") == _checksum(content)):
         raise one_problem("was altered after it was written: its checksum does not agree", _SAVE_AGAIN, str(path))
     return content
 
@@ -55,6 +77,16 @@ def damaged(path: Path, error: Exception) -> StudyError:
     return one_problem(f"is damaged ({what})", _SAVE_AGAIN, str(path))
 
 
+def _is_sealed(written: bytes) -> bool:
+    """Whether the text before its checksum, closed, is the one that was written: byte for byte."""
+    found = _SEAL.search(written, max(len(written) - 100, 0))
+    if found is None or found.end() != len(written):
+        return False
+    return hashlib.sha256(written[: found.start()] + b"\n}").hexdigest().encode() == found[1]
+
+
 def _checksum(content: dict[str, Any]) -> str:
+    """Of fits: of what was read, so that it is no matter how the text is set."""
+    content = {name: value for name, value in content.items() if name != "sha256"}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

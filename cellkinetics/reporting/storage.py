@@ -1,21 +1,17 @@
-"""Fits as JSON: what was asked, the samples and what came out, without pickle."""
+"""Fits as plain values for JSON: what was asked, the samples and what came out, without pickle."""
 
 from __future__ import annotations
 
-import hashlib
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cellkinetics import models
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
-from cellkinetics.errors import ModelError, StudyError, one_problem
+from cellkinetics.errors import ModelError
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.kept import Kept, kept_of
 from cellkinetics.fitting.misfit import Misfit
@@ -28,13 +24,12 @@ from cellkinetics.likelihood.sd_prior import SdPrior
 from cellkinetics.modelling import absent
 from cellkinetics.modelling.absent import AbsentModel
 from cellkinetics.modelling.dosing import Doses
-from cellkinetics.modelling.loading import with_changes
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import SCALES
 from cellkinetics.optimising.cases import prepare
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.status import Status
-from cellkinetics.reporting import envelope
+from cellkinetics.reporting.model_files import Given, fingerprint, in_library, text_of
 
 # How outcomes begin, for files without a status; the first that fits. Any other is of a parameter at its bound.
 _BEGIN = {
@@ -56,8 +51,8 @@ _BEGIN = {
 _PRIORS = {kind.__name__: kind for kind in SCALES.values()}
 
 
-def save(result: Fit | Fits | JointFit, path: str | Path) -> None:
-    """Write a fit, fits or a joint fit; a temporary name first, so that a full disk leaves no half file."""
+def content_of(result: Fit | Fits | JointFit) -> dict[str, Any]:
+    """A fit, fits or a joint fit as plain values."""
     single = isinstance(result, Fit)
     each = {result.subject: result} if single else result.each if isinstance(result, JointFit) else result.by_subject
     content = {
@@ -68,54 +63,17 @@ def save(result: Fit | Fits | JointFit, path: str | Path) -> None:
     }
     if isinstance(result, JointFit):
         content["joint"] = _joint_out(result)
-    envelope.seal(Path(path), content)
+    return content
 
 
-def load(path: str | Path, *, model: Model | None = None) -> Fit | Fits | JointFit:
-    """Read what `Fit.save`, `Fits.save` or `JointFit.save` wrote.
-
-    Estimates, intervals and curves come back as they were; nothing is fitted again, and no file but this one is read or
-    run. A tie is kept as its values, and curves of a tied fit come without a band.
-
-    Parameters
-    ----------
-    path : the file.
-    model
-        for fits of a model file of your own: the model, ``ck.load_model(file)``, wherever that file lies now. Without
-        it tables, outcomes and the fitted curves up to the last sample are there, and what has to be computed anew
-        raises a ModelError.
-
-    Raises
-    ------
-    StudyError
-        The file is not such a file, is of a newer version, or was altered or damaged since it was written; its model is
-        none of this library's.
-
-    Warns
-    -----
-    UserWarning
-        The file of the model has changed since the fit.
-    """
-    path = Path(path)
-    content = envelope.open_sealed(path)
-    try:
-        return _result_in(content, model)
-    except StudyError:
-        raise
-    except ModelError as error:
-        remedy = "Fits of a model of your own: ck.load(path, model=ck.load_model(file))."
-        raise one_problem(str(error).rstrip("."), remedy, str(path)) from error
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, StopIteration) as error:
-        raise envelope.damaged(path, error) from error
-
-
-def _result_in(content: Mapping[str, Any], model: Model | None) -> Fit | Fits | JointFit:
+def result_of(content: Mapping[str, Any], given: Given) -> Fit | Fits | JointFit:
+    """What `content_of` took apart; a tie is kept as its values, and curves of a tied fit come without a band."""
     study, single, saved = _study_in(content["study"]), content["single"], content["fits"]
     if not isinstance(single, bool) or (single and len(saved) != 1) or bool(saved) != bool(study.subjects):
         raise ValueError(f"single is {single!r} and there are {len(saved)} fits of {len(study.subjects)} patients")
     if content["request"] is None:
         return Fits(study, {})
-    request = _request_in(content["request"], model)
+    request = _request_in(content["request"], given)
     only = study.each()
     each = {subject: _fit_in(request, only(subject), fit) for subject, fit in saved.items()}
     if "joint" in content:
@@ -257,7 +215,7 @@ def _request_out(request: Request) -> dict[str, Any]:
     }
 
 
-def _request_in(saved: Mapping[str, Any], model: Model | None) -> Request:
+def _request_in(saved: Mapping[str, Any], given: Given) -> Request:
     doses = saved["doses"]
     if doses is not None:
         arrays = doses.get("arrays")
@@ -272,7 +230,7 @@ def _request_in(saved: Mapping[str, Any], model: Model | None) -> Request:
         )
     free = saved["free"]
     return Request(
-        model=_model_in(saved["model"], model),
+        model=_model_in(saved["model"], given),
         fixed={name: _number(value) for name, value in saved["fixed"].items()},
         free=None if free is None else tuple(free),
         initial={name: _number(value) for name, value in saved["initial"].items()},
@@ -287,46 +245,30 @@ def _request_in(saved: Mapping[str, Any], model: Model | None) -> Request:
 
 
 def _model_out(model: Model) -> dict[str, Any]:
-    of_library = model.name in models.names() and (models.load(model.name) is model or bool(model.changes))
-    if not model.path and not of_library:
+    if not model.path and not in_library(model):
         raise ModelError(
             f"{model.name} was made in memory and could not be found again. Write it to a file and take "
             "ck.load_model(path), then fit and save.",
             name=model.name,
         )
-    # A tie is a function and is not saved: see `load`.
+    # A tie is a function and is not saved: see `result_of`.
     changes = {kind: _plain(value) for kind, value in model.changes.items() if kind != "tie"}
-    own = {"described": _plain(absent.described(model))} if model.path else {}
-    if model.path and not isinstance(model, AbsentModel):
-        own["described"]["file"] = Path(model.path).read_text(encoding="utf-8")
-    return {"name": model.name, "path": model.path, "sha256": _fingerprint(model), "changes": changes, **own}
+    own = {"described": _plain({**absent.described(model), "file": text_of(model)})} if model.path else {}
+    return {"name": model.name, "path": model.path, "sha256": fingerprint(model), "changes": changes, **own}
 
 
-def _model_in(saved: Mapping[str, Any], given: Model | None) -> Model:
+def _model_in(saved: Mapping[str, Any], given: Given) -> Model:
     """The model of the library, or the one that is given; of the user's own file only what was saved of it."""
-    if given is None and saved["path"] and "described" in saved:
-        return absent.restored({**saved["described"], "sha256": saved["sha256"]})
-    if given is None and saved["path"]:
+    if given.model is None and saved["path"]:
+        if "described" in saved:
+            return absent.restored({**saved["described"], "sha256": saved["sha256"]})
         file = saved["path"]
         raise ModelError(f"its model {saved['name']} was the file {file}, which is not run without being asked for")
-    if given is not None and given.name != saved["name"]:
-        raise ModelError(f"its model is {saved['name']}, and {given.name} was given")
-    model = models.load(saved["name"]) if given is None else given
     changes = saved.get("changes", {})
-    if changes and not model.changes:
-        bounds = {name: (_number(low), _number(high)) for name, (low, high) in changes.get("bounds", {}).items()}
-        model = with_changes(model, {**changes, **({"bounds": bounds} if bounds else {})})
-    if saved["sha256"] != _fingerprint(model):
-        text = f"the file of {model.name} has changed since this fit: its curves may differ from the saved estimates."
-        warnings.warn(text, UserWarning, stacklevel=5)
-    return model
-
-
-def _fingerprint(model: Model) -> str:
-    if isinstance(model, AbsentModel):
-        return model.sha256
-    function: Any = model.curve or model.rhs
-    return hashlib.sha256(Path(function.__code__.co_filename).read_bytes()).hexdigest()
+    if "bounds" in changes:
+        bounds = {name: (_number(low), _number(high)) for name, (low, high) in changes["bounds"].items()}
+        changes = {**changes, "bounds": bounds}
+    return given.taken(saved, changes)
 
 
 def _study_out(study: Study) -> dict[str, Any]:

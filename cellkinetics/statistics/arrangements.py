@@ -66,6 +66,6 @@ def _all_of(sizes: tuple[int, ...]) -> Labels:
     splits = np.zeros((len(first), len(others), total), np.int8)
     rows, columns = np.arange(len(first))[:, None, None], np.arange(len(others))[None, :, None]
     splits[rows, columns, rest[:, None, :]] = others
-    splits = splits.reshape(-1, total)
+    splits = splits.reshape(len(first) * len(others), total)
     splits.flags.writeable = False
     return splits

@@ -26,6 +26,7 @@ import scipy
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import suggest
+from cellkinetics.saving import storable
 from cellkinetics.statistics.equivalence import patients_needed
 from cellkinetics.statistics.slopes import FEWEST, threshold
 from cellkinetics.statistics.tobit import Tobit, quantified, tobit
@@ -42,6 +43,7 @@ RESAMPLES = 2000
 UNBOUNDED_EXPONENT = 50.0
 
 
+@storable
 @dataclass(frozen=True)
 class DoseExponent:
     """An exponent with its interval, and what it says about a margin given before the analysis.

@@ -17,6 +17,7 @@ import scipy
 
 from cellkinetics.arrays import Floats
 from cellkinetics.domains import level as checked_level
+from cellkinetics.saving import storable
 from cellkinetics.statistics import arrangements
 from cellkinetics.statistics.null_distributions import CONVOLVED, doubled_mean, jonckheere_null, mann_whitney
 
@@ -28,6 +29,7 @@ DRAWS = 200_000
 COUNTED = 1000
 
 
+@storable
 @dataclass(frozen=True)
 class RankTest:
     """A test of ranks between groups.

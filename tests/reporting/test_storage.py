@@ -62,7 +62,7 @@ def test_a_file_that_was_cut_off_is_refused_with_its_name(fit, tmp_path):
     whole = path.read_text()
     for share in (0.0, 0.3, 0.9, 0.999):
         path.write_text(whole[: int(share * len(whole))])
-        with pytest.raises(ck.StudyError, match=r"fit\.json: is not a file of saved fits, or was cut off"):
+        with pytest.raises(ck.StudyError, match=r"fit\.json: is not a file of a saved result, or was cut off"):
             ck.load(path)
 
 

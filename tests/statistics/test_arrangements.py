@@ -8,7 +8,7 @@ import pytest
 from cellkinetics.statistics import arrangements
 
 
-@pytest.mark.parametrize("sizes", [(1, 1), (2, 1), (2, 2), (1, 2, 2), (3, 1, 2), (2, 0, 1)])
+@pytest.mark.parametrize("sizes", [(1, 1), (2, 1), (2, 2), (1, 2, 2), (3, 1, 2), (2, 0, 1), (0, 2, 0), (2, 0, 0)])
 def test_all_arrangements_are_the_distinct_permutations_of_the_labels(sizes):
     labels = np.repeat(range(len(sizes)), sizes)
     found = [tuple(row) for row in arrangements.all_of(sizes).tolist()]

@@ -1,0 +1,82 @@
+"""Models in files of results: by name where the library has them, else what is known without their functions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cellkinetics import models
+from cellkinetics.errors import ModelError
+from cellkinetics.modelling import absent
+from cellkinetics.modelling.absent import AbsentModel
+from cellkinetics.modelling.loading import with_changes
+from cellkinetics.modelling.model import Model
+
+
+def in_library(model: Model) -> bool:
+    """Whether the model is the library's, as it is or changed."""
+    return not model.path and model.name in models.names() and (models.load(model.name) is model or bool(model.changes))
+
+
+def fingerprint(model: Model) -> str:
+    """Hash of the file of a model, as it was read; "" where there is none."""
+    if model.sha256 or not (content := _content(model)):
+        return model.sha256
+    return hashlib.sha256(content).hexdigest()
+
+
+def text_of(model: Model) -> str:
+    """The text of the file of a model, as it was read."""
+    return model.file or _content(model).decode("utf-8", "replace")
+
+
+def _content(model: Model) -> bytes:
+    if isinstance(model, AbsentModel):
+        return b""
+    function: Any = model.curve or model.rhs
+    file = Path(getattr(getattr(function, "__code__", None), "co_filename", ""))
+    return file.read_bytes() if file.is_file() else b""
+
+
+class Given:
+    """Who gives the models of a file back.
+
+    model : the one that the reader of the file has given.
+    said : what is to be warned of.
+    """
+
+    def __init__(self, model: Model | None = None) -> None:
+        self.model = model
+        self.said: list[str] = []
+
+    def taken(self, saved: Mapping[str, Any], changes: Mapping[str, Any]) -> Model:
+        """The given model, or the library's, with its changes; another than the one that was saved is warned of."""
+        if self.model is not None and self.model.name != saved["name"]:
+            raise ModelError(f"its model is {saved['name']}, and {self.model.name} was given")
+        model = models.load(saved["name"]) if self.model is None else self.model
+        if changes and not model.changes:
+            model = with_changes(model, changes)
+        if saved["sha256"] != fingerprint(model):
+            text = (
+                f"the file of {model.name} has changed since this fit: its curves may differ from the saved estimates"
+            )
+            self.said += [] if f"{text}." in self.said else [f"{text}."]
+        return model
+
+    def model_of(self, saved: Mapping[str, Any]) -> Model:
+        """What `plain` wrote."""
+        if self.model is not None or "described" not in saved:
+            return self.taken(saved, saved["changes"])
+        return absent.restored({**saved["described"], "sha256": saved["sha256"], "file": saved["file"]})
+
+
+def plain(model: Model) -> dict[str, Any]:
+    """A model of the library by its name, any other as `absent.described`; with the text of its file and its hash."""
+    saved = {"name": model.name, "sha256": fingerprint(model), "file": text_of(model)}
+    # A tie is a function: with a model of the library without it, what is computed anew would be another's.
+    if in_library(model) and "tie" not in model.changes:
+        return {**saved, "changes": dict(model.changes)}
+    described = {name: value for name, value in absent.described(model).items() if name not in ("file", "sha256")}
+    return {**saved, "changes": {}, "described": described}
