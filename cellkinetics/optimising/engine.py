@@ -230,11 +230,11 @@ def _information(error: ErrorModel, predicted: Any, ln_sd: Any, data: Data, know
         def ln_known(g: Any, ln_sd: Any) -> Any:
             return jnp.log(error.information(g, ln_sd, data.rows))
 
-        ways = jnp.eye(len(second))[:, :, None] * jnp.ones_like(predicted)
+        ways = jnp.eye(len(second))[:, :, None] * jnp.ones_like(predicted)[None, None]
         slopes = jax.vmap(lambda way: jax.jvp(ln_known, (predicted, ln_sd), (way[0], way[1:]))[1])(ways)
         shares = -0.5 * slopes.at[0].add(-2.0 if error.natural else 0.0)
         of_quantified = 2 * shares[:, None] * shares[None, :] + jnp.zeros_like(second).at[0, 0].set(known)
-    return jnp.where(quantified, of_quantified, every * jnp.maximum(-second, 0.0))
+    return jnp.where(quantified[None, None], of_quantified, every * jnp.maximum(-second, 0.0))
 
 
 def _by_output(of_rows: Any, belongs: Any) -> Any:
@@ -344,7 +344,8 @@ def curvature(at: Score, columns: Any, data: Data, xp: Any) -> Curvature:
     """
     free = columns.shape[-1]
     curve, mixed = columns[..., :free, :], columns[..., free:, :]
-    of_sd = at.curved - data.prior_precision[..., free:, None] * np.eye(at.curved.shape[-1])
+    unit = np.eye(at.curved.shape[-1]).reshape(*[1] * (at.curved.ndim - 2), *at.curved.shape[-2:])
+    of_sd = at.curved - data.prior_precision[..., free:, None] * unit
     above = xp.concatenate([0.5 * (curve + xp.swapaxes(curve, -1, -2)), xp.swapaxes(mixed, -1, -2)], axis=-1)
     below = xp.concatenate([mixed, of_sd], axis=-1)
     both = data.moving[..., :, None] * data.moving[..., None, :]

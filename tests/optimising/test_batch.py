@@ -12,6 +12,7 @@ from cellkinetics import models
 from cellkinetics.fitting import fits as fits_module
 from cellkinetics.fitting.few import again
 from cellkinetics.fitting.fit import ended
+from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising import batch, engine, stacking
 from cellkinetics.optimising.cases import prepare_each
@@ -207,7 +208,7 @@ def test_an_odd_patient_ends_in_a_batch_as_alone(name, values, lloq):
 
 def test_a_free_set_of_another_size_within_the_padding_needs_no_new_program():
     ck.fit_each(STEIN, STUDY, progress=False)
-    run: Any = engine.searcher(STEIN, (), Method.CLOSED_FORM, engine.LANES)
+    run: Any = engine.searcher(STEIN, (), Method.CLOSED_FORM, ERRORS[LOG], engine.LANES)
     before = run._cache_size()
     ck.fit_each(STEIN, STUDY, free=["t_max", "c_max", "alpha", "beta"], progress=False)
     ck.fit_each(STEIN, STUDY.select(STUDY.subjects[:5]), progress=False)
@@ -222,12 +223,12 @@ def test_the_score_is_the_likelihood_of_the_problem_with_its_gradient(fits):
     shape = stacking.shape_of(problem)
     data = stacking.stacked([problem], shape, 1)
     x = problem.start(case.initial)
-    score = engine.scores(STEIN, (), Method.CLOSED_FORM)(x[None], data)
+    score = engine.scores(STEIN, (), Method.CLOSED_FORM, ERRORS[LOG])(x[None], data)
     second = problem.second_order(x)
     assert score.solved.all()
     assert float(score.value[0]) == pytest.approx(second.value, rel=1e-12)
     np.testing.assert_allclose(score.gradient[0], second.gradient, rtol=1e-9, atol=1e-9)
-    at = engine.curvatures(STEIN, (), Method.CLOSED_FORM)(x[None], data)
+    at = engine.curvatures(STEIN, (), Method.CLOSED_FORM, ERRORS[LOG])(x[None], data)
     np.testing.assert_allclose(at.hessian[0], second.hessian, rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(at.quantified[0], second.quantified, rtol=1e-8, atol=1e-8)
 
@@ -258,9 +259,9 @@ def test_second_derivatives_by_differences_are_those_of_the_problem_one_by_one_a
     points = np.zeros((2, shape[1] + 1))
     for row, problem in enumerate(problems):
         points[row, stacking.places(problem, shape[1])] = problem.start(problem.values)
-    together = engine.curvatures(model, (), Method.STRUCTURE)(points, data)
+    together = engine.curvatures(model, (), Method.STRUCTURE, ERRORS[LOG])(points, data)
     for row, problem in enumerate(problems):
-        by_loop = Programs(model, (), Method.STRUCTURE, stacking.taken(data, np.array([row])))
+        by_loop = Programs(model, (), Method.STRUCTURE, stacking.taken(data, np.array([row])), ERRORS[LOG])
         alone = by_loop.curvature(points[row : row + 1], np.array([0]))
         keep = stacking.places(problem, shape[1])
         exact = problem.second_order(points[row, keep])
@@ -281,7 +282,7 @@ def test_few_starts_are_screened_by_the_loop_and_many_by_a_program_of_their_own_
     points[0][:, stacking.places(problem, shape[1])] = np.vstack([first, drawn])
     found = []
     for size in (1, engine.LANES + 1):
-        programs = Programs(model, (), Method.STRUCTURE, stacking.stacked([problem], shape, size))
+        programs = Programs(model, (), Method.STRUCTURE, stacking.stacked([problem], shape, size), ERRORS[LOG])
         found.append(programs.screen(points, [points.shape[1]])[0])
     at_first = float(np.sum(problem.root(np.append(first[:-1], 0.0)) ** 2)) - 2 * problem.log_prior(first)
     assert found[1][0] == pytest.approx(at_first, rel=1e-9)
