@@ -215,8 +215,9 @@ def solve_ode(
     scale = _scale(slopes, start, parts, gains)
 
     def field(t: Any, state: Any, args: Any) -> jax.Array:
+        *args, void = args
         natural = _to_natural(state, in_log, scale)
-        found = slopes(t, natural, args)
+        found = jnp.where(void, 0.0, slopes(t, natural, tuple(args)))
         return jnp.where(in_log, found / jnp.where(in_log, natural, 1.0), found / scale)
 
     chord = diffrax.VeryChord(rtol=CHORD_RTOL, atol=CHORD_ATOL)
@@ -225,13 +226,16 @@ def solve_ode(
     controller = diffrax.PIDController(rtol=rtol, atol=atol)
     adjoint = diffrax.RecursiveCheckpointAdjoint() if reverse else diffrax.ForwardMode()
 
-    def segment(state: jax.Array, slot: tuple[jax.Array, jax.Array, Segments]) -> tuple[jax.Array, tuple[Any, ...]]:
-        begin, stop, part = slot
+    def segment(before: tuple[Any, Any], slot: tuple[jax.Array, jax.Array, Segments]) -> tuple[Any, tuple[Any, ...]]:
+        (state, void), (begin, stop, part) = before, slot
         infused = None if part.rates is None else part.rates @ gains
         saved = jnp.append(jnp.clip(asked, begin, stop), stop)
         args = (infused, part.since, part.phase)
-        given = _to_natural(state, in_log, scale) + part.amounts @ gains
-        dosed = _to_scale(given, in_log, scale, _inflow(slopes, begin, given, args, _moment(asked, begin, stop)))
+        given = jnp.where(void, 0.0, _to_natural(state, in_log, scale)) + part.amounts @ gains
+        filled = _inflow(slopes, begin, given, args, _moment(asked, begin, stop))
+        dosed = _to_scale(given, in_log, scale, filled)
+        void = _void(slopes, saved, filled, args) & in_log
+        args = (*args, void)
         with cache.cacheable():
             solution = diffrax.diffeqsolve(
                 diffrax.ODETerm(field), stepper, begin, stop, None, dosed, args=args,
@@ -241,13 +245,14 @@ def solve_ode(
         assert solution.ys is not None
         # Of two edges on one day each has its derivative; a stepper with no way to go gives none.
         last = solution.ys[-1] + jnp.where(begin == stop, (stop - begin) * field(begin, dosed, args), 0.0)
-        return last, (solution.ys[:-1], solution.result == diffrax.RESULTS.successful)
+        return (last, void), (solution.ys[:-1], void, solution.result == diffrax.RESULTS.successful)
 
     first = _to_scale(start, in_log, scale, jnp.zeros_like(start))
-    _, (path, done) = jax.lax.scan(segment, first, (edges[:-1], edges[1:], parts))
+    _, (path, voids, done) = jax.lax.scan(segment, (first, (start == 0) & in_log), (edges[:-1], edges[1:], parts))
     current = jnp.maximum(jnp.searchsorted(parts.begin, asked, side="right") - 1, 0)
     back = jnp.argsort(order)
-    states = _to_natural(path[current, jnp.arange(len(asked))], in_log[None], scale[None])[back]
+    states = _to_natural(path[current, jnp.arange(len(asked))], in_log[None], scale[None])
+    states = jnp.where(voids[current], 0.0, states)[back]
     # The implicit stepper passes 0 by rounding where a state dies out; `natural` states may be negative.
     positive = jnp.array([state not in model.natural for state in model.states])[None, :]
     states = jnp.where(positive & (states < 0), 0.0, states)
@@ -312,6 +317,15 @@ def _inflow(slopes: Function, t: jax.Array, natural: jax.Array, args: tuple[Any,
         found = moment * slopes(t, natural, args)
         natural = jnp.maximum(natural, jnp.where(jnp.isfinite(found), found, 0.0))
     return jax.lax.stop_gradient(natural)
+
+
+def _void(slopes: Function, days: jax.Array, filled: jax.Array, args: tuple[Any, ...]) -> jax.Array:
+    """(states,) which are nothing and stay it: nothing flows in from what is ``filled`` on any of the days.
+
+    Without this a state that grows by itself would grow out of the number that ln x begins with.
+    """
+    found = jax.vmap(slopes, in_axes=(0, None, None))(days, filled, args)
+    return (filled == 0) & jnp.all(found == 0, axis=0)
 
 
 def _to_natural(state: jax.Array, in_log: jax.Array, scale: jax.Array) -> jax.Array:

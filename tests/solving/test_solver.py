@@ -407,3 +407,26 @@ def test_where_no_stepper_can_go_a_fit_is_told_and_not_interrupted():
     assert not second.solved
     assert not converged
     np.testing.assert_array_equal(at, far)
+
+
+@pytest.mark.parametrize("stiff", [False, True], ids=["explicit", "implicit"])
+def test_a_state_that_is_nothing_grows_from_nothing_only_when_something_flows_in(stiff):
+    parameters = {
+        "F": ck.Parameter(1.0, "copies/ug", "this test"),
+        "k": ck.Parameter(0.1, "1/day", "this test"),
+        "g": ck.Parameter(0.8, "1/day", "this test"),
+    }
+    model = ck.Model(
+        name="growing",
+        outputs={"copies": "copies/ug"},
+        parameters=parameters,
+        states=("fed", "alone"),
+        rhs=lambda fed, alone, k, g: (-k * fed, g * alone),
+        observe=lambda alone: alone,
+        dosing={"other": ("fed", "F"), "cells": ("alone", "F")},
+        stiff=stiff,
+    )
+    never = model.solve([0.0, 10.0, 45.0], doses={"other": 1e6})["copies"]
+    late = model.solve([0.0, 29.9, 31.0], doses={"other": 1e6, "cells": [(30.0, 2.0)]})["copies"]
+    assert np.all(np.asarray(never) == 0.0)
+    np.testing.assert_allclose(late, [0.0, 0.0, 2 * np.exp(0.8)], rtol=1e-6)
