@@ -170,6 +170,9 @@ def _units(column: Suspect, rows: Values) -> Likeness | None:
         word in ("unit", "units") or word.endswith(("unit", "units")) for word in words
     ) or column.name.endswith("U")
     units = {canonical(str(column.cells[at])) for at in column.looked}
+    # What is per kg, and the unit of a dose, is none of a value.
+    if of_doses.about_units(words) and of_doses.about_doses({*words, *words_of(column.name)}):
+        return None
     ours = {unit for unit in units if (is_log(unit) and (about or "cop" in unit)) or unit_of_heading(unit)}
     if ours and ours != {rows.unit} and len(ours) == len(units):
         return f"looks like a unit of the values ({shown(sorted(ours))})", use("unit", column)
@@ -337,6 +340,7 @@ _RULES: tuple[Callable[[Suspect, Values], Likeness | None], ...] = (
     _flags,
     _exclusions,
     of_doses.durations,
+    of_doses.splits,
     of_doses.shares,
     _endpoints,
     _comments,

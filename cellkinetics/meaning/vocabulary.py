@@ -272,11 +272,43 @@ REPLICATE_CELLS = re.compile(
 INFUSION = _set(
     "infusion, inf, of, dose, dosing, time, length, iv, the, admin, administration, tinf, perfusion, infusione, dosis, "
     "gabe, zeit, temps, tiempo, tempo, de, la, der, della, l, n, ex, day, dy, dtc, cell, cells, drug, infused, over, "
-    "uber, sur, in, infundiert, perfuse, infundido"
+    "uber, sur, in, infundiert, perfuse, infundido, period"
 )
 # How long an infusion took, when it ended, how fast it went, and what of it counts and when.
 DURATIONS = _set("dur, duration, tinf, infdur, exdur, dauer, duree, duracion, durata, d1, d2")
 ENDED = _set("end, stop, ende, fin, fine, finish, finished, stopped, ended")
+LAST = _set("last, final, letzte, letzter, derniere, dernier, ultima, ultimo")
+# Words of a heading that speaks of infusions, whatever else it says.
+INFUSED = _set(
+    "infusion, infusions, infused, dose, doses, dosing, dosis, perfusion, infusione, infundiert, perfuse, gabe, dosage, "
+    "administration, administered"
+)
+# A dose in parts: words of a heading, and of a cell whatever stands above it.
+SPLITS = _set(
+    "split, splits, splitted, fraction, fractions, fractionated, fractionation, divided, parts, fraktioniert, geteilt, "
+    "fractionne, fractionnee, fraccionada, frazionata, portions, installments"
+)
+SCHEDULES = _set(
+    "schedule, regimen, regime, schema, scheme, plan, protocol, note, comment, remark, product, bags, cells"
+)
+IN_PARTS = re.compile(
+    r"\b(?:split|fractionated|divided|geteilt|fraktioniert|fractionnee?|fraccionad[ao]|frazionat[ao])\b"
+    r"|\b(?:over|across|within|during|on|uber|sur|en|durante|in|an)\W+(?:\d+|two|three|four|five|consecutive|several)"
+    r"\W+(?:consecutive\W+)?(?:days?|tagen?|jours|dias|giorni|weeks?|wochen|infusions?|doses|fractions|parts)\b"
+    r"|\b(?:\d+|two|three|four|five)\W+(?:infusions|fractions|fraktionen|portions|split doses|parts)\b"
+    r"|\d+ ?%?(?: ?[/+:,;] ?\d+ ?%?)+ ?(?<=%)"
+)
+# Days of infusions in a cell, d0-d2 or days 0, 1, 2; those of lymphodepletion are before day 0.
+ON_DAYS = re.compile(
+    r"\b(?:d|days?|tage?|jours?|dias?)[ .]?0? ?[-\u2013,;/+&]+ ?(?:d|day|tag)?[ .]?[1-9]|^0(?:[ ,;/+&]+\d{1,2})+$|"
+    r"\bd(?:ay)?[ .]?[0-9]\d? ?(?:[-\u2013,;/+&]|and|und|to) ?d(?:ay)?[ .]?[1-9]"
+)
+# Headings whose schedules and fractions are those of something else.
+NO_DOSES = _set(
+    "lymphodepletion, conditioning, ld, chemo, chemotherapy, premedication, bridging, response, visit, visits, "
+    "sampling, radiation, ejection, lvef, prior, previous, cyclophosphamide, fludarabine, steroid, steroids, "
+    "tocilizumab, konditionierung, lymphodepletie"
+)
 RATES = _set("rate, debit, velocidad, velocita, speed, r1, r2")
 LAGS = _set("lag, tlag, alag, lagtime, alag1, alag2")
 SHARE_WORDS = _set(

@@ -1,5 +1,7 @@
 """Columns on the rows of doses that would change what an infusion is: how long, how fast, how much of it, and when."""
 
+import warnings
+
 import pandas as pd
 import pytest
 
@@ -76,3 +78,90 @@ def test_the_remedy_reads_the_study_as_before():
     plain = read_study(table("lot", "x"))
     ignored = read_study(table("infusion_hours", "48"), ignore=["infusion_hours"])
     assert ignored.used[["subject", "day", "value"]].equals(plain.used[["subject", "day", "value"]])
+
+
+def everywhere(name, cell, dose="1e6"):
+    """Two patients whose dose, and one more column, stand on all rows."""
+    rows = [(p, d, v, dose, cell) for p in "AB" for d, v in (("7", "5200"), ("28", "410"), ("90", "6.3"))]
+    columns = ["subject", "day", "DV", "dose", name]
+    return pd.DataFrame(rows, columns=columns) if dose else pd.DataFrame(rows, columns=columns).drop(columns="dose")
+
+
+def silently(frame, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return read_study(frame, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "what"),
+    [
+        ("duree perfusion (h)", "36", "duration of an infusion"),
+        ("EXDUR", "P2D", "duration of an infusion"),
+        ("infusion_period_days", "4", "duration of an infusion"),
+        ("D1", "3", "duration of an infusion"),
+        ("infusion stop day", "4", "end of an infusion"),
+        ("day_of_last_dose", "5", "end of an infusion"),
+        ("day of infusion", "3", "day of an infusion"),
+        ("rate_per_hour", "4000", "rate of an infusion"),
+        ("F1", "0.4", "share of a dose that counts"),
+        ("fractionated dose", "y", "given in parts"),
+        ("regimen", "20%, 30%, 50%", "given in parts"),
+        ("comment", "dose divided over two days", "given in parts"),
+        ("dose days", "d0, d1, d2", "given in parts"),
+    ],
+)
+def test_what_changes_a_dose_that_stands_on_every_row_is_named(name, cell, what):
+    with pytest.raises(StudyError, match=what) as caught:
+        read_study(everywhere(name, cell))
+    assert f"ignore=[{name!r}]" in str(caught.value)
+    assert silently(everywhere(name, cell), ignore=[name]).doses["amount"].tolist() == [1e6, 1e6]
+
+
+def test_one_long_infusion_among_short_ones_is_named():
+    frame = everywhere("infusion_hours", "1")
+    frame.loc[frame["subject"] == "B", "infusion_hours"] = "96"
+    with pytest.raises(StudyError, match=r"duration of an infusion \(96\)"):
+        read_study(frame)
+
+
+def test_a_long_infusion_is_named_where_no_column_says_the_dose():
+    with pytest.raises(StudyError, match="duration of an infusion"):
+        read_study(everywhere("infusion_hours", "48", dose=""))
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("infusion_minutes", "30"),
+        ("day of infusion", "0"),
+        ("infusion stop (h)", "2"),
+        ("response duration (days)", "90"),
+        ("schedule", "single"),
+        ("lymphodepletion schedule", "d-5, d-4, d-3"),
+        ("ejection fraction", "60"),
+        ("last visit day", "90"),
+        ("bags", "2"),
+        ("comment", "seen over 3 years"),
+        ("dose unit", "cells/kg"),
+    ],
+)
+def test_what_changes_no_dose_passes_where_the_dose_stands_on_every_row(name, cell):
+    assert silently(everywhere(name, cell)).doses["amount"].tolist() == [1e6, 1e6]
+
+
+def test_the_day_of_a_second_infusion_is_that_of_its_row():
+    frame = table("infusion day", "")
+    frame.loc[len(frame)] = ["A", "30", "", "1e6", "30"]
+    assert silently(frame).doses["day"].tolist() == [0, 30, 0]
+
+
+@pytest.mark.parametrize("name", ["UnitsOfDose", "AmountUnit", "unit (infusion)", "Dosiseinheit", "dosing unit text"])
+@pytest.mark.parametrize("cell", ["cells", "cells/m2"])
+def test_a_unit_of_doses_is_never_proposed_as_that_of_the_values(name, cell):
+    with pytest.raises(StudyError) as caught:
+        read_study(everywhere(name, cell))
+    assert f"columns={{'dose_unit': {name!r}}}" in str(caught.value)
+    assert read_study(everywhere(name, cell), columns={"dose_unit": name}).dose_unit == cell
+    assert "'unit':" not in str(caught.value)
+    silently(everywhere(name, cell, dose=""))
