@@ -85,7 +85,7 @@ class Reading:
     lloq: float | None = None
     lod: float | None = None
     uloq: float | None = None
-    unit: str = "copies/ug"
+    unit: str | None = None
     dose_unit: str = "cells/kg"
     time_unit: Literal["day", "hour", "week", "month"] | None = None
     day: str | None = None

@@ -15,7 +15,7 @@ from cellkinetics.meaning.lowest import FEWEST_MARKED, at_the_floor, on_the_lowe
 from cellkinetics.meaning.of_values import cycles, scales, value_units
 from cellkinetics.meaning.suspects import KINDS, LOOKED_AT, Likeness, Suspect, Values, shown, use, varies
 from cellkinetics.meaning.synonyms import plain
-from cellkinetics.meaning.units import canonical, is_log, time_unit_of, unit_of_heading, words_of
+from cellkinetics.meaning.units import canonical, is_log, other_unit_said, time_unit_of, unit_of_heading, words_of
 from cellkinetics.meaning.vocabulary import below_in_words, folded
 from cellkinetics.words import number_text
 
@@ -300,7 +300,10 @@ def _endpoints(column: Suspect, rows: Values) -> Likeness | None:
             f"tells measurements of one output apart ({said})",
             "Give each its own name in the column of outputs, or",
         )
-    return f"tells measurements apart ({said})", use("output", column)
+    remedy = use("output", column)
+    if any(other_unit_said(text, rows.unit) for text in texts):
+        remedy = f"Say the unit of each in a column unit, and {remedy}"
+    return f"tells measurements apart ({said})", remedy
 
 
 def _specimen(text: str) -> str:

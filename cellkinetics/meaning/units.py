@@ -44,7 +44,7 @@ _ELSEWHERE_COUNTED = (
 # A logarithm in one word: LDV, L10DV, DVLOG, Zehnerlogarithmus.
 _LOGGED = re.compile(
     r".*logar[iy]t\w*|l(?:10)?_?(?:dv|copies|conc|vcn)|l(?:o?g)(?:10)?_?(?:dv|copies|conc|vcn|car|value)|"
-    r"(?:dv|copies|conc|vcn|value|car|t|y)log(?:10)?"
+    r"(?:dv|copies|conc|vcn|value|aval|stresn|result|car|t|y)log(?:10)?|l10"
 )
 _LOG = re.compile(
     r"(?:^|[^a-z])(?:log(?:10|2|e)?|lg|ln)(?:[^a-z]|$)|^(?:ln|log|log10)[_ ]?(?:dv|copies|conc|value|y)", re.I
@@ -117,6 +117,67 @@ def _flat(text: str) -> str:
     for words, ours in _ELSEWHERE_COUNTED:
         low = words.sub(ours, low)
     return re.sub(r"_1$", "", low)
+
+
+_COPIES_PER_UG = re.compile(r"(?:copies|copy)_(?:per_)?ug(?:_g?dna)?(?=_|$)")
+_OF_SDTM = re.compile(r"[a-z]{2}(?:stresn|stresc|orres)")
+
+
+def may_be_copies(name: str) -> bool:
+    """Whether the heading of a value says copies/ug, or no more than that it is a value: any other word may be a unit.
+
+    Examples
+    --------
+    >>> [may_be_copies(name) for name in ("CAR copies/ug blood", "qPCR result", "PCSTRESN", "CART_uL", "dCt", "x1000")]
+    [True, True, True, False, False, False]
+    """
+    low = _flat(name)
+    rest = _COPIES_PER_UG.sub("copies", low)
+    if re.search(r"%|(?:^|_)x_?\d|(?:^|_)10_\d", low):
+        return False
+    return all(word in vocabulary.PLAIN_VALUES or _OF_SDTM.fullmatch(word) for word in words_of(rest)) and bool(
+        words_of(rest)
+    )
+
+
+# Cycles of a PCR, copies per cell, shares, what is relative to another, areas, and masses per volume.
+_OTHER_KINDS = re.compile(
+    r"(?:^|_)(?:d{0,2}c[tqp]|rq|g?mfi|auc\w*|pct\w*|percent\w*|freq|frequency|mrd|rel(?:ative)?_expr\w*|fold\w*|vcn|"
+    r"[npuf]?g_(?:per_)?[mud]?l|i?u_(?:per_)?[mud]?l|cycles?)(?:_|$)"
+)
+_CYTOMETRY = re.compile(r"(?:^|_)(?:flow|facs|[zc][yi]t?t?ometr\w*|durchfluss\w*|citometr\w*)")
+_DENOMINATOR = re.compile(r"(?:/|\bper\b|\bpro\b|\bpar\b|\bpor\b)\s*(\d+\s*)?([a-z]+3?)(?![a-z])")
+
+
+def of_another_kind(name: str) -> bool:
+    """Whether a heading is of a value that is never in copies/ug: Ct, VCN, MFI, conc_ng_ml."""
+    return _OTHER_KINDS.search(re.sub(r"[^a-z0-9%]+", "_", plain(name))) is not None
+
+
+def other_unit_said(name: str, unit: str) -> str:
+    """What the name of a measurement says of its unit, "" where it says none, or that of its values.
+
+    Examples
+    --------
+    >>> [other_unit_said(name, "copies/ug") for name in ("T cells/uL", "CAR copies/ug", "log10 CAR", "flow", "blood")]
+    ['cells/uL', '', 'logarithms', 'flow', '']
+    """
+    low = folded(plain(name)).replace("_", " ")
+    if is_log(name):
+        return "" if is_log(unit) else "logarithms"
+    if folded(unit) in folded(name):
+        return ""
+    said = unit_of_heading(name)
+    if "/" in said and (canonical(said) == unit or _of(said)):
+        return "" if canonical(said) == unit else said
+    found = _DENOMINATOR.search(folded(name.translate(_MICRO)))
+    per = _OF.get(found[2]) if found else None
+    if found and per and not unit.endswith(f"/{found[1] or ''}{per}"):
+        return found[0].strip()
+    counted = unit.startswith("copies")
+    if (counted and (of_another_kind(name) or _CYTOMETRY.search(re.sub(r"[^a-z0-9]+", "_", low)))) or "%" in name:
+        return name
+    return ""
 
 
 _TIMES_TEN = r"x?_?(?:10_?e?_?\d+|1?e_?\d+|mil(?:l?i?ons?|lionen)?|mio|thousands?|billions?|k|\d+)_?x?_?"

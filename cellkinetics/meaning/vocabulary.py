@@ -280,8 +280,8 @@ ENDED = _set("end, stop, ende, fin, fine, finish, finished, stopped, ended")
 LAST = _set("last, final, letzte, letzter, derniere, dernier, ultima, ultimo")
 # Words of a heading that speaks of infusions, whatever else it says.
 INFUSED = _set(
-    "infusion, infusions, infused, dose, doses, dosing, dosis, perfusion, infusione, infundiert, perfuse, gabe, dosage, "
-    "administration, administered"
+    "infusion, infusions, infused, dose, doses, dosing, dosis, perfusion, infusione, infundiert, perfuse, gabe, "
+    "administration, administered, dosage"
 )
 # A dose in parts: words of a heading, and of a cell whatever stands above it.
 SPLITS = _set(
@@ -329,6 +329,16 @@ POWERS = _set("exponent, power, expo, exposant, esponente, exponente, potenz")
 LOGS = _set("log, logged, logtransformed, logtransform, islog, logarithm, logarithmic, ln, logscale")
 BESIDE_FACTORS = OF_VALUES | _set("conversion, correction, x, unit, units, ten, to, by, the")
 BESIDE_LOGS = BESIDE_FACTORS | _set("transformed, transform, transformation, is, scale, scaled, data, base, natural")
+# All words that the heading of a value in copies/ug may have where it does not say its unit; another word may be one.
+PLAIN_VALUES = _set(
+    "dv, y, obs, observed, observation, data, value, values, conc, concentration, result, results, res, copies, copy, "
+    "car, t, nk, cart, carnk, transgene, transgenes, transgen, vector, qpcr, pcr, ddpcr, dpcr, dna, gdna, blood, pb, "
+    "pbmc, whole, peripheral, sample, measured, measurement, measure, reported, analysis, numeric, num, raw, final, "
+    "mean, avg, average, rep, replicate, well, run, level, levels, load, lab, of, in, the, per, rxn, "
+    "wert, werte, messwert, messwerte, messung, ergebnis, kopien, konzentration, valeur, valeurs, resultat, resultats, "
+    "concentracion, concentrazione, valor, valore, valores, valori, resultado, risultato, copias, copie, mesure, "
+    "mesuree, mesurees, medido, misurato, gemessen, medida, misura, blut, sang, sangre, sangue, aval, avalc"
+)
 # Words of headings that are like those of values, and of days, and are something else.
 NO_VALUES = LIMIT_WORDS | _set(
     "lower, upper, limit, limits, min, max, date, datum, time, day, days, dose, dosis, amount, pred, ipred, ypred, "
