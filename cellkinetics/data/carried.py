@@ -61,6 +61,7 @@ def carried(
         says_days=unit_of(rows.names["day"]) == "day",
         dose_unit=dose_unit,
         infused=infused,
+        given=dosing.any & ~dosing.other,
     )
     taken = {name for name in texts if plain(name) not in RESERVED_COLUMNS}
     new_name = {name: name if name in taken else _free(name, taken) for name in texts}

@@ -12,8 +12,8 @@ from cellkinetics.errors import Finding, StudyError
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.layout.subjects import column_of
 from cellkinetics.meaning.cells import cell_of, numbers
-from cellkinetics.meaning.headings import meaning_of
 from cellkinetics.meaning.synonyms import plain
+from cellkinetics.meaning.vocabulary import names_cells
 
 IN_CELLS, PER_KG = ("cells", "cell", "total cells"), "cells/kg"
 DIVIDED = "Doses in cells were divided by"
@@ -45,8 +45,10 @@ def per_kg(sheet: Sheet, columns: Mapping[str, str] | None, dose_unit: str) -> t
     cells = sheet.cells
     subject, unit = (column_of(meaning, sheet, columns) for meaning in ("subject", "dose_unit"))
     weight = next((name for word in WEIGHTS for name in cells.columns if _word(name) == word), None)
-    kind = next((name for name in cells.columns if meaning_of(name) in ("kind", "kind_name")), None)
-    other = np.zeros(len(cells), bool) if kind is None else ~cells[kind].str.casefold().isin(_OTHER_DRUG).to_numpy()
+    kind = column_of("kind_name", sheet, columns) or column_of("kind", sheet, columns)
+    names = [] if kind is None else pd.unique(cells[kind])
+    ours = [name for name in names if name.casefold() in _OTHER_DRUG or names_cells(name)]
+    other = np.zeros(len(cells), bool) if kind is None else ~cells[kind].isin(ours).to_numpy()
     # Another drug has a unit of its own.
     said = [text.casefold() for text in pd.unique(cells[unit][~other]) if text] if unit else [dose_unit.casefold()]
     if subject is None or weight is None or not said or any(text not in IN_CELLS for text in said):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pandas as pd
 
 from cellkinetics.arrays import Flags
 from cellkinetics.meaning import vocabulary
 from cellkinetics.meaning.cells import YES, number_of
-from cellkinetics.meaning.suspects import LOOKED_AT, Likeness, Suspect, Values
+from cellkinetics.meaning.suspects import LOOKED_AT, Likeness, Suspect, Values, shown, use
 from cellkinetics.meaning.units import DAYS_IN, duration_of, time_unit_of, unit_of_amount, words_of
 from cellkinetics.meaning.vocabulary import folded
 from cellkinetics.words import number_text
@@ -27,10 +28,11 @@ def amounts(column: Suspect, rows: Values) -> Likeness | None:
     said = [cell for cell, _ in _cells(column) if cell] or column.texts
     if len(said) > MOST_UNITS:
         return None
-    units = [unit_of_amount(cell) for cell in said]
+    heading = _words(column.name)
+    units = [unit_of_amount(cell, about_units(heading) and about_doses(heading)) for cell in said]
     if not units or not all(unit for unit, _ in units):
         return None
-    about = about_units(_words(column.name))
+    about = about_units(heading)
     # Cells are a product too, beside another drug: the bare word is a unit under a heading that speaks of one.
     if not about and column.name.strip()[-1:] not in "uU" and all(unit == ("cells", True) for unit in units):
         return None
@@ -109,6 +111,28 @@ def splits(column: Suspect, rows: Values) -> Likeness | None:
         if parts:
             remedy = "A dose is taken at once: give each part a row without a value, on its day, with its amount, or"
             return f"says that the dose was given in parts ({cell})", remedy
+    return None
+
+
+def drugs(column: Suspect, rows: Values) -> Likeness | None:
+    """Names of what was given, cells on one row of a dose and another drug on the next."""
+    words = _words(column.name)
+    if rows.given is None or not rows.given.any() or words & vocabulary.BESIDE_CELLS:
+        return None
+    there = rows.given
+    said = [(cell, at) for cell, at in _cells(column, there) if cell and re.search("[^\\W\\d_]", cell)]
+    if not said or len(said) > MOST_UNITS:
+        return None
+    code, subject = column.code[there], rows.subject[there]
+    each = pd.Series(code).groupby(subject)
+    within = bool((each.min() != each.max()).any())
+    cells = [cell for cell, _ in said if vocabulary.names_cells(cell)]
+    others = [cell for cell, _ in said if vocabulary.names_drug(cell)]
+    rest = [cell for cell, _ in said if not vocabulary.names_cells(cell)]
+    named = bool(words & (vocabulary.DRUGS | vocabulary.MAY_BE_DRUGS))
+    if (others and (within or named)) or (within and rest and (cells or words & vocabulary.DRUGS)):
+        shown_names = shown([*(others or rest), *cells])
+        return f"names what was given ({shown_names}), all of which is read as infused cells", use("kind", column)
     return None
 
 

@@ -342,6 +342,7 @@ _RULES: tuple[Callable[[Suspect, Values], Likeness | None], ...] = (
     scales,
     _flags,
     _exclusions,
+    of_doses.drugs,
     of_doses.durations,
     of_doses.splits,
     of_doses.shares,

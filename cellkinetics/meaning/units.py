@@ -184,17 +184,25 @@ _TIMES_TEN = r"x?_?(?:10_?e?_?\d+|1?e_?\d+|mil(?:l?i?ons?|lionen)?|mio|thousands
 _OF_AMOUNT = re.compile(
     rf"({_TIMES_TEN})?(?:(?:viable|total|infused|absolute|car|t|nk|car_t|car_nk)_)*cells(_(?:per_)?(?:kg|m2))?"
 )
+# A factor without the word for cells: 10^6/kg, million/kg; and, where it is a unit of doses that is said, x10^6.
+_FACTOR_PER = re.compile(rf"{_TIMES_TEN}_?(?:per_)?(?:kg|m2)")
+_FACTOR = re.compile(_TIMES_TEN)
 
 
-def unit_of_amount(cell: str) -> tuple[str, bool]:
+def unit_of_amount(cell: str, bare: bool = False) -> tuple[str, bool]:
     """The unit of infused cells that a cell says, "" when it says none, and whether it is one without a factor.
+
+    With `bare` it is known to be one of infused cells, and a factor alone is one too.
 
     Examples
     --------
-    >>> unit_of_amount("Zellen"), unit_of_amount("10^6 cells"), unit_of_amount("mg")
-    (('cells', True), ('10^6 cells', False), ('', False))
+    >>> unit_of_amount("Zellen"), unit_of_amount("10^6 cells"), unit_of_amount("mg"), unit_of_amount("x10^6", bare=True)
+    (('cells', True), ('10^6 cells', False), ('', False), ('x10^6', False))
     """
-    found = _OF_AMOUNT.fullmatch(_flat(cell))
+    low = _flat(cell)
+    if _FACTOR_PER.fullmatch(low) or (bare and _FACTOR.fullmatch(low)):
+        return cell, False
+    found = _OF_AMOUNT.fullmatch(low)
     if not found:
         return "", False
     return (cell, False) if found[1] else (canonical(cell), True)

@@ -165,3 +165,97 @@ def test_a_unit_of_doses_is_never_proposed_as_that_of_the_values(name, cell):
     assert read_study(everywhere(name, cell), columns={"dose_unit": name}).dose_unit == cell
     assert "'unit':" not in str(caught.value)
     silently(everywhere(name, cell, dose=""))
+
+
+def given(name, *cells, amounts=("400", "2e6")):
+    """One patient with two rows of doses, on days -4 and 0, and one more column."""
+    rows = [("A", day, "", amount, cell) for day, amount, cell in zip(("-4", "0"), amounts, cells, strict=True)]
+    rows += [("A", "7", "5000", "", ""), ("A", "28", "100", "", "")]
+    return pd.DataFrame(rows, columns=["ID", "TIME", "DV", "AMT", name])
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("Wirkstoff", ("Bendamustin", "CAR-NK")),
+        ("EXTRT", ("CYCLOPHOSPHAMIDE", "AXICABTAGENE CILOLEUCEL")),
+        ("therapy", ("anakinra", "NK cells")),
+        ("z", ("alemtuzumab", "CAR T-cells")),
+        ("given", ("melphalan", "")),
+        ("agent", ("X-101", "Y-202")),
+        ("medication", ("IL-15", "cart")),
+    ],
+)
+def test_another_drug_on_a_row_of_a_dose_is_refused_and_its_remedy_keeps_it_from_the_cells(name, cells):
+    frame = given(name, *cells)
+    with pytest.raises(StudyError) as caught:
+        read_study(frame)
+    assert f"columns={{'kind': {name!r}}}" in str(caught.value)
+    doses = read_study(frame, columns={"kind": name}).doses
+    infused = doses[doses["kind"] == "cells"]
+    if name != "agent":
+        assert infused[["day", "amount", "unit"]].to_numpy().tolist() == [[0, 2e6, "cells/kg"]]
+    else:
+        assert infused.empty
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("lot", ("L1", "L2")),
+        ("product", ("CAR-NK", "CAR-NK")),
+        ("bag", ("first", "second")),
+        ("premedication", ("paracetamol", "")),
+        ("lymphodepletion", ("Flu/Cy", "")),
+        ("comment", ("", "given after fludarabine on day -4")),
+        ("nurse", ("mm", "jk")),
+    ],
+)
+def test_what_names_no_other_drug_passes_on_rows_of_doses(name, cells):
+    assert silently(given(name, *cells, amounts=("1e6", "2e6"))).doses["kind"].tolist() == ["cells", "cells"]
+
+
+def test_two_products_in_two_patients_are_cells():
+    frame = table("product", "NK-19")
+    frame.loc[frame["subject"] == "B", "product"] = "NK-22"
+    assert silently(frame).doses["amount"].tolist() == [1e6, 1e6]
+
+
+@pytest.mark.parametrize("unit", ["10^7 cells", "x10^6/kg", "million cells/m2", "Mio Zellen", "1e6/kg"])
+@pytest.mark.parametrize("name", ["unit", "amtu", "dosing units", "Unit of Dose"])
+def test_a_unit_of_doses_with_a_factor_is_refused_in_whatever_column_it_stands(name, unit):
+    with pytest.raises(StudyError, match="Write the cells out"):
+        read_study(given(name, unit, unit, amounts=("", "5")))
+    with pytest.raises(StudyError, match="unit with a factor"):
+        read_study(given("lot", "", ""), dose_unit=unit)
+
+
+@pytest.mark.parametrize("name", ["DoseM", "dose x10e6", "Dose_mln", "doseK", "Cell Dose (x 10^6)"])
+@pytest.mark.parametrize("on_all_rows", [False, True])
+def test_a_heading_of_doses_with_a_factor_is_no_covariate(name, on_all_rows):
+    frame = everywhere(name, "5", dose="") if on_all_rows else table(name, "5").drop(columns="dose")
+    with pytest.raises(StudyError, match="Write the cells out"):
+        read_study(frame)
+
+
+def test_the_unit_column_of_the_values_says_what_a_dose_is_in_too():
+    frame = given("unit", "", "cells", amounts=("", "7e7"))
+    with pytest.raises(
+        StudyError, match=r"says 'cells' on rows of doses, which are read in cells/kg.*dose_unit='cells'"
+    ):
+        read_study(frame)
+    assert silently(frame, dose_unit="cells").dose_unit == "cells"
+    with pytest.raises(StudyError, match="column kind"):
+        read_study(given("unit", "mg/kg", "", amounts=("30", "1e6")))
+    assert silently(given("unit", "", "cells/kg", amounts=("", "1e6"))).doses["amount"].tolist() == [1e6]
+
+
+@pytest.mark.parametrize(("few", "refused"), [("30", True), ("5.5", True), ("2e4", False), ("0", False)])
+def test_a_dose_that_is_no_number_of_cells_beside_one_that_is_needs_a_name(few, refused):
+    frame = given("lot", "", "", amounts=(few, "1e6"))
+    if refused:
+        with pytest.raises(StudyError, match=r"row 2, patient A, day -4.*beside one of many cells"):
+            read_study(frame)
+        assert len(read_study(frame.assign(kind=["fludarabine", "", "", ""])).doses) == 2
+    else:
+        assert silently(frame).doses["amount"].max() == 1e6
