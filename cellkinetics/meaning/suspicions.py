@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.errors import Finding
-from cellkinetics.meaning import of_doses, vocabulary
+from cellkinetics.meaning import of_doses, of_samples, vocabulary
 from cellkinetics.meaning.cells import NO, VAGUE, YES, mark_of, number_of
 from cellkinetics.meaning.lowest import FEWEST_MARKED, at_the_floor, on_the_lowest
 from cellkinetics.meaning.of_values import cycles, scales, value_units
@@ -237,10 +237,15 @@ def _exclusions(column: Suspect, rows: Values) -> Likeness | None:
     if not words_of_heading - vocabulary.OF_ROWS - vocabulary.OUT - vocabulary.IN - vocabulary.CODES:
         out += [text for text in column.texts if folded(text) in vocabulary.LOOSE_OUT_CELLS]
     changes = varies(column, rows)
+    letters = {text for text in texts if any(map(str.isalpha, text))}
+    if plain(column.name) == "c" and letters == {"c"} and len(column.levels) > 1:
+        return "looks like NONMEM's mark of rows that are not to be used", use("excluded", column)
     if out and not words & vocabulary.HARMLESS and (changes or not beside):
         remedy = "Say it in a column excluded, with the reason or 1, or"
         return f"says of values that they are not to be used ({shown(out)})", remedy
     yes, no = {folded(each) for each in YES}, {folded(each) for each in NO}
+    if texts == {"1", "2"} and words & vocabulary.REPLICATES:
+        return None
     if texts == {"1", "2"}:
         # Yes and no as SAS and SPSS code them.
         no = no | {"2"}
@@ -346,6 +351,11 @@ _RULES: tuple[Callable[[Suspect, Values], Likeness | None], ...] = (
     of_doses.durations,
     of_doses.splits,
     of_doses.shares,
+    of_samples.controls,
+    of_samples.dilutions,
+    of_samples.hits,
+    of_samples.derived,
+    of_samples.spoilt,
     _endpoints,
     _comments,
     at_the_floor,

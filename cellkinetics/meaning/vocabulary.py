@@ -156,7 +156,8 @@ OUT = _set(
     "ungultig, ungueltig, verwerfen, verworfen, exclu, exclue, exclus, exclure, invalide, aberrant, rejete, ecarte, "
     "excluido, excluida, excluir, descartar, descartado, invalido, escluso, esclusa, escludere, scartato, rifiutato, "
     "strike, struck, strikeout, strikethrough, gestrichen, durchgestrichen, barre, tachado, "
-    "bad, qns, nok, clotted, clot, failure, hemolysed, lipemic, hamolytisch, hemolyse, geronnen"
+    "bad, qns, nok, clotted, clot, failure, hemolysed, lipemic, hamolytisch, hemolyse, geronnen, dup, dups, dupe, "
+    "duplicate, duplicated, duplicates, doublette, doppelt, doublon, duplicado, duplicato"
 )
 # Words of leaving out and using that mean so beside a word for a row, a sample or an assay only: a dropped haemoglobin
 # and a failed treatment are none.
@@ -184,13 +185,13 @@ OUT_CELLS = _set(
     "coagulated, geronnen, koaguliert, coagule, hemolysed, hemolyzed sample, hamolytisch, hamolysiert, hemolyse, "
     "emolizzato, hemolizado, ungultig, ungueltig, nicht verwertbar, nicht verwenden, ausschluss, invalide, non "
     "valide, inutilisable, invalido, no valido, non valido, exclu, excluido, escluso, qc fail, qc failed, not "
-    "reportable, qns, not done"
+    "reportable, qns, not done, #"
 )
 # Of a heading of rows alone: the quality of a sample, the status of a report.
 LOOSE_OUT_CELLS = _set(
     "poor, bad, preliminary, prelim, provisional, unacceptable, unsatisfactory, inadequate, insufficient, "
     "questionable, schlecht, ungenugend, vorlaufig, mauvais, mauvaise, provisoire, insuffisant, mala, malo, "
-    "scarso, draft"
+    "scarso, draft, *, **, †, ‡, !, !!, ?"
 )
 IN_COMMENTS = re.compile(
     r"\b(?:below|under|<)\s*(?:the\s*)?(?:ll?oq|lod|limit|quantif|detection|report\w*|(?:standard|calibration) curve)|"
@@ -222,13 +223,57 @@ def in_comment(text: str) -> bool:
     return IN_COMMENTS.search(_NOT_OURS.sub("", text)) is not None
 
 
+# Wells and standards of the run, and the limit as a row of a wide table.
+CONTROL = re.compile(
+    r"ntc\W*\d*|nrt|no[ _-]?template.*|blank[ _-]?\d*|leerwert|water|h2o|ll?oq|lod|uloq|detection limit|nachweisgrenze|"
+    r"(?:(?:neg|pos)(?:ative|ativ|itive|itiv)?|water|blank|buffer|pcr|extraction)?[ _.-]*"
+    r"(?:ctrl|ctl|control|kontrolle|controle?)s?[ _-]?\w?|qc[ _-]?(?:l|m|h|low|mid|medium|high|hi|lo|\d)?|[lmh]qc|"
+    r"(?:std|standard|calibrator)[ _-]?\d{0,2}|cal[ _-]?\d",
+    re.IGNORECASE,
+)
+# Headings of what a row is in a run, and those under which a standard is one of care.
+ROLES = _set("role, rolle, task, control, controls, content, type, kontrolle, controle, category, class, samptype")
+OF_CARE = _set("care, regimen, diet, protocol, arm, storage, prophylaxis, dose, dosing, schedule, group, cohort")
+DILUTIONS = _set(
+    "dilution, dilutions, diluted, dil, dilfactor, dilutionfactor, verdunnung, verdunnungsfaktor, verdunnt, dilucion, "
+    "diluizione, diluicao, verdunning"
+)
+# Values that were put there: in a cell or a heading, or, under a heading of their origin, in looser words.
+DERIVED = re.compile(
+    r"\b(?:locf|bocf|wocf|nocb|lvcf|carried[ _-](?:forward|over)|interpol\w*|extrapol\w*|imput\w*|predicted|simulated|"
+    r"smoothed|fortgeschrieben|hochgerechnet|derivfl)\b"
+)
+ORIGINS = _set("dtype, derivation, derived, origin, source, type, basis, how, status, flag, herkunft, origine, origen")
+DERIVED_LOOSELY = _set(
+    "average, averaged, mean, median, estimated, estimate, calculated, derived, minimum, maximum, copied, copy, model, "
+    "geschatzt, gemittelt, berechnet, moyenne, estime, calcule, promedio, estimado, calculado, media, stimato"
+)
+SPOILS = _set(
+    "hemolysis, haemolysis, hemolyzed, haemolysed, lipemia, lipaemia, lipemic, icterus, icteric, clots, clotting, "
+    "clotted, contamination, degradation, degraded, inhibition, inhibited, hamolyse, lipamie, hemolyse, emolisi, "
+    "hemolisis, lipemie, gerinnsel, coagulated, coagulation"
+)
+SLIGHT = re.compile(
+    r"none|nil|neg(?:ative)?|normal|absent|clear|ok|mild|slight|trace|minimal|\(?\+\)?-?|leicht|gering|keine|aucune?|"
+    r"ningun[oa]?|nessun[oa]?|legere?|leve|lieve|not (?:present|seen|detected)|n\.?a\.?|unknown|passed?|good"
+)
+# Counts of wells of one sample that were positive; partitions of a digital PCR are thousands.
+HITS = _set(
+    "hits, hit, positive, positives, pos, detected, amplified, positiv, positif, positivo, positivi, replicates"
+)
+HIT_ALONE = _set("hits, hit")
+OF_WELLS = _set("wells, well, replicates, replicate, reps, rep, reactions, kavitaten, puits, pocillos, pozzetti")
+MOST_WELLS = 12
+
 ENDPOINTS = _set(
     "cmt, compartment, param, paramcd, parameter, pctest, pctestcd, test, testcd, testname, analyte, assay, endpoint, "
     "measure, measurement, marker, gene, variable, obsname, observation, dvname, yname, specimen, spec, pcspec, "
     "lbspec, matrix, tissue, material, fluid, organ, compartments, platform, analyt, lbtest, lbtestcd, sampletype, "
-    "obsid"
+    "obsid, primer, primers, primerset, probe, probes, target, targets, construct, constructs, species, organism, "
+    "amplicon, locus, dye, fluorophore, channel, epitope, antigen, vector, transgene, insert, strain, celltype, "
+    "subset, phenotype, template, sonde, zielgen, spezies, espece, especie, specie"
 )
-OF_ENDPOINTS = _set("name, type, code, cd, id, sample, of, dv, label")
+OF_ENDPOINTS = _set("name, type, code, cd, id, sample, of, dv, label, set, pair, cell, car, pcr, qpcr")
 SPECIMENS = {
     "blood": "blood", "pb": "blood", "pbmc": "pbmc", "pbmcs": "pbmc", "plasma": "plasma", "serum": "serum",
     "marrow": "marrow", "bm": "marrow", "bmmc": "marrow", "csf": "csf", "cerebrospinal": "csf", "tumor": "tumour",
@@ -254,7 +299,8 @@ BESIDE_SPECIMENS = _set(
 ANALYTES = re.compile(
     r"q?pcr|ddpcr|\bflow\b|facs|durchfluss|[zc][yi]t?tometr|zytometr|citometr|cytometr|citofluor|\bcar\b|car-?t|car-?nk|copies|transgene|\bvcn\b|\bcd\d+\b|"
     r"b[ -]?cells?|t[ -]?cells?|nk[ -]?cells?|"
-    r"\bil-?\d+|crp|ferritin|\bifn|tnf|cytokine|\bm-?protein|blast|bcma|viral|\bdna\b|\brna\b|lympho|leuko|wbc",
+    r"\brnase ?-?p\b|\brpp30\b|\balb\b|gapdh|\bactb\b|\bhprt\d?\b|\bb2m\b|\bhbb\b|\b18s\b|housekeep|reference gene|"
+    r"\bwpre\b|\bil-?\d+|crp|ferritin|\bifn|tnf|cytokine|\bm-?protein|blast|bcma|viral|\bdna\b|\brna\b|lympho|leuko|wbc",
     re.IGNORECASE,
 )
 REPLICATES = _set(
