@@ -61,6 +61,7 @@ def tall(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
     units = {unit for _, unit in days.values()}
     if "subject" not in found or "day" in found or len(days) < 2:
         return sheet
+    _refuse_repeated(sheet, list(days))
     others = [name for name in cells.columns if name not in days and name not in found.values()]
     beside = {word: those for word, those in _beside(sheet, others, days, value).items() if word not in cells.columns}
     taken = {name for those in beside.values() for name in those.values()}
@@ -180,6 +181,17 @@ def _named_days(names: list[str]) -> tuple[str, dict[str, tuple[float, str]]]:
     if len(values) == 1 and len(prefixed[values[0]]) > 1:
         return values[0], prefixed[values[0]]
     return "dv", {}
+
+
+def _refuse_repeated(sheet: Sheet, days: list[str]) -> None:
+    """Say what d7.1 beside d7 is: the name that pandas gives a second column d7, and no day 7.1."""
+    again = [
+        name for name in days if (said := re.fullmatch(r"(.*[a-z].*)\.\d+", name, re.IGNORECASE)) and said[1] in days
+    ]
+    if again:
+        what = f"the column {again[0]} is named as a second column {again[0].rpartition('.')[0]} is by pandas"
+        remedy = "Call two wells of one day d7_1 and d7_2 (both, and all days alike); day 7.1 is written 7.1."
+        raise one_problem(what, remedy, sheet.source)
 
 
 def _refuse_dates(sheet: Sheet, found: Mapping[str, str]) -> None:

@@ -80,6 +80,9 @@ def _summary_rows(sheet: Sheet, codes: Places, seen: list[str]) -> list[Finding]
 def _folded(text: str) -> str:
     """What is left of a name without case, leading zeros, ``.0`` and the kind of stroke between its parts."""
     text = re.sub(r"^(\d+)\.0+$", r"\1", text.casefold())
+    # 1e3 is what a spreadsheet makes of 1000.
+    if re.fullmatch(r"\d+(?:\.\d+)?e\+?\d{1,2}", text) and float(text) % 1 == 0:
+        text = str(int(float(text)))
     text = re.sub(r"[\s_.\-/\u2010-\u2015\u2212]+", "-", text)
     # P-01 is P01, and 1-1 is not 11.
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=[^\W\d])-(?=\d)|(?<=\d)-(?=[^\W\d])", "", text))

@@ -83,6 +83,8 @@ def durations(column: Suspect, rows: Values) -> Likeness | None:
                 own = there & (column.code == at)
                 if last:
                     own = np.isfinite(begins) & np.isin(rows.subject, rows.subject[own])
+                if not np.isfinite(begins[own]).any():
+                    continue
                 # The study days of CDISC begin with 1.
                 days -= float((np.nanmax if last else np.nanmin)(begins[own])) + ("DY" in column.name)
         if days is not None and days > LONGEST:

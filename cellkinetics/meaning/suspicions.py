@@ -144,7 +144,7 @@ def _limits(column: Suspect, rows: Values) -> Likeness | None:
 def _written_limits(column: Suspect, rows: Values) -> Likeness | None:
     """A number that stands on several of the lowest values, or is twice as much: a limit that was put there."""
     numbers = [number_of(text, rows.decimal) for text in column.texts]
-    if not numbers or len(numbers) > KINDS or any(number is None or not number > 0 for number in numbers):
+    if not numbers or len(numbers) > KINDS or any(number is None or not 0 < number < np.inf for number in numbers):
         return None
     limit = np.full(len(column.cells), np.nan)
     limit[column.looked] = np.array(numbers, dtype=float)
