@@ -66,10 +66,13 @@ def _goes_back(table: pd.DataFrame, doses: pd.DataFrame) -> list[str]:
     back = np.flatnonzero((np.diff(key) == 0) & (np.diff(day) < 0)) + 1
     once = back[np.bincount(key[back], minlength=int(key.max()) + 1)[key[back]] == 1]
     first, last = np.searchsorted(key, key[once]), np.searchsorted(key, key[once], side="right")
-    once = once[(once - first >= FEWEST_IN_RUN) & (last - once >= FEWEST_IN_RUN)]
+    long = (once - first >= FEWEST_IN_RUN) & (last - once >= FEWEST_IN_RUN)
+    # Days that are all there before are wells of one sample, which a column tells apart.
+    runs = zip(once[long].tolist(), first[long].tolist(), last[long].tolist(), strict=True)
+    once = [at for at, begin, end in runs if 2 * np.isin(day[at:end], day[begin:at]).sum() <= end - at]
     again = doses.loc[doses["kind"] == "cells", "subject"].value_counts()
     names = table["subject"].to_numpy(dtype=object)[order]
-    once = [int(at) for at in once if again.get(names[at], 0) < 2]
+    once = [at for at in once if again.get(names[at], 0) < 2]
     if not once:
         return []
     at = once[0]

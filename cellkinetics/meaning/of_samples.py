@@ -14,7 +14,7 @@ from cellkinetics.meaning.vocabulary import folded
 from cellkinetics.words import count
 
 _EXCLUDE = "Say it in a column excluded, with the reason or 1, or"
-_FACTOR = re.compile(r"(?:1 ?[:/] ?)?(\d+(?:[.,]\d+)?) ?(?:x|-? ?fold|fach)?|x ?(\d+(?:[.,]\d+)?)")
+_DILUTED = re.compile(r"(?:1 ?[:/] ?)?(\d+(?:[.,]\d+)?) ?(?:x|-? ?fold|fach)?|x ?(\d+(?:[.,]\d+)?)")
 _NEAT = ("neat", "undiluted", "none", "no", "unverdunnt", "pur", "puro", "sin diluir", "non dilue", "non diluito")
 _SHARE = re.compile(r"(\d+) ?(?:/|of|von|sur|de|di|out of) ?(\d+)")
 
@@ -39,7 +39,7 @@ def dilutions(column: Suspect, rows: Values) -> Likeness | None:
         return None
     for at in column.looked:
         text = folded(str(column.cells[at])).strip()
-        found = _FACTOR.fullmatch(text)
+        found = _DILUTED.fullmatch(text)
         if found and text not in _NEAT and float((found[1] or found[2]).replace(",", ".")) != 1:
             remedy = "Give the values multiplied by it where they are not yet, or"
             return f"looks like a dilution of the samples ({column.cells[at]})", remedy

@@ -186,7 +186,7 @@ _OF_AMOUNT = re.compile(
 )
 # A factor without the word for cells: 10^6/kg, million/kg; and, where it is a unit of doses that is said, x10^6.
 _FACTOR_PER = re.compile(rf"{_TIMES_TEN}_?(?:per_)?(?:kg|m2)")
-_FACTOR = re.compile(_TIMES_TEN)
+_ANY_FACTOR = re.compile(_TIMES_TEN)
 
 
 def unit_of_amount(cell: str, bare: bool = False) -> tuple[str, bool]:
@@ -200,7 +200,7 @@ def unit_of_amount(cell: str, bare: bool = False) -> tuple[str, bool]:
     (('cells', True), ('10^6 cells', False), ('', False), ('x10^6', False))
     """
     low = _flat(cell)
-    if _FACTOR_PER.fullmatch(low) or (bare and _FACTOR.fullmatch(low)):
+    if _FACTOR_PER.fullmatch(low) or (bare and _ANY_FACTOR.fullmatch(low)):
         return cell, False
     found = _OF_AMOUNT.fullmatch(low)
     if not found:

@@ -350,7 +350,7 @@ ON_DAYS = re.compile(
     r"\bd(?:ay)?[ .]?[0-9]\d? ?(?:[-\u2013,;/+&]|and|und|to) ?d(?:ay)?[ .]?[1-9]"
 )
 # Names of infused cells, and of what else is given on rows of doses.
-_CELLS = re.compile(
+_CELL_PRODUCTS = re.compile(
     r"(?:(?:u?car|nk|nkt|t|til|tils|tcr|ucart|ucarnk|cart|carnk|gene modified|modified|engineered|allogeneic|"
     r"autologous|cord blood|donor|il|anti|cd|bcma|gprc5d|viable|infused|total|product|infusion|of|dose|bag|re|first|"
     r"second|cells?|zellen?|cellules?|celulas?|cellule|[a-z]+gene|[a-z]+leucel|[a-z]+ cel|\d+)(?: |$))+"
@@ -382,7 +382,7 @@ def names_cells(text: str) -> bool:
     [True, True, True, True, False, False]
     """
     low = re.sub(r"[^a-z0-9]+", " ", folded(text)).strip()
-    return bool(_CELLS.fullmatch(low) and _CORE.search(low))
+    return bool(_CELL_PRODUCTS.fullmatch(low) and _CORE.search(low))
 
 
 def names_drug(text: str) -> bool:
