@@ -101,12 +101,15 @@ def splits(column: Suspect, rows: Values) -> Likeness | None:
     if words & vocabulary.NO_DOSES:
         return None
     there = column.dose if rows.infused is None else column.dose | np.isfinite(rows.infused)
-    named = bool(words & vocabulary.SPLITS) and not words - vocabulary.SPLITS - vocabulary.INFUSION
+    counted = vocabulary.INFUSION | {"number", "n", "no", "num", "nr", "is"}
+    named = bool(words & vocabulary.SPLITS) and not words - vocabulary.SPLITS - counted
     about = named or bool(words & (vocabulary.INFUSED | vocabulary.SCHEDULES))
     for cell, _ in _cells(column, there):
         low = folded(cell)
         number = number_of(cell, rows.decimal)
-        parts = named and (low in YES or (number or 0) > 1 or (duration_of(cell) or 0) > LONGEST)
+        # One fraction is all of the dose.
+        yes = low in YES and not (low == "1" and words & {"fraction", "fractions", "parts", "portions"})
+        parts = named and (yes or (number or 0) > 1 or (duration_of(cell) or 0) > LONGEST)
         if number is None:
             parts |= vocabulary.IN_PARTS.search(low) is not None
             parts |= about and vocabulary.ON_DAYS.search(low) is not None
