@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 import shlex
 import sys
 import warnings
@@ -85,7 +87,7 @@ class Reading:
     lloq: float | None = None
     lod: float | None = None
     uloq: float | None = None
-    unit: str = "copies/ug"
+    unit: str | None = None
     dose_unit: str = "cells/kg"
     time_unit: Literal["day", "hour", "week", "month"] | None = None
     day: str | None = None
@@ -224,7 +226,7 @@ def check(
             days = [f"{number_text(problem.day)}" for problem in lot if problem.day is not None]
             where = f" (day {days[0]})" if len(lot) == 1 and days else ""
             who = _some([problem.subject for problem in lot if problem.subject is not None])
-            found.add_row(*(escape(cell) for cell in (rows, who + where, text, lot[0].remedy)))
+            found.add_row(*(escape(cell) for cell in (rows, who + where, text, _as_options(lot[0].remedy))))
         console.print(found)
         return 1
     console.print(escape(repr(study)))
@@ -233,6 +235,34 @@ def check(
         if name in facts:
             console.print(escape(f"  {name:<18}{facts[name]}"), soft_wrap=True)
     return 0
+
+
+_CALL = re.compile(r"read_study\(\.\.\., ((?:[^()'\"]|'[^']*'|\"[^\"]*\")*)\)")
+_ARGUMENT = re.compile(r"(?<![\w-])([a-z_]+=(?:\{[^{}]*\}|\[[^\[\]]*\]|'[^']*'|\"[^\"]*\"))")
+
+
+def _as_options(remedy: str) -> str:
+    """A remedy as it is given here: ``read_study(..., lloq=3, ignore=['x y'])`` is ``--lloq 3 --ignore 'x y'``."""
+
+    def options(said: re.Match[str]) -> str:
+        try:
+            call = ast.parse(f"f({said[1]})", mode="eval").body
+            keywords = call.keywords if isinstance(call, ast.Call) else []
+            given = {each.arg: ast.literal_eval(each.value) for each in keywords}
+        except (SyntaxError, ValueError):
+            return said[0]
+        return " ".join(f"--{str(name).replace('_', '-')} {_shown(value)}" for name, value in given.items()) or said[0]
+
+    return _ARGUMENT.sub(options, _CALL.sub(options, remedy))
+
+
+def _shown(value: object) -> str:
+    """An argument of Python as one of the command line; dots stay dots."""
+    if value is ...:
+        return "..."
+    if isinstance(value, dict):
+        return " ".join(f"{name}=..." if one is ... else shlex.quote(f"{name}={one}") for name, one in value.items())
+    return " ".join(map(_shown, value)) if isinstance(value, list) else shlex.quote(str(value))
 
 
 def _some(names: list[str]) -> str:

@@ -11,7 +11,10 @@ from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.data.columns import SheetRows, plain
 from cellkinetics.data.study import DOSE_UNIT
 from cellkinetics.errors import Finding
+from cellkinetics.layout.doses import FEWEST_CELLS
 from cellkinetics.meaning.cells import numbers
+from cellkinetics.meaning.units import unit_of_amount
+from cellkinetics.meaning.vocabulary import names_cells
 from cellkinetics.words import number_text
 
 # Monolix numbers its administrations; the first is that of the cells.
@@ -46,7 +49,8 @@ def doses_of(rows: SheetRows, evid: Floats, empty: Flags, seen: Flags) -> Dosing
     amount[amount == 0], dose[dose == 0] = np.nan, np.nan
     kind = rows.text("kind_name").mask(rows.text("kind_name") == "", rows.text("kind"))
     low = kind.str.casefold()
-    kind = kind.mask(low.isin(_CELLS), "cells").mask(low.isin([MARKER, SWITCH]), low).to_numpy(dtype=object)
+    cells = low.isin([*_CELLS, *(name for name in low.unique() if names_cells(name))])
+    kind = kind.mask(cells, "cells").mask(low.isin([MARKER, SWITCH]), low).to_numpy(dtype=object)
     says_dose = np.isin(evid, (1, 4))
     marked = (kind == MARKER) & empty & (says_dose | np.isnan(evid))
     amount[marked & np.isnan(amount)] = np.where(np.isnan(dose), 1.0, dose)[marked & np.isnan(amount)]
@@ -196,9 +200,57 @@ def unit_of_cells(rows: SheetRows, dosing: Dosing, dose_unit: str) -> str:
     """The unit of the cells; it is put on their doses."""
     said = rows.text("dose_unit")[~dosing.other]
     units = said[said != ""].unique().tolist()
+    _report_factors(rows, dosing, units or [dose_unit], "dose_unit" in rows.names and bool(units))
+    if not units:
+        _report_units(rows, dosing, dose_unit)
     if len(units) > 1 or (units and dose_unit not in (DOSE_UNIT, units[0])):
         found = f"the column {rows.names['dose_unit']} says {', '.join(units)}" + f" and dose_unit={dose_unit!r}"
         rows.problems.append(Finding(None, None, None, found, "The cells of a study have one unit."))
     unit = units[0] if units else dose_unit
+    _report_few(rows, dosing, unit)
     dosing.doses["unit"] = dosing.doses["unit"].mask(dosing.doses["kind"] == "cells", unit).astype("str")
     return unit
+
+
+def _report_factors(rows: SheetRows, dosing: Dosing, units: list[str], in_column: bool) -> None:
+    """Report a unit of the cells with a factor, 10^6 cells/kg: a model takes 5 of them as 5 cells."""
+    for unit in units if len(dosing.doses) else []:
+        named, plainly = unit_of_amount(unit, bare=True)
+        if named and not plainly:
+            says = f"the column {rows.names['dose_unit']} says" if in_column else "dose_unit= is"
+            remedy = "Write the cells out (5000000), with cells or cells/kg as their unit."
+            rows.problems.append(Finding(None, None, None, f"{says} {unit!r}, a unit with a factor", remedy))
+
+
+def _report_units(rows: SheetRows, dosing: Dosing, dose_unit: str) -> None:
+    """Report what the column of the units of values says on rows of infusions, when the doses are not read in it."""
+    name, said = rows.names.get("unit", ""), rows.text("unit").to_numpy(dtype=object)
+    given = dosing.any & ~dosing.other & (said != "")
+    elsewhere = set(said[~dosing.any & (rows.text("value") != "").to_numpy()])
+    for unit in pd.unique(said[given]):
+        named, plainly = unit_of_amount(unit, bare=True)
+        if unit in elsewhere or (named == dose_unit and plainly):
+            continue
+        remedy = "Write the cells out (5000000), and their unit into a column dose_unit."
+        if plainly:
+            remedy = f"Give read_study(..., dose_unit={named!r}), or leave the unit of these rows empty."
+        elif not named:
+            remedy = "Say what was given in a column kind, or leave the unit of these rows empty."
+        found = f"the column {name} says {unit!r} on rows of doses, which are read in {dose_unit}"
+        rows.problems.append(Finding(None, None, None, found, remedy))
+
+
+def _report_few(rows: SheetRows, dosing: Dosing, unit: str) -> None:
+    """Report doses that are no number of cells beside one of their subject that is: 30 of a drug, then 1e6."""
+    own = dosing.doses[dosing.doses["kind"] == "cells"]
+    if unit not in ("cells", "cells/kg") or own.empty:
+        return
+    most = own.groupby("subject")["amount"].transform("max")
+    few = np.zeros(len(rows.code), dtype=bool)
+    few[own["at"][(own["amount"] < FEWEST_CELLS) & (most >= FEWEST_CELLS)]] = True
+    amount = dict(zip(own["at"], own["amount"], strict=True))
+    rows.report(
+        few & ~rows.reported,
+        lambda at: f"a dose of {number_text(amount[at])} {unit} stands beside one of many cells",
+        "Another drug needs its name in a column kind; cells of another unit must be written out.",
+    )

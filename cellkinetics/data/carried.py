@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cellkinetics.arrays import Flags, Ints
+from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.data.administrations import Dosing
 from cellkinetics.data.columns import RESERVED_COLUMNS, SheetRows, mass_of, per_well, plain
 from cellkinetics.data.days import unit_of
@@ -49,6 +49,7 @@ def carried(
     standard = {name[:2].upper() for name in known if re.fullmatch(r"[A-Z]{2}STRES[CN]", name.upper())}
     reported = {name for name in rows.cells.columns if name.upper()[2:] in _REPORTED and name.upper()[:2] in standard}
     texts = {name: rows.cells[name] for name in rows.cells.columns if name not in known}
+    said, infused = _infused(rows, dosing)
     table = suspicions.Values(
         subject=rows.code,
         day=rows.day,
@@ -59,6 +60,8 @@ def carried(
         time_unit=time_unit,
         says_days=unit_of(rows.names["day"]) == "day",
         dose_unit=dose_unit,
+        infused=infused,
+        given=dosing.any & ~dosing.other,
     )
     taken = {name for name in texts if plain(name) not in RESERVED_COLUMNS}
     new_name = {name: name if name in taken else _free(name, taken) for name in texts}
@@ -78,12 +81,12 @@ def carried(
         # The distinct texts of one column at a time: those of a million names take as much memory as the names.
         code, distinct = pd.factorize(text.to_numpy(dtype=object))
         if name not in known | reported and not (plain(name) in _READ or mass_of(name) or per_well(name)):
-            found = suspicions.suspicion(suspicions.Suspect(name, code, distinct, sample, dosing.any), table)
+            found = suspicions.suspicion(suspicions.Suspect(name, code, distinct, sample, said), table)
             rows.problems += [] if found is None else [found]
         filled = (distinct != "")[code]
-        said = pd.Series(code[filled]).groupby(rows.code[filled])
+        each_said = pd.Series(code[filled]).groupby(rows.code[filled])
         on_samples = np.bincount(rows.code[filled & sample], minlength=size)
-        if (said.min() == said.max()).all() and np.isin(on_samples - samples * (on_samples > 0), 0).all():
+        if (each_said.min() == each_said.max()).all() and np.isin(on_samples - samples * (on_samples > 0), 0).all():
             each = text[filled].groupby(rows.code[filled]).first().reindex(range(size), fill_value="")
             steady[new_name[name]] = _typed(each, rows.decimal)
         elif sample.all():
@@ -92,6 +95,15 @@ def carried(
             varying[new_name[name]] = _typed(text.where(sample, ""), rows.decimal)
     constant = pd.DataFrame(steady, index=range(len(rows.subjects)))
     return Carried(pd.DataFrame(varying, index=rows.cells.index), constant.set_axis(list(rows.subjects), axis=0))
+
+
+def _infused(rows: SheetRows, dosing: Dosing) -> tuple[Flags, Floats]:
+    """Which rows say a dose of cells, and the day on which the cells of each row were infused, as `Values` has it."""
+    given = dosing.any & ~dosing.other
+    constant = rows.code[dosing.doses["at"].to_numpy()[np.isinf(dosing.doses["position"])]]
+    every = np.isin(rows.code, constant)
+    nothing = ~np.isin(rows.code, rows.code[dosing.doses["at"].to_numpy()])
+    return given | every, np.where(given, rows.day, np.where(every | nothing, 0.0, np.nan))
 
 
 def _free(name: str, taken: set[str]) -> str:

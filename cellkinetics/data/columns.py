@@ -24,7 +24,8 @@ from cellkinetics.meaning.headings import per_well as per_well
 from cellkinetics.meaning.synonyms import MEANING as MEANING
 from cellkinetics.meaning.synonyms import SYNONYMS as SYNONYMS
 from cellkinetics.meaning.synonyms import plain as plain
-from cellkinetics.meaning.units import canonical, is_log, unit_of_heading, words_of
+from cellkinetics.meaning.units import canonical, is_log, may_be_copies, unit_of_heading, words_of
+from cellkinetics.meaning.units import of_another_kind as of_another_kind
 from cellkinetics.words import number_text
 
 if TYPE_CHECKING:
@@ -205,9 +206,17 @@ class SheetRows:
         return " (decimals with a comma, as elsewhere in the file)" if self.decimal == "," else ""
 
 
-def check_units(rows: SheetRows, columns: Mapping[str, str] | None, unit: str, dose_unit: str) -> None:
-    """Report the columns of values, limits and doses whose heading says another unit than that of the study."""
+def check_units(
+    rows: SheetRows, columns: Mapping[str, str] | None, unit: str, dose_unit: str, is_said: bool = True
+) -> None:
+    """Report the columns of values, limits and doses whose heading says another unit than that of the study.
+
+    Where nobody has said the unit of the study, that of a value by `columns` must be told by its heading.
+    """
     named = {MEANING.get(plain(ours), ours): name for ours, name in (columns or {}).items()}
+    is_said |= any(unit_of_heading(ours) == unit for ours in columns or {})
+    if not is_said and not (rows.text("unit") != "").any():
+        _check_named(rows, named.get("value", ""))
     known = {meaning: rows.names[meaning] for meaning in ("value", *LIMITS, "dose", "amount") if meaning in rows.names}
     for meaning, name in (known | named).items():
         expected = unit if meaning in ("value", "limit", "lloq", "lod", "uloq") else dose_unit
@@ -235,6 +244,16 @@ def check_units(rows: SheetRows, columns: Mapping[str, str] | None, unit: str, d
                 remedy = f"Where the heading is right: read_study(..., ignore=[{column!r}]). Where {column} is right: "
                 remedy += f"call the column DV; a model of {VALUE} does not take it."
             rows.problems.append(Finding(None, None, None, f"{found} {expected}", remedy))
+
+
+def _check_named(rows: SheetRows, name: str) -> None:
+    """Report a column that is named as the value and whose heading may say another unit, in whatever words."""
+    told = not name or may_be_copies(name) or unit_of_heading(name) or odd_unit(name) or of_another_kind(name)
+    if told or per_well(name) or is_log(name):
+        return
+    found = f"the heading {name} of the values does not say that they are in {VALUE}"
+    remedy = f"Say in what they are, read_study(..., unit=...): {VALUE!r} where they are in that."
+    rows.problems.append(Finding(None, None, None, found, remedy))
 
 
 # What a heading may say of a value that no unit here has: a factor, a number, another thing counted, a spread.
@@ -269,16 +288,7 @@ def odd_unit(name: str) -> bool:
         r"cop(?:y|ies)|(?:^|[^a-z])(?:c|cp|gc|vg|vcn|ge|geq|gec)(?:[^a-z]|$)|cells?|genom|equivalent", low
     )
     per = re.search(r"/|(?:^|[^a-z])(?:per|pro|par|je|por)(?:[^a-z]|$)", low)
-    return not unit and counted is not None and per is not None
-
-
-# Cycles of a PCR, copies per cell, and masses per volume.
-_OTHER_KINDS = re.compile(r"(?:^|_)(?:c[tqp]|vcn|[npuf]?g_(?:per_)?[mud]?l|i?u_(?:per_)?[mud]?l|cycles?)(?:_|$)")
-
-
-def of_another_kind(name: str) -> bool:
-    """Whether a heading is of a value that is never in copies/ug: Ct, VCN, conc_ng_ml."""
-    return _OTHER_KINDS.search(re.sub(r"[^a-z0-9%]+", "_", plain(name))) is not None
+    return not unit and counted is not None and per is not None and not may_be_copies(name)
 
 
 def _is_no_value(name: str) -> bool:
@@ -315,6 +325,9 @@ def _nearest(meaning: str, names: Sequence[str], taken: Iterable[str]) -> str:
             )
         said = unit_of_heading(best) if meaning == "value" else ""
         unit = f", unit={said!r}" if said and canonical(said) != VALUE else ""
+        if meaning == "value" and not said and not may_be_copies(best):
+            unit = ", unit=...)" + f", with the unit that it has: {VALUE!r} where it is that"
+            return f"Is it {best}? Then read_study(..., columns={{{meaning!r}: {best!r}}}{unit}."
         return f"Is it {best}? Then read_study(..., columns={{{meaning!r}: {best!r}}}{unit})."
     if logs:
         return f"The column {logs[0]} holds logarithms. {UNTRANSFORMED}"

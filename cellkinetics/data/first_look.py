@@ -39,11 +39,12 @@ def checked(sheet: Sheet) -> Sheet:
         ]
         if problems:
             raise StudyError(problems, sheet.source)
-    if "C" in cells and not any(meaning_of(name) == "excluded" for name in cells.columns):
-        hidden = cells["C"].str.casefold() == "c"
-        if hidden.any() and cells.loc[~hidden, "C"].isin(["", "0"]).all():
-            excluded = pd.Series(np.where(hidden, "C in the column C", ""), index=cells.index, dtype="str")
-            return replace(sheet, cells=cells.drop(columns="C").assign(excluded=excluded))
+    comment = next((name for name in cells.columns if plain(name) == "c"), None)
+    if comment is not None and not any(meaning_of(name) == "excluded" for name in cells.columns):
+        hidden = cells[comment].str.casefold() == "c"
+        if hidden.any() and not cells.loc[~hidden, comment].str.contains("[a-zA-Z]", regex=True).any():
+            excluded = pd.Series(np.where(hidden, f"C in the column {comment}", ""), index=cells.index, dtype="str")
+            return replace(sheet, cells=cells.drop(columns=comment).assign(excluded=excluded))
     return sheet
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.administrations import Dosing, doses_of, unit_of_cells
 from cellkinetics.data.carried import Carried, carried
-from cellkinetics.data.columns import SheetRows, check_units, meaning_of, resolve
+from cellkinetics.data.columns import UNTRANSFORMED, SheetRows, check_units, meaning_of, resolve
 from cellkinetics.data.days import dated, timed, visited
 from cellkinetics.data.first_look import Limit, checked, limit_of_rows, prepared
 from cellkinetics.data.measuring import limits_of, measure, report_faults
@@ -31,7 +31,7 @@ from cellkinetics.layout.subjects import one_clock, one_spelling
 from cellkinetics.layout.weights import per_kg
 from cellkinetics.meaning.cells import NO, YES, Texts
 from cellkinetics.meaning.placing import Measurements
-from cellkinetics.meaning.units import canonical, is_log
+from cellkinetics.meaning.units import canonical, is_log, other_unit_said
 
 Step = Callable[[Sheet], tuple[Sheet, Mapping[str, str] | None]]
 
@@ -45,7 +45,7 @@ def read_study(
     lloq: Limit = None,
     lod: Limit = None,
     uloq: Limit = None,
-    unit: str = UNIT,
+    unit: str | None = None,
     dose_unit: str = DOSE_UNIT,
     time_unit: str | None = None,
     columns: Mapping[str, str] | None = None,
@@ -78,8 +78,9 @@ def read_study(
         column of that name wins, row by row. A value under the limit (0 included) is censored and its number
         is not used; with a lod under the lloq it lies under the lod or between the two. A mapping gives the
         limit of each output, ``{"1": 3, "2": 0.5}``.
-    unit : str
-        Of the values. A column ``unit`` wins over the default.
+    unit : str, optional
+        Of the values. Where it is not said it is that of a column ``unit``, else copies/ug; of a value by `columns`
+        whose heading may say another one it must be said.
     dose_unit : str
         Of the infused cells. A column ``dose_unit`` wins over the default. Doses in "cells" become cells/kg where a
         column has the weight in kg; ``dose_cells`` then has what was given. Other drugs have the unit that
@@ -157,7 +158,8 @@ def read_study(
     """
     if replicates not in ("each", "mean"):
         raise ValueError(f"replicates={replicates!r}: take 'each' or 'mean'.")
-    unit, dose_unit = canonical(unit), canonical(dose_unit)
+    is_said = unit is not None
+    unit, dose_unit = canonical(unit or UNIT), canonical(dose_unit)
     # What stands in the file, one row a sample and one name a patient, without what the user says is nothing.
     loaded = own(prepared(load(table, columns, progress, sheet), columns, ignore, time_unit))
     loaded = one_spelling(checked(tall(loaded, columns)), columns)
@@ -199,7 +201,7 @@ def read_study(
     excluded = np.where(skipped == "", _exclusions(rows, dosing.doses, empty, seen), skipped).astype(object)
     unit, units_differ = _unit(rows, output, sample, unit)
     dose_unit = unit_of_cells(rows, dosing, dose_unit)
-    check_units(rows, asked, unit, given_in or dose_unit)
+    check_units(rows, asked, unit, given_in or dose_unit, is_said)
     report_faults(rows, written, sample, excluded == "", unit)
     excluded, until = _cut(rows, excluded)
     cohort = rows.constant("cohort")
@@ -365,11 +367,25 @@ def _unit(rows: SheetRows, output: pd.Series, sample: Flags, unit: str) -> tuple
     units = said["unit"].unique().tolist()
     logs = [each for each in (units or [unit]) if is_log(each)]
     if logs:
-        remedy = "Give the values untransformed: 10 to the power of a log10, exp of an ln."
-        rows.problems.append(Finding(None, None, None, f"the unit {logs[0]} is a logarithm", remedy))
+        rows.problems.append(Finding(None, None, None, f"the unit {logs[0]} is a logarithm", UNTRANSFORMED))
+    for name in pd.unique(output[sample]):
+        own = said["unit"][said["output"] == name].tolist() or [unit]
+        others = [other_unit_said(name, each) for each in own]
+        if all(others):
+            rows.problems.append(_of_another_unit(rows, name, others[0], own[0]))
     if said.empty:
         return unit, False
     if said["output"].duplicated().any() or (unit != UNIT and unit not in units):
         found = f"the column {rows.names['unit']} says {', '.join(units)}" + f" and unit={unit!r}" * (unit != UNIT)
         rows.problems.append(Finding(None, None, None, found, "Values of one output have one unit."))
     return units[0], len(units) > 1
+
+
+def _of_another_unit(rows: SheetRows, name: str, said: str, unit: str) -> Finding:
+    """The problem of an output whose name says another unit than that of its values."""
+    column = rows.names.get("output_name", rows.names.get("output"))
+    found = f"the column {column} says {name!r} of values that are read in {unit}"
+    if said == "logarithms":
+        return Finding(None, None, None, found, UNTRANSFORMED)
+    remedy = "Say the unit of each row in a column unit, or read the rows of each measurement as a study of its own, "
+    return Finding(None, None, None, found, f"{remedy}read_study(..., unit=...).")

@@ -14,10 +14,19 @@ from cellkinetics.data.days import unit_of
 from cellkinetics.errors import Finding, StudyError, one_problem
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.layout.visits import day_of, nearly
-from cellkinetics.meaning.cells import cell_of, marks
+from cellkinetics.meaning import vocabulary
+from cellkinetics.meaning.cells import NO, Texts, cell_of, mark_of, marks
 from cellkinetics.meaning.synonyms import MEANING, plain
-from cellkinetics.meaning.units import DAYS_IN, is_log, unit_of_heading
+from cellkinetics.meaning.units import DAYS_IN, is_log, unit_of_heading, words_of
+from cellkinetics.meaning.vocabulary import folded
 
+# What stands beside the column of a day, and is read with it.
+_SAID_BESIDE = ("blq", "cens", "qualifier", "result", "limit", "lloq", "lod", "uloq", "excluded", "postdose", "unit")
+_MARKS = ("below", "blq", "nd", "above", "alq")
+_REMARKS = frozenset(
+    {"comment", "comments", "note", "notes", "remark", "remarks", "bemerkung", "kommentar", "remarque"}
+)
+_OF_CELLS = vocabulary.CODES | vocabulary.FLAG_WORDS | vocabulary.OUT | vocabulary.IN | vocabulary.VERDICTS | _REMARKS
 # A number of a well behind the day, and the name of the values before it.
 _WELL = re.compile(r"(.*\d)[_. -](?:rep|well|w|r)?([1-9])", re.IGNORECASE)
 _PREFIXED = re.compile(r"(.*?[a-z)])[_. -]+([a-z]+[_. -]?[+-]?\d+)", re.IGNORECASE)
@@ -52,7 +61,11 @@ def tall(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
     units = {unit for _, unit in days.values()}
     if "subject" not in found or "day" in found or len(days) < 2:
         return sheet
-    _refuse_nearly(sheet, [name for name in cells.columns if name not in days and name not in found.values()])
+    _refuse_repeated(sheet, list(days))
+    others = [name for name in cells.columns if name not in days and name not in found.values()]
+    beside = {word: those for word, those in _beside(sheet, others, days, value).items() if word not in cells.columns}
+    taken = {name for those in beside.values() for name in those.values()}
+    _refuse_nearly(sheet, [name for name in others if name not in taken])
     unit = units.pop() if len(units) == 1 else "day"
     # One unit stays, to be asked for (time_unit=) as everywhere; of several, each is made days.
     day = f"time ({unit})" if unit and not units and unit_of(f"time {unit}") else "time"
@@ -60,21 +73,94 @@ def tall(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
         cell_of(number if said == unit else number * DAYS_IN[said or "day"], sheet.decimal)
         for number, said in days.values()
     ]
-    kept = [name for name in cells.columns if name not in days]
+    kept = [name for name in cells.columns if name not in days and name not in taken]
     place, column = np.divmod(np.arange(len(cells) * len(days)), len(days))
     values = cells[list(days)].to_numpy(dtype=object).ravel()
     numbers = np.array(times, dtype=object)
+    more = {word: _cells_of(cells, [those.get(name) for name in days]) for word, those in beside.items()}
     filled = values != ""
+    for word, said in more.items():
+        # An empty cell that a mark beside it calls below the limit is a sample.
+        if MEANING.get(plain(word)) in ("blq", "result", "cens"):
+            filled |= ~np.isin(np.char.lower(said.astype(str)), NO)
     sampled = np.bincount(place[filled], minlength=len(cells)) > 0
     used = filled | ~sampled[place]
     rows = cells[kept].iloc[place[used]].reset_index(drop=True)
     rows = rows.assign(
-        **{day: pd.Series(numbers[column[used]], dtype="str"), value: pd.Series(values[used], dtype="str")}
+        **{day: pd.Series(numbers[column[used]], dtype="str"), value: pd.Series(values[used], dtype="str")},
+        **{word: pd.Series(said[used], dtype="str") for word, said in more.items()},
     )
     names = list(days)
     line = f"One column a time, {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}: read as one row a sample."
     line += " A month is 30.4 days." if len({said for _, said in days.values()}) > 1 else ""
     return replace(sheet, cells=rows, row=sheet.row[place[used]], note=f"{sheet.note}\n{line}".lstrip("\n"))
+
+
+def _cells_of(cells: pd.DataFrame, names: list[str | None]) -> Texts:
+    """(rows x days,) cells of the columns that stand beside those of the days, "" where there is none."""
+    empty = np.full(len(cells), "", dtype=object)
+    each = [empty if name is None else cells[name].to_numpy(dtype=object) for name in names]
+    return np.stack(each, axis=1).ravel()
+
+
+def _beside(
+    sheet: Sheet, names: list[str], days: dict[str, tuple[float, str]], value: str
+) -> dict[str, dict[str, str]]:
+    """Columns that say something of those of the days, D7 flag and LLOQ_D28: {what: {column of the day: their name}}.
+
+    A flag whose cells are marks (BLQ) is read as ``blq``, and values of another thing (CRP D7) are carried along.
+
+    Raises
+    ------
+    StudyError
+        For a flag, a remark or a verdict whose cells are no marks of censored values.
+    """
+    of_day = {days[name]: name for name in reversed(days)}
+    found: dict[str, dict[str, str]] = {}
+    for name in names:
+        word, day = _parted(name, value)
+        if day in of_day:
+            found.setdefault(word, {})[of_day[day]] = name
+    read: dict[str, dict[str, str]] = {}
+    problems = []
+    for word, those in found.items():
+        words = set(words_of(word))
+        said = list(dict.fromkeys(text for name in those.values() for text in pd.unique(sheet.cells[name]) if text))
+        marked = [mark_of(text, sheet.decimal) for text in said]
+        if MEANING.get(plain(word)) in _SAID_BESIDE or vocabulary.of_another(word, words):
+            read[word] = those
+        elif said and all(mark in _MARKS for mark, _ in marked):
+            read["blq" if all(np.isnan(limit) for _, limit in marked) else "result"] = those
+        elif words & _OF_CELLS:
+            wrong = said if not words & _REMARKS else [text for text in said if _says(text)]
+            for day, name in those.items() if wrong else ():
+                cells = [text for text in pd.unique(sheet.cells[name]) if text in wrong]
+                what = f"the column {name} says something of {day} and is not read ({', '.join(cells[:3])})"
+                remedy = (
+                    f"Write what it says into the cells of {day} (BLQ, <3, or nothing where it is not to be used), or "
+                )
+                remedy += f"read_study(..., ignore=[{name!r}]) when it says nothing about the values."
+                problems += [Finding(None, None, None, what, remedy)] if cells else []
+    if problems:
+        raise StudyError([*sheet.problems, *problems], sheet.source)
+    return read
+
+
+def _parted(name: str, value: str) -> tuple[str, tuple[float, str] | None]:
+    """What a heading says beside a day and the name of the values, and the day: D7 flag, BLQ_D60, copies_d60_cens."""
+    parts = re.split(r"[\s_.:()\[\]-]+", name.strip().strip(")]"))
+    for size in range(len(parts) - 1, 0, -1):
+        for at in range(len(parts) - size + 1):
+            day, rest = day_of(" ".join(parts[at : at + size])), [*parts[:at], *parts[at + size :]]
+            rest = [part for part in rest if part.casefold() not in value.casefold().split("_")] or rest
+            if day is not None and day[1] and any(map(str.isalpha, "".join(rest))):
+                return "_".join(rest), day
+    return "", None
+
+
+def _says(text: str) -> bool:
+    low = folded(text)
+    return vocabulary.in_comment(low) or low in vocabulary.OUT_CELLS or mark_of(text)[0] in _MARKS
 
 
 def _named_days(names: list[str]) -> tuple[str, dict[str, tuple[float, str]]]:
@@ -95,6 +181,17 @@ def _named_days(names: list[str]) -> tuple[str, dict[str, tuple[float, str]]]:
     if len(values) == 1 and len(prefixed[values[0]]) > 1:
         return values[0], prefixed[values[0]]
     return "dv", {}
+
+
+def _refuse_repeated(sheet: Sheet, days: list[str]) -> None:
+    """Say what d7.1 beside d7 is: the name that pandas gives a second column d7, and no day 7.1."""
+    again = [
+        name for name in days if (said := re.fullmatch(r"(.*[a-z].*)\.\d+", name, re.IGNORECASE)) and said[1] in days
+    ]
+    if again:
+        what = f"the column {again[0]} is named as a second column {again[0].rpartition('.')[0]} is by pandas"
+        remedy = "Call two wells of one day d7_1 and d7_2 (both, and all days alike); day 7.1 is written 7.1."
+        raise one_problem(what, remedy, sheet.source)
 
 
 def _refuse_dates(sheet: Sheet, found: Mapping[str, str]) -> None:

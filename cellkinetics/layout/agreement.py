@@ -31,6 +31,8 @@ DATES_APART = 1.5
 VISIT_APART, SHARE_APART = 7.0, 0.25
 # A day, dose or limit of 999 stands for nothing where the others are so many times smaller or larger.
 DAY_APART, DOSE_APART, LIMIT_APART = 1.5, 100.0, 10.0
+# Samples in each of two blocks of rows before anything is said of days that go back between them.
+FEWEST_IN_RUN = 3
 
 
 def contradictions(observations: pd.DataFrame, covariates: pd.DataFrame, doses: pd.DataFrame) -> list[str]:
@@ -42,7 +44,45 @@ def contradictions(observations: pd.DataFrame, covariates: pd.DataFrame, doses: 
         As a `Study` has them; the columns of the file that nothing reads are among those of the first two.
     """
     used = (observations["excluded"] == "").to_numpy(dtype=bool)
-    return [*_dates(observations, covariates, used), *_visits(observations, used), *_codes(observations, doses, used)]
+    found = [*_dates(observations, covariates, used), *_visits(observations, used), *_codes(observations, doses, used)]
+    return [*found, *_goes_back(observations, doses)]
+
+
+def _goes_back(table: pd.DataFrame, doses: pd.DataFrame) -> list[str]:
+    """Subjects whose days rise twice in the order of the file: two courses under one clock, or rows in two blocks.
+
+    Rows that are only unsorted go back more often than once, or by a few rows; a second infusion has a dose.
+    """
+    if "row" not in table or not len(table):
+        return []
+    subject = pd.factorize(table["subject"].to_numpy(dtype=object))[0]
+    output = pd.factorize(table["output"].to_numpy(dtype=object))[0]
+    row, day = table["row"].to_numpy(dtype=np.int64), table["day"].to_numpy(dtype=float)
+    within = (np.diff(subject) == 0) & (np.diff(output) == 0)
+    if not (within & (np.diff(row) < 0)).any():
+        return []
+    order = np.lexsort((row, output, subject))
+    key, day = (subject * (output.max() + 1) + output)[order], day[order]
+    back = np.flatnonzero((np.diff(key) == 0) & (np.diff(day) < 0)) + 1
+    once = back[np.bincount(key[back], minlength=int(key.max()) + 1)[key[back]] == 1]
+    first, last = np.searchsorted(key, key[once]), np.searchsorted(key, key[once], side="right")
+    long = (once - first >= FEWEST_IN_RUN) & (last - once >= FEWEST_IN_RUN)
+    # Days that are all there before are wells of one sample, which a column tells apart.
+    runs = zip(once[long].tolist(), first[long].tolist(), last[long].tolist(), strict=True)
+    once = [at for at, begin, end in runs if 2 * np.isin(day[at:end], day[begin:at]).sum() <= end - at]
+    again = doses.loc[doses["kind"] == "cells", "subject"].value_counts()
+    names = table["subject"].to_numpy(dtype=object)[order]
+    once = [at for at in once if again.get(names[at], 0) < 2]
+    if not once:
+        return []
+    at = once[0]
+    these = list(dict.fromkeys(str(names[each]) for each in once))
+    who = ", ".join(these[:3]) + (f" and {len(these) - 3} more" if len(these) > 3 else "")
+    return [
+        f"the days of {who} go back once in the order of the file (of {names[at]} from {number_text(day[at - 1])} to "
+        f"{number_text(day[at])} in row {row[order][at]}) and are read as one course: if a second begins there, give "
+        "its infusion a row and all days since the first infusion; rows that are only unsorted, sort by day"
+    ]
 
 
 def _dates(table: pd.DataFrame, covariates: pd.DataFrame, used: Flags) -> list[str]:

@@ -21,7 +21,9 @@ from cellkinetics.meaning.units import unit_of_heading
 FEWEST_CELLS = 1e4
 _DOSES = "dose|doses|dosis|dosage|amt|amount|zelldosis|exdose|infused|infundiert|administered|given|injected"
 _CELL_WORDS = "cells|zellen|cellules|celulas"
-_FACTOR = re.compile(r"mil(?:lions?)?|mio|thousands?|billions?|10_?(?:e_?)?\d+|x_?\d+|\d*e\d+|(?:1_?)?000(?:_?000)*")
+_FACTOR = re.compile(
+    r"mil(?:lions?)?|mio|mln|mn|m|k|bn|thousands?|billions?|x?_?10_?(?:e_?)?\d+|x_?\d*e?\d+|\d*e\d+|(?:1_?)?000(?:_?000)*"
+)
 _OTHERS = {"mg": "mg", "ml": "mL", "ug": "ug", "iu": "IU", "level": "a level", "group": "a group", "number": "a number"}
 _OTHERS |= {
     "no": "a number",
@@ -110,7 +112,8 @@ def _asked(name: str) -> str:
 
 
 def _flat(name: str) -> str:
-    return re.sub(r"[^a-z0-9%]+", "_", plain(name)).strip("_")
+    # DoseM is a dose in millions.
+    return re.sub(r"[^a-z0-9%]+", "_", plain(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name))).strip("_")
 
 
 def _is_dose(name: str) -> bool:

@@ -6,18 +6,21 @@ import gc
 import itertools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
+from cellkinetics.arrays import Flags
 from cellkinetics.errors import Finding, StudyError, one_problem
 from cellkinetics.layout.packed import unpacked
 from cellkinetics.layout.sheet import Seen, Sheet, stripped
 from cellkinetics.layout.text import from_text, is_known
+from cellkinetics.layout.visits import day_of
 from cellkinetics.layout.workbooks import frame_of, grid_of, is_sas, is_workbook
+from cellkinetics.meaning.cells import number_of
 from cellkinetics.meaning.headings import is_numeric
 from cellkinetics.words import number_text
 
@@ -69,11 +72,26 @@ def load(
         raise StudyError(read.problems or [nothing], read.source)
     # A column without a name and without content is what a spreadsheet leaves at the right.
     kept = [name for name in names if not name.startswith("column_") or content[name].any()]
+    note, aside = _aside(names, content)
+    kept = [name for name in kept if name not in aside]
     cells, row = read.cells[kept], read.row
     if not filled.all():
         cells, row = cells[filled].reset_index(drop=True), row[filled]
     decimal = _decimal(cells, read.separator, columns, read.source)
-    return Sheet(cells, row, read.source, read.note, read.separator, decimal, read.encoding, read.problems)
+    note = "\n".join(filter(None, [read.note, *note]))
+    return Sheet(cells, row, read.source, note, read.separator, decimal, read.encoding, read.problems)
+
+
+def _aside(names: Sequence[str], content: Mapping[str, Flags]) -> tuple[list[str], set[str]]:
+    """What stands beside the header, LLOQ in one cell and 50 in the next, and nothing beneath: lines of the note."""
+    lines, aside = [], set[str]()
+    for left, right in itertools.pairwise(names):
+        empty = not content[left].any() and not content[right].any()
+        named = any(map(str.isalpha, left)) and not left.startswith("column_") and day_of(left) is None
+        if empty and named and number_of(right) is not None:
+            lines.append(f"{left} {right}")
+            aside |= {left, right}
+    return lines, aside
 
 
 def _decimal(cells: pd.DataFrame, separator: str, columns: Mapping[str, str] | None, source: str) -> str:

@@ -18,20 +18,13 @@ from cellkinetics.layout.sheet import Sheet
 from cellkinetics.meaning.cells import marks, numbers
 from cellkinetics.meaning.headings import meaning_of
 from cellkinetics.meaning.synonyms import MEANING, plain
+from cellkinetics.meaning.vocabulary import CONTROL
 
 Places = npt.NDArray[np.intp]
 _MEANINGS = ("subject", "day", "nominal_day", "amount", "dose", "value", "output", "output_name", "kind")
 _STATISTIC = re.compile(
     r"(?:grand |arithmetic |geometric |geo )?(?:means?|medians?|totals?|sums?|averages?|avg|mittelwert|summe|gesamt|"
     r"moyenne|mediane?|stdev|geomean)(?: ?[±(].*)?",
-    re.IGNORECASE,
-)
-# Wells and standards of the run, and the limit as a row of a wide table.
-_CONTROL = re.compile(
-    r"ntc\W*\d*|nrt|no[ _-]?template.*|blank[ _-]?\d*|leerwert|water|h2o|ll?oq|lod|uloq|detection limit|nachweisgrenze|"
-    r"(?:(?:neg|pos)(?:ative|ativ|itive|itiv)?|water|blank|buffer|pcr|extraction)?[ _.-]?"
-    r"(?:ctrl|ctl|control|kontrolle|controle?)s?[ _-]?\w?|qc[ _-]?(?:l|m|h|low|mid|medium|high|hi|lo|\d)?|[lmh]qc|"
-    r"(?:std|standard|calibrator)[ _-]?\d{0,2}|cal[ _-]?\d",
     re.IGNORECASE,
 )
 _BLANKS = re.compile(r"[\s\u200b\u200c\u200d\u2060\ufeff]+")
@@ -76,7 +69,7 @@ def _summary_rows(sheet: Sheet, codes: Places, seen: list[str]) -> list[Finding]
             found = f"{text!r} is the name of a statistic and no patient"
             remedy = "Remove the rows that sum others up; a patient of that name needs another."
             problems.append(Finding(int(sheet.row[codes == code][0]), text, None, found, remedy))
-    controls = [bool(_CONTROL.fullmatch(text)) for text in seen]
+    controls = [bool(CONTROL.fullmatch(text)) for text in seen]
     for code in np.flatnonzero(controls).tolist() if not all(controls) else ():
         found = f"{seen[code]!r} is the name of a control, a standard or a limit and no patient"
         remedy = "Remove its rows (a limit goes into lloq=); a patient of that name needs another."
@@ -87,6 +80,9 @@ def _summary_rows(sheet: Sheet, codes: Places, seen: list[str]) -> list[Finding]
 def _folded(text: str) -> str:
     """What is left of a name without case, leading zeros, ``.0`` and the kind of stroke between its parts."""
     text = re.sub(r"^(\d+)\.0+$", r"\1", text.casefold())
+    # 1e3 is what a spreadsheet makes of 1000.
+    if re.fullmatch(r"\d+(?:\.\d+)?e\+?\d{1,2}", text) and float(text) % 1 == 0:
+        text = str(int(float(text)))
     text = re.sub(r"[\s_.\-/\u2010-\u2015\u2212]+", "-", text)
     # P-01 is P01, and 1-1 is not 11.
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=[^\W\d])-(?=\d)|(?<=\d)-(?=[^\W\d])", "", text))

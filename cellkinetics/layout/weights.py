@@ -8,17 +8,37 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from cellkinetics.errors import Finding, StudyError
+from cellkinetics.errors import Finding, StudyError, one_problem
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.layout.subjects import column_of
 from cellkinetics.meaning.cells import cell_of, numbers
-from cellkinetics.meaning.headings import meaning_of
 from cellkinetics.meaning.synonyms import plain
+from cellkinetics.meaning.units import words_of
+from cellkinetics.meaning.vocabulary import names_cells
 
 IN_CELLS, PER_KG = ("cells", "cell", "total cells"), "cells/kg"
 DIVIDED = "Doses in cells were divided by"
 WEIGHTS = ("weight_kg", "body_weight_kg", "bw_kg", "weight", "body_weight", "bodyweight", "wt", "bw")
 _OTHER_DRUG = ("", "0", "1", "cell", "cells")
+# Other headings of the weight are these words, with words that change nothing, and with another unit than kg.
+_WEIGHING = {"weight", "wt", "bw", "bwt", "wtkg", "weightkg", "bwtkg", "bodyweight", "wtbl", "gewicht", "korpergewicht"}
+_WEIGHING |= {"koerpergewicht", "poids", "peso", "lichaamsgewicht", "patientenweight", "bodyweightkg"}
+_BESIDE = {
+    "kg",
+    "kgs",
+    "kilo",
+    "kilogram",
+    "kilograms",
+    "baseline",
+    "base",
+    "bl",
+    "body",
+    "at",
+    "infusion",
+    "screening",
+}
+_BESIDE |= {"day", "d", "patient", "actual", "of", "the", "corporel", "corporal", "corporeo", "du", "in", "am", "tag"}
+_NOT_KG = {"lb", "lbs", "pound", "pounds", "g", "gram", "grams", "stone", "st", "oz"}
 # Nobody of another weight is a patient: a weight in grams or in pounds of a child would pass as nothing else.
 LIGHTEST, HEAVIEST = 2.0, 350.0
 
@@ -45,13 +65,21 @@ def per_kg(sheet: Sheet, columns: Mapping[str, str] | None, dose_unit: str) -> t
     cells = sheet.cells
     subject, unit = (column_of(meaning, sheet, columns) for meaning in ("subject", "dose_unit"))
     weight = next((name for word in WEIGHTS for name in cells.columns if _word(name) == word), None)
-    kind = next((name for name in cells.columns if meaning_of(name) in ("kind", "kind_name")), None)
-    other = np.zeros(len(cells), bool) if kind is None else ~cells[kind].str.casefold().isin(_OTHER_DRUG).to_numpy()
+    weight = weight or next((name for name in cells.columns if _weighs(name)), None)
+    kind = column_of("kind_name", sheet, columns) or column_of("kind", sheet, columns)
+    names = [] if kind is None else pd.unique(cells[kind])
+    ours = [name for name in names if name.casefold() in _OTHER_DRUG or names_cells(name)]
+    other = np.zeros(len(cells), bool) if kind is None else ~cells[kind].isin(ours).to_numpy()
     # Another drug has a unit of its own.
     said = [text.casefold() for text in pd.unique(cells[unit][~other]) if text] if unit else [dose_unit.casefold()]
     if subject is None or weight is None or not said or any(text not in IN_CELLS for text in said):
         return sheet, dose_unit, ""
     given = {column_of(meaning, sheet, columns) for meaning in ("dose", "amount")} - {None}
+    other_unit = sorted(set(words_of(weight)) & _NOT_KG)
+    if other_unit and given:
+        found = f"doses are in cells and the weight of the patients, {weight}, is in {other_unit[0]}"
+        remedy = f"Give it in kg in a column weight_kg, or read_study(..., ignore=[{weight!r}]): doses stay in cells."
+        raise one_problem(found, remedy, sheet.source)
     kg, unreadable = numbers(cells[weight].to_numpy(dtype=object), sheet.decimal)
     kg = np.where(unreadable, np.nan, kg)
     kg = pd.Series(kg).groupby(cells[subject].to_numpy()).transform("first").to_numpy(float)
@@ -77,6 +105,11 @@ def per_kg(sheet: Sheet, columns: Mapping[str, str] | None, dose_unit: str) -> t
         new[kept] = before
     line = f"{DIVIDED} {weight}, in kg: they are in cells/kg, and {kept} has what was given."
     return replace(sheet, cells=cells.assign(**new), note=f"{sheet.note}\n{line}".lstrip("\n")), PER_KG, IN_CELLS[0]
+
+
+def _weighs(name: str) -> bool:
+    words = set(words_of(name))
+    return bool(words & _WEIGHING) and not words - _WEIGHING - _BESIDE - _NOT_KG
 
 
 def _word(name: str) -> str:

@@ -19,6 +19,8 @@ FEWEST_OF_SECOND, TIMES_OF_SECOND = 4, 4.0
 LIMITS_OF_SITES = 3
 # Without a limit as the lowest value another one is this share of all values at least.
 SHARE_OF_SECOND = 0.05
+# The lowest that is this share of all values is one when it stands there twice as often as any next to it.
+SHARE_OF_LOWEST = 0.35
 _NINES, LEAST_CODE = re.compile(r"9{3,}(\.9+)?|8{3,}|7{3,}"), 777.0
 
 
@@ -100,6 +102,8 @@ def likely(values: Floats, output: str = "") -> list[Likely]:
         number, k = float(distinct[at]), int(times[at])
         near = np.delete(times, others)[beside] if kind == "floor" else times[beside]
         enough = k >= TIMES_AS_OFTEN * near.max(initial=0)
+        # Of few values, each other one there once or twice, the lowest may be a third of all.
+        enough |= kind == "floor" and k >= max(FEWEST_OF_SECOND, SHARE_OF_LOWEST * n) and k >= 2 * near.max(initial=0)
         if kind == "floor" and apart and apart[0] == 0:
             enough |= _stands_out(distinct, times, 0, apart)
         if number not in codes and k >= FEWEST_REPEATS and enough and not _rounded(distinct, times, at):

@@ -119,8 +119,10 @@ def _lowest_by_code(column: Suspect, rows: Values) -> Likeness | None:
         said = folded(cell) in vocabulary.LOW_CELLS or verdict or under
         # Under a heading such as status or type a code is looked at, and a word such as "outpatient" is not.
         # Nor is the empty cell: a note stands where there was something to say, which may be at the peak.
-        coded = bool(codes) and (0 < len(cell) <= 3 or bool(codes - vocabulary.GENERAL))
+        coded = bool(codes) and cell != "" and (len(cell) <= 3 or bool(codes - vocabulary.GENERAL))
         told = bool(said or coded)
+        if cell == "" and not told:
+            continue
         if int(chosen.sum()) < (2 if said else FEWEST_MARKED) or not on_the_lowest(column, rows, [level]):
             continue
         each = pd.Series(rows.subject[chosen]).value_counts()

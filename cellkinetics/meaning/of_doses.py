@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pandas as pd
 
+from cellkinetics.arrays import Flags
 from cellkinetics.meaning import vocabulary
-from cellkinetics.meaning.cells import number_of
-from cellkinetics.meaning.suspects import LOOKED_AT, Likeness, Suspect, Values
+from cellkinetics.meaning.cells import YES, number_of
+from cellkinetics.meaning.suspects import LOOKED_AT, Likeness, Suspect, Values, shown, use
 from cellkinetics.meaning.units import DAYS_IN, duration_of, time_unit_of, unit_of_amount, words_of
 from cellkinetics.meaning.vocabulary import folded
 from cellkinetics.words import number_text
 
 # Days over which cells may be infused and still count as given at once.
 LONGEST = 0.25
+# More texts than these on the rows of doses are no units.
+MOST_UNITS = 20
 
 
 def amounts(column: Suspect, rows: Values) -> Likeness | None:
@@ -22,13 +26,13 @@ def amounts(column: Suspect, rows: Values) -> Likeness | None:
     if not column.dose.any():
         return None
     said = [cell for cell, _ in _cells(column) if cell] or column.texts
-    units = [unit_of_amount(cell) for cell in said]
+    if len(said) > MOST_UNITS:
+        return None
+    heading = _words(column.name)
+    units = [unit_of_amount(cell, about_units(heading) and about_doses(heading)) for cell in said]
     if not units or not all(unit for unit, _ in units):
         return None
-    words = _words(column.name)
-    about = any(
-        word in vocabulary.OF_UNITS or word.endswith(("unit", "units", "einheit", "einheiten")) for word in words
-    )
+    about = about_units(heading)
     # Cells are a product too, beside another drug: the bare word is a unit under a heading that speaks of one.
     if not about and column.name.strip()[-1:] not in "uU" and all(unit == ("cells", True) for unit in units):
         return None
@@ -52,22 +56,88 @@ def durations(column: Suspect, rows: Values) -> Likeness | None:
     # A day infused is when, and days or hours infused are how long.
     long |= "infused" in words and bool({*units} - {"day"} or words & {"days", "over", "uber", "sur", "tagen", "jours"})
     long = alone and (long or ({"inf", "time"} <= words and bool(units)))
-    ends = bool(words & vocabulary.ENDED) and not rest - vocabulary.INFUSION - vocabulary.ENDED
+    ends = bool(words & (vocabulary.ENDED | vocabulary.LAST)) and not (
+        rest - vocabulary.INFUSION - vocabulary.ENDED - vocabulary.LAST
+    )
+    of_infusions = bool(words & vocabulary.INFUSED)
+    # The day of the infusion is no duration: day 28 of a second one is that of its row.
+    when = long and words & {"infusion", "infused"} and "day" in words and not words & vocabulary.DURATIONS
+    last = bool(words & vocabulary.LAST)
+    if last and not of_infusions:
+        return None
+    if not (long or ends or of_infusions or words & {"inf", "length"}):
+        return None
     unit = units.pop() if len(units) == 1 else rows.time_unit
     scale = DAYS_IN.get(unit or "day", 1.0)
-    for cell, at in _cells(column):
+    begins = rows.day if rows.infused is None else rows.infused
+    # Where no dose is said the cells are taken as infused on day 0, and a heading that speaks of infusions says more.
+    there = column.dose | (
+        np.isfinite(begins) if of_infusions or (long and words & {"tinf", "infdur", "exdur"}) else False
+    )
+    for cell, at in _cells(column, there):
         days = duration_of(cell)
         if days is None and (long or ends):
             number = number_of(cell, rows.decimal)
             days = None if number is None or np.isnan(number) else number * scale
-            if days is not None and ends:
+            if days is not None and (ends or when):
+                own = there & (column.code == at)
+                if last:
+                    own = np.isfinite(begins) & np.isin(rows.subject, rows.subject[own])
+                if not np.isfinite(begins[own]).any():
+                    continue
                 # The study days of CDISC begin with 1.
-                days -= float(np.nanmin(rows.day[column.dose & (column.code == at)])) + ("DY" in column.name)
-        if days is not None and days > LONGEST and (long or ends or words & {"infusion", "inf", "infused", "length"}):
+                days -= float((np.nanmax if last else np.nanmin)(begins[own])) + ("DY" in column.name)
+        if days is not None and days > LONGEST:
             remedy = "A dose is taken at once: give a longer infusion as several doses, or"
             remedy += f" where it took less than {LONGEST * 24:g} hours,"
-            what = "end" if ends and not long else "duration"
+            what = "day" if when else "end" if ends and not long else "duration"
             return f"looks like the {what} of an infusion ({cell})", remedy
+    return None
+
+
+def splits(column: Suspect, rows: Values) -> Likeness | None:
+    """A dose that was given in parts, on several days: split over 3 days, 10%/30%/60% d0-d2, yes under "split"."""
+    words = _words(column.name)
+    if words & vocabulary.NO_DOSES:
+        return None
+    there = column.dose if rows.infused is None else column.dose | np.isfinite(rows.infused)
+    counted = vocabulary.INFUSION | {"number", "n", "no", "num", "nr", "is"}
+    named = bool(words & vocabulary.SPLITS) and not words - vocabulary.SPLITS - counted
+    about = named or bool(words & (vocabulary.INFUSED | vocabulary.SCHEDULES))
+    for cell, _ in _cells(column, there):
+        low = folded(cell)
+        number = number_of(cell, rows.decimal)
+        # One fraction is all of the dose.
+        yes = low in YES and not (low == "1" and words & {"fraction", "fractions", "parts", "portions"})
+        parts = named and (yes or (number or 0) > 1 or (duration_of(cell) or 0) > LONGEST)
+        if number is None:
+            parts |= vocabulary.IN_PARTS.search(low) is not None
+            parts |= about and vocabulary.ON_DAYS.search(low) is not None
+        if parts:
+            remedy = "A dose is taken at once: give each part a row without a value, on its day, with its amount, or"
+            return f"says that the dose was given in parts ({cell})", remedy
+    return None
+
+
+def drugs(column: Suspect, rows: Values) -> Likeness | None:
+    """Names of what was given, cells on one row of a dose and another drug on the next."""
+    words = _words(column.name)
+    if rows.given is None or not rows.given.any() or words & vocabulary.BESIDE_CELLS:
+        return None
+    there = rows.given
+    said = [(cell, at) for cell, at in _cells(column, there) if cell and re.search("[^\\W\\d_]", cell)]
+    if not said or len(said) > MOST_UNITS:
+        return None
+    code, subject = column.code[there], rows.subject[there]
+    each = pd.Series(code).groupby(subject)
+    within = bool((each.min() != each.max()).any())
+    cells = [cell for cell, _ in said if vocabulary.names_cells(cell)]
+    others = [cell for cell, _ in said if vocabulary.names_drug(cell)]
+    rest = [cell for cell, _ in said if not vocabulary.names_cells(cell)]
+    named = bool(words & (vocabulary.DRUGS | vocabulary.MAY_BE_DRUGS))
+    if (others and (within or named)) or (within and rest and (cells or words & vocabulary.DRUGS)):
+        shown_names = shown([*(others or rest), *cells])
+        return f"names what was given ({shown_names}), all of which is read as infused cells", use("kind", column)
     return None
 
 
@@ -116,6 +186,20 @@ def _words(name: str) -> set[str]:
     return words | ({low} if re.fullmatch(r"(?:d|alag|f|r)\d", low) else set())
 
 
-def _cells(column: Suspect) -> list[tuple[str, int]]:
-    """The distinct cells on rows of doses."""
-    return [(str(column.cells[at]), int(at)) for at in np.unique(column.code[column.dose])[:LOOKED_AT]]
+def about_units(words: set[str]) -> bool:
+    """Whether some words of a heading say that it is about a unit: unit, DoseUnits, Dosiseinheit."""
+    ends = ("unit", "units", "einheit", "einheiten")
+    return any(word in vocabulary.OF_UNITS or word.endswith(ends) for word in words)
+
+
+def about_doses(words: set[str]) -> bool:
+    """Whether some words of a heading speak of doses: dose unit, doseunits, AmtUnit, Dosiseinheit."""
+    return any(
+        word in vocabulary.INFUSED or word.startswith(("dose", "dosis", "dosing", "amt", "amount")) for word in words
+    )
+
+
+def _cells(column: Suspect, where: Flags | None = None) -> list[tuple[str, int]]:
+    """The distinct cells on rows of doses, or where it is said."""
+    there = np.bincount(column.code[column.dose if where is None else where], minlength=len(column.cells))
+    return [(str(column.cells[at]), int(at)) for at in np.flatnonzero(there)[:LOOKED_AT]]

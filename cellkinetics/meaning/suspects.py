@@ -32,7 +32,8 @@ class Suspect:
     cells : (k,) array of str
         The distinct texts, "" among them where a row is empty.
     sample, dose : (n,) arrays of bool
-        Values that are samples, and rows that are doses.
+        Values that are samples, and rows that say a dose of cells: those of infusions, and all rows of a subject
+        whose dose stands on each of them.
     """
 
     name: str
@@ -75,7 +76,9 @@ class Values:
     """What is known of the (n,) rows: their subject, day and number as read, and the unit of the study.
 
     `time_unit` is that of the times as the user gave it, None where nobody said; `says_days`, whether their heading
-    does; `dose_unit` that in which the doses were given.
+    does; `dose_unit` that in which the doses were given. `infused` is the day on which the cells of the row are taken
+    as infused: that of a row with a dose, 0 where the dose stands on all rows of a subject or no row has one, else NaN;
+    `given`, whether the row itself is an infusion.
     """
 
     subject: npt.NDArray[np.intp]
@@ -87,6 +90,8 @@ class Values:
     time_unit: str | None = None
     says_days: bool = False
     dose_unit: str = "cells/kg"
+    infused: Floats | None = None
+    given: Flags | None = None
 
 
 Likeness = tuple[str, str]

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.errors import Finding
-from cellkinetics.meaning import of_doses, vocabulary
+from cellkinetics.meaning import of_doses, of_samples, vocabulary
 from cellkinetics.meaning.cells import NO, VAGUE, YES, mark_of, number_of
 from cellkinetics.meaning.lowest import FEWEST_MARKED, at_the_floor, on_the_lowest
 from cellkinetics.meaning.of_values import cycles, scales, value_units
 from cellkinetics.meaning.suspects import KINDS, LOOKED_AT, Likeness, Suspect, Values, shown, use, varies
 from cellkinetics.meaning.synonyms import plain
-from cellkinetics.meaning.units import canonical, is_log, time_unit_of, unit_of_heading, words_of
+from cellkinetics.meaning.units import canonical, is_log, other_unit_said, time_unit_of, unit_of_heading, words_of
 from cellkinetics.meaning.vocabulary import below_in_words, folded
 from cellkinetics.words import number_text
 
@@ -144,7 +144,7 @@ def _limits(column: Suspect, rows: Values) -> Likeness | None:
 def _written_limits(column: Suspect, rows: Values) -> Likeness | None:
     """A number that stands on several of the lowest values, or is twice as much: a limit that was put there."""
     numbers = [number_of(text, rows.decimal) for text in column.texts]
-    if not numbers or len(numbers) > KINDS or any(number is None or not number > 0 for number in numbers):
+    if not numbers or len(numbers) > KINDS or any(number is None or not 0 < number < np.inf for number in numbers):
         return None
     limit = np.full(len(column.cells), np.nan)
     limit[column.looked] = np.array(numbers, dtype=float)
@@ -170,6 +170,9 @@ def _units(column: Suspect, rows: Values) -> Likeness | None:
         word in ("unit", "units") or word.endswith(("unit", "units")) for word in words
     ) or column.name.endswith("U")
     units = {canonical(str(column.cells[at])) for at in column.looked}
+    # What is per kg, and the unit of a dose, is none of a value.
+    if of_doses.about_units(words) and of_doses.about_doses({*words, *words_of(column.name)}):
+        return None
     ours = {unit for unit in units if (is_log(unit) and (about or "cop" in unit)) or unit_of_heading(unit)}
     if ours and ours != {rows.unit} and len(ours) == len(units):
         return f"looks like a unit of the values ({shown(sorted(ours))})", use("unit", column)
@@ -234,10 +237,15 @@ def _exclusions(column: Suspect, rows: Values) -> Likeness | None:
     if not words_of_heading - vocabulary.OF_ROWS - vocabulary.OUT - vocabulary.IN - vocabulary.CODES:
         out += [text for text in column.texts if folded(text) in vocabulary.LOOSE_OUT_CELLS]
     changes = varies(column, rows)
+    letters = {text for text in texts if any(map(str.isalpha, text))}
+    if plain(column.name) == "c" and letters == {"c"} and len(column.levels) > 1:
+        return "looks like NONMEM's mark of rows that are not to be used", use("excluded", column)
     if out and not words & vocabulary.HARMLESS and (changes or not beside):
         remedy = "Say it in a column excluded, with the reason or 1, or"
         return f"says of values that they are not to be used ({shown(out)})", remedy
     yes, no = {folded(each) for each in YES}, {folded(each) for each in NO}
+    if texts == {"1", "2"} and words & vocabulary.REPLICATES:
+        return None
     if texts == {"1", "2"}:
         # Yes and no as SAS and SPSS code them.
         no = no | {"2"}
@@ -297,7 +305,10 @@ def _endpoints(column: Suspect, rows: Values) -> Likeness | None:
             f"tells measurements of one output apart ({said})",
             "Give each its own name in the column of outputs, or",
         )
-    return f"tells measurements apart ({said})", use("output", column)
+    remedy = use("output", column)
+    if any(other_unit_said(text, rows.unit) for text in texts):
+        remedy = f"Say the unit of each in a column unit, and {remedy}"
+    return f"tells measurements apart ({said})", remedy
 
 
 def _specimen(text: str) -> str:
@@ -336,8 +347,15 @@ _RULES: tuple[Callable[[Suspect, Values], Likeness | None], ...] = (
     scales,
     _flags,
     _exclusions,
+    of_doses.drugs,
     of_doses.durations,
+    of_doses.splits,
     of_doses.shares,
+    of_samples.controls,
+    of_samples.dilutions,
+    of_samples.hits,
+    of_samples.derived,
+    of_samples.spoilt,
     _endpoints,
     _comments,
     at_the_floor,

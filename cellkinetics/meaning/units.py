@@ -44,7 +44,7 @@ _ELSEWHERE_COUNTED = (
 # A logarithm in one word: LDV, L10DV, DVLOG, Zehnerlogarithmus.
 _LOGGED = re.compile(
     r".*logar[iy]t\w*|l(?:10)?_?(?:dv|copies|conc|vcn)|l(?:o?g)(?:10)?_?(?:dv|copies|conc|vcn|car|value)|"
-    r"(?:dv|copies|conc|vcn|value|car|t|y)log(?:10)?"
+    r"(?:dv|copies|conc|vcn|value|aval|stresn|result|car|t|y)log(?:10)?|l10"
 )
 _LOG = re.compile(
     r"(?:^|[^a-z])(?:log(?:10|2|e)?|lg|ln)(?:[^a-z]|$)|^(?:ln|log|log10)[_ ]?(?:dv|copies|conc|value|y)", re.I
@@ -119,21 +119,90 @@ def _flat(text: str) -> str:
     return re.sub(r"_1$", "", low)
 
 
+_COPIES_PER_UG = re.compile(r"(?:copies|copy)_(?:per_)?ug(?:_g?dna)?(?=_|$)")
+_OF_SDTM = re.compile(r"[a-z]{2}(?:stresn|stresc|orres)")
+
+
+def may_be_copies(name: str) -> bool:
+    """Whether the heading of a value says copies/ug, or no more than that it is a value: any other word may be a unit.
+
+    Examples
+    --------
+    >>> [may_be_copies(name) for name in ("CAR copies/ug blood", "qPCR result", "PCSTRESN", "CART_uL", "dCt", "x1000")]
+    [True, True, True, False, False, False]
+    """
+    low = _flat(name)
+    rest = _COPIES_PER_UG.sub("copies", low)
+    if re.search(r"%|(?:^|_)x_?\d|(?:^|_)10_\d", low):
+        return False
+    return all(word in vocabulary.PLAIN_VALUES or _OF_SDTM.fullmatch(word) for word in words_of(rest)) and bool(
+        words_of(rest)
+    )
+
+
+# Cycles of a PCR, copies per cell, shares, what is relative to another, areas, and masses per volume.
+_OTHER_KINDS = re.compile(
+    r"(?:^|_)(?:d{0,2}c[tqp]|rq|g?mfi|auc\w*|pct\w*|percent\w*|freq|frequency|mrd|rel(?:ative)?_expr\w*|fold\w*|vcn|"
+    r"[npuf]?g_(?:per_)?[mud]?l|i?u_(?:per_)?[mud]?l|cycles?)(?:_|$)"
+)
+_CYTOMETRY = re.compile(r"(?:^|_)(?:flow|facs|[zc][yi]t?t?ometr\w*|durchfluss\w*|citometr\w*)")
+_DENOMINATOR = re.compile(r"(?:/|\bper\b|\bpro\b|\bpar\b|\bpor\b)\s*(\d+\s*)?([a-z]+3?)(?![a-z])")
+
+
+def of_another_kind(name: str) -> bool:
+    """Whether a heading is of a value that is never in copies/ug: Ct, VCN, MFI, conc_ng_ml."""
+    return _OTHER_KINDS.search(re.sub(r"[^a-z0-9%]+", "_", plain(name))) is not None
+
+
+def other_unit_said(name: str, unit: str) -> str:
+    """What the name of a measurement says of its unit, "" where it says none, or that of its values.
+
+    Examples
+    --------
+    >>> [other_unit_said(name, "copies/ug") for name in ("T cells/uL", "CAR copies/ug", "log10 CAR", "flow", "blood")]
+    ['cells/uL', '', 'logarithms', 'flow', '']
+    """
+    low = folded(plain(name)).replace("_", " ")
+    if is_log(name):
+        return "" if is_log(unit) else "logarithms"
+    if folded(unit) in folded(name):
+        return ""
+    said = unit_of_heading(name)
+    if "/" in said and (canonical(said) == unit or _of(said)):
+        return "" if canonical(said) == unit else said
+    found = _DENOMINATOR.search(folded(name.translate(_MICRO)))
+    per = _OF.get(found[2]) if found else None
+    if found and per and not unit.endswith(f"/{found[1] or ''}{per}"):
+        return found[0].strip()
+    counted = unit.startswith("copies")
+    if (counted and (of_another_kind(name) or _CYTOMETRY.search(re.sub(r"[^a-z0-9]+", "_", low)))) or "%" in name:
+        return name
+    return ""
+
+
 _TIMES_TEN = r"x?_?(?:10_?e?_?\d+|1?e_?\d+|mil(?:l?i?ons?|lionen)?|mio|thousands?|billions?|k|\d+)_?x?_?"
 _OF_AMOUNT = re.compile(
     rf"({_TIMES_TEN})?(?:(?:viable|total|infused|absolute|car|t|nk|car_t|car_nk)_)*cells(_(?:per_)?(?:kg|m2))?"
 )
+# A factor without the word for cells: 10^6/kg, million/kg; and, where it is a unit of doses that is said, x10^6.
+_FACTOR_PER = re.compile(rf"{_TIMES_TEN}_?(?:per_)?(?:kg|m2)")
+_ANY_FACTOR = re.compile(_TIMES_TEN)
 
 
-def unit_of_amount(cell: str) -> tuple[str, bool]:
+def unit_of_amount(cell: str, bare: bool = False) -> tuple[str, bool]:
     """The unit of infused cells that a cell says, "" when it says none, and whether it is one without a factor.
+
+    With `bare` it is known to be one of infused cells, and a factor alone is one too.
 
     Examples
     --------
-    >>> unit_of_amount("Zellen"), unit_of_amount("10^6 cells"), unit_of_amount("mg")
-    (('cells', True), ('10^6 cells', False), ('', False))
+    >>> unit_of_amount("Zellen"), unit_of_amount("10^6 cells"), unit_of_amount("mg"), unit_of_amount("x10^6", bare=True)
+    (('cells', True), ('10^6 cells', False), ('', False), ('x10^6', False))
     """
-    found = _OF_AMOUNT.fullmatch(_flat(cell))
+    low = _flat(cell)
+    if _FACTOR_PER.fullmatch(low) or (bare and _ANY_FACTOR.fullmatch(low)):
+        return cell, False
+    found = _OF_AMOUNT.fullmatch(low)
     if not found:
         return "", False
     return (cell, False) if found[1] else (canonical(cell), True)

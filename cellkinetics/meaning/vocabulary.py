@@ -156,7 +156,8 @@ OUT = _set(
     "ungultig, ungueltig, verwerfen, verworfen, exclu, exclue, exclus, exclure, invalide, aberrant, rejete, ecarte, "
     "excluido, excluida, excluir, descartar, descartado, invalido, escluso, esclusa, escludere, scartato, rifiutato, "
     "strike, struck, strikeout, strikethrough, gestrichen, durchgestrichen, barre, tachado, "
-    "bad, qns, nok, clotted, clot, failure, hemolysed, lipemic, hamolytisch, hemolyse, geronnen"
+    "bad, qns, nok, clotted, clot, failure, hemolysed, lipemic, hamolytisch, hemolyse, geronnen, dup, dups, dupe, "
+    "duplicate, duplicated, duplicates, doublette, doppelt, doublon, duplicado, duplicato"
 )
 # Words of leaving out and using that mean so beside a word for a row, a sample or an assay only: a dropped haemoglobin
 # and a failed treatment are none.
@@ -184,13 +185,13 @@ OUT_CELLS = _set(
     "coagulated, geronnen, koaguliert, coagule, hemolysed, hemolyzed sample, hamolytisch, hamolysiert, hemolyse, "
     "emolizzato, hemolizado, ungultig, ungueltig, nicht verwertbar, nicht verwenden, ausschluss, invalide, non "
     "valide, inutilisable, invalido, no valido, non valido, exclu, excluido, escluso, qc fail, qc failed, not "
-    "reportable, qns, not done"
+    "reportable, qns, not done, #"
 )
 # Of a heading of rows alone: the quality of a sample, the status of a report.
 LOOSE_OUT_CELLS = _set(
     "poor, bad, preliminary, prelim, provisional, unacceptable, unsatisfactory, inadequate, insufficient, "
     "questionable, schlecht, ungenugend, vorlaufig, mauvais, mauvaise, provisoire, insuffisant, mala, malo, "
-    "scarso, draft"
+    "scarso, draft, *, **, †, ‡, !, !!, ?"
 )
 IN_COMMENTS = re.compile(
     r"\b(?:below|under|<)\s*(?:the\s*)?(?:ll?oq|lod|limit|quantif|detection|report\w*|(?:standard|calibration) curve)|"
@@ -222,13 +223,57 @@ def in_comment(text: str) -> bool:
     return IN_COMMENTS.search(_NOT_OURS.sub("", text)) is not None
 
 
+# Wells and standards of the run, and the limit as a row of a wide table.
+CONTROL = re.compile(
+    r"ntc\W*\d*|nrt|no[ _-]?template.*|blank[ _-]?\d*|leerwert|water|h2o|ll?oq|lod|uloq|detection limit|nachweisgrenze|"
+    r"(?:(?:neg|pos)(?:ative|ativ|itive|itiv)?|water|blank|buffer|pcr|extraction)?[ _.-]*"
+    r"(?:ctrl|ctl|control|kontrolle|controle?)s?[ _-]?\w?|qc[ _-]?(?:l|m|h|low|mid|medium|high|hi|lo|\d)?|[lmh]qc|"
+    r"(?:std|standard|calibrator)[ _-]?\d{0,2}|cal[ _-]?\d",
+    re.IGNORECASE,
+)
+# Headings of what a row is in a run, and those under which a standard is one of care.
+ROLES = _set("role, rolle, task, control, controls, content, type, kontrolle, controle, category, class, samptype")
+OF_CARE = _set("care, regimen, diet, protocol, arm, storage, prophylaxis, dose, dosing, schedule, group, cohort")
+DILUTIONS = _set(
+    "dilution, dilutions, diluted, dil, dilfactor, dilutionfactor, verdunnung, verdunnungsfaktor, verdunnt, dilucion, "
+    "diluizione, diluicao, verdunning"
+)
+# Values that were put there: in a cell or a heading, or, under a heading of their origin, in looser words.
+DERIVED = re.compile(
+    r"\b(?:locf|bocf|wocf|nocb|lvcf|carried[ _-](?:forward|over)|interpol\w*|extrapol\w*|imput\w*|predicted|simulated|"
+    r"smoothed|fortgeschrieben|hochgerechnet|derivfl)\b"
+)
+ORIGINS = _set("dtype, derivation, derived, origin, source, type, basis, how, status, flag, herkunft, origine, origen")
+DERIVED_LOOSELY = _set(
+    "average, averaged, mean, median, estimated, estimate, calculated, derived, minimum, maximum, copied, copy, model, "
+    "geschatzt, gemittelt, berechnet, moyenne, estime, calcule, promedio, estimado, calculado, media, stimato"
+)
+SPOILS = _set(
+    "hemolysis, haemolysis, hemolyzed, haemolysed, lipemia, lipaemia, lipemic, icterus, icteric, clots, clotting, "
+    "clotted, contamination, degradation, degraded, inhibition, inhibited, hamolyse, lipamie, hemolyse, emolisi, "
+    "hemolisis, lipemie, gerinnsel, coagulated, coagulation"
+)
+SLIGHT = re.compile(
+    r"none|nil|neg(?:ative)?|normal|absent|clear|ok|mild|slight|trace|minimal|\(?\+\)?-?|leicht|gering|keine|aucune?|"
+    r"ningun[oa]?|nessun[oa]?|legere?|leve|lieve|not (?:present|seen|detected)|n\.?a\.?|unknown|passed?|good"
+)
+# Counts of wells of one sample that were positive; partitions of a digital PCR are thousands.
+HITS = _set(
+    "hits, hit, positive, positives, pos, detected, amplified, positiv, positif, positivo, positivi, replicates"
+)
+HIT_ALONE = _set("hits, hit")
+OF_WELLS = _set("wells, well, replicates, replicate, reps, rep, reactions, kavitaten, puits, pocillos, pozzetti")
+MOST_WELLS = 12
+
 ENDPOINTS = _set(
     "cmt, compartment, param, paramcd, parameter, pctest, pctestcd, test, testcd, testname, analyte, assay, endpoint, "
     "measure, measurement, marker, gene, variable, obsname, observation, dvname, yname, specimen, spec, pcspec, "
     "lbspec, matrix, tissue, material, fluid, organ, compartments, platform, analyt, lbtest, lbtestcd, sampletype, "
-    "obsid"
+    "obsid, primer, primers, primerset, probe, probes, target, targets, construct, constructs, species, organism, "
+    "amplicon, locus, dye, fluorophore, channel, epitope, antigen, vector, transgene, insert, strain, celltype, "
+    "subset, phenotype, template, sonde, zielgen, spezies, espece, especie, specie"
 )
-OF_ENDPOINTS = _set("name, type, code, cd, id, sample, of, dv, label")
+OF_ENDPOINTS = _set("name, type, code, cd, id, sample, of, dv, label, set, pair, cell, car, pcr, qpcr")
 SPECIMENS = {
     "blood": "blood", "pb": "blood", "pbmc": "pbmc", "pbmcs": "pbmc", "plasma": "plasma", "serum": "serum",
     "marrow": "marrow", "bm": "marrow", "bmmc": "marrow", "csf": "csf", "cerebrospinal": "csf", "tumor": "tumour",
@@ -254,7 +299,8 @@ BESIDE_SPECIMENS = _set(
 ANALYTES = re.compile(
     r"q?pcr|ddpcr|\bflow\b|facs|durchfluss|[zc][yi]t?tometr|zytometr|citometr|cytometr|citofluor|\bcar\b|car-?t|car-?nk|copies|transgene|\bvcn\b|\bcd\d+\b|"
     r"b[ -]?cells?|t[ -]?cells?|nk[ -]?cells?|"
-    r"\bil-?\d+|crp|ferritin|\bifn|tnf|cytokine|\bm-?protein|blast|bcma|viral|\bdna\b|\brna\b|lympho|leuko|wbc",
+    r"\brnase ?-?p\b|\brpp30\b|\balb\b|gapdh|\bactb\b|\bhprt\d?\b|\bb2m\b|\bhbb\b|\b18s\b|housekeep|reference gene|"
+    r"\bwpre\b|\bil-?\d+|crp|ferritin|\bifn|tnf|cytokine|\bm-?protein|blast|bcma|viral|\bdna\b|\brna\b|lympho|leuko|wbc",
     re.IGNORECASE,
 )
 REPLICATES = _set(
@@ -272,11 +318,89 @@ REPLICATE_CELLS = re.compile(
 INFUSION = _set(
     "infusion, inf, of, dose, dosing, time, length, iv, the, admin, administration, tinf, perfusion, infusione, dosis, "
     "gabe, zeit, temps, tiempo, tempo, de, la, der, della, l, n, ex, day, dy, dtc, cell, cells, drug, infused, over, "
-    "uber, sur, in, infundiert, perfuse, infundido"
+    "uber, sur, in, infundiert, perfuse, infundido, period"
 )
 # How long an infusion took, when it ended, how fast it went, and what of it counts and when.
 DURATIONS = _set("dur, duration, tinf, infdur, exdur, dauer, duree, duracion, durata, d1, d2")
 ENDED = _set("end, stop, ende, fin, fine, finish, finished, stopped, ended")
+LAST = _set("last, final, letzte, letzter, derniere, dernier, ultima, ultimo")
+# Words of a heading that speaks of infusions, whatever else it says.
+INFUSED = _set(
+    "infusion, infusions, infused, dose, doses, dosing, dosis, perfusion, infusione, infundiert, perfuse, gabe, "
+    "administration, administered, dosage"
+)
+# A dose in parts: words of a heading, and of a cell whatever stands above it.
+SPLITS = _set(
+    "split, splits, splitted, fraction, fractions, fractionated, fractionation, divided, parts, fraktioniert, geteilt, "
+    "fractionne, fractionnee, fraccionada, frazionata, portions, installments"
+)
+SCHEDULES = _set(
+    "schedule, regimen, regime, schema, scheme, plan, protocol, note, comment, remark, product, bags, cells"
+)
+IN_PARTS = re.compile(
+    r"\b(?:split|fractionated|divided|geteilt|fraktioniert|fractionnee?|fraccionad[ao]|frazionat[ao])\b"
+    r"|\b(?:over|across|within|during|on|uber|sur|en|durante|in|an)\W+(?:\d+|two|three|four|five|consecutive|several)"
+    r"\W+(?:consecutive\W+)?(?:days?|tagen?|jours|dias|giorni|weeks?|wochen|infusions?|doses|fractions|parts)\b"
+    r"|\b(?:\d+|two|three|four|five)\W+(?:infusions|fractions|fraktionen|portions|split doses|parts)\b"
+    r"|\d+ ?%?(?: ?[/+:,;] ?\d+ ?%?)+ ?(?<=%)"
+)
+# Days of infusions in a cell, d0-d2 or days 0, 1, 2; those of lymphodepletion are before day 0.
+ON_DAYS = re.compile(
+    r"\b(?:d|days?|tage?|jours?|dias?)[ .]?0 ?[-\u2013,;/+&]+ ?(?:d|day|tag)?[ .]?[1-9]|^0(?:[ ,;/+&]+\d{1,2})+$|"
+    r"\bd(?:ay)?[ .]?[0-9]\d? ?(?:[-\u2013,;/+&]|and|und|to) ?d(?:ay)?[ .]?[1-9]"
+)
+# Names of infused cells, and of what else is given on rows of doses.
+_CELL_PRODUCTS = re.compile(
+    r"(?:(?:u?car|nk|nkt|t|til|tils|tcr|ucart|ucarnk|cart|carnk|gene modified|modified|engineered|allogeneic|"
+    r"autologous|cord blood|donor|il|anti|cd|bcma|gprc5d|viable|infused|total|product|infusion|of|dose|bag|re|first|"
+    r"second|cells?|zellen?|cellules?|celulas?|cellule|[a-z]+gene|[a-z]+leucel|[a-z]+ cel|\d+)(?: |$))+"
+)
+_CORE = re.compile(r"\b(?:u?car|cart|carnk|ucart|nk|nkt|tils?|cells?|zellen?|cellules?|celulas?|\w+leucel|\w+ cel)\b")
+OTHER_DRUGS = re.compile(
+    r"(?:(?:flu|fludarabine?|fludarabina|cy|ctx|cyclophosphamide?|cyclophosphamid|ciclofosfamida|bendamustin\w*|"
+    r"melphalan|busulfan|treosulfan|rimiducid|ap1903|ap 1903|[a-z]{4,}(?:mab|nib|stim|sone|solone|mycin|platin|taxel)|"
+    r"il \d+|interleukin \d+|aldesleukin|anakinra|paracetamol|acetaminophen|diphenhydramine|ivig|atg|thymoglobulin|"
+    r"steroids?|mesna|lymphodepletion|conditioning|chemo\w*|premed\w*|placebo|saline|heparin|etoposide|cytarabine|and|plus|iv|"
+    r"po|sc|mg|m2|ug|kg|mcg|miu|iu|hydrochloride|phosphate|\d+)(?: |$))+"
+)
+DRUGS = _set(
+    "drug, drugs, agent, agents, compound, substance, extrt, medikament, wirkstoff, praparat, medicament, produit, "
+    "farmaco, medicamento, drugname"
+)
+MAY_BE_DRUGS = _set("product, treatment, trt, medication, therapy, given, administered, what, type, name, label")
+# What is given beside the cells, in a column of its own.
+BESIDE_CELLS = _set(
+    "premedication, premed, comedication, comed, concomitant, conditioning, lymphodepletion, ld, bridging, prior, "
+    "previous, prophylaxis, last, steroid, steroids, tocilizumab, cryoprotectant, medium"
+)
+
+
+def names_cells(text: str) -> bool:
+    """Whether a name of what was given is one of infused cells.
+
+    >>> [names_cells(text) for text in ("CAR-NK", "NK cells", "axi-cel", "tisagenlecleucel", "T-VEC", "fludarabine")]
+    [True, True, True, True, False, False]
+    """
+    low = re.sub(r"[^a-z0-9]+", " ", folded(text)).strip()
+    return bool(_CELL_PRODUCTS.fullmatch(low) and _CORE.search(low))
+
+
+def names_drug(text: str) -> bool:
+    """Whether a name of what was given is one of another drug, and nothing else.
+
+    >>> [names_drug(text) for text in ("Flu/Cy", "FLUDARABINE 30 mg/m2", "IL-2", "given on day 3", "30")]
+    [True, True, True, False, False]
+    """
+    low = re.sub(r"[^a-z0-9]+", " ", folded(text)).strip()
+    return bool(re.search("[a-z]{2}", low) and OTHER_DRUGS.fullmatch(low))
+
+
+# Headings whose schedules and fractions are those of something else.
+NO_DOSES = _set(
+    "lymphodepletion, conditioning, ld, chemo, chemotherapy, premedication, bridging, response, visit, visits, "
+    "sampling, radiation, ejection, lvef, prior, previous, cyclophosphamide, fludarabine, steroid, steroids, "
+    "tocilizumab, konditionierung, lymphodepletie"
+)
 RATES = _set("rate, debit, velocidad, velocita, speed, r1, r2")
 LAGS = _set("lag, tlag, alag, lagtime, alag1, alag2")
 SHARE_WORDS = _set(
@@ -297,6 +421,16 @@ POWERS = _set("exponent, power, expo, exposant, esponente, exponente, potenz")
 LOGS = _set("log, logged, logtransformed, logtransform, islog, logarithm, logarithmic, ln, logscale")
 BESIDE_FACTORS = OF_VALUES | _set("conversion, correction, x, unit, units, ten, to, by, the")
 BESIDE_LOGS = BESIDE_FACTORS | _set("transformed, transform, transformation, is, scale, scaled, data, base, natural")
+# All words that the heading of a value in copies/ug may have where it does not say its unit; another word may be one.
+PLAIN_VALUES = _set(
+    "dv, y, obs, observed, observation, data, value, values, conc, concentration, result, results, res, copies, copy, "
+    "car, t, nk, cart, carnk, transgene, transgenes, transgen, vector, qpcr, pcr, ddpcr, dpcr, dna, gdna, blood, pb, "
+    "pbmc, whole, peripheral, sample, measured, measurement, measure, reported, analysis, numeric, num, raw, final, "
+    "mean, avg, average, rep, replicate, well, run, level, levels, load, lab, of, in, the, per, rxn, "
+    "wert, werte, messwert, messwerte, messung, ergebnis, kopien, konzentration, valeur, valeurs, resultat, resultats, "
+    "concentracion, concentrazione, valor, valore, valores, valori, resultado, risultato, copias, copie, mesure, "
+    "mesuree, mesurees, medido, misurato, gemessen, medida, misura, blut, sang, sangre, sangue, aval, avalc"
+)
 # Words of headings that are like those of values, and of days, and are something else.
 NO_VALUES = LIMIT_WORDS | _set(
     "lower, upper, limit, limits, min, max, date, datum, time, day, days, dose, dosis, amount, pred, ipred, ypred, "

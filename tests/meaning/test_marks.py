@@ -156,6 +156,14 @@ def test_what_comes_with_the_peak_passes(name, on, off):
     assert len(read_without_a_word(table(name, cells, LONG)).used) == 12
 
 
+@pytest.mark.parametrize(("name", "cell"), [("peak_flag", "P"), ("FLAG", "max"), ("status code", "T"), ("qc_ind", "r")])
+def test_a_code_at_the_peak_says_nothing_of_the_values_without_one(name, cell):
+    for peaks in ([1], [1, 2], [0, 1, 3]):
+        cells = [cell if at in peaks else "" for at in range(6)] * 2
+        assert len(read_without_a_word(table(name, cells, LONG)).used) == 12
+    assert "is the lowest" in refusal(table(name, ["", "", "", "", cell, cell, "", "", "", "", "", cell], LONG))
+
+
 def test_a_level_on_the_lowest_values_between_higher_ones_is_found_whatever_it_is_called():
     dip = [("A", day, value) for day, value in zip([3, 7, 14, 28, 60], [2, 5120, 1.1, 8, 1.5], strict=True)]
     frame = table("z", ["k", "m", "k", "m", "k"], dip)
