@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.meaning.placing import status_of
 from cellkinetics.optimising.batch import climbed
+from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Bootstrap(HandsOutCopies):
     intervals : by parameter: value (of the fit), lower, upper (percentiles of the draws).
     failed : refits without such an optimum; they are in no interval.
     kind, level, seed : as asked.
+    problem : of the fit; `simulate` takes the doses from there.
     """
 
     draws: pd.DataFrame
@@ -39,6 +41,7 @@ class Bootstrap(HandsOutCopies):
     kind: str
     level: float
     seed: int
+    problem: Problem | None = field(default=None, repr=False)
 
 
 def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap:
@@ -51,7 +54,7 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
     names = fit.problem.names
     if not fit.fitted:
         nothing = pd.DataFrame(np.nan, index=pd.Index(names, name="parameter"), columns=["value", "lower", "upper"])
-        return Bootstrap(pd.DataFrame(columns=names, dtype=float), nothing, 0, kind, level, seed)
+        return Bootstrap(pd.DataFrame(columns=names, dtype=float), nothing, 0, kind, level, seed, fit.problem)
     rng = np.random.default_rng(seed)
     drawn = [_cases(fit.problem.samples, rng) if kind == "case" else _simulated(fit, rng) for _ in range(n)]
     ends = climbed([replace(fit.problem, samples=samples) for samples in drawn], [fit.x] * n)
@@ -62,7 +65,7 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
     for side, share in (("lower", (1 - level) / 2), ("upper", (1 + level) / 2)):
         rows[side] = draws[names].quantile(share) if len(draws) else pd.Series(np.nan, index=names)
     intervals = pd.DataFrame(rows).loc[names].rename_axis("parameter")
-    return Bootstrap(draws, intervals, n - len(kept), kind, level, seed)
+    return Bootstrap(draws, intervals, n - len(kept), kind, level, seed, fit.problem)
 
 
 def _natural(fit: Fit, x: Floats) -> dict[str, float]:

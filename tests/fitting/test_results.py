@@ -97,6 +97,55 @@ def test_a_simulation_of_draws_keeps_what_the_fit_had_fixed(fixed):
     np.testing.assert_allclose(of_first, alone["copies_per_ug"], rtol=1e-12)
 
 
+def test_a_simulation_takes_a_bootstrap_with_the_doses_of_its_patient(fixed):
+    bootstrap = fixed.bootstrap(3)
+    given = float(fixed.study.doses["amount"].iloc[0])
+    by_table = ck.simulate(IL15, bootstrap.draws, DAYS, doses=given)
+    pd.testing.assert_frame_equal(ck.simulate(IL15, bootstrap, DAYS), by_table)
+    with pytest.raises(ck.ModelError, match=r"needs a dose\. .*or the fit or bootstrap itself, which knows"):
+        ck.simulate(IL15, bootstrap.draws, DAYS)
+    with pytest.raises(ck.ModelError, match=r"or the fit or bootstrap itself"):
+        ck.simulate(IL15, fixed.parameters, DAYS)
+
+
+def test_a_simulation_of_many_fits_has_a_row_a_subject_and_day(fits):
+    together = ck.simulate(NK, fits, DAYS)
+    assert list(together.columns) == ["subject", "day", "copies_per_ug"]
+    for subject in ("P06", "P07"):
+        own = together[together["subject"] == subject]["copies_per_ug"].to_numpy()
+        np.testing.assert_allclose(own, ck.simulate(NK, fits[subject], DAYS)["copies_per_ug"], rtol=1e-12)
+    some = ck.example().select(["P06", "P07"])
+    joint = ck.fit(NK, some, shared=["beta"], starts=1)
+    assert [*ck.simulate(NK, joint, DAYS)["subject"].unique()] == ["P06", "P07"]
+
+
+def test_a_simulation_takes_a_dictionary_and_a_series_of_the_parameters_alike(fits):
+    column = fits["P06"].parameters["value"]
+    one, other = (ck.simulate(NK, given, DAYS, doses=1e6) for given in (column, dict(column)))
+    pd.testing.assert_frame_equal(one, other)
+    with pytest.raises(ck.ModelError, match="no parameter alfa"):
+        ck.simulate(NK, {"alfa": 1.0}, DAYS, doses=1e6)
+    with pytest.raises(TypeError, match=r"parameters is a list: give \{name: value\}, a fit"):
+        ck.simulate(NK, [1.0, 2.0], DAYS, doses=1e6)
+
+
+def test_before_the_infusion_a_curve_is_what_it_starts_with_and_a_warning_says_so(fits):
+    stein, dosed = models.load("stein_2019_tisagenlecleucel"), fits["P06"]
+    fit = ck.fit(stein, ck.example().select("P06"), starts=1)
+    with pytest.warns(UserWarning, match=r"day -3 lies before the infusion, where a curve is what it starts with"):
+        before = ck.simulate(stein, None, [-3, -1, 0])["copies_per_ug"]
+    assert before.nunique() == 1
+    assert before[0] == pytest.approx(stein.values()["c_max"] / stein.values()["fold"])
+    with pytest.warns(UserWarning, match="day -1 lies before the infusion"):
+        predicted = fit.predict([-1, 0]).drop(columns="day")
+    np.testing.assert_allclose(predicted.iloc[0], predicted.iloc[1])
+    with pytest.warns(UserWarning, match="day -1 lies before the infusion"):
+        nothing = dosed.predict([-1]).drop(columns="day")
+    assert (nothing.to_numpy() == 0).all()
+    with pytest.warns(UserWarning, match="day -1 lies before the infusion"):
+        assert ck.simulate(NK, None, [-1], doses=1e6)["copies_per_ug"][0] == 0
+
+
 def test_a_simulation_of_who_was_not_fitted_says_why_it_cannot():
     below = ck.read_study(a_table([0.0, 1, 7, 14, 28, 60], ["", *["<3"] * 5]), lloq=3, progress=False)
     fit = ck.fit(NK, below, starts=1)
