@@ -237,6 +237,7 @@ def compare_cohorts(
     """
     study = _study(x, model)
     permutations, seed = domains.count(permutations, "permutations"), domains.seed(seed)
+    mid_p, margin = domains.flag(mid_p, "mid_p"), domains.positive(margin, "margin", 2)
     members = _groups(study, by)
     groups, names = members.members, members.known
     individual = by == "dose" and _individual(members)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics import domains
+from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import Finding, StudyError, one_problem, suggest
 from cellkinetics.layout.agreement import contradictions
 from cellkinetics.meaning import titles
@@ -31,8 +32,8 @@ AFTER = "after day "
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Study:
-    """Samples, doses and covariates, as `read_study` makes them.
+class Study(HandsOutCopies):
+    """Samples, doses and covariates, as `read_study` makes them. Its tables are copies: the study stays as it is.
 
     Parameters
     ----------

@@ -29,7 +29,8 @@ class Bootstrap(HandsOutCopies):
     draws
         one row a refit that has an optimum inside the bounds, one column a parameter or sd, natural scale: the free
         ones first, then what the fit had fixed or tied, so that `simulate` takes the table as it is.
-    intervals : by parameter: value (of the fit), lower, upper (percentiles of the draws).
+    intervals : by parameter: value (of the fit), lower, upper (percentiles of the draws); NaN where there are fewer
+        draws than 1/(1 - level), 20 for 95%.
     failed : refits without such an optimum; they are in no interval.
     kind, level, seed : as asked.
     problem : of the fit; `simulate` takes the doses from there.
@@ -62,8 +63,10 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
     others = [name for name in fit.model.parameters if name not in names]
     draws = pd.DataFrame([_natural(fit, x) for x in kept], columns=[*names, *others], dtype=float)
     rows = {"value": fit.parameters.loc[names, "value"].astype(float)}
+    # Of fewer draws the outermost would be taken for percentiles that lie beyond them.
+    enough = len(draws) >= round(1 / (1 - level), 9)
     for side, share in (("lower", (1 - level) / 2), ("upper", (1 + level) / 2)):
-        rows[side] = draws[names].quantile(share) if len(draws) else pd.Series(np.nan, index=names)
+        rows[side] = draws[names].quantile(share) if enough else pd.Series(np.nan, index=names)
     intervals = pd.DataFrame(rows).loc[names].rename_axis("parameter")
     return Bootstrap(draws, intervals, n - len(kept), kind, level, seed, fit.problem)
 

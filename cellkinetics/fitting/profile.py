@@ -124,7 +124,7 @@ def profile_each(
     fits: Sequence[Fit], parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
 ) -> list[Profile]:
     """The profiles of several fits of one model, refitted together; arguments as in `Fit.profile`."""
-    level = domains.level(level)
+    level, calibrated = domains.level(level), domains.flag(calibrated, "calibrated")
     sides = [
         _side(fit, at, sign, level, calibrated=calibrated)
         for fit in fits

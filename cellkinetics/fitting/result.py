@@ -300,7 +300,7 @@ class Fit(Criteria):
 
         Parameters
         ----------
-        n : refits.
+        n : refits; an interval takes at least 1/(1 - level) that ended well, 20 for 95%.
         kind : "parametric" (around the fitted curve, censored at each sample's limits) or "case" (with replacement).
         level : of the percentile intervals.
         seed : of the draws.

@@ -70,6 +70,18 @@ def test_what_is_written_into_a_comparison_a_profile_or_a_joint_fit_does_not_cha
         pd.testing.assert_frame_equal(getattr(result, name), before)
 
 
+def test_what_is_written_into_the_tables_of_a_study_does_not_change_it(fits):
+    study = fits["P06"].study
+    for name in ("observations", "doses", "covariates"):
+        before = getattr(study, name).copy()
+        table = getattr(study, name)
+        column = {"observations": "value", "doses": "amount", "covariates": "dose"}[name]
+        table.loc[:, column] = 99.0
+        table["more"] = 1
+        pd.testing.assert_frame_equal(getattr(study, name), before)
+    assert 99.0 not in {*ck.nca(study)["cmax"]}
+
+
 def test_a_simulation_of_a_fit_is_its_curve_with_what_was_fixed(fixed):
     curve = fixed.predict(DAYS)["copies_per_ug"].to_numpy()
     dose = float(ck.example().select("P06").doses["amount"].iloc[0])

@@ -91,14 +91,30 @@ def test_a_fit_with_priors_is_saved_with_them(study, tmp_path):
         ({"bta": ck.LogNormal(1.0, 1.0)}, "Did you mean beta"),
         ({"beta": ck.Normal(1.0, 1.0)}, "Give ck.LogNormal"),
         ({"f_b": ck.LogNormal(0.01, 1.0)}, "Give ck.LogitNormal"),
-        ({"beta": ck.LogNormal(1.0, 0.0)}, "positive sd"),
-        ({"beta": ck.LogNormal(-1.0, 1.0)}, "within its bounds"),
+        ({"f_b": ck.LogitNormal(1.5, 1.0)}, "within its bounds"),
         ("posterior", "'published'"),
     ],
 )
 def test_a_prior_that_cannot_be_meant_is_refused(study, given, said):
     with pytest.raises(ck.ModelError, match=said):
         ck.fit(STEIN, study.select("S0"), prior=given)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: ck.LogNormal(-1.0, 1.0), r"median=-1: give a number above 0"),
+        (lambda: ck.LogNormal(1.0, 0.0), r"sd=0: give a number above 0"),
+        (lambda: ck.LogNormal(np.nan, 1.0), r"median=nan: give a number above 0"),
+        (lambda: ck.LogNormal("1", 1.0), r"median='1': give a number above 0"),
+        (lambda: ck.LogitNormal(np.inf, 1.0), r"median=inf: give a finite number"),
+        (lambda: ck.Normal(0.0, -1.0), r"sd=-1: give a number above 0"),
+        (lambda: ck.Normal(True, 1.0), r"mean=True: give a number"),
+    ],
+)
+def test_a_prior_that_is_none_is_refused_where_it_is_made(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
 
 
 def test_a_prior_of_what_is_fixed_or_without_a_published_spread_is_refused(level, study):
