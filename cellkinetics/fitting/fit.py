@@ -366,7 +366,7 @@ def _check_one_amount(request: Request, study: Study) -> None:
         name = bounded[0]
         raise ModelError(
             f"doses='one amount' fits the product of {name} and an unknown dose, and {name} of {model.name} is at most "
-            f"{model.parameters[name].max:g}. Give doses=, or model.with_(bounds={{{name!r}: (0, inf)}}).",
+            f"{model.parameters[name].max:g}. Give doses= with the amount, or one that is likely.",
             name=name,
         )
 

@@ -18,6 +18,7 @@ from cellkinetics.joint.corners import settled
 from cellkinetics.joint.design import ALL, Joint, covariate_of, joined, shared_of
 from cellkinetics.joint.search import Layout, Worlds, held, polish, search
 from cellkinetics.joint.spread import Spread
+from cellkinetics.likelihood.error_model import THROUGH_ALL
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.likelihood.sd_prior import MEDIAN, SdPrior
 from cellkinetics.modelling.prior import centre
@@ -346,8 +347,7 @@ def outcome(members: Members, solution: Solution, spread: Spread) -> Outcome:
     sds = [s for i, s in enumerate(subjects) if own_held[i, width:].any()]
     if sds or any(shared_held[k] for k, c in enumerate(joint.columns) if c.parameter not in model.parameters):
         whose = f" of {', '.join(sds)}" if sds else ""
-        text = f"sd{whose} at its lower bound: the curve goes through every sample. Give fixed={{'sd': 0.5}}."
-        return Outcome(Status.SD_AT_BOUND, text)
+        return Outcome(Status.SD_AT_BOUND, f"sd{whose} at its lower bound: {THROUGH_ALL}")
     wide = [name for name in members.shared if any(name in known.loose for known in spread.each)]
     null = [joint.columns[int(k)].label for k in np.flatnonzero(spread.null > 0.3)]
     names = list(dict.fromkeys([*null, *wide]))

@@ -4,6 +4,8 @@ import copy
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,7 @@ from cellkinetics import Model, Parameter, forks, models
 NK = models.load("nk_decline")
 IL15 = models.load("il15_persistence")
 DAYS = [1.0, 7.0, 28.0, 100.0]
+PARAMETERS = (("a", 50.0, "copies/ug"), ("k", 0.1, "1/day"), ("m", 0.05, "1/day"))
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,30 @@ def test_fits_are_pickled_and_copied_with_all_that_they_hold(fits):
         pd.testing.assert_frame_equal(back.parameters, fits.parameters)
         pd.testing.assert_frame_equal(back["P06"].predict(DAYS), fits["P06"].predict(DAYS))
         assert back["P06"].status is fits["P06"].status
+
+
+def test_a_fit_of_a_model_of_the_session_with_a_tie_is_read_in_another_process(tmp_path):
+    parameters = {name: Parameter(value, unit, "this test") for name, value, unit in PARAMETERS}
+    curve = lambda t, a, k, m: a * (jnp.exp(-k * t) + jnp.exp(-m * t))  # noqa: E731
+    model = Model(name="two", parameters=parameters, outputs={"copies_per_ug": "copies/ug"}, curve=curve)
+    samples = {"subject": "1", "day": [1, 2, 4, 7, 10, 14, 21, 28], "value": [90, 85, 60, 51, 36, 22, 14, 6]}
+    fit = ck.fit(model, ck.read_study(pd.DataFrame(samples), lloq=1.0), tie={"m": lambda k: k / 2})
+    assert copy.deepcopy(model) is model
+    (tmp_path / "fit.pickle").write_bytes(pickle.dumps(fit))
+    code = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).predict([7])['copies_per_ug'][0])"
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "fit.pickle")], capture_output=True, text=True, check=True
+    )
+    assert float(run.stdout) == pytest.approx(fit.predict([7])["copies_per_ug"][0], rel=1e-9)
+
+
+def test_a_model_that_reaches_what_cannot_travel_is_refused_with_the_remedy(tmp_path):
+    with (tmp_path / "notes").open("w") as file:
+        parameters = {name: Parameter(value, unit, "this test") for name, value, unit in PARAMETERS}
+        curve = lambda t, a, k, m: a * jnp.exp(-k * t) + (file is None)  # noqa: E731
+        model = Model(name="open", parameters=parameters, outputs={"copies_per_ug": "copies/ug"}, curve=curve)
+        with pytest.raises(pickle.PicklingError, match=r"Write the model to a file and take ck\.load_model\(path\)"):
+            pickle.dumps(model)
 
 
 def test_what_is_written_into_a_table_does_not_change_the_fit(fits):
