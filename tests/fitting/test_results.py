@@ -287,5 +287,8 @@ def test_one_amount_is_refused_where_nothing_can_stand_for_the_product():
     with pytest.raises(ck.ModelError, match="F is not free"):
         ck.fit(model, study, doses="one amount", free=["rho", "alpha"])
     barros, cells = of_model("barros_2021_cartmath")
-    with pytest.raises(ck.ModelError, match="F of barros_2021_cartmath is at most 1"):
+    with pytest.raises(ck.ModelError, match="F of barros_2021_cartmath is at most 1") as refused:
         ck.fit(barros, cells, doses="one amount")
+    # A share above 1 means nothing: the dose is what is missing.
+    assert "Give doses= with the amount" in str(refused.value)
+    assert "bounds" not in str(refused.value)
