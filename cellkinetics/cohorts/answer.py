@@ -12,8 +12,8 @@ from cellkinetics.words import count, p_equals
 
 SHORT = 3  # so many windows are named, more are counted
 # The others are answered where neither of the first two is asked.
-QUESTIONS = ((Family.PEAK, Family.PERSISTENCE), (Family.EXPOSURE, Family.FITTED))
-NAMES = {
+IN_TURN = ((Family.PEAK, Family.PERSISTENCE), (Family.EXPOSURE, Family.FITTED))
+WHAT_OF = {
     Family.PEAK: "the peak", Family.PERSISTENCE: "persistence", Family.EXPOSURE: "the exposure of the first weeks",
     Family.FITTED: "the fitted curve",
 }  # fmt: skip
@@ -21,7 +21,7 @@ NAMES = {
 
 def of(found: Comparison) -> str:
     """What is shown for the peak and for persistence, and what is not; where neither is asked, of the other windows."""
-    for asked in QUESTIONS:
+    for asked in IN_TURN:
         parts = [part for family in asked if (part := _of(found, _what(found, family), family))]
         if parts:
             return "; ".join(parts)
@@ -31,7 +31,7 @@ def of(found: Comparison) -> str:
 def _what(found: Comparison, family: Family) -> str:
     """What a question is of; a window that stands alone by its name."""
     alone = [result.window.name for result in found.results if result.window.family == family]
-    return alone[0] if len(alone) == 1 and family not in QUESTIONS[0] else NAMES[family]
+    return alone[0] if len(alone) == 1 and family not in IN_TURN[0] else WHAT_OF[family]
 
 
 def _of(found: Comparison, what: str, family: Family) -> str:

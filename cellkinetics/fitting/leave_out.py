@@ -178,7 +178,7 @@ class Standing:
 
 
 @dataclass(frozen=True, eq=False)
-class Moves:
+class Movable:
     """What moves the curve of a patient, k values: its own, and in a joint fit those that all share.
 
     to : (free parameters, k) slopes of the free vector by them.
@@ -189,13 +189,13 @@ class Moves:
     prior: Floats
 
 
-def alone(problem: Problem, moving: Flags) -> Moves:
+def alone(problem: Problem, moving: Flags) -> Movable:
     """Of a patient fitted by itself, whose parameters move that are not held at a bound."""
     free = len(problem.free)
-    return Moves(np.eye(free)[:, moving], np.diag(problem.prior[1][:free][moving]))
+    return Movable(np.eye(free)[:, moving], np.diag(problem.prior[1][:free][moving]))
 
 
-def standing(problem: Problem, x: Floats, moves: Moves, without: int | None = None) -> Standing:
+def standing(problem: Problem, x: Floats, moves: Movable, without: int | None = None) -> Standing:
     """Where the samples of a problem stand to the curve at ``x``.
 
     Parameters
@@ -226,7 +226,7 @@ def standing(problem: Problem, x: Floats, moves: Moves, without: int | None = No
     )
 
 
-def _by(moves: Moves, jacobian: Floats) -> Floats:
+def _by(moves: Movable, jacobian: Floats) -> Floats:
     """(n, k) slopes of the curve by what moves; NaN where one that counts is not finite."""
     lost = ~np.isfinite(jacobian)
     slopes = np.where(lost, 0.0, jacobian) @ moves.to

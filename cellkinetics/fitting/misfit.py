@@ -23,7 +23,7 @@ import numpy as np
 from scipy import special
 
 from cellkinetics.arrays import Floats
-from cellkinetics.fitting.leave_out import Moves, Standing, alone, standing
+from cellkinetics.fitting.leave_out import Movable, Standing, alone, standing
 from cellkinetics.optimising.batch import batchable, climbed, optima
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
@@ -89,7 +89,7 @@ class Refit:
     """A fit without one sample: the patient's free vector, and what moves there."""
 
     x: Floats
-    moves: Moves
+    moves: Movable
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +146,7 @@ def misfits_of(
 
 
 def looked(
-    problem: Problem, optimum: Optimum, beside: Moves | None = None, levels: Mapping[str, float] = CALLED
+    problem: Problem, optimum: Optimum, beside: Movable | None = None, levels: Mapping[str, float] = CALLED
 ) -> Look | None:
     """What the samples say at the estimates; None where the likelihood alone says that all is well.
 
@@ -170,7 +170,7 @@ def looked(
     return Look(problem, optimum.x, here, own_sd, levels, p, peak, int(np.argmax(np.abs(t))))
 
 
-def _moves(problem: Problem, optimum: Optimum) -> Moves:
+def _moves(problem: Problem, optimum: Optimum) -> Movable:
     return alone(problem, ~optimum.held[: len(problem.free)])
 
 

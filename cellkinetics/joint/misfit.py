@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from cellkinetics.arrays import Floats
-from cellkinetics.fitting.leave_out import Moves
+from cellkinetics.fitting.leave_out import Movable
 from cellkinetics.fitting.misfit import (
     CALLED,
     MET,
@@ -46,8 +46,8 @@ from cellkinetics.optimising.uncertainty import Uncertainty, pseudo_inverse
 SCATTER = "the curves miss the samples: "
 # Of several patients something is said more often, and beside the others a sample has more power: half the levels of a
 # single fit keep clean patients below 2% (tests/benchmarks/misfit_joint.py).
-LEVELS = {question: level / 2 for question, level in CALLED.items()}
-ADVICE = "Look at the curves, fit.plot(): check these samples, share less, or try another model."
+HALF_LEVELS = {question: level / 2 for question, level in CALLED.items()}
+WHAT_TO_DO = "Look at the curves, fit.plot(): check these samples, share less, or try another model."
 
 
 def misfits_of(members: Members, solution: Solution, spread: Spread) -> dict[str, Misfit]:
@@ -58,14 +58,14 @@ def misfits_of(members: Members, solution: Solution, spread: Spread) -> dict[str
         return misfits
     each, looks = moves_of(solution), dict[int, Look]()
     for i, problem in enumerate(problems):
-        look = looked(problem, optimum_of(solution, i), each[i], LEVELS)
+        look = looked(problem, optimum_of(solution, i), each[i], HALF_LEVELS)
         if look is not None:
             looks[i] = look
     asked = [(i, row) for i, look in looks.items() for row in look.rows]
     refits = dict(zip(asked, _refitted(solution, asked, each), strict=True))
     for i, look in looks.items():
         own, first = [refits[i, row] for row in look.rows], study.infusion_day(subjects[i])
-        misfits[subjects[i]] = concluded(look, own, first, study.unit, ADVICE)
+        misfits[subjects[i]] = concluded(look, own, first, study.unit, WHAT_TO_DO)
     misfits[ALL] = of_common_sd(solution.joint.columns, solution.ends.s[0], spread.shared, members.request.model)
     return misfits
 
@@ -80,24 +80,24 @@ def of_common_sd(columns: Sequence[Column], s: Floats, known: Uncertainty, model
         lower = sd * float(np.exp(-known.quantile * np.sqrt(variance)))
         if lower > PLAUSIBLE_SD:
             size = f"residual {column.parameter} of all {sd:.2f} (95% from {lower:.2f})"
-            return Misfit(f"{SCATTER}{size}, a factor of {np.exp(sd):.2g}, where up to 2 is usual. {ADVICE}")
+            return Misfit(f"{SCATTER}{size}, a factor of {np.exp(sd):.2g}, where up to 2 is usual. {WHAT_TO_DO}")
     return MET
 
 
 def said(misfits: Mapping[str, Misfit], patients: int) -> str:
     """Whose curves miss the samples, with the days, and what to do; "" where none does."""
     missed = {subject: misfit for subject, misfit in misfits.items() if misfit}
-    findings = {s: misfit.words.removesuffix(f". {ADVICE}").partition(": ")[2] for s, misfit in missed.items()}
+    findings = {s: misfit.words.removesuffix(f". {WHAT_TO_DO}").partition(": ")[2] for s, misfit in missed.items()}
     named = [subject for subject in missed if subject != ALL]
     whole = [findings[ALL]] if ALL in missed else []
     if len(named) == 1:
-        return f"the curve of {named[0]} misses the samples: {'; '.join([findings[named[0]], *whole])}. {ADVICE}"
+        return f"the curve of {named[0]} misses the samples: {'; '.join([findings[named[0]], *whole])}. {WHAT_TO_DO}"
     if not named:
         return missed[ALL].words if missed else ""
     listed = [f"{s} on {_days(missed[s])}" for s in named[:NAMED]]
     listed += [f"and {', '.join(named[NAMED:])}"] if len(named) > NAMED else []
     how = f"fit[{named[0]!r}].outcome says how far"
-    return f"the curves of {len(named)} of {patients} miss the samples: {'; '.join([*listed, *whole])}; {how}. {ADVICE}"
+    return f"the curves of {len(named)} of {patients} miss the samples: {'; '.join([*listed, *whole])}; {how}. {WHAT_TO_DO}"
 
 
 def _days(misfit: Misfit) -> str:
@@ -105,7 +105,7 @@ def _days(misfit: Misfit) -> str:
     return f"day {days[0]}" if len(days) == 1 else f"days {', '.join(days[:-1])} and {days[-1]}"
 
 
-def moves_of(solution: Solution) -> list[Moves]:
+def moves_of(solution: Solution) -> list[Movable]:
     """What moves each patient's curve: the shared values, told by the others, and its own."""
     joint, part, (shared_held, own_held) = solution.joint, solution.part, solution.held
     layout, known = joint.layout, joint.problems[0].model.parameters
@@ -132,11 +132,11 @@ def moves_of(solution: Solution) -> list[Moves]:
         k = design.shape[2]
         prior[:k, :k] = 0.5 * (others[i] + others[i].T)
         prior[k:, k:] = np.diag(problem.prior[1][:free][moving])
-        each.append(Moves(to, prior))
+        each.append(Movable(to, prior))
     return each
 
 
-def _refitted(solution: Solution, asked: Sequence[tuple[int, int]], each: Sequence[Moves]) -> list[Refit | None]:
+def _refitted(solution: Solution, asked: Sequence[tuple[int, int]], each: Sequence[Movable]) -> list[Refit | None]:
     """All patients again, uphill, without a sample of one of them; each is a world of its own.
 
     Where curves are integrated step by step there are none: it would take as long as the fit, each time.
