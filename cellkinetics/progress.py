@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from cellkinetics import domains
-
 
 @contextmanager
 def bar(total: int, progress: bool, what: str = "fitting") -> Iterator[Callable[[int], None]]:
@@ -18,7 +16,7 @@ def bar(total: int, progress: bool, what: str = "fitting") -> Iterator[Callable[
     progress : False for no bar at all.
     what : a word for what is going on.
     """
-    if not domains.flag(progress, "progress"):
+    if not progress:
         yield lambda more: None
         return
     from rich.console import Console

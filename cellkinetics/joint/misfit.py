@@ -96,8 +96,8 @@ def said(misfits: Mapping[str, Misfit], patients: int) -> str:
         return missed[ALL].words if missed else ""
     listed = [f"{s} on {_days(missed[s])}" for s in named[:NAMED]]
     listed += [f"and {', '.join(named[NAMED:])}"] if len(named) > NAMED else []
-    how = f"fit[{named[0]!r}].outcome says how far"
-    return f"the curves of {len(named)} of {patients} miss the samples: {'; '.join([*listed, *whole])}; {how}. {WHAT_TO_DO}"
+    listed = "; ".join([*listed, *whole, f"fit[{named[0]!r}].outcome says how far"])
+    return f"the curves of {len(named)} of {patients} miss the samples: {listed}. {WHAT_TO_DO}"
 
 
 def _days(misfit: Misfit) -> str:
