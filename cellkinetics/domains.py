@@ -12,6 +12,7 @@ from cellkinetics.arrays import Floats
 
 Kind = TypeVar("Kind")
 
+COMPLEX = (complex, np.complexfloating)
 MOMENTS = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
 
 
@@ -81,6 +82,28 @@ def positive(value: float, name: str, example: float) -> float:
     return number
 
 
+def finite(value: float, name: str, example: float) -> float:
+    """A finite number; a ValueError where it is not."""
+    number = _number(value, name, f"a number, such as {example:g}")
+    if not math.isfinite(number):
+        raise ValueError(f"{name}={number:g}: give a finite number, such as {example:g}.")
+    return number
+
+
+def flag(value: Any, name: str) -> bool:
+    """True or False; a ValueError for what would only be taken for one of them.
+
+    Examples
+    --------
+    >>> flag("no", "pool_sd")
+    Traceback (most recent call last):
+    ValueError: pool_sd='no': give True or False.
+    """
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    raise ValueError(f"{name}={value!r}: give True or False.")
+
+
 def days(values: Any, name: str = "days", *, finite: bool = True) -> Floats:
     """Days as a flat array of numbers.
 
@@ -94,7 +117,7 @@ def days(values: Any, name: str = "days", *, finite: bool = True) -> Floats:
     Raises
     ------
     ValueError
-        A date, a time difference, a text; NaN or infinity.
+        A date, a time difference, a text, a truth value, a complex number; NaN or infinity.
 
     Examples
     --------
@@ -104,7 +127,7 @@ def days(values: Any, name: str = "days", *, finite: bool = True) -> Floats:
     Traceback (most recent call last):
     ValueError: times holds dates: give numbers of days since the infusion, (dates - infusion) / np.timedelta64(1, "D").
     """
-    given = np.atleast_1d(np.asarray(values)).ravel()
+    given = _flat(values)
     kinds = [type(one) for one in given] if given.dtype == object else []
     differences = given.dtype.kind == "m" or any(issubclass(k, (datetime.timedelta, np.timedelta64)) for k in kinds)
     if differences:
@@ -113,15 +136,36 @@ def days(values: Any, name: str = "days", *, finite: bool = True) -> Floats:
         raise ValueError(
             f'{name} holds dates: give numbers of days since the infusion, (dates - infusion) / np.timedelta64(1, "D").'
         )
-    if given.dtype.kind in "US" or any(issubclass(kind, (str, bytes)) for kind in kinds):
-        raise ValueError(f"{name} holds text ({given[0]!r}): give numbers of days.")
+    plain = [] if given.dtype.kind in "fiu" else given.tolist()
+    for called, those in (("text", (str, bytes)), ("True or False", (bool, np.bool_)), ("complex numbers", COMPLEX)):
+        wrong = next((one for one in plain if isinstance(one, those)), None)
+        if wrong is not None:
+            raise ValueError(f"{name} holds {called} ({wrong!r}): give numbers of days.")
     try:
         numbers = given.astype(float)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} holds what is no number ({given[0]!r}): give numbers of days.") from None
+        wrong = next((one for one in plain if not _is_number(one)), given[0])
+        raise ValueError(f"{name} holds what is no number ({wrong!r}): give numbers of days.") from None
     if finite and not np.isfinite(numbers).all():
         raise ValueError(f"{name} holds NaN or infinity: give finite days.")
     return numbers
+
+
+def _flat(values: Any) -> np.ndarray[Any, Any]:
+    """Values as a flat array, in which a text makes no texts of the numbers beside it."""
+    given = np.asarray(values)
+    several = isinstance(values, (list, tuple))
+    if several and (given.dtype.kind in "US" or any(isinstance(one, bool) for one in values)):
+        given = np.asarray(values, dtype=object)
+    return np.atleast_1d(given).ravel()
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def instance(value: Any, kind: type[Kind], name: str, remedy: str) -> Kind:
@@ -139,7 +183,7 @@ def instance(value: Any, kind: type[Kind], name: str, remedy: str) -> Kind:
 
 
 def _number(value: Any, name: str, what: str) -> float:
-    if isinstance(value, (str, bytes, *MOMENTS)) or np.ndim(value) != 0:
+    if isinstance(value, (str, bytes, bool, np.bool_, *MOMENTS)) or np.ndim(value) != 0:
         raise ValueError(f"{name}={value!r}: give {what}.")
     try:
         return float(value)

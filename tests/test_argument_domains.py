@@ -74,6 +74,14 @@ DAYS = {
     "schedule of power": lambda r, days: ck.power(STEIN, [1e5, 1e7], [3, 3], days, progress=False),
     "days of power": lambda r, days: ck.power(STEIN, [1e5, 1e7], [3, 3], [7, 28], days=days, progress=False),
 }
+FLAGS = {
+    "fit_each pool_sd": lambda r, flag: ck.fit_each(DECLINE, STUDY, pool_sd=flag, progress=False),
+    "fit_each progress": lambda r, flag: ck.fit_each(DECLINE, STUDY, starts=1, progress=flag),
+    "fit common_sd": lambda r, flag: ck.fit(DECLINE, STUDY, shared=["beta"], common_sd=flag),
+    "fit.profile calibrated": lambda r, flag: r["fit"].profile(calibrated=flag),
+    "fits.profile calibrated": lambda r, flag: r["fits"].profile(calibrated=flag),
+    "compare_cohorts mid_p": lambda r, flag: ck.compare_cohorts(STUDY, mid_p=flag),
+}
 ONE_DAY = {
     "select": lambda r, day: STUDY.select(until=day),
     "forecast_error": lambda r, day: ck.forecast_error([DECLINE], STUDY, until=day),
@@ -93,7 +101,7 @@ def test_what_is_no_level_is_refused_with_the_remedy(results, name, level):
         LEVELS[name](results, level)
 
 
-@pytest.mark.parametrize("n", [0, -3, 1.5, np.nan, "many"])
+@pytest.mark.parametrize("n", [0, -3, 1.5, np.nan, "many", True])
 @pytest.mark.parametrize("name", COUNTS)
 def test_what_is_no_count_is_refused_with_the_remedy(results, name, n):
     argument, call = COUNTS[name]
@@ -101,7 +109,7 @@ def test_what_is_no_count_is_refused_with_the_remedy(results, name, n):
         call(results, n)
 
 
-@pytest.mark.parametrize("seed", [-1, 0.5, None])
+@pytest.mark.parametrize("seed", [-1, 0.5, None, True])
 @pytest.mark.parametrize("name", SEEDS)
 def test_what_is_no_seed_is_refused_with_the_remedy(results, name, seed):
     with pytest.raises(ValueError, match=r"seed=.*: give a whole number of at least 0"):
@@ -116,6 +124,11 @@ def test_what_is_no_seed_is_refused_with_the_remedy(results, name, seed):
         (SPANS, "holds time differences"),
         (np.array([7, 14], "timedelta64[D]"), "holds time differences"),
         (["7", "day 14"], "holds text"),
+        ([-3, "x"], r"holds text \('x'\)"),
+        ([True, False], r"holds True or False \(True\)"),
+        ([7, True], r"holds True or False \(True\)"),
+        (np.array([False, True]), r"holds True or False \(False\)"),
+        ([1 + 0j, 2], r"holds complex numbers \(\(1\+0j\)\)"),
     ],
 )
 @pytest.mark.parametrize("name", DAYS)
@@ -129,6 +142,13 @@ def test_what_are_no_days_is_refused_with_the_remedy(results, name, days, words)
 def test_days_that_are_not_finite_are_refused(results, name, days):
     with pytest.raises(ValueError, match=r"NaN or infinity: give finite days|two days that rise"):
         DAYS[name](results, days)
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None, 0.0])
+@pytest.mark.parametrize("name", FLAGS)
+def test_what_is_neither_true_nor_false_is_refused_with_the_remedy(results, name, value):
+    with pytest.raises(ValueError, match=rf"{name.split()[-1]}={value!r}: give True or False"):
+        FLAGS[name](results, value)
 
 
 @pytest.mark.parametrize("day", [DATES[0], SPANS[0], np.nan, "day 28"])
@@ -172,6 +192,9 @@ def test_a_level_between_0_and_1_is_taken(results, name, share):
         (lambda: ck.forecast_error(STUDY, [DECLINE], until=28), r"a list of models comes first"),
         (lambda: ck.identifiability([7, 14], STEIN), r"model is a list, not a Model"),
         (lambda: ck.power([1e5, 1e7], STEIN, [3, 3], [7, 28]), r"model is a list, not a Model"),
+        (lambda: ck.compare_models(STUDY), r"takes fits, such as \[fit_a, fit_b\], not a Study\. Fit each model first"),
+        (lambda: ck.compare_models(DECLINE), r"takes fits, such as \[fit_a, fit_b\], not a Model"),
+        (lambda: ck.nca_summary(STUDY), r"table is a Study, not a DataFrame\. Give the table of ck\.nca\(study\)"),
         (lambda: ck.nca(STUDY.observations), r"study is a DataFrame, not a Study"),
         (lambda: ck.cohort_curves(STEIN), r"study is a Model, not a Study"),
     ],
@@ -190,6 +213,10 @@ def test_no_public_function_with_such_an_argument_is_forgotten():
                  "power"},
         "starts": {"fit", "fit_each"},
         "tolerance": {"compare_cohorts", "cohort_curves", "nca"},
+        "pool_sd": {"fit_each"},
+        "common_sd": {"fit"},
+        "calibrated": {"Fit.profile", "Fits.profile"},
+        "mid_p": {"compare_cohorts"},
         "times": {"simulate", "Model.solve", "Fit.predict", "Fits.predict", "JointFit.predict"},
     }  # fmt: skip
     found = {argument: set() for argument in checked}

@@ -1,4 +1,4 @@
-"""The line that a comparison opens with: what it says of the peak, and what of persistence."""
+"""The line that a comparison opens with: what it says of the peak and of persistence, or else of what is compared."""
 
 from __future__ import annotations
 
@@ -11,12 +11,27 @@ from cellkinetics.statistics.ranks import ALPHA
 from cellkinetics.words import count, p_equals
 
 SHORT = 3  # so many windows are named, more are counted
+# The others are answered where neither of the first two is asked.
+IN_TURN = ((Family.PEAK, Family.PERSISTENCE), (Family.EXPOSURE, Family.FITTED))
+WHAT_OF = {
+    Family.PEAK: "the peak", Family.PERSISTENCE: "persistence", Family.EXPOSURE: "the exposure of the first weeks",
+    Family.FITTED: "the fitted curve",
+}  # fmt: skip
 
 
 def of(found: Comparison) -> str:
-    """What is shown for the peak and for persistence, and what is not."""
-    parts = [_of(found, "the peak", Family.PEAK), _of(found, "persistence", Family.PERSISTENCE)]
-    return "; ".join(part for part in parts if part)
+    """What is shown for the peak and for persistence, and what is not; where neither is asked, of the other windows."""
+    for asked in IN_TURN:
+        parts = [part for family in asked if (part := _of(found, _what(found, family), family))]
+        if parts:
+            return "; ".join(parts)
+    return "no window is compared"
+
+
+def _what(found: Comparison, family: Family) -> str:
+    """What a question is of; a window that stands alone by its name."""
+    alone = [result.window.name for result in found.results if result.window.family == family]
+    return alone[0] if len(alone) == 1 and family not in IN_TURN[0] else WHAT_OF[family]
 
 
 def _of(found: Comparison, what: str, family: Family) -> str:

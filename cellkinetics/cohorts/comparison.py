@@ -15,7 +15,7 @@ from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.cohorts.curves import curve_test
 from cellkinetics.cohorts.two_factors import TwoFactors, both_factors
-from cellkinetics.cohorts.values import Window, fitted_windows, ranked
+from cellkinetics.cohorts.values import Window, fitted_windows, missing, ranked
 from cellkinetics.cohorts.values import windows as values_of
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.groups import MOST_GROUPS, NOBODY, Groups
@@ -104,6 +104,8 @@ class Comparison(Saves, HandsOutCopies):
         Whether each patient has a dose of their own: ``order`` are the doses then, and there are no groups.
     tolerance : float, optional
         As asked.
+    missed : tuple of str
+        Whose fitted curves are compared although they miss their samples.
     origin : Provenance
         What else was asked, and how long it took.
     """
@@ -121,6 +123,7 @@ class Comparison(Saves, HandsOutCopies):
     with_model: ModelComparison | None = None
     individual: bool = False
     tolerance: float | None = None
+    missed: tuple[str, ...] = ()
     origin: Provenance = Provenance()  # noqa: RUF009
 
     @property
@@ -230,7 +233,8 @@ def compare_cohorts(
     ------
     ValueError
         There is no such covariate, nobody has a value of it (the error names the columns that could be compared), or
-        it has more than 8 different values; the second factor is the first; days or windows that are none.
+        it has more than 8 different values; the second factor is the first; days or windows that are none, or both
+        empty.
 
     Examples
     --------
@@ -242,6 +246,7 @@ def compare_cohorts(
     began = time.perf_counter()
     study = _study(x, model)
     permutations, seed = domains.count(permutations, "permutations"), domains.seed(seed)
+    mid_p, margin = domains.flag(mid_p, "mid_p"), domains.positive(margin, "margin", 2)
     members = _groups(study, by)
     groups, names = members.members, members.known
     individual = by == "dose" and _individual(members)
@@ -249,6 +254,10 @@ def compare_cohorts(
     chosen = values_of(study, output, days, windows, tolerance)
     if isinstance(x, Fits):
         chosen = fitted_windows(x) + chosen
+    if not chosen and model is None:
+        raise ValueError(
+            "windows and days are empty, so that nothing is compared. Leave one of them out, or give model=."
+        )
     dose = study.covariates["dose"].astype(float)
     ordered = is_ordered(study, by, groups, names)
     results = []
@@ -268,10 +277,10 @@ def compare_cohorts(
             found = both_factors(window, (by, groups, names), (str(within), *strata), numeric, ordered, seed)
             result = replace(result, within=found[0], both=found[1])
         results.append(result)
-    table = pd.DataFrame([row for result in results for row in _rows(result, [] if individual else names)])
-    table["p_holm"] = math.nan
-    for _, rows in table.groupby(["quantity", "family"]):
-        table.loc[rows.index, "p_holm"] = holm(rows["p"])
+    rows = [row for result in results for row in _rows(result, [] if individual else names)]
+    table = pd.DataFrame(rows, columns=COHORT_COLUMNS).assign(p_holm=math.nan)
+    for _, own in table.groupby(["quantity", "family"]):
+        table.loc[own.index, "p_holm"] = holm(own["p"])
     curves = _no_test("whole curves", "each patient has a dose of their own, there are no groups")
     if not individual:
         curves = curve_test(study, by, output, seed, tolerance)
@@ -294,11 +303,12 @@ def compare_cohorts(
         curves,
         margin,
         mid_p,
-        table[COHORT_COLUMNS],
+        table,
         within,
         found,
         individual,
         tolerance,
+        missing(x) if isinstance(x, Fits) else (),
         Provenance(data=study.sha256, options=options, seconds=time.perf_counter() - began),
     )
 

@@ -25,6 +25,8 @@ from cellkinetics.words import WIDE, count, dose_text, fold, labelled_wide, numb
 # Factors with more values than this are not cross-tabulated.
 FACTOR = 4
 LARGEST_CV = 10_000
+# A factor goes with the dose where three of four pairs of patients, with and without it, have theirs in the same order.
+MOSTLY = 0.5
 # Each patient has a day of its own: counted together.
 SHORTER = {
     r"followed to day .*": "not followed so long",
@@ -42,7 +44,7 @@ def of_comparison(found: Comparison) -> str:
     lines = _indented(f"{title}: {answer.of(found)}", "")
     if found.individual:
         dose = study.covariates["dose"].astype(float)
-        low, high = (dose_text(float(f"{end:.3g}")) for end in (dose.min(), dose.max()))
+        low, high = _dose(dose.min()), _dose(dose.max())
         sizes = f"none, there are {len(found.names)} different doses, {low} to {high} {study.dose_unit}"
     lines += labelled_wide("groups", sizes)
     for label, text in _who(found):
@@ -133,6 +135,11 @@ def _cautions(found: Comparison) -> list[str]:
     """Factors that go together cannot be told apart by groups of this size."""
     table, said = found.study.covariates, []
     dosed = found.by in ("cohort", "dose")
+    if found.missed:
+        whose = (
+            f"curve{'s' * (len(found.missed) > 1)} of {', '.join(found.missed)} miss{'es' * (len(found.missed) == 1)}"
+        )
+        said.append(f"the fitted {whose} samples: fitted peaks and areas rest on them too. fit.outcome says which")
     if found.within is not None:
         said.append(_two_factors(found))
     if found.within is None and not dosed and table["cohort"].nunique() > 1:
@@ -145,11 +152,33 @@ def _cautions(found: Comparison) -> list[str]:
         values = table[name]
         if name in ("cohort", "dose", "until", "until_reason", found.within) or pd.api.types.is_numeric_dtype(values):
             continue
-        if 2 <= values.nunique() <= FACTOR:
-            counts = pd.crosstab(values.astype(str), found.groups)
-            text = f"{name} goes with the groups ({_crossed(counts)})"
-            said.append(f"{text}: where they go together their effects cannot be told apart.")
+        if 2 <= values.nunique() <= FACTOR and (text := _goes_with(found, values)):
+            said.append(f"{name} goes with {text}: where they go together their effects cannot be told apart.")
     return said
+
+
+def _goes_with(found: Comparison, values: pd.Series) -> str:
+    """How a factor goes with the doses of individuals, or with the groups; "" where it does not."""
+    known = values[values.notna() & (found.groups != NOBODY)].astype(str)
+    if not found.individual:
+        counts = pd.crosstab(known, found.groups[known.index])
+        even = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / max(len(known), 1)
+        return "" if np.allclose(counts, even) else f"the groups ({_crossed(counts)})"
+    dose, pairs = found.study.covariates["dose"].astype(float), []
+    for name in known.unique():
+        one, rest = (dose[known.index[chosen]].to_numpy() for chosen in (known == name, known != name))
+        pairs.append(float(np.mean(np.sign(np.subtract.outer(one, rest)))))
+    # Of two patients, one with the value and one without, the share who has the higher dose is 1/2 + pairs/2.
+    if max(map(abs, pairs), default=0.0) < MOSTLY:
+        return ""
+    ranges = dose[known.index].groupby(known).agg(["min", "max", "count"])
+    texts = [f"{n}: {int(k)} at {_dose(low)} to {_dose(high)}" for n, low, high, k in ranges.itertuples()]
+    return f"the dose ({'; '.join(texts)} {found.study.dose_unit})"
+
+
+def _dose(amount: float) -> str:
+    """Of an individual, to three digits."""
+    return dose_text(float(f"{amount:.3g}"))
 
 
 def _two_factors(found: Comparison) -> str:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import suggest
 from cellkinetics.statistics.tobit import quantified, tobit
@@ -37,9 +38,12 @@ def nca_summary(table: pd.DataFrame, by: str = "cohort") -> pd.DataFrame:
 
     Raises
     ------
+    TypeError
+        No table.
     ValueError
         There is no such column.
     """
+    domains.instance(table, pd.DataFrame, "table", "Give the table of ck.nca(study).")
     if by not in table:
         raise ValueError(
             f"there is no column {by!r}. {suggest(by, map(str, table))} A covariate is joined first: "

@@ -222,6 +222,11 @@ def fitted_windows(fits: Fits) -> list[Window]:
     ]
 
 
+def missing(fits: Fits) -> tuple[str, ...]:
+    """Whose curves are among the `fitted_windows` and miss their samples."""
+    return tuple(subject for subject, fit in fits.items() if fit.converged and fit.misfit)
+
+
 def _of_output(table: pd.DataFrame, output: str, study: Study) -> pd.DataFrame:
     return table[table["output"] == output].set_index("subject").reindex(list(study.subjects))
 

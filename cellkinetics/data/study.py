@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics import domains
+from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import Finding, StudyError, one_problem, suggest
 from cellkinetics.layout.agreement import contradictions
 from cellkinetics.meaning import titles
@@ -34,8 +35,8 @@ AFTER = "after day "
 
 @storable
 @dataclass(frozen=True, eq=False, repr=False)
-class Study(Saves):
-    """Samples, doses and covariates, as `read_study` makes them.
+class Study(Saves, HandsOutCopies):
+    """Samples, doses and covariates, as `read_study` makes them. Its tables are copies: the study stays as it is.
 
     Parameters
     ----------

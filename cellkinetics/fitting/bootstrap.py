@@ -15,6 +15,7 @@ from cellkinetics.copies import HandsOutCopies
 from cellkinetics.meaning.placing import status_of
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.optimising.batch import climbed
+from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.saving import Saves, storable
 
@@ -32,9 +33,11 @@ class Bootstrap(Saves, HandsOutCopies):
     draws
         one row a refit that has an optimum inside the bounds, one column a parameter or sd, natural scale: the free
         ones first, then what the fit had fixed or tied, so that `simulate` takes the table as it is.
-    intervals : by parameter: value (of the fit), lower, upper (percentiles of the draws).
+    intervals : by parameter: value (of the fit), lower, upper (percentiles of the draws); NaN where there are fewer
+        draws than 1/(1 - level), 20 for 95%.
     failed : refits without such an optimum; they are in no interval.
     kind, level, seed : as asked.
+    problem : of the fit; `simulate` takes the doses from there. It is in no file: give doses to a loaded bootstrap's.
     origin : of which fit it is.
     """
 
@@ -44,6 +47,7 @@ class Bootstrap(Saves, HandsOutCopies):
     kind: str
     level: float
     seed: int
+    problem: Problem | None = field(default=None, repr=False, metadata={"saved": False})
     origin: Provenance = field(default=Provenance(), repr=False)
 
 
@@ -60,7 +64,7 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
     if not fit.fitted:
         nothing = pd.DataFrame(np.nan, index=pd.Index(names, name="parameter"), columns=["value", "lower", "upper"])
         origin = Provenance(fit.subject, fit.study.sha256, fit.model, options)
-        return Bootstrap(pd.DataFrame(columns=names, dtype=float), nothing, 0, kind, level, seed, origin)
+        return Bootstrap(pd.DataFrame(columns=names, dtype=float), nothing, 0, kind, level, seed, fit.problem, origin)
     rng = np.random.default_rng(seed)
     drawn = [_cases(fit.problem.samples, rng) if kind == "case" else _simulated(fit, rng) for _ in range(n)]
     ends = climbed([replace(fit.problem, samples=samples) for samples in drawn], [fit.x] * n)
@@ -68,11 +72,13 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
     others = [name for name in fit.model.parameters if name not in names]
     draws = pd.DataFrame([_natural(fit, x) for x in kept], columns=[*names, *others], dtype=float)
     rows = {"value": fit.parameters.loc[names, "value"].astype(float)}
+    # Of fewer draws the outermost would be taken for percentiles that lie beyond them.
+    enough = len(draws) >= round(1 / (1 - level), 9)
     for side, share in (("lower", (1 - level) / 2), ("upper", (1 + level) / 2)):
-        rows[side] = draws[names].quantile(share) if len(draws) else pd.Series(np.nan, index=names)
+        rows[side] = draws[names].quantile(share) if enough else pd.Series(np.nan, index=names)
     intervals = pd.DataFrame(rows).loc[names].rename_axis("parameter")
     origin = Provenance(fit.subject, fit.study.sha256, fit.model, options, time.perf_counter() - began)
-    return Bootstrap(draws, intervals, n - len(kept), kind, level, seed, origin)
+    return Bootstrap(draws, intervals, n - len(kept), kind, level, seed, fit.problem, origin)
 
 
 def _natural(fit: Fit, x: Floats) -> dict[str, float]:

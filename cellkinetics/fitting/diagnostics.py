@@ -13,7 +13,7 @@ from scipy import special
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
-from cellkinetics.fitting.leave_out import standing
+from cellkinetics.fitting.leave_out import alone, standing
 from cellkinetics.optimising.batch import climbed
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def quantile_residuals(fit: Fit, seed: int = 2020) -> pd.DataFrame:
     residual = np.array(high, float)
     for at in np.flatnonzero((table["status"] != "quantified").to_numpy()):
         residual[at] = scipy.stats.truncnorm.rvs(low[at], high[at], random_state=rng)
-    here = standing(fit.problem, fit.x, np.diag(fit.covariance)[: len(fit.problem.free)] != 0)
+    moving = np.diag(fit.covariance)[: len(fit.problem.free)] != 0
+    here = standing(fit.problem, fit.x, alone(fit.problem, moving))
     t, degrees = here.left_out
     together, variance = here.neighbours
     return table.assign(

@@ -110,7 +110,7 @@ def fit(
     TypeError
         What is no model or no study, or the two in the wrong order.
     ValueError
-        ``starts`` below 1, a negative ``seed``.
+        ``starts`` below 1, a negative ``seed``, a ``common_sd`` that is not True or False.
     ModelError
         An unknown parameter or a value outside its bounds.
     StudyError
@@ -125,7 +125,7 @@ def fit(
             raise ValueError(
                 f"shared= takes the log-normal error, not error={request.error!r}. Leave out one of the two."
             )
-        return fit_joint(request, study, shared, common_sd)
+        return fit_joint(request, study, shared, domains.flag(common_sd, "common_sd"))
     check(request, study)
     if len(study.subjects) != 1:
         first = study.subjects[0] if study.subjects else "..."
@@ -366,7 +366,7 @@ def _check_one_amount(request: Request, study: Study) -> None:
         name = bounded[0]
         raise ModelError(
             f"doses='one amount' fits the product of {name} and an unknown dose, and {name} of {model.name} is at most "
-            f"{model.parameters[name].max:g}. Give doses=, or model.with_(bounds={{{name!r}: (0, inf)}}).",
+            f"{model.parameters[name].max:g}. Give doses= with the amount, or one that is likely.",
             name=name,
         )
 

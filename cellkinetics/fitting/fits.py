@@ -176,6 +176,7 @@ def fit_each(
     """
     fitting.check_kinds(model, study, "ck.fit_each")
     request, chunk = Request.of(model, **asked), domains.count(chunk, "chunk")
+    pool_sd, progress = domains.flag(pool_sd, "pool_sd"), domains.flag(progress, "progress")
     fitting.check(request, study)
     if batchable(model, len(study.subjects)):
         return Fits(study, together(request, study, progress, chunk, pool_sd=pool_sd))

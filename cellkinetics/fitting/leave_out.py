@@ -76,7 +76,10 @@ class Standing:
     def _decomposed(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Of the weighted slopes in columns of one length: left, singular values, right, and the lengths."""
         rows = np.sqrt(self.weight)[:, None] * self.slopes
-        rows = np.vstack([np.where(np.isfinite(rows), rows, 0.0), np.sqrt(self.prior)])
+        # As rows whose squares add up to the information of the priors.
+        sizes, vectors = np.linalg.eigh(self.prior)
+        prior = np.sqrt(np.maximum(sizes, 0.0))[:, None] * vectors.T
+        rows = np.vstack([np.where(np.isfinite(rows), rows, 0.0), prior])
         length = np.sqrt(np.sum(rows**2, axis=0))
         length = np.where(length > 0, length, 1.0)
         left, sizes, right = np.linalg.svd(rows / length, full_matrices=False)
@@ -174,18 +177,36 @@ class Standing:
         return self.score * (next_to @ self.score) / total - expected, float(variance)
 
 
-def standing(problem: Problem, x: Floats, moving: Flags, without: int | None = None) -> Standing:
+@dataclass(frozen=True, eq=False)
+class Movable:
+    """What moves the curve of a patient, k values: its own, and in a joint fit those that all share.
+
+    to : (free parameters, k) slopes of the free vector by them.
+    prior : (k, k) information on them from elsewhere: priors, and the samples of the others.
+    """
+
+    to: Floats
+    prior: Floats
+
+
+def alone(problem: Problem, moving: Flags) -> Movable:
+    """Of a patient fitted by itself, whose parameters move that are not held at a bound."""
+    free = len(problem.free)
+    return Movable(np.eye(free)[:, moving], np.diag(problem.prior[1][:free][moving]))
+
+
+def standing(problem: Problem, x: Floats, moves: Movable, without: int | None = None) -> Standing:
     """Where the samples of a problem stand to the curve at ``x``.
 
     Parameters
     ----------
     problem : with n samples.
     x : its free vector.
-    moving : (free parameters,) those that are not held at a bound.
+    moves : what can move.
     without : the row that takes no part.
     """
-    n, free = len(problem.samples), len(problem.free)
-    at, ln_sd, prior = problem.curve(x, 1), problem.ln_sd(x), problem.prior[1][:free][moving]
+    n = len(problem.samples)
+    at, ln_sd = problem.curve(x, 1), problem.ln_sd(x)
     _, first, second, known = map(np.asarray, derivatives_of(problem.error)(at.value, ln_sd, problem.rows))
     sd = 1 / np.sqrt(np.maximum(known[:n], 1e-300))
     quantified = problem.samples.quantified
@@ -196,13 +217,21 @@ def standing(problem: Problem, x: Floats, moving: Flags, without: int | None = N
         ln_f=np.asarray(at.value)[:n],
         z=residuals(problem, np.asarray(at.value), ln_sd),
         sd=sd,
-        slopes=np.asarray(at.jacobian)[:n][:, moving] / sd[:, None],
+        slopes=_by(moves, np.asarray(at.jacobian)[:n]) / sd[:, None],
         weight=weight,
         score=first[0][:n] * sd,
-        prior=np.diag(prior),
+        prior=moves.prior,
         quantified=quantified,
         output=problem.samples.output,
     )
+
+
+def _by(moves: Movable, jacobian: Floats) -> Floats:
+    """(n, k) slopes of the curve by what moves; NaN where one that counts is not finite."""
+    lost = ~np.isfinite(jacobian)
+    slopes = np.where(lost, 0.0, jacobian) @ moves.to
+    slopes[lost.astype(float) @ (moves.to != 0) > 0] = np.nan
+    return slopes
 
 
 def residuals(problem: Problem, ln_f: Floats, ln_sd: Floats) -> Floats:

@@ -23,7 +23,7 @@ import numpy as np
 from scipy import special
 
 from cellkinetics.arrays import Floats
-from cellkinetics.fitting.leave_out import Standing, standing
+from cellkinetics.fitting.leave_out import Movable, Standing, alone, standing
 from cellkinetics.optimising.batch import batchable, climbed, optima
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
@@ -37,6 +37,7 @@ CALLED = {"scatter": 0.025, "outlier": 0.02, "peak": 0.01, "pattern": 0.01, "lef
 DOUBTFUL = {"scatter": 0.2, "outlier": 0.2, "peak": 0.05, "pattern": 0.05}
 NAMED = 3  # samples in the words
 REFIT_STARTS, REFIT_SEED = 4, 2020  # of a refit of a model with a switch day
+ADVICE = "Look at fit.plot() and fit.influence(): check these samples, or try another model (ck.compare_models)."
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,18 @@ MET = Misfit()
 
 
 def joined(outcome: Outcome, misfit: Misfit) -> str:
-    """How the optimiser ended and how the curve misses the samples, in one text."""
+    """How the optimiser ended and how the curve misses the samples, in one text, with what to do first in front.
+
+    To fix or to free a parameter of a curve that misses the samples makes it no better; where the optimiser stopped
+    early it is the other way round.
+    """
     if not misfit:
         return outcome.words
     if outcome.status is Status.CONVERGED:
         return f"{outcome.words}, but {misfit.words}"
-    return f"{outcome.words.rstrip('.')}. And {misfit.words}"
+    if outcome.status is Status.NOT_CONVERGED:
+        return f"{outcome.words.rstrip('.')}. And {misfit.words}"
+    return f"{misfit.words} After that: {outcome.words}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,19 +85,34 @@ class _Miss:
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
-    """A fit whose samples were looked at: what they say without refits, and its highest and its furthest sample."""
+class Refit:
+    """A fit without one sample: the patient's free vector, and what moves there."""
+
+    x: Floats
+    moves: Movable
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A fit whose samples were looked at: what they say without refits, and its highest and its furthest sample.
+
+    own_sd : whether the sd is this patient's own estimate. levels : p below which a question is answered yes.
+    """
 
     problem: Problem
     x: Floats
     here: Standing
+    own_sd: bool
+    levels: Mapping[str, float]
     p: Mapping[str, float]
     peak: int
     furthest: int
 
     @property
-    def doubtful(self) -> bool:
-        return any(self.p[name] < level for name, level in DOUBTFUL.items())
+    def rows(self) -> list[int]:
+        """Samples to leave out in earnest: the furthest and the highest of a doubtful fit."""
+        doubtful = any(self.p[name] < level for name, level in DOUBTFUL.items())
+        return list(dict.fromkeys([self.furthest, self.peak])) if doubtful else []
 
 
 def misfit_of(problem: Problem, optimum: Optimum, first_day: float, unit: str) -> Misfit:
@@ -101,45 +123,55 @@ def misfit_of(problem: Problem, optimum: Optimum, first_day: float, unit: str) -
     problem, optimum : the fit.
     first_day : of the infusion, in the study. unit : of the samples.
     """
-    look = _looked(problem, optimum)
+    look = looked(problem, optimum)
     if look is None:
         return MET
     # One by one: the program of a single fit is there, one of two would have to be compiled.
-    refits = [_refitted([look], [row])[0] for row in _rows(look)]
-    return _concluded(look, refits, first_day, unit)
+    refits = [_refitted([look], [row])[0] for row in look.rows]
+    return concluded(look, refits, first_day, unit)
 
 
 def misfits_of(
     problems: Sequence[Problem], ends: Sequence[Optimum], first_day: Callable[[int], float], unit: str
 ) -> list[Misfit]:
     """The same of many patients, whose refits are one batch; ``first_day`` of the patient at a position."""
-    looks = [_looked(problem, end) for problem, end in zip(problems, ends, strict=True)]
-    asked = [(look, row) for look in looks if look is not None for row in _rows(look)]
+    looks = [looked(problem, end) for problem, end in zip(problems, ends, strict=True)]
+    asked = [(look, row) for look in looks if look is not None for row in look.rows]
     refits = iter(_refitted([look for look, _ in asked], [row for _, row in asked]))
-    each = [[next(refits) for _ in _rows(look)] for look in looks]
+    each = [[next(refits) for _ in look.rows] if look is not None else [] for look in looks]
     return [
-        _concluded(look, own, first_day(i) if own else 0.0, unit)
+        MET if look is None else concluded(look, own, first_day(i) if own else 0.0, unit)
         for i, (look, own) in enumerate(zip(looks, each, strict=True))
     ]
 
 
-def _looked(problem: Problem, optimum: Optimum) -> _Look | None:
-    """What the samples say at the estimates; None where the likelihood alone says that all is well."""
+def looked(
+    problem: Problem, optimum: Optimum, beside: Movable | None = None, levels: Mapping[str, float] = CALLED
+) -> Look | None:
+    """What the samples say at the estimates; None where the likelihood alone says that all is well.
+
+    ``beside`` is what moves a patient of a joint fit; ``levels`` are those of `Look`.
+    """
     if _surely_fine(problem, optimum):
         return None
-    here = standing(problem, optimum.x, ~optimum.held[: len(problem.free)])
+    here = standing(problem, optimum.x, beside or _moves(problem, optimum))
     if not np.isfinite(here.ln_f).all():
         return None
     t, degrees = here.left_out
     each = np.where(np.abs(_away(problem, here.ln_f)) >= VISIBLE, _two_sided(t, degrees), 1.0)
     peak = int(np.argmax(np.where(here.quantified, problem.samples.upper, -np.inf)))
+    own_sd = beside is None and bool(problem.sd_free.any()) and problem.error.least_squares
     p = {
-        "scatter": _scatter(problem, here),
+        "scatter": _scatter(here, own_sd),
         "outlier": min(float(np.min(each, initial=1.0)) * len(each), 1.0),
         "peak": float(each[peak]),
         "pattern": here.pattern(),
     }
-    return _Look(problem, optimum.x, here, p, peak, int(np.argmax(np.abs(t))))
+    return Look(problem, optimum.x, here, own_sd, levels, p, peak, int(np.argmax(np.abs(t))))
+
+
+def _moves(problem: Problem, optimum: Optimum) -> Movable:
+    return alone(problem, ~optimum.held[: len(problem.free)])
 
 
 def _surely_fine(problem: Problem, optimum: Optimum) -> bool:
@@ -173,25 +205,30 @@ def _spent(problem: Problem, optimum: Optimum) -> float:
     return spent if 0 <= spent <= len(moving) else float(len(moving))
 
 
-def _scatter(problem: Problem, here: Standing) -> float:
-    """The p of so large an sd where the true one is ln 2: chi-squared, with the samples less what the curve used up."""
-    estimated = problem.sd_free.any() and problem.error.least_squares
-    squares = float(np.sum(here.sd[here.quantified] ** 2)) if estimated else float(here.squares.sum())
-    return float(special.chdtrc(here.degrees, squares / PLAUSIBLE_SD**2)) if here.degrees > 0.3 else 1.0
+def _scatter(here: Standing, own_sd: bool) -> float:
+    # An estimated sd knows of censored samples too; one that patients share says nothing of this one.
+    squares = np.sum(here.sd[here.quantified] ** 2) if own_sd else here.squares.sum()
+    return scattered(float(squares), here.degrees)
 
 
-def _rows(look: _Look | None) -> list[int]:
-    """Samples to leave out in earnest: the furthest and the highest of a doubtful fit."""
-    return list(dict.fromkeys([look.furthest, look.peak])) if look is not None and look.doubtful else []
+def scattered(squares: float, degrees: float) -> float:
+    """The p of so large a sum of squares where the sd is ln 2: chi-squared."""
+    return float(special.chdtrc(degrees, squares / PLAUSIBLE_SD**2)) if degrees > 0.3 else 1.0
 
 
-def _without(problem: Problem, row: int) -> Problem:
+def without(problem: Problem, row: int) -> Problem:
+    """The problem without one of its samples."""
     return replace(problem, samples=problem.samples.taken(np.arange(len(problem.samples)) != row))
 
 
-def _refitted(looks: Sequence[_Look], rows: Sequence[int]) -> list[Optimum | None]:
-    """The optimum of each without a sample, uphill from that with it."""
-    rests = [_without(look.problem, row) for look, row in zip(looks, rows, strict=True)]
+def _refitted(looks: Sequence[Look], rows: Sequence[int]) -> list[Refit | None]:
+    """Each without a sample, uphill from where it is with it."""
+    rests = [without(look.problem, row) for look, row in zip(looks, rows, strict=True)]
+    ends = _optima(looks, rests)
+    return [None if end is None else Refit(end.x, _moves(rest, end)) for rest, end in zip(rests, ends, strict=True)]
+
+
+def _optima(looks: Sequence[Look], rests: Sequence[Problem]) -> list[Optimum | None]:
     used = [i for i, rest in enumerate(rests) if rest.samples.quantified.any()]
     refits: list[Optimum | None] = [None] * len(rests)
     if not used:
@@ -209,16 +246,14 @@ def _refitted(looks: Sequence[_Look], rows: Sequence[int]) -> list[Optimum | Non
     return refits
 
 
-def _concluded(look: _Look | None, refits: Sequence[Optimum | None], first_day: float, unit: str) -> Misfit:
-    """What is said of a fit."""
-    if look is None:
-        return MET
+def concluded(look: Look, refits: Sequence[Refit | None], first_day: float, unit: str, advice: str = ADVICE) -> Misfit:
+    """What is said of a fit, after the ``refits`` of its rows where there are any."""
     problem, p = look.problem, dict(look.p)
     lone: list[_Miss] = []
     settled = False
     if refits:
         lone, p["left out"], settled = _left_out(look, refits)
-    if all(p[name] >= level for name, level in CALLED.items() if name in p):
+    if all(p[name] >= level for name, level in look.levels.items() if name in p):
         return Misfit(p=p)
     ln_f, away = look.here.ln_f, _away(problem, look.here.ln_f)
     fitted = [_Miss(int(row), float(ln_f[row]), float(away[row])) for row in np.argsort(-np.abs(away), kind="stable")]
@@ -230,32 +265,29 @@ def _concluded(look: _Look | None, refits: Sequence[Optimum | None], first_day: 
     named = sorted(named[:NAMED], key=lambda miss: problem.samples.day[miss.row])
     days = tuple(float(problem.samples.day[miss.row] + first_day) for miss in named)
     more = max(len(lone) + len(visible) - len(named), 0)
-    return Misfit(_words(problem, look.here, p, named, days, more, unit), days, p)
+    return Misfit(f"{_words(look, p, named, days, more, unit)}. {advice}", days, p)
 
 
-def _left_out(look: _Look, refits: Sequence[Optimum | None]) -> tuple[list[_Miss], float, bool]:
+def _left_out(look: Look, refits: Sequence[Refit | None]) -> tuple[list[_Miss], float, bool]:
     """Samples that the curve of the others misses, the lowest p, and whether those others are met without them.
 
     The highest sample is asked for itself, the furthest as one of n.
     """
     problem, lowest = look.problem, 1.0
     n, found, settling = len(problem.samples), list[_Miss](), list[_Miss]()
-    for row, end in zip(_rows(look), refits, strict=True):
-        if end is None:
+    for row, refit in zip(look.rows, refits, strict=True):
+        if refit is None:
             continue
         tries = 2 if row == look.peak else n
-        there = standing(problem, end.x, ~end.held[: len(problem.free)], without=row)
+        there = standing(problem, refit.x, refit.moves, without=row)
         away = float(_away(problem, there.ln_f)[row])
         p = min(float(_two_sided(*there.predicted(row))) * tries, 1.0) if abs(away) >= VISIBLE else 1.0
         lowest = min(lowest, p)
-        if p < CALLED["left out"]:
+        if p < look.levels["left out"]:
             found.append(_Miss(row, float(there.ln_f[row]), away, without=True))
             others = np.arange(n) != row
-            alone = replace(there, **{name: getattr(there, name)[others] for name in _BY_ROW})
-            if (
-                _scatter(_without(problem, row), alone) >= DOUBTFUL["scatter"]
-                and alone.pattern() >= DOUBTFUL["pattern"]
-            ):
+            rest = replace(there, **{name: getattr(there, name)[others] for name in _BY_ROW})
+            if _scatter(rest, look.own_sd) >= DOUBTFUL["scatter"] and rest.pattern() >= DOUBTFUL["pattern"]:
                 settling.append(found[-1])
     return settling or found, lowest, bool(settling)
 
@@ -275,21 +307,20 @@ def _two_sided(t: Floats | float, degrees: float) -> Floats:
 
 
 def _words(
-    problem: Problem, here: Standing, p: Mapping[str, float], named: Sequence[_Miss], days: Sequence[float], more: int,
-    unit: str,
-) -> str:  # fmt: skip
-    """The sentence, its reasons, and what to do."""
+    look: Look, p: Mapping[str, float], named: Sequence[_Miss], days: Sequence[float], more: int, unit: str
+) -> str:
+    """The sentence and its reasons."""
+    problem, here = look.problem, look.here
     samples = [_sample(problem, miss, day, unit) for miss, day in zip(named, days, strict=True)]
     listed = "; ".join(samples) + (f"; and {count(more, 'other')}" if more > 0 else "")
     reasons = []
-    if p["scatter"] < CALLED["scatter"]:
+    if p["scatter"] < look.levels["scatter"]:
         sd = float(np.sqrt(here.squares.sum() / max(here.degrees, 1.0)))
         reasons.append(f"residual sd {sd:.2f}, a factor of {np.exp(sd):.2g}, where up to 2 is usual")
-    if p["pattern"] < CALLED["pattern"]:
+    if p["pattern"] < look.levels["pattern"]:
         reasons.append("neighbouring samples lie off together")
     because = f"; {'; '.join(reasons)}" if reasons else ""
-    advice = "Look at fit.plot() and fit.influence(): check these samples, or try another model (ck.compare_models)."
-    return f"the curve misses the samples: {listed}{because}. {advice}"
+    return f"the curve misses the samples: {listed}{because}"
 
 
 def _sample(problem: Problem, miss: _Miss, day: float, unit: str) -> str:

@@ -55,12 +55,17 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
 
     Raises
     ------
+    TypeError
+        No list of fits.
     ValueError
         Fewer than two fits, fits and `Fits` mixed.
     StudyError
         Fits of different samples, subjects, units or ways of handling values below the limit: their likelihoods do
         not compare. Those of different error models do: each is the density of the same copies.
     """
+    if isinstance(fits, Study | Model | str) or not isinstance(fits, Sequence | Mapping | Fit):
+        text = f"compare_models takes fits, such as [fit_a, fit_b], not a {type(fits).__name__}."
+        raise TypeError(f"{text} Fit each model first, with ck.fit or ck.fit_each.")
     if isinstance(fits, Fit | Mapping):
         raise ValueError("compare_models takes a list of fits, such as [fit_a, fit_b], not one fit or a dictionary.")
     if len(fits) < 2:

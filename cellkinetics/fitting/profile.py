@@ -131,7 +131,7 @@ def profile_each(
 ) -> list[Profile]:
     """The profiles of several fits of one model, refitted together; arguments as in `Fit.profile`."""
     began = time.perf_counter()
-    level = domains.level(level)
+    level, calibrated = domains.level(level), domains.flag(calibrated, "calibrated")
     sides = [
         _side(fit, at, sign, level, calibrated=calibrated)
         for fit in fits

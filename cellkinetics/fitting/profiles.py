@@ -75,7 +75,7 @@ class Profiles(Saves, Mapping[str, Profile]):
 
 def profiles(fits: Fits, parameters: Sequence[str] | None, level: float, *, calibrated: bool) -> Profiles:
     """See `Fits.profile`."""
-    level = domains.level(level)
+    level, calibrated = domains.level(level), domains.flag(calibrated, "calibrated")
     fitted = {subject: fit for subject, fit in fits.items() if fit.fitted}
     names = list(dict.fromkeys(name for fit in fitted.values() for name in fit.problem.names))
     for name in parameters or ():

@@ -32,6 +32,7 @@ from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.optimising.uncertainty import Uncertainty
 from cellkinetics.saving import Saves
 from cellkinetics.solving.sensitivity import curve
+from cellkinetics.solving.simulation import before
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -176,7 +177,9 @@ class Fit(Saves, Criteria):
 
         Parameters
         ----------
-        times : (n,) days, as in the study; 200 days from the infusion to the last sample when not given.
+        times
+            (n,) days, as in the study; 200 days from the infusion to the last sample when not given. Before the
+            infusion a curve is what it starts with, 0 where cells are given: a warning says so.
         level : of the interval of the curve (not of a new sample), formed on the ln scale.
 
         Returns
@@ -193,9 +196,14 @@ class Fit(Saves, Criteria):
         first = self.study.infusion_day(self.subject)
         level = domains.level(level)
         days = self._days() if times is None else domains.days(times, "times")
+        before(days - first)
+        # What has no dose begins with the infusion: a closed form would run on backwards.
+        since = days - first if self.model.channels else np.maximum(days - first, 0.0)
         table = pd.DataFrame({"day": days})
         for index, output in enumerate(self.model.outputs):
-            ln_f, half = self.ln_curve(days - first, index, level)
+            ln_f, half = self.ln_curve(since, index, level)
+            # Nothing has been given yet: that is known exactly.
+            half = np.where((since < 0) & np.isneginf(ln_f), 0.0, half)
             table[output] = np.exp(ln_f)
             with np.errstate(over="ignore"):
                 table[f"{output}_lower"], table[f"{output}_upper"] = np.exp(ln_f - half), np.exp(ln_f + half)
@@ -292,7 +300,7 @@ class Fit(Saves, Criteria):
 
         Parameters
         ----------
-        n : refits.
+        n : refits; an interval takes at least 1/(1 - level) that ended well, 20 for 95%.
         kind : "parametric" (around the fitted curve, censored at each sample's limits) or "case" (with replacement).
         level : of the percentile intervals.
         seed : of the draws.

@@ -184,7 +184,8 @@ def _intervals(fit: Fit) -> str:
         text = f"95%, Student t with {fit.degrees_of_freedom:.1f} degrees of freedom"
         if fit.problem.few:
             of_prior = sum(prior.degrees for prior in fit.problem.few.values())
-            return text + f", {of_prior:.1f} of them from the prior of sd"
+            text += f", {of_prior:.1f} of them from the prior of sd"
+            return text + "; df/(1 - s) of a parameter where a share s of what is known of it is a prior's"
         return (
             f"{text}; standard errors and sd times {fit.inflation:.2f} because the curve used up samples "
             "(ln L and AIC are at the maximum-likelihood sd)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def _interval(
     parameter = problem.model.parameters[name]
     if name in problem.free:
         at = problem.free.index(name)
-        half = spread.quantile * np.sqrt(spread.covariance[at, at])
+        half = quantile_of(problem, spread, at) * np.sqrt(spread.covariance[at, at])
         ends = [parameter.from_estimation(optimum.x[at] + side * half) for side in (-1, 1)]
     elif value > 0 and parameter.scale == "log":
         half = spread.quantile * stderr / value
@@ -93,13 +94,33 @@ def _interval(
     return {"lower": ends[0], "upper": ends[1]}
 
 
+def quantile_of(problem: Problem, spread: Uncertainty, at: int, level: float = 0.95) -> float:
+    """Half width of the interval of the at-th of the free vector, in standard errors.
+
+    Student's t is for what the samples say, whose sd is estimated with them; a prior is normal. With a share s of what
+    is known the prior's, the degrees of freedom are df/(1 - s): all of t without a prior, normal with nothing else.
+    """
+    return by_prior(spread, _share_of_prior(problem, spread, at), level)
+
+
+def by_prior(spread: Uncertainty, share: float, level: float = 0.95) -> float:
+    """The same of what is known to a ``share`` by a prior."""
+    left = 1 - float(np.nan_to_num(share))
+    degrees = spread.degrees_of_freedom / left if left > 0 else np.inf
+    return replace(spread, degrees_of_freedom=degrees).quantile_of(level)
+
+
+def _share_of_prior(problem: Problem, spread: Uncertainty, at: int) -> float:
+    """How much of what is known of the at-th of the free vector is its prior's; NaN where it has no variance."""
+    return float(np.clip(spread.covariance[at, at] * problem.prior[1][at], 0.0, 1.0))
+
+
 def hessian_intervals(problem: Problem, x: Floats, spread: Uncertainty, level: float) -> pd.DataFrame:
     """Value, lower and upper of the free vector on the natural scale; NaN without estimates or at a bound."""
     rows = {}
-    quantile = spread.quantile_of(level)
     for at, name in enumerate(problem.names[: len(x)]):
         variance = spread.covariance[at, at]
-        half = quantile * np.sqrt(variance) if variance > 0 else np.nan
+        half = quantile_of(problem, spread, at, level) * np.sqrt(variance) if variance > 0 else np.nan
         # The maximum-likelihood sd is too small with few samples: value and interval are corrected alike.
         corrected = 1.0 if at < len(problem.free) or name in problem.few else spread.inflation
         rows[name] = [corrected * problem.natural_of(at, x[at] + side * half) for side in (0, -1, 1)]
@@ -118,7 +139,7 @@ def _of_prior(name: str, problem: Problem, request: Request, spread: Uncertainty
 def prior_text(name: str, problem: Problem, request: Request, spread: Uncertainty) -> str:
     """The prior of what is estimated, and its share of the information."""
     at = problem.names.index(name)
-    share = float(np.clip(spread.covariance[at, at] * problem.prior[1][at], 0.0, 1.0))
+    share = _share_of_prior(problem, spread, at)
     known = f": {share:.0%} of the information is the prior's" if np.isfinite(share) else ""
     few = problem.few.get(name)
     return f"{few.words if few and not few.given else request.prior[name]}{known}"
@@ -156,7 +177,7 @@ def _sd_rows(
             if not held:
                 # The maximum-likelihood sd is too small with few samples: value and interval are corrected alike.
                 times = 1.0 if name in problem.few else spread.inflation
-                sd, half = sds[i] * times, spread.quantile * se
+                sd, half = sds[i] * times, quantile_of(problem, spread, position) * se
                 row |= {"value": float(sd), "stderr": sd * se, "lower": sd * np.exp(-half), "upper": sd * np.exp(half)}
                 if times > 1:
                     row["source"] += f": {sds[i]:.3g} by maximum likelihood, times {times:.3g}"

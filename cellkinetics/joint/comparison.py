@@ -55,6 +55,7 @@ class ModelComparison(Saves, HandsOutCopies):
     left_out : {subject: why it takes no part}.
     share_below : of the study's samples, those beyond a limit; the more they are, the less exact is p.
     reason : why nothing was compared, "" where it was.
+    missed : whose curves miss their samples whichever parameter is driven, "all" where the sd of all is too large.
     origin : of which data it is, what else was asked, and how long it took.
     """
 
@@ -68,6 +69,7 @@ class ModelComparison(Saves, HandsOutCopies):
     left_out: Mapping[str, str]
     share_below: float
     reason: str = ""
+    missed: tuple[str, ...] = ()
     origin: Provenance = Provenance()  # noqa: RUF009
 
     @property
@@ -135,8 +137,8 @@ def model_based(
     reason = next((text for each in found.values() if (text := _refusal(each, by))), "" if found else "no parameter.")
     moves = {} if reason else {label: Moves.of(each, by, permutations, seed) for label, each in found.items()}
     rows: list[dict[str, object]] = []
+    tests: dict[str, Test] = {}
     with bar(sum(len(each) for each in moves.values()), progress, "permutations") as advance:
-        tests = {}
         with suppress(KeyboardInterrupt):
             for label, each in moves.items():
                 tests[label] = Test.of(found[label], tested[label], each)
@@ -151,9 +153,14 @@ def model_based(
     options = {**request.options, "parameters": tested, "permutations": permutations}
     return ModelComparison(
         model, by, others, table, len(first) if first else 0, bool(first and first.every), first.count if first else 0,
-        left, float((study.used["status"] != "quantified").mean()), reason,
+        left, float((study.used["status"] != "quantified").mean()), reason, _missed(list(tests.values())),
         Provenance(data=study.sha256, options=options, seconds=time.perf_counter() - began),
     )  # fmt: skip
+
+
+def _missed(tests: Sequence[Test]) -> tuple[str, ...]:
+    """Whose curves miss their samples in all of these fits: of one alone it may be what is shared that is wrong."""
+    return tuple(name for name in tests[0].missed if all(name in test.missed for test in tests)) if tests else ()
 
 
 def _tested(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cellkinetics.joint.design import BY_DOSE
+from cellkinetics.joint.design import ALL, BY_DOSE
 from cellkinetics.statistics.ranks import ALPHA
 from cellkinetics.words import WIDE, labelled_wide, p_equals, p_text
 
@@ -33,6 +34,8 @@ def of_model(comparison: ModelComparison) -> str:
         lines += labelled_wide("left out", text)
     if comparison.reason:
         return "\n".join([*lines, *labelled_wide("caution", f"nothing is compared: {comparison.reason}")]) + "\n"
+    if comparison.missed:
+        lines += labelled_wide("caution", _missed(comparison.missed))
     rows: list[Any] = list(comparison.table.itertuples())
     for text in _tests(comparison, rows):
         lines += labelled_wide("test", text)
@@ -58,6 +61,21 @@ def _left_out(comparison: ModelComparison) -> list[str]:
     if texts:
         texts.append("What is missing may depend on the dose: these patients are not in what follows.")
     return texts
+
+
+def _missed(missed: Sequence[str]) -> str:
+    """That curves miss their samples."""
+    subjects = [name for name in missed if name != ALL]
+    whose = (
+        f"the curve of {subjects[0]} misses its"
+        if len(subjects) == 1
+        else f"the curves of {', '.join(subjects)} miss their"
+    )
+    whose = whose if subjects else "the curves miss their"
+    text = f"{whose} samples whichever parameter is driven, and what is said of parameters rests on the curves"
+    if ALL in missed:
+        text += "; the residual sd of all is above a factor of 2"
+    return f"{text}. Look at ck.fit(model, study, shared=...), or try another model."
 
 
 def _tests(comparison: ModelComparison, rows: list[Any]) -> list[str]:

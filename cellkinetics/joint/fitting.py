@@ -18,6 +18,7 @@ from cellkinetics.joint.corners import settled
 from cellkinetics.joint.design import ALL, Joint, covariate_of, joined, shared_of
 from cellkinetics.joint.search import Layout, Worlds, held, polish, search
 from cellkinetics.joint.spread import Spread
+from cellkinetics.likelihood.error_model import THROUGH_ALL
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.likelihood.sd_prior import MEDIAN, SdPrior
 from cellkinetics.modelling.prior import centre
@@ -25,9 +26,10 @@ from cellkinetics.optimising import corners
 from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.cases import SPARE_ROWS, Case, prepare_each
 from cellkinetics.optimising.evaluation import Evaluator, Second
-from cellkinetics.optimising.optimise import SPREAD, starting_points
-from cellkinetics.optimising.problem import Problem
+from cellkinetics.optimising.optimise import SPREAD, Optimum, starting_points
+from cellkinetics.optimising.problem import Problem, SecondOrder
 from cellkinetics.optimising.request import Request
+from cellkinetics.optimising.stacking import places
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
 from cellkinetics.words import count
 
@@ -171,12 +173,33 @@ def solve(members: Members, joint: Joint, patients: Evaluator) -> Solution:
     best = int(np.argmax(ends.value))
     top = _each_again(joint, patients, places, ends.s[[best]], ends.u[[best]], float(ends.value[best]))
     reached = int(np.sum(ends.value > top.value[0] - 0.01))
-    end, blocks, part, x = polish(joint.layout, patients, top.s, top.u)
-    if members.request.model.corners and not end.converged[0]:
-        end, blocks, part, x = settled(joint, patients, end.s, end.u) or (end, blocks, part, x)
+    polished = polish(joint.layout, patients, top.s, top.u)
+    if members.request.model.corners and not polished[0].converged[0]:
+        polished = settled(joint, patients, polished[0].s, polished[0].u) or polished
+    return ended(joint, polished, (max(reached, 1), len(s)))
+
+
+def ended(joint: Joint, polished: tuple[Worlds, Blocks, Second, Floats], starts: tuple[int, int] = (1, 1)) -> Solution:
+    """What the one world of `polish` says."""
+    end, blocks, part, x = polished
     at_bound = held(joint.layout, end.s, end.u, blocks)
     inner = Second(part.value[0], part.gradient[0], part.curved[0], part.quantified[0], part.solved[0])
-    return Solution(joint, end, x[0], blocks, inner, (at_bound[0][0], at_bound[1][0]), (max(reached, 1), len(s)))
+    return Solution(joint, end, x[0], blocks, inner, (at_bound[0][0], at_bound[1][0]), starts)
+
+
+def optimum_of(solution: Solution, i: int) -> Optimum:
+    """Where the joint optimum leaves one patient, in the terms of its problem."""
+    problem, layout, part = solution.joint.problems[i], solution.joint.layout, solution.part
+    at = places(problem, layout.own.shape[2] - len(problem.sd))
+    inner = at[: len(problem.free)]
+    at_bound = solution.held[1][i] | np.any((layout.design[0, i] != 0) & solution.held[0], axis=-1)
+    second = SecondOrder(
+        float(part.value[i]), part.gradient[i, at], -part.curved[i][np.ix_(at, at)],
+        part.quantified[i][np.ix_(inner, inner)], bool(part.solved[i]),
+    )  # fmt: skip
+    reached, started = solution.starts
+    converged = bool(solution.ends.converged[0])
+    return Optimum(solution.x[i, at], second, at_bound[at], converged, started, reached)
 
 
 def starting(
@@ -228,7 +251,7 @@ def _own_optima(members: Members, joint: Joint, patients: Evaluator, places: Seq
     may = np.zeros(first.shape)
     for i in enough:
         may[i, patients.places(i)] = 1.0
-    _, x, converged = _alone(joint, patients, {i: places[i] for i in enough}, may)
+    _, x, converged = alone(joint, patients, {i: places[i] for i in enough}, may)
     units = joint.layout.units[1][0]
     own = first.copy()
     for i in enough:
@@ -237,7 +260,7 @@ def _own_optima(members: Members, joint: Joint, patients: Evaluator, places: Seq
     return own
 
 
-def _alone(
+def alone(
     joint: Joint, patients: Evaluator, places: Mapping[int, Floats], may: Floats
 ) -> tuple[dict[int, float], dict[int, Floats], dict[int, bool]]:
     """The best end of each patient by itself, from its ``places`` (m, d); what ``may`` not (n, d) move stays.
@@ -277,7 +300,7 @@ def _each_again(
         for i, (problem, points) in enumerate(zip(joint.problems, places, strict=True)):
             across, _ = corners.beyond([problem], here[[i]])
             again[i] = np.vstack([here[i], np.where(may[i] > 0, np.vstack([points, across]), here[i])])
-        values, x, _ = _alone(joint, patients, again, may)
+        values, x, _ = alone(joint, patients, again, may)
         stood = patients.score(here, np.arange(len(here))).value
         gained = [i for i in again if values[i] > stood[i] + WORTH_A_MOVE]
         if not gained:
@@ -324,8 +347,7 @@ def outcome(members: Members, solution: Solution, spread: Spread) -> Outcome:
     sds = [s for i, s in enumerate(subjects) if own_held[i, width:].any()]
     if sds or any(shared_held[k] for k, c in enumerate(joint.columns) if c.parameter not in model.parameters):
         whose = f" of {', '.join(sds)}" if sds else ""
-        text = f"sd{whose} at its lower bound: the curve goes through every sample. Give fixed={{'sd': 0.5}}."
-        return Outcome(Status.SD_AT_BOUND, text)
+        return Outcome(Status.SD_AT_BOUND, f"sd{whose} at its lower bound: {THROUGH_ALL}")
     wide = [name for name in members.shared if any(name in known.loose for known in spread.each)]
     null = [joint.columns[int(k)].label for k in np.flatnonzero(spread.null > 0.3)]
     names = list(dict.fromkeys([*null, *wide]))

@@ -13,7 +13,9 @@ from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint.design import ALL, BY_DOSE, Joint, levels
 from cellkinetics.joint.fitting import Members
-from cellkinetics.joint.search import Worlds, search
+from cellkinetics.joint.misfit import misfits_of
+from cellkinetics.joint.search import Worlds, polish, search
+from cellkinetics.joint.spread import spread_of
 from cellkinetics.optimising.evaluation import Evaluator, evaluator
 from cellkinetics.statistics import arrangements
 from cellkinetics.words import dose_text
@@ -70,6 +72,7 @@ class Test:
     """Nested fits of one parameter, or of several tested together.
 
     null : log-likelihood without the effect. observed : the fit with it. without : with it, each patient left out.
+    missed : of the fit with it, whose curves miss their samples, "all" where the sd of all is too large.
     ratios : (done,) likelihood ratios of the arrangements. refitted : (done,) whether they converged.
     """
 
@@ -83,6 +86,7 @@ class Test:
     observed: Worlds
     without: Worlds
     converged: bool
+    missed: Sequence[str]
     ratios: Floats
     refitted: Flags
 
@@ -103,7 +107,8 @@ class Test:
         without = search(joint.layout, patients, *again, 1 - np.eye(n), small=REFIT_PROMISE)
         return cls(
             members, names, moves, joint, patients, (s, null.ends.u), float(null.ends.value[0]), observed, without,
-            bool(null.ends.converged[0] and ended), np.zeros(0), np.zeros(0, bool),
+            bool(null.ends.converged[0] and ended), _missed(members, joint, patients, observed), np.zeros(0),
+            np.zeros(0, bool),
         )  # fmt: skip
 
     def refit(self, which: slice) -> int:
@@ -199,3 +204,10 @@ class Test:
                 said.append(f"{label}: {to(x[i, self.joint.problems[i].free.index(name)]):.3g}")
             texts.append((f"{name} " if len(self.names) > 1 else "") + ", ".join(said))
         return "; ".join(texts)
+
+
+def _missed(members: Members, joint: Joint, patients: Evaluator, observed: Worlds) -> list[str]:
+    """Whose curves miss their samples, with "all" where the sd of all is too large."""
+    solution = joint_fitting.ended(joint, polish(joint.layout, patients, observed.s, observed.u))
+    spread = spread_of(joint, solution.part, solution.held, members.few)
+    return [name for name, misfit in misfits_of(members, solution, spread).items() if misfit]

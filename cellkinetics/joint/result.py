@@ -16,20 +16,21 @@ from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
 from cellkinetics.errors import one_problem, suggest
 from cellkinetics.fitting.fits import Fits, Later
+from cellkinetics.fitting.misfit import Misfit, joined
 from cellkinetics.fitting.result import Fit, finished
 from cellkinetics.joint import fitting as joint_fitting
+from cellkinetics.joint import misfit as joint_misfit
 from cellkinetics.joint import table
-from cellkinetics.joint.design import Column
+from cellkinetics.joint.design import ALL, Column
 from cellkinetics.joint.fitting import Members, Solution
 from cellkinetics.joint.spread import spread_of
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.evaluation import evaluator
-from cellkinetics.optimising.optimise import Optimum
-from cellkinetics.optimising.problem import SecondOrder
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.stacking import places
 from cellkinetics.optimising.status import Status
+from cellkinetics.optimising.uncertainty import Uncertainty
 from cellkinetics.saving import Saves
 from cellkinetics.words import count
 
@@ -47,7 +48,7 @@ class JointFit(Saves, HandsOutCopies, Criteria):
     shared : {parameter: "all", "dose" or the covariate whose groups have a value each}.
     common_sd : whether there is one sd (an output) for all.
     left_out : {subject: why it takes no part}.
-    outcome : "converged", or the reason why not, with advice.
+    outcome : "converged", or the reason why not, with advice; of curves that miss their samples also that, and whose.
     status : the same for programs, a `Status`.
     log_likelihood_ln : of ln(copies), of all patients.
     n_quantified, n_censored : samples in the likelihood.
@@ -100,6 +101,23 @@ class JointFit(Saves, HandsOutCopies, Criteria):
     def converged(self) -> bool:
         """Whether the outcome is "converged"."""
         return self.status is Status.CONVERGED
+
+    @cached_property
+    def misfit(self) -> dict[str, Misfit]:
+        """{subject: how its curve misses its samples} of those whose does; "all" of a common sd that is too large.
+
+        Empty, and false, where the curves meet the samples.
+        """
+        whole = joint_misfit.of_common_sd(
+            self.columns, self.s, Uncertainty(self.covariance, self.degrees_of_freedom, self.inflation, ()), self.model
+        )
+        each = {subject: fit.misfit for subject, fit in self.each.items()}
+        return {subject: misfit for subject, misfit in {**each, ALL: whole}.items() if misfit}
+
+    @property
+    def needs_look(self) -> bool:
+        """Whether the fit did not converge, or a curve misses its samples."""
+        return not self.converged or bool(self.misfit)
 
     @property
     def censoring(self) -> str:
@@ -199,17 +217,19 @@ def of_solution(members: Members, solution: Solution, seconds: float) -> JointFi
         for i, case in enumerate(members.cases.values())
     )
     numbers = {subject: i for i, subject in enumerate(members.cases)}
+    misfits = joint_misfit.misfits_of(members, solution, spread)
+    missed = joint_misfit.said(misfits, n)
 
     def fit_of(subject: str) -> Fit:
         i, case = numbers[subject], members.cases[subject]
-        optimum = _optimum_of(solution, i)
         return finished(
-            members.request, only(subject), case.problem, case.samples, optimum, spread.each[i], outcome, seconds / n
-        )
+            members.request, only(subject), case.problem, case.samples, joint_fitting.optimum_of(solution, i),
+            spread.each[i], outcome, seconds / n, misfits[subject],
+        )  # fmt: skip
 
     return JointFit(
         request=members.request, study=members.study, shared=dict(members.shared), common_sd=members.common_sd,
-        left_out=dict(members.left_out), outcome=outcome.words, status=outcome.status,
+        left_out=dict(members.left_out), outcome=joined(outcome, Misfit(missed)), status=outcome.status,
         log_likelihood_ln=ln_likelihood if np.isfinite(solution.ends.value[0]) else np.nan,
         sum_ln_quantified=float(sum(np.log(rows.lower[rows.quantified]).sum() for rows in seen)),
         n_quantified=quantified, n_censored=kept - quantified,
@@ -220,18 +240,3 @@ def of_solution(members: Members, solution: Solution, seconds: float) -> JointFi
         reference_dose=joint.reference, starts=solution.starts, seconds=seconds, each=Later(numbers, fit_of),
         sd_by=members.sd_by,
     )  # fmt: skip
-
-
-def _optimum_of(solution: Solution, i: int) -> Optimum:
-    """Where the joint optimum leaves one patient, in the terms of its problem."""
-    problem, layout, part = solution.joint.problems[i], solution.joint.layout, solution.part
-    at = places(problem, layout.own.shape[2] - len(problem.sd))
-    inner = at[: len(problem.free)]
-    at_bound = solution.held[1][i] | np.any((layout.design[0, i] != 0) & solution.held[0], axis=-1)
-    second = SecondOrder(
-        float(part.value[i]), part.gradient[i, at], -part.curved[i][np.ix_(at, at)],
-        part.quantified[i][np.ix_(inner, inner)], bool(part.solved[i]),
-    )  # fmt: skip
-    reached, started = solution.starts
-    converged = bool(solution.ends.converged[0])
-    return Optimum(solution.x[i, at], second, at_bound[at], converged, started, reached)

@@ -9,9 +9,19 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.fitting.summary import CENSORING_TEXTS, estimates, medians
-from cellkinetics.fitting.table import AT_BOUND, DRIVEN_BY_DOSE, ESTIMATE_COLUMNS, FIXED, FREE, NOT_IDENTIFIABLE, SHARED
+from cellkinetics.fitting.table import (
+    AT_BOUND,
+    DRIVEN_BY_DOSE,
+    ESTIMATE_COLUMNS,
+    FIXED,
+    FREE,
+    NOT_IDENTIFIABLE,
+    SHARED,
+    by_prior,
+)
 from cellkinetics.joint.design import ALL, BY_DOSE, Column
 from cellkinetics.likelihood.error_models import ERRORS, LOG
+from cellkinetics.likelihood.sd_prior import SdPrior
 from cellkinetics.optimising.uncertainty import Uncertainty
 from cellkinetics.words import WIDE, count, dose_text, labelled
 
@@ -55,7 +65,7 @@ def _shared_row(fit: JointFit, k: int, column: Column, first: pd.DataFrame) -> d
     parameter = fit.model.parameters.get(name)
     variance = float(fit.covariance[k, k])
     se = np.sqrt(variance) if variance > 0 else np.nan
-    half = _quantile(fit) * se
+    half = by_prior(_known(fit), _share_of_prior(fit, column, variance)) * se
     row: dict[str, Any] = {"subject": _whose(fit, column), "parameter": column.label}
     held = variance == 0.0
     status = AT_BOUND if held else NOT_IDENTIFIABLE if np.isnan(variance) else SHARED
@@ -88,8 +98,18 @@ def _whose(fit: JointFit, column: Column) -> str:
     return f"{fit.shared[column.parameter]} {column.of}"
 
 
-def _quantile(fit: JointFit) -> float:
-    return Uncertainty(fit.covariance, fit.degrees_of_freedom, fit.inflation, ()).quantile
+def _known(fit: JointFit) -> Uncertainty:
+    return Uncertainty(fit.covariance, fit.degrees_of_freedom, fit.inflation, ())
+
+
+def _share_of_prior(fit: JointFit, column: Column, variance: float) -> float:
+    """How much of what is known of a shared value is its prior's."""
+    sd = np.inf
+    if column.parameter in fit.request.prior and not column.slope:
+        sd = fit.request.prior[column.parameter].sd
+    elif fit.sd_by and column.parameter not in fit.model.parameters:
+        sd = SdPrior().sd
+    return float(np.clip(variance / sd**2, 0.0, 1.0))
 
 
 def summary(fit: JointFit) -> str:

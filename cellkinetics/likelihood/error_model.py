@@ -24,7 +24,10 @@ NO_ADDITIVE = 1e-3
 SHARES = (1.0, 0.5, 0.1)
 ADDITIVE = (3.0, 1.0, 0.2, 0.01)
 # What an sd at its lower bound says where nothing but the curve explains the samples.
-THROUGH_ALL = "the curve goes through every sample. Give fixed={'sd': 0.5}, or free fewer parameters."
+THROUGH_ALL = (
+    "the curve goes through every sample. Look whether all were measured (rounded or carried forward values lie on a "
+    "curve), free fewer parameters, or give the sd that is known of the assay (fixed=)."
+)
 
 
 @dataclass(frozen=True)

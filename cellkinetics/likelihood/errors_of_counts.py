@@ -22,7 +22,9 @@ class Counting(ErrorModel):
     name: ClassVar[str] = "counting"
     parts: ClassVar[tuple[str, ...]] = ("sd",)
     words: ClassVar[str] = "log-normal on top of the Poisson number of molecules in the wells"
-    at_bound: ClassVar[str] = "the number of molecules explains the scatter. Give fixed={'sd': 0.1}, or so."
+    at_bound: ClassVar[str] = (
+        "the number of molecules explains the scatter. Give the sd that the assay has besides (fixed=), such as 0.1."
+    )
     sd_unit: ClassVar[str] = "ln"
     needs_mass: ClassVar[bool] = True
     least_squares: ClassVar[bool] = False

@@ -16,6 +16,7 @@ import numpy as np
 
 from cellkinetics import forks
 from cellkinetics.errors import ModelError, suggest
+from cellkinetics.modelling import travel
 from cellkinetics.modelling.model import SINCE, Model, call, factor, names_of
 from cellkinetics.modelling.parameter import Parameter
 from cellkinetics.words import count
@@ -82,9 +83,9 @@ def library_twin(model: Model) -> Model | None:
     return load_library(model.name) if in_library(model.name) else None
 
 
-def changed(name: str, path: str, changes: Mapping[str, Any]) -> Model:
-    """A model with the changes that `Model.with_set` and `Model.with_` made to it."""
-    return with_changes(load_model(path) if path else load_library(name), changes)
+def changed(name: str, path: str, changes: Any) -> Model:
+    """A model with the changes, as `travel.packed` gives them, that `Model.with_set` and `Model.with_` made to it."""
+    return with_changes(load_model(path) if path else load_library(name), travel.unpacked(changes))
 
 
 def with_changes(model: Model, changes: Mapping[str, Any]) -> Model:

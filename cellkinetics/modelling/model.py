@@ -14,7 +14,7 @@ import numpy as np
 
 from cellkinetics import domains
 from cellkinetics.errors import ModelError, suggest
-from cellkinetics.modelling import description
+from cellkinetics.modelling import description, travel
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import Doses, as_doses
 from cellkinetics.modelling.parameter import AsParameters, ParameterSet
@@ -175,12 +175,17 @@ class Model:
 
         # Functions of a model file have no importable home: a model travels by its name or its file.
         if self.changes and (self.path or loading.in_library(self.name)):
-            return loading.changed, (self.name, self.path, dict(self.changes))
+            return loading.changed, (self.name, self.path, travel.packed(dict(self.changes)))
         if self is loading.library_twin(self):
             return loading.load_library, (self.name,)
         if self.path:
             return loading.load_model, (self.path,)
-        return super().__reduce__()
+        kept = {name: value for name, value in vars(self).items() if name != "_equations"}
+        return travel.restored, (type(self), travel.packed(kept))
+
+    def __deepcopy__(self, memo: object) -> Model:
+        # Nothing in it changes.
+        return self
 
     def made_of(self, inside: tuple[int, ...] = ()) -> Hashable:
         """What a compiled program of the model depends on: equal for models that differ in defaults and words alone."""

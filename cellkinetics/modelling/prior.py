@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cellkinetics import domains
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.model import Model
@@ -21,10 +22,14 @@ class Normal:
     mean: float
     sd: float
 
+    def __post_init__(self) -> None:
+        domains.finite(self.mean, "mean", 0.0)
+        domains.positive(self.sd, "sd", 0.5)
+
 
 @dataclass(frozen=True)
 class LogNormal:
-    """Log-normal, for a positive parameter or an sd: median in its unit, SD of its natural logarithm.
+    """Log-normal, for a positive parameter or an sd: median in its unit, SD of its natural logarithm; both above 0.
 
     >>> LogNormal(0.16, 0.9)
     LogNormal(median=0.16, sd=0.9)
@@ -33,6 +38,10 @@ class LogNormal:
     median: float
     sd: float
 
+    def __post_init__(self) -> None:
+        domains.positive(self.median, "median", 0.16)
+        domains.positive(self.sd, "sd", 0.5)
+
 
 @dataclass(frozen=True)
 class LogitNormal:
@@ -40,6 +49,10 @@ class LogitNormal:
 
     median: float
     sd: float
+
+    def __post_init__(self) -> None:
+        domains.finite(self.median, "median", 0.1)
+        domains.positive(self.sd, "sd", 0.5)
 
 
 Prior = Normal | LogNormal | LogitNormal

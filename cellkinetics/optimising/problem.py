@@ -17,6 +17,7 @@ from cellkinetics.likelihood.censoring import Rows, least_of
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.likelihood.sd_prior import SdPrior
+from cellkinetics.modelling import travel
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.samples import Samples
@@ -71,6 +72,13 @@ class Problem:
     error: ErrorModel = ERRORS[LOG]
     few: Mapping[str, SdPrior] = field(default_factory=dict)
     solves: Solves = field(default_factory=Solves, init=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A tie is a function, and may have been written in the call.
+        return {**vars(self), "ties": travel.packed(self.ties)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({**state, "ties": travel.unpacked(state["ties"])})
 
     @property
     def solved_implicitly(self) -> int:

@@ -11,6 +11,7 @@ from cellkinetics import domains
 from cellkinetics.errors import suggest
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.likelihood.error_models import LOG, of
+from cellkinetics.modelling import travel
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import PUBLISHED, Prior, priors_of
 from cellkinetics.solving.sensitivity import Tie
@@ -78,6 +79,13 @@ class Request:
     seed: int
     prior: Mapping[str, Prior] = field(default_factory=dict)
     error: str = LOG
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A tie is a function, and may have been written in the call.
+        return {**vars(self), "tie": travel.packed(self.tie)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({**state, "tie": travel.unpacked(state["tie"])})
 
     @property
     def error_model(self) -> ErrorModel:

@@ -96,7 +96,7 @@ class Writer:
         return self._tagged("same", first[ID])
 
     def _fields(self, value: Any) -> Plain:
-        return {each.name: self.plain(getattr(value, each.name)) for each in fields(value) if each.init}
+        return {each.name: self.plain(getattr(value, each.name)) for each in fields(value) if _saved(each)}
 
     def _table(self, table: pd.DataFrame) -> dict[str, Plain]:
         return {
@@ -190,7 +190,7 @@ class Reader:
         raise ValueError(f"it holds a {kind}, which this version does not know")
 
     def _by_fields(self, stored: type, plain: Mapping[str, Plain]) -> Any:
-        known = {each.name: each for each in fields(stored) if each.init}
+        known = {each.name: each for each in fields(stored) if _saved(each)}
         self.unknown += [f"{stored.__name__}.{name}" for name in plain if name not in known]
         if lost := [name for name, each in known.items() if name not in plain and not _has_default(each)]:
             raise ValueError(f"{stored.__name__} lacks {', '.join(lost)}")
@@ -262,3 +262,8 @@ def _name(value: Any) -> str:
 
 def _has_default(each: Field[Any]) -> bool:
     return each.default is not MISSING or each.default_factory is not MISSING
+
+
+def _saved(field: Field[Any]) -> bool:
+    """Whether a field goes into a file: what a result only works with says ``metadata={"saved": False}``."""
+    return field.init and field.metadata.get("saved", True)

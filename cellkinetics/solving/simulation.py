@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -28,13 +29,8 @@ class Patient(Protocol):
     courses: Courses
 
 
-class Estimated(Protocol):
-    """A `Fit`, as far as a simulation looks at it."""
-
-    @property
-    def estimates(self) -> dict[str, float]:
-        """Every parameter of the model."""
-        ...
+class Known(Protocol):
+    """A `Fit`, or a bootstrap of one, as far as a simulation looks at it."""
 
     @property
     def problem(self) -> Any:
@@ -42,9 +38,41 @@ class Estimated(Protocol):
         ...
 
 
+class Estimated(Known, Protocol):
+    """A `Fit`."""
+
+    @property
+    def estimates(self) -> dict[str, float]:
+        """Every parameter of the model."""
+        ...
+
+
+class Drawn(Known, Protocol):
+    """A `Bootstrap`."""
+
+    @property
+    def draws(self) -> pd.DataFrame:
+        """One row a draw, one column a parameter."""
+        ...
+
+
+class Several(Protocol):
+    """A `JointFit`."""
+
+    @property
+    def each(self) -> Mapping[str, Estimated]:
+        """{subject: fit}."""
+        ...
+
+
+Given = (
+    Values | pd.DataFrame | pd.Series | Estimated | Drawn | Several | Mapping[str, Estimated] | None
+)  # what `simulate` takes for parameters
+
+
 def simulate(
     model: Model,
-    parameters: Values | pd.DataFrame | pd.Series[Any] | Estimated | None,
+    parameters: Given,
     times: npt.ArrayLike,
     doses: object = None,
     *,
@@ -57,12 +85,14 @@ def simulate(
     model : a `Model`.
     parameters
         {name: natural value}, defaults where not named; a fit or its ``fit.parameters``, with what was fixed there;
-        or a table with one row a draw and one column a parameter, such as the draws of a bootstrap, for many curves.
-        Sds in a table are not used: curves are without noise.
-    times : (n,) days since the first infusion; at the time of a dose, the value after it.
+        a bootstrap, or a table with one row a draw and one column a parameter, for many curves; the fits of many
+        subjects. Sds are not used: curves are without noise.
+    times
+        (n,) days since the first infusion; at the time of a dose, the value after it. Before day 0 a curve is what it
+        starts with, 0 where cells are given: a warning says so.
     doses
         an amount infused at day 0, (day, amount) pairs, (day, amount, days of infusion) triples, or {channel: any of
-        these}; None for a model without dose, and for those of the patient whose fit is given.
+        these}; None for a model without dose, and for those of the patient whose fit or bootstrap is given.
     inputs
         {name: number or (day, value) pairs} of covariates over time, where the model takes any; those of the patient
         where a fit is given.
@@ -71,10 +101,12 @@ def simulate(
     -------
     DataFrame
         ``day`` and one column an output, in the unit of ``model.outputs``; for a table of parameters with ``draw``
-        (its index) in front.
+        (its index) in front, for several fits with ``subject``.
 
     Raises
     ------
+    TypeError
+        Parameters that are none of these.
     ValueError
         Times that are dates, time differences, NaN or infinite.
     ModelError
@@ -96,23 +128,47 @@ def simulate(
         raise TypeError("the model comes first: ck.simulate(model, parameters, times, doses=...).")
     domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
     days = domains.days(times, "times")
+    before(days)
+    found = getattr(parameters, "each", parameters)
+    if isinstance(found, Mapping) and any(hasattr(one, "problem") for one in found.values()):
+        with warnings.catch_warnings():
+            # Said once.
+            warnings.simplefilter("ignore", UserWarning)
+            tables = {s: simulate(model, fit, days, doses, inputs=inputs) for s, fit in found.items()}
+        return pd.concat(tables, names=["subject"]).reset_index(level="subject").reset_index(drop=True)
     events, courses = model.doses(doses), as_courses(inputs, model.inputs, model.name)
-    if not isinstance(parameters, (Mapping, pd.DataFrame, pd.Series, type(None))):
-        patient: Patient = parameters.problem
-        if doses is None and patient.model.channels == model.channels:
+    if hasattr(found, "problem"):
+        known: Any = found
+        patient: Patient | None = known.problem
+        if patient is not None and doses is None and patient.model.channels == model.channels:
             doses, events = "of the patient", patient.doses
-        courses = patient.courses if inputs is None and patient.model.inputs == model.inputs else courses
-        parameters = parameters.estimates
+        if patient is not None and inputs is None and patient.model.inputs == model.inputs:
+            courses = patient.courses
+        found = known.draws if hasattr(known, "draws") else known.estimates
+    if not isinstance(found, (Mapping, pd.DataFrame, pd.Series, type(None))):
+        kind = type(found).__name__
+        raise TypeError(
+            f"parameters is a {kind}: give {{name: value}}, a fit, its .parameters, a bootstrap or its .draws."
+        )
     if model.channels and doses is None:
-        raise ModelError(f"{model.name} needs a dose. Give doses=1e6, or (day, amount) pairs.", name="doses")
-    if isinstance(parameters, pd.DataFrame) and not _is_of_fit(parameters):
-        draws = {index: one(model, _by_name(row), days, events, courses) for index, row in parameters.iterrows()}
+        itself = ", or the fit or bootstrap itself, which knows what its patient was given"
+        itself = itself if isinstance(found, (pd.DataFrame, pd.Series)) else ""
+        raise ModelError(f"{model.name} needs a dose. Give doses=1e6, or (day, amount) pairs{itself}.", name="doses")
+    if isinstance(found, pd.DataFrame) and not _is_of_fit(found):
+        draws = {index: one(model, _by_name(row), days, events, courses) for index, row in found.iterrows()}
         return pd.concat(draws, names=["draw"]).reset_index(level="draw").reset_index(drop=True)
-    column = parameters["value"] if isinstance(parameters, pd.DataFrame) else parameters
-    return one(model, _by_name(column) if isinstance(column, pd.Series) else column, days, events, courses)
+    column = found["value"] if isinstance(found, pd.DataFrame) else found
+    return one(model, None if column is None else _by_name(column), days, events, courses)
 
 
-def _by_name(values: pd.Series[Any]) -> dict[str, Any]:
+def before(days: Floats) -> None:
+    """Warn of days before the infusion, of which no model speaks."""
+    if len(days) and np.min(days) < 0:
+        text = "lies before the infusion, where a curve is what it starts with (0 where it has doses)."
+        warnings.warn(f"day {np.min(days):g} {text}", UserWarning, stacklevel=3)
+
+
+def _by_name(values: Values | pd.Series[Any]) -> dict[str, Any]:
     """Without sds, which no parameter may be called like."""
     return {str(name): value for name, value in values.items() if not re.match("sd(_|$)", str(name))}
 
@@ -131,7 +187,16 @@ def one(model: Model, parameters: Values | None, days: Floats, doses: Doses, cou
         raise ModelError(text, name=unknown[0])
     table: dict[str, Floats] = {"day": days}
     for index, name in enumerate(model.outputs):
-        asked = inputs_of(model, values, (), days, np.full(len(days), index), doses, courses)
+        # What has no dose begins on day 0: a closed form would run on backwards.
+        asked = inputs_of(
+            model,
+            values,
+            (),
+            days if model.channels else np.maximum(days, 0.0),
+            np.full(len(days), index),
+            doses,
+            courses,
+        )
         result, _ = curve(model, (), np.zeros(0), asked, 0)
         if not result.solved:
             raise ModelError(f"{model.name} could not be integrated at {values}. Check the rates: are they per day?")

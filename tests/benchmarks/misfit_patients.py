@@ -49,14 +49,15 @@ def clean(name, samples, share, *, patients=500, sd=SD, seed=SEED):
     return Patients(read(table, share), {subject: [] for subject in table["subject"].unique()})
 
 
-def drawn(name, days, patients, sd, seed):
-    """A table of clean patients, with the ``curve`` behind each value."""
+def drawn(name, days, patients, sd, seed, same=()):
+    """A table of clean patients, with the ``curve`` behind each value; what is the ``same`` in all at its default."""
     model, rng, tables = models.load(name), np.random.default_rng(seed), []
     for number in range(patients):
         values = model.values()
         for parameter_name, spread in SPREADS[name].items():
             p = model.parameters[parameter_name]
-            one = p.from_estimation(p.to_estimation(p.value) + spread * rng.normal())
+            moved = spread * rng.normal() * (parameter_name not in same)
+            one = p.from_estimation(p.to_estimation(p.value) + moved)
             values[parameter_name] = float(np.clip(one, p.min, p.max))
         curve = np.asarray(model.solve(days, values, DOSE)["copies_per_ug"])
         copies = curve * np.exp(sd * rng.normal(size=len(days)))

@@ -36,6 +36,15 @@ def test_a_level_spreads_as_the_error_of_a_mean(constant, kind):
     assert np.log(draws).std(ddof=1) == pytest.approx(expected, rel=0.12)
 
 
+def test_of_few_draws_no_percentile_is_given(constant):
+    """The 2.5% percentile of fewer than 20 draws lies beyond the lowest."""
+    one, few, enough = (constant.bootstrap(n).intervals.loc["c"] for n in (1, 19, 20))
+    assert one[["lower", "upper"]].isna().all()
+    assert few[["lower", "upper"]].isna().all()
+    assert enough["lower"] < enough["value"] < enough["upper"]
+    assert constant.bootstrap(5, level=0.8).intervals.notna().all(axis=None)
+
+
 def test_the_seed_decides_and_nothing_else(constant):
     one, two, other = constant.bootstrap(20), constant.bootstrap(20), constant.bootstrap(20, seed=1)
     pd.testing.assert_frame_equal(one.draws, two.draws)

@@ -165,3 +165,27 @@ def test_a_joint_fit_of_few_samples_has_the_prior_and_its_sd_lies_in_its_interva
     assert 0.2 < few.parameters.set_index("parameter").loc["sd", "value"] < 1.5
     few.save(tmp_path / "joint.json")
     assert ck.load(tmp_path / "joint.json").summary() == few.summary()
+
+
+def test_what_only_its_prior_determines_has_the_interval_of_the_prior():
+    """With one sample to spare t has few degrees of freedom; the prior is normal, and as wide as it was given."""
+    fit = ck.fit(STEIN, STUDY.select("S1"), fixed={"beta": 0.0032}, prior={"alpha": ck.LogNormal(0.16, 0.05)})
+    at = fit.problem.names.index("alpha")
+    share = fit.covariance[at, at] / 0.05**2
+    assert share > 0.95
+    row = fit.parameters.loc["alpha"]
+    degrees = fit.degrees_of_freedom / (1 - share)
+    half = special.stdtrit(degrees, 0.975) * np.sqrt(fit.covariance[at, at])
+    assert np.log(row["upper"] / row["value"]) == pytest.approx(half)
+    assert np.log(row["upper"] / row["value"]) <= 1.01 * special.ndtri(0.975) * 0.05
+    np.testing.assert_allclose(fit.intervals().loc["alpha"], row[["value", "lower", "upper"]].astype(float))
+    assert "df/(1 - s) of a parameter where a share s of what is known" in " ".join(fit.summary().split())
+
+
+def test_the_interval_of_an_sd_lies_between_that_of_its_prior_and_that_of_students_t(alone):
+    at = alone.problem.names.index("sd")
+    share = alone.covariance[at, at] * alone.problem.few["sd"].sd ** -2
+    row, se = alone.parameters.loc["sd"], np.sqrt(alone.covariance[at, at])
+    half = np.log(row["upper"] / row["value"])
+    assert half == pytest.approx(special.stdtrit(alone.degrees_of_freedom / (1 - share), 0.975) * se)
+    assert special.ndtri(0.975) * se < half < special.stdtrit(alone.degrees_of_freedom, 0.975) * se

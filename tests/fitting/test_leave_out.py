@@ -8,7 +8,7 @@ from scipy import stats
 
 import cellkinetics as ck
 from cellkinetics.fitting import diagnostics
-from cellkinetics.fitting.leave_out import USUAL_SAMPLES, USUAL_SD, standing
+from cellkinetics.fitting.leave_out import USUAL_SAMPLES, USUAL_SD, alone, standing
 
 DAYS = np.array([0.5, 1, 2, 3, 5, 7, 10, 14, 18, 21])
 
@@ -31,7 +31,7 @@ def sampled(rng, sd=0.5, lloq=None, spike=1.0):
 
 
 def stands(fit):
-    return standing(fit.problem, fit.x, np.ones(len(fit.problem.free), bool))
+    return standing(fit.problem, fit.x, alone(fit.problem, np.ones(len(fit.problem.free), bool)))
 
 
 def test_of_a_straight_line_leverage_is_the_diagonal_of_the_hat_matrix(line):
@@ -67,7 +67,7 @@ def test_what_a_refit_says_of_the_sample_without_it_is_the_same(line):
         rest = fit.study.observations.drop(index=fit.study.observations.index[row])
         table = rest[["subject", "day", "value"]].rename(columns={"value": "copies_per_ug"})
         again = ck.fit(line, ck.read_study(table))
-        there = standing(fit.problem, again.x, np.ones(2, bool), without=row)
+        there = standing(fit.problem, again.x, alone(fit.problem, np.ones(2, bool)), without=row)
         assert there.predicted(row) == pytest.approx((t[row], degrees), rel=1e-4)
 
 
@@ -77,7 +77,7 @@ def test_without_the_only_sample_that_moves_it_the_curve_could_be_anywhere():
     copies = np.asarray(stein.solve(days)["copies_per_ug"]) * np.exp(0.2 * rng.normal(size=len(days)))
     early = pd.DataFrame({"subject": "S", "day": [3.0, *days], "copies_per_ug": [60.0, *copies]})
     fit = ck.fit(stein, ck.read_study(early), fixed={"t_max": 9.3, "beta": 0.0032})
-    here = standing(fit.problem, fit.x, np.ones(len(fit.problem.free), bool), without=0)
+    here = standing(fit.problem, fit.x, alone(fit.problem, np.ones(len(fit.problem.free), bool)), without=0)
     assert here.predicted(0)[0] == 0.0
 
 

@@ -144,7 +144,7 @@ def test_a_single_fit_and_one_of_many_say_the_same(spiked):
     assert alone.misfit.days == first.misfit.days
 
 
-def test_a_joint_fit_and_who_was_not_fitted_have_no_misfit(spiked):
+def test_who_was_not_fitted_has_no_misfit_and_needs_a_look(spiked):
     few = ck.fit(STEIN, next(iter(spiked.values())).study.select(until=3))
     assert not few.fitted
     assert not few.misfit

@@ -4,6 +4,8 @@ import copy
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,7 @@ from cellkinetics import Model, Parameter, forks, models
 NK = models.load("nk_decline")
 IL15 = models.load("il15_persistence")
 DAYS = [1.0, 7.0, 28.0, 100.0]
+PARAMETERS = (("a", 50.0, "copies/ug"), ("k", 0.1, "1/day"), ("m", 0.05, "1/day"))
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,30 @@ def test_fits_are_pickled_and_copied_with_all_that_they_hold(fits):
         pd.testing.assert_frame_equal(back.parameters, fits.parameters)
         pd.testing.assert_frame_equal(back["P06"].predict(DAYS), fits["P06"].predict(DAYS))
         assert back["P06"].status is fits["P06"].status
+
+
+def test_a_fit_of_a_model_of_the_session_with_a_tie_is_read_in_another_process(tmp_path):
+    parameters = {name: Parameter(value, unit, "this test") for name, value, unit in PARAMETERS}
+    curve = lambda t, a, k, m: a * (jnp.exp(-k * t) + jnp.exp(-m * t))  # noqa: E731
+    model = Model(name="two", parameters=parameters, outputs={"copies_per_ug": "copies/ug"}, curve=curve)
+    samples = {"subject": "1", "day": [1, 2, 4, 7, 10, 14, 21, 28], "value": [90, 85, 60, 51, 36, 22, 14, 6]}
+    fit = ck.fit(model, ck.read_study(pd.DataFrame(samples), lloq=1.0), tie={"m": lambda k: k / 2})
+    assert copy.deepcopy(model) is model
+    (tmp_path / "fit.pickle").write_bytes(pickle.dumps(fit))
+    code = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).predict([7])['copies_per_ug'][0])"
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "fit.pickle")], capture_output=True, text=True, check=True
+    )
+    assert float(run.stdout) == pytest.approx(fit.predict([7])["copies_per_ug"][0], rel=1e-9)
+
+
+def test_a_model_that_reaches_what_cannot_travel_is_refused_with_the_remedy(tmp_path):
+    with (tmp_path / "notes").open("w") as file:
+        parameters = {name: Parameter(value, unit, "this test") for name, value, unit in PARAMETERS}
+        curve = lambda t, a, k, m: a * jnp.exp(-k * t) + (file is None)  # noqa: E731
+        model = Model(name="open", parameters=parameters, outputs={"copies_per_ug": "copies/ug"}, curve=curve)
+        with pytest.raises(pickle.PicklingError, match=r"Write the model to a file and take ck\.load_model\(path\)"):
+            pickle.dumps(model)
 
 
 def test_what_is_written_into_a_table_does_not_change_the_fit(fits):
@@ -70,6 +97,18 @@ def test_what_is_written_into_a_comparison_a_profile_or_a_joint_fit_does_not_cha
         pd.testing.assert_frame_equal(getattr(result, name), before)
 
 
+def test_what_is_written_into_the_tables_of_a_study_does_not_change_it(fits):
+    study = fits["P06"].study
+    for name in ("observations", "doses", "covariates"):
+        before = getattr(study, name).copy()
+        table = getattr(study, name)
+        column = {"observations": "value", "doses": "amount", "covariates": "dose"}[name]
+        table.loc[:, column] = 99.0
+        table["more"] = 1
+        pd.testing.assert_frame_equal(getattr(study, name), before)
+    assert 99.0 not in {*ck.nca(study)["cmax"]}
+
+
 def test_a_simulation_of_a_fit_is_its_curve_with_what_was_fixed(fixed):
     curve = fixed.predict(DAYS)["copies_per_ug"].to_numpy()
     dose = float(ck.example().select("P06").doses["amount"].iloc[0])
@@ -95,6 +134,55 @@ def test_a_simulation_of_draws_keeps_what_the_fit_had_fixed(fixed):
     alone = ck.simulate(IL15, first, DAYS, doses=1e6)
     of_first = curves[curves["draw"] == draws.index[0]]["copies_per_ug"]
     np.testing.assert_allclose(of_first, alone["copies_per_ug"], rtol=1e-12)
+
+
+def test_a_simulation_takes_a_bootstrap_with_the_doses_of_its_patient(fixed):
+    bootstrap = fixed.bootstrap(3)
+    given = float(fixed.study.doses["amount"].iloc[0])
+    by_table = ck.simulate(IL15, bootstrap.draws, DAYS, doses=given)
+    pd.testing.assert_frame_equal(ck.simulate(IL15, bootstrap, DAYS), by_table)
+    with pytest.raises(ck.ModelError, match=r"needs a dose\. .*or the fit or bootstrap itself, which knows"):
+        ck.simulate(IL15, bootstrap.draws, DAYS)
+    with pytest.raises(ck.ModelError, match=r"or the fit or bootstrap itself"):
+        ck.simulate(IL15, fixed.parameters, DAYS)
+
+
+def test_a_simulation_of_many_fits_has_a_row_a_subject_and_day(fits):
+    together = ck.simulate(NK, fits, DAYS)
+    assert list(together.columns) == ["subject", "day", "copies_per_ug"]
+    for subject in ("P06", "P07"):
+        own = together[together["subject"] == subject]["copies_per_ug"].to_numpy()
+        np.testing.assert_allclose(own, ck.simulate(NK, fits[subject], DAYS)["copies_per_ug"], rtol=1e-12)
+    some = ck.example().select(["P06", "P07"])
+    joint = ck.fit(NK, some, shared=["beta"], starts=1)
+    assert [*ck.simulate(NK, joint, DAYS)["subject"].unique()] == ["P06", "P07"]
+
+
+def test_a_simulation_takes_a_dictionary_and_a_series_of_the_parameters_alike(fits):
+    column = fits["P06"].parameters["value"]
+    one, other = (ck.simulate(NK, given, DAYS, doses=1e6) for given in (column, dict(column)))
+    pd.testing.assert_frame_equal(one, other)
+    with pytest.raises(ck.ModelError, match="no parameter alfa"):
+        ck.simulate(NK, {"alfa": 1.0}, DAYS, doses=1e6)
+    with pytest.raises(TypeError, match=r"parameters is a list: give \{name: value\}, a fit"):
+        ck.simulate(NK, [1.0, 2.0], DAYS, doses=1e6)
+
+
+def test_before_the_infusion_a_curve_is_what_it_starts_with_and_a_warning_says_so(fits):
+    stein, dosed = models.load("stein_2019_tisagenlecleucel"), fits["P06"]
+    fit = ck.fit(stein, ck.example().select("P06"), starts=1)
+    with pytest.warns(UserWarning, match=r"day -3 lies before the infusion, where a curve is what it starts with"):
+        before = ck.simulate(stein, None, [-3, -1, 0])["copies_per_ug"]
+    assert before.nunique() == 1
+    assert before[0] == pytest.approx(stein.values()["c_max"] / stein.values()["fold"])
+    with pytest.warns(UserWarning, match="day -1 lies before the infusion"):
+        predicted = fit.predict([-1, 0]).drop(columns="day")
+    np.testing.assert_allclose(predicted.iloc[0], predicted.iloc[1])
+    with pytest.warns(UserWarning, match="day -1 lies before the infusion"):
+        nothing = dosed.predict([-1]).drop(columns="day")
+    assert (nothing.to_numpy() == 0).all()
+    with pytest.warns(UserWarning, match="day -1 lies before the infusion"):
+        assert ck.simulate(NK, None, [-1], doses=1e6)["copies_per_ug"][0] == 0
 
 
 def test_a_simulation_of_who_was_not_fitted_says_why_it_cannot():
@@ -199,5 +287,8 @@ def test_one_amount_is_refused_where_nothing_can_stand_for_the_product():
     with pytest.raises(ck.ModelError, match="F is not free"):
         ck.fit(model, study, doses="one amount", free=["rho", "alpha"])
     barros, cells = of_model("barros_2021_cartmath")
-    with pytest.raises(ck.ModelError, match="F of barros_2021_cartmath is at most 1"):
+    with pytest.raises(ck.ModelError, match="F of barros_2021_cartmath is at most 1") as refused:
         ck.fit(barros, cells, doses="one amount")
+    # A share above 1 means nothing: the dose is what is missing.
+    assert "Give doses= with the amount" in str(refused.value)
+    assert "bounds" not in str(refused.value)

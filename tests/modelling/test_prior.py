@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import special
 
 import cellkinetics as ck
 from cellkinetics import models
@@ -72,8 +73,8 @@ def test_three_samples_are_enough_with_a_published_population(study):
     # Nothing was seen of the slow phase: its estimate is the population's.
     assert "100% of the information is the prior's" in fit.parameters.loc["beta", "source"]
     assert fit.parameters.loc["beta", "value"] == pytest.approx(STEIN.parameters["beta"].value, rel=0.05)
-    # By t, as all intervals are where the sd is estimated from few samples.
-    wide = fit.spread.quantile_of(0.95) * 0.86
+    # And so is its interval: a prior is normal, whatever the few degrees of freedom of what samples say.
+    wide = special.ndtri(0.975) * 0.86
     assert fit.parameters.loc["beta", "lower"] == pytest.approx(0.0032 * np.exp(-wide), rel=0.1)
 
 
@@ -91,14 +92,30 @@ def test_a_fit_with_priors_is_saved_with_them(study, tmp_path):
         ({"bta": ck.LogNormal(1.0, 1.0)}, "Did you mean beta"),
         ({"beta": ck.Normal(1.0, 1.0)}, "Give ck.LogNormal"),
         ({"f_b": ck.LogNormal(0.01, 1.0)}, "Give ck.LogitNormal"),
-        ({"beta": ck.LogNormal(1.0, 0.0)}, "positive sd"),
-        ({"beta": ck.LogNormal(-1.0, 1.0)}, "within its bounds"),
+        ({"f_b": ck.LogitNormal(1.5, 1.0)}, "within its bounds"),
         ("posterior", "'published'"),
     ],
 )
 def test_a_prior_that_cannot_be_meant_is_refused(study, given, said):
     with pytest.raises(ck.ModelError, match=said):
         ck.fit(STEIN, study.select("S0"), prior=given)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: ck.LogNormal(-1.0, 1.0), r"median=-1: give a number above 0"),
+        (lambda: ck.LogNormal(1.0, 0.0), r"sd=0: give a number above 0"),
+        (lambda: ck.LogNormal(np.nan, 1.0), r"median=nan: give a number above 0"),
+        (lambda: ck.LogNormal("1", 1.0), r"median='1': give a number above 0"),
+        (lambda: ck.LogitNormal(np.inf, 1.0), r"median=inf: give a finite number"),
+        (lambda: ck.Normal(0.0, -1.0), r"sd=-1: give a number above 0"),
+        (lambda: ck.Normal(True, 1.0), r"mean=True: give a number"),
+    ],
+)
+def test_a_prior_that_is_none_is_refused_where_it_is_made(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
 
 
 def test_a_prior_of_what_is_fixed_or_without_a_published_spread_is_refused(level, study):

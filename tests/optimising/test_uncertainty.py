@@ -92,6 +92,8 @@ def test_an_output_with_too_few_rows_for_its_own_parameters_has_a_prior_of_its_s
 def test_a_curve_through_every_sample_is_an_outcome_not_a_likelihood_without_bound():
     fit = ck.fit(models.load("nk_decline"), study(np.full(12, 50.0), dose=1e6))
     assert fit.outcome.startswith("sd at its lower bound")
+    assert "0.5" not in fit.outcome
+    assert "free fewer parameters, or give the sd that is known of the assay (fixed=)" in fit.outcome
     assert fit.sd == pytest.approx(0.01)
     assert fit.lmfit.params["sd"].value == pytest.approx(fit.sd)
 
@@ -131,9 +133,11 @@ def test_days_before_the_infusion_have_no_cells_and_wrong_days_are_refused():
         observe=lambda A: A,
         dosing={"cells": ("A", "F")},
     )
-    table = ck.simulate(ode, {}, [-3.0, 0.0, 1.0], doses=1e6)
+    with pytest.warns(UserWarning, match="day -3 lies before the infusion"):
+        table = ck.simulate(ode, {}, [-3.0, 0.0, 1.0], doses=1e6)
     np.testing.assert_allclose(table["c"], [0, 100, 100 * np.exp(-0.3)], rtol=1e-6, atol=1e-20)
-    assert ck.simulate(models.load("nk_decline"), {}, [-1.0], doses=1e6)["copies_per_ug"].item() < 1e-20
+    with pytest.warns(UserWarning, match="day -1 lies before the infusion"):
+        assert ck.simulate(models.load("nk_decline"), {}, [-1.0], doses=1e6)["copies_per_ug"].item() < 1e-20
     with pytest.raises(ValueError, match="NaN or infinity"):
         ck.simulate(ode, {}, [np.nan], doses=1e6)
 
