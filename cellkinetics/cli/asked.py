@@ -138,7 +138,7 @@ class Fitting:
     free: Words = None
     prior: Words = None
     starts: int | None = usual(fit_each, "starts")
-    pool_sd: Flag = usual(fit_each, "pool_sd")  # noqa: RUF009
+    pool_sd: Flag = usual(fit_each, "pool_sd")
     doses: float | Literal["one amount"] | None = usual(fit_each, "doses")
     seed: int = usual(fit_each, "seed")
 

@@ -13,20 +13,20 @@ from cellkinetics.cli import asked, showing
 from cellkinetics.cli.app import DONE, NONE_FITTED, STOPPED, app
 from cellkinetics.cli.asked import USUAL_MODEL, Fitting, Flag, Reading, find_model
 from cellkinetics.cli.stopping import ctrl_c
+from cellkinetics.cli.writing import Target, write_csv
 from cellkinetics.data.study import Study
 from cellkinetics.errors import StudyError
 from cellkinetics.fitting import fit as fitting
 from cellkinetics.fitting.fits import Fits, fit_each
 from cellkinetics.fitting.model_choice import EVERYONE, compare_models
-from cellkinetics.layout.formulas import inert_table
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
 from cellkinetics.reporting import output, report
 
 EXAMPLE = Path(__file__).parents[1] / "_data" / "example.csv"
 CRITERIA = {
-    "model": "model", "n_free": "free", "log_likelihood": "log-likelihood", "aicc": "AICc", "bic": "BIC",
-    "delta": "delta", "weight": "weight", "best": "best of patients",
+    "model": "model", "n_free": "free", "log_likelihood": "ln L", "aicc": "AICc", "bic": "BIC",
+    "delta": "delta", "weight": "weight", "best": "best of",
 }  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def fit(
         "example.csv, which comes with the library" if table is None else None,
     )
     models = _different([find_model(name) for name in chosen])
-    folder = output.folder(out, force=force)
+    target = Target.of("fit", out, force, output.FIT_FILES)
     for one in models:
         # What one of them refuses costs the fits of no other.
         fitting.check(Request.of(one, **how.of(one)), study)
@@ -90,18 +90,18 @@ def fit(
         showing.say_stopped(console, "before a patient was fitted. Nothing is written.")
         return STOPPED
 
-    def files(target: Path) -> None:
+    def files(folder: Path) -> None:
         for name, fits in each.items():
-            own = target if len(models) == 1 else target / models[chosen.index(name)].name
+            own = folder if len(models) == 1 else folder / models[chosen.index(name)].name
             own.mkdir(exist_ok=True)
             again = asked.command("fit", table, reading, how, model=None if name == USUAL_MODEL else name)
             output.fit_files(fits, own, report.Origin(again, origin.source, origin.sha256))
         if compared is not None:
-            inert_table(compared.reset_index()).to_csv(target / "models.csv", index=False)
+            write_csv(compared.reset_index(), folder / "models.csv")
 
     with ctrl_c.held():
         compared = _compared(list(each.values()), console)
-        folder = output.place(files, folder, output.FIT_FILES, force=force, name=output.NAME if out is None else None)
+    folder = target.put(files)
     for fits in each.values():
         console.print(showing.outcome_table(fits))
     if compared is not None:

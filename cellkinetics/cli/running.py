@@ -9,12 +9,21 @@ import cyclopts
 from rich.console import Console
 from rich.markup import escape
 
-from cellkinetics.cli import check, fit, listing
+from cellkinetics.cli import check, compare, fit, listing, nca, profile, report, simulate
 from cellkinetics.cli.app import BAD, DONE, STOPPED, app
 from cellkinetics.cli.stopping import ctrl_c
 from cellkinetics.errors import ModelError, StudyError
 
-COMMANDS = (fit, check, listing)  # each joins the application when it is imported
+COMMANDS = (
+    fit,
+    compare,
+    nca,
+    profile,
+    simulate,
+    report,
+    check,
+    listing,
+)  # each joins the application when it is imported
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -66,9 +66,11 @@ def table_of(frame: pd.DataFrame, title: str, headings: Mapping[str, str] | Sequ
     shown = chosen if isinstance(chosen, Mapping) else {name: name.replace("_", " ") for name in chosen}
     more = f", the first {CONSOLE_ROWS} of {len(frame)} rows" if len(frame) > CONSOLE_ROWS else ""
     table = Table(title=escape(title + more), box=SIMPLE)
-    for name, heading in shown.items():
+    for place, (name, heading) in enumerate(shown.items()):
         numeric = pd.api.types.is_numeric_dtype(frame[name])
-        table.add_column(escape(heading), justify="right" if numeric else "left")
+        # A name that is broken is no name; the last column may hold sentences.
+        whole = place == 0 or (numeric and place < len(shown) - 1)
+        table.add_column(escape(heading), justify="right" if numeric else "left", no_wrap=whole, overflow="fold")
     for row in frame[list(shown)].head(CONSOLE_ROWS).itertuples(index=False):
         table.add_row(*(escape(_cell(value)) for value in row))
     return table
@@ -80,9 +82,9 @@ def _cell(value: object) -> str:
     return "" if value is None or value is pd.NA else str(value)
 
 
-def say_written(console: Console, study: Study, folder: Path) -> None:
+def say_written(console: Console, study: Study | None, folder: Path) -> None:
     """That the patients are simulated, where they are; which files there are, and where."""
-    if study.simulated:
+    if study is not None and study.simulated:
         console.print("Simulated patients: no measurements of anybody.")
     names = ", ".join(sorted(file.name for file in folder.iterdir()))
     console.print(f"Written to {escape(str(folder))}: {escape(names)}", soft_wrap=True)
