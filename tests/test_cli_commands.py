@@ -1,6 +1,7 @@
 """The commands beside fit and check: compare, nca, simulate, profile, report."""
 
 import inspect
+import shlex
 import signal
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import cellkinetics as ck
 from cellkinetics import cli
 from cellkinetics.cli import compare, nca, profile, simulate
+from cellkinetics.cli.app import BAD, DONE, NONE_FITTED, STOPPED, app
 from cellkinetics.fitting.fits import Fits
 
 EXAMPLE = ck.example()
@@ -61,10 +63,10 @@ def test_compare_prints_and_writes_what_compare_cohorts_finds(folder, capsys):
 
 
 def test_compare_takes_tables_with_the_options_of_reading(folder, few, capsys):
-    pd.read_csv(few[0], comment="#").rename(columns={"day": "T"}).to_csv("table.csv", index=False)
+    pd.read_csv(few[0], comment="#").rename(columns={"day": "drawn"}).to_csv("table.csv", index=False)
     assert run("compare", "table.csv", "--by", "dose") == 2
     assert "day" in capsys.readouterr().err
-    assert run("compare", "table.csv", "--by", "dose", "--day", "T", "--out", "results") == 0
+    assert run("compare", "table.csv", "--by", "dose", "--day", "drawn", "--out", "results") == 0
     assert (folder / "results" / "comparison.png").stat().st_size > 10_000
 
 
@@ -207,3 +209,20 @@ def test_bad_input_ends_with_a_message_and_exit_code_2(folder, capsys, arguments
     captured = capsys.readouterr()
     assert text in " ".join((captured.err + captured.out).split())
     assert list(folder.iterdir()) == []
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "command_line.rst").read_text(encoding="utf-8")
+LINES = [line.strip() for line in PAGE.splitlines() if line.startswith("   cellkinetics ")]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_page_of_the_command_line_shows_commands_that_are_understood(line):
+    command, _, _ = app.parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)
+    assert command.__name__ == line.split()[1]
+
+
+def test_every_command_and_exit_code_is_on_its_page():
+    for name in app:
+        assert name.startswith("-") or f"cellkinetics {name}" in PAGE
+    for code in (DONE, NONE_FITTED, BAD, STOPPED):
+        assert f"   * - {code}\n" in PAGE
