@@ -102,7 +102,7 @@ def compare(
         write_csv(found.table, folder / "comparison.csv")
         write_csv(values_of(found), folder / "values.csv")
         if found.with_model is not None:
-            write_csv(found.with_model.table.drop(columns="values"), folder / "parameters.csv")
+            write_csv(found.with_model.table, folder / "parameters.csv")
         write_figure(found.plot(), folder / "comparison.png")
         found.save(folder / "comparison.json")
 
