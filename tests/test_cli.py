@@ -1,14 +1,21 @@
 """The command line: what it writes, what it prints, how it refuses."""
 
+import inspect
 import json
+import signal
 import subprocess
 import sys
+from typing import get_args, get_type_hints
 
 import pandas as pd
 import pytest
 
 import cellkinetics as ck
 from cellkinetics import cli
+from cellkinetics.cli.asked import Fitting, Reading, priors
+from cellkinetics.likelihood.error_models import ERRORS
+from cellkinetics.optimising.batch import optima
+from cellkinetics.optimising.samples import CENSORINGS
 
 FILES = {"fits.json", "fits.png", "outcomes.csv", "parameters.csv", "predictions.csv", "report.html", "summary.txt"}
 
@@ -110,7 +117,7 @@ def test_times_in_hours_are_fitted_as_days_and_the_command_says_so(patients, fol
 
 
 def test_an_out_without_permission_or_that_is_a_file_is_refused_first(patients, folder, monkeypatch, capsys):
-    monkeypatch.setattr("cellkinetics.cli.fit_each", lambda *_args, **_kwargs: pytest.fail("fitted before"))
+    monkeypatch.setattr("cellkinetics.cli.fit.fit_each", lambda *_args, **_kwargs: pytest.fail("fitted before"))
     assert run("fit", patients, "--lloq", 3, "--out", "patients.csv") == 2
     assert "it is a file; name a folder" in capsys.readouterr().err
     monkeypatch.setattr("os.access", lambda *_: False)
@@ -208,3 +215,144 @@ def test_check_says_one_thing_once_and_reads_as_it_is_told(tmp_path, capsys):
         cli.main(["check", str(path), *words])
     assert end.value.code == 0
     assert "(cells/kg)" in capsys.readouterr().out
+
+
+DECLINE = ["--lloq", 3, "--model", "nk_decline"]
+
+
+def test_every_option_of_a_fit_reaches_it(patients, folder):
+    more = ["--error", "student", "--prior", "beta=0.2,0.5", "sd=0.4,0.3", "--starts", 2, "--pool-sd", "--seed", 7]
+    assert run("fit", patients, *DECLINE, *more, "--out", "results") == 0
+    saved = json.loads((folder / "results" / "fits.json").read_text())["request"]
+    assert (saved["error"], saved["starts"], saved["seed"]) == ("student", 2, 7)
+    # beta is estimated on the log scale, and so is every sd.
+    fits = ck.load(folder / "results" / "fits.json")
+    assert fits["A"].request.prior == {"beta": ck.LogNormal(0.2, 0.5), "sd": ck.LogNormal(0.4, 0.3)}
+    page = (folder / "results" / "report.html").read_text(encoding="utf-8")
+    assert "--error student" in page and "--pool-sd" in page
+
+
+def test_published_priors_are_asked_for_by_that_word(folder):
+    assert priors(ck.models.load("stein_2019_tisagenlecleucel"), ["published"]) == "published"
+    with pytest.raises(ValueError, match="published alone"):
+        priors(ck.models.load("stein_2019_tisagenlecleucel"), ["published", "beta=1,1"])
+
+
+def test_errors_and_censorings_that_can_be_asked_for_are_those_of_the_library():
+    hints = get_type_hints(Fitting, include_extras=True)
+    assert get_args(hints["error"]) == tuple(ERRORS)
+    assert get_args(hints["censoring"]) == tuple(CENSORINGS)
+
+
+def test_defaults_of_the_command_line_are_those_of_the_library():
+    of_reading = inspect.signature(ck.read_study).parameters
+    shown = inspect.signature(Reading).parameters
+    assert {name: shown[name].default for name in ("unit", "dose_unit", "replicates", "lloq")} == {
+        name: of_reading[name].default for name in ("unit", "dose_unit", "replicates", "lloq")
+    }
+    assert inspect.signature(Fitting).parameters["pool_sd"].default is False
+
+
+def test_several_models_are_fitted_each_in_a_folder_and_compared(patients, folder, capsys):
+    again = ["--model", "exponential.py", "--out", "results"]
+    (folder / "exponential.py").write_text(
+        '"""One rate."""\nimport jax.numpy as jnp\nfrom cellkinetics import Model, Parameter\n'
+        "def curve(t, c_0, k):\n    return c_0 * jnp.exp(-k * t)\n"
+        'model = Model(name="exponential", parameters={"c_0": Parameter(100.0, "copies/ug", "assumption"),\n'
+        '    "k": Parameter(0.5, "1/day", "assumption")}, outputs={"copies_per_ug": "copies/ug"}, curve=curve)\n'
+    )
+    assert run("fit", patients, *DECLINE, *again) == 0
+    out = folder / "results"
+    assert {path.name for path in out.iterdir()} == {"nk_decline", "exponential", "models.csv"}
+    assert all({path.name for path in (out / name).iterdir()} == FILES for name in ("nk_decline", "exponential"))
+    table = pd.read_csv(out / "models.csv").set_index(["subject", "model"])
+    mine = [ck.load(out / name / "fits.json") for name in ("nk_decline", "exponential")]
+    expected = ck.compare_models(mine)
+    assert table.loc[("A", "nk_decline"), "bic"] == pytest.approx(expected.loc[("A", "nk_decline"), "bic"])
+    printed = capsys.readouterr().out
+    assert "Models compared" in printed
+    # One model is forced over the two: nothing of the other one stays.
+    assert run("fit", patients, *DECLINE, "--out", "results", "--force") == 0
+    assert {path.name for path in out.iterdir()} == FILES
+
+
+def test_a_model_that_is_refused_costs_no_other_its_fit(patients, monkeypatch, capsys):
+    monkeypatch.setattr("cellkinetics.cli.fit.fit_each", lambda *_args, **_kwargs: pytest.fail("fitted before"))
+    two = [*DECLINE, "--model", "stein_2019_tisagenlecleucel"]
+    assert run("fit", patients, *two, "--fixed", "fold=3") == 2
+    assert "no parameter fold" in capsys.readouterr().err
+    assert run("fit", patients, *DECLINE, "--model", "nk_decline") == 2
+    assert "is there twice" in capsys.readouterr().err
+
+
+def test_ctrl_c_writes_who_is_finished_and_marks_the_others(patients, folder, monkeypatch, capsys):
+    def stopped(problems, initial, *others):
+        yield from optima(problems[:1], initial[:1], *others)
+        signal.raise_signal(signal.SIGINT)
+
+    table = pd.read_csv(patients)
+    both = [table[table["subject"] == "A"].assign(subject=name) for name in ("A", "C")]
+    pd.concat(both).to_csv(patients, index=False)
+    monkeypatch.setattr("cellkinetics.fitting.fits.optima", stopped)
+    assert run("fit", patients, *DECLINE, "--out", "results") == 130
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Stopped by Ctrl-C: nk_decline: 1 of 2 patients are finished" in printed
+    outcomes = pd.read_csv(folder / "results" / "outcomes.csv", index_col="subject")["outcome"]
+    assert "interrupted" not in outcomes["A"]
+    assert outcomes["C"].startswith("not fitted: interrupted")
+
+
+def test_ctrl_c_before_anybody_is_finished_writes_nothing(patients, folder, monkeypatch, capsys):
+    def stopped(*_arguments):
+        signal.raise_signal(signal.SIGINT)
+        yield {}
+
+    table = pd.read_csv(patients)
+    table[table["subject"] == "A"].to_csv(patients, index=False)
+    monkeypatch.setattr("cellkinetics.fitting.fits.optima", stopped)
+    assert run("fit", patients, *DECLINE) == 130
+    assert "before a patient was fitted. Nothing is written" in capsys.readouterr().out
+    monkeypatch.setattr("cellkinetics.cli.fit.fit_each", lambda *_args, **_kwargs: signal.raise_signal(signal.SIGINT))
+    assert run("fit", patients, *DECLINE) == 130
+    assert "nothing is written" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["patients.csv"]
+
+
+def test_ctrl_c_while_results_are_written_lets_them_be_written(patients, folder, monkeypatch, capsys):
+    save = ck.Fits.save
+
+    def pressed(times):
+        def saved(fits, path):
+            save(fits, path)
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+
+        return saved
+
+    monkeypatch.setattr(ck.Fits, "save", pressed(2))
+    assert run("fit", patients, *DECLINE, "--out", "results") == 130
+    assert [path.name for path in folder.iterdir()] == ["patients.csv"]
+    monkeypatch.setattr(ck.Fits, "save", pressed(1))
+    assert run("fit", patients, *DECLINE, "--out", "results") == 130
+    assert {path.name for path in (folder / "results").iterdir()} == FILES
+    assert "2 of 2 patients are finished" in capsys.readouterr().out
+
+
+def test_the_handler_of_ctrl_c_is_given_back(patients):
+    before = signal.getsignal(signal.SIGINT)
+    run("models")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_number_that_another_run_has_taken_meanwhile_is_passed_over(patients, folder, monkeypatch):
+    save = ck.Fits.save
+
+    def taken(fits, path):
+        save(fits, path)
+        (folder / "cellkinetics-fit-1").mkdir(exist_ok=True)
+        (folder / "cellkinetics-fit-1" / "fits.json").write_text("another's")
+
+    monkeypatch.setattr(ck.Fits, "save", taken)
+    assert run("fit", patients, *DECLINE) == 0
+    assert (folder / "cellkinetics-fit-1" / "fits.json").read_text() == "another's"
+    assert {path.name for path in (folder / "cellkinetics-fit-2").iterdir()} == FILES

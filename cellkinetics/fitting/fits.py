@@ -196,8 +196,12 @@ def together(request: Request, study: Study, progress: bool, chunk: int, *, pool
             advance(len(part))
     at = {subject: number for number, subject in enumerate(ready)}
     found = {s: (case.problem, end) for s, case in ready.items() if (end := ends.get(at[s])) is not None}
-    with suppress(KeyboardInterrupt):
+    try:
         found = settled(request, found, together=pool_sd)
+    except KeyboardInterrupt:
+        # Who has too few samples for an sd of their own is not finished without a second look.
+        for subject in [s for s, (problem, _) in found.items() if problem.few]:
+            del found[subject], ends[at[subject]]
     seconds = (time.perf_counter() - began) / max(len(cases), 1)
     only = study.each()
 
@@ -261,8 +265,12 @@ def one_by_one(request: Request, study: Study, progress: bool, *, pool_sd: bool)
                 cases[subject], seconds[subject] = case, time.perf_counter() - began
                 found |= {} if optimum is None else {subject: (case.problem, optimum)}
             advance(1)
-    with suppress(KeyboardInterrupt):
+    try:
         found = settled(request, found, together=pool_sd)
+    except KeyboardInterrupt:
+        # Who has too few samples for an sd of their own is not finished without a second look.
+        for subject in [s for s, (problem, _) in found.items() if problem.few]:
+            del found[subject], cases[subject]
 
     def fit_of(subject: str) -> Fit:
         if subject not in cases:

@@ -1,11 +1,11 @@
-"""The folder that `cellkinetics fit` writes."""
+"""The folders that commands write, `cellkinetics fit` before all."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from cellkinetics.figures import fits as fits_plot
@@ -14,10 +14,15 @@ from cellkinetics.layout.formulas import inert_table
 from cellkinetics.reporting import report
 
 NAME = "cellkinetics-fit"
+TRIES = 1000
+# What an earlier run of a command wrote of a larger study would stand beside the new results as if it belonged to them.
+FIT_FILES = re.compile(
+    r"(parameters|predictions|outcomes|models)\.csv|fits\.json|summary\.txt|report\.html|fits(-\d+)?\.png"
+)
 
 
-def folder(asked: Path | None, *, force: bool = False) -> Path:
-    """Where to write: the folder asked for, which must not exist yet, or a new numbered one.
+def folder(asked: Path | None, *, force: bool = False, name: str = NAME) -> Path:
+    """Where to write: the folder asked for, which must not exist yet, or a new one with a number behind its name.
 
     Raises
     ------
@@ -25,10 +30,7 @@ def folder(asked: Path | None, *, force: bool = False) -> Path:
         It exists and ``force`` is not given, or it is a file.
     """
     if asked is None:
-        number = 1
-        while Path(f"{NAME}-{number}").exists():
-            number += 1
-        asked = Path(f"{NAME}-{number}")
+        asked = _next(name)
     elif asked.exists() and not (force and asked.is_dir()):
         remedy = (
             "it is a file; name a folder" if not asked.is_dir() else "add --force to write into it, or name another"
@@ -43,33 +45,82 @@ def folder(asked: Path | None, *, force: bool = False) -> Path:
 
 def write(fits: Fits, target: Path, *, force: bool = False, origin: report.Origin | None = None) -> None:
     """Write tables, figures, fits and the report; into a temporary folder first, so that none is half-written."""
+    place(lambda partial: fit_files(fits, partial, origin), target, FIT_FILES, force=force)
+
+
+def place(
+    make: Callable[[Path], None], target: Path, ours: re.Pattern[str], *, force: bool = False, name: str | None = None
+) -> Path:
+    """Have files made in a temporary folder, and put all of them, or none, into `target`.
+
+    Parameters
+    ----------
+    make : writes into the folder that it is given.
+    target : from `folder`.
+    ours : the names that the command gives to its files; with ``force`` those of an earlier run are removed.
+    force : whether `target` may be there already.
+    name : of a numbered folder: where another process has taken the number meanwhile, the next one is taken.
+
+    Returns
+    -------
+    Path
+        Where the files are.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{NAME}-") as temporary:
         partial = Path(temporary) / "results"
         partial.mkdir()
-        _files(fits, partial, origin)
-        if not target.exists():
-            shutil.move(partial, target)
-            return
+        make(partial)
+        for _ in range(TRIES):
+            if target.exists():
+                if name is None:
+                    break
+                target = _next(name)
+            try:
+                os.rename(partial, target)
+            except OSError:
+                # Another process was quicker, or it is no matter of who was.
+                if not target.exists():
+                    raise
+            else:
+                return target
         if not force:
             raise FileExistsError(f"{target} appeared meanwhile: add --force to write into it, or name another.")
-        new = {file.name for file in partial.iterdir()}
-        for name in new:
-            (partial / name).replace(target / name)
-        # What an earlier run wrote of a larger study would stand beside the new results as if it belonged to them.
-        for old in _written(target):
-            if old.name not in new:
-                old.unlink()
+        _merge(partial, target, ours)
+    return target
 
 
-def _written(target: Path) -> list[Path]:
-    """The files in a folder that carry the names `write` gives; what else lies there is the user's."""
-    names = ("parameters.csv", "predictions.csv", "outcomes.csv", "fits.json", "summary.txt", report.REPORT_NAME)
-    pages = [path for path in target.glob("fits*.png") if re.fullmatch(r"fits(-\d+)?\.png", path.name)]
-    return [*pages, *(path for name in names if (path := target / name).is_file())]
+def _next(name: str) -> Path:
+    number = 1
+    while Path(f"{name}-{number}").exists():
+        number += 1
+    return Path(f"{name}-{number}")
 
 
-def _files(fits: Fits, target: Path, origin: report.Origin | None) -> None:
+def _merge(partial: Path, target: Path, ours: re.Pattern[str]) -> None:
+    """Move files over those of an earlier run, and remove what else it wrote; what others put there stays."""
+    new = {file.name for file in partial.iterdir()}
+    for file in list(partial.iterdir()):
+        if file.is_dir() and (target / file.name).is_dir():
+            _merge(file, target / file.name, ours)
+        else:
+            file.replace(target / file.name)
+    for old in list(target.iterdir()):
+        if old.name in new:
+            continue
+        if old.is_file() and ours.fullmatch(old.name):
+            old.unlink()
+        elif old.is_dir() and (old / "fits.json").is_file() and (old / report.REPORT_NAME).is_file():
+            # Of a model that was fitted then and not now.
+            for file in list(old.iterdir()):
+                if ours.fullmatch(file.name):
+                    file.unlink()
+            if not any(old.iterdir()):
+                old.rmdir()
+
+
+def fit_files(fits: Fits, target: Path, origin: report.Origin | None = None) -> None:
+    """Tables, figures, the fits and the report of one model, into a folder that is there."""
     from matplotlib import pyplot
 
     inert_table(fits.parameters).to_csv(target / "parameters.csv", index=False)

@@ -87,10 +87,11 @@ def test_the_arguments_of_a_fit_are_the_same_everywhere():
 
 
 def test_the_command_line_takes_what_a_fit_takes_with_its_defaults():
-    from cellkinetics.cli import fit
+    from cellkinetics.cli.asked import Fitting
 
-    shown = inspect.signature(fit).parameters
-    for name in ("censoring", "seed", "doses"):
+    shown = inspect.signature(Fitting).parameters
+    assert set(DEFAULTS) - set(shown) == {"initial", "tie"}
+    for name in set(DEFAULTS) & set(shown):
         assert shown[name].default == dict(DEFAULTS)[name]
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from cellkinetics import StudyError, StudyWarning, cli, read_study
+from cellkinetics.cli.remedies import as_options
 from cellkinetics.meaning.floors import likely
 
 
@@ -108,6 +109,4 @@ def test_the_remedies_of_check_are_options_of_the_command_line(tmp_path, capsys)
 
 def test_a_remedy_of_python_has_the_same_words_on_the_command_line():
     said = "Give read_study(..., dose_unit='cells', columns={'dose': 'x (y)'}), or ignore=['x (y)'] when it is none."
-    assert (
-        cli._as_options(said) == "Give --dose-unit cells --columns 'dose=x (y)', or --ignore 'x (y)' when it is none."
-    )
+    assert as_options(said) == "Give --dose-unit cells --columns 'dose=x (y)', or --ignore 'x (y)' when it is none."

@@ -180,6 +180,24 @@ def test_interrupted_one_by_one_it_returns_what_is_finished(monkeypatch):
     assert some["S002"].outcome.startswith("not fitted: interrupted")
 
 
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_interrupted_before_the_second_look_who_needs_it_is_not_finished(monkeypatch, one_by_one):
+    days = [0.1, 0.5, 1, 2, 3, 4, 7, 12]
+    copies = [380, 190, 95, 31, 18, 12, 8, 5]
+    table = pd.DataFrame({"subject": "A", "day": days, "copies_per_ug": copies, "dose": 1e6, "lloq": 3.0})
+    study = ck.read_study(pd.concat([table, table.iloc[::2].assign(subject="B")]))
+
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fits_module, "settled", interrupted)
+    if one_by_one:
+        monkeypatch.setattr(fits_module, "batchable", lambda *asked: False)
+    some = ck.fit_each(models.load("nk_decline"), study, starts=1, progress=False)
+    assert some["A"].fitted
+    assert some["B"].outcome.startswith("not fitted: interrupted")
+
+
 @pytest.mark.parametrize(
     ("name", "values", "lloq"),
     [

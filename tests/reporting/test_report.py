@@ -11,6 +11,7 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics import cli, models
+from cellkinetics.cli.asked import Fitting, Reading, command
 from cellkinetics.figures import fits as fits_plot
 from cellkinetics.reporting import output, report
 
@@ -232,11 +233,9 @@ def test_the_command_line_writes_a_report_that_names_its_input(tmp_path, monkeyp
 
 
 def test_the_command_leaves_out_what_is_usual():
-    usual = {"model": "il15_persistence", "lloq": None, "columns": None, "seed": 2020}
-    assert cli._command(None, **usual) == "cellkinetics fit --seed 2020"
-    assert (
-        cli._command(None, lloq=3.0, free=["F", "a b"], seed=1) == "cellkinetics fit --lloq 3 --free F 'a b' --seed 1"
-    )
+    assert command("fit", None, Reading(), Fitting(), model=None) == "cellkinetics fit --seed 2020"
+    asked = Reading(lloq=3.0), Fitting(free=["F", "a b"], pool_sd=True, seed=1)
+    assert command("fit", None, *asked) == "cellkinetics fit --lloq 3 --free F 'a b' --pool-sd --seed 1"
 
 
 def run(arguments):

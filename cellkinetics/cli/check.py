@@ -1,0 +1,82 @@
+"""`cellkinetics check`: what is in a table, or everything that is wrong with it."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cellkinetics.cli.app import DONE, NONE_FITTED, app
+from cellkinetics.cli.asked import Flag, Reading
+from cellkinetics.cli.remedies import as_options
+from cellkinetics.data import overview
+from cellkinetics.data.cleaning import clean
+from cellkinetics.errors import StudyError, StudyWarning, alike
+from cellkinetics.words import count, number_text
+
+
+@app.command
+def check(
+    table: Path,
+    /,
+    *,
+    reading: Reading | None = None,
+    fix: Flag = False,
+) -> int:
+    """Read a table and say what is in it, or everything that is wrong with it.
+
+    Parameters
+    ----------
+    table
+        A CSV of samples.
+    reading
+        How the table is read.
+    fix
+        Write a cleaned copy beside the table (.cleaned.csv, with .cleaned.log) and check that: repeated samples are
+        removed, days sorted, blanks and decimal commas corrected, columns renamed. What needs a decision is left.
+    """
+    console = Console()
+    if fix:
+        table, log, changes = clean(table, None if reading is None else reading.sheet)
+        console.print(f"Written {escape(str(table))}: {count(len(changes), 'change')}, listed in {escape(log.name)}.")
+    try:
+        # The cleaned copy is no workbook any more.
+        how = reading or Reading()
+        with warnings.catch_warnings():
+            # What is likely is among the facts below.
+            warnings.simplefilter("ignore", StudyWarning)
+            study = (replace(how, sheet=None) if fix else how).study(table)
+    except StudyError as error:
+        found = Table(
+            "rows",
+            "patients",
+            "found",
+            "remedy",
+            title=f"{count(len(error.problems), 'problem')} in {escape(table.name)}",
+            box=SIMPLE,
+        )
+        for text, lot in alike(error.problems):
+            rows = _some([str(problem.row) for problem in lot if problem.row is not None])
+            days = [f"{number_text(problem.day)}" for problem in lot if problem.day is not None]
+            where = f" (day {days[0]})" if len(lot) == 1 and days else ""
+            who = _some([problem.subject for problem in lot if problem.subject is not None])
+            found.add_row(*(escape(cell) for cell in (rows, who + where, text, as_options(lot[0].remedy))))
+        console.print(found)
+        return NONE_FITTED
+    console.print(escape(repr(study)))
+    facts = overview.facts(study)
+    for name in ("doses", "not read", "likely"):
+        if name in facts:
+            console.print(escape(f"  {name:<18}{facts[name]}"), soft_wrap=True)
+    return DONE
+
+
+def _some(names: list[str]) -> str:
+    """The first of some names, and how many more there are."""
+    names = list(dict.fromkeys(names))
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,34 @@
+"""Remedies of the library as they are given on the command line."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+
+_CALL = re.compile(r"read_study\(\.\.\., ((?:[^()'\"]|'[^']*'|\"[^\"]*\")*)\)")
+_ARGUMENT = re.compile(r"(?<![\w-])([a-z_]+=(?:\{[^{}]*\}|\[[^\[\]]*\]|'[^']*'|\"[^\"]*\"))")
+
+
+def as_options(remedy: str) -> str:
+    """A remedy as it is given here: ``read_study(..., lloq=3, ignore=['x y'])`` is ``--lloq 3 --ignore 'x y'``."""
+
+    def options(said: re.Match[str]) -> str:
+        try:
+            call = ast.parse(f"f({said[1]})", mode="eval").body
+            keywords = call.keywords if isinstance(call, ast.Call) else []
+            given = {each.arg: ast.literal_eval(each.value) for each in keywords}
+        except (SyntaxError, ValueError):
+            return said[0]
+        return " ".join(f"--{str(name).replace('_', '-')} {_shown(value)}" for name, value in given.items()) or said[0]
+
+    return _ARGUMENT.sub(options, _CALL.sub(options, remedy))
+
+
+def _shown(value: object) -> str:
+    """An argument of Python as one of the command line; dots stay dots."""
+    if value is ...:
+        return "..."
+    if isinstance(value, dict):
+        return " ".join(f"{name}=..." if one is ... else shlex.quote(f"{name}={one}") for name, one in value.items())
+    return " ".join(map(_shown, value)) if isinstance(value, list) else shlex.quote(str(value))

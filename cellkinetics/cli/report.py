@@ -1,0 +1,77 @@
+"""`cellkinetics report`: the page of fits that were saved."""
+
+from __future__ import annotations
+
+import io
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from cellkinetics.cli.app import DONE, app
+from cellkinetics.cli.asked import Flag, find_model
+from cellkinetics.figures import fits as fits_plot
+from cellkinetics.files import whole
+from cellkinetics.fitting.fits import Fits
+from cellkinetics.fitting.result import Fit
+from cellkinetics.reporting import report as reports
+from cellkinetics.reporting import results
+
+
+@app.command
+def report(
+    file: Path,
+    /,
+    *,
+    model: str | None = None,
+    out: Path | None = None,
+    force: Flag = False,
+) -> int:
+    """Write the report of fits that were saved, fits.json of `cellkinetics fit` or what fits.save(path) wrote.
+
+    Nothing is fitted again.
+
+    Parameters
+    ----------
+    file
+        The saved fits.
+    model
+        The Python file of their model, where it is not of the library, wherever it lies now.
+    out
+        The page to write; it must not exist yet. By default report.html beside the file.
+    force
+        Write over an existing page.
+    """
+    target = file.with_name(reports.REPORT_NAME) if out is None else out
+    if target.is_dir():
+        target = target / reports.REPORT_NAME
+    if target.exists() and not force:
+        raise FileExistsError(f"{target} exists already: add --force to write over it, or name another with --out.")
+    fits = _fits(results.load(file, model=None if model is None else find_model(model)), file)
+    words = ["cellkinetics", "report", str(file), *(() if model is None else ("--model", model))]
+    origin = reports.Origin.of(file, shlex.join(words))
+    html = reports.page(fits, [_picture(fits, page) for page in range(fits_plot.pages(fits))], origin)
+    with whole(target) as opened:
+        opened.write(html)
+    Console().print(f"Written to {escape(str(target))}.", soft_wrap=True)
+    return DONE
+
+
+def _fits(result: object, file: Path) -> Fits:
+    """Fits of a study, or those of one patient; a ValueError for any other result."""
+    if isinstance(result, Fit):
+        return Fits(result.study, {result.subject: result})
+    if not isinstance(result, Fits):
+        text = f"{file} holds a {type(result).__name__}: a report is made of fits, as fits.save(path) writes them."
+        raise ValueError(text)
+    return result
+
+
+def _picture(fits: Fits, page: int) -> bytes:
+    from matplotlib import pyplot
+
+    figure, buffer = fits_plot.plot_fits(fits, page=page), io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    pyplot.close(figure)
+    return buffer.getvalue()

@@ -1,0 +1,98 @@
+"""`cellkinetics simulate`: the curve of a model at given doses and values."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from cyclopts import Parameter as Option
+from rich.console import Console
+
+from cellkinetics.cli import showing
+from cellkinetics.cli.app import DONE, app
+from cellkinetics.cli.asked import Flag, Numbers, Words, find_model, number, numbers, usual
+from cellkinetics.cli.writing import Target, write_csv, write_figure
+from cellkinetics.modelling.model import Model
+from cellkinetics.solving import simulation
+
+SIMULATION_FILES = re.compile(r"simulation\.(csv|png)")
+Events = list[tuple[float, float]]
+
+
+@app.command
+def simulate(
+    model: str,
+    /,
+    *,
+    days: Numbers = None,
+    dose: Words = None,
+    set: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
+    out: Path | None = None,
+    force: Flag = False,
+) -> int:
+    """Simulate a model: the curve that it predicts for a dose, as a table and a figure.
+
+    The folder gets simulation.csv (day, and a column for each output) and simulation.png.
+
+    Parameters
+    ----------
+    model
+        A model's name (see `cellkinetics models`) or a Python file that defines one.
+    days
+        Days since the first infusion: 7 14 28; without it every day of the first year.
+    dose
+        An amount infused on day 0: 1e6; or amounts by their days: 0=1e6 14=1e6. What is not cells is named:
+        rimiducid:30=0.4. In the unit of the model, cells/kg for most.
+    set
+        Parameters in place of the model's values: F=2e-4 r=0.3.
+    out
+        Folder to write; it must not exist yet. By default cellkinetics-simulate-1, -2, ... in the current folder.
+    force
+        Write into an existing folder.
+    """
+    chosen = find_model(model)
+    target = Target.of("simulate", out, force, SIMULATION_FILES)
+    times = np.arange(usual(Model.plot, "days") + 1) if not days else np.array(days)
+    doses, values = events(chosen, dose), numbers(set, "set")
+    found = simulation.simulate(chosen, values, times, doses)
+
+    def files(folder: Path) -> None:
+        write_csv(found, folder / "simulation.csv")
+        axes = chosen.plot(doses=doses, days=max(float(times.max()), 1.0), parameters=values)
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        write_figure(figure, folder / "simulation.png")
+
+    folder = target.put(files)
+    console = Console()
+    headings = {"day": "day"} | {name: f"{name} ({unit})" for name, unit in chosen.outputs.items()}
+    if days:
+        console.print(showing.table_of(found, f"{chosen.name}, simulated", headings))
+    showing.say_written(console, None, folder)
+    return DONE
+
+
+def events(model: Model, given: list[str] | None) -> dict[str, Events] | None:
+    """Doses of each channel, (day, amount) pairs; None for a model that takes none.
+
+    Raises
+    ------
+    ValueError
+        No dose for a model that needs one, a dose for one that takes none, a text that is no dose.
+    """
+    if not model.channels:
+        if given:
+            raise ValueError(f"--dose {' '.join(given)}: {model.name} takes no dose. Leave it out.")
+        return None
+    if not given:
+        raise ValueError(f"{model.name} needs a dose: --dose 1e6, or by days --dose 0=1e6 14=1e6.")
+    found: dict[str, Events] = {}
+    for text in given:
+        channel, named, rest = text.rpartition(":")
+        day, dated, amount = rest.rpartition("=")
+        where = f"--dose {text}"
+        event = number(day, where) if dated else 0.0, number(amount, where)
+        found.setdefault(channel if named else model.channels[0], []).append(event)
+    return found

@@ -1,0 +1,229 @@
+"""The commands beside fit and check: compare, nca, simulate, profile, report."""
+
+import inspect
+import shlex
+import signal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cellkinetics as ck
+from cellkinetics import cli
+from cellkinetics.cli import compare, nca, profile, simulate
+from cellkinetics.cli.app import BAD, DONE, NONE_FITTED, STOPPED, app
+from cellkinetics.fitting.fits import Fits
+
+EXAMPLE = ck.example()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """A file of three patients of the example, and the study in it."""
+    path = tmp_path_factory.mktemp("few") / "few.csv"
+    EXAMPLE.select(subjects=["P06", "P07", "P08"]).to_csv(path)
+    return path, ck.read_study(path)
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(argument) for argument in arguments])
+    return stopped.value.code
+
+
+def names(folder):
+    return {path.name for path in Path(folder).iterdir()}
+
+
+def test_compare_prints_and_writes_what_compare_cohorts_finds(folder, capsys):
+    asked = ["--by", "response", "--days", 28, 90, "--windows", "0-28", "28:180", "days_above_lloq", "--tolerance", 5]
+    assert run("compare", *asked) == 0
+    out = folder / "cellkinetics-compare-1"
+    assert names(out) == {"summary.txt", "comparison.csv", "values.csv", "comparison.png", "comparison.json"}
+    windows = [(0.0, 28.0), (28.0, 180.0), "days_above_lloq"]
+    found = ck.compare_cohorts(EXAMPLE, "response", days=[28, 90], windows=windows, tolerance=5)
+    printed = capsys.readouterr().out
+    assert found.summary().rstrip() in printed
+    assert (out / "summary.txt").read_text(encoding="utf-8").rstrip() == found.summary().rstrip()
+    written = pd.read_csv(out / "comparison.csv")
+    assert np.allclose(written["p"], found.table["p"], equal_nan=True)
+    assert ck.load(out / "comparison.json").table.equals(found.table)
+    values = pd.read_csv(out / "values.csv")
+    assert len(values) == len(found.results) * 11
+    peak = values[values["kind"] == "peak"].set_index("subject")
+    assert peak.loc["P01", "lower"] == found.results[0].window.values.loc["P01", "lower"]
+    assert set(peak["group"]) == set(found.names)
+
+
+def test_compare_takes_tables_with_the_options_of_reading(folder, few, capsys):
+    pd.read_csv(few[0], comment="#").rename(columns={"day": "drawn"}).to_csv("table.csv", index=False)
+    assert run("compare", "table.csv", "--by", "dose") == 2
+    assert "day" in capsys.readouterr().err
+    assert run("compare", "table.csv", "--by", "dose", "--day", "drawn", "--out", "results") == 0
+    assert (folder / "results" / "comparison.png").stat().st_size > 10_000
+
+
+def test_a_comparison_by_a_model_that_ctrl_c_ends_early_says_how_far_it_came(folder, few, monkeypatch, capsys):
+    def stopped(*_arguments):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("cellkinetics.joint.comparison.Test.refit", stopped)
+    asked = ["--by", "dose", "--model", "nk_decline", "--parameters", "F", "--permutations", 20]
+    assert run("compare", few[0], *asked, "--out", "results") == 130
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Stopped by Ctrl-C: the windows are all done" in said
+    assert "parameters.csv" in names("results")
+
+
+def test_nca_is_written_as_the_function_gives_it_and_summed_up_by_group(folder, capsys):
+    assert run("nca", "--by", "response", "--window", 0, 14) == 0
+    out = folder / "cellkinetics-nca-1"
+    table = ck.nca(EXAMPLE, window=(0, 14))
+    written = pd.read_csv(out / "nca.csv")
+    assert list(written.columns) == list(table.columns)
+    assert np.allclose(written["auc_0_14"], table["auc_0_14"], equal_nan=True)
+    summary = pd.read_csv(out / "nca_summary.csv")
+    assert set(summary["group"]) == {"responder", "non-responder"}
+    printed = capsys.readouterr().out
+    # P03 is quantified to the end, day 268.6: it falls below the limit after that.
+    assert "> 268.6" in printed and "577,000" in printed
+
+
+def test_simulate_writes_the_curve_of_the_doses_and_values(folder, capsys):
+    code = run(
+        "simulate", "nk_decline", "--dose", "0=1e6", "7=2e6", "--set", "beta=0.05", "--days", 1, 7, 14, "--out", "s",
+    )  # fmt: skip
+    assert code == 0
+    model = ck.models.load("nk_decline")
+    expected = ck.simulate(model, {"beta": 0.05}, [1, 7, 14], doses=[(0, 1e6), (7, 2e6)])
+    assert names("s") == {"simulation.csv", "simulation.png"}
+    assert np.allclose(pd.read_csv("s/simulation.csv"), expected)
+    assert "copies/ug" in capsys.readouterr().out
+    assert run("simulate", "nk_decline", "--dose", 1e6) == 0
+    assert pd.read_csv("cellkinetics-simulate-1/simulation.csv")["day"].tolist() == list(range(366))
+
+
+def test_doses_of_other_channels_are_named():
+    model = ck.models.load("il15_persistence")
+    assert simulate.events(model, ["1e6", "14=2e6", "rimiducid:30=0.4"]) == {
+        "cells": [(0.0, 1e6), (14.0, 2e6)],
+        "rimiducid": [(30.0, 0.4)],
+    }
+    assert simulate.events(ck.models.load("stein_2019_tisagenlecleucel"), None) is None
+
+
+def test_profile_writes_intervals_points_and_a_figure_of_each_patient(folder, few, capsys):
+    asked = ["--model", "nk_decline", "--subject", "P06", "P08", "--parameters", "F", "--seed", 3]
+    assert run("profile", few[0], *asked) == 0
+    out = folder / "cellkinetics-profile-1"
+    pictures = {"profile-1.png", "profile-2.png", "intervals_F.png"}
+    assert names(out) == {"intervals.csv", "profiles.csv", "profiles.json", *pictures}
+    both = few[1].select(subjects=["P06", "P08"])
+    fits = ck.fit_each(ck.models.load("nk_decline"), both, seed=3, progress=False)
+    written = pd.read_csv(out / "intervals.csv").set_index("subject")
+    for subject, fit in fits.items():
+        expected = fit.profile(["F"]).intervals.loc["F"]
+        assert written.loc[subject, "shape"] == expected["shape"]
+        for end in ("value", "lower", "upper"):
+            assert written.loc[subject, end] == pytest.approx(expected[end], rel=1e-9, nan_ok=True)
+    assert "95% profile intervals" in capsys.readouterr().out
+
+
+def test_profiles_that_are_finished_outlast_ctrl_c(folder, few, monkeypatch, capsys):
+    whole, done = Fits.profile, []
+
+    def stopped(fits, *arguments, **options):
+        if done:
+            signal.raise_signal(signal.SIGINT)
+        done.append(fits)
+        return whole(fits, *arguments, **options)
+
+    monkeypatch.setattr(Fits, "profile", stopped)
+    asked = ["--model", "nk_decline", "--parameters", "F", "--subject", "P06", "P08"]
+    assert run("profile", few[0], *asked, "--out", "results") == 130
+    assert "the profiles of 1 of 2 patients are finished" in capsys.readouterr().out
+    assert set(pd.read_csv("results/intervals.csv")["subject"]) == {"P06"}
+
+
+def test_report_makes_the_page_of_saved_fits_without_fitting(folder, few, monkeypatch, capsys):
+    fits = ck.fit_each(ck.models.load("nk_decline"), few[1], progress=False)
+    fits.save("mine.json")
+    fits["P06"].save("one.json")
+    ck.save(ck.nca(EXAMPLE), "table.json")
+    monkeypatch.setattr("cellkinetics.fitting.fits.fit_each", lambda *_args, **_kwargs: pytest.fail("fitted"))
+    assert run("report", "mine.json") == 0
+    page = Path("report.html").read_text(encoding="utf-8")
+    assert "nk_decline fitted to 3 patients<" in page
+    assert "cellkinetics report mine.json" in page
+    assert run("report", "one.json") == 2
+    assert "exists already: add --force" in capsys.readouterr().err
+    assert run("report", "one.json", "--force") == 0
+    assert "nk_decline fitted to 1 patient<" in Path("report.html").read_text(encoding="utf-8")
+    assert run("report", "table.json", "--out", "other.html") == 2
+    assert "holds a DataFrame: a report is made of fits" in capsys.readouterr().err
+    assert run("report", "nobody.json", "--out", "other.html") == 2
+    assert not Path("other.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "function", "others"),
+    [
+        (compare.compare, ck.compare_cohorts, {"x", "progress"}),
+        (nca.nca, ck.nca, {"study"}),
+        (profile.profile, Fits.profile, {"self"}),
+    ],
+)
+def test_commands_take_what_the_functions_take_with_their_defaults(command, function, others):
+    shown = inspect.signature(command).parameters
+    for name, argument in inspect.signature(function).parameters.items():
+        if name not in others:
+            assert shown[name].default == argument.default, name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["compare", "--by", "respons"], "Did you mean response"),
+        (["compare", "--windows", "28-x"], "no quantity '28-x'"),
+        (["compare", "--days", "early"], "early"),
+        (["nca", "--by", "respons"], "Did you mean response"),
+        (["nca", "--window", "5", "2"], "two days that rise"),
+        (["simulate", "nk_declin"], "Did you mean nk_decline"),
+        (["simulate", "nk_decline"], "needs a dose: --dose 1e6"),
+        (["simulate", "nk_decline", "--dose", "day=1e6"], "'day' is not a number"),
+        (["simulate", "nk_decline", "--dose", "drug:1=1e6"], "no dosing channel 'drug'"),
+        (["simulate", "nk_decline", "--dose", "1e6", "--set", "beat=1"], "Did you mean beta"),
+        (["simulate", "stein_2019_tisagenlecleucel", "--dose", "1e6"], "takes no dose"),
+        (["profile", "--subject", "P99"], "no subject 'P99'"),
+        (["report", "gone.json"], "gone.json"),
+    ],
+)
+def test_bad_input_ends_with_a_message_and_exit_code_2(folder, capsys, arguments, text):
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert text in " ".join((captured.err + captured.out).split())
+    assert list(folder.iterdir()) == []
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "command_line.rst").read_text(encoding="utf-8")
+LINES = [line.strip() for line in PAGE.splitlines() if line.startswith("   cellkinetics ")]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_page_of_the_command_line_shows_commands_that_are_understood(line):
+    command, _, _ = app.parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)
+    assert command.__name__ == line.split()[1]
+
+
+def test_every_command_and_exit_code_is_on_its_page():
+    for name in app:
+        assert name.startswith("-") or f"cellkinetics {name}" in PAGE
+    for code in (DONE, NONE_FITTED, BAD, STOPPED):
+        assert f"   * - {code}\n" in PAGE
