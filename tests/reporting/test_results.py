@@ -107,7 +107,7 @@ def same(one, other, where=""):
         same(one.study, other.study, where)
         same(one.parameters, other.parameters, where)
     elif is_dataclass(one):
-        for each in fields(one):
+        for each in (each for each in fields(one) if each.metadata.get("saved", True)):
             same(getattr(one, each.name), getattr(other, each.name), f"{where}.{each.name}")
     elif isinstance(one, dict):
         assert list(one) == list(other), where
