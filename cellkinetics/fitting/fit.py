@@ -16,7 +16,7 @@ from cellkinetics.errors import ModelError, one_problem, suggest
 from cellkinetics.fitting.few import settled, told
 from cellkinetics.fitting.misfit import Misfit, misfit_of
 from cellkinetics.fitting.result import Fit, finished, refused
-from cellkinetics.likelihood.error_models import ERRORS
+from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.meaning.units import is_log
 from cellkinetics.modelling import levels
 from cellkinetics.modelling.model import Model, check_ties
@@ -121,9 +121,10 @@ def fit(
     if shared is not None:
         from cellkinetics.joint.result import fit_joint
 
-        if request.error not in ERRORS or not request.error_model.least_squares:
+        if request.error != LOG and not batchable(model):
             raise ValueError(
-                f"shared= takes the log-normal error, not error={request.error!r}. Leave out one of the two."
+                f"shared= takes error={request.error!r} of a closed form or of a model with a solution of its own, and "
+                f"{model.name} is integrated step by step. Leave out error=, or fit each patient (ck.fit_each)."
             )
         return fit_joint(request, study, shared, domains.flag(common_sd, "common_sd"))
     check(request, study)

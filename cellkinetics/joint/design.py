@@ -14,7 +14,7 @@ from cellkinetics.data.groups import MOST_GROUPS, NOBODY
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.joint.search import Layout
-from cellkinetics.likelihood.error_models import ERRORS, LOG
+from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.evaluation import Evaluator
 from cellkinetics.optimising.problem import Problem
@@ -36,7 +36,7 @@ class Column:
         return f"dose exponent of {self.parameter}" if self.slope else self.parameter
 
 
-def shared_of(model: Model, shared: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
+def shared_of(model: Model, shared: str | Sequence[str] | Mapping[str, str], error: ErrorModel) -> dict[str, str]:
     """{parameter: "all", "dose" or a covariate}, checked; a shared sd is what is done anyway.
 
     Raises
@@ -46,7 +46,7 @@ def shared_of(model: Model, shared: str | Sequence[str] | Mapping[str, str]) -> 
     """
     given = {shared: ALL} if isinstance(shared, str) else shared
     given = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given, ALL)
-    sds = ERRORS[LOG].sd_names(model.outputs)
+    sds = error.sd_names(model.outputs)
     for name in given:
         if name not in sds:
             model.require(name)
@@ -119,10 +119,10 @@ def joined(
             designs.append(design)
         if shared[name] == BY_DOSE:
             reference = float(np.exp(np.log(values.to_numpy(float)).mean()))
-    for output, name in enumerate(ERRORS[LOG].sd_names(model.outputs) if common_sd else ()):
-        if problems[0].sd_free[output]:
+    for at, name in enumerate(problems[0].sd_names if common_sd else ()):
+        if problems[0].sd_free[at]:
             design = np.zeros((n, d))
-            design[:, patients.width + output] = 1.0
+            design[:, patients.width + at] = 1.0
             columns.append(Column(name, ALL))
             designs.append(design)
     design = np.stack(designs, axis=-1) if designs else np.zeros((n, d, 0))

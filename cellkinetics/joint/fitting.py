@@ -19,14 +19,14 @@ from cellkinetics.joint.design import ALL, Joint, covariate_of, joined, shared_o
 from cellkinetics.joint.search import Layout, Worlds, held, polish, search
 from cellkinetics.joint.spread import Spread
 from cellkinetics.likelihood.error_model import THROUGH_ALL
-from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.likelihood.sd_prior import MEDIAN, SdPrior
 from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising import corners
 from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.cases import SPARE_ROWS, Case, prepare_each
+from cellkinetics.optimising.error_starts import starts_of
 from cellkinetics.optimising.evaluation import Evaluator, Second
-from cellkinetics.optimising.optimise import SPREAD, Optimum, starting_points
+from cellkinetics.optimising.optimise import SPREAD, Optimum
 from cellkinetics.optimising.problem import Problem, SecondOrder
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.stacking import places
@@ -89,7 +89,7 @@ def members(
     ModelError, StudyError
         As `ck.fit`; a shared parameter that is fixed or tied.
     """
-    how = shared_of(request.model, shared)
+    how = shared_of(request.model, shared, request.error_model)
     for name in how:
         if name in request.fixed or name in request.tie:
             raise ModelError(f"{name} is shared and {'fixed' if name in request.fixed else 'tied'}.", name=name)
@@ -117,7 +117,7 @@ def members(
 
 def _own_priors(problem: Problem, shared: Mapping[str, str], common_sd: bool) -> Problem:
     """The problem without the priors of what is shared: each counts once."""
-    ours = {*shared, *(ERRORS[LOG].sd_names(problem.model.outputs) if common_sd else ())}
+    ours = {*shared, *(problem.sd_names if common_sd else ())}
     priors, few = ({n: p for n, p in given.items() if n not in ours} for given in (problem.priors, problem.few))
     return replace(problem, priors=priors, few=few)
 
@@ -125,12 +125,17 @@ def _own_priors(problem: Problem, shared: Mapping[str, str], common_sd: bool) ->
 def _with_common_sd(members: Members) -> Members:
     """One sd an output for all, with a prior where there are no rows to spare."""
     problems, request = members.problems, members.request
-    names = ERRORS[LOG].sd_names(request.model.outputs)
+    names = problems[0].sd_names
     parameters = len(members.shared) + sum(len(set(problem.free) - set(members.shared)) for problem in problems)
     few: dict[str, SdPrior] = {}
     free = np.array([name not in request.fixed for name in names])
-    sd = np.array([request.fixed.get(name, request.initial.get(name, 0.5)) for name in names])
-    for i, name in enumerate(names):
+    usual = np.full(len(names), 0.5)
+    if not request.error_model.least_squares:
+        usual = np.median([problem.sd for problem in problems], axis=0)
+    each = zip(names, usual.tolist(), strict=True)
+    sd = np.array([request.fixed.get(name, request.initial.get(name, known)) for name, known in each])
+    # The prior of few samples is that of an sd on ln copies.
+    for i, name in enumerate(names if request.error_model.least_squares else ()):
         rows = sum(int((p.samples.quantified & (p.samples.output == i)).sum()) for p in problems)
         if not free[i] or rows >= parameters / len(names) + SPARE_ROWS:
             continue
@@ -157,7 +162,7 @@ def driver(members: Members, by: str) -> pd.Series:
 def joint_of(members: Members, patients: Evaluator) -> Joint:
     """The layout of the joint problem of these patients."""
     request = members.request
-    ours = {*members.shared, *(ERRORS[LOG].sd_names(request.model.outputs) if members.common_sd else ())}
+    ours = {*members.shared, *(members.problems[0].sd_names if members.common_sd else ())}
     priors = {name: (centre(request.model, name, p), p.sd) for name, p in request.prior.items() if name in ours}
     priors |= {name: (prior.centre, prior.sd) for name, prior in members.few.items()}
     return joined(
@@ -228,7 +233,7 @@ def _places_of_starts(members: Members, patients: Evaluator) -> list[Floats]:
     # Where curves are integrated step by step, to judge the starts takes longer than the fit.
     starts = max(request.starts, 1) if batchable(request.model) else 1
     for i, case in enumerate(members.cases.values()):
-        points = starting_points(case.problem, case.initial, starts, request.seed)
+        points = starts_of(case.problem, case.initial, starts, request.seed)
         places.append(_placed(patients, i, case.problem, points))
     return places
 
@@ -343,7 +348,7 @@ def outcome(members: Members, solution: Solution, spread: Spread) -> Outcome:
     if not solution.ends.converged[0]:
         text = "not converged: the optimiser stopped before the likelihood was flat. Give initial=, or more starts=."
         return Outcome(Status.NOT_CONVERGED, text)
-    width = joint.layout.own.shape[2] - len(ERRORS[LOG].sd_names(model.outputs))
+    width = joint.layout.own.shape[2] - len(joint.problems[0].sd)
     sds = [s for i, s in enumerate(subjects) if own_held[i, width:].any()]
     if sds or any(shared_held[k] for k, c in enumerate(joint.columns) if c.parameter not in model.parameters):
         whose = f" of {', '.join(sds)}" if sds else ""

@@ -35,10 +35,11 @@ from cellkinetics.joint.design import ALL, Column, Joint
 from cellkinetics.joint.fitting import Members, Solution, alone, optimum_of
 from cellkinetics.joint.search import Layout, search
 from cellkinetics.joint.spread import Spread
+from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.batch import batchable
+from cellkinetics.optimising.error_starts import starts_of
 from cellkinetics.optimising.evaluation import evaluator
-from cellkinetics.optimising.optimise import starting_points
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.stacking import places
 from cellkinetics.optimising.uncertainty import Uncertainty, pseudo_inverse
@@ -52,6 +53,7 @@ WHAT_TO_DO = "Look at the curves, fit.plot(): check these samples, share less, o
 
 def misfits_of(members: Members, solution: Solution, spread: Spread) -> dict[str, Misfit]:
     """{subject: how its curve misses its samples}, and how "all" do where the sd of all is too large."""
+    model, error = members.request.model, members.request.error_model
     study, problems, subjects = members.study, solution.joint.problems, list(members.cases)
     misfits = {**dict.fromkeys(subjects, MET), ALL: MET}
     if not np.isfinite(solution.ends.value[0]):
@@ -66,15 +68,17 @@ def misfits_of(members: Members, solution: Solution, spread: Spread) -> dict[str
     for i, look in looks.items():
         own, first = [refits[i, row] for row in look.rows], study.infusion_day(subjects[i])
         misfits[subjects[i]] = concluded(look, own, first, study.unit, WHAT_TO_DO)
-    misfits[ALL] = of_common_sd(solution.joint.columns, solution.ends.s[0], spread.shared, members.request.model)
+    misfits[ALL] = of_common_sd(solution.joint.columns, solution.ends.s[0], spread.shared, model, error)
     return misfits
 
 
-def of_common_sd(columns: Sequence[Column], s: Floats, known: Uncertainty, model: Model) -> Misfit:
+def of_common_sd(columns: Sequence[Column], s: Floats, known: Uncertainty, model: Model, error: ErrorModel) -> Misfit:
     """Whether samples of all together lie further from their curves than they may, by the interval of a common sd."""
+    names, outputs = error.sd_names(model.outputs), len(model.outputs)
+    in_copies = {name for name, adds in zip(names, error.additive(outputs), strict=True) if adds}
     for k, column in enumerate(columns):
         variance = float(known.covariance[k, k])
-        if column.parameter in model.parameters or not variance > 0:
+        if column.parameter in {*model.parameters, *in_copies} or not variance > 0:
             continue
         sd = float(np.exp(s[k])) * known.inflation
         lower = sd * float(np.exp(-known.quantile * np.sqrt(variance)))
@@ -191,7 +195,7 @@ def _with(joint: Joint, rests: Sequence[Problem], of: Sequence[int]) -> Joint:
 def _starts(solution: Solution, i: int, rest: Problem, width: int) -> Floats:
     """(starts, d) where a patient without a sample begins beside the shared values: where it is, and elsewhere."""
     here, at = solution.x[i], places(rest, width)
-    points = starting_points(rest, rest.natural(here[at]), REFIT_STARTS, REFIT_SEED)
+    points = starts_of(rest, rest.natural(here[at]), REFIT_STARTS, REFIT_SEED)
     begun = np.repeat(here[None], len(points), axis=0)
     begun[:, at] = points
     own = solution.joint.layout.own[0, i] > 0

@@ -109,8 +109,9 @@ class JointFit(Saves, HandsOutCopies, Criteria):
         Empty, and false, where the curves meet the samples.
         """
         whole = joint_misfit.of_common_sd(
-            self.columns, self.s, Uncertainty(self.covariance, self.degrees_of_freedom, self.inflation, ()), self.model
-        )
+            self.columns, self.s, Uncertainty(self.covariance, self.degrees_of_freedom, self.inflation, ()), self.model,
+            self.request.error_model,
+        )  # fmt: skip
         each = {subject: fit.misfit for subject, fit in self.each.items()}
         return {subject: misfit for subject, misfit in {**each, ALL: whole}.items() if misfit}
 

@@ -59,7 +59,7 @@ def spread_of(
     of_curve[0][common] = False
     alone = _inverse(joint, part.curved, of_curve, layout.prior[1])
     spent = np.einsum("nij,nji->n", np.nan_to_num(alone.each), part.quantified)
-    counted = np.array([int(problem.quantified[problem.sd_free[problem.output]].sum()) for problem in problems])
+    counted = np.array([int(problem.quantified[problem.sd_outputs[problem.output]].sum()) for problem in problems])
     estimated = np.array([problem.sd_free.any() for problem in problems])
     most = int(of_curve[0].sum() + of_curve[1].sum())
     total = float(np.clip(spent[estimated].sum(), 0.0, most))

@@ -20,7 +20,7 @@ from cellkinetics.fitting.table import (
     by_prior,
 )
 from cellkinetics.joint.design import ALL, BY_DOSE, Column
-from cellkinetics.likelihood.error_models import ERRORS, LOG
+from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.likelihood.sd_prior import SdPrior
 from cellkinetics.optimising.uncertainty import Uncertainty
 from cellkinetics.words import WIDE, count, dose_text, labelled
@@ -39,7 +39,7 @@ def parameters(fit: JointFit) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for k, column in enumerate(fit.columns):
         rows.append(_shared_row(fit, k, column, first))
-    said = {*once, *(ERRORS[LOG].sd_names(fit.model.outputs) if fit.common_sd else ())}
+    said = {*once, *(fit.request.error_model.sd_names(fit.model.outputs) if fit.common_sd else ())}
     constant = [name for name in first.index if name not in said and _same(tables, name)]
     for subject, table in tables.items():
         own = table[~table.index.isin([*said, *constant])]
@@ -77,7 +77,7 @@ def _shared_row(fit: JointFit, k: int, column: Column, first: pd.DataFrame) -> d
         # The maximum-likelihood sd is too small with few samples: value and interval are corrected alike.
         sd = np.exp(at) * fit.inflation
         row |= {"value": sd, "stderr": sd * se, "lower": sd * np.exp(-half), "upper": sd * np.exp(half)}
-        row["unit"] = "ln"
+        row["unit"] = first.loc[name, "unit"]
         source += f": {np.exp(at):.3g} by maximum likelihood, times {fit.inflation:.3g}" if fit.inflation > 1 else ""
     else:
         to = parameter.from_estimation
@@ -125,6 +125,7 @@ def summary(fit: JointFit) -> str:
         *[line for text in _left_out(fit) for line in _labelled("left out", text)],
         *_labelled("samples", f"{fit.n_quantified} quantified, {fit.n_censored} censored, {fit.n_excluded} excluded"),
         *_labelled("censored", CENSORING_TEXTS[fit.censoring]),
+        *([] if fit.request.error == LOG else _labelled("error", fit.request.error_model.words)),
         *_labelled(
             "method",
             "maximum of the joint likelihood" + (" and priors" if fit.request.prior else "")

@@ -52,6 +52,14 @@ def optimise(problem: Problem, initial: Mapping[str, float], *, starts: int, see
     return Optimum(x, second, held, converged, len(ends), max(reached, 1), tuple(map(float, values)))
 
 
+def starts_of(problem: Problem, initial: Mapping[str, float], starts: int, seed: int) -> list[Floats]:
+    """`optimise.starting_points` of any error model: those of the least-squares twin, with the sds that suit them."""
+    if problem.error.least_squares:
+        return starting_points(problem, initial, starts, seed)
+    twin = twin_of(problem)
+    return [with_sds(problem, twin, x) for x in starting_points(twin, initial, starts, seed)]
+
+
 def from_twins(
     problems: Sequence[Problem], programs: Programs, of_twins: Programs, begun: Floats, whose: Ints, starts: int
 ) -> tuple[Floats, Ints]:

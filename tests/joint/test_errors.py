@@ -1,0 +1,76 @@
+"""Joint fits under error models that are not log-normal, beside scipy's densities and optimiser."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.stats import norm, t
+
+import cellkinetics as ck
+
+DECLINE = ck.models.load("nk_decline").with_(fixed={"beta": 0.003, "f_b": 0.01})
+STUDY = ck.example().select(subjects=["P01", "P04", "P08"])
+
+
+def curve(values, day, dose):
+    fast, slow = (np.exp(-values[rate] * day) for rate in ("alpha", "beta"))
+    return values["F"] * dose * ((1 - values["f_b"]) * fast + values["f_b"] * slow)
+
+
+def student(f, sd, low, high):
+    z = [(np.log(np.maximum(end, 1e-300)) - np.log(f)) / sd[0] for end in (low, high)]
+    below = t.logcdf(z[1], 4) + np.log1p(-np.where(low > 0, 0.0, t.cdf(z[0], 4)) / t.cdf(z[1], 4))
+    return np.where(low == high, t.logpdf(z[1], 4) - np.log(sd[0]), below)
+
+
+def combined(f, sd, low, high):
+    spread = np.hypot(sd[0], sd[1] * f)
+    # The density of ln y; below a limit lies all that is under it.
+    return np.where(low == high, norm.logpdf(high, f, spread) + np.log(high), norm.logcdf(high, f, spread))
+
+
+def total(x, error, rows, sds):
+    """ln L of alpha, then F of each patient, then the sds, all as ln."""
+    values = {"alpha": np.exp(x[0]), "f_b": 0.01, "beta": 0.003}
+    each = zip(np.exp(x[1:4]), rows, strict=True)
+    return sum(error(curve({**values, "F": F}, *of[:2]), np.exp(x[4:]), *of[2:]).sum() for F, of in each)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "sds"), [("student", student, ["sd"]), ("combined", combined, ["sd_add", "sd_prop"])]
+)
+def test_a_joint_fit_has_the_optimum_that_scipy_finds_of_its_own_density(name, error, sds):
+    fit = ck.fit(DECLINE, STUDY, shared="alpha", error=name)
+    rows = []
+    for subject in STUDY.subjects:
+        samples = fit[subject].problem.samples
+        rows.append((samples.day, fit[subject].problem.doses.amounts[0, 0], samples.lower, samples.upper))
+    all_ = fit.parameters.set_index(["subject", "parameter"])["value"]
+    at = np.log([all_["all", "alpha"], *(all_[s, "F"] for s in STUDY.subjects), *(all_["all", sd] for sd in sds)])
+    # sds in the table are corrected for few samples; the likelihood is at those of maximum likelihood.
+    at[4:] = [fit.s[[c.parameter for c in fit.columns].index(sd)] for sd in sds]
+    assert total(at, error, rows, sds) == pytest.approx(fit.log_likelihood_ln, abs=1e-6)
+    starts = [at, at + 0.3, at - 0.3]
+    found = [
+        minimize(
+            lambda x: -total(x, error, rows, sds),
+            x,
+            method="Nelder-Mead",
+            options={"maxiter": 4000, "xatol": 1e-7, "fatol": 1e-9},
+        )
+        for x in starts
+    ]
+    best = min(found, key=lambda end: end.fun)
+    assert fit.log_likelihood_ln > -best.fun - 1e-4
+    np.testing.assert_allclose(at[:4], best.x[:4], atol=2e-3)
+
+
+def test_the_summary_names_the_error_model_and_sds_have_their_units():
+    fit = ck.fit(DECLINE, STUDY, shared="alpha", error="combined")
+    assert fit.request.error_model.words in " ".join(fit.summary().split())
+    units = fit.parameters.set_index("parameter")["unit"]
+    assert (units["sd_add"], units["sd_prop"]) == ("copies/ug", "1")
+
+
+def test_a_model_that_is_integrated_step_by_step_says_that_it_takes_the_log_normal_error_alone():
+    with pytest.raises(ValueError, match="integrated step by step"):
+        ck.fit(ck.models.load("smooth_switch"), STUDY, shared="c_max", error="student")
