@@ -240,8 +240,12 @@ def test_published_priors_are_asked_for_by_that_word(folder):
 
 def test_errors_and_censorings_that_can_be_asked_for_are_those_of_the_library():
     hints = get_type_hints(Fitting, include_extras=True)
-    assert get_args(hints["error"]) == tuple(ERRORS)
     assert get_args(hints["censoring"]) == tuple(CENSORINGS)
+
+
+def test_an_error_model_that_is_not_known_is_refused_with_those_that_are(tmp_path, capsys):
+    assert run("fit", "--error", "laplace", "--out", tmp_path / "out") == 2
+    assert ", ".join(ERRORS) in " ".join("".join(capsys.readouterr()).split())
 
 
 def test_defaults_of_the_command_line_are_those_of_the_library():

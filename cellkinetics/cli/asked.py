@@ -132,7 +132,7 @@ class Fitting:
         Seed of the start values.
     """
 
-    error: Literal["log", "proportional", "combined", "student", "counting"] = usual(fit_each, "error")
+    error: str = usual(fit_each, "error")
     censoring: Literal["m3", "m4", "drop", "half"] = usual(fit_each, "censoring")
     fixed: Words = None
     free: Words = None

@@ -15,7 +15,7 @@ from cellkinetics.cohorts.curves import cohort_curves, quantile, turnbull
 from cellkinetics.cohorts.values import Kind
 from cellkinetics.figures import drawing, style
 from cellkinetics.figures.study import plot_study
-from cellkinetics.figures.style import FAINT, INK, MARKS
+from cellkinetics.figures.style import MARKS, tone
 from cellkinetics.meaning.placing import status_of
 from cellkinetics.words import p_equals
 
@@ -55,7 +55,7 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
     if not found.individual:
         _draw_medians(curves, found)
     curves.set_title(
-        "curves" if found.individual else "curves and medians", loc="left", fontsize=style.TITLE, color=INK, pad=9
+        "curves" if found.individual else "curves and medians", loc="left", fontsize=style.TITLE, color=tone.ink, pad=9
     )
     levels = [result for result in found.results if result.window.kind is Kind.LEVEL]
     peaks = [result for result in found.results if result.window.kind is Kind.PEAK]
@@ -66,9 +66,11 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
             _draw_values(ax, found, shown[0])
         else:
             ax.set_axis_off()
-            ax.text(0.5, 0.5, "no day after 14 with samples\nof most patients", ha="center", va="center", color=FAINT)
+            ax.text(
+                0.5, 0.5, "no day after 14 with samples\nof most patients", ha="center", va="center", color=tone.faint
+            )
     statuses = [status for status in MARKS if (found.study.used["status"] == status).any()]
-    key: list[tuple[Any, str]] = [(style.handle(status, FAINT), MARKS[status][1]) for status in statuses]
+    key: list[tuple[Any, str]] = [(style.handle(status, tone.faint), MARKS[status][1]) for status in statuses]
     ramp = list(style.shades(found.order).items())
     if found.individual:
         # The lowest and the highest dose tell the others, which may be dozens.
@@ -119,7 +121,7 @@ def _draw_over_doses(ax: Axes, found: Comparison, result: WindowResult) -> None:
     if there.any():
         ax.set_xlim(float(doses[there].min()) / 1.5, float(doses[there].max()) * 1.5)
     ax.xaxis.set_minor_formatter(lambda value, place: "")
-    ax.set_xlabel(f"dose ({found.study.dose_unit})", fontsize=style.LABEL, color=INK)
+    ax.set_xlabel(f"dose ({found.study.dose_unit})", fontsize=style.LABEL, color=tone.ink)
     _title(ax, result)
 
 
@@ -159,7 +161,7 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
             ax.hlines(
                 at, place - 0.4, place + 0.4, color=shade, linewidth=2.8, linestyle=look, zorder=3.4, gid="median"
             )
-    ax.set_xticks(range(len(found.names)), ticks, fontsize=style.TEXT, color=INK, parse_math=False)
+    ax.set_xticks(range(len(found.names)), ticks, fontsize=style.TEXT, color=tone.ink, parse_math=False)
     ax.set_xlim(-0.6, len(found.names) - 0.4)
     ax.tick_params(axis="x", length=0)
     _title(ax, result)
@@ -169,4 +171,4 @@ def _title(ax: Axes, result: WindowResult) -> None:
     test, kind = result.main, "trend" if result.trend else "difference"
     name = f"{'Monte Carlo' if test.monte_carlo_error else 'exact'} p of the {kind}"
     text = f"no test: {test.reason}" if test.reason else p_equals(test.p, name)
-    ax.set_title(f"{result.window.name}\n{text}", loc="left", fontsize=style.TEXT, color=INK, pad=9)
+    ax.set_title(f"{result.window.name}\n{text}", loc="left", fontsize=style.TEXT, color=tone.ink, pad=9)

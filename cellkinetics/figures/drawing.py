@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from cellkinetics.data.study import AFTER, Study
 from cellkinetics.figures import style
-from cellkinetics.figures.style import FAINT, INK, LATE, MARKS, SMALL, plain
+from cellkinetics.figures.style import MARKS, SMALL, plain, tone
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def draw_samples(ax: Axes, samples: pd.DataFrame, colour: str, size: float = 5.0
     """Marks; those of samples beyond a limit are moved by `shift` points to the right."""
     aside = ax.transData + style.points(ax, right=shift) if shift else ax.transData
     for (status, late), rows in samples.groupby(["status", "late"]):
-        shade, day = LATE if late else colour, rows["day"]
+        shade, day = tone.late if late else colour, rows["day"]
         at = {"quantified": rows["value"], "above": rows["lower"]}.get(str(status), rows["upper"])
         place = ax.transData if status == "quantified" else aside
         if status == "interval":
@@ -55,7 +55,7 @@ def draw_limits(ax: Axes, samples: pd.DataFrame, *, named: bool = True, in_layou
         return
     low, high = float(limits.min()), float(limits.max())
     for limit in dict.fromkeys((low, high)):
-        ax.axhline(limit, color=FAINT, linewidth=0.9, dashes=(4, 3), zorder=1.8, gid="lloq")
+        ax.axhline(limit, color=tone.faint, linewidth=0.9, dashes=(4, 3), zorder=1.8, gid="lloq")
     if not named:
         return
     names = {limit: f"LLOQ {plain(limit)}" for limit in (low, high)}
@@ -64,7 +64,7 @@ def draw_limits(ax: Axes, samples: pd.DataFrame, *, named: bool = True, in_layou
     for limit, text in names.items():
         ax.annotate(
             text, (1, limit), (3, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
-            va="center", fontsize=SMALL, color=FAINT, annotation_clip=False, gid="lloq name",
+            va="center", fontsize=SMALL, color=tone.faint, annotation_clip=False, gid="lloq name",
             in_layout=in_layout,
         )  # fmt: skip
 
@@ -79,8 +79,8 @@ def frame(ax: Axes, samples: pd.DataFrame, unit: str, curves: Sequence[pd.DataFr
         lower, upper = min(lower, ax.get_ylim()[0]), max(upper, ax.get_ylim()[1])
     style.decades(ax, lower, upper)
     style.days(ax, last, style.size(ax)[0])
-    ax.set_xlabel("days since infusion", fontsize=style.LABEL, color=INK)
-    ax.set_ylabel(style.unit_label(unit), fontsize=style.LABEL, color=INK, parse_math=False)
+    ax.set_xlabel("days since infusion", fontsize=style.LABEL, color=tone.ink)
+    ax.set_ylabel(style.unit_label(unit), fontsize=style.LABEL, color=tone.ink, parse_math=False)
 
 
 def _marks(shared: Any, ax: Axes) -> list[Line2D]:

@@ -15,7 +15,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
 from cellkinetics.figures import style
 from cellkinetics.figures.drawing import draw_limits, draw_samples, frame, new_axes, samples_of
-from cellkinetics.figures.style import INK, LATE, MARKS, ONE, SMALL, TITLE
+from cellkinetics.figures.style import MARKS, SMALL, TITLE, tone
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit
 
 
-def plot_fit(fit: Fit, ax: Axes | None = None, *, output: str | None = None, colour: str = ONE) -> Axes:
+def plot_fit(fit: Fit, ax: Axes | None = None, *, output: str | None = None, colour: str | None = None) -> Axes:
     """One patient's samples, limit and fitted curve with its 95% interval, on a log axis.
 
     Filled points are quantified samples; open triangles are samples beyond a limit, at that limit (one
@@ -45,6 +45,7 @@ def plot_fit(fit: Fit, ax: Axes | None = None, *, output: str | None = None, col
     -------
     Axes
     """
+    colour = colour or tone.one
     name = output_of(fit, output)
     samples, curve = samples_of(fit.study, names_of(fit, name)), curve_of(fit, name)
     own_figure = ax is None
@@ -81,16 +82,16 @@ def draw_fit(
     title, most = f"{fit.subject} · {cohort}", int(width / (0.58 * TITLE))
     if pd.isna(cohort) or len(title) > most:
         title = style.shortened(fit.subject, most)
-    ax.set_title(title, loc="left", fontsize=TITLE, color=INK, pad=9, parse_math=False)
+    ax.set_title(title, loc="left", fontsize=TITLE, color=tone.ink, pad=9, parse_math=False)
     if not words:
         return
     for text in [text for text in ax.texts if text.get_gid() == "outcome"]:
         words = [text.get_text(), *words]
         text.remove()
     ax.text(
-        0.98, 0.98, "\n".join(words), transform=ax.transAxes, ha="right", va="top", fontsize=SMALL, color=INK,
+        0.98, 0.98, "\n".join(words), transform=ax.transAxes, ha="right", va="top", fontsize=SMALL, color=tone.ink,
         linespacing=1.2, parse_math=False, gid="outcome", zorder=4,
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1.5},
+        bbox={"facecolor": tone.ground, "edgecolor": "none", "alpha": 0.7, "pad": 1.5},
     )  # fmt: skip
 
 
@@ -120,7 +121,7 @@ def key_of(
     elif any(len(curve) for curve in curves):
         key.append((line, "fit"))
     if rows["late"].any():
-        key.append((style.handle("quantified", LATE), "after the follow-up"))
+        key.append((style.handle("quantified", tone.late), "after the follow-up"))
     # What was given before the infusion, such as lymphodepletion, lies left of the axes.
     given = [fit.study.doses[fit.study.doses["day"] >= fit.study.infusion_day(fit.subject)] for fit in fits]
     kinds = pd.concat([doses["kind"] for doses in given]).unique()
@@ -166,7 +167,9 @@ def curve_of(fit: Fit, output: str) -> pd.DataFrame:
 
 def reason_of(fit: Fit) -> str:
     """The first sentence of an outcome that needs a look, and the days of samples that the curve misses."""
-    ended = "" if fit.converged else fit.outcome.split(". ")[0].rstrip(".")
+    # A misfit stands first in an outcome, with all that it says.
+    ended = fit.outcome.rpartition("After that: ")[2] if fit.misfit else fit.outcome
+    ended = "" if fit.converged else ended.split(". ")[0].rstrip(".")
     if not fit.misfit:
         return ended
     missed = f"misses day {', '.join(f'{day:g}' for day in fit.misfit.days)}"

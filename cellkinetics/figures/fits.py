@@ -14,7 +14,7 @@ from cellkinetics.data.groups import NOBODY
 from cellkinetics.figures import style
 from cellkinetics.figures.drawing import draw_limits, extent, raised, samples_of, top_of
 from cellkinetics.figures.fit import curve_of, draw_fit, key_of, names_of, output_of, reason_of, room_of
-from cellkinetics.figures.style import FAINT, INK
+from cellkinetics.figures.style import tone
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _page(
     key: list[tuple[Any, str]] = []
     if set(shades) != {NOBODY}:
         key = [(Line2D([], [], color=shade, linewidth=4), name) for name, shade in shades.items()]
-    key += key_of([samples[s] for s in shown], list(shown.values()), list(curves.values()), FAINT)
+    key += key_of([samples[s] for s in shown], list(shown.values()), list(curves.values()), tone.faint)
     if fits.study.simulated:
         key.append((Line2D([], [], linestyle="none"), "simulated"))
     beside = 1.0 + 0.064 * max((len(text) for _, text in key), default=0)
@@ -122,9 +122,9 @@ def _page(
         legend = figure.legend(*style.entries(key), loc="outside right upper", frameon=False)
         style.tidy(legend)
         if fits.study.simulated:
-            legend.get_texts()[-1].set(style="italic", color=FAINT, gid="simulated")
+            legend.get_texts()[-1].set(style="italic", color=tone.faint, gid="simulated")
     middle = (0.7 + width - beside) / 2 / width
-    figure.supxlabel("days since infusion", x=middle, fontsize=style.LABEL, color=INK)
+    figure.supxlabel("days since infusion", x=middle, fontsize=style.LABEL, color=tone.ink)
     unit = style.unit_label(fits.study.unit)
-    figure.supylabel(unit, fontsize=style.LABEL, color=INK, parse_math=False)
+    figure.supylabel(unit, fontsize=style.LABEL, color=tone.ink, parse_math=False)
     return figure

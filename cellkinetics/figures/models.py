@@ -23,7 +23,7 @@ def plot_models(fits: Sequence[Fit], ax: Axes | None = None) -> Axes:
     if any(isinstance(fit, Fits) for fit in fits):
         raise ValueError("plot_models draws one subject: give [fits[subject] for fits in ...] instead of whole Fits.")
     table = compare_models(fits)
-    colours = [style.ONE, *style.ramp(max(len(fits) - 1, 1))][: len(fits)]
+    colours = [style.tone.one, *style.ramp(max(len(fits) - 1, 1))][: len(fits)]
     key = []
     own_figure = ax is None
     ax = ax or new_axes((5.6, 3.7))

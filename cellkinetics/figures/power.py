@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
 from cellkinetics.cohorts.power import AIM, QUESTIONS, Power
 from cellkinetics.figures import style
-from cellkinetics.figures.style import FAINT, INK
+from cellkinetics.figures.style import tone
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +32,7 @@ def plot_power(found: Power) -> Figure:
     totals = sorted(found.table["patients"].unique())
     for ax, (question, title) in zip(panels, TITLES.items(), strict=True):
         style.dress(ax)
-        ax.axhline(AIM, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), gid="aim")
+        ax.axhline(AIM, color=tone.faint, linewidth=0.9, linestyle=(0, (4, 3)), gid="aim")
         for name in names:
             own = found.table[(found.table["window"] == name) & (found.table["question"] == question)]
             ax.errorbar(
@@ -45,10 +45,10 @@ def plot_power(found: Power) -> Figure:
         ax.set_xticks(totals, [f"{n:g}" for n in totals])
         ax.set_ylim(-0.03, 1.03)
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-        ax.set_title(title, loc="left", fontsize=style.TEXT, color=INK, pad=9)
-        ax.set_xlabel("patients", fontsize=style.LABEL, color=INK)
-    panels[0].set_ylabel("share of simulated studies", fontsize=style.LABEL, color=INK)
+        ax.set_title(title, loc="left", fontsize=style.TEXT, color=tone.ink, pad=9)
+        ax.set_xlabel("patients", fontsize=style.LABEL, color=tone.ink)
+    panels[0].set_ylabel("share of simulated studies", fontsize=style.LABEL, color=tone.ink)
     key = [(Line2D([], [], color=shade, marker="o", markersize=3.2, linewidth=1.4), n) for n, shade in shades.items()]
-    key.append((Line2D([], [], color=FAINT, linewidth=0.9, linestyle=(0, (4, 3))), f"{100 * AIM:.0f}%"))
+    key.append((Line2D([], [], color=tone.faint, linewidth=0.9, linestyle=(0, (4, 3))), f"{100 * AIM:.0f}%"))
     style.legend_below(panels[1], key)
     return figure

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cellkinetics.figures import style
-from cellkinetics.figures.style import FAINT, INK, LABEL, ONE, SMALL
+from cellkinetics.figures.style import LABEL, SMALL, tone
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,17 +29,17 @@ def plot(profile: Profile, axes: Sequence[Axes] | None = None) -> Figure:
     for place, (ax, name) in enumerate(zip(panels, names, strict=True)):
         row, own = profile.intervals.loc[name], profile.table[profile.table["parameter"] == name]
         limit = float(row["threshold"])
-        ax.plot(own["value"], own["deviance"], color=ONE, linewidth=1.6, marker="o", markersize=2.5)
-        ax.axhline(limit, color=FAINT, linewidth=0.9, dashes=(4, 3))
-        ax.axvline(row["value"], color=ONE, linewidth=0.9, dashes=(1, 2))
+        ax.plot(own["value"], own["deviance"], color=tone.one, linewidth=1.6, marker="o", markersize=2.5)
+        ax.axhline(limit, color=tone.faint, linewidth=0.9, dashes=(4, 3))
+        ax.axvline(row["value"], color=tone.one, linewidth=0.9, dashes=(1, 2))
         for end in (row["lower"], row["upper"]):
             if np.isfinite(end):
-                ax.plot([end, end], [0, limit], color=FAINT, linewidth=0.9)
+                ax.plot([end, end], [0, limit], color=tone.faint, linewidth=0.9)
         style.dress(ax)
         if (own["value"] > 0).all() and own["value"].max() / own["value"].min() > 3:
             style.few_ticks(ax)
         ax.set_ylim(-0.05 * limit, ABOVE * limit)
-        ax.set_title(f"{name}: {row['shape']}", loc="left", fontsize=style.TEXT, color=INK, parse_math=False)
+        ax.set_title(f"{name}: {row['shape']}", loc="left", fontsize=style.TEXT, color=tone.ink, parse_math=False)
         style.label(ax, y="2 ln L below the best" if place % PANELS_A_ROW == 0 else "")
     figure = panels[0].get_figure(root=True)
     assert figure is not None
@@ -85,7 +85,7 @@ def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None) ->
     ax.set_yticks(range(len(order)), [style.shortened(subject, 14) for subject in order])
     ax.set_ylim(len(order) - 0.5, -0.5)
     unit = str(profiles.fits[order[0]].parameters.loc[parameter, "unit"])
-    ax.set_xlabel(f"{parameter} ({unit}), {profiles.level:.0%} profile interval", fontsize=LABEL, color=INK)
+    ax.set_xlabel(f"{parameter} ({unit}), {profiles.level:.0%} profile interval", fontsize=LABEL, color=tone.ink)
     if profiles.fits.study.simulated:
-        ax.set_title("simulated", loc="right", fontsize=SMALL, style="italic", color=FAINT)
+        ax.set_title("simulated", loc="right", fontsize=SMALL, style="italic", color=tone.faint)
     return ax

@@ -11,7 +11,7 @@ import scipy
 from scipy import special
 
 from cellkinetics.figures import style
-from cellkinetics.figures.style import FAINT, ONE
+from cellkinetics.figures.style import tone
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,12 +29,12 @@ def plot(residuals: pd.DataFrame, *, simulated: bool, axes: Sequence[Axes] | Non
     _scatter(over_curve, residuals["predicted"].to_numpy(float), z, quantified)
     _normal(normal, z, quantified)
     edges = np.arange(-4.0, 4.5, 0.5)
-    counts.hist(np.clip(z, -3.99, 3.99), bins=edges.tolist(), color=ONE, alpha=0.35)
+    counts.hist(np.clip(z, -3.99, 3.99), bins=edges.tolist(), color=tone.one, alpha=0.35)
     grid = np.linspace(-4, 4, 161)
-    counts.plot(grid, len(z) * 0.5 * scipy.stats.norm.pdf(grid), color=FAINT, linewidth=1.2)
+    counts.plot(grid, len(z) * 0.5 * scipy.stats.norm.pdf(grid), color=tone.faint, linewidth=1.2)
     for ax in (over_time, over_curve):
         for line in (-1.96, 0.0, 1.96):
-            ax.axhline(line, color=FAINT, linewidth=0.9, dashes=(4, 3) if line else (1, 0))
+            ax.axhline(line, color=tone.faint, linewidth=0.9, dashes=(4, 3) if line else (1, 0))
     for ax in panels:
         style.dress(ax)
     if len(day):
@@ -46,7 +46,7 @@ def plot(residuals: pd.DataFrame, *, simulated: bool, axes: Sequence[Axes] | Non
     style.label(counts, "quantile residual", "samples")
     if axes is None:
         marks = {"quantified": "quantified", "below": "censored, drawn within its ends"}
-        style.legend_below(panels[0], [(style.handle(status, ONE), text) for status, text in marks.items()])
+        style.legend_below(panels[0], [(style.handle(status, tone.one), text) for status, text in marks.items()])
     figure = panels[0].get_figure(root=True)
     assert figure is not None
     return figure
@@ -58,12 +58,12 @@ def _normal(ax: Axes, z: np.ndarray[Any, Any], quantified: np.ndarray[Any, Any])
     ranks = np.arange(1, count + 1)
     expected = special.ndtri((ranks - 0.5) / max(count, 1))
     low, high = (special.ndtri(scipy.stats.beta.ppf(share, ranks, count + 1 - ranks)) for share in (0.025, 0.975))
-    ax.fill_between(expected, low, high, color=FAINT, alpha=0.15, linewidth=0)
-    ax.axline((0, 0), slope=1, color=FAINT, linewidth=0.9, dashes=(4, 3))
+    ax.fill_between(expected, low, high, color=tone.faint, alpha=0.15, linewidth=0)
+    ax.axline((0, 0), slope=1, color=tone.faint, linewidth=0.9, dashes=(4, 3))
     _scatter(ax, expected, z[order], quantified[order])
 
 
 def _scatter(ax: Axes, x: np.ndarray[Any, Any], z: np.ndarray[Any, Any], quantified: np.ndarray[Any, Any]) -> None:
     small, alpha = (2.6, 0.5) if len(z) > MANY_RESIDUALS else (4.0, 1.0)
-    ax.plot(x[quantified], z[quantified], **style.marker("quantified", ONE, small), alpha=alpha)
-    ax.plot(x[~quantified], z[~quantified], **style.marker("below", ONE, small), alpha=alpha)
+    ax.plot(x[quantified], z[quantified], **style.marker("quantified", tone.one, small), alpha=alpha)
+    ax.plot(x[~quantified], z[~quantified], **style.marker("below", tone.one, small), alpha=alpha)

@@ -9,7 +9,7 @@ import numpy as np
 
 from cellkinetics.arrays import Floats
 from cellkinetics.figures import style
-from cellkinetics.figures.style import FAINT, INK, LABEL, ONE, SMALL
+from cellkinetics.figures.style import LABEL, SMALL, tone
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -69,12 +69,12 @@ def _new_axes() -> Axes:
 def _draw(ax: Axes, behind: Floats, size: float, alpha: float) -> None:
     order = np.arange(1, len(behind) + 1)
     shown = np.clip(behind, LEAST_SHOWN, MOST_SHOWN)
-    ax.plot(order, shown, color=ONE, linewidth=1.2, alpha=alpha, zorder=2)
-    for reached, look in ((True, ONE), (False, "white")):
+    ax.plot(order, shown, color=tone.one, linewidth=1.2, alpha=alpha, zorder=2)
+    for reached, look in ((True, tone.one), (False, tone.ground)):
         which = (behind <= SAME_OPTIMUM) == reached
         ax.plot(
             order[which], shown[which], linestyle="none", marker="o", markersize=size, alpha=alpha,
-            markerfacecolor=look, markeredgecolor=ONE, zorder=3,
+            markerfacecolor=look, markeredgecolor=tone.one, zorder=3,
         )  # fmt: skip
 
 
@@ -83,17 +83,19 @@ def _frame(ax: Axes, each: Sequence[Floats], *, simulated: bool) -> None:
     worst = max([1.0, *(float(np.clip(behind, LEAST_SHOWN, MOST_SHOWN).max(initial=0.0)) for behind in each)])
     style.decades(ax, LEAST_SHOWN / 2, 3 * worst, minor=False)
     ax.invert_yaxis()
-    ax.axhline(SAME_OPTIMUM, color=FAINT, linewidth=0.9, dashes=(4, 3))
+    ax.axhline(SAME_OPTIMUM, color=tone.faint, linewidth=0.9, dashes=(4, 3))
     ax.annotate(
         "the same optimum above this line", (1, SAME_OPTIMUM), xycoords=("axes fraction", "data"), xytext=(-2, 3),
-        textcoords="offset points", ha="right", fontsize=SMALL, color=FAINT,
+        textcoords="offset points", ha="right", fontsize=SMALL, color=tone.faint,
     )  # fmt: skip
     if simulated:
         ax.annotate(
             "simulated", (1, 1), xycoords="axes fraction", xytext=(-2, -2), textcoords="offset points", ha="right",
-            va="top", fontsize=SMALL, style="italic", color=FAINT,
+            va="top", fontsize=SMALL, style="italic", color=tone.faint,
         )  # fmt: skip
     ax.set_xlim(0.5, most + 0.5)
     ax.set_xticks(np.unique(np.linspace(1, most, min(most, 10)).round()))
-    ax.set_xlabel("start, from the best to the worst", fontsize=LABEL, color=INK)
-    ax.set_ylabel(f"log-likelihood below the best\n({LEAST_SHOWN:g} or less at the top)", fontsize=LABEL, color=INK)
+    ax.set_xlabel("start, from the best to the worst", fontsize=LABEL, color=tone.ink)
+    ax.set_ylabel(
+        f"log-likelihood below the best\n({LEAST_SHOWN:g} or less at the top)", fontsize=LABEL, color=tone.ink
+    )

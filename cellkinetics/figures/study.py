@@ -12,7 +12,7 @@ from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import Study
 from cellkinetics.figures import style
 from cellkinetics.figures.drawing import draw_limits, draw_samples, frame, new_axes, samples_of
-from cellkinetics.figures.style import FAINT, MARKS
+from cellkinetics.figures.style import MARKS, tone
 from cellkinetics.statistics.medians import by_visit
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort") -> Axes
     if len(medians):
         broken = (medians["lower"] < medians["upper"]).any()
         key.append(
-            (Line2D([], [], color=FAINT, linewidth=THICK), "median, broken beyond a limit" if broken else "median")
+            (Line2D([], [], color=tone.faint, linewidth=THICK), "median, broken beyond a limit" if broken else "median")
         )
     beyond = [status for status in list(MARKS)[1:] if (samples["status"] == status).any()]
-    key += [(style.handle(status, FAINT), MARKS[status][1]) for status in beyond]
+    key += [(style.handle(status, tone.faint), MARKS[status][1]) for status in beyond]
     if key:
         style.tidy(ax.legend(*style.entries(key), loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False))
     return ax

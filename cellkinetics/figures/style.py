@@ -33,6 +33,10 @@ RAMP_STEPS = {1: (4,), 2: (1, 4), 3: (0, 2, 4), 4: (0, 2, 3, 5), 5: (0, 1, 2, 3,
 ONE = "#1b6a8f"  # A single patient, of whom no other dose is to be told apart.
 GREY = "#70757c"  # Patients without a group.
 INK, FAINT, HAIR, LATE = "#2b2f36", "#6b7078", "#e9eaec", "#b9bcc1"
+# The same on a dark ground, where the order of doses goes from dark to light.
+DARK_RAMP = ("#a8690c", "#d06a3c", "#d9688a", "#c98ad0", "#b9a6ee", "#dcd6fb")
+DARK = {"ink": "#e6e8eb", "faint": "#a3a8b0", "hair": "#33373d", "late": "#5d636b", "one": "#62b3dc", "grey": "#a3a8b0"}
+LIGHT = {"ink": INK, "faint": FAINT, "hair": HAIR, "late": LATE, "one": ONE, "grey": GREY}
 
 SMALL, TEXT, LABEL, TITLE = 7.5, 8.0, 9.0, 9.5
 
@@ -52,13 +56,49 @@ TICKS = (0, 28, 90, 365, 180, 14, 7, 730, 1825, 60)
 UNITS = {"copies/ug": "CAR copies per µg genomic DNA"}
 
 
+class _Tones:
+    """Colours of text, lines and grounds in matplotlib's style of the moment, such as ``dark_background``."""
+
+    @property
+    def dark(self) -> bool:
+        """Whether axes have a dark ground now."""
+        from matplotlib import rcParams
+        from matplotlib.colors import to_rgb
+
+        ground = rcParams["axes.facecolor"]
+        return ground not in ("none", "inherit") and float(np.dot((0.2126, 0.7152, 0.0722), to_rgb(ground))) < 0.3
+
+    @property
+    def ground(self) -> Any:
+        """The ground of axes."""
+        from matplotlib import rcParams
+
+        ground = rcParams["axes.facecolor"]
+        return "white" if ground in ("none", "inherit") else ground
+
+    @property
+    def ramp(self) -> tuple[str, ...]:
+        """Six colours of doses, the lowest first."""
+        return DARK_RAMP if self.dark else RAMP
+
+    def __getattr__(self, name: str) -> str:
+        """One of `LIGHT`, or of `DARK` on a dark ground."""
+        tones = DARK if self.dark else LIGHT
+        if name not in tones:
+            raise AttributeError(name)
+        return tones[name]
+
+
+tone = _Tones()
+
+
 def ramp(n: int) -> list[str]:
     """Colours of n cohorts, the lowest dose first and lightest; more than six are mixed from them."""
     if n in RAMP_STEPS:
-        return [RAMP[step] for step in RAMP_STEPS[n]]
+        return [tone.ramp[step] for step in RAMP_STEPS[n]]
     from matplotlib.colors import LinearSegmentedColormap, to_hex
 
-    between = LinearSegmentedColormap.from_list("dose", RAMP)
+    between = LinearSegmentedColormap.from_list("dose", tone.ramp)
     return [to_hex(between(i / (n - 1))) for i in range(n)]
 
 
@@ -71,7 +111,7 @@ def coloured(study: Study, by: str) -> tuple[pd.Series, dict[str, str]]:
 def shades(names: Sequence[str]) -> dict[str, str]:
     """{group: colour}, in the order of the names; grey for patients without a group."""
     known = [name for name in names if name != NOBODY]
-    return dict(zip(known, ramp(len(known)), strict=True)) | ({NOBODY: GREY} if NOBODY in names else {})
+    return dict(zip(known, ramp(len(known)), strict=True)) | ({NOBODY: tone.grey} if NOBODY in names else {})
 
 
 def unit_label(unit: str) -> str:
@@ -96,11 +136,11 @@ def shortened(text: str, most: int) -> str:
 def dress(ax: Axes) -> None:
     """Spines, ticks and a faint line at each decade."""
     ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.8)
-    ax.tick_params(which="both", color=FAINT, labelcolor=INK, labelsize=TEXT, direction="out")
+    ax.spines[["left", "bottom"]].set(color=tone.faint, linewidth=0.8)
+    ax.tick_params(which="both", color=tone.faint, labelcolor=tone.ink, labelsize=TEXT, direction="out")
     ax.tick_params(which="major", length=3.5, width=0.8)
     ax.tick_params(which="minor", length=2, width=0.5)
-    ax.grid(axis="y", which="major", color=HAIR, linewidth=0.7)
+    ax.grid(axis="y", which="major", color=tone.hair, linewidth=0.7)
     ax.set_axisbelow(True)
 
 
@@ -108,7 +148,7 @@ def label(ax: Axes, x: str = "", y: str = "") -> None:
     """Names of the axes, in which no dollar sign is mathematics."""
     for named, text in ((ax.set_xlabel, x), (ax.set_ylabel, y)):
         if text:
-            named(text, fontsize=LABEL, color=INK, parse_math=False)
+            named(text, fontsize=LABEL, color=tone.ink, parse_math=False)
 
 
 def tag(ax: Axes) -> None:
@@ -116,7 +156,7 @@ def tag(ax: Axes) -> None:
     if not any(text.get_gid() == "simulated" for text in ax.texts):
         ax.annotate(
             "simulated", (1, 1), (0, 9), xycoords="axes fraction", textcoords="offset points", ha="right",
-            va="bottom", fontsize=SMALL, style="italic", color=FAINT, gid="simulated",
+            va="bottom", fontsize=SMALL, style="italic", color=tone.faint, gid="simulated",
         )  # fmt: skip
 
 
@@ -143,7 +183,7 @@ def panels(axes: Any, count: int, columns: int, size: tuple[float, float], *, si
     for ax in made[count:]:
         ax.remove()
     if simulated:
-        figure.suptitle("simulated", x=0.99, ha="right", fontsize=SMALL, style="italic", color=FAINT)
+        figure.suptitle("simulated", x=0.99, ha="right", fontsize=SMALL, style="italic", color=tone.faint)
     return made[:count]
 
 
@@ -259,18 +299,18 @@ def marker(status: str, colour: str, size: float = 5.0) -> dict[str, Any]:
         "linestyle": "none",
         "marker": MARKS[status][0],
         "markersize": size if filled else size + 0.6,
-        "markerfacecolor": colour if filled else "white",
-        "markeredgecolor": "white" if filled else colour,
+        "markerfacecolor": colour if filled else tone.ground,
+        "markeredgecolor": tone.ground if filled else colour,
         "markeredgewidth": 0.6 if filled else 1.1,
     }
 
 
 def dose_marker(kind: str) -> dict[str, Any]:
     """How a dose is drawn: a bar for cells, an open diamond for another drug."""
-    look: dict[str, Any] = {"color": INK, "linestyle": "none"}
+    look: dict[str, Any] = {"color": tone.ink, "linestyle": "none"}
     if kind == "cells":
         return look | {"marker": "|", "markersize": 6.5, "markeredgewidth": 1.8}
-    return look | {"marker": "D", "markersize": 3.8, "markerfacecolor": "white", "markeredgewidth": 1.0}
+    return look | {"marker": "D", "markersize": 3.8, "markerfacecolor": tone.ground, "markeredgewidth": 1.0}
 
 
 def handle(status: str, colour: str) -> Any:
@@ -308,4 +348,4 @@ def legend_below(ax: Axes, key: Sequence[tuple[Any, str]]) -> None:
 def tidy(legend: Legend) -> None:
     """Small text, in which no dollar sign is mathematics."""
     for text in legend.get_texts():
-        text.set(fontsize=TEXT, color=INK, parse_math=False)
+        text.set(fontsize=TEXT, color=tone.ink, parse_math=False)

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from cellkinetics import domains
 from cellkinetics.figures import style
-from cellkinetics.figures.style import INK
+from cellkinetics.figures.style import tone
 from cellkinetics.solving.simulation import simulate
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def plot_model(
     later = np.array([time for time in np.asarray(events) if 0 < time < days])
     even = style.expanded(np.linspace(0, style.compressed(days), 300))
     table = simulate(model, parameters, np.unique(np.concatenate([even, later - 1e-6, later])), doses, inputs=inputs)
-    shades = style.ramp(len(model.outputs)) if len(model.outputs) > 1 else [style.ONE]
+    shades = style.ramp(len(model.outputs)) if len(model.outputs) > 1 else [style.tone.one]
     for output, shade in zip(model.outputs, shades, strict=True):
         ax.plot(table["day"], table[output].where(table[output] > 0), color=shade, linewidth=1.6)
     highest = float(table[list(model.outputs)].to_numpy().max())
@@ -50,11 +50,11 @@ def plot_model(
     lowest = float(positive[positive > 0].min(initial=highest))
     style.decades(ax, max(lowest / 2, highest / DEPTH), 2 * highest)
     style.days(ax, days, style.size(ax)[0])
-    ax.set_xlabel("days since infusion", fontsize=style.LABEL, color=INK)
+    ax.set_xlabel("days since infusion", fontsize=style.LABEL, color=tone.ink)
     units = list(dict.fromkeys(model.outputs.values()))
     # Two names of units in full do not fit beside the axis.
     label = style.unit_label(units[0]) if len(units) == 1 else " or ".join(units)
-    ax.set_ylabel(label, fontsize=style.LABEL, color=INK, parse_math=False)
+    ax.set_ylabel(label, fontsize=style.LABEL, color=tone.ink, parse_math=False)
     if len(model.outputs) > 1:
         lines = [Line2D([], [], color=shade, linewidth=1.6) for shade in shades]
         style.legend_below(ax, list(zip(lines, [name.replace("_", " ") for name in model.outputs], strict=True)))

@@ -88,7 +88,7 @@ def fit(
     shared
         names of parameters with one value for all subjects, the others being each subject's own; or {name: how}, with
         "all", "dose" (ln value = a + b ln dose, b free, on the parameter's estimation scale) or a covariate such as
-        "cohort" (a value for each of its groups). ``[]`` shares the sd alone. With a log-normal error only.
+        "cohort" (a value for each of its groups). ``[]`` shares the sd alone.
     common_sd : of a joint fit, whether one residual sd (an output) holds for all subjects, or each has its own.
 
     Returns
@@ -121,10 +121,11 @@ def fit(
     if shared is not None:
         from cellkinetics.joint.result import fit_joint
 
-        if request.error != LOG and not batchable(model):
+        if request.error != LOG and not batchable(model, error=request.error_model):
             raise ValueError(
-                f"shared= takes error={request.error!r} of a closed form or of a model with a solution of its own, and "
-                f"{model.name} is integrated step by step. Leave out error=, or fit each patient (ck.fit_each)."
+                f"shared= does not take error={request.error!r} of {model.name}: no counts of molecules, and of a "
+                "model that is integrated step by step the log-normal error alone. Leave out error=, or fit each "
+                "patient (ck.fit_each)."
             )
         return fit_joint(request, study, shared, domains.flag(common_sd, "common_sd"))
     check(request, study)
@@ -240,7 +241,7 @@ def fit_one(request: Request, study: Study) -> Fit:
 
 def optimum_of(request: Request, case: Case) -> Optimum | None:
     """By the engine where it takes the model, else by lmfit; None where the model could not be solved."""
-    if not batchable(request.model):
+    if not batchable(request.model, error=request.error_model):
         return optimise(case.problem, case.initial, starts=request.starts, seed=request.seed)
     (ends,) = optima([case.problem], [case.initial], request.starts, request.seed)
     return ends[0]

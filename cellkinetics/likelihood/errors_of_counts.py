@@ -28,6 +28,7 @@ class Counting(ErrorModel):
     sd_unit: ClassVar[str] = "ln"
     needs_mass: ClassVar[bool] = True
     least_squares: ClassVar[bool] = False
+    sums: ClassVar[bool] = True
     natural: ClassVar[bool] = False
 
     def under(self, censoring: str) -> Self:

@@ -165,7 +165,8 @@ def other_unit_said(name: str, unit: str) -> str:
     low = folded(plain(name)).replace("_", " ")
     if is_log(name):
         return "" if is_log(unit) else "logarithms"
-    if folded(unit) in folded(name):
+    # An output of a model that is named by its own unit, such as cells_per_ul of qpcr_and_flow.
+    if folded(unit) in folded(name) or re.fullmatch(r"[a-z0-9]+_per_[a-z0-9]+", name):
         return ""
     said = unit_of_heading(name)
     if "/" in said and (canonical(said) == unit or _of(said)):

@@ -14,7 +14,7 @@ from cellkinetics.optimising.engine import Curvature
 EVALUATIONS, FIRST_EVALUATIONS = 30, 8  # of a climb, and of one that scoring steps go on with
 ON_A_RIDGE = 6  # what is still moving after so many is on a ridge
 ENOUGH, UNSEEN = 1e-9, 1e-6  # log-likelihood units that a step may still promise; below the second nobody sees a gain
-LONGEST_NEWTON_STEP, SHORT_STEP, SEEN_STEP = 2.0, 1e-3, 1e-6  # in units of the parameters
+LONGEST_NEWTON_STEP, SHORT_STEP, SEEN_STEP = 2.0, 1e-3, 1e-8  # in units of the parameters
 FLATTEST = 1e-8  # of the largest curvature
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from cellkinetics.arrays import Floats, Ints
+from cellkinetics.likelihood.error_model import ErrorModel
+from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising import corners, error_starts
@@ -28,7 +30,7 @@ from cellkinetics.optimising.optimise import (
     relabelled,
 )
 from cellkinetics.optimising.problem import Problem, SecondOrder
-from cellkinetics.optimising.programs import FEW, RIDGE_STEPS, Programs
+from cellkinetics.optimising.programs import FEW, FIRST_STEPS, OTHER_STEPS, RIDGE_STEPS, Programs
 from cellkinetics.optimising.stacking import places, shape_of, stacked
 
 PATIENTS_AT_ONCE = 512  # patients in memory at a time, for each processor
@@ -41,14 +43,15 @@ SAME_END, RIVAL = 1e-3, 1.0
 BEYOND_STEPS = 12  # from the other side of the sampled days around a switch
 
 
-def batchable(model: Model, count: int = 1) -> bool:
+def batchable(model: Model, count: int = 1, error: ErrorModel = ERRORS[LOG]) -> bool:
     """Whether the engine takes ``count`` problems of the model.
 
     Any number where it has a closed form or a solution of its own. An ODE solved by a stepper takes long to compile
-    for lanes, and only many problems are worth it; one whose stepper is implicit is left out.
+    for lanes, and only many problems are worth it; one whose stepper is implicit is left out, and so are counts of
+    molecules, whose density is a sum.
     """
     first = methods(model)[0]
-    return first.is_direct or (first is Method.EXPLICIT and count >= MANY_LANES)
+    return not error.sums and (first.is_direct or (first is Method.EXPLICIT and count >= MANY_LANES))
 
 
 def optima(
@@ -112,7 +115,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = 
         at, second, held, converged = newton(problems[index], np.array(x[index], float), search=False)
         return Optimum(at, second, held, converged, 1, 1) if second.solved else None
 
-    if not problems or not batchable(problems[0].model, len(problems)):
+    if not problems or not batchable(problems[0].model, len(problems), problems[0].error):
         return [alone(index) for index in range(len(problems))]
     optimum_of: dict[int, Optimum | None] = {}
     for ends in _each(problems, starting, alone, PATIENTS_AT_ONCE, search=False, rescue=rescue):
@@ -209,7 +212,7 @@ def _climb(
     whose: Ints,
 ) -> _Climb:
     """From starting points (q, d), ``whose`` (q,) they are, to the best end of each problem."""
-    values, ends = programs.search(points, whose)
+    values, ends = programs.search(points, whose, FIRST_STEPS if programs.error.least_squares else OTHER_STEPS)
     tops = [values[whose == i] for i in range(len(problems))]
     if problems[0].model.corners:
         best, _ = _best_two(values, whose, len(problems))

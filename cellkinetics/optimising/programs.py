@@ -28,7 +28,8 @@ COMPILED_BLOCK, FEW = 64, 8  # problems in a compiled block: it costs the same h
 ALONE = 6  # lanes of a single problem, which has so many starts
 SCREEN_STEP = 16  # points that are screened: programs are made for multiples of so many
 QUEUE = 4  # points a problem that the loop takes at once, and a problem alone as many as 64 together
-FIRST_STEPS, RIDGE_STEPS = 30, 240  # steps of a first search, and of one along a ridge
+# Steps of a first search, of one along a ridge, and of a first one under other errors, whose expectation guides worse.
+FIRST_STEPS, RIDGE_STEPS, OTHER_STEPS = 30, 240, 90
 
 
 @dataclass(eq=False)

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellkinetics import StudyError, StudyWarning, cli, read_study
+from cellkinetics import StudyError, StudyWarning, read_study
+from cellkinetics.cli.app import app
 from cellkinetics.cli.remedies import as_options
 from cellkinetics.meaning.floors import likely
 
@@ -101,7 +102,7 @@ def test_what_is_no_weight_divides_nothing(name):
 def test_the_remedies_of_check_are_options_of_the_command_line(tmp_path, capsys):
     table = tmp_path / "t.csv"
     course(7, 14).assign(dose="6e7", **{"Dose as": "10^6 cells", "my mark": "BLQ"}).to_csv(table, index=False)
-    assert cli.app(["check", str(table)], result_action="return_value") == 1
+    assert app(["check", str(table)], result_action="return_value") == 1
     shown = " ".join(capsys.readouterr().out.split())
     assert "read_study" not in shown
     assert "--ignore" in shown
