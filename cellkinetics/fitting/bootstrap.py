@@ -82,9 +82,11 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
 
 
 def _natural(fit: Fit, x: Floats) -> dict[str, float]:
-    """Every parameter and free sd at an estimate."""
-    sds = {name: fit.problem.natural_of(at, x[at]) for at, name in enumerate(fit.problem.names)}
-    return {**sds, **fit.problem.natural(x)}
+    """Every parameter and free sd at an estimate; sds corrected as that of the fit is."""
+    problem = fit.problem
+    own = {name: problem.natural_of(at, x[at]) for at, name in enumerate(problem.names)}
+    sds = {name: fit.inflation * own[name] for name in problem.names[len(problem.free) :] if name not in problem.few}
+    return {**own, **sds, **problem.natural(x)}
 
 
 def _cases(samples: Samples, rng: np.random.Generator) -> Samples:

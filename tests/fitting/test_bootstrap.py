@@ -101,3 +101,10 @@ def test_every_sample_carries_the_limit_of_its_row():
     samples = samples_each(models.load("nk_decline"), two_patients())["B"]
     np.testing.assert_array_equal(samples.lloq, [3.0] * 5 + [100.0, 100.0, 3.0, 3.0, 3.0])
     np.testing.assert_array_equal(samples.taken(samples.day > 14).lloq, [100.0, 100.0, 3.0, 3.0, 3.0])
+
+
+def test_an_sd_lies_in_its_own_interval_as_both_are_corrected_alike():
+    fit = ck.fit(models.load("stein_2019_tisagenlecleucel"), ck.example().select(subjects="P08"), starts=1)
+    sd = fit.bootstrap(n=60, seed=1).intervals.loc["sd"]
+    assert fit.inflation > 1.2
+    assert sd["lower"] < sd["value"] < sd["upper"]
