@@ -14,8 +14,8 @@ from cellkinetics.optimising.engine import Curvature
 EVALUATIONS, FIRST_EVALUATIONS = 30, 8  # of a climb, and of one that scoring steps go on with
 ON_A_RIDGE = 6  # what is still moving after so many is on a ridge
 ENOUGH, UNSEEN = 1e-9, 1e-6  # log-likelihood units that a step may still promise; below the second nobody sees a gain
-LONGEST_NEWTON_STEP, SHORT_STEP, SEEN_STEP = 2.0, 1e-3, 1e-8  # in units of the parameters
-FLATTEST = 1e-8  # of the largest curvature
+LONGEST_NEWTON_STEP, SHORT_STEP, SEEN_STEP, SHORTEST_SEEN = 2.0, 1e-3, 1e-6, 1e-8  # in units of the parameters
+FLATTEST, WELL_CURVED = 1e-8, 1e-4  # of the largest curvature
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,9 @@ class Ascent:
         # The last step of each takes x to rounding; it is not worth an evaluation unless standard errors would see it.
         last = self.converged & (expected < ENOUGH) & np.all(np.abs(steps) < SHORT_STEP * region.units, axis=1)
         self.x[last] = np.clip(self.x[last] + steps[last], region.lower[last], region.upper[last])
-        seen = np.flatnonzero(last & np.any(np.abs(steps) > SEEN_STEP * region.units, axis=1))
+        moved = np.max(np.abs(steps) / region.units, axis=1, initial=0.0)
+        exact = _determined(self.at.hessian, region.free & ~self.still, region.units)
+        seen = np.flatnonzero(last & ((moved > SEEN_STEP) | (exact & (moved > SHORTEST_SEEN))))
         if len(seen):
             there = self.hills.curvature(self.x[seen], self.rows[seen])
             fine = there.solved & (there.value > self.at.value[seen] - ENOUGH)
@@ -144,3 +146,12 @@ class Ascent:
         longest = np.maximum(np.abs(relative).max(axis=1, keepdims=True, initial=0.0), 1e-300)
         step = counted * relative * np.minimum(1.0, LONGEST_NEWTON_STEP / longest)
         return step, pressed, 0.5 * np.sum(along * size, axis=1)
+
+
+def _determined(hessian: Floats, free: Flags, units: Floats) -> Flags:
+    """(n,) whether second derivatives (n, d, d) are curved enough in all directions to be exact to the last digits."""
+    inner = -np.nan_to_num(hessian) * units[:, :, None] * units[:, None, :]
+    both = free[:, :, None] & free[:, None, :]
+    largest = np.max(np.abs(np.where(both, inner, 0.0)), axis=(1, 2), initial=1e-300)
+    inner = np.where(both, inner / largest[:, None, None], np.eye(hessian.shape[-1]))
+    return np.linalg.eigvalsh(inner)[:, 0] > WELL_CURVED
