@@ -120,8 +120,9 @@ class Ascent:
         last = self.converged & (expected < ENOUGH) & np.all(np.abs(steps) < SHORT_STEP * region.units, axis=1)
         self.x[last] = np.clip(self.x[last] + steps[last], region.lower[last], region.upper[last])
         moved = np.max(np.abs(steps) / region.units, axis=1, initial=0.0)
-        exact = _determined(self.at.hessian, region.free & ~self.still, region.units)
-        seen = np.flatnonzero(last & ((moved > SEEN_STEP) | (exact & (moved > SHORTEST_SEEN))))
+        seen = np.flatnonzero(last & (moved > SHORTEST_SEEN))
+        exact = _determined(self.at.hessian[seen], region.free[seen] & ~self.still[seen], region.units[seen])
+        seen = seen[exact | (moved[seen] > SEEN_STEP)]
         if len(seen):
             there = self.hills.curvature(self.x[seen], self.rows[seen])
             fine = there.solved & (there.value > self.at.value[seen] - ENOUGH)
@@ -136,7 +137,7 @@ class Ascent:
         counted = np.where(free, mine.units, 0.0)
         # Along the eigenvectors the problem falls into single parabolas; where one opens upwards its size still tells
         # how far to go, and the gradient in which direction. What does not move has curvature 0 and no step.
-        curved = -np.nan_to_num(self.at.hessian[which]) * counted[:, :, None] * counted[:, None, :]
+        curved = _curved(self.at.hessian[which], counted)
         values, vectors = np.linalg.eigh(curved)
         along = np.einsum("bji,bj->bi", vectors, gradient * counted)
         largest = np.maximum(np.abs(values).max(axis=1, keepdims=True, initial=0.0), 1e-300)
@@ -148,10 +149,14 @@ class Ascent:
         return step, pressed, 0.5 * np.sum(along * size, axis=1)
 
 
+def _curved(hessian: Floats, counted: Floats) -> Floats:
+    """Minus second derivatives (n, d, d) in the units ``counted`` (n, d) of what moves, 0 of what does not."""
+    return -np.nan_to_num(hessian) * counted[:, :, None] * counted[:, None, :]
+
+
 def _determined(hessian: Floats, free: Flags, units: Floats) -> Flags:
     """(n,) whether second derivatives (n, d, d) are curved enough in all directions to be exact to the last digits."""
-    inner = -np.nan_to_num(hessian) * units[:, :, None] * units[:, None, :]
-    both = free[:, :, None] & free[:, None, :]
-    largest = np.max(np.abs(np.where(both, inner, 0.0)), axis=(1, 2), initial=1e-300)
-    inner = np.where(both, inner / largest[:, None, None], np.eye(hessian.shape[-1]))
-    return np.linalg.eigvalsh(inner)[:, 0] > WELL_CURVED
+    curved = _curved(hessian, np.where(free, units, 0.0))
+    largest = np.max(np.abs(curved), axis=(1, 2), initial=1e-300)
+    curved = curved / largest[:, None, None] + np.eye(hessian.shape[-1]) * ~free[:, :, None]
+    return np.linalg.eigvalsh(curved)[:, 0] > WELL_CURVED
