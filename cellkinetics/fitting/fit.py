@@ -84,7 +84,7 @@ def fit(
         the prediction), "combined" (normal, ``sd_add`` in the unit of the study and ``sd_prop``), "student" (t with 4
         degrees of freedom on ln copies), "counting" (log-normal on top of the Poisson number of molecules in the
         wells; needs the mass of DNA, a column ``dna_ug``). All but "log" start from the least squares of ln copies and
-        end with Newton steps of their own likelihood, one patient at a time.
+        go on in their own likelihood; counts one patient at a time.
     shared
         names of parameters with one value for all subjects, the others being each subject's own; or {name: how}, with
         "all", "dose" (ln value = a + b ln dose, b free, on the parameter's estimation scale) or a covariate such as
