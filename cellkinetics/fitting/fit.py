@@ -121,7 +121,7 @@ def fit(
     if shared is not None:
         from cellkinetics.joint.result import fit_joint
 
-        if request.error != LOG and not batchable(model, error=request.error_model):
+        if request.error != LOG and not batchable(model, request.error_model):
             raise ValueError(
                 f"shared= does not take error={request.error!r} of {model.name}: no counts of molecules, and of a "
                 "model that is integrated step by step the log-normal error alone. Leave out error=, or fit each "
@@ -241,7 +241,7 @@ def fit_one(request: Request, study: Study) -> Fit:
 
 def optimum_of(request: Request, case: Case) -> Optimum | None:
     """By the engine where it takes the model, else by lmfit; None where the model could not be solved."""
-    if not batchable(request.model, error=request.error_model):
+    if not batchable(request.model, request.error_model):
         return optimise(case.problem, case.initial, starts=request.starts, seed=request.seed)
     (ends,) = optima([case.problem], [case.initial], request.starts, request.seed)
     return ends[0]

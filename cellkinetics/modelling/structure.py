@@ -61,9 +61,9 @@ class Method(StrEnum):
         return _FINENESSES.index(self) if self in _FINENESSES else None
 
     @property
-    def is_direct(self) -> bool:
-        """Whether it takes no steps: a closed form, or the structure."""
-        return self is Method.CLOSED_FORM or self in _FINENESSES
+    def in_lanes(self) -> bool:
+        """Whether many curves are solved side by side for little more than the time of one."""
+        return self is not Method.IMPLICIT
 
 
 _FINENESSES = (Method.STRUCTURE, Method.FINER_STRUCTURE, Method.FINEST_STRUCTURE)

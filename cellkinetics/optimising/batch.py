@@ -34,24 +34,18 @@ from cellkinetics.optimising.programs import FEW, FIRST_STEPS, OTHER_STEPS, RIDG
 from cellkinetics.optimising.stacking import places, shape_of, stacked
 
 PATIENTS_AT_ONCE = 512  # patients in memory at a time, for each processor
-# All lanes of a stepper wait for the slowest: of 16, fits of smooth_switch take a fifth of the time that they take one
-# by one, and the program pays for its compilation with about so many patients.
-STEPPER_LANES, MANY_LANES = 16, 32
 # Log-likelihood units by which a second best end is behind: nearer it is the same, and farther it does not catch up. Of
 # 600 simulated patients of Stein 2019 5 do, of those that are nearer than 1.
 SAME_END, RIVAL = 1e-3, 1.0
 BEYOND_STEPS = 12  # from the other side of the sampled days around a switch
 
 
-def batchable(model: Model, count: int = 1, error: ErrorModel = ERRORS[LOG]) -> bool:
-    """Whether the engine takes ``count`` problems of the model.
+def batchable(model: Model, error: ErrorModel = ERRORS[LOG]) -> bool:
+    """Whether the engine takes problems of the model.
 
-    Any number where it has a closed form or a solution of its own. An ODE solved by a stepper takes long to compile
-    for lanes, and only many problems are worth it; one whose stepper is implicit is left out, and so are counts of
-    molecules, whose density is a sum.
+    One whose stepper is implicit is left out, and so are counts of molecules, whose density is a sum.
     """
-    first = methods(model)[0]
-    return not error.sums and (first.is_direct or (first is Method.EXPLICIT and count >= MANY_LANES))
+    return not error.sums and methods(model)[0].in_lanes
 
 
 def optima(
@@ -115,7 +109,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = 
         at, second, held, converged = newton(problems[index], np.array(x[index], float), search=False)
         return Optimum(at, second, held, converged, 1, 1) if second.solved else None
 
-    if not problems or not batchable(problems[0].model, len(problems), problems[0].error):
+    if not problems or not batchable(problems[0].model, problems[0].error):
         return [alone(index) for index in range(len(problems))]
     optimum_of: dict[int, Optimum | None] = {}
     for ends in _each(problems, starting, alone, PATIENTS_AT_ONCE, search=False, rescue=rescue):
@@ -147,22 +141,17 @@ def _each(
         (shape, members[at : at + chunk]) for shape, members in groups.items() for at in range(0, len(members), chunk)
     ]
 
-    direct = methods(problems[0].model)[0].is_direct
-    lanes = LANES if direct else STEPPER_LANES
-
     def ended(job: tuple[tuple[int, ...], list[int]]) -> _Climb:
         shape, part = job
         # Of one problem, of as many as there are lanes, and of a chunk.
-        size = next((size for size in (1, lanes) if len(part) <= size), max(chunk, lanes))
+        size = next((size for size in (1, LANES) if len(part) <= size), max(chunk, LANES))
         mine = [problems[i] for i in part]
         first, *finer = methods(mine[0].model)
-        programs = Programs(mine[0].model, mine[0].ties, first, stacked(mine, shape, size), mine[0].error, lanes)
+        programs = Programs(mine[0].model, mine[0].ties, first, stacked(mine, shape, size), mine[0].error)
         points, whose = starting(part, programs, shape[1])
-        return _climb(mine, shape, programs, [method for method in finer if method.is_direct], points, whose)
+        return _climb(mine, shape, programs, [method for method in finer if method.fineness is not None], points, whose)
 
-    # Tracing a stepper switches its checks off for the process: not in two threads at once.
-    workers = (os.cpu_count() or 1) if direct else 1
-    for (shape, part), climb in _side_by_side(ended, parts, workers):
+    for (shape, part), climb in _side_by_side(ended, parts, os.cpu_count() or 1):
         ends = [_optimum(problems[i], climb, row, shape[1], search, rescue) for row, i in enumerate(part)]
         yield {i: alone(i) if end is None else end for i, end in zip(part, ends, strict=True)}
 
@@ -194,13 +183,12 @@ def _side_by_side(work: Callable[[Any], Any], jobs: Sequence[Any], workers: int)
 class _Climb:
     """Where problems ended.
 
-    tops : the values of all starts of each. x : (b, d) the best end of each search. ascent : from there by exact Newton
-    steps; None of a model by a stepper, whose second derivatives are taken one by one.
+    tops : the values of all starts of each. x : (b, d) the best end of each search. ascent : from there by Newton steps.
     """
 
     tops: list[Floats]
     x: Floats
-    ascent: Ascent | None
+    ascent: Ascent
 
 
 def _climb(
@@ -223,8 +211,6 @@ def _climb(
             values, ends = np.concatenate([values, there]), np.concatenate([ends, gone])
             whose = np.concatenate([whose, theirs])
     best, second = _best_two(values, whose, len(problems))
-    if not programs.method.is_direct:
-        return _Climb(tops, ends[best], None)
     ascent = _ascent(programs, ends[best])
     rivals = ends[second]
     # One end alone has no rival; nor has one that could not be solved.
@@ -290,12 +276,12 @@ def _optimum(problem: Problem, climb: _Climb, i: int, width: int, search: bool, 
     """The engine's end in the terms of the problem; where it did not converge, exact Newton steps from there."""
     ascent, values, keep = climb.ascent, climb.tops[i], places(problem, width)
     x = climb.x[i][keep]
-    if not np.isfinite(values).any() or not (rescue or ascent is None or ascent.at.solved[i]):
+    if not np.isfinite(values).any() or not (rescue or ascent.at.solved[i]):
         return None
     label = relabelled(problem, x) if problem.model.canonical is not None else x
     # Where the first method may not be trusted, `newton` asks the next one; only at a corner is there more to gain.
-    ended = ascent is not None and ascent.at.solved[i] and (ascent.converged[i] or not problem.model.corners)
-    if ascent is None or not ended or label is not x:
+    ended = ascent.at.solved[i] and (ascent.converged[i] or not problem.model.corners)
+    if not ended or label is not x:
         x, second, held, converged = newton(problem, label, search=search)
         if not second.solved:
             return None

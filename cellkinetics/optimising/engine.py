@@ -299,7 +299,7 @@ class Curvature(NamedTuple):
 @cache.kept
 def curvatures(model: Model, ties: Ties, method: Method, error: ErrorModel) -> Callable[[Any, Data], Curvature]:
     """The compiled function (x (b, d), data (b, ...)) -> `Curvature`, stacked."""
-    if method.fineness is not None:
+    if method is not Method.CLOSED_FORM:
         return jax.jit(lambda x, data: _by_differences(model, ties, method, error, x, data))
     return jax.jit(jax.vmap(lambda x, data: _by_derivatives(model, ties, method, error, x, data)))
 

@@ -62,7 +62,7 @@ class Evaluator(Protocol):
 
 def evaluator(problems: Sequence[Problem]) -> Evaluator:
     """The engine where it takes the model, and patient by patient where not."""
-    return Batched(problems) if batchable(problems[0].model, error=problems[0].error) else OneByOne(problems)
+    return Batched(problems) if batchable(problems[0].model, problems[0].error) else OneByOne(problems)
 
 
 def padded_width(problems: Sequence[Problem]) -> int:

@@ -34,7 +34,7 @@ FIRST_STEPS, RIDGE_STEPS, OTHER_STEPS = 30, 240, 90
 
 @dataclass(eq=False)
 class Programs:
-    """Stacked problems of one model and error, solved by one ``method``; ``lanes`` at most are searched side by side.
+    """Stacked problems of one model and error, solved by one ``method``.
 
     To compile a program takes seconds. Of up to 64 problems the loop that searches does everything: with one step it
     tells the objective at a start, and the gradients that second derivatives are differences of. Many problems are
@@ -46,7 +46,6 @@ class Programs:
     method: Method
     data: Data
     error: ErrorModel
-    lanes: int = LANES
 
     @cached_property
     def _size(self) -> int:
@@ -54,7 +53,7 @@ class Programs:
 
     @cached_property
     def _few(self) -> bool:
-        return self._size <= LANES and self.method.is_direct
+        return self._size <= LANES
 
     @cached_property
     def _width(self) -> int:
@@ -88,7 +87,7 @@ class Programs:
 
     def curvature(self, x: Floats, which: Ints) -> Curvature:
         """At ``x`` (b, d) of these problems (b,)."""
-        if self._few and self.method.fineness is not None:
+        if self._few and self.method is not Method.CLOSED_FORM:
             return self._by_loop(x, which)
         blocks, length = [], self._size if self._few else FEW if len(which) <= FEW else COMPILED_BLOCK
         evaluate = engine.curvatures(self.model, self.ties, self.method, self.error)
@@ -129,7 +128,7 @@ class Programs:
     def _ends(self, points: Floats, whose: Ints, most: int) -> Ends:
         """Of the loop, in queues of one length."""
         length = LANES if self._size == 1 else QUEUE * self._size
-        lanes = min(self.lanes, self._size) if self._size > 1 else ALONE
+        lanes = min(16, self._size) if self._size > 1 else ALONE
         run = engine.searcher(self.model, self.ties, self.method, self.error, lanes)
         parts = []
         for begin in range(0, len(points), length):

@@ -168,7 +168,7 @@ def evaluate_twice(model: Model, ties: Ties, method: Method, free: Any, inputs: 
         predicted, jacobian, solved = evaluate(model, ties, method, at, inputs)
         return jacobian, (predicted, jacobian, solved)
 
-    if method.fineness is None:
+    if method in (Method.CLOSED_FORM, Method.IMPLICIT):
         hessian, (predicted, jacobian, solved) = jax.jacfwd(first, has_aux=True)(free)
         return predicted, jacobian, hessian, solved
     moves = HESSIAN_STEP * jnp.concatenate([jnp.zeros((1, len(free))), jnp.eye(len(free)), -jnp.eye(len(free))])

@@ -19,12 +19,14 @@ from cellkinetics.modelling.course import Course
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import SINCE, call, factor
 from cellkinetics.modelling.structure import Method, Structure, methods, of_structure
+from cellkinetics.solving import lockstep
 from cellkinetics.solving.segments import Segments, segments
 
 if TYPE_CHECKING:
     from cellkinetics.modelling.model import Function, Model
 
 MAX_STEPS = 4096
+MOST_STEPS = 1000  # of lanes, which wait for the longest: what needs more is stiff
 # The implicit stepper works on natural scale. Its chord iteration stalls where it is asked for more digits than
 # rounding leaves beside 1e5 copies (tolerances of 1e-10: none of 75 hard draws solved; these: all, to 1e-6).
 IMPLICIT_RTOL, IMPLICIT_ATOL = 1e-8, 1e-18
@@ -138,6 +140,8 @@ def by(
             return {name: jnp.zeros_like(times) for name in model.outputs}, jnp.array(False)
         fineness = method.fineness
         return model.structure.solve(times, values, doses, prepared[fineness] if prepared else None, fineness)
+    if method is Method.EXPLICIT and not reverse:
+        return solve_lanes(model, times, values, doses, courses, skip=skip)
     return solve_ode(
         model, times, values, doses, courses, implicit=method is Method.IMPLICIT, skip=skip, reverse=reverse
     )
@@ -184,6 +188,52 @@ def closed_form(model: Model, times: jax.Array, values: Mapping[str, Any], doses
         one = _outputs(model, call(curve, {**known, "t": since, "dose": amounts[slot]}), times)
         total = {name: total[name] + jnp.where(given, one[name], 0.0) for name in total}
     return total
+
+
+def solve_lanes(
+    model: Model,
+    times: jax.Array,
+    values: Mapping[str, Any],
+    doses: Doses,
+    courses: Courses = NO_COURSES,
+    *,
+    skip: jax.Array | bool = False,
+) -> tuple[Curves, jax.Array]:
+    """By the explicit stepper; vmapped, lanes are stepped together."""
+    assert model.observe is not None
+    order = jnp.argsort(times)
+    asked = jnp.maximum(times[order], 0.0)
+    parts = segments(model, values, doses)
+    gains = _gains(model, values)
+    start = _start(model, values)
+    slopes = _slopes(model, values, courses)
+    scale = _scale(slopes, start, parts, gains)
+    begin = jnp.where(parts.begin < 0, 0.0, parts.begin)
+    infused = None if parts.rates is None else parts.rates @ gains
+    jump = jnp.where(jnp.isfinite(begin)[:, None], parts.amounts @ gains, 0.0)
+    course = lockstep.Course(
+        {name: jnp.asarray(value, float) for name, value in values.items()},
+        start, asked, begin, jump, infused, parts.since,
+    )
+    setting = lockstep.Setting(parts.phase, scale, courses, jnp.asarray(model.rtol), jnp.where(skip, 0, MOST_STEPS))
+    path, arrived = lockstep.curve(_field(model), course, setting)
+    current = jnp.maximum(jnp.searchsorted(parts.begin, asked, side="right") - 1, 0)
+    back = jnp.argsort(order)
+    states = jnp.where((times < 0)[:, None], start[None], path[back])
+    known = {
+        **values,
+        **_context(model, times, parts.since[current][back], parts.phase[current][back], courses),
+        **dict(zip(model.states, states.T, strict=True)),
+    }
+    return _outputs(model, call(model.observe, known), times), arrived
+
+
+@cache.kept
+def _field(model: Model) -> lockstep.Field:
+    def slopes(t: Any, x: Any, values: Any, since: Any, phase: Any, infused: Any, courses: Any) -> Any:
+        return _slopes(model, values, courses)(t, x, (infused, since, phase))
+
+    return lockstep.Field(slopes, tuple(state not in model.natural for state in model.states))
 
 
 def solve_ode(
