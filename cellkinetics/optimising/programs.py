@@ -25,6 +25,7 @@ from cellkinetics.optimising.stacking import taken
 from cellkinetics.solving.sensitivity import HESSIAN_STEP, Ties, ln_curve
 
 COMPILED_BLOCK, FEW = 64, 8  # problems in a compiled block: it costs the same however few it holds
+STEPPER_LANES = 16  # all of a stepper wait for the longest, and those without work cost as much
 ALONE = 6  # lanes of a single problem, which has so many starts
 SCREEN_STEP = 16  # points that are screened: programs are made for multiples of so many
 QUEUE = 4  # points a problem that the loop takes at once, and a problem alone as many as 64 together
@@ -128,7 +129,8 @@ class Programs:
     def _ends(self, points: Floats, whose: Ints, most: int) -> Ends:
         """Of the loop, in queues of one length."""
         length = LANES if self._size == 1 else QUEUE * self._size
-        lanes = min(16, self._size) if self._size > 1 else ALONE
+        side_by_side = STEPPER_LANES if self.method is Method.EXPLICIT else LANES
+        lanes = min(side_by_side, self._size) if self._size > 1 else ALONE
         run = engine.searcher(self.model, self.ties, self.method, self.error, lanes)
         parts = []
         for begin in range(0, len(points), length):

@@ -160,8 +160,8 @@ def march(field: Field, course: Course, setting: Setting, along: Course | None =
     def recorded(carry: tuple[Any, ...]) -> tuple[Any, Any]:
         # What the step before reached: in the same step the compiler would compute it again for each of the days.
         flow, slopes, path, paths, control = carry
-        path = jnp.where(control.arrived[:, None], flow.x, path)
-        return path, None if paths is None else jnp.where(control.arrived[:, None], slopes.x[:, None], paths)
+        path = jnp.where(control.arrived[:, None], flow.x[None], path)
+        return path, None if paths is None else jnp.where(control.arrived[None, :, None], slopes.x[:, None], paths)
 
     def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         flow, slopes, *_, control = carry
@@ -186,7 +186,13 @@ def _with_slopes(function: Callable[..., Any], given: tuple[Any, ...], along: tu
 
 
 def _step(
-    field: Field, flow: _Flow, slopes: _Flow | None, course: Course, along: Course | None, setting: Setting, control: Any
+    field: Field,
+    flow: _Flow,
+    slopes: _Flow | None,
+    course: Course,
+    along: Course | None,
+    setting: Setting,
+    control: Any,
 ) -> tuple[_Flow, _Flow | None, _Control]:
     """One step of every lane."""
     aim, in_log = _aim(field, flow, course, control), jnp.array(field.in_log)[:, None]
@@ -209,7 +215,7 @@ def _step(
         return scale * jnp.where(aim.on_ln, jnp.exp(jnp.where(aim.on_ln, jnp.maximum(y, np.log(LEAST)), 0.0)), y)
 
     def point(begin: _Begin, sum_of: Any) -> Any:
-        return begin.y + begin.span * sum_of
+        return begin.y + begin.span[None] * sum_of
 
     def stage(number: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
         known, known_along = carry
@@ -231,19 +237,23 @@ def _step(
 
     sum_of = jnp.tensordot(STAGES[-1], known, 1)
     y = point(begin, sum_of)
-    error = jnp.abs(begin.span * jnp.tensordot(ERROR, known, 1))
+    error = jnp.abs(begin.span[None] * jnp.tensordot(ERROR, known, 1))
     size = jnp.maximum(jnp.abs(begin.y), jnp.abs(y))
     # What grows from nothing is as exact as what it becomes.
-    allowed = setting.rtol * jnp.where(in_log & ~aim.on_ln, jnp.maximum(size, LEAST), 1.0 + size)
+    allowed = setting.rtol[None] * jnp.where(in_log & ~aim.on_ln, jnp.maximum(size, LEAST), 1.0 + size)
     error = jnp.sqrt(jnp.mean((error / allowed) ** 2, axis=0))
     fine = aim.active & (error <= 1.0)
 
     def ended(flow: _Flow, begin: _Begin, sum_of: Any, last: Any, jump: Any) -> _Flow:
         x = natural(point(begin, sum_of))
         f = last * jnp.where(aim.on_ln, x, scale)
-        x = jnp.where(aim.at_event, x + _of(aim.event[:, None], jump), x)
+        x = jnp.where(aim.at_event[None], x + _of(aim.event[:, None], jump), x)
         new = _Flow(begin.t + begin.span, x, f)
-        return _Flow(*(jnp.where(fine, after, before) for after, before in zip(new, flow, strict=True)))
+        t, *others = (
+            jnp.where(fine, new.t, flow.t),
+            *(jnp.where(fine[None], *pair) for pair in zip(new[1:], flow[1:], strict=True)),
+        )
+        return _Flow(t, *others)
 
     given, directions = (flow, begin, sum_of, known[-1], course.jump), None
     if along is not None:
@@ -259,7 +269,8 @@ def _put(table: Any, row: Any, number: Any) -> Any:
 def _aim(field: Field, flow: _Flow, course: Course, control: _Control) -> _Aim:
     events, days = jnp.arange(len(course.begin))[:, None], jnp.arange(len(course.asked))[:, None]
     active = control.alive & (control.seen < len(days))
-    event, row, segment = events == control.passed, days == control.seen, events == jnp.maximum(control.passed - 1, 0)
+    passed = control.passed[None]
+    event, row, segment = events == passed, days == control.seen[None], events == jnp.maximum(passed - 1, 0)
     next_event, next_row = _of(event, course.begin, jnp.inf), _of(row, course.asked)
     end = flow.t + control.step
     at_event = active & ((next_event <= jnp.minimum(next_row, end)) | (next_event <= flow.t))
@@ -275,7 +286,7 @@ def _controlled(
     """What the next step is to know."""
     t, last = flow.t, course.asked[-1]
     days = jnp.arange(len(course.asked))[:, None]
-    arrived = fine & aim.at_row & (days >= control.seen) & (course.asked <= t)
+    arrived = (fine & aim.at_row)[None] & (days >= control.seen[None]) & (course.asked <= t[None])
     factor = jnp.clip(SAFETY * jnp.maximum(error, 1e-30) ** (-1 / ORDER), SHRINK, GROW)
     factor = jnp.where(jnp.isfinite(factor), factor, SHRINK)
     # A step that was ended early says little of the next.
@@ -291,7 +302,7 @@ def _controlled(
         control.passed + (fine & aim.at_event),
         control.seen + jnp.sum(arrived, axis=0),
         control.alive & ~lost,
-        jnp.where(fine & (span > 0), _fed(before, flow), control.fed),
+        jnp.where((fine & (span > 0))[None], _fed(before, flow), control.fed),
         arrived,
         control.count + 1,
     )
@@ -308,7 +319,8 @@ def _fed(before: _Flow, after: _Flow) -> Any:
 
 
 def _of(which: Any, table: Any, otherwise: Any = 0.0) -> Any:
-    """The one of the rows (s, ..., l) that ``which`` (s, ..., l) marks; ``otherwise`` where none."""
+    """The one of the rows (s, ..., l) that ``which`` (s, 1 or more, l) marks; ``otherwise`` where none."""
+    which = jnp.broadcast_to(which, table.shape)
     return jnp.where(jnp.any(which, axis=0), jnp.sum(jnp.where(which, table, 0.0), axis=0), otherwise)
 
 
@@ -359,7 +371,7 @@ def _single(together: Callable[..., Any]) -> Callable[..., Any]:
 
         def merged(part: Any, flag: bool) -> Any:
             wide = jnp.moveaxis(part, 0, -2) if flag else jnp.repeat(part[..., None, :], size, axis=-2)
-            return wide.reshape(*wide.shape[:-2], -1)
+            return wide.reshape(*wide.shape[:-2], size * lanes)
 
         results = of_lanes(*jax.tree.map(merged, given, flags))
         split = tuple(jnp.moveaxis(part.reshape(*part.shape[:-1], size, lanes), -2, 0) for part in results)

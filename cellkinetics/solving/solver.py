@@ -213,7 +213,12 @@ def solve_lanes(
     jump = jnp.where(jnp.isfinite(begin)[:, None], parts.amounts @ gains, 0.0)
     course = lockstep.Course(
         {name: jnp.asarray(value, float) for name, value in values.items()},
-        start, asked, begin, jump, infused, parts.since,
+        start,
+        asked,
+        begin,
+        jump,
+        infused,
+        parts.since,
     )
     setting = lockstep.Setting(parts.phase, scale, courses, jnp.asarray(model.rtol), jnp.where(skip, 0, MOST_STEPS))
     path, arrived = lockstep.curve(_field(model), course, setting)
