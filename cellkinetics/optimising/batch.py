@@ -183,7 +183,7 @@ def _side_by_side(work: Callable[[Any], Any], jobs: Sequence[Any], workers: int)
 class _Climb:
     """Where problems ended.
 
-    tops : the values of all starts of each. x : (b, d) the best end of each search. ascent : from there by Newton steps.
+    tops : values of all starts of each. x : (b, d) the best end of each search. ascent : from there by Newton steps.
     """
 
     tops: list[Floats]

@@ -343,7 +343,6 @@ def _forward(field: Field, primals: Any, tangents: Any) -> Any:
 
 def _in_one_direction(field: Field) -> Callable[..., Any]:
     """(course, setting, slopes of the course) -> as `march`; vmapped over directions they are carried together."""
-
     several = _single(partial(march, field))
 
     def single(course: Course, setting: Setting, along: Course) -> tuple[Any, ...]:
