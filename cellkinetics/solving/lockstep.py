@@ -18,22 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Tsitouras Ch. Comput Math Appl 2011;62:770-5: fifth order with an embedded fourth, first slope of a step last of the
-# one before.
-NODES = np.array([0.0, 0.161, 0.327, 0.9, 0.9800255409045097, 1.0, 1.0])
-STAGES = np.zeros((7, 7))
-STAGES[1, :1] = 0.161
-STAGES[2, :2] = -0.008480655492356989, 0.335480655492357
-STAGES[3, :3] = 2.8971530571054935, -6.359448489975075, 4.3622954328695815
-STAGES[4, :4] = 5.325864828439257, -11.748883564062828, 7.4955393428898365, -0.09249506636175525
-STAGES[5, :5] = 5.86145544294642, -12.92096931784711, 8.159367898576159, -0.071584973281401, -0.028269050394068383
-STAGES[6, :6] = (
-    0.09646076681806523, 0.01, 0.4798896504144996, 1.379008574103742, -3.290069515436081, 2.324710524099774,
-)  # fmt: skip
-ERROR = np.array([
-    -0.00178001105222577714, -0.0008164344596567469, 0.007880878010261995, -0.1447110071732629, 0.5823571654525552,
-    -0.45808210592918697, 0.015151515151515152,
-])  # fmt: skip
+from cellkinetics.solving import stages
+
 ORDER = 5
 SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
 FIRST_SHARE, FIRST_CHANGE = 1e-3, 0.02  # of the segment, and relative change of a state, that a first step may span
@@ -72,10 +58,11 @@ class Setting(NamedTuple):
 
 
 class Field(NamedTuple):
-    """The equations: slopes(t, states, values, since, phase, infused, courses) -> (n,) a day; which are in ln x."""
+    """The equations: slopes(t, states, values, since, phase, infused, courses) -> (n,) a day; which are in ln x; whether they are stiff."""
 
     slopes: Callable[..., Any]
     in_log: tuple[bool, ...]
+    stiff: bool = False
 
 
 class _Flow(NamedTuple):
@@ -174,17 +161,6 @@ def march(field: Field, course: Course, setting: Setting, along: Course | None =
     return *recorded(carry), control.alive & (control.seen >= days)
 
 
-def _with_slopes(function: Callable[..., Any], given: tuple[Any, ...], along: tuple[Any, ...] | None) -> Any:
-    """What it gives, and its slopes (k, ...) where there are any of what is given."""
-    if along is None:
-        return function(*given), None
-
-    def pushed(*directions: Any) -> Any:
-        return jax.jvp(function, given, directions)
-
-    return jax.vmap(pushed, out_axes=(None, 0))(*along)
-
-
 def _step(
     field: Field,
     flow: _Flow,
@@ -196,7 +172,7 @@ def _step(
 ) -> tuple[_Flow, _Flow | None, _Control]:
     """One step of every lane."""
     aim, in_log = _aim(field, flow, course, control), jnp.array(field.in_log)[:, None]
-    scale, sloped = setting.scale, along is not None
+    scale = setting.scale
 
     def begun(flow: _Flow, course: Course) -> _Begin:
         t = jnp.where(aim.at_event, _of(aim.event, course.begin), flow.t + jnp.where(aim.still, 0.0, control.step))
@@ -206,47 +182,30 @@ def _step(
         infused = None if course.infused is None else _of(aim.segment[:, None], course.infused)
         return _Begin(flow.t, t - flow.t, y, flow.f / held, _of(aim.segment[:, None], course.since), infused)
 
-    begin, begin_along = _with_slopes(begun, (flow, course), (slopes, along) if sloped else None)
+    begin, begin_along = stages.with_slopes(begun, (flow, course), None if along is None else (slopes, along))
     phase = _of(aim.segment, setting.phase)
     equations = jax.vmap(field.slopes, in_axes=-1, out_axes=-1)
-    nodes, stages = jnp.array(NODES), jnp.array(STAGES)
 
     def natural(y: Any) -> Any:
         return scale * jnp.where(aim.on_ln, jnp.exp(jnp.where(aim.on_ln, jnp.maximum(y, np.log(LEAST)), 0.0)), y)
 
-    def point(begin: _Begin, sum_of: Any) -> Any:
-        return begin.y + begin.span[None] * sum_of
+    def slope(t: Any, y: Any, begin: _Begin, values: Any) -> Any:
+        x = natural(y)
+        found = equations(t, x, values, begin.since, phase, begin.infused, setting.courses)
+        return found / jnp.where(aim.on_ln, x, scale)
 
-    def stage(number: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
-        known, known_along = carry
-
-        def slope(begin: _Begin, sum_of: Any, values: Any) -> Any:
-            x, t = natural(point(begin, sum_of)), begin.t + nodes[number] * begin.span
-            found = equations(t, x, values, begin.since, phase, begin.infused, setting.courses)
-            return found / jnp.where(aim.on_ln, x, scale)
-
-        weights = stages[number]
-        given = (begin, jnp.tensordot(weights, known, 1), course.values)
-        directions = (begin_along, jnp.tensordot(weights, known_along, 1), along.values) if along else None
-        new, new_along = _with_slopes(slope, given, directions)
-        return _put(known, new, number), _put(known_along, new_along, number) if sloped else None
-
-    none = jnp.zeros((len(NODES), *flow.x.shape)).at[0].set(begin.first)
-    none_along = jnp.zeros((len(NODES), *slopes.x.shape)).at[0].set(begin_along.first) if slopes is not None else None
-    known, known_along = jax.lax.fori_loop(1, len(NODES), stage, (none, none_along))
-
-    sum_of = jnp.tensordot(STAGES[-1], known, 1)
-    y = point(begin, sum_of)
-    error = jnp.abs(begin.span[None] * jnp.tensordot(ERROR, known, 1))
-    size = jnp.maximum(jnp.abs(begin.y), jnp.abs(y))
+    take = stages.linearly_implicit if field.stiff else stages.explicit
+    directions = None if along is None else (begin_along, along.values)
+    taken, taken_along, error = take(slope, (begin, course.values), directions)
+    size = jnp.maximum(jnp.abs(begin.y), jnp.abs(taken.y))
     # What grows from nothing is as exact as what it becomes.
     allowed = setting.rtol[None] * jnp.where(in_log & ~aim.on_ln, jnp.maximum(size, LEAST), 1.0 + size)
     error = jnp.sqrt(jnp.mean((error / allowed) ** 2, axis=0))
     fine = aim.active & (error <= 1.0)
 
-    def ended(flow: _Flow, begin: _Begin, sum_of: Any, last: Any, jump: Any) -> _Flow:
-        x = natural(point(begin, sum_of))
-        f = last * jnp.where(aim.on_ln, x, scale)
+    def ended(flow: _Flow, begin: _Begin, taken: stages.Taken, jump: Any) -> _Flow:
+        x = natural(taken.y)
+        f = taken.last * jnp.where(aim.on_ln, x, scale)
         x = jnp.where(aim.at_event[None], x + _of(aim.event[:, None], jump), x)
         new = _Flow(begin.t + begin.span, x, f)
         t, *others = (
@@ -255,15 +214,10 @@ def _step(
         )
         return _Flow(t, *others)
 
-    given, directions = (flow, begin, sum_of, known[-1], course.jump), None
-    if along is not None:
-        directions = (slopes, begin_along, jnp.tensordot(STAGES[-1], known_along, 1), known_along[-1], along.jump)
-    after, after_along = _with_slopes(ended, given, directions)
+    given = (flow, begin, taken, course.jump)
+    directions = None if along is None else (slopes, begin_along, taken_along, along.jump)
+    after, after_along = stages.with_slopes(ended, given, directions)
     return after, after_along, _controlled(flow, after, course, control, aim, begin.span, error, fine)
-
-
-def _put(table: Any, row: Any, number: Any) -> Any:
-    return jax.lax.dynamic_update_index_in_dim(table, row, number, 0)
 
 
 def _aim(field: Field, flow: _Flow, course: Course, control: _Control) -> _Aim:

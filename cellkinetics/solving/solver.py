@@ -197,9 +197,10 @@ def solve_lanes(
     doses: Doses,
     courses: Courses = NO_COURSES,
     *,
+    stiff: bool = False,
     skip: jax.Array | bool = False,
 ) -> tuple[Curves, jax.Array]:
-    """By the explicit stepper; vmapped, lanes are stepped together."""
+    """By the stepper of lanes: vmapped, they are stepped together."""
     assert model.observe is not None
     order = jnp.argsort(times)
     asked = jnp.maximum(times[order], 0.0)
@@ -221,7 +222,7 @@ def solve_lanes(
         parts.since,
     )
     setting = lockstep.Setting(parts.phase, scale, courses, jnp.asarray(model.rtol), jnp.where(skip, 0, MOST_STEPS))
-    path, arrived = lockstep.curve(_field(model), course, setting)
+    path, arrived = lockstep.curve(_field(model, stiff), course, setting)
     current = jnp.maximum(jnp.searchsorted(parts.begin, asked, side="right") - 1, 0)
     back = jnp.argsort(order)
     states = jnp.where((times < 0)[:, None], start[None], path[back])
@@ -234,11 +235,11 @@ def solve_lanes(
 
 
 @cache.kept
-def _field(model: Model) -> lockstep.Field:
+def _field(model: Model, stiff: bool) -> lockstep.Field:
     def slopes(t: Any, x: Any, values: Any, since: Any, phase: Any, infused: Any, courses: Any) -> Any:
         return _slopes(model, values, courses)(t, x, (infused, since, phase))
 
-    return lockstep.Field(slopes, tuple(state not in model.natural for state in model.states))
+    return lockstep.Field(slopes, tuple(state not in model.natural for state in model.states), stiff)
 
 
 def solve_ode(
