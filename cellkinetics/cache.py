@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -49,22 +47,6 @@ def switch_on() -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-@contextmanager
-def cacheable() -> Iterator[None]:
-    """Trace a solve without run-time checks of its arguments: a program that calls back to Python is never cached.
-
-    diffrax checks by such a callback that the times to save at are sorted and inside the segment, which they are by
-    construction. Without this, each process compiles every ODE anew (il15_persistence: about 10 s a fit).
-    """
-    errors: Any = importlib.import_module("equinox._errors")
-    before = getattr(errors, "EQX_ON_ERROR", None)
-    errors.EQX_ON_ERROR = "off" if before == "raise" else before
-    try:
-        yield
-    finally:
-        errors.EQX_ON_ERROR = before
 
 
 def user_cache() -> Path:

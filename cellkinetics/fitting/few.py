@@ -33,7 +33,7 @@ def settled(request: Request, ended: Mapping[str, Settled], *, together: bool) -
     problems = [again(*ended[subject], [own for other, own in known.items() if other != subject]) for subject in few]
     initial = [problem.natural(ended[subject][1].x) for subject, problem in zip(few, problems, strict=True)]
     ends: dict[int, Optimum | None] = {}
-    if batchable(request.model, request.error_model):
+    if batchable(request.error_model):
         for part in optima(problems, initial, 1, request.seed):
             ends |= part
     else:

@@ -16,7 +16,6 @@ from cellkinetics.errors import ModelError, one_problem, suggest
 from cellkinetics.fitting.few import settled, told
 from cellkinetics.fitting.misfit import Misfit, misfit_of
 from cellkinetics.fitting.result import Fit, finished, refused
-from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.meaning.units import is_log
 from cellkinetics.modelling import levels
 from cellkinetics.modelling.model import Model, check_ties
@@ -121,10 +120,9 @@ def fit(
     if shared is not None:
         from cellkinetics.joint.result import fit_joint
 
-        if request.error != LOG and not batchable(model, request.error_model):
+        if not batchable(request.error_model):
             raise ValueError(
-                f"shared= does not take error={request.error!r} of {model.name}: no counts of molecules, and of a "
-                "model that is integrated step by step the log-normal error alone. Leave out error=, or fit each "
+                f"shared= does not take error={request.error!r}: no counts of molecules. Leave out error=, or fit each "
                 "patient (ck.fit_each)."
             )
         return fit_joint(request, study, shared, domains.flag(common_sd, "common_sd"))
@@ -241,7 +239,7 @@ def fit_one(request: Request, study: Study) -> Fit:
 
 def optimum_of(request: Request, case: Case) -> Optimum | None:
     """By the engine where it takes the model, else by lmfit; None where the model could not be solved."""
-    if not batchable(request.model, request.error_model):
+    if not batchable(request.error_model):
         return optimise(case.problem, case.initial, starts=request.starts, seed=request.seed)
     (ends,) = optima([case.problem], [case.initial], request.starts, request.seed)
     return ends[0]

@@ -178,7 +178,7 @@ def fit_each(
     request, chunk = Request.of(model, **asked), domains.count(chunk, "chunk")
     pool_sd, progress = domains.flag(pool_sd, "pool_sd"), domains.flag(progress, "progress")
     fitting.check(request, study)
-    if batchable(model, request.error_model):
+    if batchable(request.error_model):
         return Fits(study, together(request, study, progress, chunk, pool_sd=pool_sd))
     return Fits(study, one_by_one(request, study, progress, pool_sd=pool_sd))
 

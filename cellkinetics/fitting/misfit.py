@@ -234,7 +234,7 @@ def _optima(looks: Sequence[Look], rests: Sequence[Problem]) -> list[Optimum | N
     if not used:
         return refits
     model, some = rests[0].model, [rests[i] for i in used]
-    if model.corners and batchable(model, some[0].error):
+    if model.corners and batchable(some[0].error):
         # A switch day has an optimum between any two samples, and where the sample was is not where it is without it.
         initial = [looks[i].problem.natural(looks[i].x) for i in used]
         for ends in optima(some, initial, REFIT_STARTS, REFIT_SEED, careful=False):

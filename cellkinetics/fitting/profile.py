@@ -274,7 +274,7 @@ def _make_sure(sides: Sequence[_Side]) -> None:
     several take seconds for each point.
     """
     problem = sides[0].fit.problem
-    if not batchable(problem.model, problem.error):
+    if not batchable(problem.error):
         return
     doubtful = {id(side): side.around() for side in sides}
     while asked := [(side, point) for side in sides for point in doubtful[id(side)] if not point.sure]:

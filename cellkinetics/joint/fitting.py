@@ -22,7 +22,6 @@ from cellkinetics.likelihood.error_model import THROUGH_ALL
 from cellkinetics.likelihood.sd_prior import MEDIAN, SdPrior
 from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising import corners
-from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.cases import SPARE_ROWS, Case, prepare_each
 from cellkinetics.optimising.error_starts import starts_of
 from cellkinetics.optimising.evaluation import Evaluator, Second
@@ -230,8 +229,7 @@ def starting(
 def _places_of_starts(members: Members, patients: Evaluator) -> list[Floats]:
     """(starts, d) where each patient's own fit would begin, the first guess first."""
     request, places = members.request, []
-    # Where curves are integrated step by step, to judge the starts takes longer than the fit.
-    starts = max(request.starts, 1) if batchable(request.model) else 1
+    starts = max(request.starts, 1)
     for i, case in enumerate(members.cases.values()):
         points = starts_of(case.problem, case.initial, starts, request.seed)
         places.append(_placed(patients, i, case.problem, points))
@@ -251,7 +249,7 @@ def _own_optima(members: Members, joint: Joint, patients: Evaluator, places: Seq
     first = np.stack([each[0] for each in places])
     rows = [problem.samples.quantified.sum() - len(problem.free) for problem in members.problems]
     enough = [i for i, spare in enumerate(rows) if spare >= SPARE_ROWS]
-    if not batchable(members.request.model) or not enough:
+    if not enough:
         return first
     may = np.zeros(first.shape)
     for i in enough:

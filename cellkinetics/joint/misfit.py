@@ -37,9 +37,8 @@ from cellkinetics.joint.search import Layout, search
 from cellkinetics.joint.spread import Spread
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.modelling.model import Model
-from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.error_starts import starts_of
-from cellkinetics.optimising.evaluation import evaluator
+from cellkinetics.optimising.evaluation import Batched
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.stacking import places
 from cellkinetics.optimising.uncertainty import Uncertainty, pseudo_inverse
@@ -141,18 +140,15 @@ def moves_of(solution: Solution) -> list[Movable]:
 
 
 def _refitted(solution: Solution, asked: Sequence[tuple[int, int]], each: Sequence[Movable]) -> list[Refit | None]:
-    """All patients again, uphill, without a sample of one of them; each is a world of its own.
-
-    Where curves are integrated step by step there are none: it would take as long as the fit, each time.
-    """
+    """All patients again, uphill, without a sample of one of them; each is a world of its own."""
     joint = solution.joint
     used = [(i, row) for i, row in asked if without(joint.problems[i], row).samples.quantified.any()]
-    if not used or not batchable(joint.problems[0].model):
+    if not used:
         return [None] * len(asked)
     n, m = len(joint.problems), len(used)
     rests = [without(joint.problems[i], row) for i, row in used]
     whole = _with(joint, rests, [i for i, _ in used])
-    patients = evaluator(whole.problems)
+    patients = Batched(whole.problems)
     layout = joint.layout
     s, u = np.repeat(solution.ends.s, m, axis=0), np.repeat(solution.ends.u, m, axis=0)
     whose = np.repeat(np.arange(n)[None], m, axis=0)

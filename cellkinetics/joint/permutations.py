@@ -16,7 +16,7 @@ from cellkinetics.joint.fitting import Members
 from cellkinetics.joint.misfit import misfits_of
 from cellkinetics.joint.search import Worlds, polish, search
 from cellkinetics.joint.spread import spread_of
-from cellkinetics.optimising.evaluation import Evaluator, evaluator
+from cellkinetics.optimising.evaluation import Batched, Evaluator
 from cellkinetics.statistics import arrangements
 from cellkinetics.words import dose_text
 
@@ -93,7 +93,7 @@ class Test:
     @classmethod
     def of(cls, members: Members, names: tuple[str, ...], moves: Moves) -> Test:
         """The fits without and with the effect, and with it each patient left out."""
-        patients = evaluator(members.problems)
+        patients = Batched(members.problems)
         plain = replace(members, shared={**members.shared, **dict.fromkeys(names, ALL)})
         null = joint_fitting.solve(plain, joint_fitting.joint_of(plain, patients), patients)
         joint = joint_fitting.joint_of(members, patients)

@@ -26,7 +26,7 @@ from cellkinetics.joint.fitting import Members, Solution
 from cellkinetics.joint.spread import spread_of
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.model import Model
-from cellkinetics.optimising.evaluation import evaluator
+from cellkinetics.optimising.evaluation import Batched
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.stacking import places
 from cellkinetics.optimising.status import Status
@@ -198,7 +198,7 @@ def fit_joint(
     if not members.cases:
         text = "; ".join(f"{subject}: {reason}" for subject, reason in list(members.left_out.items())[:3])
         raise one_problem(f"nobody can take part in the joint fit ({text})", "Share more parameters, or give priors.")
-    patients = evaluator(members.problems)
+    patients = Batched(members.problems)
     solution = joint_fitting.solve(members, joint_fitting.joint_of(members, patients), patients)
     return of_solution(members, solution, time.perf_counter() - began)
 

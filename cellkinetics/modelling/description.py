@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 SOLVED = {
     Method.CLOSED_FORM: "closed form",
     Method.STRUCTURE: "the structure of its equations, with the adaptive steppers where that may not be trusted",
-    Method.EXPLICIT: "explicit stepper in ln x (Tsit5), with an implicit one (Kvaerno5) where that runs out of steps",
-    Method.IMPLICIT: "implicit stepper (Kvaerno5) from the start: the model is stiff",
+    Method.EXPLICIT: "explicit stepper in ln x (Tsit5), and a linearly implicit one (Rodas5P) where it is stiff",
+    Method.IMPLICIT: "linearly implicit stepper in ln x (Rodas5P): the model is stiff",
 }
 
 

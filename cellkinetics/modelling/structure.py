@@ -60,11 +60,6 @@ class Method(StrEnum):
         """Of the structure, from 0 on; None for other methods."""
         return _FINENESSES.index(self) if self in _FINENESSES else None
 
-    @property
-    def in_lanes(self) -> bool:
-        """Whether many curves are solved side by side for little more than the time of one."""
-        return self is not Method.IMPLICIT
-
 
 _FINENESSES = (Method.STRUCTURE, Method.FINER_STRUCTURE, Method.FINEST_STRUCTURE)
 

@@ -14,8 +14,6 @@ import numpy as np
 
 from cellkinetics.arrays import Floats, Ints
 from cellkinetics.likelihood.error_model import ErrorModel
-from cellkinetics.likelihood.error_models import ERRORS, LOG
-from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising import corners, error_starts
 from cellkinetics.optimising.ascent import FIRST_EVALUATIONS, UNSEEN, Ascent
@@ -40,12 +38,9 @@ SAME_END, RIVAL = 1e-3, 1.0
 BEYOND_STEPS = 12  # from the other side of the sampled days around a switch
 
 
-def batchable(model: Model, error: ErrorModel = ERRORS[LOG]) -> bool:
-    """Whether the engine takes problems of the model.
-
-    One whose stepper is implicit is left out, and so are counts of molecules, whose density is a sum.
-    """
-    return not error.sums and methods(model)[0].in_lanes
+def batchable(error: ErrorModel) -> bool:
+    """Whether the engine takes problems of the error model: not counts of molecules, whose density is a sum."""
+    return not error.sums
 
 
 def optima(
@@ -109,7 +104,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = 
         at, second, held, converged = newton(problems[index], np.array(x[index], float), search=False)
         return Optimum(at, second, held, converged, 1, 1) if second.solved else None
 
-    if not problems or not batchable(problems[0].model, problems[0].error):
+    if not problems or not batchable(problems[0].error):
         return [alone(index) for index in range(len(problems))]
     optimum_of: dict[int, Optimum | None] = {}
     for ends in _each(problems, starting, alone, PATIENTS_AT_ONCE, search=False, rescue=rescue):
@@ -149,11 +144,19 @@ def _each(
         first, *finer = methods(mine[0].model)
         programs = Programs(mine[0].model, mine[0].ties, first, stacked(mine, shape, size), mine[0].error)
         points, whose = starting(part, programs, shape[1])
-        return _climb(mine, shape, programs, [method for method in finer if method.fineness is not None], points, whose)
+        return _climb(mine, shape, programs, _in_batch(finer), points, whose)
 
     for (shape, part), climb in _side_by_side(ended, parts, os.cpu_count() or 1):
         ends = [_optimum(problems[i], climb, row, shape[1], search, rescue) for row, i in enumerate(part)]
         yield {i: alone(i) if end is None else end for i, end in zip(part, ends, strict=True)}
+
+
+def _in_batch(others: Sequence[Method]) -> list[Method]:
+    """Which of the further methods are tried side by side: of a structure the finer ones, else all that there are.
+
+    A stepper takes long for what a structure could not resolve.
+    """
+    return [method for method in others if method.fineness is not None] or list(others)
 
 
 def _side_by_side(work: Callable[[Any], Any], jobs: Sequence[Any], workers: int) -> Iterator[tuple[Any, Any]]:

@@ -15,7 +15,6 @@ from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising import engine
-from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.engine import LANES
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.stacking import places, shape_of, stacked
@@ -58,11 +57,6 @@ class Evaluator(Protocol):
     def places(self, patient: int) -> Ints:
         """Where the free vector of the patient's problem lies in the d columns."""
         ...
-
-
-def evaluator(problems: Sequence[Problem]) -> Evaluator:
-    """The engine where it takes the model, and patient by patient where not."""
-    return Batched(problems) if batchable(problems[0].model, problems[0].error) else OneByOne(problems)
 
 
 def padded_width(problems: Sequence[Problem]) -> int:
@@ -162,43 +156,3 @@ def _gathered(program: Callable[..., Any]) -> Callable[..., Any]:
         return program(x, jax.tree.map(lambda part: part[row], data))
 
     return jax.jit(run)
-
-
-class OneByOne:
-    """Each pair by its `Problem`: for models that are integrated step by step. Slow, and the same numbers."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = problems
-        self.width = padded_width(problems)
-        self.size = self.width + len(problems[0].sd)
-
-    def places(self, patient: int) -> Ints:
-        """See `Evaluator`."""
-        return places(self.problems[patient], self.width)
-
-    def score(self, x: Floats, whose: Ints) -> Second:
-        """See `Evaluator`."""
-        return self._each(x, whose, exact=False)
-
-    def second(self, x: Floats, whose: Ints) -> Second:
-        """See `Evaluator`."""
-        return self._each(x, whose, exact=True)
-
-    def _each(self, x: Floats, whose: Ints, *, exact: bool) -> Second:
-        count, size = len(whose), self.size
-        derivatives = Second(
-            np.zeros(count), np.zeros((count, size)), np.zeros((count, size, size)), np.zeros((count, size, size)),
-            np.zeros(count, bool),
-        )  # fmt: skip
-        for row, patient in enumerate(whose):
-            problem, keep = self.problems[patient], self.places(patient)
-            at = (problem.second_order if exact else problem.first_order)(x[row][keep])
-            inner = keep[: len(problem.free)]
-            derivatives.value[row], derivatives.gradient[row, keep], derivatives.solved[row] = (
-                at.value,
-                at.gradient,
-                at.solved,
-            )
-            derivatives.curved[row][np.ix_(keep, keep)] = -at.hessian
-            derivatives.quantified[row][np.ix_(inner, inner)] = at.quantified
-        return derivatives

@@ -129,7 +129,7 @@ class Programs:
     def _ends(self, points: Floats, whose: Ints, most: int) -> Ends:
         """Of the loop, in queues of one length."""
         length = LANES if self._size == 1 else QUEUE * self._size
-        side_by_side = STEPPER_LANES if self.method is Method.EXPLICIT else LANES
+        side_by_side = STEPPER_LANES if self.method in (Method.EXPLICIT, Method.IMPLICIT) else LANES
         lanes = min(side_by_side, self._size) if self._size > 1 else ALONE
         run = engine.searcher(self.model, self.ties, self.method, self.error, lanes)
         parts = []

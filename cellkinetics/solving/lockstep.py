@@ -25,6 +25,7 @@ SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
 FIRST_SHARE, FIRST_CHANGE = 1e-3, 0.02  # of the segment, and relative change of a state, that a first step may span
 SHORTEST = 1e-14  # of the days already passed, or of the segment: a step below is a failure
 LEAST = 1e-100  # of its scale: a state below is held there
+LN_LEAST = float(np.log(LEAST))
 
 
 class Course(NamedTuple):
@@ -47,7 +48,7 @@ class Course(NamedTuple):
 class Setting(NamedTuple):
     """What is not differentiated by.
 
-    phase : (s,). scale : (n,) of each state. courses : covariates. rtol : () of ln x. most : () steps.
+    phase : (s,). scale : (n,) of each state. courses : covariates. rtol : () of ln x. most : () steps; 0 for none.
     """
 
     phase: Any
@@ -58,7 +59,10 @@ class Setting(NamedTuple):
 
 
 class Field(NamedTuple):
-    """The equations: slopes(t, states, values, since, phase, infused, courses) -> (n,) a day; which are in ln x; whether they are stiff."""
+    """The equations: slopes(t, states, values, since, phase, infused, courses) -> (n,) a day.
+
+    in_log : (n) which states are stepped in ln x. stiff : whether by the linearly implicit method.
+    """
 
     slopes: Callable[..., Any]
     in_log: tuple[bool, ...]
@@ -135,7 +139,7 @@ def march(field: Field, course: Course, setting: Setting, along: Course | None =
         slopes = jax.tree.map(lambda part: jnp.zeros((width, *part.shape)), flow)._replace(x=along.start)
         paths = jnp.zeros((width, *path.shape))
     control = _Control(
-        nothing, jnp.zeros(lanes, bool), none, none, jnp.ones(lanes, bool), jnp.zeros_like(course.start, bool),
+        nothing, jnp.zeros(lanes, bool), none, none, setting.most > 0, jnp.zeros_like(course.start, bool),
         jnp.zeros((days, lanes), bool), jnp.zeros((), int),
     )  # fmt: skip
     most = jnp.max(setting.most)
@@ -187,7 +191,9 @@ def _step(
     equations = jax.vmap(field.slopes, in_axes=-1, out_axes=-1)
 
     def natural(y: Any) -> Any:
-        return scale * jnp.where(aim.on_ln, jnp.exp(jnp.where(aim.on_ln, jnp.maximum(y, np.log(LEAST)), 0.0)), y)
+        # Not maximum: at the least it has half a derivative.
+        ln_x = jnp.where(aim.on_ln, jnp.where(y > LN_LEAST, y, LN_LEAST), 0.0)
+        return scale * jnp.where(aim.on_ln, jnp.exp(ln_x), y)
 
     def slope(t: Any, y: Any, begin: _Begin, values: Any) -> Any:
         x = natural(y)
@@ -227,8 +233,9 @@ def _aim(field: Field, flow: _Flow, course: Course, control: _Control) -> _Aim:
     event, row, segment = events == passed, days == control.seen[None], events == jnp.maximum(passed - 1, 0)
     next_event, next_row = _of(event, course.begin, jnp.inf), _of(row, course.asked)
     end = flow.t + control.step
-    at_event = active & ((next_event <= jnp.minimum(next_row, end)) | (next_event <= flow.t))
-    still = ~active | ~(control.known | at_event)
+    # Of two events on one day each has its own derivative: what flows between them must be known.
+    still = ~active | ~control.known
+    at_event = ~still & ((next_event <= jnp.minimum(next_row, end)) | (next_event <= flow.t))
     on_ln = jnp.array(field.in_log)[:, None] & (flow.x > 0) & ~control.fed
     at_row = ~still & ~at_event & (next_row <= end)
     return _Aim(active, still, at_event, at_row, event, row, segment, on_ln)

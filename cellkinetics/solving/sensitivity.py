@@ -168,7 +168,7 @@ def evaluate_twice(model: Model, ties: Ties, method: Method, free: Any, inputs: 
         predicted, jacobian, solved = evaluate(model, ties, method, at, inputs)
         return jacobian, (predicted, jacobian, solved)
 
-    if method in (Method.CLOSED_FORM, Method.IMPLICIT):
+    if method is Method.CLOSED_FORM:
         hessian, (predicted, jacobian, solved) = jax.jacfwd(first, has_aux=True)(free)
         return predicted, jacobian, hessian, solved
     moves = HESSIAN_STEP * jnp.concatenate([jnp.zeros((1, len(free))), jnp.eye(len(free)), -jnp.eye(len(free))])
@@ -183,15 +183,13 @@ def program(model: Model, ties: Ties, order: int, method: Method) -> Callable[..
     """The compiled function (free (k,), inputs) -> Curve with derivatives up to ``order``, by one way of solving."""
 
     def run(free: Any, inputs: Inputs) -> Curve:
-        # Derivatives of an implicit stepper have checks of their own: what is not finite is told by `solved`.
-        with cache.cacheable():
-            if order == 0:
-                predicted, solved = ln_curve(model, ties, method, free, inputs)
-                return Curve(predicted, None, None, solved)
-            if order == 1:
-                predicted, jacobian, solved = evaluate(model, ties, method, free, inputs)
-                return Curve(predicted, jacobian, None, solved)
-            return Curve(*evaluate_twice(model, ties, method, free, inputs))
+        if order == 0:
+            predicted, solved = ln_curve(model, ties, method, free, inputs)
+            return Curve(predicted, None, None, solved)
+        if order == 1:
+            predicted, jacobian, solved = evaluate(model, ties, method, free, inputs)
+            return Curve(predicted, jacobian, None, solved)
+        return Curve(*evaluate_twice(model, ties, method, free, inputs))
 
     return jax.jit(run)
 

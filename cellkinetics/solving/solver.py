@@ -1,7 +1,7 @@
 """From parameters and doses to curves: the one place where a model is solved.
 
-An ODE is solved in ln x, segment by segment between doses, by an explicit stepper; a solve that runs out of steps is
-done again by an implicit one on the natural scale. Whether a solve succeeded is read from the stepper's result.
+An ODE is solved by the steppers of `lockstep`, in ln x: an explicit one, and where that runs out of steps a linearly
+implicit one. Whether a solve succeeded is read from the stepper's result.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 
@@ -25,18 +26,8 @@ from cellkinetics.solving.segments import Segments, segments
 if TYPE_CHECKING:
     from cellkinetics.modelling.model import Function, Model
 
-MAX_STEPS = 4096
-MOST_STEPS = 1000  # of lanes, which wait for the longest: what needs more is stiff
-# The implicit stepper works on natural scale. Its chord iteration stalls where it is asked for more digits than
-# rounding leaves beside 1e5 copies (tolerances of 1e-10: none of 75 hard draws solved; these: all, to 1e-6).
-IMPLICIT_RTOL, IMPLICIT_ATOL = 1e-8, 1e-18
-CHORD_RTOL, CHORD_ATOL = 1e-5, 1e-6
-IMPLICIT_MAX_STEPS = 16_384
-# What a state that starts at 0 begins with in ln x: what flows into it within so much of the time to the first asked
-# day (or of a thousandth of the segment, or within rounding of its begin, where these are longer), and of its scale at
-# least so much. All follow the units of values and of time.
-MOMENT, SHORTEST, ROUNDING, LEAST = 1e-8, 1e-3, 1e-14, 1e-15
-LN_FLOOR = -230.0
+# Lanes wait for the longest; a curve that needs more of the first is stiff.
+MOST_STEPS, MOST_STIFF_STEPS = 1000, 4000
 
 Curves = dict[str, jax.Array]
 Courses = Mapping[str, Course]
@@ -55,28 +46,24 @@ def solve(
 ) -> tuple[Curves, jax.Array]:
     """Curves at ``times`` (n,) and whether the solve succeeded; NaN curves where it did not."""
     first, *others = methods(model)
-    if first.fineness is not None and model.structure is not None:
+    curves, done = by(first, model, times, values, doses, courses, reverse=reverse)
+    if model.structure is not None and doses.rates is None:
         # One program holds them all: the finest structure stands for the others, and for the explicit stepper.
-        instead = of_structure(model.structure)[-1] if doses.rates is None else Method.EXPLICIT
-        others = [instead, Method.IMPLICIT]
+        finest, others = of_structure(model.structure)[-1], [Method.IMPLICIT]
 
-    def rescued(given: Any) -> tuple[Curves, jax.Array]:
-        curves, done, *asked = given
-        for method in others:
+        def finer(given: Any) -> tuple[Curves, jax.Array]:
+            curves, done, *asked = given
+            return jax.lax.cond(done, lambda: (curves, done), lambda: by(finest, model, *asked))
 
-            def again(method: Method = method, done: jax.Array = done) -> tuple[Curves, jax.Array]:
-                return by(method, model, *asked, skip=done, reverse=reverse)
-
-            otherwise, done_again = jax.lax.cond(done, lambda curves=curves, done=done: (curves, done), again)
-            curves = {name: jnp.where(done, curves[name], otherwise[name]) for name in curves}
-            done = done | done_again
-        return curves, done
-
-    given = (*by(first, model, times, values, doses, courses, reverse=reverse), times, values, doses, courses)
-    if others:
+        given = (curves, done, times, values, doses, courses)
         # Reverse derivatives do not pass through a rule of batching.
-        given = rescued(given) if reverse else _lane_by_lane(rescued, given)
-    curves, done, *_ = given
+        curves, done = finer(given) if reverse else _lane_by_lane(finer, given)
+    elif first.fineness is not None:
+        others = [Method.EXPLICIT, Method.IMPLICIT]
+    for method in others:
+        again, solved = by(method, model, times, values, doses, courses, skip=done, reverse=reverse)
+        curves = {name: jnp.where(done, curves[name], again[name]) for name in curves}
+        done = done | solved
     return {name: jnp.where(done, curve, jnp.nan) for name, curve in curves.items()}, done
 
 
@@ -130,7 +117,7 @@ def by(
     skip: jax.Array | bool = False,
     reverse: bool = False,
 ) -> tuple[Curves, jax.Array]:
-    """`solve` by one of `methods`; ``skip`` makes a stepper's segments empty (for a batch in which few need it)."""
+    """`solve` by one of `methods`; a stepper takes no step where it is to ``skip``, and waits for nobody."""
     if method is Method.CLOSED_FORM:
         return closed_form(model, times, values, doses, courses), jnp.array(True)
     if method.fineness is not None:
@@ -140,11 +127,33 @@ def by(
             return {name: jnp.zeros_like(times) for name in model.outputs}, jnp.array(False)
         fineness = method.fineness
         return model.structure.solve(times, values, doses, prepared[fineness] if prepared else None, fineness)
-    if method is Method.EXPLICIT and not reverse:
-        return solve_lanes(model, times, values, doses, courses, skip=skip)
-    return solve_ode(
-        model, times, values, doses, courses, implicit=method is Method.IMPLICIT, skip=skip, reverse=reverse
-    )
+    step = partial(solve_ode, model, stiff=method is Method.IMPLICIT)
+    if reverse:
+        return _reversible(step, times, values, doses, courses, skip)
+    return step(times, values, doses, courses, skip)
+
+
+def _reversible(solved: Callable[..., tuple[Curves, jax.Array]], *given: Any) -> tuple[Curves, jax.Array]:
+    """The same with reverse derivatives, from those of forward mode by all that is given: few numbers."""
+    flat, back = jax.flatten_util.ravel_pytree(given)
+
+    def value(flat: jax.Array) -> tuple[Curves, tuple[Curves, jax.Array]]:
+        curves, done = solved(*back(flat))
+        return curves, (curves, done)
+
+    @jax.custom_vjp
+    def of(flat: jax.Array) -> tuple[Curves, jax.Array]:
+        return value(flat)[1]
+
+    def ahead(flat: jax.Array) -> tuple[tuple[Curves, jax.Array], Curves]:
+        slopes, result = jax.jacfwd(value, has_aux=True)(flat)
+        return result, slopes
+
+    def behind(slopes: Curves, along: tuple[Curves, Any]) -> tuple[jax.Array]:
+        return (jnp.sum(jnp.stack([along[0][name] @ slopes[name] for name in slopes]), axis=0),)
+
+    of.defvjp(ahead, behind)
+    return of(flat)
 
 
 def prepared_for(model: Model, times: Any, doses: Doses) -> tuple[Any, ...]:
@@ -190,17 +199,17 @@ def closed_form(model: Model, times: jax.Array, values: Mapping[str, Any], doses
     return total
 
 
-def solve_lanes(
+def solve_ode(
     model: Model,
     times: jax.Array,
     values: Mapping[str, Any],
     doses: Doses,
     courses: Courses = NO_COURSES,
+    skip: jax.Array | bool = False,
     *,
     stiff: bool = False,
-    skip: jax.Array | bool = False,
 ) -> tuple[Curves, jax.Array]:
-    """By the stepper of lanes: vmapped, they are stepped together."""
+    """By the stepper of `lockstep`, explicit or for ``stiff`` equations: vmapped, lanes are stepped together."""
     assert model.observe is not None
     order = jnp.argsort(times)
     asked = jnp.maximum(times[order], 0.0)
@@ -221,7 +230,8 @@ def solve_lanes(
         infused,
         parts.since,
     )
-    setting = lockstep.Setting(parts.phase, scale, courses, jnp.asarray(model.rtol), jnp.where(skip, 0, MOST_STEPS))
+    most = MOST_STIFF_STEPS if stiff else MOST_STEPS
+    setting = lockstep.Setting(parts.phase, scale, courses, jnp.asarray(model.rtol), jnp.where(skip, 0, most))
     path, arrived = lockstep.curve(_field(model, stiff), course, setting)
     current = jnp.maximum(jnp.searchsorted(parts.begin, asked, side="right") - 1, 0)
     back = jnp.argsort(order)
@@ -240,85 +250,6 @@ def _field(model: Model, stiff: bool) -> lockstep.Field:
         return _slopes(model, values, courses)(t, x, (infused, since, phase))
 
     return lockstep.Field(slopes, tuple(state not in model.natural for state in model.states), stiff)
-
-
-def solve_ode(
-    model: Model,
-    times: jax.Array,
-    values: Mapping[str, Any],
-    doses: Doses,
-    courses: Courses = NO_COURSES,
-    *,
-    implicit: bool = False,
-    skip: jax.Array | bool = False,
-    reverse: bool = False,
-) -> tuple[Curves, jax.Array]:
-    """One stepper over all segments between doses and switches."""
-    import diffrax
-
-    assert model.observe is not None
-    order = jnp.argsort(times)
-    asked = times[order]
-    parts = segments(model, values, doses)
-    end = jnp.maximum(jnp.where(skip, 0.0, asked[-1]), 0.0)
-    # Not clip: where an edge lies on day 0 or on the last day it has half a derivative.
-    edges = jnp.append(parts.begin, jnp.inf)
-    edges = jnp.where(edges < 0, 0.0, jnp.where(edges > end, end, edges))
-    in_log = jnp.array([state not in model.natural and not implicit for state in model.states])
-    gains = _gains(model, values)
-    slopes = _slopes(model, values, courses)
-    start = _start(model, values)
-    scale = _scale(slopes, start, parts, gains)
-
-    def field(t: Any, state: Any, args: Any) -> jax.Array:
-        *args, void = args
-        natural = _to_natural(state, in_log, scale)
-        found = jnp.where(void, 0.0, slopes(t, natural, tuple(args)))
-        return jnp.where(in_log, found / jnp.where(in_log, natural, 1.0), found / scale)
-
-    chord = diffrax.VeryChord(rtol=CHORD_RTOL, atol=CHORD_ATOL)
-    stepper = diffrax.Kvaerno5(root_finder=chord) if implicit else diffrax.Tsit5()
-    rtol, atol = (IMPLICIT_RTOL, IMPLICIT_ATOL) if implicit else (model.rtol, model.rtol)
-    controller = diffrax.PIDController(rtol=rtol, atol=atol)
-    adjoint = diffrax.RecursiveCheckpointAdjoint() if reverse else diffrax.ForwardMode()
-
-    def segment(before: tuple[Any, Any], slot: tuple[jax.Array, jax.Array, Segments]) -> tuple[Any, tuple[Any, ...]]:
-        (state, void), (begin, stop, part) = before, slot
-        infused = None if part.rates is None else part.rates @ gains
-        saved = jnp.append(jnp.clip(asked, begin, stop), stop)
-        args = (infused, part.since, part.phase)
-        given = jnp.where(void, 0.0, _to_natural(state, in_log, scale)) + part.amounts @ gains
-        filled = _inflow(slopes, begin, given, args, _moment(asked, begin, stop))
-        dosed = _to_scale(given, in_log, scale, filled)
-        void = _void(slopes, saved, filled, args) & in_log
-        args = (*args, void)
-        with cache.cacheable():
-            solution = diffrax.diffeqsolve(
-                diffrax.ODETerm(field), stepper, begin, stop, None, dosed, args=args,
-                saveat=diffrax.SaveAt(ts=saved), stepsize_controller=controller,
-                adjoint=adjoint, max_steps=IMPLICIT_MAX_STEPS if implicit else MAX_STEPS, throw=False,
-            )  # fmt: skip
-        assert solution.ys is not None
-        # Of two edges on one day each has its derivative; a stepper with no way to go gives none.
-        last = solution.ys[-1] + jnp.where(begin == stop, (stop - begin) * field(begin, dosed, args), 0.0)
-        return (last, void), (solution.ys[:-1], void, solution.result == diffrax.RESULTS.successful)
-
-    first = _to_scale(start, in_log, scale, jnp.zeros_like(start))
-    _, (path, voids, done) = jax.lax.scan(segment, (first, (start == 0) & in_log), (edges[:-1], edges[1:], parts))
-    current = jnp.maximum(jnp.searchsorted(parts.begin, asked, side="right") - 1, 0)
-    back = jnp.argsort(order)
-    states = _to_natural(path[current, jnp.arange(len(asked))], in_log[None], scale[None])
-    states = jnp.where(voids[current], 0.0, states)[back]
-    # The implicit stepper passes 0 by rounding where a state dies out; `natural` states may be negative.
-    positive = jnp.array([state not in model.natural for state in model.states])[None, :]
-    states = jnp.where(positive & (states < 0), 0.0, states)
-    states = jnp.where((times < 0)[:, None], start[None], states)
-    known = {
-        **values,
-        **_context(model, times, parts.since[current][back], parts.phase[current][back], courses),
-        **dict(zip(model.states, states.T, strict=True)),
-    }
-    return _outputs(model, call(model.observe, known), times), jnp.all(done)
 
 
 def _context(model: Model, t: Any, since: Any, phase: Any, courses: Courses) -> dict[str, Any]:
@@ -358,42 +289,6 @@ def _scale(slopes: Function, start: jax.Array, parts: Segments, gains: jax.Array
     size = jnp.where(jnp.isfinite(size), size, 0.0)
     size = jnp.where(size > 0, size, jnp.max(size))
     return jax.lax.stop_gradient(jnp.where(size > 0, size, 1.0))
-
-
-def _moment(asked: jax.Array, begin: jax.Array, stop: jax.Array) -> jax.Array:
-    """Days that are nothing against a segment and against the time to its first asked day."""
-    length = stop - begin
-    first = jnp.min(jnp.where(asked > begin, asked - begin, length))
-    return jnp.maximum(MOMENT * jnp.clip(first, SHORTEST * length, length), ROUNDING * begin)
-
-
-def _inflow(slopes: Function, t: jax.Array, natural: jax.Array, args: tuple[Any, ...], moment: jax.Array) -> jax.Array:
-    """(states,) what flows within a moment into states that are nothing, from those that are something."""
-    for _ in natural:
-        found = moment * slopes(t, natural, args)
-        natural = jnp.maximum(natural, jnp.where(jnp.isfinite(found), found, 0.0))
-    return jax.lax.stop_gradient(natural)
-
-
-def _void(slopes: Function, days: jax.Array, filled: jax.Array, args: tuple[Any, ...]) -> jax.Array:
-    """(states,) which are nothing and stay it: nothing flows in from what is ``filled`` on any of the days.
-
-    Without this a state that grows by itself would grow out of the number that ln x begins with.
-    """
-    found = jax.vmap(slopes, in_axes=(0, None, None))(days, filled, args)
-    return (filled == 0) & jnp.all(found == 0, axis=0)
-
-
-def _to_natural(state: jax.Array, in_log: jax.Array, scale: jax.Array) -> jax.Array:
-    # Gradients turn NaN where exp underflows: ln x is held at -230.
-    return scale * jnp.where(in_log, jnp.exp(jnp.clip(jnp.where(in_log, state, 0.0), LN_FLOOR, -LN_FLOOR)), state)
-
-
-def _to_scale(natural: jax.Array, in_log: jax.Array, scale: jax.Array, least: jax.Array) -> jax.Array:
-    least = jnp.maximum(least, LEAST * scale)
-    # Not maximum: where both are the same it has half a derivative.
-    floored = jnp.where(natural < least, least, natural)
-    return jnp.where(in_log, jnp.log(floored / scale), natural / scale)
 
 
 def _start(model: Model, values: Mapping[str, Any]) -> jax.Array:

@@ -31,7 +31,9 @@ ERROR = np.array([
 
 # Rodas5P: Steinebach G. BIT Numer Math 2023;63:27. Fifth order, stiffly accurate; its last increment is the error.
 GAMMA = 0.21193756319429014
-RODAS_NODES = np.array([0.0, 0.6358126895828704, 0.4095798393397535, 0.9769306725060716, 0.4288403609558664, 1, 1, 1, 1])
+RODAS_NODES = np.array([
+    0.0, 0.6358126895828704, 0.4095798393397535, 0.9769306725060716, 0.4288403609558664, 1, 1, 1, 1,
+])  # fmt: skip
 RODAS_TIMES = np.array([
     0.21193756319429014, -0.42387512638858027, -0.3384627126235924, 1.8046452872882734, 2.325825639765069, 0, 0, 0, 0,
 ])  # fmt: skip
@@ -43,8 +45,7 @@ RODAS_STAGES[4, :4] = 2.8029986275628964, 0.5072464736228206, -0.398831254177052
 RODAS_STAGES[5:, :5] = (
     -7.502846399306121, 2.561846144803919, -11.627539656261098, -0.18268767659942256, 0.030198172008377946,
 )  # fmt: skip
-for _stage in (6, 7, 8):
-    RODAS_STAGES[_stage, 5:_stage] = 1.0
+RODAS_STAGES[6, 5:6] = RODAS_STAGES[7, 5:7] = RODAS_STAGES[8, 5:8] = 1.0
 RODAS_MIXED = np.zeros((9, 9))
 RODAS_MIXED[1, :1] = -14.155112264123755
 RODAS_MIXED[2, :2] = -17.97296035885952, -2.859693295451294
@@ -101,7 +102,7 @@ def explicit(slope: Slope, given: tuple[Any, Any], along: tuple[Any, Any] | None
             return slope(begin.t + nodes[number] * begin.span, y, begin, values)
 
         new = _stage(at, stages[number], known, known_along, given, along)
-        return _put(known, new[0], number), _put(known_along, new[1], number) if along else None
+        return _put(known, new[0], number), None if along is None else _put(known_along, new[1], number)
 
     # The compiler computes again what is read twice unless a loop is between.
     known, known_along = _filled(begin, along, len(NODES))
@@ -110,7 +111,7 @@ def explicit(slope: Slope, given: tuple[Any, Any], along: tuple[Any, Any] | None
         lambda summed, begin, _: begin.y + begin.span[None] * summed, STAGES[-1], known, known_along, given, along
     )
     error = jnp.abs(begin.span[None] * jnp.tensordot(ERROR, known, 1))
-    return Taken(end, known[-1]), Taken(end_along, known_along[-1]) if along else None, error
+    return Taken(end, known[-1]), None if along is None else Taken(end_along, known_along[-1]), error
 
 
 def linearly_implicit(
@@ -122,10 +123,13 @@ def linearly_implicit(
     rows = len(RODAS_NODES)
 
     def of_begin(begin: Any, values: Any) -> tuple[Any, Any]:
-        directions = jnp.broadcast_to(jnp.eye(len(begin.y))[:, :, None], (len(begin.y), *begin.y.shape))
-        by_y = jax.vmap(lambda way: jax.jvp(lambda y: slope(begin.t, y, begin, values), (begin.y,), (way,))[1])(directions)
-        by_t = jax.jvp(lambda t: slope(t, begin.y, begin, values), (begin.t,), (jnp.ones_like(begin.t),))[1]
+        def at(t: Any, y: Any) -> Any:
+            return slope(t, y, begin, values)
+
         unit = jnp.eye(len(begin.y))[:, :, None]
+        still, ways = jnp.zeros_like(begin.t), jnp.broadcast_to(unit, (len(begin.y), *begin.y.shape))
+        by_y = jax.vmap(lambda way: jax.jvp(at, (begin.t, begin.y), (still, way))[1])(ways)
+        by_t = jax.jvp(at, (begin.t, begin.y), (still + 1.0, jnp.zeros_like(begin.y)))[1]
         return _inverse(unit - GAMMA * begin.span[None, None] * jnp.swapaxes(by_y, 0, 1)), by_t
 
     shared, shared_along = with_slopes(of_begin, given, along)
@@ -144,12 +148,14 @@ def linearly_implicit(
         weights = jnp.stack([stages[number], mixed[number]])
         wide = (*given, shared), None if along is None else (*along, shared_along)
         new = _stage(at, weights, known, known_along, *wide)
-        return _put(known, new[0], number), _put(known_along, new[1], number) if along else None
+        return _put(known, new[0], number), None if along is None else _put(known_along, new[1], number)
 
     known, known_along = _filled(begin, along, rows, first=False)
     known, known_along = jax.lax.fori_loop(0, rows, stage, (known, known_along))
-    end, end_along = _stage(lambda summed, begin, _: begin.y + summed, RODAS_STAGES[-1], known, known_along, given, along)
-    return Taken(end, known[-1]), Taken(end_along, known_along[-1]) if along else None, jnp.abs(known[-2])
+    end, end_along = _stage(
+        lambda summed, begin, _: begin.y + summed, RODAS_STAGES[-1], known, known_along, given, along
+    )
+    return Taken(end, known[-1]), None if along is None else Taken(end_along, known_along[-1]), jnp.abs(known[-2])
 
 
 def _stage(
@@ -157,22 +163,21 @@ def _stage(
 ) -> tuple[Any, Any]:
     """At the weighted sum of what is known: a value, and its slopes."""
     summed = jnp.tensordot(weights, known, 1)
-    directions = None if along is None else (_directions_first(jnp.tensordot(weights, known_along, 1), weights), *along)
-    return with_slopes(at, (summed, *given), directions)
-
-
-def _directions_first(summed: Any, weights: Any) -> Any:
-    """(k, ...) of sums for several rows of weights."""
-    return jnp.moveaxis(summed, 1, 0) if np.ndim(weights) > 1 else summed
+    if along is None:
+        return at(summed, *given), None
+    # Of several rows of weights: directions come first.
+    ahead = jnp.moveaxis(jnp.tensordot(weights, known_along, 1), np.ndim(weights) - 1, 0)
+    return with_slopes(at, (summed, *given), (ahead, *along))
 
 
 def _filled(begin: Any, along: Any, rows: int, *, first: bool = True) -> tuple[Any, Any]:
     """Tables of stages (rows, n, l) and (rows, k, n, l), of which the first is known or none."""
     known = jnp.zeros((rows, *begin.y.shape))
-    known_along = None if along is None else jnp.zeros((rows, *along[0].y.shape))
-    if not first:
-        return known, known_along
-    return known.at[0].set(begin.first), None if known_along is None else known_along.at[0].set(along[0].first)
+    known = known.at[0].set(begin.first) if first else known
+    if along is None:
+        return known, None
+    known_along = jnp.zeros((rows, *along[0].y.shape))
+    return known, known_along.at[0].set(along[0].first) if first else known_along
 
 
 def _put(table: Any, row: Any, number: Any) -> Any:

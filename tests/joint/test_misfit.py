@@ -11,7 +11,7 @@ import cellkinetics as ck
 from cellkinetics.fitting.leave_out import standing
 from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint.misfit import moves_of
-from cellkinetics.optimising.evaluation import evaluator
+from cellkinetics.optimising.evaluation import Batched
 from cellkinetics.optimising.request import Request
 
 STEIN, DECLINE = (ck.models.load(name) for name in ("stein_2019_tisagenlecleucel", "nk_decline"))
@@ -55,7 +55,7 @@ def test_beside_the_others_a_sample_has_the_leverage_of_the_regression_of_all():
     ]
     study = ck.read_study(pd.concat(pd.DataFrame({"subject": s, "day": d, "value": v}) for s, d, v in parts))
     found = joint_fitting.members(Request.of(line, starts=1, seed=1), study, ["k"], True)
-    patients = evaluator(found.problems)
+    patients = Batched(found.problems)
     solution = joint_fitting.solve(found, joint_fitting.joint_of(found, patients), patients)
     design = np.column_stack([np.repeat(np.eye(3), sizes, axis=0), np.concatenate([DAYS[:n] for n in sizes])])
     hat = np.diag(design @ np.linalg.solve(design.T @ design, design.T))

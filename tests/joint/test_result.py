@@ -10,7 +10,7 @@ from scipy.stats import norm
 import cellkinetics as ck
 from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint.search import evaluated
-from cellkinetics.optimising.evaluation import Batched, OneByOne
+from cellkinetics.optimising.evaluation import Batched, Second
 from cellkinetics.optimising.request import Request
 
 
@@ -133,18 +133,27 @@ def test_standard_errors_are_those_of_the_dense_hessian(study, joint):
     np.testing.assert_allclose(patient.covariance, covariance[np.ix_([6, 0, 1], [6, 0, 1])], rtol=2e-3, atol=1e-8)
 
 
+def one_by_one(problems, batched, x, exact):
+    value, gradient = np.zeros(len(x)), np.zeros_like(x)
+    curved = np.zeros((*x.shape, x.shape[1]))
+    for row, problem in enumerate(problems):
+        keep = batched.places(row)
+        at = (problem.second_order if exact else problem.first_order)(x[row][keep])
+        value[row], gradient[row, keep], curved[row][np.ix_(keep, keep)] = at.value, at.gradient, -at.hessian
+    return Second(value, gradient, curved, np.zeros(0), np.ones(len(x), bool))
+
+
 def test_the_engine_and_the_problems_say_the_same(loss, study):
     _, batched, joint = problem_of(loss, study, {"k": "all"})
-    alone = OneByOne(joint.problems)
     x = joint.layout.x(np.array([[-1.3, -1.2]]), joint.layout.offset - 0.2)[0]
     x = np.where(joint.layout.own[0] > 0, np.log(1.2e-3), x)
     whose = np.arange(len(x))
-    for ours, theirs in ((batched.score, alone.score), (batched.second, alone.second)):
-        for one, other in zip(ours(x, whose)[:3], theirs(x, whose)[:3], strict=True):
+    for ours, exact in ((batched.score, False), (batched.second, True)):
+        for one, other in zip(ours(x, whose)[:3], one_by_one(joint.problems, batched, x, exact)[:3], strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
 
 
-def test_a_model_that_is_integrated_is_fitted_patient_by_patient(loss, cohorts):
+def test_a_model_that_is_integrated_is_fitted_as_its_closed_form(loss, cohorts):
     few = cohorts(doses={"1e6": [1e6] * 3}, lloq=None)
     ode = ck.Model(
         name="integrated", parameters=loss.parameters, outputs=loss.outputs, states=("C",),
