@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 REPORT_NAME = "report.html"
 TEMPLATE = Path(__file__).parents[1] / "_data" / "report.html.jinja"
-PACKAGES = ("jax", "diffrax", "lmfit", "numpy", "scipy", "pandas", "matplotlib")
+PACKAGES = ("jax", "lmfit", "numpy", "scipy", "pandas", "matplotlib")
 NONE = "–"
 # Patients with a picture of their own; the others are in the figures of all patients, and have their tables.
 PICTURES = 120

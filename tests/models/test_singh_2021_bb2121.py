@@ -81,7 +81,7 @@ def test_radau_agrees():
 
 def test_it_is_solved_implicitly_and_its_description_says_so():
     assert methods(MODEL) == ("implicit",)
-    assert "implicit stepper (Kvaerno5) from the start: the model is stiff" in MODEL.describe()
+    assert "linearly implicit stepper in ln x (Rodas5P): the model is stiff" in MODEL.describe()
     fastest = np.abs(np.linalg.eigvals(np.array([[-P["K12"] - P["Kel_e"], P["K21"]], [P["K12"], -P["K21"]]]))).max()
     assert fastest == pytest.approx(115, rel=0.01)
 

@@ -125,7 +125,7 @@ def test_it_says_what_makes_it_again(page):
     assert "cellkinetics fit 'my table.csv' --seed 7" in text
     assert "ab" * 32 in text
     assert re.search(r"seed\s*7 \(1 start a patient\)", text)
-    for name in ("cellkinetics", "jax", "diffrax", "lmfit", "numpy", "scipy", "pandas", "python"):
+    for name in ("cellkinetics", "jax", "lmfit", "numpy", "scipy", "pandas", "python"):
         assert f"{name} {report.versions()[name]}" in text
     assert report.versions()["cellkinetics"] == ck.__version__
 
