@@ -31,7 +31,7 @@ from cellkinetics.layout.subjects import one_clock, one_spelling
 from cellkinetics.layout.weights import per_kg
 from cellkinetics.meaning.cells import NO, YES, Texts
 from cellkinetics.meaning.placing import Measurements
-from cellkinetics.meaning.units import canonical, is_log, other_unit_said
+from cellkinetics.meaning.units import canonical, is_log, other_unit_said, strange
 
 Step = Callable[[Sheet], tuple[Sheet, Mapping[str, str] | None]]
 
@@ -368,6 +368,12 @@ def _unit(rows: SheetRows, output: pd.Series, sample: Flags, unit: str) -> tuple
     logs = [each for each in (units or [unit]) if is_log(each)]
     if logs:
         rows.problems.append(Finding(None, None, None, f"the unit {logs[0]} is a logarithm", UNTRANSFORMED))
+    for odd in (each for each in (units or [unit]) if strange(each)):
+        found, remedy = (
+            f"the unit {odd} has a factor, or a word that is not known",
+            "Give the values multiplied by it, ",
+        )
+        rows.problems.append(Finding(None, None, None, found, f"{remedy}in a unit without it, such as {UNIT}."))
     for name in pd.unique(output[sample]):
         own = said["unit"][said["output"] == name].tolist() or [unit]
         others = [other_unit_said(name, each) for each in own]

@@ -190,10 +190,8 @@ def _before_its_dose(sheet: Sheet, names: Mapping[str, str | None], at: Places, 
             earlier = after[0] < day or (len(before) > 1 and np.isin(after, before).sum() > 1)
             if follows and earlier and after[0] <= before[-1]:
                 row = int(sheet.row[at[place + 1 + int(np.argmax(own[place + 1 : end]))]])
-                return (
-                    f"its infusion on day {day:g} (row {sheet.row[at[place]]}) stands above samples from day "
-                    f"{after[0]:g} on (row {row}), as if its days began again"
-                )
+                below = f"below its infusion on day {day:g} (row {sheet.row[at[place]]})"
+                return f"its days begin again on day {after[0]:g} (row {row}), {below}"
     return ""
 
 

@@ -415,6 +415,23 @@ OF_VALUES = _set(
     "ddpcr, car, transgene, wert, werte, ergebnis, messwert, resultat, resultado, risultato, valeur, valor, valore, "
     "der, des, de, del, du, della, assay, lab, reported, level, vcn, reporting"
 )
+# Words before copies or cells in a unit that only say which are meant.
+WHICH_COUNTED = _set(
+    "car, cars, cart, carnk, ucart, ucar, ucarnk, t, nk, nkt, tcr, til, tils, b, cd, vector, transgene, transgen, vg, "
+    "gene, genome, viable, total, infused, live, living, absolute, abs, dose, dosed, dosis, of, number, no, n, nr, "
+    "count, counts, the, transduced, modified, engineered, positive, pos, edited, expressing, autologous, allogeneic, "
+    "donor, derived, cord, peripheral, whole, marrow, bone, pb, pbmc, bm, product, target, effector, memory, "
+    "lymphocyte, lymphocytes, leukocyte, leukocytes, white, mononuclear, blood, dna, gdna, genomic, qpcr, pcr, ddpcr, "
+    "dpcr, flow, measured, reported, observed, anti, dual, bispecific, fresh, frozen, thawed, final, actual, given, "
+    "administered, per, in, circulating, gamma, delta, alpha, beta, gd, natural, killer, stem, hsc, cik, mait, treg, "
+    "tregs, nucleated, vcn, mean, conc, concentration, vitale, lebende, gesamt, vivantes, totales, viables, vivas, "
+    "totali, vitali"
+)
+# Headings under which one letter, h, is a unit of the times.
+OF_TIMES = _set(
+    "einheit, zeiteinheit, unite, unidad, unita, zeit, temps, tiempo, tempo, time, times, timing, clock, tu, tad, "
+    "timescale, scale, uhr, zeitskala, zeiten, dauer, hours, stunden, interval, day, days"
+)
 # Headings of a number by which values are to be multiplied, of a power of ten, and of logarithms.
 FACTORS = _set("factor, multiplier, multiplicator, multiplikator, faktor, facteur, fattore, scaling, scale")
 POWERS = _set("exponent, power, expo, exposant, esponente, exponente, potenz")
