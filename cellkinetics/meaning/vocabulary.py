@@ -83,6 +83,24 @@ HARMLESS = _set(
     "fever, crs, icans, grade, infection, hospital, ward, patient, inpatient, outpatient, ansprechen, reponse, "
     "respuesta, risposta, visite, zyklus, krankheit, maladie, site, age, epoch, week, month, transfusion, ventilation"
 )
+# What a table of patients holds beside their samples: any of these words says that a column is none of them.
+COVARIATES = _set(
+    "age, alter, edad, eta, leeftijd, sex, gender, geschlecht, sexe, sexo, sesso, weight, gewicht, poids, peso, wt, "
+    "bw, height, grosse, taille, talla, altezza, bmi, bsa, bsv, dose, doses, dosis, amt, infused, cells, n, number, "
+    "num, anzahl, to, since, until, contact, bis, seit, nombre, numero, count, lines, line, prior, "
+    "previous, vortherapien, linien, lignes, cycles, ecog, kps, "
+    "karnofsky, stage, stadium, score, grade, index, ipi, status, tumor, tumour, tumorlast, burden, size, volume, "
+    "blasts, disease, response, remission, relapse, survival, pfs, os, efs, dor, ttp, months, weeks, years, hours, "
+    "duration, dauer, duree, time, zeit, stay, los, icu, hospital, site, center, centre, zentrum, batch, lot, charge, "
+    "product, viability, vcn, transduction, purity, ratio, hla, kir, match, mismatch, donor, spender, year, jahr, "
+    "birth, cohort, arm, group, gruppe, groupe, id, nr, no, mrn, code, study, protocol, peak, cmax, tmax, auc, cavg, "
+    "clast, ctrough, max, min, mean, median, total, sum, sd, se, cv, halflife, slope, doubling, spleen, bsl, flu, cy, "
+    "fludarabine, melphalan, tocilizumab, steroid, steroids, dexamethasone, cytokine, lymphocyte, lymphocytes, "
+    "leukocyte, leukocytes, leukozyten, lymphozyten, thrombozyten, erythrozyten, hemoglobin, haemoglobin, "
+    "hamoglobin, kreatinin, creatinine, serum, plasma, pressure, bp, pulse, temperature, race, ethnicity, bilirubin, "
+    "ferritin, protein, igg, albumin, percent, pct, fold, day, days, tag, tage, jours, dias, date, income, zip, "
+    "postcode, phenotype, genotype, expression, antigen, density, infection, crs, icans"
+)
 # Another laboratory value, whose limits, units and results are its own.
 OTHERS = _set(
     "ct, cq, crp, il, ifn, tnf, ferritin, ldh, hb, hgb, wbc, anc, alc, plt, platelets, hematocrit, creatinine, "
