@@ -17,6 +17,7 @@ from cellkinetics.layout.sheet import Sheet
 from cellkinetics.layout.visits import day_of, nearly
 from cellkinetics.meaning import vocabulary
 from cellkinetics.meaning.cells import NO, Texts, cell_of, mark_of, marks
+from cellkinetics.meaning.comments import in_comment
 from cellkinetics.meaning.synonyms import MEANING, plain
 from cellkinetics.meaning.units import DAYS_IN, UNITS_OF_TIME, is_log, unit_of_heading, words_of
 from cellkinetics.meaning.vocabulary import folded
@@ -163,7 +164,7 @@ def _parted(name: str, value: str) -> tuple[str, tuple[float, str] | None]:
 
 def _says(text: str) -> bool:
     low = folded(text)
-    return vocabulary.in_comment(low) or low in vocabulary.OUT_CELLS or mark_of(text)[0] in _MARKS
+    return in_comment(low) or low in vocabulary.OUT_CELLS or mark_of(text)[0] in _MARKS
 
 
 def _named_days(names: list[str]) -> tuple[str, dict[str, tuple[float, str]]]:
@@ -216,7 +217,7 @@ def _refuse_nearly(sheet: Sheet, others: list[str], days: list[str]) -> None:
         mark = marks(sheet.cells[name].to_numpy(dtype=object), sheet.decimal)[0]
         if (mark == "unreadable").any() or not (mark != "missing").any():
             continue
-        words = {folded(word) for word in words_of(name)} & vocabulary.COVARIATES - set(UNITS_OF_TIME)
+        words = {folded(word) for word in words_of(name)} & vocabulary.OF_PATIENTS - set(UNITS_OF_TIME)
         if (nearly(name) and not words) or _measures(sheet, name, mark, table, name in behind):
             found = f"the column {name} holds numbers and its heading names no day"
             remedy = "Name it as the others are (d90, or d-1 before the infusion), or"
@@ -241,7 +242,7 @@ def _measures(sheet: Sheet, name: str, mark: Texts, table: Floats, behind: bool)
     """
     words = {folded(word) for word in words_of(name)}
     low = plain(name).replace("_", "")
-    if vocabulary.of_another(name, words) or (words | {low}) & (vocabulary.COVARIATES | vocabulary.LIMIT_WORDS):
+    if vocabulary.of_another(name, words) or (words | {low}) & (vocabulary.OF_PATIENTS | vocabulary.LIMIT_WORDS):
         return False
     if MEANING.get(plain(name)) or mass_of(name) or per_well(name):
         return False

@@ -25,7 +25,7 @@ _NEARLY = re.compile(
     re.IGNORECASE,
 )
 # Visits in other languages, without accents, and what else a last or a late one is called.
-_ELSEWHERE = re.compile(
+_FOREIGN_VISITS = re.compile(
     r"\b(lt?fu|ltfup|f[\s_-]?up|long[\s-]?term|discharge|late|last|end|exit|withdrawal|unscheduled|"
     r"nachsorge|nachuntersuchung|nachbeobachtung|kontrolle|entlassung|abschluss|verlauf|letzter?|ausgangswert|besuch|"
     r"termin|vor infusion|studienende|suivi|sortie|controle|derniere?|fin|inclusion|bilan|visite|avant|"
@@ -56,7 +56,7 @@ def nearly(name: str) -> bool:
     if day_of(name) is not None:
         return False
     low = re.sub(r"[\s_./-]+", " ", folded(name)).strip()
-    return _NEARLY.search(name.strip()) is not None or _ELSEWHERE.search(low) is not None
+    return _NEARLY.search(name.strip()) is not None or _FOREIGN_VISITS.search(low) is not None
 
 
 def _number(text: str) -> float:

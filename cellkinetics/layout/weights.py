@@ -53,7 +53,7 @@ _SURELY = {"lb", "lbs", "pound", "pounds", "stone", "stones", "pfund", "livre", 
 # Nobody of another weight is a patient: a weight in grams or in pounds of a child would pass as nothing else.
 LIGHTEST, HEAVIEST = 2.0, 350.0
 # More texts than these are no units.
-MOST_UNITS = 20
+MOST_UNITS_OF_WEIGHT = 20
 
 
 def per_kg(sheet: Sheet, columns: Mapping[str, str] | None, dose_unit: str) -> tuple[Sheet, str, str]:
@@ -128,10 +128,10 @@ def _refuse_unit(sheet: Sheet, weight: str, given: set[str | None]) -> None:
         if name == weight or name in given:
             continue
         texts = [text for text in pd.unique(sheet.cells[name]) if text]
-        said = {text: folded(text).strip(" .") for text in texts[:MOST_UNITS]}
+        said = {text: folded(text).strip(" .") for text in texts[:MOST_UNITS_OF_WEIGHT]}
         named = _ITS_UNIT.fullmatch(re.sub("[^a-z]", "", folded(name))) is not None
         others = [text for text, low in said.items() if low not in _KG]
-        if len(texts) <= MOST_UNITS and others and (named or set(said.values()) <= _KG | _SURELY):
+        if len(texts) <= MOST_UNITS_OF_WEIGHT and others and (named or set(said.values()) <= _KG | _SURELY):
             found = f"doses are in cells and {name} says {', '.join(others[:3])} of the weight, {weight}"
             remedy = "Give it in kg in a column weight_kg, with kg or no unit beside it, or "
             remedy += f"read_study(..., ignore=[{weight!r}]): doses stay in cells."

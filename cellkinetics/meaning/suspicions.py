@@ -11,6 +11,7 @@ import pandas as pd
 from cellkinetics.errors import Finding
 from cellkinetics.meaning import of_doses, of_samples, vocabulary
 from cellkinetics.meaning.cells import NO, VAGUE, YES, mark_of, number_of
+from cellkinetics.meaning.comments import in_comment
 from cellkinetics.meaning.lowest import FEWEST_MARKED, at_the_floor, on_the_lowest
 from cellkinetics.meaning.of_values import cycles, scales, value_units
 from cellkinetics.meaning.suspects import KINDS, LOOKED_AT, Likeness, Suspect, Values, shown, use, use_unit, varies
@@ -111,7 +112,7 @@ def _comments(column: Suspect, rows: Values) -> Likeness | None:
     if specimens and varies(column, rows):
         remedy = "Say it in a column output (blood, marrow), or"
         return f"says of values that they are of another specimen ({shown(specimens)})", remedy
-    found = [cell for cell in cells if vocabulary.in_comment(folded(cell))]
+    found = [cell for cell in cells if in_comment(folded(cell))]
     if found:
         remedy = "Write into the rows what it says (<3 or BLQ as the value; a column excluded with the reason), or"
         return f"says of values that they are censored or not valid ({found[0]!r})", remedy
@@ -138,11 +139,8 @@ def _limits(column: Suspect, rows: Values) -> Likeness | None:
     real = [number for number in numbers if number is not None]
     if not real or len(real) < len(numbers) or min(real) <= 0:
         return None
-    upper = {"upper", "uloq", "ulq", "obere", "superieure", "superior", "superiore"} & words or any(
-        word.endswith("uloq") for word in words
-    )
-    lod = words & {"lod", "llod", "detection", "detectable", "mdl", "nwg", "nachweisgrenze", "ldd", "deteccion"}
-    lod |= words & {"rilevazione", "rilevabilita", "sensitivity", "sensibilite", "sensibilidad", "empfindlichkeit"}
+    upper = words & vocabulary.UPPER or any(word.endswith("uloq") for word in words)
+    lod = words & vocabulary.DETECTING
     other = unit_of_limit(column.name, rows.unit)
     if other:
         return f"looks like a limit in {other}", f"Give it in {rows.unit}, or"
@@ -263,18 +261,19 @@ def _exclusions(column: Suspect, rows: Values) -> Likeness | None:
         return None
 
     def named(some: frozenset[str]) -> bool:
-        found = words & some
+        found = words & some - (frozenset() if changes else vocabulary.OF_A_SAMPLE)
         return bool(found - vocabulary.LOOSE_WORDS) or (bool(found) and not beside)
 
-    negated = words & {"not", "nicht", "non", "no", "ne", "pas"} and named(vocabulary.IN)
-    if (named(vocabulary.OUT) or negated) and texts & yes:
+    negated = words & {"not", "nicht", "non", "no", "ne", "pas", "dont"} and named(vocabulary.IN)
+    left_out = "out" in words and words & {"leave", "left", "take", "taken"} and changes
+    if (named(vocabulary.OUT) or negated or left_out) and texts & yes:
         # Of a column excluded any text but yes and no is a reason.
         remedy = use("excluded", column)
         if not set(column.texts) <= {*YES, *NO}:
             remedy = "Say it in a column excluded, with the reason or 1, or"
         return "looks like a mark of rows that are not to be used", remedy
     empty = any(column.cells[at] == "" for at in column.levels)
-    if named(vocabulary.IN) and not negated and (texts & no or (empty and texts & yes)):
+    if named(vocabulary.IN) and not negated and not words & vocabulary.OUT and (texts & no or (empty and texts & yes)):
         remedy = "Leave out the rows that it does not mark (a column excluded with 1), or"
         return "looks like a mark of rows that are to be used", remedy
     return None

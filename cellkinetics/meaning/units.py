@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cellkinetics.meaning import vocabulary
-from cellkinetics.meaning.counted import FACTORS, is_kind, multiplies
+from cellkinetics.meaning.counted import FACTOR_WORDS, is_kind, multiplies
 from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.vocabulary import folded
 
@@ -130,7 +130,7 @@ def _flat(text: str) -> str:
 
 
 _ANY_COUNTED = re.compile(r"(?:^|(?<=_))(?:copies|copy|cells?|transgenes?|cp|gc)(?=_|$)")
-_FACTOR_BEHIND = re.compile(rf"_(?:x_?\d[\d_]*|\d*\.?\d*e\d+|10_\d+|1?000+|(?:{FACTORS.pattern}))$")
+_FACTOR_BEHIND = re.compile(rf"_(?:x_?\d[\d_]*|\d*\.?\d*e\d+|10_\d+|1?000+|(?:{FACTOR_WORDS.pattern}))$")
 
 
 def strange(unit: str, of_doses: bool = False) -> bool:
