@@ -154,9 +154,10 @@ def _refuse_points(name: str, columns: Sequence[pd.Series], separator: str, sour
 
 def _thousands(name: str, text: str, mark: str, source: str) -> StudyError:
     whole, decimal = text.replace(mark, ""), text.replace(",", ".")
-    found = f"{name} is {text!r}, which is {whole} or {decimal}: nothing says which"
     if text.count(mark) > 1:
         found = f"{name} is {text!r}, with marks of thousands"
+        return one_problem(found, f"Write thousands without a mark ({whole}).", source)
+    found = f"{name} is {text!r}, which is {whole} or {decimal}: nothing says which"
     return one_problem(found, f"Write thousands without a mark ({whole}), or all decimals with four digits.", source)
 
 
