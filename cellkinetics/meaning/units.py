@@ -140,11 +140,16 @@ def strange(unit: str, of_doses: bool = False) -> bool:
 
     Examples
     --------
-    >>> [strange(unit) for unit in ("k copies/ug", "cells/uL x10^3", "lakh cells/uL", "CAR copies/100 ng", "IU/mL")]
+    >>> [strange(unit) for unit in ("k copies/ug", "kcopies/ug", "cells/uL x10^3", "CAR copies/100 ng", "IU/mL")]
     [True, True, True, False, False]
     """
     low = re.sub(r"[()\[\]_]+", "_", _flat(unit)).strip("_")
     counted = _ANY_COUNTED.search(low)
+    # In one word, kcopies/ug; and without a word for cells, M/kg.
+    joined = re.search(r"(?:^|_)([a-z\d]+?)(?:copies|cells)(?=_|$)", low)
+    bare = re.fullmatch(r"(.+?)(?:_(?:per_)?(?:kg|m2))?", low) if of_doses and counted is None else None
+    if (joined and multiplies(joined[1])) or (bare and multiplies(bare[1])):
+        return True
     if counted is None or "%" in unit or is_log(unit):
         return False
     before, behind = low[: counted.start()].strip("_"), low[counted.end() :].removeprefix("_per")

@@ -79,6 +79,18 @@ def test_a_unit_per_kg_with_an_unknown_word_is_one_with_a_factor():
     assert "Write the cells out" in refusal(table("5", **{"given as": ("crore cells/kg", "")}))
 
 
+@pytest.mark.parametrize("unit", ["Mcells/kg", "M/kg", "MM/kg", "k", "kcells", "lakh/kg"])
+def test_a_factor_of_doses_in_one_word_or_without_a_word_for_cells_is_refused(unit):
+    assert "a factor" in refusal(table("5"), dose_unit=unit)
+    assert "a factor" in refusal(table("5", dose_unit=(unit, "")))
+
+
+@pytest.mark.parametrize("unit", ["kcopies/ug", "Mcopies/mL", "kcells/uL"])
+def test_a_factor_of_values_in_one_word_is_refused(unit):
+    assert "has a factor" in refusal(table(), unit=unit)
+    assert "has a factor" in refusal(table(unit=("", unit)))
+
+
 UNITS_OF_WEIGHT = [
     ("weight_unit", "lb"),
     ("WTU", "lbs"),
