@@ -238,8 +238,10 @@ def _taken_as_before(rows: SheetRows, study: Study, zero: Flags) -> list[str]:
     A plain 0, by `zero` (rows,), is what tables have before the infusion, and is not spoken of.
     """
     table = study.observations
+    if not study.doses.empty:
+        return []
     dated = any(heading(name) in INFUSION_DATES for name in rows.cells.columns)
-    if not study.doses.empty or dated or {"postdose", "excluded"} & rows.names.keys():
+    if dated or {"postdose", "excluded"} & rows.names.keys():
         return []
     there = table[(table["excluded"] == "pre-dose") & table["status"].isin(["below", "interval"])]
     there = there[~there["row"].isin(rows.row[zero])]
@@ -413,6 +415,8 @@ def _unit(rows: SheetRows, output: pd.Series, sample: Flags, unit: str) -> tuple
 
 def _report_partly(rows: SheetRows, output: pd.Series, sample: Flags, unit: str) -> None:
     """Report values that say no unit beside others of their output that say another one than that of the study."""
+    if "unit" not in rows.names:
+        return
     text = rows.text("unit")
     measured = sample & (rows.text("value") != "").to_numpy()
     for name in pd.unique(output[measured & (text != "")]):

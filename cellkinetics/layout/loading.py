@@ -30,6 +30,8 @@ _THOUSANDS = re.compile(r"[<>≤≥=\s]*[+-]?[1-9]\d{0,2}(,\d{3})+")
 # The same with points, and what shows that a point is one before decimals.
 _POINTS = re.compile(r"[<>≤≥=\s]*[+-]?[1-9]\d{0,2}\.\d{3}")
 _MANY_POINTS = re.compile(r"[<>≤≥=\s]*[+-]?[1-9]\d{0,2}(?:\.\d{3}){2,}(?:,\d+)?")
+# So many cells of a column are looked at before all of them are.
+FIRST_CELLS = 200
 
 
 class Arrow(Protocol):
@@ -134,13 +136,17 @@ def _refuse_points(name: str, columns: Sequence[pd.Series], separator: str, sour
     semicolons that is enough; elsewhere, where points are usual, one number must end in 0 too, as no program prints
     decimals beside a whole number; between tabs there is a warning without one.
     """
-    # In most tables the first decimals end it, and a million cells need not be sorted.
-    if any("." in text and not _POINTS.fullmatch(text) for text in itertools.chain(*columns)):
-        many = next((text for text in itertools.chain(*columns) if text.count(".") > 1), "")
+    # In most tables the first decimals end it, and a million cells need not be told apart.
+    first = [text for each in columns for text in each.iloc[:FIRST_CELLS].tolist() if "." in text]
+    several = any(text.count(".") > 1 for text in first)
+    if not several and not all(map(_POINTS.fullmatch, first)):
+        return
+    texts = list(dict.fromkeys(itertools.chain(*(pd.unique(each).tolist() for each in columns))))
+    if any("." in text and not _POINTS.fullmatch(text) for text in texts):
+        many = next((text for text in texts if text.count(".") > 1), "")
         if _MANY_POINTS.fullmatch(many):
             raise _thousands(name, many, ".", source)
         return
-    texts = list(dict.fromkeys(itertools.chain(*(pd.unique(each).tolist() for each in columns))))
     points = [text for text in texts if "." in text]
     whole = [text for text in texts if text.isdecimal() and (separator == ";" or text.strip("0"))]
     if len(points) < 2 or not whole or max(map(len, whole)) > 3:
