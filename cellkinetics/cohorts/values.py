@@ -154,7 +154,7 @@ def windows(
         label, family = QUANTITIES[quantity]
         for pair in [pair for pair in pairs if pair[0] == 0] or [EARLY] if quantity in OF_A_WINDOW else [None]:
             table = _of_output(nca(study, pair or EARLY), name, study)
-            label = label if pair is None else f"{label}, {_days(pair)}"
+            label = label if pair is None else f"{label} of {_days(pair)}"
             found.append(Window(label, Kind.QUANTITY, _ends(table, quantity), False, family, days=pair))
     return found
 

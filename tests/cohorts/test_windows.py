@@ -55,8 +55,8 @@ def test_the_name_of_an_area_is_its_window():
 
 def test_the_day_of_the_peak_is_that_of_the_windows_asked_for():
     asked = windows(STUDY, days=[], chosen=[(0, 7), "tmax", "tlast"])
-    assert [one.name for one in asked[2:]] == ["day of the peak, days 0-7", "day of the last quantified sample"]
+    assert [one.name for one in asked[2:]] == ["day of the peak of days 0-7", "day of the last quantified sample"]
     assert asked[2].values["lower"].max() <= 7
     [alone] = windows(STUDY, days=[], chosen=["tmax"])
-    assert alone.name == "day of the peak, days 0-28"
+    assert alone.name == "day of the peak of days 0-28"
     assert alone.values["lower"].max() > 7
