@@ -190,11 +190,12 @@ def _is_of_fit(table: pd.DataFrame) -> bool:
 
 def one(model: Model, parameters: Values | None, days: Floats, doses: Doses, courses: Courses) -> pd.DataFrame:
     """One curve."""
-    values = possible(model, model.values(parameters))
+    values = model.values(parameters)
     unknown = [name for name, value in values.items() if not np.isfinite(float(value))]
     if unknown:
         text = f"no value of {', '.join(unknown)}: fit.outcome says why a patient was not fitted. Give {{name: value}}."
         raise ModelError(text, name=unknown[0])
+    possible(model, values)
     table: dict[str, Floats] = {"day": days}
     for index, name in enumerate(model.outputs):
         # What has no dose begins on day 0: a closed form would run on backwards.
