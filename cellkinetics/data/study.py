@@ -157,7 +157,7 @@ class Study(Saves, HandsOutCopies):
         Raises
         ------
         StudyError
-            When there is no such subject or cohort, or nobody is left.
+            When there is no such subject or cohort, nobody is left, or `until` lies before every infusion.
         """
         keep = pd.Series(True, index=self.covariates.index)
         if subjects is not None:
@@ -177,6 +177,10 @@ class Study(Saves, HandsOutCopies):
             until = float(domains.days(until, "until", finite=False)[0])
             if math.isnan(until):
                 raise one_problem("until is NaN", "Give a day or math.inf.", self.source)
+            first = min(self.infusion_day(name) for name in names)
+            if until < first:
+                text = f"until={number_text(until)} lies before the first infusion, day {number_text(first)}"
+                raise one_problem(text, "No sample would be left. Give a day after it.", self.source)
             excluded = observations["excluded"]
             if until == math.inf:
                 excluded = excluded.mask(excluded.str.startswith(AFTER), "")
@@ -261,17 +265,20 @@ class Study(Saves, HandsOutCopies):
 
         return overview.of_study(self)
 
-    def plot(self, ax: Axes | None = None, by: str = "cohort") -> Axes:
+    def plot(self, ax: Axes | None = None, by: str = "cohort", *, tolerance: float | None = None) -> Axes:
         """All samples against the days since the first infusion, on a log axis; returns the axes.
 
         Parameters
         ----------
         ax : axes to draw on; new ones when not given.
         by : what the colour says: "cohort", "dose", or another covariate.
+        tolerance
+            days by which a sample may lie from the middle of its visit, for the medians, as in `compare_cohorts`; half
+            the gap to the next sample when not given. The legend says what was matched.
         """
         from cellkinetics.figures import study as study_plot
 
-        return study_plot.plot_study(self, ax, by)
+        return study_plot.plot_study(self, ax, by, tolerance)
 
     def __repr__(self) -> str:
         counts, excluded = self.counts, self.exclusions
