@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from cellkinetics.arrays import Floats
 
 Kind = TypeVar("Kind")
+Some = TypeVar("Some", bound=Collection[Any])
 
 COMPLEX = (complex, np.complexfloating)
 MOMENTS = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
@@ -149,6 +151,44 @@ def days(values: Any, name: str = "days", *, finite: bool = True) -> Floats:
     if finite and not np.isfinite(numbers).all():
         raise ValueError(f"{name} holds NaN or infinity: give finite days.")
     return numbers
+
+
+def since_infusion(values: Any, name: str = "days") -> Floats:
+    """`days` of which none lies before the infusion.
+
+    Examples
+    --------
+    >>> since_infusion([-5, 7])
+    Traceback (most recent call last):
+    ValueError: days=-5 lies before the infusion: give days since the first infusion, of at least 0.
+    """
+    numbers = days(values, name)
+    if (numbers < 0).any():
+        first = float(numbers[numbers < 0][0])
+        raise ValueError(
+            f"{name}={first:g} lies before the infusion: give days since the first infusion, of at least 0."
+        )
+    return numbers
+
+
+def some(values: Some, name: str, example: str, otherwise: str = "") -> Some:
+    """What was given, where it is not empty.
+
+    Raises
+    ------
+    ValueError
+        It is empty: nothing would be done, and nothing said.
+
+    Examples
+    --------
+    >>> some([], "parameters", "['alpha']", "leave it out for all")
+    Traceback (most recent call last):
+    ValueError: parameters=[] is empty: give one or more, such as ['alpha'], or leave it out for all.
+    """
+    if len(values):
+        return values
+    more = f", or {otherwise}" if otherwise else ""
+    raise ValueError(f"{name}={list(values)} is empty: give one or more, such as {example}{more}.")
 
 
 def _flat(values: Any) -> np.ndarray[Any, Any]:

@@ -25,6 +25,8 @@ Assumptions and deviations
 **A simulator, not a description of patients: only the equations are the paper's. Every default is an assumption,
 chosen so that the curve rises, contracts and persists; no default is a published or estimated value.**
 
+- The paper prints its values in a supplement that was not at hand; with assumed ones there is no number of it to
+  recompute, and the page compares none.
 - 27 parameters cannot be told apart by one patient's curve: most should be fixed in any fit.
 - There is no dose: the product is given by its composition at day 0 (T_m0, T_e10, T_e20, T_x0), and doses of a study
   are ignored.

@@ -91,6 +91,32 @@ TOLERANCES = {
     "compare_cohorts": lambda r, days: ck.compare_cohorts(STUDY, tolerance=days),
     "cohort_curves": lambda r, days: ck.cohort_curves(STUDY, tolerance=days),
     "nca": lambda r, days: ck.nca(STUDY, tolerance=days),
+    "study.plot": lambda r, days: STUDY.plot(tolerance=days),
+}
+IL15 = ck.models.load("il15_persistence")
+BEFORE = {
+    "compare_cohorts": lambda r: ck.compare_cohorts(STUDY, days=[-5]),
+    "identifiability": lambda r: ck.identifiability(STEIN, [-1, 7, 14]),
+    "select": lambda r: STUDY.select(until=-3),
+    "forecast_error": lambda r: ck.forecast_error([DECLINE], STUDY, until=-3),
+}
+EMPTY = {
+    "fit.profile": lambda r: r["fit"].profile([]),
+    "fits.profile": lambda r: r["fits"].profile([]),
+    "identifiability": lambda r: ck.identifiability(STEIN, []),
+    "identifiability free": lambda r: ck.identifiability(STEIN, [7, 14], free=[]),
+    "quantiles of cohort_curves": lambda r: ck.cohort_curves(STUDY, quantiles=[]),
+    "forecast_error": lambda r: ck.forecast_error([], STUDY, until=28),
+    "compare_cohorts": lambda r: ck.compare_cohorts(STUDY, model=DECLINE, parameters=[], progress=False),
+    "windows of compare_cohorts": lambda r: ck.compare_cohorts(STUDY, windows=[], days=[]),
+    "windows of compare_cohorts, of fits": lambda r: ck.compare_cohorts(r["fits"], windows=[], days=[]),
+}
+IMPOSSIBLE = {
+    "a negative rate": (lambda: ck.simulate(IL15, {"rho": -1}, [7], doses=1e6), r"rho of il15_persistence: -1 is neg"),
+    "a share above 1": (lambda: ck.simulate(STEIN, {"f_b": 1.5}, [7]), r"f_b of stein.*: 1\.5 is not from 0 to 1"),
+    "NaN": (lambda: ck.identifiability(STEIN, [7], parameters={"alpha": np.nan}), r"alpha .*NaN is no number"),
+    "a dose nobody names": (lambda: ck.simulate(STEIN, {}, [7], doses=-1e6), r"amount -1e\+06.*not negative"),
+    "no dose in a list": (lambda: ck.simulate(IL15, {}, [7], doses=[]), r"needs a dose\. Give doses=1e6"),
 }
 
 
@@ -165,6 +191,25 @@ def test_what_is_no_tolerance_is_refused_with_the_remedy(results, name, days):
         TOLERANCES[name](results, days)
 
 
+@pytest.mark.parametrize("name", BEFORE)
+def test_days_before_the_infusion_are_refused_with_the_remedy(results, name):
+    with pytest.raises(ValueError, match=r"(?s)lies before the (infusion|first infusion).*(give|Give) (days|a day)"):
+        BEFORE[name](results)
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_what_is_empty_where_something_is_asked_is_refused_with_the_remedy(results, name):
+    with pytest.raises(ValueError, match=r"(is|are) empty.*([Gg]ive|Leave)"):
+        EMPTY[name](results)
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_a_value_or_dose_that_cannot_be_is_refused_with_the_remedy(name):
+    call, words = IMPOSSIBLE[name]
+    with pytest.raises(ck.ModelError, match=words):
+        call()
+
+
 @pytest.mark.parametrize("share", [0.5, 0.8])
 @pytest.mark.parametrize("name", [name for name in LEVELS if "profile" not in name and "bootstrap" not in name])
 def test_a_level_between_0_and_1_is_taken(results, name, share):
@@ -212,7 +257,7 @@ def test_no_public_function_with_such_an_argument_is_forgotten():
                  "Fits.quantile_residuals", "Fits.diagnostics", "JointFit.quantile_residuals", "compare_cohorts",
                  "power"},
         "starts": {"fit", "fit_each"},
-        "tolerance": {"compare_cohorts", "cohort_curves", "nca"},
+        "tolerance": {"compare_cohorts", "cohort_curves", "nca", "Study.plot"},
         "pool_sd": {"fit_each"},
         "common_sd": {"fit"},
         "calibrated": {"Fit.profile", "Fits.profile"},

@@ -179,7 +179,7 @@ def compare_cohorts(
     """Compare dose cohorts, or groups by another covariate; with ``model`` its parameters as well.
 
     Windows: the peak and the area of the first 28 days, the level at each visit after day 14 that more than half of the
-    patients have, the area from day 28 to 365; of fits, peak and area of the fitted curves as well.
+    patients have, the area from day 28 to 365; of fits, peak and area of the fitted curves to day 28 as well.
 
     Parameters
     ----------
@@ -193,9 +193,10 @@ def compare_cohorts(
     days : days for the level, in place of those above. A patient's nearest sample counts, if it lies within half the
         gap to the patient's next one; the summary says which samples a day stands for.
     windows
-        in place of (0, 28) and (28, 365): (first, last) days, each an area, with the peak where it begins with the
-        infusion; and names of quantities of `nca`, such as "days_above_lloq" or "below_from". A study whose last
-        visit is in week 48 has windows=[(0, 28), (28, 336)].
+        in place of (0, 28) and (28, 365), of samples and of fitted curves: (first, last) days, or "auc_0_90", each an
+        area, with the peak where it begins with the infusion; and names of quantities of `nca`, such as
+        "days_above_lloq" or "below_from", of the whole follow-up ("tmax" is that of each window that begins with the
+        infusion). A study whose last visit is in week 48 has windows=[(0, 28), (28, 336)].
     tolerance : days by which a sample may lie from the day it stands for, in place of half the gap.
     output : which output of the study; the first when not given.
     interval : of the dose exponent: "profile", "wald" or "bootstrap".
@@ -253,7 +254,7 @@ def compare_cohorts(
     strata = None if within is None else _second(study, by, within)
     chosen = values_of(study, output, days, windows, tolerance)
     if isinstance(x, Fits):
-        chosen = fitted_windows(x) + chosen
+        chosen = fitted_windows(x, windows) + chosen
     if not chosen and model is None:
         raise ValueError(
             "windows and days are empty, so that nothing is compared. Leave one of them out, or give model=."

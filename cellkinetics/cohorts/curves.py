@@ -105,6 +105,7 @@ def cohort_curves(
     domains.instance(study, Study, "study", "Take ck.read_study(path), ck.example(), or the .study of fits.")
     if unknown := [share for share in quantiles if not 0 <= share <= 1]:
         raise ValueError(f"quantiles={list(quantiles)}: {unknown[0]:g} is not from 0 to 1. Give 0.5 for the median.")
+    domains.some(quantiles, "quantiles", "[0.5]")
     members, names = groups.of(study, by)
     rows = by_visit(sampling_days(study, output, tolerance))
     rows = rows.assign(group=rows["subject"].map(members))

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import scipy
 
 from cellkinetics.arrays import Floats
+from cellkinetics.likelihood.sd_prior import SdPrior
+from cellkinetics.statistics.tobit import Tobit, tobit
 from cellkinetics.statistics.tobit import quantified as known_values
-from cellkinetics.statistics.tobit import tobit
 
 FEWEST_SAMPLES = 3
 # A line with more points is preferred when its adjusted R2 is at most this much worse (PKNCA's default).
 ALLOWANCE = 1e-4
-# The library's sd of a sample (ln scale) where too few are quantified to estimate it: the line's two, and three more.
-SD_OF_A_SLOPE, SAMPLES_FOR_SD = 0.5, 5
+# Of fewer quantified samples the sd has the prior of the fits: the line's two parameters, and three more.
+SAMPLES_FOR_SD = 5
+# Standard deviations of the prior of ln sd that are searched, and how far apart; steps of its derivatives.
+SEARCHED, GRID, STEP = 4.0, 0.25, 1e-3
 
 
 class Line(NamedTuple):
@@ -69,8 +73,10 @@ def given_line(days: Floats, values: Floats, first: float, last: float) -> Line:
 def censored_line(days: Floats, lower: Floats, upper: Floats) -> tuple[float, float, float, str]:
     """Half-life by a Tobit regression: censored samples say that the line passes below their limit.
 
-    The sd of a sample is estimated where at least 5 are quantified, else 0.5 on the ln scale. The 95% interval is by
-    Student's t (normal with the sd given), formed on the slope.
+    The sd of a sample is estimated where at least 5 are quantified. Fewer cannot tell it alone: ln sd has the prior of
+    the fits then (`likelihood.sd_prior`: normal about ln 0.7 with an SD of 0.5), with the line's two parameters
+    integrated out (restricted likelihood). The 95% interval is by Student's t, formed on the slope; the prior is worth
+    two degrees of freedom. How often it holds the truth: ``tests/benchmarks/half_life_coverage.csv``.
 
     Parameters
     ----------
@@ -88,15 +94,81 @@ def censored_line(days: Floats, lower: Floats, upper: Floats) -> tuple[float, fl
     if len(days) < FEWEST_SAMPLES or len(np.unique(days[quantified])) < 2:
         found = f"{_samples(int(quantified.sum()))} of {len(days)}"
         return *nothing, f"{found}; a line through censored samples needs {FEWEST_SAMPLES}, 2 of them quantified"
-    sd = None if quantified.sum() >= SAMPLES_FOR_SD else SD_OF_A_SLOPE
-    fit = tobit(np.column_stack([np.ones(len(days)), days]), *ends, sd)
-    slope, degrees = float(fit.coefficients[0, 1]), float(fit.degrees_of_freedom[0])
-    if not fit.converged[0] or not slope < 0:
+    columns = np.column_stack([np.ones(len(days)), days])
+    known = _estimated(columns, *ends) if quantified.sum() >= SAMPLES_FOR_SD else _with_prior(columns, *ends)
+    if known is None or not known.slope < 0:
         return *nothing, "the line through the samples, censored ones included, does not fall"
-    inflation = math.sqrt(quantified.sum() / degrees) if math.isfinite(degrees) else 1.0
-    half = float(scipy.stats.t.ppf(0.975, degrees)) * inflation * float(fit.stderr[0, 1])
+    slope, half = known.slope, float(scipy.stats.t.ppf(0.975, known.degrees)) * known.stderr
     steep, flat = slope - half, slope + half
     return -math.log(2) / slope, -math.log(2) / steep, -math.log(2) / flat if flat < 0 else math.inf, ""
+
+
+class _Slope(NamedTuple):
+    """A slope of ln copies per day, its standard error corrected for few samples, and its degrees of freedom."""
+
+    slope: float
+    stderr: float
+    degrees: float
+
+
+def _estimated(columns: Floats, lower: Floats, upper: Floats) -> _Slope | None:
+    """The slope with the sd that the samples tell; None where there is no maximum."""
+    fit = tobit(columns, lower, upper)
+    if not fit.converged[0]:
+        return None
+    degrees = float(fit.degrees_of_freedom[0])
+    inflation = math.sqrt(known_values(lower, upper).sum() / degrees)
+    return _Slope(float(fit.coefficients[0, 1]), inflation * float(fit.stderr[0, 1]), degrees)
+
+
+def _with_prior(columns: Floats, lower: Floats, upper: Floats) -> _Slope | None:
+    """The slope where ln sd has its prior, as in the fits of few samples; None where there is no maximum.
+
+    The first search counts both parameters as determined by quantified samples, the second those that they did.
+    """
+    first = SdPrior(spent=2.0)
+    _, line = _around(columns, lower, upper, first, _best_ln_sd(columns, lower, upper, first))
+    if not line.converged.all():
+        return None
+    prior = replace(first, spent=float(line.spent[1]))
+    value, line = _around(columns, lower, upper, prior, _best_ln_sd(columns, lower, upper, prior))
+    if not line.converged.all():
+        return None
+    curvature = (value[0] - 2 * value[1] + value[2]) / STEP**2
+    slopes = line.coefficients[:, 1]
+    # What is not known of the sd moves the line too, by the limits that it must pass below.
+    of_sd = (slopes[2] - slopes[0]) / (2 * STEP) / math.sqrt(max(-curvature, 1 / prior.sd**2))
+    degrees = float(known_values(lower, upper).sum()) - prior.spent + prior.degrees
+    return _Slope(float(slopes[1]), math.hypot(float(line.stderr[1, 1]), of_sd), max(degrees, 1.0))
+
+
+def _around(columns: Floats, lower: Floats, upper: Floats, prior: SdPrior, ln_sd: float) -> tuple[Floats, Tobit]:
+    """`_restricted` a step below, at and above one ln sd."""
+    return _restricted(columns, lower, upper, prior, ln_sd + STEP * np.array([-1.0, 0.0, 1.0]))
+
+
+def _best_ln_sd(columns: Floats, lower: Floats, upper: Floats, prior: SdPrior) -> float:
+    """The ln sd of the highest restricted likelihood with its prior, on a grid and then by Newton steps."""
+    grid = prior.mean + prior.sd * np.arange(-SEARCHED, SEARCHED + GRID, GRID)
+    first = float(grid[int(np.argmax(_restricted(columns, lower, upper, prior, grid)[0]))])
+    for _ in range(20):
+        low, middle, high = _around(columns, lower, upper, prior, first)[0]
+        curvature = (low - 2 * middle + high) / STEP**2
+        if not curvature < 0:
+            break
+        step = -(high - low) / (2 * STEP) / curvature
+        first += float(np.clip(step, -GRID, GRID))
+        if abs(step) < STEP / 10:
+            break
+    return first
+
+
+def _restricted(columns: Floats, lower: Floats, upper: Floats, prior: SdPrior, ln_sd: Floats) -> tuple[Floats, Tobit]:
+    """(m,) restricted log-likelihood with the prior at each ln sd, -inf where a line has no maximum, and the lines."""
+    many = len(ln_sd)
+    fit = tobit(columns, np.tile(lower, (many, 1)), np.tile(upper, (many, 1)), np.exp(ln_sd))
+    value = fit.log_likelihood + prior.spent * ln_sd - (ln_sd - prior.mean) ** 2 / (2 * prior.sd**2)
+    return np.where(fit.converged, value, -np.inf), fit
 
 
 def _fit(days: Floats, values: Floats) -> Line:

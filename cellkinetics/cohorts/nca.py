@@ -70,7 +70,8 @@ def nca(
         - clast, tlast: the last quantified sample;
         - half_life with half_life_adj_r2, half_life_n (samples), half_life_from (first day) and half_life_span (days
           of the line per half-life: below 2 it is a guess);
-        - half_life_tobit with its 95% interval: the same days on, censored samples kept (`censored_line`);
+        - half_life_tobit with its 95% interval: the same days on, censored samples kept; with fewer than
+          five quantified ones the sd has the stated prior of the fits (`censored_line`);
         - days_above_lloq, up to the last sample of the follow-up: gaps between two quantified samples count whole,
           gaps with a crossing half (``_lower`` without and ``_upper`` with those);
         - below_from: day from which on all samples are censored; the crossing lies between ``_lower`` and

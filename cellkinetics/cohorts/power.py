@@ -24,6 +24,7 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.progress import bar
 from cellkinetics.saving import Saves, storable
+from cellkinetics.solving.simulation import possible
 from cellkinetics.statistics.ranks import ALPHA, holm
 from cellkinetics.statistics.slopes import slopes
 from cellkinetics.statistics.trend import trend_p
@@ -270,7 +271,7 @@ def _plan(
         raise ValueError(f"sd={sd:g} must not be negative and lloq={lloq} must be positive, or None.")
     if output is not None and output not in model.outputs:
         raise ValueError(f"{model.name} has no output {output!r}. {suggest(output, model.outputs)}".rstrip())
-    given = model.values(parameters)
+    given = possible(model, model.values(parameters))
     values = {name: v for name, v in given.items() if name not in model.ties or name in (parameters or {})}
     if between is None:
         between = {name: p.spread for name, p in model.parameters.items() if p.spread is not None and name in values}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +19,7 @@ from cellkinetics.cohorts.curves import by_visit, sampling_days
 from cellkinetics.cohorts.nca import DAYS_SHORT, Days, area_name, nca, rising
 from cellkinetics.cohorts.nca_summary import CONFIDENCE
 from cellkinetics.copies import HandsOutCopies
+from cellkinetics.data.overview import since_infusion
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
 from cellkinetics.saving import storable
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 EARLY, LATE_WINDOW = (0.0, 28.0), (28.0, 365.0)
 # Samples up to here belong to the peak: the study that the library grew from asks for the dose after day 14.
 PEAK_OVER = 14.0
-GRID_STEPS = 561
+# Of fitted curves: one a 20th of a day, in long windows fewer.
+STEPS_A_DAY, POINTS_OF_A_CURVE = 20, 4000
 
 
 @storable
@@ -66,6 +69,9 @@ QUANTITIES = {
     "auc_0_last": ("AUC to the last quantified sample", Family.EXPOSURE),
     "auc_0_inf": ("AUC to infinity", Family.EXPOSURE),
 }
+# Those that are of a window; the others are of the whole follow-up.
+OF_A_WINDOW = ("tmax",)
+AREA_NAME = re.compile(r"auc_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)")
 
 
 @storable
@@ -107,8 +113,9 @@ def windows(
     study : Study
     output : which output; the first when not given.
     days : days for the level; those with a sample of more than half of the subjects when not given.
-    chosen : (first, last) days of areas, with the peak where they begin with the infusion, and names of
-        `QUANTITIES`; (0, 28) and (28, 365) when not given.
+    chosen : (first, last) days of areas, or "auc_0_90", with the peak where they begin with the infusion, and names of
+        `QUANTITIES`; (0, 28) and (28, 365) when not given. The day of the peak is that of each window that begins
+        with the infusion, of days 0-28 where none does; the other quantities are of the whole follow-up.
     tolerance : days by which a sample may lie from its day; half the gap to the next sample when not given.
 
     Raises
@@ -123,14 +130,14 @@ def windows(
         sampled = rows[rows["planned"] > PEAK_OVER].groupby("planned")["subject"].nunique()
         wanted = [float(str(day)) for day, n in sampled.items() if n > len(study.subjects) / 2]
     else:
-        wanted = np.unique(domains.days(days, "days")).tolist() if len(days) else []
+        wanted = np.unique(domains.since_infusion(days)).tolist() if len(days) else []
         rows = rows.assign(planned=asked_days(rows["subject"], rows["position"], wanted, tolerance))
     visits = by_visit(rows[rows["planned"].notna()])
     last = rows.groupby("subject")["since"].max().reindex(list(study.subjects))
     early, late = list[Window](), list[Window]()
     for pair in pairs:
         table = _of_output(nca(study, pair, tolerance=max(DAYS_SHORT, tolerance or 0.0)), name, study)
-        label = f"days {number_text(pair[0])}-{number_text(pair[1])}"
+        label = _days(pair)
         if pair[0] == 0:
             early.append(Window(f"peak, {label}", Kind.PEAK, _ends(table, "cmax"), True, Family.PEAK, days=pair))
         family, values = family_of(Kind.AREA, pair), _ends(table, area_name(pair))
@@ -143,11 +150,12 @@ def windows(
         family = family_of(Kind.LEVEL, (day, day))
         levels.append(Window(label, Kind.LEVEL, values, True, family, _matched(own, day), (day, day)))
     found = [*early, *levels, *late]
-    if names:
-        table = _of_output(nca(study, EARLY), name, study)
-        for quantity in names:
-            label, family = QUANTITIES[quantity]
-            found.append(Window(label, Kind.QUANTITY, _ends(table, quantity), False, family))
+    for quantity in names:
+        label, family = QUANTITIES[quantity]
+        for pair in [pair for pair in pairs if pair[0] == 0] or [EARLY] if quantity in OF_A_WINDOW else [None]:
+            table = _of_output(nca(study, pair or EARLY), name, study)
+            label = label if pair is None else f"{label} of {_days(pair)}"
+            found.append(Window(label, Kind.QUANTITY, _ends(table, quantity), False, family, days=pair))
     return found
 
 
@@ -177,10 +185,16 @@ def _chosen(chosen: Sequence[Days | str] | None) -> tuple[list[Days], list[str]]
             pairs.append(rising(one, "windows"))
         elif one in QUANTITIES:
             names.append(one)
+        elif area := AREA_NAME.fullmatch(one):
+            pairs.append(rising((float(area[1]), float(area[2])), "windows"))
         else:
-            known = ", ".join(QUANTITIES)
-            raise ValueError(f"windows has no quantity {one!r}; there are {known}. {suggest(one, QUANTITIES)}".rstrip())
+            known = f"there are {', '.join(QUANTITIES)}, and areas such as auc_0_90"
+            raise ValueError(f"windows has no quantity {one!r}; {known}. {suggest(one, QUANTITIES)}".rstrip())
     return list(dict.fromkeys(pairs)), list(dict.fromkeys(names))
+
+
+def _days(pair: Days) -> str:
+    return f"days {number_text(pair[0])}-{number_text(pair[1])}"
 
 
 def _matched(own: pd.DataFrame, day: float) -> str:
@@ -202,24 +216,41 @@ def ranked(window: Window, members: npt.NDArray[np.bool_]) -> list[Floats]:
     return [scores]
 
 
-def fitted_windows(fits: Fits) -> list[Window]:
-    """Peak and area of the fitted curves to day 28; a fit that did not converge has its outcome as the reason."""
-    peaks, areas = {}, {}
-    for subject in fits.study.subjects:
-        fit = fits.by_subject.get(subject)
-        if fit is None or not fit.converged:
-            reason = "not fitted" if fit is None else f"not converged: {fit.outcome}"
-            peaks[subject] = areas[subject] = (math.nan, math.nan, reason)
-            continue
-        days = np.linspace(*EARLY, GRID_STEPS)
-        column = next(iter(fit.model.outputs))
-        curve = fit.predict(days + fits.study.infusion_day(subject))[column].to_numpy(float)
-        area = float(np.trapezoid(curve, days))
-        peaks[subject], areas[subject] = (float(curve.max()), float(curve.max()), ""), (area, area, "")
-    return [
-        Window("fitted peak, days 0-28", Kind.PEAK, _table(peaks), False, Family.FITTED),
-        Window("fitted AUC, days 0-28", Kind.AREA, _table(areas), False, Family.FITTED),
-    ]
+def fitted_windows(fits: Fits, chosen: Sequence[Days | str] | None = None) -> list[Window]:
+    """Areas of the fitted curves, with their peaks where a window begins with the infusion.
+
+    A fit that did not converge has its outcome as the reason. Curves that go on beyond the last sample are counted in
+    ``matched``: what lies there is the model's.
+
+    Parameters
+    ----------
+    fits : of `fit_each`.
+    chosen : as in `windows`; days 0-28 when not given.
+    """
+    pairs = [EARLY] if chosen is None else _chosen(chosen)[0]
+    last = since_infusion(fits.study).groupby("subject")["since"].max()
+    found = list[Window]()
+    for pair in pairs:
+        peaks, areas = {}, {}
+        days = np.linspace(*pair, int(min(STEPS_A_DAY * (pair[1] - pair[0]), POINTS_OF_A_CURVE)) + 1)
+        beyond = 0
+        for subject in fits.study.subjects:
+            fit = fits.by_subject.get(subject)
+            if fit is None or not fit.converged:
+                reason = "not fitted" if fit is None else f"not converged: {fit.outcome}"
+                peaks[subject] = areas[subject] = (math.nan, math.nan, reason)
+                continue
+            column = next(iter(fit.model.outputs))
+            curve = fit.predict(days + fits.study.infusion_day(subject))[column].to_numpy(float)
+            area = float(np.trapezoid(curve, days))
+            peaks[subject], areas[subject] = (float(curve.max()), float(curve.max()), ""), (area, area, "")
+            beyond += float(last.get(subject, 0.0)) < pair[1] - DAYS_SHORT
+        words = f"{count(beyond, 'curve')} beyond the last sample" if beyond else ""
+        for name, kind, table in (("peak", Kind.PEAK, peaks), ("AUC", Kind.AREA, areas)):
+            if kind is Kind.AREA or pair[0] == 0:
+                label = f"fitted {name}, {_days(pair)}"
+                found.append(Window(label, kind, _table(table), False, Family.FITTED, words))
+    return found
 
 
 def missing(fits: Fits) -> tuple[str, ...]:

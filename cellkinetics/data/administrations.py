@@ -13,7 +13,7 @@ from cellkinetics.data.study import DOSE_UNIT
 from cellkinetics.errors import Finding
 from cellkinetics.layout.doses import FEWEST_CELLS
 from cellkinetics.meaning.cells import numbers
-from cellkinetics.meaning.units import unit_of_amount
+from cellkinetics.meaning.units import strange, unit_of_amount
 from cellkinetics.meaning.vocabulary import names_cells
 from cellkinetics.words import number_text
 
@@ -216,10 +216,12 @@ def _report_factors(rows: SheetRows, dosing: Dosing, units: list[str], in_column
     """Report a unit of the cells with a factor, 10^6 cells/kg: a model takes 5 of them as 5 cells."""
     for unit in units if len(dosing.doses) else []:
         named, plainly = unit_of_amount(unit, bare=True)
-        if named and not plainly:
+        factor = bool(named) and not plainly
+        if factor or strange(unit, of_doses=True):
             says = f"the column {rows.names['dose_unit']} says" if in_column else "dose_unit= is"
             remedy = "Write the cells out (5000000), with cells or cells/kg as their unit."
-            rows.problems.append(Finding(None, None, None, f"{says} {unit!r}, a unit with a factor", remedy))
+            found = f"{says} {unit!r}, a unit with a factor{'' if factor else ' or a word that is not known'}"
+            rows.problems.append(Finding(None, None, None, found, remedy))
 
 
 def _report_units(rows: SheetRows, dosing: Dosing, dose_unit: str) -> None:

@@ -16,6 +16,7 @@ from cellkinetics.data.measuring import Written
 from cellkinetics.meaning import suspicions
 from cellkinetics.meaning.cells import Texts, number_of, numbers
 from cellkinetics.meaning.synonyms import TIME_UNITS
+from cellkinetics.meaning.units import time_unit_of
 
 _LEADING_ZERO = re.compile(r"[+-]?0\d.*")
 # What other steps read by its name, though it has no meaning in `SYNONYMS`.
@@ -80,7 +81,9 @@ def carried(
     for name, text in texts.items():
         # The distinct texts of one column at a time: those of a million names take as much memory as the names.
         code, distinct = pd.factorize(text.to_numpy(dtype=object))
-        if name not in known | reported and not (plain(name) in _READ or mass_of(name) or per_well(name)):
+        # A clock that says hours is none.
+        read = plain(name) in _READ - ({"clock"} if any(time_unit_of(cell) for cell in distinct[:3]) else set[str]())
+        if name not in known | reported and not (read or mass_of(name) or per_well(name)):
             found = suspicions.suspicion(suspicions.Suspect(name, code, distinct, sample, said), table)
             rows.problems += [] if found is None else [found]
         filled = (distinct != "")[code]

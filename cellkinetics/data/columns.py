@@ -24,7 +24,15 @@ from cellkinetics.meaning.headings import per_well as per_well
 from cellkinetics.meaning.synonyms import MEANING as MEANING
 from cellkinetics.meaning.synonyms import SYNONYMS as SYNONYMS
 from cellkinetics.meaning.synonyms import plain as plain
-from cellkinetics.meaning.units import canonical, is_log, may_be_copies, unit_of_heading, words_of
+from cellkinetics.meaning.units import (
+    canonical,
+    is_log,
+    may_be_copies,
+    strange,
+    unit_of_heading,
+    unit_of_limit,
+    words_of,
+)
 from cellkinetics.meaning.units import of_another_kind as of_another_kind
 from cellkinetics.words import number_text
 
@@ -96,6 +104,11 @@ def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> t
                 report(
                     f"the column {name} is not in {DOSE}", f"Write the cells out, or ignore=[{name!r}] if it is none."
                 )
+                found[meaning] = name
+                continue
+            if meaning != "dose" and strange(unit):
+                remedy = f"Give the numbers multiplied by it, in a column whose heading says {VALUE}."
+                report(f"the heading {name} says a factor, or a word that is not known", remedy)
                 found[meaning] = name
                 continue
             asked = f"{'dose_unit' if meaning == 'dose' else 'unit'}={unit!r}, columns={{{meaning!r}: {name!r}}}"
@@ -222,6 +235,8 @@ def check_units(
         expected = unit if meaning in ("value", "limit", "lloq", "lod", "uloq") else dose_unit
         said = unit_of_heading(name) or (unit_of_dose(name)[0] if meaning in ("dose", "amount") else "")
         odd = odd_unit(name) or (meaning == "value" and expected == VALUE and of_another_kind(name))
+        if meaning in ("limit", *LIMITS):
+            said = said or unit_of_limit(name, expected)
         known = said or odd or is_log(name)
         if meaning not in ("value", "limit", "lloq", "lod", "uloq", "dose", "amount") or not known or per_well(name):
             continue
@@ -239,6 +254,8 @@ def check_units(
             asked = f"{'dose_unit' if expected is dose_unit else 'unit'}={said!r}"
             found = f"the column {name} says {said}, and the {'doses are' if expected is dose_unit else 'study is'} in"
             remedy = f"Give read_study(..., {asked}), or convert them to {expected}."
+            if strange(said, expected is dose_unit):
+                remedy = f"Convert them to {expected}, in a column with a heading that says no factor."
             if meaning == "value" and "unit" in rows.names:
                 column = rows.names["unit"]
                 remedy = f"Where the heading is right: read_study(..., ignore=[{column!r}]). Where {column} is right: "

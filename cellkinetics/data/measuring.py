@@ -13,7 +13,7 @@ from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.columns import SheetRows
 from cellkinetics.meaning.cells import NO, YES, Texts, mark_of, marks, marks_and_units
 from cellkinetics.meaning.placing import Limits, Measurements, place
-from cellkinetics.meaning.units import canonical
+from cellkinetics.meaning.units import canonical, strange
 from cellkinetics.words import number_text
 
 _CENSORED = ("below", "blq", "nd", "above", "alq")
@@ -264,10 +264,17 @@ def report_faults(rows: SheetRows, cells: Written, sample: Flags, used: Flags, u
         rows.report(clean & (measured.fault == fault), found, remedy)
     other = [cell for cell, said in cells.units.items() if canonical(said) != unit]
     if other:
+        # unit= would say of bare numbers, too, what one cell says.
+        bare = sample & (measured.status != "missing") & ~np.isin(text, list(cells.units))
+        units = {canonical(cells.units[cell]) for cell in other}
+        remedy = f"Values have one unit: write the numbers of all in {unit}, or their unit in a column unit."
+        if not bare.any() and len(units) == 1 and not strange(unit_said := units.pop()):
+            remedy = f"Values have one unit: is it read_study(..., unit={unit_said!r})?"
+        found = f"and {int(bare.sum())} others have none: the study is in {unit}" if bare.any() else ""
         rows.report(
             np.isin(text, other) & sample,
-            lambda at: f"{_heading(column, at)} is {text[at]!r} and the study is in {unit}",
-            lambda at: f"Values have one unit: is it read_study(..., unit={canonical(cells.units[text[at]])!r})?",
+            lambda at: f"{_heading(column, at)} is {text[at]!r} {found or f'and the study is in {unit}'}",
+            remedy,
         )
 
 

@@ -31,7 +31,7 @@ from cellkinetics.layout.subjects import one_clock, one_spelling
 from cellkinetics.layout.weights import per_kg
 from cellkinetics.meaning.cells import NO, YES, Texts
 from cellkinetics.meaning.placing import Measurements
-from cellkinetics.meaning.units import canonical, is_log, other_unit_said
+from cellkinetics.meaning.units import canonical, is_log, other_unit_said, strange
 
 Step = Callable[[Sheet], tuple[Sheet, Mapping[str, str] | None]]
 
@@ -226,9 +226,34 @@ def read_study(
         source=loaded.source,
         note=loaded.note,
     )
-    for doubt in doubts(study):
+    for doubt in [*doubts(study), *_taken_as_before(rows, study, written.zero)]:
         warnings.warn(f"{loaded.source}: {doubt}.", StudyWarning, stacklevel=2)
     return study
+
+
+def _taken_as_before(rows: SheetRows, study: Study, zero: Flags) -> list[str]:
+    """What is said of samples below the limit on day 0 of a table that says nothing of an infusion: a text, or none.
+
+    They are taken as drawn before it, as what was seen is taken as drawn after it; a column ``postdose`` says which.
+    A plain 0, by `zero` (rows,), is what tables have before the infusion, and is not spoken of.
+    """
+    table = study.observations
+    if not study.doses.empty:
+        return []
+    dated = any(heading(name) in INFUSION_DATES for name in rows.cells.columns)
+    if dated or {"postdose", "excluded"} & rows.names.keys():
+        return []
+    there = table[(table["excluded"] == "pre-dose") & table["status"].isin(["below", "interval"])]
+    there = there[~there["row"].isin(rows.row[zero])]
+    if there.empty:
+        return []
+    are = "sample below the limit on day 0 is" if len(there) == 1 else "samples below the limit on day 0 are"
+    first = ", ".join(map(str, there["row"].head(3)))
+    return [
+        f"{len(there)} {are} taken as drawn before the infusion and not used (row{'s' * (len(there) > 1)} {first}"
+        f"{', ...' if len(there) > 3 else ''}), because the table says no dose: say it in a column postdose, 1 for "
+        "samples after the infusion and 0 before it, or give the infusion a row"
+    ]
 
 
 def _samples(skipped: Texts, empty: Flags, zero: Flags, dosing: Dosing) -> Flags:
@@ -365,9 +390,16 @@ def _unit(rows: SheetRows, output: pd.Series, sample: Flags, unit: str) -> tuple
     said = pd.DataFrame({"output": output, "unit": rows.text("unit")})[sample]
     said = said[said["unit"] != ""].drop_duplicates().sort_values("output")
     units = said["unit"].unique().tolist()
+    _report_partly(rows, output, sample, unit)
     logs = [each for each in (units or [unit]) if is_log(each)]
     if logs:
         rows.problems.append(Finding(None, None, None, f"the unit {logs[0]} is a logarithm", UNTRANSFORMED))
+    for odd in (each for each in (units or [unit]) if strange(each)):
+        found, remedy = (
+            f"the unit {odd} has a factor, or a word that is not known",
+            "Give the values multiplied by it, ",
+        )
+        rows.problems.append(Finding(None, None, None, found, f"{remedy}in a unit without it, such as {UNIT}."))
     for name in pd.unique(output[sample]):
         own = said["unit"][said["output"] == name].tolist() or [unit]
         others = [other_unit_said(name, each) for each in own]
@@ -379,6 +411,22 @@ def _unit(rows: SheetRows, output: pd.Series, sample: Flags, unit: str) -> tuple
         found = f"the column {rows.names['unit']} says {', '.join(units)}" + f" and unit={unit!r}" * (unit != UNIT)
         rows.problems.append(Finding(None, None, None, found, "Values of one output have one unit."))
     return units[0], len(units) > 1
+
+
+def _report_partly(rows: SheetRows, output: pd.Series, sample: Flags, unit: str) -> None:
+    """Report values that say no unit beside others of their output that say another one than that of the study."""
+    if "unit" not in rows.names:
+        return
+    text = rows.text("unit")
+    measured = sample & (rows.text("value") != "").to_numpy()
+    for name in pd.unique(output[measured & (text != "")]):
+        own = measured & (output == name).to_numpy()
+        units = [each for each in pd.unique(text[own]) if each not in ("", unit)]
+        bare = int((text[own] == "").sum())
+        if units and bare:
+            found = f"the column {rows.names['unit']} says {', '.join(units)} of some values and nothing of {bare}"
+            remedy = f"Say the unit of each value; where all are in {units[0]}, write it on all rows."
+            rows.problems.append(Finding(None, None, None, found, remedy))
 
 
 def _of_another_unit(rows: SheetRows, name: str, said: str, unit: str) -> Finding:

@@ -20,7 +20,7 @@ from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import Finding, StudyError, one_problem, suggest
 from cellkinetics.layout.agreement import contradictions
 from cellkinetics.meaning import titles
-from cellkinetics.meaning.floors import likely
+from cellkinetics.meaning.floors import SHORT_CODES, Likely, likely, out_of_line
 from cellkinetics.saving import Saves, storable
 from cellkinetics.words import count, number_text
 
@@ -157,7 +157,7 @@ class Study(Saves, HandsOutCopies):
         Raises
         ------
         StudyError
-            When there is no such subject or cohort, or nobody is left.
+            When there is no such subject or cohort, nobody is left, or `until` lies before every infusion.
         """
         keep = pd.Series(True, index=self.covariates.index)
         if subjects is not None:
@@ -177,6 +177,10 @@ class Study(Saves, HandsOutCopies):
             until = float(domains.days(until, "until", finite=False)[0])
             if math.isnan(until):
                 raise one_problem("until is NaN", "Give a day or math.inf.", self.source)
+            first = min(self.infusion_day(name) for name in names)
+            if until < first:
+                text = f"until={number_text(until)} lies before the first infusion, day {number_text(first)}"
+                raise one_problem(text, "No sample would be left. Give a day after it.", self.source)
             excluded = observations["excluded"]
             if until == math.inf:
                 excluded = excluded.mask(excluded.str.startswith(AFTER), "")
@@ -261,17 +265,20 @@ class Study(Saves, HandsOutCopies):
 
         return overview.of_study(self)
 
-    def plot(self, ax: Axes | None = None, by: str = "cohort") -> Axes:
+    def plot(self, ax: Axes | None = None, by: str = "cohort", *, tolerance: float | None = None) -> Axes:
         """All samples against the days since the first infusion, on a log axis; returns the axes.
 
         Parameters
         ----------
         ax : axes to draw on; new ones when not given.
         by : what the colour says: "cohort", "dose", or another covariate.
+        tolerance
+            days by which a sample may lie from the middle of its visit, for the medians, as in `compare_cohorts`; half
+            the gap to the next sample when not given. The legend says what was matched.
         """
         from cellkinetics.figures import study as study_plot
 
-        return study_plot.plot_study(self, ax, by)
+        return study_plot.plot_study(self, ax, by, tolerance)
 
     def __repr__(self) -> str:
         counts, excluded = self.counts, self.exclusions
@@ -325,8 +332,31 @@ def likely_numbers(study: Study) -> list[str]:
     for name in outputs:
         own = (output == name).to_numpy(dtype=bool)
         unit = str(table["unit"][quantified][own].iloc[0]) if "unit" in table else study.unit
-        texts += [each.text(unit) for each in likely(values[own], name if len(outputs) > 1 else "")]
+        found = likely(values[own], name if len(outputs) > 1 else "")
+        for number in _lone_codes(table, quantified, name) - {each.number for each in found}:
+            found.append(Likely("code", number, 1, int(own.sum()), name if len(outputs) > 1 else ""))
+        texts += [each.text(unit) for each in found]
     return texts
+
+
+def _lone_codes(table: pd.DataFrame, quantified: npt.NDArray[np.bool_], output: str) -> set[float]:
+    """Codes of three digits, 999, that are the value of one sample alone which its neighbours in time contradict."""
+    there = quantified & np.isin(table["value"].to_numpy(dtype=float), SHORT_CODES)
+    found: set[float] = set()
+    for at in np.flatnonzero(there).tolist():
+        number, subject = float(table["value"].iloc[at]), table["subject"].iloc[at]
+        own = (table["subject"] == subject) & (table["output"] == output) & (table["excluded"] == "")
+        own &= table["status"] != "missing"
+        if table["output"].iloc[at] != output or (there & (table["value"] == number)).sum() > 1:
+            continue
+        curve = table[own].sort_values("day", kind="stable")
+        # Of a sample below the limit it is known that it is below its upper end.
+        level = curve["value"].fillna(curve["upper"]).to_numpy(dtype=float)
+        place = int(np.flatnonzero(curve.index == table.index[at])[0])
+        before, after = (level[side] if 0 <= side < len(level) else np.nan for side in (place - 1, place + 1))
+        if out_of_line(before, number, after):
+            found.add(number)
+    return found
 
 
 def doubts(study: Study) -> list[str]:

@@ -9,15 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from cellkinetics.data.columns import resolve
+from cellkinetics.arrays import Floats
+from cellkinetics.data.columns import mass_of, per_well, resolve
 from cellkinetics.data.days import unit_of
 from cellkinetics.errors import Finding, StudyError, one_problem
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.layout.visits import day_of, nearly
 from cellkinetics.meaning import vocabulary
 from cellkinetics.meaning.cells import NO, Texts, cell_of, mark_of, marks
+from cellkinetics.meaning.comments import in_comment
 from cellkinetics.meaning.synonyms import MEANING, plain
-from cellkinetics.meaning.units import DAYS_IN, is_log, unit_of_heading, words_of
+from cellkinetics.meaning.units import DAYS_IN, UNITS_OF_TIME, is_log, unit_of_heading, words_of
 from cellkinetics.meaning.vocabulary import folded
 
 # What stands beside the column of a day, and is read with it.
@@ -30,6 +32,8 @@ _OF_CELLS = vocabulary.CODES | vocabulary.FLAG_WORDS | vocabulary.OUT | vocabula
 # A number of a well behind the day, and the name of the values before it.
 _WELL = re.compile(r"(.*\d)[_. -](?:rep|well|w|r)?([1-9])", re.IGNORECASE)
 _PREFIXED = re.compile(r"(.*?[a-z)])[_. -]+([a-z]+[_. -]?[+-]?\d+)", re.IGNORECASE)
+# Whole numbers below are codes and counts: a sex, a stage, lines of therapy.
+FEWEST_OF_A_VALUE = 10
 _DATE = re.compile(
     r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{1,2}[ -][a-z]{3,9}[ -]\d{2,4}", re.IGNORECASE
 )
@@ -65,7 +69,7 @@ def tall(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
     others = [name for name in cells.columns if name not in days and name not in found.values()]
     beside = {word: those for word, those in _beside(sheet, others, days, value).items() if word not in cells.columns}
     taken = {name for those in beside.values() for name in those.values()}
-    _refuse_nearly(sheet, [name for name in others if name not in taken])
+    _refuse_nearly(sheet, [name for name in others if name not in taken], list(days))
     unit = units.pop() if len(units) == 1 else "day"
     # One unit stays, to be asked for (time_unit=) as everywhere; of several, each is made days.
     day = f"time ({unit})" if unit and not units and unit_of(f"time {unit}") else "time"
@@ -160,7 +164,7 @@ def _parted(name: str, value: str) -> tuple[str, tuple[float, str] | None]:
 
 def _says(text: str) -> bool:
     low = folded(text)
-    return vocabulary.in_comment(low) or low in vocabulary.OUT_CELLS or mark_of(text)[0] in _MARKS
+    return in_comment(low) or low in vocabulary.OUT_CELLS or mark_of(text)[0] in _MARKS
 
 
 def _named_days(names: list[str]) -> tuple[str, dict[str, tuple[float, str]]]:
@@ -204,18 +208,61 @@ def _refuse_dates(sheet: Sheet, found: Mapping[str, str]) -> None:
         raise one_problem(what, remedy, sheet.source)
 
 
-def _refuse_nearly(sheet: Sheet, others: list[str]) -> None:
-    """Name the columns that hold measurements and whose heading is nearly a day: EOT, baseline, Day 14 or 15."""
+def _refuse_nearly(sheet: Sheet, others: list[str], days: list[str]) -> None:
+    """Name the columns that hold measurements under a heading that is no day: EOT, baseline, Nachsorge, tp5."""
+    table = np.stack([_numbers_of(sheet, name) for name in days], axis=1)
+    behind = set(sheet.cells.columns[list(sheet.cells.columns).index(days[0]) :])
     problems = []
     for name in others:
         mark = marks(sheet.cells[name].to_numpy(dtype=object), sheet.decimal)[0]
-        if nearly(name) and (mark != "missing").any() and not (mark == "unreadable").any():
+        if (mark == "unreadable").any() or not (mark != "missing").any():
+            continue
+        words = {folded(word) for word in words_of(name)} & vocabulary.OF_PATIENTS - set(UNITS_OF_TIME)
+        if (nearly(name) and not words) or _measures(sheet, name, mark, table, name in behind):
             found = f"the column {name} holds numbers and its heading names no day"
             remedy = "Name it as the others are (d90, or d-1 before the infusion), or"
             remedy += f" read_study(..., ignore=[{name!r}])."
             problems.append(Finding(None, None, None, found, remedy))
     if problems:
         raise StudyError([*sheet.problems, *problems], sheet.source)
+
+
+def _numbers_of(sheet: Sheet, name: str) -> Floats:
+    """(rows,) numbers above 0 of a column, NaN elsewhere."""
+    mark, number = marks(sheet.cells[name].to_numpy(dtype=object), sheet.decimal)
+    return np.where((mark == "number") & (number > 0), number, np.nan)
+
+
+def _measures(sheet: Sheet, name: str, mark: Texts, table: Floats, behind: bool) -> bool:
+    """Whether a column holds values as the columns of the days do, whatever its heading.
+
+    It has marks of censored values, or it stands behind the first day and its numbers lie where those of the days lie.
+    Headings of covariates, limits and other laboratory values, small whole numbers, which are codes or counts, one
+    number on all rows, and what sums up its row (the highest, the lowest, the mean) are none.
+    """
+    words = {folded(word) for word in words_of(name)}
+    low = plain(name).replace("_", "")
+    if vocabulary.of_another(name, words) or (words | {low}) & (vocabulary.OF_PATIENTS | vocabulary.LIMIT_WORDS):
+        return False
+    if MEANING.get(plain(name)) or mass_of(name) or per_well(name):
+        return False
+    if np.isin(mark, ["below", "blq", "above", "alq"]).any():
+        return True
+    number = _numbers_of(sheet, name)
+    there = ~np.isnan(number)
+    if not behind or not there.any() or np.isnan(table).all():
+        return False
+    if ((number[there] % 1 == 0) & (number[there] < FEWEST_OF_A_VALUE)).all():
+        return False
+    if len(number) > 2 and there.all() and len(np.unique(number)) == 1:
+        return False
+    rows = table[there & ~np.isnan(table).all(axis=1)]
+    own = number[there & ~np.isnan(table).all(axis=1)]
+    for summary in (np.nanmax, np.nanmin, np.nanmean, np.nansum, np.nanmedian) if len(rows) else ():
+        if np.allclose(summary(rows, axis=1), own, rtol=0.02):
+            return False
+    inside = (number[there] >= np.nanmin(table) / 3) & (number[there] <= np.nanmax(table) * 3)
+    return bool(2 * inside.sum() >= there.sum())
 
 
 def _refuse_turned(sheet: Sheet, found: Mapping[str, str]) -> None:

@@ -47,7 +47,7 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
         figure = plt.figure(figsize=(10.4, 4.2), layout="constrained")
         given = list(figure.subplots(1, 3, width_ratios=[1.9, 1, 1]))
     curves, *panels = given
-    plot_study(found.study, curves, found.by)
+    plot_study(found.study, curves, found.by, found.tolerance)
     # Its medians are by visit; these are by the windows of the comparison.
     for line in [line for line in curves.lines if line.get_gid() == "median"]:
         line.remove()

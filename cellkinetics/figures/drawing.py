@@ -32,7 +32,10 @@ def samples_of(study: Study, outputs: Collection[str]) -> pd.DataFrame:
     rows = rows.assign(late=late)[((rows["excluded"] == "") | late) & rows["output"].isin(outputs)]
     rows = rows[rows["status"].isin(MARKS)]
     first = {subject: study.infusion_day(subject) for subject in rows["subject"].unique()}
-    return rows.assign(day=rows["day"] - rows["subject"].map(first).astype(float))
+    days = rows["subject"].map(first).astype(float)
+    if "nominal_day" in rows:
+        rows = rows.assign(nominal_day=rows["nominal_day"].astype(float) - days)
+    return rows.assign(day=rows["day"] - days)
 
 
 def draw_samples(ax: Axes, samples: pd.DataFrame, colour: str, size: float = 5.0, shift: float = 0.0) -> None:

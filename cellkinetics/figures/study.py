@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from cellkinetics import domains
 from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import Study
 from cellkinetics.figures import style
 from cellkinetics.figures.drawing import draw_limits, draw_samples, frame, new_axes, samples_of
 from cellkinetics.figures.style import MARKS, tone
 from cellkinetics.statistics.medians import by_visit
+from cellkinetics.words import number_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 THICK = 2.4
 
 
-def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort") -> Axes:
+def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort", tolerance: float | None = None) -> Axes:
     """All samples of a study against the days since each subject's first infusion.
 
     Quantified samples are points, joined by a thin line where no sample beyond a limit lies between them;
@@ -37,11 +39,16 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort") -> Axes
     ax : axes to draw on; new ones when not given.
     by : what the colour says, the lowest dose lightest: "cohort" (ordered by its median first dose, then by
         name; grey without one), "dose" (the first one), or another covariate of the study.
+    tolerance
+        days by which a sample may lie from the middle of its visit; half the gap to the next sample when not given.
+        The legend says how far samples lie from their visits.
 
     Returns
     -------
     Axes
     """
+    if tolerance is not None:
+        tolerance = domains.positive(tolerance, "tolerance", 2)
     samples = samples_of(study, set(study.used["output"].iloc[:1]))
     samples = samples[~samples["late"]]
     groups, shades = style.coloured(study, by)
@@ -56,7 +63,7 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort") -> Axes
             joined = run[run["status"] == "quantified"]
             ax.plot(joined["day"], joined["value"], color=colour, linewidth=0.8, alpha=0.5, zorder=2.5)
         draw_samples(ax, own, colour, 3.4, aside[groups[subject]])
-    medians = by_visit(samples, groups)
+    medians = by_visit(samples, groups, tolerance)
     for name, own in medians.groupby("group"):
         _draw_medians(ax, own, shades[str(name)])
     draw_limits(ax, samples)
@@ -69,14 +76,24 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort") -> Axes
         key.append((sample, f"{name} (n = {members[name]})"))
     if len(medians):
         broken = (medians["lower"] < medians["upper"]).any()
-        key.append(
-            (Line2D([], [], color=tone.faint, linewidth=THICK), "median, broken beyond a limit" if broken else "median")
-        )
+        text = ("median, broken beyond a limit" if broken else "median") + _matched(samples, medians, tolerance)
+        key.append((Line2D([], [], color=tone.faint, linewidth=THICK), text))
     beyond = [status for status in list(MARKS)[1:] if (samples["status"] == status).any()]
     key += [(style.handle(status, tone.faint), MARKS[status][1]) for status in beyond]
     if key:
         style.tidy(ax.legend(*style.entries(key), loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False))
     return ax
+
+
+def _matched(samples: pd.DataFrame, medians: pd.DataFrame, tolerance: float | None) -> str:
+    """Which samples make a median, where they are not all of its day."""
+    if "nominal_day" in samples and samples["nominal_day"].notna().all():
+        return "\nof samples of a nominal day"
+    apart = float(medians["apart"].max())
+    if not apart > 0 and tolerance is None:
+        return ""
+    text = f"\nof samples up to {number_text(round(apart, 1)) if apart >= 0.05 else f'{apart:.1g}'} days from a visit"
+    return text if tolerance is None else f"{text}\n(tolerance {number_text(tolerance)})"
 
 
 def cohort_colours(study: Study, by: str = "cohort") -> dict[str, str]:

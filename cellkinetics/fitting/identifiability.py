@@ -22,6 +22,7 @@ from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.optimising.uncertainty import inverse_of
 from cellkinetics.saving import Saves, storable
+from cellkinetics.solving.simulation import possible
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -129,12 +130,15 @@ def identifiability(
     ------
     ModelError
         An unknown parameter.
+    ValueError
+        No days, or days before the infusion; no names in `free`.
     """
     domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
-    days, sd = domains.days(days), domains.positive(sd, "sd", 0.5)
+    schedule = domains.some(domains.since_infusion(days), "days", "[7, 14, 28]")
+    sd = domains.positive(sd, "sd", 0.5)
     lloq = None if lloq is None else domains.positive(lloq, "lloq", 3)
-    values = model.values(dict(parameters or {}))
-    for name in free or ():
+    values = possible(model, model.values(dict(parameters or {})))
+    for name in () if free is None else domains.some(free, "free", f"['{next(iter(values))}']", "leave it out for all"):
         model.require(name)
     inside = [
         name
@@ -142,16 +146,16 @@ def identifiability(
         if np.isfinite(parameter.to_estimation(values[name])) and name not in model.ties
     ]
     names = tuple(n for n in model.parameters if n in (inside if free is None else free))
-    table = pd.DataFrame({"day": days, "output": 0, "lower": 1.0, "upper": 1.0})
+    table = pd.DataFrame({"day": schedule, "output": 0, "lower": 1.0, "upper": 1.0})
     known = np.full(len(ERRORS[LOG].sd_names(model.outputs)), float(sd))
     ties = tuple(model.ties.items())
     problem = Problem(
         model, Samples.of(table), model.doses(doses), values, names, ties, known, np.zeros(len(known), bool)
     )
     at = problem.curve(problem.start(values), 1)
-    ln_f, slopes = np.asarray(at.value)[: len(days)], np.asarray(at.jacobian)[: len(days)]
+    ln_f, slopes = np.asarray(at.value)[: len(schedule)], np.asarray(at.jacobian)[: len(schedule)]
     weight = expected_information(ln_f, sd, lloq)
-    options = {"days": days, "parameters": values, "free": names, "lloq": lloq, "sd": sd}
+    options = {"days": schedule, "parameters": values, "free": names, "lloq": lloq, "sd": sd}
     return of_information(slopes.T @ (weight[:, None] * slopes), names, Provenance(model=model, options=options))
 
 

@@ -160,7 +160,8 @@ def looked(
     t, degrees = here.left_out
     each = np.where(np.abs(_away(problem, here.ln_f)) >= VISIBLE, _two_sided(t, degrees), 1.0)
     peak = int(np.argmax(np.where(here.quantified, problem.samples.upper, -np.inf)))
-    own_sd = beside is None and bool(problem.sd_free.any()) and problem.error.least_squares
+    # An sd with a prior is the prior's as well, and corrected already: the residuals alone are this patient's.
+    own_sd = beside is None and bool(problem.sd_free.any()) and problem.error.least_squares and not problem.few
     p = {
         "scatter": _scatter(here, own_sd),
         "outlier": min(float(np.min(each, initial=1.0)) * len(each), 1.0),

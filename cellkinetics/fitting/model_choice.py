@@ -112,6 +112,7 @@ def forecast_error(
     if isinstance(models, Model | Study):
         raise TypeError("a list of models comes first: ck.forecast_error([model_a, model_b], study, until=28).")
     domains.instance(study, Study, "study", "Take ck.read_study(path) or ck.example().")
+    domains.some(models, "models", "[model_a, model_b]")
     early = study.select(until=until)
     tables = {}
     for model in models:

@@ -210,9 +210,11 @@ def held(problem: Problem, at: int, value: float) -> Problem:
 
 
 def _asked(fit: Fit, parameters: Sequence[str] | None) -> list[int]:
+    names = fit.problem.names
+    if parameters is not None:
+        domains.some(parameters, "parameters", f"['{names[0]}']", "leave it out for all")
     if not fit.fitted:
         return []
-    names = fit.problem.names
     for name in parameters or ():
         if name not in names:
             raise ValueError(f"{name} is not free in this fit; {', '.join(names)} are. {suggest(name, names)}".rstrip())

@@ -170,6 +170,7 @@ def _tested(
     if parameters is None:
         free = request.free or _free_in_any(request, study)
         return {name: (name,) for name in request.model.parameters if name in free}
+    domains.some(parameters, "parameters", f"['{next(iter(request.model.parameters))}']", "leave it out for all")
     given = parameters if isinstance(parameters, Mapping) else {name: name for name in parameters}
     tested = {label: (names,) if isinstance(names, str) else tuple(names) for label, names in given.items()}
     for names in tested.values():

@@ -13,9 +13,10 @@ from cellkinetics.layout.dates import is_serial
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.layout.subjects import column_of
 from cellkinetics.meaning.cells import marks, numbers
+from cellkinetics.meaning.counted import multiplies
 from cellkinetics.meaning.headings import is_numeric, meaning_of, other_unit
 from cellkinetics.meaning.synonyms import plain
-from cellkinetics.meaning.units import unit_of_heading
+from cellkinetics.meaning.units import strange, unit_of_heading
 
 # The least number of cells, or cells/kg, that is infused; laboratory values of the rows of doses are below.
 FEWEST_CELLS = 1e4
@@ -60,8 +61,12 @@ def unit_of_dose(name: str) -> tuple[str, bool]:
     words = low.split("_")
     per_kg = "kg" in words
     cells = any(re.fullmatch(_CELL_WORDS, word) for word in words)
-    if re.search(rf"(?:^|_)(?:{_FACTOR.pattern})(?:_|$)", low):
+    # One digit is the number of a dose: dose_1_cells.
+    before = re.sub(r"(?:^|_)\d(?=_|$)", "", re.split(_CELL_WORDS, low)[0])
+    if re.search(rf"(?:^|_)(?:{_FACTOR.pattern})(?:_|$)", low) or (cells and multiplies(before)):
         return f"cells{'/kg' * per_kg} in another factor", False
+    if said and strange(said, of_doses=True):
+        return said, False
     counted = {"number", "no", "nr"} if cells else set()
     other = next((_OTHERS[word] for word in words if word in _OTHERS and word not in counted), "")
     if other:

@@ -6,6 +6,7 @@ import gc
 import itertools
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Flags
-from cellkinetics.errors import Finding, StudyError, one_problem
+from cellkinetics.errors import Finding, StudyError, StudyWarning, one_problem
 from cellkinetics.layout.packed import unpacked
 from cellkinetics.layout.sheet import Seen, Sheet, stripped
 from cellkinetics.layout.text import from_text, is_known
@@ -28,6 +29,9 @@ _COMMA_NUMBER = re.compile(r"[<>≤≥=\s]*[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNOREC
 _THOUSANDS = re.compile(r"[<>≤≥=\s]*[+-]?[1-9]\d{0,2}(,\d{3})+")
 # The same with points, and what shows that a point is one before decimals.
 _POINTS = re.compile(r"[<>≤≥=\s]*[+-]?[1-9]\d{0,2}\.\d{3}")
+_MANY_POINTS = re.compile(r"[<>≤≥=\s]*[+-]?[1-9]\d{0,2}(?:\.\d{3}){2,}(?:,\d+)?")
+# So many cells of a column are looked at before all of them are.
+FIRST_CELLS = 200
 
 
 class Arrow(Protocol):
@@ -102,9 +106,15 @@ def _decimal(cells: pd.DataFrame, separator: str, columns: Mapping[str, str] | N
     StudyError
         When all commas, or all points of a column, may be those of thousands: 5,120 is 5120 or 5.12.
     """
+    numeric = [name for name in cells.columns if is_numeric(name, columns)]
+    days = [name for name in cells.columns if name not in numeric and (said := day_of(name)) and said[1]]
+    # The columns of the days of a wide table hold values of one kind.
+    of_days = {"the columns of the days": days} if len(days) > 1 else {}
+    for name, those in ({name: [name] for name in numeric} | of_days).items():
+        _refuse_points(name, [cells[each] for each in those], separator, source)
     if separator == ",":
         return "."
-    distinct = {name: pd.unique(cells[name]).tolist() for name in cells.columns if is_numeric(name, columns)}
+    distinct = {name: pd.unique(cells[name]).tolist() for name in numeric}
     commas = {
         name: [text for text in texts if "," in text and _COMMA_NUMBER.fullmatch(text)]
         for name, texts in distinct.items()
@@ -116,22 +126,43 @@ def _decimal(cells: pd.DataFrame, separator: str, columns: Mapping[str, str] | N
     if every and all(_THOUSANDS.fullmatch(text) for text in every) and not pointed:
         name = next(name for name, texts in commas.items() if texts)
         raise _thousands(name, commas[name][0], ",", source)
-    for name, texts in distinct.items():
-        points = [text for text in texts if "." in text]
-        plain_numbers = [text for text in texts if text.isdecimal()]
-        # Decimals that are printed with three digits are so in every cell, and no cell above 999 does without points.
-        if (
-            len(points) > 1
-            and plain_numbers
-            and all(map(_POINTS.fullmatch, points))
-            and max(map(len, plain_numbers)) < 4
-        ):
-            raise _thousands(name, points[0], ".", source)
     return "," if every else "."
+
+
+def _refuse_points(name: str, columns: Sequence[pd.Series], separator: str, source: str) -> None:
+    """Refuse columns whose points are, or may be, those of thousands: 1.234.567, or 5.120 beside 96.
+
+    Decimals that are printed with three digits are so in every cell, and no cell above 999 does without points. Between
+    semicolons that is enough; elsewhere, where points are usual, one number must end in 0 too, as no program prints
+    decimals beside a whole number; between tabs there is a warning without one.
+    """
+    # In most tables the first decimals end it, and a million cells need not be told apart.
+    first = [text for each in columns for text in each.iloc[:FIRST_CELLS].tolist() if "." in text]
+    several = any(text.count(".") > 1 for text in first)
+    if not several and not all(map(_POINTS.fullmatch, first)):
+        return
+    texts = list(dict.fromkeys(itertools.chain(*(pd.unique(each).tolist() for each in columns))))
+    if any("." in text and not _POINTS.fullmatch(text) for text in texts):
+        many = next((text for text in texts if text.count(".") > 1), "")
+        if _MANY_POINTS.fullmatch(many):
+            raise _thousands(name, many, ".", source)
+        return
+    points = [text for text in texts if "." in text]
+    whole = [text for text in texts if text.isdecimal() and (separator == ";" or text.strip("0"))]
+    if len(points) < 2 or not whole or max(map(len, whole)) > 3:
+        return
+    if separator == ";" or any(text.endswith("0") for text in points):
+        raise _thousands(name, next((text for text in points if text.endswith("0")), points[0]), ".", source)
+    if separator == "\t":
+        note = f"{name} has {points[0]} beside {whole[0]} and is read as decimals: write thousands without a point"
+        warnings.warn(f"{source}: {note}.", StudyWarning, stacklevel=5)
 
 
 def _thousands(name: str, text: str, mark: str, source: str) -> StudyError:
     whole, decimal = text.replace(mark, ""), text.replace(",", ".")
+    if text.count(mark) > 1:
+        found = f"{name} is {text!r}, with marks of thousands"
+        return one_problem(found, f"Write thousands without a mark ({whole}).", source)
     found = f"{name} is {text!r}, which is {whole} or {decimal}: nothing says which"
     return one_problem(found, f"Write thousands without a mark ({whole}), or all decimals with four digits.", source)
 

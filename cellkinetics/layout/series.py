@@ -63,6 +63,11 @@ ONE_CLOCK = (
     "that are only unsorted: sort them by day."
 )
 
+AFTER_A_DOSE = (
+    "Give days since the first infusion of the patient on all rows, or make each course a subject of its own ({0}-1, "
+    "{0}-2); rows that are only unsorted: sort them by day, the row of a dose before the samples that follow it."
+)
+
 
 def courses(sheet: Sheet, code: npt.NDArray[np.intp], days: Floats, taken: Mapping[str, str | None]) -> dict[int, str]:
     """What is said of each subject, by its code, the days of whose courses lie on each other; NaN is no day."""
@@ -264,12 +269,16 @@ def _differs(own: pd.DataFrame) -> bool:
 
 
 def problems_of(
-    found: Mapping[int, str], sheet: Sheet, code: npt.NDArray[np.intp], subjects: npt.NDArray[np.object_]
+    found: Mapping[int, str],
+    sheet: Sheet,
+    code: npt.NDArray[np.intp],
+    subjects: npt.NDArray[np.object_],
+    remedy: str = ONE_CLOCK,
 ) -> list[Finding]:
     """One problem a subject, on its first row."""
     listed = []
     for each, text in sorted(found.items()):
         first: Flags = code == each
         row = int(sheet.row[int(np.argmax(first))])
-        listed.append(Finding(row, str(subjects[each]) or None, None, text, ONE_CLOCK.format(subjects[each])))
+        listed.append(Finding(row, str(subjects[each]) or None, None, text, remedy.format(subjects[each])))
     return listed

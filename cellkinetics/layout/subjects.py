@@ -110,37 +110,51 @@ def one_clock(sheet: Sheet, columns: Mapping[str, str] | None = None, averaged: 
     if at_places:
         raise StudyError([*sheet.problems, *at_places], sheet.source)
     found = series.courses(sheet, code, days, names)
+    restarted: dict[int, str] = {}
     # Only where the day of a subject goes back in the order of the file can cells be infused again on an earlier one.
     order = np.argsort(code, kind="stable")
     back = (np.diff(code[order]) == 0) & (np.diff(days[order]) < 0)
     place = np.split(order, np.searchsorted(code[order], np.arange(1, len(subjects))))
     for suspect in np.unique(code[order][1:][back]).tolist():
         at = place[suspect][~np.isnan(days[place[suspect]])]
-        again = "" if suspect in found else _again(sheet, names, at, days)
-        if again:
+        if suspect in found:
+            continue
+        if again := _again(sheet, names, at, days):
             found[suspect] = again
-    found = series.twice(sheet, code, days, names, averaged) | found
-    if found:
-        raise StudyError(series.problems_of(found, sheet, code, subjects), sheet.source)
+        elif after := _before_its_dose(sheet, names, at, days):
+            restarted[suspect] = after
+    found = {
+        each: text
+        for each, text in (series.twice(sheet, code, days, names, averaged) | found).items()
+        if each not in restarted
+    }
+    if found or restarted:
+        problems = series.problems_of(found, sheet, code, subjects)
+        problems += series.problems_of(restarted, sheet, code, subjects, series.AFTER_A_DOSE)
+        raise StudyError(problems, sheet.source)
     return sheet
+
+
+def _doses(sheet: Sheet, names: Mapping[str, str | None], at: Places) -> tuple[Places, Flags]:
+    """Where among the rows `at` of one subject doses stand, and which of these rows have a value.
+
+    A dose that stands on every row says of none that it was given there.
+    """
+    cells = sheet.cells
+    dosed, measured = np.zeros(len(at), dtype=bool), np.zeros(len(at), dtype=bool)
+    for meaning in ("amount", "dose"):
+        name = names[meaning]
+        if name is not None:
+            dosed |= numbers(cells[name].iloc[at].to_numpy(dtype=object), sheet.decimal)[0] > 0
+    value = names["value"]
+    if value is not None:
+        measured = marks(cells[value].iloc[at].to_numpy(dtype=object), sheet.decimal)[0] != "missing"
+    return np.flatnonzero(dosed & ~dosed.all()), measured
 
 
 def _again(sheet: Sheet, names: Mapping[str, str | None], at: Places, days: Floats) -> str:
     """What is said when a dose comes again on a day that was there before."""
-    cells = sheet.cells
-
-    def filled(meaning: str) -> Flags:
-        name = names[meaning]
-        if name is None:
-            return np.zeros(len(at), dtype=bool)
-        number, _ = numbers(cells[name].iloc[at].to_numpy(dtype=object), sheet.decimal)
-        return number > 0
-
-    value = names["value"]
-    measured = np.zeros(len(at), dtype=bool)
-    if value is not None:
-        measured = marks(cells[value].iloc[at].to_numpy(dtype=object), sheet.decimal)[0] != "missing"
-    doses = np.flatnonzero((filled("amount") | filled("dose")) & ~measured)
+    doses, _ = _doses(sheet, names, at)
     for first, second in zip(doses[:-1].tolist(), doses[1:].tolist(), strict=True):
         between, after = days[at[first + 1 : second]], days[at[second + 1 :]]
         # Rows that are only unsorted do not run from dose to dose: here both series rise, each after its own dose.
@@ -148,6 +162,36 @@ def _again(sheet: Sheet, names: Mapping[str, str | None], at: Places, days: Floa
         if rising and days[at[first]] >= days[at[second]] and (between > days[at[second]]).any():
             rows = f"rows {sheet.row[at[first]]} and {sheet.row[at[second]]}"
             return f"it is infused on day {days[at[second]]:g} again, after later samples ({rows})"
+    return ""
+
+
+def _before_its_dose(sheet: Sheet, names: Mapping[str, str | None], at: Places, days: Floats) -> str:
+    """What is said when samples stand below the row of a dose and their days begin again.
+
+    Both runs rise, that above the dose and that below it, and the second begins where the first has been, before the
+    day of the dose or on days that are there above it: rows that are only unsorted do not, nor do doses that stand
+    above or below all samples. Each kind of measurement is a run of its own, and wells are not asked for: a well of an
+    earlier sample does not stand below a later infusion.
+    """
+    doses, measured = _doses(sheet, names, at)
+    kinds = sheet.cells.iloc[at][
+        [name for name in sheet.cells.columns if meaning_of(name) in ("output", "output_name")]
+    ]
+    kind = kinds.agg("\x1f".join, axis=1).to_numpy(dtype=object) if len(kinds.columns) else np.full(len(at), "")
+    ends = [0, *doses.tolist(), len(at)]
+    for begin, place, end in zip(ends[:-2], ends[1:-1], ends[2:], strict=True):
+        day = float(days[at[place]])
+        for each in np.unique(kind[place + 1 : end]).tolist():
+            own = measured & (kind == each)
+            before, after = (days[at[part][own[part]]] for part in (slice(begin, place), slice(place + 1, end)))
+            if not len(before) or not len(after) or (np.diff(before) < 0).any() or (np.diff(after) < 0).any():
+                continue
+            follows = before[-1] <= day or len(before) > 1
+            earlier = after[0] < day or (len(before) > 1 and np.isin(after, before).sum() > 1)
+            if follows and earlier and after[0] <= before[-1]:
+                row = int(sheet.row[at[place + 1 + int(np.argmax(own[place + 1 : end]))]])
+                below = f"below its infusion on day {day:g} (row {sheet.row[at[place]]})"
+                return f"its days begin again on day {after[0]:g} (row {row}), {below}"
     return ""
 
 

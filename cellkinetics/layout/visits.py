@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from cellkinetics.meaning.units import UNITS_OF_TIME
+from cellkinetics.meaning.vocabulary import folded
 
 # As cells say it, and letters that only stand in the name of a visit: M3 is a month, and no minute.
 VISIT_UNITS = {word: unit for word, unit in UNITS_OF_TIME.items() if unit != "minute"}
@@ -22,6 +23,14 @@ _NEARLY = re.compile(
     r"|^(eot|eos|eoi|bl|pre|post|fu|base|baseline|last|final|scr)$"
     r"|\b(end[\s_]of|baseline|screening|relapse|progression|follow[\s_-]?up|pre[\s_-]?(dose|infusion)|visit)\b",
     re.IGNORECASE,
+)
+# Visits in other languages, without accents, and what else a last or a late one is called.
+_FOREIGN_VISITS = re.compile(
+    r"\b(lt?fu|ltfup|f[\s_-]?up|long[\s-]?term|discharge|late|last|end|exit|withdrawal|unscheduled|"
+    r"nachsorge|nachuntersuchung|nachbeobachtung|kontrolle|entlassung|abschluss|verlauf|letzter?|ausgangswert|besuch|"
+    r"termin|vor infusion|studienende|suivi|sortie|controle|derniere?|fin|inclusion|bilan|visite|avant|"
+    r"seguimiento|alta|ultim[ao]|basale?|visita|consulta|dimissione|controllo|fine|opvolging|ontslag|"
+    r"laatste|bezoek|uppfoljning|oppfolging|utskrivning|wizyta|wypis|acompanhamento|seguimento)\b"
 )
 
 
@@ -43,8 +52,11 @@ def day_of(name: str) -> tuple[float, str] | None:
 
 
 def nearly(name: str) -> bool:
-    """Whether a name that says no day looks like a visit: EOT, baseline, C1D8, Day 14 or 15."""
-    return day_of(name) is None and _NEARLY.search(name.strip()) is not None
+    """Whether a name that says no day looks like a visit: EOT, baseline, C1D8, Day 14 or 15, Nachsorge, sortie."""
+    if day_of(name) is not None:
+        return False
+    low = re.sub(r"[\s_./-]+", " ", folded(name)).strip()
+    return _NEARLY.search(name.strip()) is not None or _FOREIGN_VISITS.search(low) is not None
 
 
 def _number(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from cellkinetics.layout.subjects import column_of
 from cellkinetics.meaning.cells import cell_of, numbers
 from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.units import words_of
-from cellkinetics.meaning.vocabulary import names_cells
+from cellkinetics.meaning.vocabulary import folded, names_cells
 
 IN_CELLS, PER_KG = ("cells", "cell", "total cells"), "cells/kg"
 DIVIDED = "Doses in cells were divided by"
@@ -39,8 +40,20 @@ _BESIDE = {
 }
 _BESIDE |= {"day", "d", "patient", "actual", "of", "the", "corporel", "corporal", "corporeo", "du", "in", "am", "tag"}
 _NOT_KG = {"lb", "lbs", "pound", "pounds", "g", "gram", "grams", "stone", "st", "oz"}
+# The unit of the weight in a column of its own: weight_unit, WTU, BW (uom), Gewichtseinheit, unit of weight.
+_ITS_UNIT = re.compile(
+    r"(?:(?:patient|body|baseline|base|bl)?(?:weight|wt|bwt?|gewichts?|korpergewichts?|koerpergewichts?|poids|peso|mass)"
+    r"(?:bl|base\w*|kg|at\w*)?(?:u|units?|uom|einheit|unite|unidad|unita))"
+    r"|(?:units?|uom|einheit|unite|unidad|unita)(?:of|de|du|del|der|des|di)?(?:the)?(?:body)?"
+    r"(?:weight|wt|bwt?|gewichts?|korpergewichts?|poids|peso|mass)"
+)
+_KG = {"kg", "kgs", "kilo", "kilos", "kilogram", "kilograms", "kilogramm", "kilogramme", "kilogramo", "chilogrammi"}
+# Cells that say a unit of weight whatever stands above them.
+_SURELY = {"lb", "lbs", "pound", "pounds", "stone", "stones", "pfund", "livre", "livres", "libra", "libras", "libbre"}
 # Nobody of another weight is a patient: a weight in grams or in pounds of a child would pass as nothing else.
 LIGHTEST, HEAVIEST = 2.0, 350.0
+# More texts than these are no units.
+MOST_UNITS_OF_WEIGHT = 20
 
 
 def per_kg(sheet: Sheet, columns: Mapping[str, str] | None, dose_unit: str) -> tuple[Sheet, str, str]:
@@ -80,6 +93,8 @@ def per_kg(sheet: Sheet, columns: Mapping[str, str] | None, dose_unit: str) -> t
         found = f"doses are in cells and the weight of the patients, {weight}, is in {other_unit[0]}"
         remedy = f"Give it in kg in a column weight_kg, or read_study(..., ignore=[{weight!r}]): doses stay in cells."
         raise one_problem(found, remedy, sheet.source)
+    if given:
+        _refuse_unit(sheet, weight, given)
     kg, unreadable = numbers(cells[weight].to_numpy(dtype=object), sheet.decimal)
     kg = np.where(unreadable, np.nan, kg)
     kg = pd.Series(kg).groupby(cells[subject].to_numpy()).transform("first").to_numpy(float)
@@ -105,6 +120,22 @@ def per_kg(sheet: Sheet, columns: Mapping[str, str] | None, dose_unit: str) -> t
         new[kept] = before
     line = f"{DIVIDED} {weight}, in kg: they are in cells/kg, and {kept} has what was given."
     return replace(sheet, cells=cells.assign(**new), note=f"{sheet.note}\n{line}".lstrip("\n")), PER_KG, IN_CELLS[0]
+
+
+def _refuse_unit(sheet: Sheet, weight: str, given: set[str | None]) -> None:
+    """Refuse a weight whose unit, in a column of its own, is not kg."""
+    for name in sheet.cells.columns:
+        if name == weight or name in given:
+            continue
+        texts = [text for text in pd.unique(sheet.cells[name]) if text]
+        said = {text: folded(text).strip(" .") for text in texts[:MOST_UNITS_OF_WEIGHT]}
+        named = _ITS_UNIT.fullmatch(re.sub("[^a-z]", "", folded(name))) is not None
+        others = [text for text, low in said.items() if low not in _KG]
+        if len(texts) <= MOST_UNITS_OF_WEIGHT and others and (named or set(said.values()) <= _KG | _SURELY):
+            found = f"doses are in cells and {name} says {', '.join(others[:3])} of the weight, {weight}"
+            remedy = "Give it in kg in a column weight_kg, with kg or no unit beside it, or "
+            remedy += f"read_study(..., ignore=[{weight!r}]): doses stay in cells."
+            raise one_problem(found, remedy, sheet.source)
 
 
 def _weighs(name: str) -> bool:

@@ -55,11 +55,13 @@ def durations(column: Suspect, rows: Values) -> Likeness | None:
     long = bool(words & vocabulary.DURATIONS) or ("infusion" in words and bool(units)) or {"infusion", "time"} <= words
     # A day infused is when, and days or hours infused are how long.
     long |= "infused" in words and bool({*units} - {"day"} or words & {"days", "over", "uber", "sur", "tagen", "jours"})
+    infusing = words & vocabulary.INFUSIONS
+    long |= bool(infusing) and bool({*units} - {"day"} or words & vocabulary.LENGTHS)
     long = alone and (long or ({"inf", "time"} <= words and bool(units)))
     ends = bool(words & (vocabulary.ENDED | vocabulary.LAST)) and not (
         rest - vocabulary.INFUSION - vocabulary.ENDED - vocabulary.LAST
     )
-    of_infusions = bool(words & vocabulary.INFUSED)
+    of_infusions = bool(words & vocabulary.INFUSED or infusing)
     # The day of the infusion is no duration: day 28 of a second one is that of its row.
     when = long and words & {"infusion", "infused"} and "day" in words and not words & vocabulary.DURATIONS
     last = bool(words & vocabulary.LAST)
@@ -74,7 +76,11 @@ def durations(column: Suspect, rows: Values) -> Likeness | None:
     there = column.dose | (
         np.isfinite(begins) if of_infusions or (long and words & {"tinf", "infdur", "exdur"}) else False
     )
+    at_time = "t" in words and not units and not words & vocabulary.DURATIONS
     for cell, at in _cells(column, there):
+        # A time that is that of the row says when it was.
+        if at_time and rows.day[there & (column.code == at)].tolist() == [number_of(cell, rows.decimal)]:
+            continue
         days = duration_of(cell)
         if days is None and (long or ends):
             number = number_of(cell, rows.decimal)
@@ -179,6 +185,9 @@ def _words(name: str) -> set[str]:
     for word in list(words):
         if said := re.fullmatch(r"(infusion|dosis|gabe)s?(dauer|ende|zeit|rate)", word):
             words = words - {word} | {"infusion", said[2]}
+        short = r"t?(?:inf|infus|infusion|perf)(len|length|lange|dur|time|h|hr|hrs|hours|min|mins|days)"
+        if said := re.fullmatch(short, word):
+            words = words - {word} | {"infusion", said[1]}
         if word in ("exendy", "exdur"):
             words = words - {word} | {"infusion", "end" if word == "exendy" else "dur"}
     # The numbers of NONMEM's compartments: D1, ALAG1, F1.

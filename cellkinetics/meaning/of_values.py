@@ -6,7 +6,7 @@ import numpy as np
 
 from cellkinetics.meaning import vocabulary
 from cellkinetics.meaning.cells import YES, mark_of, number_of
-from cellkinetics.meaning.suspects import Likeness, Suspect, Values, shown, use
+from cellkinetics.meaning.suspects import Likeness, Suspect, Values, shown, use_unit
 from cellkinetics.meaning.units import other_units, words_of
 from cellkinetics.meaning.vocabulary import folded
 from cellkinetics.words import number_text
@@ -17,7 +17,7 @@ def value_units(column: Suspect, rows: Values) -> Likeness | None:
     found = other_units(column.name, [str(column.cells[at]) for at in column.looked], rows.unit)
     if not found:
         return None
-    return f"looks like a unit of the values ({shown(found)})", use("unit", column)
+    return f"looks like a unit of the values ({shown(found)})", use_unit(column)
 
 
 def scales(column: Suspect, rows: Values) -> Likeness | None:

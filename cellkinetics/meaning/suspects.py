@@ -102,6 +102,13 @@ def use(meaning: str, column: Suspect) -> str:
     return f"read_study(..., columns={{{meaning!r}: {column.name!r}}}) to use it, or"
 
 
+def use_unit(column: Suspect) -> str:
+    """The remedy for a unit of values: that of some says nothing of the others."""
+    if column.counts[column.cells == ""].any():
+        return "Say the unit of every value in a column unit (each output has one), or"
+    return use("unit", column)
+
+
 def shown(cells: list[str]) -> str:
     """The first few of some cells."""
     return ", ".join(dict.fromkeys(cells[:3]))

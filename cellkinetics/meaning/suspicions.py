@@ -11,11 +11,20 @@ import pandas as pd
 from cellkinetics.errors import Finding
 from cellkinetics.meaning import of_doses, of_samples, vocabulary
 from cellkinetics.meaning.cells import NO, VAGUE, YES, mark_of, number_of
+from cellkinetics.meaning.comments import in_comment
 from cellkinetics.meaning.lowest import FEWEST_MARKED, at_the_floor, on_the_lowest
 from cellkinetics.meaning.of_values import cycles, scales, value_units
-from cellkinetics.meaning.suspects import KINDS, LOOKED_AT, Likeness, Suspect, Values, shown, use, varies
+from cellkinetics.meaning.suspects import KINDS, LOOKED_AT, Likeness, Suspect, Values, shown, use, use_unit, varies
 from cellkinetics.meaning.synonyms import plain
-from cellkinetics.meaning.units import canonical, is_log, other_unit_said, time_unit_of, unit_of_heading, words_of
+from cellkinetics.meaning.units import (
+    canonical,
+    is_log,
+    other_unit_said,
+    time_unit_of,
+    unit_of_heading,
+    unit_of_limit,
+    words_of,
+)
 from cellkinetics.meaning.vocabulary import below_in_words, folded
 from cellkinetics.words import number_text
 
@@ -103,7 +112,7 @@ def _comments(column: Suspect, rows: Values) -> Likeness | None:
     if specimens and varies(column, rows):
         remedy = "Say it in a column output (blood, marrow), or"
         return f"says of values that they are of another specimen ({shown(specimens)})", remedy
-    found = [cell for cell in cells if vocabulary.in_comment(folded(cell))]
+    found = [cell for cell in cells if in_comment(folded(cell))]
     if found:
         remedy = "Write into the rows what it says (<3 or BLQ as the value; a column excluded with the reason), or"
         return f"says of values that they are censored or not valid ({found[0]!r})", remedy
@@ -130,13 +139,10 @@ def _limits(column: Suspect, rows: Values) -> Likeness | None:
     real = [number for number in numbers if number is not None]
     if not real or len(real) < len(numbers) or min(real) <= 0:
         return None
-    upper = {"upper", "uloq", "ulq", "obere", "superieure", "superior", "superiore"} & words or any(
-        word.endswith("uloq") for word in words
-    )
-    lod = words & {"lod", "llod", "detection", "detectable", "mdl", "nwg", "nachweisgrenze", "ldd", "deteccion"}
-    lod |= words & {"rilevazione", "rilevabilita", "sensitivity", "sensibilite", "sensibilidad", "empfindlichkeit"}
-    other = unit_of_heading(column.name)
-    if other and canonical(other) != rows.unit:
+    upper = words & vocabulary.UPPER or any(word.endswith("uloq") for word in words)
+    lod = words & vocabulary.DETECTING
+    other = unit_of_limit(column.name, rows.unit)
+    if other:
         return f"looks like a limit in {other}", f"Give it in {rows.unit}, or"
     return "looks like a limit", use("uloq" if upper else "lod" if lod else "lloq", column)
 
@@ -175,11 +181,9 @@ def _units(column: Suspect, rows: Values) -> Likeness | None:
         return None
     ours = {unit for unit in units if (is_log(unit) and (about or "cop" in unit)) or unit_of_heading(unit)}
     if ours and ours != {rows.unit} and len(ours) == len(units):
-        return f"looks like a unit of the values ({shown(sorted(ours))})", use("unit", column)
+        return f"looks like a unit of the values ({shown(sorted(ours))})", use_unit(column)
     texts = column.texts
-    about = about or bool(
-        words & {"einheit", "zeiteinheit", "unite", "unidad", "unita", "zeit", "temps", "tiempo", "tempo"}
-    )
+    about = about or bool(words & vocabulary.OF_TIMES)
     times = {time_unit_of(text) for text in texts}
     # One letter, as W for women, says a unit under a heading that speaks of units or of time only.
     worded = about or all(len(text) > 1 for text in texts)
@@ -249,20 +253,27 @@ def _exclusions(column: Suspect, rows: Values) -> Likeness | None:
     if texts == {"1", "2"}:
         # Yes and no as SAS and SPSS code them.
         no = no | {"2"}
+    if texts <= {"t", "f"}:
+        yes, no = yes | {"t"}, no | {"f"}
     if not texts or not texts <= yes | no or (beside and not changes):
         return None
     if words & vocabulary.HARMLESS and not (words & vocabulary.OUT) - vocabulary.LOOSE_WORDS:
         return None
 
     def named(some: frozenset[str]) -> bool:
-        found = words & some
+        found = words & some - (frozenset() if changes else vocabulary.OF_A_SAMPLE)
         return bool(found - vocabulary.LOOSE_WORDS) or (bool(found) and not beside)
 
-    negated = words & {"not", "nicht", "non", "no", "ne", "pas"} and named(vocabulary.IN)
-    if (named(vocabulary.OUT) or negated) and texts & yes:
-        return "looks like a mark of rows that are not to be used", use("excluded", column)
+    negated = words & {"not", "nicht", "non", "no", "ne", "pas", "dont"} and named(vocabulary.IN)
+    left_out = "out" in words and words & {"leave", "left", "take", "taken"} and changes
+    if (named(vocabulary.OUT) or negated or left_out) and texts & yes:
+        # Of a column excluded any text but yes and no is a reason.
+        remedy = use("excluded", column)
+        if not set(column.texts) <= {*YES, *NO}:
+            remedy = "Say it in a column excluded, with the reason or 1, or"
+        return "looks like a mark of rows that are not to be used", remedy
     empty = any(column.cells[at] == "" for at in column.levels)
-    if named(vocabulary.IN) and not negated and (texts & no or (empty and texts & yes)):
+    if named(vocabulary.IN) and not negated and not words & vocabulary.OUT and (texts & no or (empty and texts & yes)):
         remedy = "Leave out the rows that it does not mark (a column excluded with 1), or"
         return "looks like a mark of rows that are to be used", remedy
     return None

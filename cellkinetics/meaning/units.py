@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from cellkinetics.meaning import vocabulary
+from cellkinetics.meaning.counted import FACTOR_WORDS, is_kind, multiplies
 from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.vocabulary import folded
 
@@ -49,7 +50,7 @@ _LOGGED = re.compile(
 _LOG = re.compile(
     r"(?:^|[^a-z])(?:log(?:10|2|e)?|lg|ln)(?:[^a-z]|$)|^(?:ln|log|log10)[_ ]?(?:dv|copies|conc|value|y)", re.I
 )
-_PER = re.compile(rf"(\d+_)?(?:.*_)?{_COUNTED}_(?:per_)?(\d+)?_?([a-z]+\d?)((?:_[a-z]+)*)")
+_PER = re.compile(rf"((?:.*_)?){_COUNTED}_(?:per_)?(\d+)?_?([a-z]+\d?)((?:_[a-z]+)*)")
 
 
 def is_log(unit: str) -> bool:
@@ -63,15 +64,17 @@ def is_log(unit: str) -> bool:
 def canonical(unit: str) -> str:
     """One spelling of a unit: copies/µg, Copies/ug gDNA and copies per ug are copies/ug; others as they stand.
 
+    Words before it must be such as say which copies or cells are meant: k copies/ug and mio cells/kg stay so.
+
     Examples
     --------
-    >>> canonical("Copies/µg gDNA"), canonical("cells/mm3"), canonical("CAR+ cells/kg"), canonical("IU")
-    ('copies/ug', 'cells/uL', 'cells/kg', 'IU')
+    >>> [canonical(unit) for unit in ("Copies/µg gDNA", "cells/mm3", "CAR+ cells/kg", "IU", "mio cells/kg")]
+    ['copies/ug', 'cells/uL', 'cells/kg', 'IU', 'mio cells/kg']
     """
     text = unit.strip()
     if not text or is_log(text):
         return text
-    named = _of(text)
+    named = _of(text, strictly=True)
     return named or text.translate(_MICRO)
 
 
@@ -88,14 +91,17 @@ def unit_of_heading(name: str) -> str:
     said = re.fullmatch(r"(.*?)[(\[](.*)[)\]]\s*", name, re.DOTALL)
     if said:
         inside = said[2].strip()
-        if _of(inside):
-            return _of(inside)
+        if _of(inside, strictly=True):
+            return _of(inside, strictly=True)
         return inside if re.search(r"cells?|cop(y|ies)|/|%", inside, re.I) else ""
     return _of(name)
 
 
-def _of(text: str) -> str:
-    """The unit in its one spelling when the text is one of copies or cells, with what follows dropped; else ""."""
+def _of(text: str, strictly: bool = False) -> str:
+    """The unit in its one spelling when the text is one of copies or cells, with what follows dropped; else "".
+
+    Words before it may be any in a heading, but for factors; of a unit, `strictly`, they must be known.
+    """
     low = _flat(text)
     # "10^6 cells/kg" and "million cells" are not cells.
     if re.search(r"million|thousand|10_?\d|x_?10|1e\d", re.split("cell|cop", low)[0]):
@@ -104,6 +110,10 @@ def _of(text: str) -> str:
         return "cells"
     found = _PER.fullmatch(low)
     if not found or found[4] not in _OF or set(found[5].split("_")) - _SILENT - {""}:
+        return ""
+    # One digit of a heading is the number of a replicate or a site.
+    rest = re.sub(r"(?:^|_)\d(?=_|$)", "", found[1])
+    if multiplies(found[1] if strictly else rest) or (strictly and not is_kind(found[1])):
         return ""
     what = "cells" if found[2].startswith("cell") else "copies"
     per = _OF[found[4]]
@@ -117,6 +127,40 @@ def _flat(text: str) -> str:
     for words, ours in _ELSEWHERE_COUNTED:
         low = words.sub(ours, low)
     return re.sub(r"_1$", "", low)
+
+
+_ANY_COUNTED = re.compile(r"(?:^|(?<=_))(?:copies|copy|cells?|transgenes?|cp|gc)(?=_|$)")
+_FACTOR_BEHIND = re.compile(rf"_(?:x_?\d[\d_]*|\d*\.?\d*e\d+|10_\d+|1?000+|(?:{FACTOR_WORDS.pattern}))$")
+
+
+def strange(unit: str, of_doses: bool = False) -> bool:
+    """Whether a unit of copies or cells has a factor, or a word of which nobody knows that it is none.
+
+    Of doses all is strange that is not cells, cells/kg or cells/m2 of some kind.
+
+    Examples
+    --------
+    >>> [strange(unit) for unit in ("k copies/ug", "kcopies/ug", "cells/uL x10^3", "CAR copies/100 ng", "IU/mL")]
+    [True, True, True, False, False]
+    """
+    low = re.sub(r"[()\[\]_]+", "_", _flat(unit)).strip("_")
+    counted = _ANY_COUNTED.search(low)
+    # In one word, kcopies/ug; and without a word for cells, M/kg.
+    joined = re.search(r"(?:^|_)([a-z\d]+?)(?:copies|cells)(?=_|$)", low)
+    bare = re.fullmatch(r"(.+?)(?:_(?:per_)?(?:kg|m2))?", low) if of_doses and counted is None else None
+    if (joined and multiplies(joined[1])) or (bare and multiplies(bare[1])):
+        return True
+    if counted is None or "%" in unit or is_log(unit):
+        return False
+    before, behind = low[: counted.start()].strip("_"), low[counted.end() :].removeprefix("_per")
+    if of_doses:
+        return not (is_kind(before) and counted[0].startswith("cell") and behind in ("", "_kg", "_m2"))
+    per = re.fullmatch(r"_(?:\d\w*_)*([a-z]+\d?)((?:_\w+)*)", behind)
+    return (
+        multiplies(before)
+        or (per is not None and per[1] in _OF and not is_kind(before))
+        or (per is not None and bool(per[2]) and _FACTOR_BEHIND.search(per[2]) is not None)
+    )
 
 
 _COPIES_PER_UG = re.compile(r"(?:copies|copy)_(?:per_)?ug(?:_g?dna)?(?=_|$)")
@@ -152,6 +196,30 @@ _DENOMINATOR = re.compile(r"(?:/|\bper\b|\bpro\b|\bpar\b|\bpor\b)\s*(\d+\s*)?([a
 def of_another_kind(name: str) -> bool:
     """Whether a heading is of a value that is never in copies/ug: Ct, VCN, MFI, conc_ng_ml."""
     return _OTHER_KINDS.search(re.sub(r"[^a-z0-9%]+", "_", plain(name))) is not None
+
+
+def unit_of_limit(name: str, unit: str) -> str:
+    """What the heading of a limit says of its unit, "" where it says none, or that of the values.
+
+    Examples
+    --------
+    >>> [unit_of_limit(name, "copies/ug") for name in ("LLOQ_per_mL", "lod (log10)", "LLOQ 100ng", "LLOQ copies/ug")]
+    ['mL', 'logarithms', '100 ng', '']
+    """
+    if is_log(name):
+        return "" if is_log(unit) else "logarithms"
+    said = unit_of_heading(name)
+    if said:
+        return "" if canonical(said) == unit else said
+    if of_another_kind(name) or "%" in name:
+        return name
+    low = _flat(name)
+    parts = set(re.split(r"[/ ]", unit))
+    for number, word in re.findall(r"(?:(?<=_)|(?<=^))(?:per_?)?(\d*)_?([a-z]+\d?)(?=_|$)", low):
+        per = _OF.get(word, "")
+        if per and (per not in parts or (number and number not in parts)):
+            return f"{number} {per}".strip()
+    return ""
 
 
 def other_unit_said(name: str, unit: str) -> str:
@@ -205,21 +273,40 @@ def unit_of_amount(cell: str, bare: bool = False) -> tuple[str, bool]:
         return cell, False
     found = _OF_AMOUNT.fullmatch(low)
     if not found:
-        return "", False
+        before = re.fullmatch(r"(.*?)_?cells(?:_(?:per_)?(kg|m2))?", low)
+        # What is infused per kg is a unit, whatever word stands before it.
+        return (
+            (cell, False)
+            if before and (multiplies(before[1]) or (before[2] and not is_kind(before[1])))
+            else ("", False)
+        )
     return (cell, False) if found[1] else (canonical(cell), True)
 
 
 _UNIT_IN_CELLS = re.compile(
     r"[/%]|\b(?:per|pro|par|por|je)\b|\d\s*[npuf]g\b|copies|cells|\bvcn\b|\bc[tq]\b|\b[npumf]g\b"
 )
+# What is surely a unit, under any heading about units: GE/mL, IU per uL, ng/dL.
+_SURELY_A_UNIT = re.compile(
+    r"(?:[a-z][a-z0-9^. +_-]{0,20}?)?(?:/|\bper\b|\bpro\b|\bpar\b|\bpor\b)[ _]?(?:\d[\d^e.]*[ _]?)?"
+    r"(?:[mud]?l|[nump]?g|mm3|cells?|well|reaction|rxn|genomes?|pbmcs?|dna)(?:[ _]\w+)?"
+)
+_ABOUT_UNITS = re.compile(r"\w*(?:units?|einheit(?:en)?|unites?|unidad|unita|uom)")
 
 
 def other_units(name: str, cells: list[str], unit: str) -> list[str]:
     """Those of the cells, under a heading that is about the unit of the values, that say another unit than this one."""
     words = set(words_of(name))
     per = words == {"per"}
-    if not per and (not words & vocabulary.OF_UNITS or words - vocabulary.OF_UNITS - vocabulary.OF_VALUES):
-        return []
+    ours = words & vocabulary.OF_UNITS and not words - vocabulary.OF_UNITS - vocabulary.OF_VALUES
+    if not per and not ours:
+        # Of a heading that names something else too, site_unit, only what is surely a unit is taken as one.
+        about = any(map(_ABOUT_UNITS.fullmatch, words)) and not any(word[:3] in ("dos", "amt") for word in words)
+        return [
+            cell
+            for cell in cells
+            if about and _SURELY_A_UNIT.fullmatch(folded(cell.translate(_MICRO))) and canonical(cell) != unit
+        ]
     said = [
         cell for cell in cells if _UNIT_IN_CELLS.search(_flat(cell).replace("_", " ") + ("/" if "/" in cell else ""))
     ]

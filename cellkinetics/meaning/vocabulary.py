@@ -30,14 +30,14 @@ OF_DETECTION = r"ll?od|lod|nwg|ng|ldd?|nachweis\w*|detec\w*|detek\w*|rilev\w*|do
 OF_QUANTITY = (
     r"ll?oq|llq|liq|lic|ldq|lq|bg|bestimmungs\w*|quant\w*|cuant\w*|limit\w*|grenz\w*|lim|bepaling\w*|oznacz\w*"
 )
-_BETWEEN = (
+BETWEEN_WORDS = (
     "the|than|of|a|al|do|dla|granic\\w*|alla|als|der|die|das|des|dem|den|du|de|del|della|la|le|il|el|lo|di|d|l|que|en|au|por|untere|unteren|"
     "lower|assay|range|reporting|it|is|e|est|es|ist|result|value|valeur|wert|valor|valore"
 )
 NOT = "not|nicht|non|no|pas|kein|keine"
 DETECTED = r"nachweis\w*|detec\w*|detek\w*|rilev\w*|quantif\w*|cuantif\w*|dosab\w*|messbar"
 _UNDER_A_LIMIT = re.compile(rf"(?=.*(?:^|\W)(?:{UNDER}))(?=.*\b(?:{OF_DETECTION}|{OF_QUANTITY})\b)")
-_ONE = re.compile(rf"<|\b(?:{UNDER[2:]}|{OF_DETECTION}|{OF_QUANTITY}|{_BETWEEN})\b")
+_ONE = re.compile(rf"<|\b(?:{UNDER[2:]}|{OF_DETECTION}|{OF_QUANTITY}|{BETWEEN_WORDS})\b")
 _UNSEEN = re.compile(rf"(?:{NOT}) (?:{DETECTED})|n\.? ?n\.?|in[dc]\w*tec\w*")
 _UNQUANTIFIED = re.compile(r"quant|cuant|bestimm|(?<!n)lo?q|loq|li[qc]|bg|grenz|limit")
 
@@ -83,6 +83,24 @@ HARMLESS = _set(
     "fever, crs, icans, grade, infection, hospital, ward, patient, inpatient, outpatient, ansprechen, reponse, "
     "respuesta, risposta, visite, zyklus, krankheit, maladie, site, age, epoch, week, month, transfusion, ventilation"
 )
+# What a table of patients holds beside their samples: any of these words says that a column is none of them.
+OF_PATIENTS = _set(
+    "age, alter, edad, eta, leeftijd, sex, gender, geschlecht, sexe, sexo, sesso, weight, gewicht, poids, peso, wt, "
+    "bw, height, grosse, taille, talla, altezza, bmi, bsa, bsv, dose, doses, dosis, amt, infused, cells, n, number, "
+    "num, anzahl, to, since, until, contact, bis, seit, nombre, numero, count, lines, line, prior, "
+    "previous, vortherapien, linien, lignes, cycles, ecog, kps, "
+    "karnofsky, stage, stadium, score, grade, index, ipi, status, tumor, tumour, tumorlast, burden, size, volume, "
+    "blasts, disease, response, remission, relapse, survival, pfs, os, efs, dor, ttp, months, weeks, years, hours, "
+    "duration, dauer, duree, time, zeit, stay, los, icu, hospital, site, center, centre, zentrum, batch, lot, charge, "
+    "product, viability, vcn, transduction, purity, ratio, hla, kir, match, mismatch, donor, spender, year, jahr, "
+    "birth, cohort, arm, group, gruppe, groupe, id, nr, no, mrn, code, study, protocol, peak, cmax, tmax, auc, cavg, "
+    "clast, ctrough, max, min, mean, median, total, sum, sd, se, cv, halflife, slope, doubling, spleen, bsl, flu, cy, "
+    "fludarabine, melphalan, tocilizumab, steroid, steroids, dexamethasone, cytokine, lymphocyte, lymphocytes, "
+    "leukocyte, leukocytes, leukozyten, lymphozyten, thrombozyten, erythrozyten, hemoglobin, haemoglobin, "
+    "hamoglobin, kreatinin, creatinine, serum, plasma, pressure, bp, pulse, temperature, race, ethnicity, bilirubin, "
+    "ferritin, protein, igg, albumin, percent, pct, fold, day, days, tag, tage, jours, dias, date, income, zip, "
+    "postcode, phenotype, genotype, expression, antigen, density, infection, crs, icans"
+)
 # Another laboratory value, whose limits, units and results are its own.
 OTHERS = _set(
     "ct, cq, crp, il, ifn, tnf, ferritin, ldh, hb, hgb, wbc, anc, alc, plt, platelets, hematocrit, creatinine, "
@@ -109,26 +127,36 @@ CYCLES = _set("ct, cq, cp, cycle, cycles")
 LIMIT_WORDS = _set(
     "loq, lod, llq, ulq, lloq, uloq, llod, cutoff, threshold, mdl, bestimmungsgrenze, nachweisgrenze, "
     "quantifizierungsgrenze, lq, liq, lic, nwg, ldq, ldd, bepalingsgrens, detectiegrens, kwantificatiegrens, "
-    "aantoonbaarheidsgrens, kvantifieringsgrans, detektionsgrans"
+    "aantoonbaarheidsgrens, kvantifieringsgrans, detektionsgrans, lld, qlim, qlimit, qmin, qthreshold, lobq, detlim"
 )
 # Limits in several words, of a heading whose words are parted by "_".
 LIMIT_PHRASES = re.compile(
     r"(?:^|_)(?:cut_off|cutoff|(?:assay|lower|min|minimum|detection|quant\w*)_(?:lower_)?bound|"
     r"(?:low|lower|lowest|min|minimum|bottom)_(?:standard|calibrator|std|cal|point_of_curve|quant\w*|detect\w*)|"
     r"(?:quantif\w*|quant|detect\w*|det|report\w*|assay)_(?:limit\w*|lim|threshold|floor)|"
+    r"(?:assay|qpcr|pcr|method|kit)_(?:min|max|minimum|maximum|low|lower|high|upper|floor)|"
+    r"(?:low|lower|lowest|min|minimum|high|highest|max|maximum)_(?:q|measur\w*|report\w*|quantif\w*|detect\w*)|"
+    r"(?:q|measur\w*|quantif\w*|report\w*)_(?:min|minimum|floor|cutoff)|"
     r"lim(?:it[ae]?)?_(?:inf|min|low|de_det|de_quant|det|quant)\w*)(?:_|$)"
 )
 # Words that are limits where the column has few distinct numbers.
 LIMIT_LIKE = _set(
-    "limit, limits, limite, limites, grenze, grenzwert, rl, mrl, bg, ng, schwelle, seuil, umbral, soglia, "
+    "limit, limits, limite, limites, lim, ll, grenze, grenzwert, rl, mrl, bg, ng, schwelle, seuil, umbral, soglia, "
     "sensitivity, sensibilite, sensibilidad, sensibilita, empfindlichkeit, quantifiable, reportable, detectable, "
     "quantifizierbar"
 )
 BESIDE_LIMITS = _set(
-    "de, di, of, der, des, la, du, d, l, min, minimum, lowest, lower, untere, inferieure, inferior, inferiore, assay, "
+    "q, quant, det, de, di, of, der, des, la, du, d, l, min, minimum, lowest, lower, untere, inferieure, inferior, "
+    "inferiore, assay, "
     "run, test, reporting, report, detection, quantification, quantificazione, cuantificacion, deteccion, qpcr, pcr, "
     "copies, ug, per, analytical, method, methode, kit, plate, dv, value, rilevazione, rilevabilita, dosage, upper, "
     "obere, superieure, superior, superiore, car, transgene, lab, site, dna"
+)
+# Of an upper limit, and of one of detection.
+UPPER = _set("upper, max, maximum, highest, high, uloq, ulq, obere, superieure, superior, superiore")
+DETECTING = _set(
+    "lod, llod, lld, ldd, det, detlim, detect, detection, detectable, mdl, nwg, nachweisgrenze, deteccion, "
+    "rilevazione, rilevabilita, sensitivity, sensibilite, sensibilidad, empfindlichkeit"
 )
 OF_LIMITS = _set("quantification, quantitation, quantifiable, detection, detectable, reporting, assay")
 FLAG_WORDS = _set(
@@ -155,6 +183,7 @@ OUT = _set(
     "hemolyzed, haemolyzed, missing, remove, removed, delete, ausschluss, ausgeschlossen, ausschliessen, ausreisser, "
     "ungultig, ungueltig, verwerfen, verworfen, exclu, exclue, exclus, exclure, invalide, aberrant, rejete, ecarte, "
     "excluido, excluida, excluir, descartar, descartado, invalido, escluso, esclusa, escludere, scartato, rifiutato, "
+    "skip, skipped, mask, masked, nofit, hide, hidden, unused, notused, dontuse, noanalysis, sauter, omitir, "
     "strike, struck, strikeout, strikethrough, gestrichen, durchgestrichen, barre, tachado, "
     "bad, qns, nok, clotted, clot, failure, hemolysed, lipemic, hamolytisch, hemolyse, geronnen, dup, dups, dupe, "
     "duplicate, duplicated, duplicates, doublette, doppelt, doublon, duplicado, duplicato"
@@ -164,8 +193,11 @@ OUT = _set(
 LOOSE_WORDS = _set(
     "drop, dropped, missing, fail, failed, failure, remove, removed, outlier, bad, use, used, keep, passed, suspect, "
     "delete, deleted, good, valid, included, analysed, analyzed, clot, contaminated, verwenden, verwendet, utiliser, "
-    "utilise, usar, usare, aberrant, accepted, ok"
+    "utilise, usar, usare, aberrant, accepted, ok, skip, skipped, mask, masked, hide, hidden, pass, fit, fitted, "
+    "analyse, analyze"
 )
+# Of a patient these say something else: fit, masked to the treatment.
+OF_A_SAMPLE = _set("fit, fitted, skip, skipped, mask, masked, hide, hidden, pass, analyse, analyze")
 OF_ROWS = _set(
     "row, rows, record, records, sample, samples, value, values, point, points, data, result, results, dv, obs, "
     "observation, measurement, pcr, qpcr, assay, run, plate, well, qc, extraction, dna, control, quality, flag, fl, "
@@ -177,7 +209,7 @@ IN = _set(
     "include, included, incl, inclfl, valid, use, used, usable, keep, evaluable, accepted, acceptable, passed, anl, "
     "pkfl, analysed, analyzed, gultig, gueltig, verwendbar, verwenden, verwendet, brauchbar, auswertbar, valide, "
     "utilisable, utiliser, valido, valida, utilizable, usar, utilizzabile, usare, useable, reliable, good, pprotfl, "
-    "inclus, incluido, incluso, eingeschlossen, evaluierbar, ok"
+    "pass, fit, fitted, infit, analyse, analyze, inclus, incluido, incluso, eingeschlossen, evaluierbar, ok"
 )
 OUT_CELLS = _set(
     "exclude, excluded, invalid, not valid, fail, failed, reject, rejected, discard, discarded, omit, outlier, do not "
@@ -193,36 +225,6 @@ LOOSE_OUT_CELLS = _set(
     "questionable, schlecht, ungenugend, vorlaufig, mauvais, mauvaise, provisoire, insuffisant, mala, malo, "
     "scarso, draft, *, **, †, ‡, !, !!, ?"
 )
-IN_COMMENTS = re.compile(
-    r"\b(?:below|under|<)\s*(?:the\s*)?(?:ll?oq|lod|limit|quantif|detection|report\w*|(?:standard|calibration) curve)|"
-    r"\btoo low (?:to|for)\b|\b(?:outside|beyond|out of|off)\s*(?:of\s*)?(?:the\s*)?"
-    r"(?:standard|std|calibration|linear)\b|"
-    r"\b(?:blq|bloq|bql)\b|"
-    r"\bnot (?:detected|detectable|quantifiable|quantified|valid|reportable)\b|\bdo not use\b|"
-    r"\b(?:exclude|invalid|discard|reject)(?:d|ed)?\b|\bll?oq\s*[=:]|\bextrapol\w+|\bll?oq\s*/\s*2|"
-    rf"(?:<|\b(?:{UNDER[2:]}))\W+(?:(?:{_BETWEEN})\W+)*(?:{OF_DETECTION}|{OF_QUANTITY})\b|"
-    rf"\b(?:{NOT}) (?:{DETECTED})\b|\bnicht (?:verwenden|verwertbar|auswerten)|\bungu?e?ltig|\bausgeschlossen",
-    re.IGNORECASE,
-)
-# What was looked at by other means, or is another finding: "not detected by PET" is no mark of a value.
-_NOT_OURS = re.compile(
-    r"\bnot (?:detected|detectable)\b.*\b(?:pet|ct|mri|scan|imaging|ultrasound|biopsy|culture|physical|cytology)\b|"
-    r"\b(?:relapse|disease|tumou?r|lesions?|infection|virus|cmv|ebv|antibod\w*|toxicit\w*|fever)\b.*"
-    r"\bnot (?:detected|detectable)\b|"
-    r"\b(?:crp|ferritin|il-?\d+|ldh|wbc|anc|alc|platelets|creatinine|igg|pct|hb)\b\W*(?:is |was )?(?:below|under|<)\W*"
-    r"(?:the )?\w+"
-)
-
-
-def in_comment(text: str) -> bool:
-    """Whether a folded comment says of its value that it is censored or not valid.
-
-    >>> [in_comment(text) for text in ("too low to quantify", "not detected by pet", "not detected")]
-    [True, False, True]
-    """
-    return IN_COMMENTS.search(_NOT_OURS.sub("", text)) is not None
-
-
 # Wells and standards of the run, and the limit as a row of a wide table.
 CONTROL = re.compile(
     r"ntc\W*\d*|nrt|no[ _-]?template.*|blank[ _-]?\d*|leerwert|water|h2o|ll?oq|lod|uloq|detection limit|nachweisgrenze|"
@@ -288,13 +290,16 @@ SPECIMENS = {
     "apheresis": "apheresis", "leukapherese": "apheresis", "apherese": "apheresis", "aferesis": "apheresis",
     "gdna": "dna", "cdna": "rna", "mrna": "rna", "lymfeklier": "node", "blod": "blood", "benmarg": "marrow",
     "benmarv": "marrow", "medulla": "marrow",
+    "bma": "marrow", "bmas": "marrow", "iliac": "marrow", "sternal": "marrow", "trephine": "marrow", "kmp": "marrow",
+    "beckenkamm": "marrow", "punctate": "marrow",
     "aszites": "ascites", "milz": "spleen", "bazo": "spleen", "milza": "spleen",
 }  # fmt: skip
 # What may stand beside a specimen in a cell and says nothing of it: D7 PB, visit 3 marrow, whole blood.
 BESIDE_SPECIMENS = _set(
     "whole, peripheral, bone, lymph, aspirate, fluid, cells, mononuclear, edta, sample, d, v, w, m, c, visit, fu, "
     "tube, baseline, screening, cycle, tag, j, pt, p, s, no, nr, rep, run, aliquot, periferica, osea, "
-    "osseuse, peripherique"
+    "osseuse, peripherique, asp, aspirates, aspirat, aspiration, aspirado, aspirato, ponction, punktion, punktat, "
+    "crest, puncture"
 )
 ANALYTES = re.compile(
     r"q?pcr|ddpcr|\bflow\b|facs|durchfluss|[zc][yi]t?tometr|zytometr|citometr|cytometr|citofluor|\bcar\b|car-?t|car-?nk|copies|transgene|\bvcn\b|\bcd\d+\b|"
@@ -318,12 +323,15 @@ REPLICATE_CELLS = re.compile(
 INFUSION = _set(
     "infusion, inf, of, dose, dosing, time, length, iv, the, admin, administration, tinf, perfusion, infusione, dosis, "
     "gabe, zeit, temps, tiempo, tempo, de, la, der, della, l, n, ex, day, dy, dtc, cell, cells, drug, infused, over, "
-    "uber, sur, in, infundiert, perfuse, infundido, period"
+    "uber, sur, in, infundiert, perfuse, infundido, period, t, infus, perf, len, lange, laenge, longueur, span"
 )
 # How long an infusion took, when it ended, how fast it went, and what of it counts and when.
 DURATIONS = _set("dur, duration, tinf, infdur, exdur, dauer, duree, duracion, durata, d1, d2")
 ENDED = _set("end, stop, ende, fin, fine, finish, finished, stopped, ended")
 LAST = _set("last, final, letzte, letzter, derniere, dernier, ultima, ultimo")
+# Of an infusion, words for its length beside the unit of time.
+INFUSIONS = _set("inf, infus, infusion, perf, perfusion, infusione")
+LENGTHS = _set("t, len, length, lange, laenge, longueur, span, days, tage, jours, dias, giorni")
 # Words of a heading that speaks of infusions, whatever else it says.
 INFUSED = _set(
     "infusion, infusions, infused, dose, doses, dosing, dosis, perfusion, infusione, infundiert, perfuse, gabe, "
@@ -414,6 +422,23 @@ OF_VALUES = _set(
     "result, results, value, values, dv, copies, conc, concentration, of, measure, measurement, measured, pcr, qpcr, "
     "ddpcr, car, transgene, wert, werte, ergebnis, messwert, resultat, resultado, risultato, valeur, valor, valore, "
     "der, des, de, del, du, della, assay, lab, reported, level, vcn, reporting"
+)
+# Words before copies or cells in a unit that only say which are meant.
+WHICH_COUNTED = _set(
+    "car, cars, cart, carnk, ucart, ucar, ucarnk, t, nk, nkt, tcr, til, tils, b, cd, vector, transgene, transgen, vg, "
+    "gene, genome, viable, total, infused, live, living, absolute, abs, dose, dosed, dosis, of, number, no, n, nr, "
+    "count, counts, the, transduced, modified, engineered, positive, pos, edited, expressing, autologous, allogeneic, "
+    "donor, derived, cord, peripheral, whole, marrow, bone, pb, pbmc, bm, product, target, effector, memory, "
+    "lymphocyte, lymphocytes, leukocyte, leukocytes, white, mononuclear, blood, dna, gdna, genomic, qpcr, pcr, ddpcr, "
+    "dpcr, flow, measured, reported, observed, anti, dual, bispecific, fresh, frozen, thawed, final, actual, given, "
+    "administered, per, in, circulating, gamma, delta, alpha, beta, gd, natural, killer, stem, hsc, cik, mait, treg, "
+    "tregs, nucleated, vcn, mean, conc, concentration, vitale, lebende, gesamt, vivantes, totales, viables, vivas, "
+    "totali, vitali"
+)
+# Headings under which one letter, h, is a unit of the times.
+OF_TIMES = _set(
+    "einheit, zeiteinheit, unite, unidad, unita, zeit, temps, tiempo, tempo, time, times, timing, clock, tu, tad, "
+    "timescale, scale, uhr, zeitskala, zeiten, dauer, hours, stunden, interval, day, days"
 )
 # Headings of a number by which values are to be multiplied, of a power of ten, and of logarithms.
 FACTORS = _set("factor, multiplier, multiplicator, multiplikator, faktor, facteur, fattore, scaling, scale")

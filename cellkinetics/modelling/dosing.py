@@ -49,6 +49,8 @@ def as_doses(doses: object, channels: Sequence[str], markers: Sequence[str] = ()
     if isinstance(doses, Doses):
         return doses
     if not channels:
+        if doses is not None and not isinstance(doses, Mapping):
+            as_doses(doses, ("cells",))  # refused as elsewhere where it can be no dose
         # A model that names no dose: what was given is carried by the study and does not reach the curve.
         return Doses(np.zeros(1), np.zeros((1, 0)))
     given: Mapping[str, Any] = doses if isinstance(doses, Mapping) else {} if doses is None else {channels[0]: doses}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -49,6 +50,22 @@ class Parameter:
             share = (value - self.min) / (self.max - self.min)
             return float(logit(share))
         return float(value)
+
+    def has_no(self, value: float) -> str:
+        """Why a number is no value of this parameter, "" where it is one; its bounds are not asked.
+
+        Examples
+        --------
+        >>> Parameter(1.6, "1/day", "Table 1").has_no(-1)
+        '-1 is negative'
+        """
+        if math.isnan(value):
+            return "NaN is no number"
+        if self.scale == "log" and value < 0:
+            return f"{value:g} is negative"
+        if self.scale == "logit" and not self.min <= value <= self.max:
+            return f"{value:g} is not from {self.min:g} to {self.max:g}"
+        return ""
 
     def each_to_estimation(self, values: Floats) -> Floats:
         """`to_estimation` of many; NaN where a value is outside the scale."""

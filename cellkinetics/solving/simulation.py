@@ -150,7 +150,7 @@ def simulate(
         raise TypeError(
             f"parameters is a {kind}: give {{name: value}}, a fit, its .parameters, a bootstrap or its .draws."
         )
-    if model.channels and doses is None:
+    if model.channels and (doses is None or (isinstance(doses, (list, tuple, dict)) and not doses)):
         itself = ", or the fit or bootstrap itself, which knows what its patient was given"
         itself = itself if isinstance(found, (pd.DataFrame, pd.Series)) else ""
         raise ModelError(f"{model.name} needs a dose. Give doses=1e6, or (day, amount) pairs{itself}.", name="doses")
@@ -159,6 +159,16 @@ def simulate(
         return pd.concat(draws, names=["draw"]).reset_index(level="draw").reset_index(drop=True)
     column = found["value"] if isinstance(found, pd.DataFrame) else found
     return one(model, None if column is None else _by_name(column), days, events, courses)
+
+
+def possible(model: Model, values: dict[str, Any]) -> dict[str, Any]:
+    """The values, where all can be; a ModelError with the one that cannot."""
+    for name, value in values.items():
+        why = model.parameters[name].has_no(float(value)) if np.ndim(value) == 0 else ""
+        if why:
+            remedy = f"Give a value such as its default, {model.parameters[name].value:g}."
+            raise ModelError(f"{name} of {model.name}: {why}. {remedy}", name=name)
+    return values
 
 
 def before(days: Floats) -> None:
@@ -185,6 +195,7 @@ def one(model: Model, parameters: Values | None, days: Floats, doses: Doses, cou
     if unknown:
         text = f"no value of {', '.join(unknown)}: fit.outcome says why a patient was not fitted. Give {{name: value}}."
         raise ModelError(text, name=unknown[0])
+    possible(model, values)
     table: dict[str, Floats] = {"day": days}
     for index, name in enumerate(model.outputs):
         # What has no dose begins on day 0: a closed form would run on backwards.

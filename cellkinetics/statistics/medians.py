@@ -9,7 +9,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.statistics.visits import geometric_mean, visit_days
 
 
-def by_visit(samples: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
+def by_visit(samples: pd.DataFrame, groups: pd.Series, tolerance: float | None = None) -> pd.DataFrame:
     """The median of each group at each visit that half of its patients, and two or more, have a sample of.
 
     Of a sample beyond a limit only the two ends are known, and so of a median: it lies between the medians of the
@@ -24,21 +24,24 @@ def by_visit(samples: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
         all groups together. The samples of a patient at a visit have their geometric mean first.
     groups : Series
         Name of the group by subject.
+    tolerance : days by which a sample may lie from the middle of its visit; half the gap when not given.
 
     Returns
     -------
     DataFrame
-        One row a group and visit: group, day (the median), patients, lower, upper (equal when it is quantified).
+        One row a group and visit: group, day (the median), patients, lower, upper (equal when it is quantified), apart
+        (days by which the farthest sample lies from the visit, its nominal day or its middle).
     """
     rows = []
-    samples = samples.assign(visit=planned_days(samples))
+    samples = samples.assign(visit=planned_days(samples, tolerance))
     for group, own in samples.groupby(samples["subject"].map(groups), sort=False):
-        for _, at in own.groupby("visit"):
+        for visit, at in own.groupby("visit"):
             ends = at.groupby("subject")[["lower", "upper"]].agg(geometric_mean)
             if len(ends) >= max(2, own["subject"].nunique() / 2):
                 lower, upper = (_median(ends[name]) for name in ("lower", "upper"))
-                rows.append((group, float(at["day"].median()), len(ends), lower, upper))
-    return pd.DataFrame(rows, columns=["group", "day", "patients", "lower", "upper"])
+                apart = float((at["day"] - float(str(visit))).abs().max())
+                rows.append((group, float(at["day"].median()), len(ends), lower, upper, apart))
+    return pd.DataFrame(rows, columns=["group", "day", "patients", "lower", "upper", "apart"])
 
 
 def planned_days(samples: pd.DataFrame, tolerance: float | None = None) -> Floats:

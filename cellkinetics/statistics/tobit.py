@@ -35,6 +35,7 @@ class Tobit:
     log_likelihood : (m,) of ln values.
     degrees_of_freedom : (m,) quantified rows (see `quantified`) minus the coefficients that they, and not censored
         rows, determine (as in `uncertainty`), at least 1; infinite where sd was given.
+    spent : (m,) how many coefficients those are.
     stderr : (m, p) from the observed information, without a correction for few values.
     converged : (m,) whether there is a maximum.
     """
@@ -43,6 +44,7 @@ class Tobit:
     sd: Floats
     log_likelihood: Floats
     degrees_of_freedom: Floats
+    spent: Floats
     stderr: Floats
     converged: Flags
 
@@ -64,14 +66,14 @@ def quantified(lower: npt.ArrayLike, upper: npt.ArrayLike) -> Flags:
     return finite & (np.where(finite, high, 0.0) - np.where(finite, low, 0.0) <= NARROW_INTERVAL)
 
 
-def tobit(design: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, sd: float | None = None) -> Tobit:
+def tobit(design: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, sd: float | Floats | None = None) -> Tobit:
     """Fit ln values with left-, interval- and right-censored rows.
 
     Parameters
     ----------
     design : (n, p) or (m, n, p) the columns, the intercept included.
     lower, upper : (n,) or (m, n) ends on the ln scale: equal for a quantified row, -inf or inf at an open end.
-    sd : the standard deviation, when it is not estimated.
+    sd : the standard deviation, or (m,) one for each data set, when it is not estimated.
 
     Returns
     -------
@@ -95,7 +97,8 @@ def tobit(design: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, sd:
     with np.errstate(all="ignore"):
         beta = np.where(converged[:, None], gamma / theta[:, None], np.nan)
         beta = (beta * scale[:, None] + centre[:, None] * intercept) / size
-        degrees, errors = _spread(scaled, low, high, w, known, sd is not None)
+        spent, errors = _spread(scaled, low, high, w, known, sd is not None)
+        degrees = np.full(len(w), np.inf) if sd is not None else np.maximum(known.sum(axis=1) - spent, 1.0)
     exact = (low == high).sum(axis=1)
     whole = (exact == low.shape[1]) & (low.shape[1] > scaled.shape[-1])
     if sd is None and whole.any():
@@ -105,6 +108,7 @@ def tobit(design: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, sd:
             w[at] = np.append(theta, gamma)
             # Values of ln are right to 1e-15: what is left of an exact line is rounding, and nothing to estimate.
             converged[at] = 1 / theta > ON_THE_LINE and np.linalg.matrix_rank(scaled[at]) == scaled.shape[-1]
+            spent[at] = scaled.shape[-1]
             degrees[at] = low.shape[1] - scaled.shape[-1]
             if converged[at]:
                 beta[at] = (gamma / theta * scale[at] + centre[at] * intercept[at]) / size[at]
@@ -115,6 +119,7 @@ def tobit(design: npt.ArrayLike, lower: npt.ArrayLike, upper: npt.ArrayLike, sd:
         sd=np.where(converged, scale / theta, np.nan),
         log_likelihood=np.where(converged, value - exact * np.log(scale), np.nan),
         degrees_of_freedom=np.where(converged, degrees, np.nan),
+        spent=np.where(converged, spent, np.nan),
         stderr=np.where(converged[:, None], errors * scale[:, None] / size, np.nan),
         converged=converged,
     )
@@ -226,7 +231,8 @@ def _derivatives(columns: Floats, low: Floats, high: Floats, w: Floats) -> tuple
         """Density at an end by the probability, its product with z, and d z/d (theta, gamma)."""
         finite = np.isfinite(z) & ~quantified
         inside = np.where(finite, z, 0.0)
-        ratio = np.where(finite, np.exp(-0.5 * inside**2 - 0.5 * LN_2PI - log_p), 0.0)
+        with np.errstate(over="ignore"):  # a trial far off, which is then not taken
+            ratio = np.where(finite, np.exp(-0.5 * inside**2 - 0.5 * LN_2PI - log_p), 0.0)
         slope = np.concatenate([np.where(np.isfinite(place), place, 0.0)[..., None], -columns], axis=-1)
         return ratio, inside * ratio, slope
 
@@ -246,7 +252,7 @@ def _derivatives(columns: Floats, low: Floats, high: Floats, w: Floats) -> tuple
 
 
 def _spread(columns: Floats, low: Floats, high: Floats, w: Floats, known: Flags, given: bool) -> tuple[Floats, Floats]:
-    """Degrees of freedom, and standard errors of beta = gamma/theta by the delta method."""
+    """Coefficients that quantified rows determine, and standard errors of beta = gamma/theta by the delta method."""
     hessian = _derivatives(columns, low, high, w)[1]
     information = -hessian.sum(axis=1)
     theta, gamma = w[:, 0], w[:, 1:]
@@ -254,7 +260,6 @@ def _spread(columns: Floats, low: Floats, high: Floats, w: Floats, known: Flags,
     of_curve = np.linalg.pinv(information[:, 1:, 1:])
     seen = -np.where(known[..., None, None], hessian, 0.0).sum(axis=1)[:, 1:, 1:]
     spent = np.clip(np.einsum("mij,mji->m", of_curve, seen), 0.0, p)
-    degrees = np.full(len(w), np.inf) if given else np.maximum(known.sum(axis=1) - spent, 1.0)
     if given:
         covariance = of_curve / theta[:, None, None] ** 2
     else:
@@ -262,4 +267,4 @@ def _spread(columns: Floats, low: Floats, high: Floats, w: Floats, known: Flags,
             [-(gamma / theta[:, None] ** 2)[..., None], np.eye(p) / theta[:, None, None]], axis=-1
         )  # d beta / d (theta, gamma)
         covariance = slopes @ np.linalg.pinv(information) @ slopes.transpose(0, 2, 1)
-    return degrees, np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0.0))
+    return spent, np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0.0))

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import lmfit
 import numpy as np
-import pandas as pd
+from patients import drawn
 from scipy.integrate import solve_ivp
 from scipy.special import log_ndtr
 from table import machine, renew
@@ -45,18 +45,8 @@ SPREADS = {
 
 def simulated(model, patients=PATIENTS, days=DAYS):
     """A table of simulated patients and their limit."""
-    rng = np.random.default_rng(SEED)
-    tables = []
-    for number in range(patients):
-        values = model.values()
-        for name, spread in SPREADS[model.name].items():
-            parameter = model.parameters[name]
-            drawn = parameter.from_estimation(parameter.to_estimation(parameter.value) + spread * rng.normal())
-            values[name] = float(np.clip(drawn, parameter.min, parameter.max))
-        curve = np.asarray(model.solve(days, values, DOSE)["copies_per_ug"])
-        copies = curve * np.exp(SD * rng.normal(size=len(days)))
-        tables.append(pd.DataFrame({"subject": f"S{number:04d}", "day": days, "copies_per_ug": copies, "dose": DOSE}))
-    table = pd.concat(tables, ignore_index=True)
+    table, _ = drawn(model, SPREADS[model.name], patients, days, seed=SEED, sd=SD, digits=4)
+    table = table.drop(columns="curve")
     return table, float(table["copies_per_ug"].quantile(BELOW))
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import batch_fit
 import numpy as np
 import pandas as pd
+from patients import drawn
 from table import machine
 
 import cellkinetics as ck
@@ -34,21 +35,9 @@ SHARES = (0.0, 0.3, 0.6)
 
 def simulated(model, days):
     """A table of patients and the truth of each, by subject."""
-    rng = np.random.default_rng(batch_fit.SEED)
-    tables, truths = [], {}
-    for number in range(PATIENTS):
-        values = model.values()
-        for name, spread in batch_fit.SPREADS[model.name].items():
-            p = model.parameters[name]
-            drawn = p.from_estimation(p.to_estimation(p.value) + spread * rng.normal())
-            values[name] = float(np.clip(drawn, p.min, p.max))
-        curve = np.asarray(model.solve(days, values, batch_fit.DOSE)["copies_per_ug"])
-        copies = curve * np.exp(batch_fit.SD * rng.normal(size=len(days)))
-        subject = f"S{number:03d}"
-        truths[subject] = values | {"sd": batch_fit.SD}
-        table = {"subject": subject, "day": days, "copies_per_ug": copies, "dose": batch_fit.DOSE}
-        tables.append(pd.DataFrame(table))
-    return pd.concat(tables, ignore_index=True), truths
+    spreads = batch_fit.SPREADS[model.name]
+    table, truths = drawn(model, spreads, PATIENTS, days, seed=batch_fit.SEED, sd=batch_fit.SD)
+    return table.drop(columns="curve"), truths
 
 
 def estimation(model, name, value):

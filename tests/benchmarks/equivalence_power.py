@@ -60,6 +60,7 @@ for sd in (0.5, 1.0):
             degrees_of_freedom=np.array([degrees]),
             stderr=np.full((1, 2), large.stderr[:, 1].mean() * inflation * 10 * np.sqrt(degrees / (11 * (1 - share)))),
             converged=np.ones(1, bool),
+            spent=np.zeros(1),
         )
         needed = patients_needed(typical, PATTERN, 11 * (1 - share), float(MARGIN))
         for n in (11, int(needed)):

@@ -25,6 +25,7 @@ import batch_fit
 import numpy as np
 import pandas as pd
 from coverage import estimation
+from patients import drawn
 from table import machine
 
 import cellkinetics as ck
@@ -46,22 +47,14 @@ SPREADS = {
 
 def simulated(model, days, sd):
     """A table of patients and the truth of each, by subject."""
-    rng = np.random.default_rng(batch_fit.SEED)
-    tables, truths = [], {}
-    for number in range(PATIENTS):
-        values = model.values()
-        for name, spread in SPREADS[model.name].items():
-            p = model.parameters[name]
-            drawn = p.from_estimation(p.to_estimation(p.value) + spread * rng.normal())
-            values[name] = float(np.clip(drawn, p.min, p.max))
-        own = float(np.exp(rng.uniform(np.log(0.3), np.log(1.2)))) if sd == "mixed" else sd
-        curve = np.asarray(model.solve(days, values, batch_fit.DOSE)["copies_per_ug"])
-        copies = curve * np.exp(own * rng.normal(size=len(days)))
-        subject = f"S{number:03d}"
-        truths[subject] = values | {"sd": own}
-        table = {"subject": subject, "day": days, "copies_per_ug": copies, "dose": batch_fit.DOSE}
-        tables.append(pd.DataFrame(table))
-    return pd.concat(tables, ignore_index=True), truths
+    own = between if sd == "mixed" else sd
+    table, truths = drawn(model, SPREADS[model.name], PATIENTS, days, seed=batch_fit.SEED, sd=own)
+    return table.drop(columns="curve"), truths
+
+
+def between(rng):
+    """An sd from 0.3 to 1.2."""
+    return float(np.exp(rng.uniform(np.log(0.3), np.log(1.2))))
 
 
 def rows(model, samples, sd):

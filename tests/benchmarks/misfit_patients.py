@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import batch_fit
 import numpy as np
-import pandas as pd
+from patients import drawn as patients_of
 
 import cellkinetics as ck
 from cellkinetics import models
@@ -51,19 +51,7 @@ def clean(name, samples, share, *, patients=500, sd=SD, seed=SEED):
 
 def drawn(name, days, patients, sd, seed, same=()):
     """A table of clean patients, with the ``curve`` behind each value; what is the ``same`` in all at its default."""
-    model, rng, tables = models.load(name), np.random.default_rng(seed), []
-    for number in range(patients):
-        values = model.values()
-        for parameter_name, spread in SPREADS[name].items():
-            p = model.parameters[parameter_name]
-            moved = spread * rng.normal() * (parameter_name not in same)
-            one = p.from_estimation(p.to_estimation(p.value) + moved)
-            values[parameter_name] = float(np.clip(one, p.min, p.max))
-        curve = np.asarray(model.solve(days, values, DOSE)["copies_per_ug"])
-        copies = curve * np.exp(sd * rng.normal(size=len(days)))
-        table = {"subject": f"S{number:03d}", "day": days, "copies_per_ug": copies, "curve": curve, "dose": DOSE}
-        tables.append(pd.DataFrame(table))
-    return pd.concat(tables, ignore_index=True)
+    return patients_of(models.load(name), SPREADS[name], patients, days, seed=seed, sd=sd, same=same)[0]
 
 
 def read(table, share, limit=None):

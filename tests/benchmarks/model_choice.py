@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from few_samples import LLOQ
 from few_samples import SPREADS as OF_MODELS
+from patients import drawn
 from table import machine
 
 import cellkinetics as ck
@@ -49,18 +50,9 @@ CRITERIA = ("AIC", "AICc", "BIC")
 def simulated(truth, days):
     """A table of patients."""
     name, fixed, spreads = TRUTHS[truth]
-    model, rng, tables = models.load(name), np.random.default_rng(batch_fit.SEED), []
-    for number in range(PATIENTS):
-        values = model.values(fixed)
-        for parameter, spread in spreads.items():
-            p = model.parameters[parameter]
-            drawn = p.from_estimation(p.to_estimation(p.value) + spread * rng.normal())
-            values[parameter] = float(np.clip(drawn, p.min, p.max))
-        copies = np.asarray(model.solve(days, values, batch_fit.DOSE)["copies_per_ug"])
-        copies = np.maximum(copies * np.exp(SD * rng.normal(size=len(days))), 1e-12)
-        table = {"subject": f"S{number:03d}", "day": days, "copies_per_ug": copies, "dose": batch_fit.DOSE}
-        tables.append(pd.DataFrame(table))
-    return pd.concat(tables, ignore_index=True)
+    table, _ = drawn(models.load(name), spreads, PATIENTS, days, seed=batch_fit.SEED, sd=SD, values=fixed)
+    table["copies_per_ug"] = np.maximum(table["copies_per_ug"], 1e-12)
+    return table.drop(columns="curve")
 
 
 def rows(samples):

@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 from jax.nn import sigmoid, softplus
 from jax.scipy.special import log_ndtr
+from patients import drawn
 from scipy.stats import qmc
 from table import machine
 
@@ -52,19 +53,8 @@ WORSE, DISPUTED = 0.01, 0.005
 
 def simulated(model, patients, seed=SEED):
     """Tables of simulated patients, by subject, and their true values."""
-    rng = np.random.default_rng(seed)
-    spreads, tables, truth = SPREADS[model.name], [], []
-    for number in range(patients):
-        values = model.values()
-        for name, spread in spreads.items():
-            parameter = model.parameters[name]
-            drawn = parameter.from_estimation(parameter.to_estimation(parameter.value) + spread * rng.normal())
-            values[name] = float(np.clip(drawn, parameter.min, parameter.max))
-        curve = np.asarray(model.solve(DAYS, values, DOSE)["copies_per_ug"])
-        copies = curve * np.exp(SD * rng.normal(size=len(DAYS)))
-        tables.append(pd.DataFrame({"subject": f"S{number:04d}", "day": DAYS, "copies_per_ug": copies, "dose": DOSE}))
-        truth.append(values)
-    return pd.concat(tables, ignore_index=True), truth
+    table, truths = drawn(model, SPREADS[model.name], patients, DAYS, seed=seed, sd=SD, digits=4)
+    return table.drop(columns="curve"), [{name: own[name] for name in model.parameters} for own in truths.values()]
 
 
 def decline(after, p):

@@ -25,7 +25,9 @@ DOSES = (1e5 * 1.3 ** np.arange(14)).round()
 
 def test_a_comparison_of_neither_peak_nor_persistence_opens_with_what_is_compared():
     found = words(ck.compare_cohorts(ck.example(), by="dose", windows=["tmax"], days=[]))
-    assert found.startswith("Comparison by dose, simulated data: day of the peak changes by less than 2-fold over")
+    assert found.startswith(
+        "Comparison by dose, simulated data: day of the peak of days 0-28 changes by less than 2-fold over"
+    )
     both = words(ck.compare_cohorts(ck.example(), by="dose", windows=["tmax", "auc_0_last"], days=[]))
     assert both.startswith("Comparison by dose, simulated data: the exposure of the first weeks rises with the dose (")
 

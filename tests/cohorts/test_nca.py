@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 
 import cellkinetics as ck
 from cellkinetics.cohorts.nca import BLQ
@@ -248,6 +249,66 @@ def test_the_tobit_line_uses_that_late_samples_are_below():
     assert found["half_life"] == without["half_life"]
     assert found["half_life_tobit"] < without["half_life_tobit"]
     assert found["half_life_tobit_lower"] < found["half_life_tobit"] < found["half_life_tobit_upper"]
+
+
+def restricted(days, y, ln_sd):
+    """Log-likelihood of ln values on a line, its two coefficients integrated out, with the prior of ln sd."""
+    design = np.column_stack([np.ones(len(days)), days])
+    rest = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+    return -(len(y) - 2) * ln_sd - rest @ rest / (2 * np.exp(2 * ln_sd)) - (ln_sd - np.log(0.7)) ** 2 / (2 * 0.5**2)
+
+
+@pytest.mark.parametrize("values", [(400, 260, 100), (400, 390, 40, 60), (400, 200, 100, 50)])
+def test_a_tobit_line_of_few_samples_has_the_prior_of_sd_and_its_degrees(values):
+    days, y = 7.0 * np.arange(1, len(values) + 1), np.log(values)
+    found = nca((0, 900), *zip(days, values, strict=True), terminal=(1, 60))
+    searched = scipy.optimize.minimize_scalar(lambda ln: -restricted(days, y, ln), bounds=(-3, 2), method="bounded")
+    slope, error = np.polyfit(days, y, 1)[0], np.exp(searched.x) / np.sqrt(np.sum((days - days.mean()) ** 2))
+    half = scipy.stats.t.ppf(0.975, len(y) - 2 + 2) * error
+    flat = -np.log(2) / (slope + half) if slope + half < 0 else np.inf
+    assert found["half_life_tobit"] == pytest.approx(-np.log(2) / slope, rel=1e-6)
+    assert found["half_life_tobit_lower"] == pytest.approx(-np.log(2) / (slope - half), rel=1e-4)
+    assert found["half_life_tobit_upper"] == pytest.approx(flat, rel=1e-4)
+
+
+def test_what_is_not_known_of_sd_widens_a_tobit_line_that_passes_below_limits():
+    days, y = np.array([7, 14, 21, 28.0]), np.log([400, 180, 110, 40])
+    late, spent, used = np.array([35, 42, 49.0]), 2.0, 2.0
+    found = nca((0, 900), *zip(days, np.exp(y), strict=True), *((day, 0) for day in late), terminal=(1, 60))
+
+    def minus(w, spent):
+        z = (np.log(3) - w[0] - w[1] * late) / np.exp(w[2])
+        seen = scipy.stats.norm.logpdf(y, w[0] + w[1] * days, np.exp(w[2])).sum() + scipy.stats.norm.logcdf(z).sum()
+        return -(seen + spent * w[2] - (w[2] - np.log(0.7)) ** 2 / (2 * 0.5**2))
+
+    def curvature(at, spent):
+        steps, sides = np.diag([1e-3, 5e-5, 1e-3]), [(1, 1), (1, -1), (-1, 1), (-1, -1)]
+        return np.array(
+            [
+                [
+                    sum(i * j * minus(at + i * a + j * b, spent) for i, j in sides) / (4 * a.sum() * b.sum())
+                    for a in steps
+                ]
+                for b in steps
+            ]
+        )
+
+    for _ in range(2):
+        used = spent
+        best = scipy.optimize.minimize(
+            minus,
+            [7, -0.1, -0.7],
+            (used,),
+            method="Nelder-Mead",
+            options={"xatol": 1e-9, "fatol": 1e-13, "maxiter": 9999},
+        ).x
+        information = curvature(best, used)
+        seen = np.array([[len(days), days.sum()], [days.sum(), (days**2).sum()]]) / np.exp(2 * best[2])
+        spent = float(np.trace(np.linalg.solve(information[:2, :2], seen)))
+    half = scipy.stats.t.ppf(0.975, len(days) - used + 2) * np.sqrt(np.linalg.inv(information)[1, 1])
+    assert 1 < used < 2
+    assert found["half_life_tobit"] == pytest.approx(-np.log(2) / best[1], rel=1e-4)
+    assert found["half_life_tobit_lower"] == pytest.approx(-np.log(2) / (best[1] - half), rel=1e-3)
 
 
 def test_time_above_the_limit_and_the_crossing():

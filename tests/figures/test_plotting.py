@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from cellkinetics import models
+from cellkinetics.cohorts.curves import cohort_curves
 from cellkinetics.data.reading import read_study
 from cellkinetics.data.study import Study
 from cellkinetics.figures import style
@@ -465,3 +466,15 @@ def test_panels_with_nothing_to_explain_have_no_legend():
     table = pd.DataFrame({"subject": "P1", "day": [7], "copies_per_ug": [""]})
     fits = together(read_study(table), curve=None, outcome="no sample: every row is excluded.")
     assert plot_fits(fits).legends == []
+
+
+def test_the_medians_of_a_study_take_the_tolerance_of_a_comparison_and_say_what_was_matched():
+    days = {"A": [7.0, 28.0], "B": [8.5, 30.0], "C": [5.0, 26.0]}
+    rows = [(subject, day, 100.0) for subject, own in days.items() for day in own]
+    study = read_study(pd.DataFrame(rows, columns=["subject", "day", "copies_per_ug"]), lloq=3)
+    for tolerance, said, visits in ((2.5, "of samples up to 2 days from a visit\n(tolerance 2.5)", 2), (0.5, None, 0)):
+        ax = study.plot(tolerance=tolerance)
+        texts = [text.get_text() for text in ax.get_legend().get_texts()] if ax.get_legend() else []
+        medians = cohort_curves(study, quantiles=[0.5], tolerance=tolerance)
+        assert int((medians["n"] == 3).sum()) == visits
+        assert [text for text in texts if "median" in text] == ([f"median\n{said}"] if said else [])

@@ -171,6 +171,16 @@ def test_a_decline_misses_every_real_patient_in_remission_who_could_be_fitted():
     assert diagnostics.runs(fits.quantile_residuals())["p"] < 1e-6
 
 
+def test_an_sd_that_is_mostly_the_prior_s_calls_no_clean_patient_scattered():
+    # A simulated patient of Stein's curve with five quantified samples of nine and an sd of 0.5.
+    copies = [0, 3807.9, 12681.2, 24119.2, 1836.0, 119.47, 0, 0, 0]
+    days = [3, 7, 10, 14, 28, 60, 90, 180, 365]
+    table = pd.DataFrame({"subject": "A", "day": days, "copies_per_ug": copies, "dose": 1e6})
+    fit = ck.fit(STEIN, ck.read_study(table, lloq=105.535))
+    assert "sd by a prior: 5 quantified samples" in fit.outcome
+    assert not fit.misfit, fit.outcome
+
+
 def test_the_patients_of_the_benchmark_are_what_its_text_says():
     folder = Path(__file__).parents[1] / "benchmarks"
     table = pd.read_csv(folder / "misfit.csv", keep_default_na=False)

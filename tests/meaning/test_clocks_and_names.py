@@ -1,21 +1,14 @@
 """Days that go back in the file, names and headings that spreadsheets change, weights, and limits beside a header."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
+from told import silently
 
 from cellkinetics import StudyError, StudyWarning, read_study
 from cellkinetics.cli.app import app
 from cellkinetics.cli.remedies import as_options
 from cellkinetics.meaning.floors import likely
-
-
-def silently(frame, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        return read_study(frame, **options)
 
 
 def course(*days, name="A", **columns):

@@ -1,13 +1,12 @@
 """Kinds of tables that say in passing that their numbers are something else, and neighbours that do not."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
+from told import refusal, silently
 
 from cellkinetics.data.reading import read_study
-from cellkinetics.errors import StudyError, StudyWarning
+from cellkinetics.errors import StudyWarning
 from cellkinetics.meaning import titles
 from cellkinetics.meaning.floors import likely
 from cellkinetics.meaning.units import canonical, is_log
@@ -30,18 +29,6 @@ def samples(**columns):
 
 def mapped(value="DV", day="TIME", numbers=("3.7", "3.1", "1.9")):
     return pd.DataFrame({"ID": "A", day: ["7", "14", "28"], value: numbers})
-
-
-def refusal(frame, **options):
-    with pytest.raises(StudyError) as caught:
-        read_study(frame, **options)
-    return str(caught.value)
-
-
-def silently(frame, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        return read_study(frame, **options)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
 """Columns that nothing reads, in five languages: those that change what a value means, and those that do not."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
+from told import refusal, silently
 
 from cellkinetics.data.reading import read_study
 from cellkinetics.errors import StudyError
@@ -23,18 +22,6 @@ def table(name, cells, rows=ROWS):
 def on_low(name, other, cell):
     """A column that has `cell` on the values below 3 and `other` elsewhere."""
     return table(name, [cell if low else other for low in LOW])
-
-
-def refusal(frame, **options):
-    with pytest.raises(StudyError) as caught:
-        read_study(frame, **options)
-    return str(caught.value)
-
-
-def read_without_a_word(frame, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        return read_study(frame, **options)
 
 
 FLAGS = [
@@ -143,7 +130,7 @@ CHANGE_WITH_TIME = [
 
 @pytest.mark.parametrize(("name", "other", "cell"), CHANGE_WITH_TIME)
 def test_a_covariate_that_changes_as_the_curve_declines_passes(name, other, cell):
-    assert len(read_without_a_word(on_low(name, other, cell)).used) == 7
+    assert len(silently(on_low(name, other, cell)).used) == 7
 
 
 LONG = [("A", day, value) for day, value in zip([3, 7, 14, 28, 60, 90], [8, 5120, 900, 40, 3, 2], strict=True)]
@@ -153,14 +140,14 @@ LONG += [("B", day, value) for day, value in zip([3, 7, 14, 28, 60, 90], [9, 700
 @pytest.mark.parametrize(("name", "on", "off"), [("fever", "1", "0"), ("crs", "CRS", "none"), ("loc", "ward", "home")])
 def test_what_comes_with_the_peak_passes(name, on, off):
     cells = [off, on, on, off, off, off] * 2
-    assert len(read_without_a_word(table(name, cells, LONG)).used) == 12
+    assert len(silently(table(name, cells, LONG)).used) == 12
 
 
 @pytest.mark.parametrize(("name", "cell"), [("peak_flag", "P"), ("FLAG", "max"), ("status code", "T"), ("qc_ind", "r")])
 def test_a_code_at_the_peak_says_nothing_of_the_values_without_one(name, cell):
     for peaks in ([1], [1, 2], [0, 1, 3]):
         cells = [cell if at in peaks else "" for at in range(6)] * 2
-        assert len(read_without_a_word(table(name, cells, LONG)).used) == 12
+        assert len(silently(table(name, cells, LONG)).used) == 12
     assert "is the lowest" in refusal(table(name, ["", "", "", "", cell, cell, "", "", "", "", "", cell], LONG))
 
 
@@ -258,7 +245,7 @@ OF_OTHERS = {
 
 @pytest.mark.parametrize("name", OF_OTHERS)
 def test_limits_units_and_results_of_another_laboratory_value_pass(name):
-    assert len(read_without_a_word(table(name, OF_OTHERS[name])).used) == 7
+    assert len(silently(table(name, OF_OTHERS[name])).used) == 7
 
 
 def test_copies_beside_another_word_are_still_ours():
@@ -308,12 +295,12 @@ def test_an_exclusion_is_found_in_any_language(name, cell, other):
     ],
 )
 def test_what_is_constant_within_every_subject_passes(name):
-    assert len(read_without_a_word(table(name, ["1"] * 4 + ["0"] * 3)).used) == 7
+    assert len(silently(table(name, ["1"] * 4 + ["0"] * 3)).used) == 7
 
 
 @pytest.mark.parametrize("name", ["antibiotic_use", "graft_failure", "catheter_removed", "treatment_failed"])
 def test_what_is_used_or_failed_and_is_no_sample_passes(name):
-    assert len(read_without_a_word(table(name, ["0", "0", "1", "1", "0", "0", "1"])).used) == 7
+    assert len(silently(table(name, ["0", "0", "1", "1", "0", "0", "1"])).used) == 7
 
 
 def two_a_day(name, first, second):
@@ -375,7 +362,7 @@ def test_a_unit_of_the_times_is_answered_by_time_unit(name, cell, unit):
 
 @pytest.mark.parametrize(("name", "cell"), [("sex", "W"), ("Zeiteinheit", "Tage"), ("age_unit", "Jahre")])
 def test_other_letters_and_days_are_no_unit_of_the_times(name, cell):
-    assert len(read_without_a_word(table(name, [cell] * 7)).used) == 7
+    assert len(silently(table(name, [cell] * 7)).used) == 7
 
 
 @pytest.mark.parametrize(
@@ -425,4 +412,4 @@ def test_one_row_of_another_specimen_or_method_is_named(name, usual, other):
 
 
 def test_a_note_at_the_peak_says_nothing_of_the_others():
-    assert len(read_without_a_word(table("note", ["fever"] + [""] * 6)).used) == 7
+    assert len(silently(table("note", ["fever"] + [""] * 6)).used) == 7

@@ -1,9 +1,8 @@
 """Columns on the rows of doses that would change what an infusion is: how long, how fast, how much of it, and when."""
 
-import warnings
-
 import pandas as pd
 import pytest
+from told import silently
 
 from cellkinetics import StudyError, read_study
 
@@ -85,12 +84,6 @@ def everywhere(name, cell, dose="1e6"):
     rows = [(p, d, v, dose, cell) for p in "AB" for d, v in (("7", "5200"), ("28", "410"), ("90", "6.3"))]
     columns = ["subject", "day", "DV", "dose", name]
     return pd.DataFrame(rows, columns=columns) if dose else pd.DataFrame(rows, columns=columns).drop(columns="dose")
-
-
-def silently(frame, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        return read_study(frame, **options)
 
 
 @pytest.mark.parametrize(

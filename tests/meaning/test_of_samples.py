@@ -1,11 +1,10 @@
 """Columns that say how samples came to their values, whatever their name, and neighbours that say nothing of it."""
 
-import warnings
-
 import pandas as pd
 import pytest
+from told import refusal, silently
 
-from cellkinetics import StudyError, read_study
+from cellkinetics import read_study
 
 ROWS = [
     (p, d, f * v) for p, f in (("A", 1), ("B", 0.6)) for d, v in ((7, 5200), (14, 1810), (28, 97), (60, 12), (90, 7))
@@ -16,18 +15,6 @@ def table(name, *cells):
     """Two patients with five samples each, and a column of five cells."""
     frame = pd.DataFrame(ROWS, columns=["ID", "TIME", "DV"])
     return frame.assign(**{name: [*cells] * 2})
-
-
-def silently(frame, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        return read_study(frame, **options)
-
-
-def refusal(frame, **options):
-    with pytest.raises(StudyError) as caught:
-        read_study(frame, **options)
-    return str(caught.value)
 
 
 CONTROLS = {

@@ -5,9 +5,10 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from told import refusal
 
 from cellkinetics.data.reading import read_study
-from cellkinetics.errors import StudyError, StudyWarning
+from cellkinetics.errors import StudyWarning
 
 DAYS = [3, 7, 14, 28, 60, 90]
 VALUES = [80, 5120, 900, 40, 3, 3]
@@ -25,12 +26,6 @@ def table(**columns):
 
 def statuses(study):
     return study.used["status"].tolist()
-
-
-def refusal(frame, **options):
-    with pytest.raises(StudyError) as caught:
-        read_study(frame, **options)
-    return str(caught.value)
 
 
 CENSORED = ["", "", "", "", "BLQ", "BLQ"]

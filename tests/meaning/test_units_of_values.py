@@ -1,11 +1,9 @@
 """In what the values are, told by the heading that is named as the value, and by the names of measurements."""
 
-import warnings
-
 import pandas as pd
 import pytest
+from told import refusal, silently
 
-from cellkinetics import StudyError, read_study
 from cellkinetics.meaning.units import may_be_copies, other_unit_said
 
 DAYS = (7, 14, 28, 60)
@@ -20,18 +18,6 @@ def pairs(name, first, second):
     """Two measurements of each day, told apart by a column."""
     rows = [("A", day, value, cell) for day in DAYS for value, cell in ((5210 / day, first), (903 / day, second))]
     return pd.DataFrame(rows, columns=["ID", "day", "DV", name])
-
-
-def refusal(frame, **options):
-    with pytest.raises(StudyError) as caught:
-        read_study(frame, **options)
-    return str(caught.value)
-
-
-def silently(frame, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        return read_study(frame, **options)
 
 
 @pytest.mark.parametrize(
