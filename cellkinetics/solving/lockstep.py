@@ -234,6 +234,8 @@ def _step(
     none = jnp.zeros((len(NODES), *flow.x.shape)).at[0].set(begin.first)
     none_along = jnp.zeros((len(NODES), *slopes.x.shape)).at[0].set(begin_along.first) if slopes is not None else None
     known, known_along = jax.lax.fori_loop(1, len(NODES), stage, (none, none_along))
+    # A second event of a day comes before its slopes are learnt. It takes no time, but its day moves x by them.
+    known = _put(known, jnp.where(control.known[None], known[0], known[1]), 0)
 
     sum_of = jnp.tensordot(STAGES[-1], known, 1)
     y = point(begin, sum_of)
@@ -273,7 +275,7 @@ def _aim(field: Field, flow: _Flow, course: Course, control: _Control) -> _Aim:
     event, row, segment = events == passed, days == control.seen[None], events == jnp.maximum(passed - 1, 0)
     next_event, next_row = _of(event, course.begin, jnp.inf), _of(row, course.asked)
     end = flow.t + control.step
-    at_event = active & ((next_event <= jnp.minimum(next_row, end)) | (next_event <= flow.t))
+    at_event = active & ((control.known & (next_event <= jnp.minimum(next_row, end))) | (next_event <= flow.t))
     still = ~active | ~(control.known | at_event)
     on_ln = jnp.array(field.in_log)[:, None] & (flow.x > 0) & ~control.fed
     at_row = ~still & ~at_event & (next_row <= end)
