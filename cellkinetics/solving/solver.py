@@ -217,7 +217,7 @@ def solve_ode(
     gains = _gains(model, values)
     start = _start(model, values)
     slopes = _slopes(model, values, courses)
-    scale = _scale(slopes, start, parts, gains)
+    scale = _scale(slopes, start, parts, gains, asked[-1])
     begin = jnp.where(parts.begin < 0, 0.0, parts.begin)
     infused = None if parts.rates is None else parts.rates @ gains
     jump = jnp.where(jnp.isfinite(begin)[:, None], parts.amounts @ gains, 0.0)
@@ -273,18 +273,22 @@ def _slopes(model: Model, values: Mapping[str, Any], courses: Courses) -> Functi
     return slopes
 
 
-def _scale(slopes: Function, start: jax.Array, parts: Segments, gains: jax.Array) -> jax.Array:
-    """(states,) how large each state is about: where it starts or what it is given, else what flows in in a day.
+def _scale(slopes: Function, start: jax.Array, parts: Segments, gains: jax.Array, last: jax.Array) -> jax.Array:
+    """(states,) how large each state is about: where it starts or what it is given, else what flows in.
 
-    Of no influence on the curve but for rounding: absolute tolerances and floors are counted in it, so that a curve
-    does not depend on the unit.
+    What flows in is counted over the time in which the fastest of the others changes by itself, where none does until
+    the ``last`` day. Tolerances and floors are counted in the scale, so that a curve does not depend on the units of
+    values and of time.
     """
     given = jnp.where(jnp.isfinite(parts.begin)[:, None], parts.amounts @ gains, 0.0)
     size = jnp.maximum(jnp.abs(start), jnp.max(jnp.abs(given), axis=0))
     rates = None if parts.rates is None else jnp.max(jnp.abs(parts.rates @ gains), axis=0)
     args = (rates, parts.since[0], parts.phase[0])
     for _ in start:
-        size = jnp.where(size > 0, size, jnp.abs(slopes(parts.begin[0], size, args)))
+        found = jnp.abs(slopes(parts.begin[0], size, args))
+        fastest = jnp.max(jnp.where(size > 0, found / jnp.where(size > 0, size, 1.0), 0.0))
+        time = jnp.where(fastest > 0, 1 / jnp.where(fastest > 0, fastest, 1.0), jnp.where(last > 0, last, 1.0))
+        size = jnp.where(size > 0, size, time * found)
     # What is nothing now and later is as large as the largest of the others.
     size = jnp.where(jnp.isfinite(size), size, 0.0)
     size = jnp.where(size > 0, size, jnp.max(size))
