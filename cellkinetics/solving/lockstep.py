@@ -28,7 +28,7 @@ LEAST = 1e-100  # of its scale: a state below is held there
 LN_LEAST = float(np.log(LEAST))
 
 
-class Course(NamedTuple):
+class Lane(NamedTuple):
     """What a lane's curve depends on and may be differentiated by; ``(..., lanes)`` inside the stepper.
 
     values : {name: ()} of parameters. start : (n,) states on day 0. asked : (d,) days in order, none before 0.
@@ -125,7 +125,7 @@ class _Begin(NamedTuple):
     infused: Any
 
 
-def march(field: Field, course: Course, setting: Setting, along: Course | None = None) -> tuple[Any, Any, Any]:
+def march(field: Field, course: Lane, setting: Setting, along: Lane | None = None) -> tuple[Any, Any, Any]:
     """States on asked days (d, n, l), their slopes (k, d, n, l) or None, and which lanes arrived (l,).
 
     ``course`` and ``setting`` have lanes as their last axis; slopes ``along`` have directions before all others.
@@ -169,8 +169,8 @@ def _step(
     field: Field,
     flow: _Flow,
     slopes: _Flow | None,
-    course: Course,
-    along: Course | None,
+    course: Lane,
+    along: Lane | None,
     setting: Setting,
     control: Any,
 ) -> tuple[_Flow, _Flow | None, _Control]:
@@ -178,7 +178,7 @@ def _step(
     aim, in_log = _aim(field, flow, course, control), jnp.array(field.in_log)[:, None]
     scale = setting.scale
 
-    def begun(flow: _Flow, course: Course) -> _Begin:
+    def begun(flow: _Flow, course: Lane) -> _Begin:
         t = jnp.where(aim.at_event, _of(aim.event, course.begin), flow.t + jnp.where(aim.still, 0.0, control.step))
         t = jnp.where(aim.at_row, _of(aim.row, course.asked), t)
         held = jnp.where(aim.on_ln, jnp.maximum(flow.x, LEAST * scale), scale)
@@ -226,7 +226,7 @@ def _step(
     return after, after_along, _controlled(flow, after, course, control, aim, begin.span, error, fine)
 
 
-def _aim(field: Field, flow: _Flow, course: Course, control: _Control) -> _Aim:
+def _aim(field: Field, flow: _Flow, course: Lane, control: _Control) -> _Aim:
     events, days = jnp.arange(len(course.begin))[:, None], jnp.arange(len(course.asked))[:, None]
     active = control.alive & (control.seen < len(days))
     passed = control.passed[None]
@@ -242,7 +242,7 @@ def _aim(field: Field, flow: _Flow, course: Course, control: _Control) -> _Aim:
 
 
 def _controlled(
-    before: _Flow, flow: _Flow, course: Course, control: _Control, aim: _Aim, span: Any, error: Any, fine: Any
+    before: _Flow, flow: _Flow, course: Lane, control: _Control, aim: _Aim, span: Any, error: Any, fine: Any
 ) -> _Control:
     """What the next step is to know."""
     t, last = flow.t, course.asked[-1]
@@ -286,10 +286,10 @@ def _of(which: Any, table: Any, otherwise: Any = 0.0) -> Any:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def curve(field: Field, course: Course, setting: Setting) -> tuple[Any, Any]:
+def curve(field: Field, course: Lane, setting: Setting) -> tuple[Any, Any]:
     """States on asked days (d, n) of one lane, and whether it arrived. Vmapped, lanes march together."""
 
-    def together(course: Course, setting: Setting) -> tuple[Any, Any]:
+    def together(course: Lane, setting: Setting) -> tuple[Any, Any]:
         path, _, arrived = march(field, course, setting)
         return path, arrived
 
@@ -306,11 +306,11 @@ def _in_one_direction(field: Field) -> Callable[..., Any]:
     """(course, setting, slopes of the course) -> as `march`; vmapped over directions they are carried together."""
     several = _single(partial(march, field))
 
-    def single(course: Course, setting: Setting, along: Course) -> tuple[Any, ...]:
+    def single(course: Lane, setting: Setting, along: Lane) -> tuple[Any, ...]:
         path, slopes, arrived = several(course, setting, jax.tree.map(lambda part: jnp.asarray(part)[None], along))
         return path, slopes[0], arrived
 
-    def rule(size: int, flags: Any, course: Course, setting: Setting, along: Course) -> tuple[Any, Any]:
+    def rule(size: int, flags: Any, course: Lane, setting: Setting, along: Lane) -> tuple[Any, Any]:
         if any(jax.tree.leaves(flags[:2])):
             axes = jax.tree.map(lambda flag: 0 if flag else None, flags)
             lanes = jax.vmap(single, in_axes=axes, axis_size=size)

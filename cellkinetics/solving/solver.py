@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cellkinetics.modelling.model import Function, Model
 
 # Lanes wait for the longest; a curve that needs more of the first is stiff.
-MOST_STEPS, MOST_STIFF_STEPS = 1000, 4000
+LANE_STEPS, STIFF_LANE_STEPS = 1000, 4000
 
 Curves = dict[str, jax.Array]
 Courses = Mapping[str, Course]
@@ -221,7 +221,7 @@ def solve_ode(
     begin = jnp.where(parts.begin < 0, 0.0, parts.begin)
     infused = None if parts.rates is None else parts.rates @ gains
     jump = jnp.where(jnp.isfinite(begin)[:, None], parts.amounts @ gains, 0.0)
-    course = lockstep.Course(
+    course = lockstep.Lane(
         {name: jnp.asarray(value, float) for name, value in values.items()},
         start,
         asked,
@@ -230,7 +230,7 @@ def solve_ode(
         infused,
         parts.since,
     )
-    most = MOST_STIFF_STEPS if stiff else MOST_STEPS
+    most = STIFF_LANE_STEPS if stiff else LANE_STEPS
     setting = lockstep.Setting(parts.phase, scale, courses, jnp.asarray(model.rtol), jnp.where(skip, 0, most))
     path, arrived = lockstep.curve(_field(model, stiff), course, setting)
     current = jnp.maximum(jnp.searchsorted(parts.begin, asked, side="right") - 1, 0)

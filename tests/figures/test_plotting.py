@@ -474,7 +474,8 @@ def test_the_medians_of_a_study_take_the_tolerance_of_a_comparison_and_say_what_
     study = read_study(pd.DataFrame(rows, columns=["subject", "day", "copies_per_ug"]), lloq=3)
     for tolerance, said, visits in ((2.5, "of samples up to 2 days from a visit\n(tolerance 2.5)", 2), (0.5, None, 0)):
         ax = study.plot(tolerance=tolerance)
-        texts = [text.get_text() for text in ax.get_legend().get_texts()] if ax.get_legend() else []
+        legend = ax.get_legend()
+        texts = [] if legend is None else [text.get_text() for text in legend.get_texts()]
         medians = cohort_curves(study, quantiles=[0.5], tolerance=tolerance)
         assert int((medians["n"] == 3).sum()) == visits
         assert [text for text in texts if "median" in text] == ([f"median\n{said}"] if said else [])

@@ -91,7 +91,7 @@ def exact(days, v, given):
 
 def lane(days, values, given):
     """(states, days) and whether it arrived."""
-    curves, arrived = solver.solve_lanes(MODEL, days, values, given)
+    curves, arrived = solver.solve_ode(MODEL, days, values, given)
     return jnp.stack([curves[state] for state in MODEL.states]), arrived
 
 
@@ -164,7 +164,9 @@ def test_events_of_one_day_have_the_derivatives_of_closed_forms_each(alone, chan
     for name in ("lag", "t_1", "a", "r"):
         slope, formula = (np.asarray(part[name])[:, BETWEEN] for part in (by_value, slopes))
         largest = np.max(np.abs(formula), axis=1, keepdims=True)
-        assert np.all(np.abs(slope - formula) <= 1e-5 * np.abs(formula) + 1e-6 * largest + 1e-8), name
+        # What no event moves has slopes of 0 to the rounding of the curve itself.
+        rounding = 1e-9 * np.max(np.abs(expected[:, BETWEEN]), axis=1, keepdims=True)
+        assert np.all(np.abs(slope - formula) <= 1e-5 * np.abs(formula) + 1e-6 * largest + rounding), name
 
 
 def test_days_may_be_asked_twice_in_any_order_and_before_the_infusion(alone):
@@ -298,7 +300,7 @@ def hard_lane(values):
         "hard", HARD, states=("x", "y"), start={"x": lambda: 1.0, "y": "y_0"},
         rhs=lambda t, x, y, p, k, until: (p * x**2, jnp.where(t > until, jnp.nan, k * (1 - y))),
     )  # fmt: skip
-    curves, arrived = solver.solve_lanes(model, jnp.array([1.0, 2.0, 20.0]), values, model.doses(None))
+    curves, arrived = solver.solve_ode(model, jnp.array([1.0, 2.0, 20.0]), values, model.doses(None))
     return jnp.stack([curves["x"], curves["y"]]), arrived
 
 
@@ -365,7 +367,7 @@ def test_a_covariate_and_a_clock_are_read_and_derivatives_agree_with_central_dif
     over = as_courses({"food": FOOD}, model.inputs, "prey")
 
     def curves(values):
-        found, _ = solver.solve_lanes(model, jnp.asarray(SEEN), values, given, over)
+        found, _ = solver.solve_ode(model, jnp.asarray(SEEN), values, given, over)
         return jnp.stack([found["x"], found["y"]]), jnp.stack([found["x"], found["y"]])
 
     slopes, found = jax.jit(jax.jacfwd(curves, has_aux=True))(PREY)
