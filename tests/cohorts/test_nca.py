@@ -293,7 +293,7 @@ def test_what_is_not_known_of_sd_widens_a_tobit_line_that_passes_below_limits():
             ]
         )
 
-    best = np.array([7, -0.1, -0.7])
+    best, information, used = np.array([7, -0.1, -0.7]), np.eye(3), spent
     for _ in range(2):
         used = spent
         best = scipy.optimize.minimize(
