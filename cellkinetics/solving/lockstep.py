@@ -1,4 +1,4 @@
-"""An explicit stepper for many lanes: every lane has its own step and error control, and all take a step together.
+"""A stepper of ODEs for many lanes: every lane has its own step and error control, and all take a step together.
 
 A lane is one curve at one set of parameters. Lanes lie along the last axis of every array and directions of
 derivatives along the first, so that the processor works on lanes side by side; a lane that has passed its last day
