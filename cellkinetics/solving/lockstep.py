@@ -400,6 +400,10 @@ def _with_rule(function: Callable[..., Any], rule: Callable[..., Any]) -> Callab
 
         @of_leaves.def_vmap
         def of_lanes(size: int, flags: Sequence[bool], *leaves: Any) -> Any:
+            if not any(flags):
+                # Asked by derivatives of derivatives, whose directions alone are batched.
+                results = function(*jax.tree.unflatten(tree, leaves))
+                return results, jax.tree.map(lambda _: False, results)
             return rule(size, jax.tree.unflatten(tree, flags), *jax.tree.unflatten(tree, leaves))
 
         return of_leaves(*leaves)

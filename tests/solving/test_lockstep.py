@@ -327,6 +327,18 @@ def test_a_lane_that_cannot_arrive_says_so_and_leaves_the_others_as_they_are():
             np.testing.assert_allclose(slopes[name][at], expected[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+def test_second_derivatives_are_those_of_the_closed_form():
+    model = build("decay", {"k": 0.4}, states=("x",), start={"x": lambda: 1.0}, rhs=lambda x, k: (-k * x,))
+    days = jnp.array([1.0, 2.0, 5.0])
+
+    def curve(k):
+        return solver.solve_lanes(model, days, {"k": k}, model.doses(None))[0]["x"]
+
+    rates = jnp.array([0.2, 0.4])
+    found = jax.jit(jax.vmap(jax.jacfwd(jax.jacfwd(curve))))(rates)
+    np.testing.assert_allclose(found, np.asarray(days) ** 2 * np.exp(-np.outer(rates, days)), rtol=1e-5)
+
+
 # Covariates and markers
 
 PREY = {"g": 0.4, "p": 0.3, "c": 0.5, "m": 0.3, "F": 1.0}
