@@ -272,8 +272,8 @@ def _refit(asked: Sequence[tuple[_Side, float, Floats]]) -> None:
 def _make_sure(sides: Sequence[_Side]) -> None:
     """Refit from several starts where an interval would end: a refit may have stopped at a poorer optimum.
 
-    A point that turns out better makes the others of its side doubtful. Counts of molecules keep their one start: several
-    take seconds for each point.
+    A point that turns out better makes the others of its side doubtful. Counts of molecules keep their one start:
+    several take seconds for each point.
     """
     problem = sides[0].fit.problem
     if not batchable(problem.error):

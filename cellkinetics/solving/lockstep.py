@@ -33,7 +33,7 @@ class Lane(NamedTuple):
 
     values : {name: ()} of parameters. start : (n,) states on day 0. asked : (d,) days in order, none before 0.
     begin : (s,) of segments, 0 and later. jump : (s, n) what is added there. infused : (s, n) a day; None for boluses.
-    since : (s, markers).
+    since : (s, markers). courses : covariates.
     """
 
     values: Any
@@ -43,17 +43,17 @@ class Lane(NamedTuple):
     jump: Any
     infused: Any
     since: Any
+    courses: Any
 
 
 class Setting(NamedTuple):
     """What is not differentiated by.
 
-    phase : (s,). scale : (n,) of each state. courses : covariates. rtol : () of ln x. most : () steps; 0 for none.
+    phase : (s,). scale : (n,) of each state. rtol : () of ln x. most : () steps; 0 for none.
     """
 
     phase: Any
     scale: Any
-    courses: Any
     rtol: Any
     most: Any
 
@@ -125,21 +125,21 @@ class _Begin(NamedTuple):
     infused: Any
 
 
-def march(field: Field, course: Lane, setting: Setting, along: Lane | None = None) -> tuple[Any, Any, Any]:
+def march(field: Field, lane: Lane, setting: Setting, along: Lane | None = None) -> tuple[Any, Any, Any]:
     """States on asked days (d, n, l), their slopes (k, d, n, l) or None, and which lanes arrived (l,).
 
-    ``course`` and ``setting`` have lanes as their last axis; slopes ``along`` have directions before all others.
+    ``lane`` and ``setting`` have lanes as their last axis; slopes ``along`` have directions before all others.
     """
-    days, lanes = course.asked.shape
+    days, lanes = lane.asked.shape
     nothing, none = jnp.zeros(lanes), jnp.zeros(lanes, int)
-    flow = _Flow(nothing, course.start, jnp.zeros_like(course.start))
-    path, slopes, paths = jnp.zeros((days, *course.start.shape)), None, None
+    flow = _Flow(nothing, lane.start, jnp.zeros_like(lane.start))
+    path, slopes, paths = jnp.zeros((days, *lane.start.shape)), None, None
     if along is not None:
         width = len(along.asked)
         slopes = jax.tree.map(lambda part: jnp.zeros((width, *part.shape)), flow)._replace(x=along.start)
         paths = jnp.zeros((width, *path.shape))
     control = _Control(
-        nothing, jnp.zeros(lanes, bool), none, none, setting.most > 0, jnp.zeros_like(course.start, bool),
+        nothing, jnp.zeros(lanes, bool), none, none, setting.most > 0, jnp.zeros_like(lane.start, bool),
         jnp.zeros((days, lanes), bool), jnp.zeros((), int),
     )  # fmt: skip
     most = jnp.max(setting.most)
@@ -157,7 +157,7 @@ def march(field: Field, course: Lane, setting: Setting, along: Lane | None = Non
     def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         flow, slopes, *_, control = carry
         path, paths = recorded(carry)
-        flow, slopes, control = _step(field, flow, slopes, course, along, setting, control)
+        flow, slopes, control = _step(field, flow, slopes, lane, along, setting, control)
         return flow, slopes, path, paths, control
 
     carry = jax.lax.while_loop(going, body, (flow, slopes, path, paths, control))
@@ -169,24 +169,24 @@ def _step(
     field: Field,
     flow: _Flow,
     slopes: _Flow | None,
-    course: Lane,
+    lane: Lane,
     along: Lane | None,
     setting: Setting,
     control: Any,
 ) -> tuple[_Flow, _Flow | None, _Control]:
     """One step of every lane."""
-    aim, in_log = _aim(field, flow, course, control), jnp.array(field.in_log)[:, None]
+    aim, in_log = _aim(field, flow, lane, control), jnp.array(field.in_log)[:, None]
     scale = setting.scale
 
-    def begun(flow: _Flow, course: Lane) -> _Begin:
-        t = jnp.where(aim.at_event, _of(aim.event, course.begin), flow.t + jnp.where(aim.still, 0.0, control.step))
-        t = jnp.where(aim.at_row, _of(aim.row, course.asked), t)
+    def begun(flow: _Flow, lane: Lane) -> _Begin:
+        t = jnp.where(aim.at_event, _of(aim.event, lane.begin), flow.t + jnp.where(aim.still, 0.0, control.step))
+        t = jnp.where(aim.at_row, _of(aim.row, lane.asked), t)
         held = jnp.where(aim.on_ln, jnp.maximum(flow.x, LEAST * scale), scale)
         y = jnp.where(aim.on_ln, jnp.log(held / scale), flow.x / scale)
-        infused = None if course.infused is None else _of(aim.segment[:, None], course.infused)
-        return _Begin(flow.t, t - flow.t, y, flow.f / held, _of(aim.segment[:, None], course.since), infused)
+        infused = None if lane.infused is None else _of(aim.segment[:, None], lane.infused)
+        return _Begin(flow.t, t - flow.t, y, flow.f / held, _of(aim.segment[:, None], lane.since), infused)
 
-    begin, begin_along = stages.with_slopes(begun, (flow, course), None if along is None else (slopes, along))
+    begin, begin_along = stages.with_slopes(begun, (flow, lane), None if along is None else (slopes, along))
     phase = _of(aim.segment, setting.phase)
     equations = jax.vmap(field.slopes, in_axes=-1, out_axes=-1)
 
@@ -195,14 +195,14 @@ def _step(
         ln_x = jnp.where(aim.on_ln, jnp.where(y > LN_LEAST, y, LN_LEAST), 0.0)
         return scale * jnp.where(aim.on_ln, jnp.exp(ln_x), y)
 
-    def slope(t: Any, y: Any, begin: _Begin, values: Any) -> Any:
+    def slope(t: Any, y: Any, begin: _Begin, given: tuple[Any, Any]) -> Any:
         x = natural(y)
-        found = equations(t, x, values, begin.since, phase, begin.infused, setting.courses)
+        found = equations(t, x, given[0], begin.since, phase, begin.infused, given[1])
         return found / jnp.where(aim.on_ln, x, scale)
 
     take = stages.linearly_implicit if field.stiff else stages.explicit
-    directions = None if along is None else (begin_along, along.values)
-    taken, taken_along, error = take(slope, (begin, course.values), directions)
+    directions = None if along is None else (begin_along, (along.values, along.courses))
+    taken, taken_along, error = take(slope, (begin, (lane.values, lane.courses)), directions)
     size = jnp.maximum(jnp.abs(begin.y), jnp.abs(taken.y))
     # What grows from nothing is as exact as what it becomes.
     allowed = setting.rtol[None] * jnp.where(in_log & ~aim.on_ln, jnp.maximum(size, LEAST), 1.0 + size)
@@ -220,18 +220,18 @@ def _step(
         )
         return _Flow(t, *others)
 
-    given = (flow, begin, taken, course.jump)
+    given = (flow, begin, taken, lane.jump)
     directions = None if along is None else (slopes, begin_along, taken_along, along.jump)
     after, after_along = stages.with_slopes(ended, given, directions)
-    return after, after_along, _controlled(flow, after, course, control, aim, begin.span, error, fine)
+    return after, after_along, _controlled(flow, after, lane, control, aim, begin.span, error, fine)
 
 
-def _aim(field: Field, flow: _Flow, course: Lane, control: _Control) -> _Aim:
-    events, days = jnp.arange(len(course.begin))[:, None], jnp.arange(len(course.asked))[:, None]
+def _aim(field: Field, flow: _Flow, lane: Lane, control: _Control) -> _Aim:
+    events, days = jnp.arange(len(lane.begin))[:, None], jnp.arange(len(lane.asked))[:, None]
     active = control.alive & (control.seen < len(days))
     passed = control.passed[None]
     event, row, segment = events == passed, days == control.seen[None], events == jnp.maximum(passed - 1, 0)
-    next_event, next_row = _of(event, course.begin, jnp.inf), _of(row, course.asked)
+    next_event, next_row = _of(event, lane.begin, jnp.inf), _of(row, lane.asked)
     end = flow.t + control.step
     # Of two events on one day each has its own derivative: what flows between them must be known.
     still = ~active | ~control.known
@@ -242,17 +242,17 @@ def _aim(field: Field, flow: _Flow, course: Lane, control: _Control) -> _Aim:
 
 
 def _controlled(
-    before: _Flow, flow: _Flow, course: Lane, control: _Control, aim: _Aim, span: Any, error: Any, fine: Any
+    before: _Flow, flow: _Flow, lane: Lane, control: _Control, aim: _Aim, span: Any, error: Any, fine: Any
 ) -> _Control:
     """What the next step is to know."""
-    t, last = flow.t, course.asked[-1]
-    days = jnp.arange(len(course.asked))[:, None]
-    arrived = (fine & aim.at_row)[None] & (days >= control.seen[None]) & (course.asked <= t[None])
+    t, last = flow.t, lane.asked[-1]
+    days = jnp.arange(len(lane.asked))[:, None]
+    arrived = (fine & aim.at_row)[None] & (days >= control.seen[None]) & (lane.asked <= t[None])
     factor = jnp.clip(SAFETY * jnp.maximum(error, 1e-30) ** (-1 / ORDER), SHRINK, GROW)
     factor = jnp.where(jnp.isfinite(factor), factor, SHRINK)
     # A step that was ended early says little of the next.
     wanted = jnp.where(aim.at_event | aim.at_row, jnp.maximum(control.step, factor * span), factor * span)
-    horizon = jnp.minimum(_of(aim.event, course.begin, jnp.inf), last) - t
+    horizon = jnp.minimum(_of(aim.event, lane.begin, jnp.inf), last) - t
     fastest = jnp.max(jnp.abs(jnp.where(flow.x > 0, flow.f / jnp.where(flow.x > 0, flow.x, 1.0), 0.0)), axis=0)
     first = jnp.minimum(FIRST_SHARE * horizon, FIRST_CHANGE / jnp.maximum(fastest, 1e-300))
     step = jnp.where(fine, jnp.where(aim.still, first, wanted), jnp.minimum(factor, 0.9) * span)
@@ -286,14 +286,14 @@ def _of(which: Any, table: Any, otherwise: Any = 0.0) -> Any:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def curve(field: Field, course: Lane, setting: Setting) -> tuple[Any, Any]:
+def curve(field: Field, lane: Lane, setting: Setting) -> tuple[Any, Any]:
     """States on asked days (d, n) of one lane, and whether it arrived. Vmapped, lanes march together."""
 
-    def together(course: Lane, setting: Setting) -> tuple[Any, Any]:
-        path, _, arrived = march(field, course, setting)
+    def together(lane: Lane, setting: Setting) -> tuple[Any, Any]:
+        path, _, arrived = march(field, lane, setting)
         return path, arrived
 
-    return _single(together)(course, setting)
+    return _single(together)(lane, setting)
 
 
 @curve.defjvp
@@ -303,22 +303,22 @@ def _forward(field: Field, primals: Any, tangents: Any) -> Any:
 
 
 def _in_one_direction(field: Field) -> Callable[..., Any]:
-    """(course, setting, slopes of the course) -> as `march`; vmapped over directions they are carried together."""
+    """(lane, setting, slopes of the lane) -> as `march`; vmapped over directions they are carried together."""
     several = _single(partial(march, field))
 
-    def single(course: Lane, setting: Setting, along: Lane) -> tuple[Any, ...]:
-        path, slopes, arrived = several(course, setting, jax.tree.map(lambda part: jnp.asarray(part)[None], along))
+    def single(lane: Lane, setting: Setting, along: Lane) -> tuple[Any, ...]:
+        path, slopes, arrived = several(lane, setting, jax.tree.map(lambda part: jnp.asarray(part)[None], along))
         return path, slopes[0], arrived
 
-    def rule(size: int, flags: Any, course: Lane, setting: Setting, along: Lane) -> tuple[Any, Any]:
+    def rule(size: int, flags: Any, lane: Lane, setting: Setting, along: Lane) -> tuple[Any, Any]:
         if any(jax.tree.leaves(flags[:2])):
             axes = jax.tree.map(lambda flag: 0 if flag else None, flags)
             lanes = jax.vmap(single, in_axes=axes, axis_size=size)
-            return lanes(course, setting, along), (True, True, True)
+            return lanes(lane, setting, along), (True, True, True)
         wide = jax.tree.map(
             lambda part, flag: part if flag else jnp.broadcast_to(part, (size, *np.shape(part))), along, flags[2]
         )
-        return several(course, setting, wide), (False, True, False)
+        return several(lane, setting, wide), (False, True, False)
 
     return _with_rule(single, rule)
 
@@ -359,6 +359,10 @@ def _with_rule(function: Callable[..., Any], rule: Callable[..., Any]) -> Callab
 
         @of_leaves.def_vmap
         def of_lanes(size: int, flags: Sequence[bool], *leaves: Any) -> Any:
+            if not any(flags):
+                # Asked by derivatives of derivatives, whose directions alone are batched.
+                results = function(*jax.tree.unflatten(tree, leaves))
+                return results, jax.tree.map(lambda _: False, results)
             return rule(size, jax.tree.unflatten(tree, flags), *jax.tree.unflatten(tree, leaves))
 
         return of_leaves(*leaves)

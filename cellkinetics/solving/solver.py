@@ -221,18 +221,11 @@ def solve_ode(
     begin = jnp.where(parts.begin < 0, 0.0, parts.begin)
     infused = None if parts.rates is None else parts.rates @ gains
     jump = jnp.where(jnp.isfinite(begin)[:, None], parts.amounts @ gains, 0.0)
-    course = lockstep.Lane(
-        {name: jnp.asarray(value, float) for name, value in values.items()},
-        start,
-        asked,
-        begin,
-        jump,
-        infused,
-        parts.since,
-    )
+    named, over = jax.tree.map(lambda part: jnp.asarray(part, float), (dict(values), dict(courses)))
+    lane = lockstep.Lane(named, start, asked, begin, jump, infused, parts.since, over)
     most = STIFF_LANE_STEPS if stiff else LANE_STEPS
-    setting = lockstep.Setting(parts.phase, scale, courses, jnp.asarray(model.rtol), jnp.where(skip, 0, most))
-    path, arrived = lockstep.curve(_field(model, stiff), course, setting)
+    setting = lockstep.Setting(parts.phase, scale, jnp.asarray(model.rtol), jnp.where(skip, 0, most))
+    path, arrived = lockstep.curve(_field(model, stiff), lane, setting)
     current = jnp.maximum(jnp.searchsorted(parts.begin, asked, side="right") - 1, 0)
     back = jnp.argsort(order)
     states = jnp.where((times < 0)[:, None], start[None], path[back])

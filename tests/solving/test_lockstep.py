@@ -122,6 +122,14 @@ def together():
 SCHEDULES = {"one dose": ONE, "two doses": TWO, "over time": OVER_TIME, "another": OF_ANOTHER}
 
 
+def close(slope, formula, curve, name):
+    """Derivatives between events, to 1e-5."""
+    slope, formula = np.asarray(slope)[:, BETWEEN], np.asarray(formula)[:, BETWEEN]
+    largest, size = (np.max(np.abs(part), axis=1, keepdims=True) for part in (formula, np.asarray(curve)))
+    # What moves the ends of steps moves what does not depend on it too, by less than the tolerance.
+    assert np.all(np.abs(slope - formula) <= 1e-5 * np.abs(formula) + 1e-6 * largest + 1e-8 * size), name
+
+
 @pytest.mark.parametrize("given", SCHEDULES.values(), ids=SCHEDULES)
 def test_curves_and_their_derivatives_are_those_of_the_closed_forms(alone, given):
     (by_value, by_day), (found, arrived) = alone(DAYS, VALUES, given)
@@ -130,19 +138,13 @@ def test_curves_and_their_derivatives_are_those_of_the_closed_forms(alone, given
     size = np.array([0, 0, 0, 0, 0, 1, 1])[:, None]
     assert np.all(np.abs(found - expected) <= 1e-6 * np.maximum(np.abs(expected), size))
 
-    def close(slope, expected, name):
-        slope, expected = np.asarray(slope)[:, BETWEEN], np.asarray(expected)[:, BETWEEN]
-        largest = np.max(np.abs(expected), axis=1, keepdims=True)
-        # What moves the ends of steps moves what does not depend on it too, by less than the tolerance.
-        assert np.all(np.abs(slope - expected) <= 1e-5 * np.abs(expected) + 1e-6 * largest + 1e-8), name
-
     slopes, slopes_by_day = jax.jacfwd(
         lambda values, times: exact(DAYS, values, given._replace(times=times)), argnums=(0, 1)
     )(VALUES, given.times)
     for name in VALUES:
-        close(by_value[name], slopes[name], name)
+        close(by_value[name], slopes[name], expected, name)
     for slot in np.flatnonzero(np.isfinite(given.times)):
-        close(by_day[..., slot], slopes_by_day[..., slot], f"day of dose {slot}")
+        close(by_day[..., slot], slopes_by_day[..., slot], expected, f"day of dose {slot}")
 
 
 ONE_DAY = {
@@ -162,11 +164,7 @@ def test_events_of_one_day_have_the_derivatives_of_closed_forms_each(alone, chan
     np.testing.assert_allclose(np.asarray(found)[:5], expected[:5], rtol=1e-6)
     slopes = jax.jacfwd(lambda values: exact(DAYS, values, TWO))(values)
     for name in ("lag", "t_1", "a", "r"):
-        slope, formula = (np.asarray(part[name])[:, BETWEEN] for part in (by_value, slopes))
-        largest = np.max(np.abs(formula), axis=1, keepdims=True)
-        # What no event moves has slopes of 0 to the rounding of the curve itself.
-        rounding = 1e-9 * np.max(np.abs(expected[:, BETWEEN]), axis=1, keepdims=True)
-        assert np.all(np.abs(slope - formula) <= 1e-5 * np.abs(formula) + 1e-6 * largest + rounding), name
+        close(by_value[name], slopes[name], expected, name)
 
 
 def test_days_may_be_asked_twice_in_any_order_and_before_the_infusion(alone):
@@ -327,6 +325,18 @@ def test_a_lane_that_cannot_arrive_says_so_and_leaves_the_others_as_they_are():
         expected = jax.jacfwd(formula)(row)
         for name in ("p", "k", "y_0"):
             np.testing.assert_allclose(slopes[name][at], expected[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_second_derivatives_are_those_of_the_closed_form():
+    model = build("decay", {"k": 0.4}, states=("x",), start={"x": lambda: 1.0}, rhs=lambda x, k: (-k * x,))
+    days = jnp.array([1.0, 2.0, 5.0])
+
+    def curve(k):
+        return solver.solve_ode(model, days, {"k": k}, model.doses(None))[0]["x"]
+
+    rates = jnp.array([0.2, 0.4])
+    found = jax.jit(jax.vmap(jax.jacfwd(jax.jacfwd(curve))))(rates)
+    np.testing.assert_allclose(found, np.asarray(days) ** 2 * np.exp(-np.outer(rates, days)), rtol=1e-5)
 
 
 # Covariates and markers
