@@ -4,8 +4,8 @@
 
 For each of the models integrated step by step that are meant for fitting, and a stiff one: 1,000 patients, parameters
 log-normal (log-SD 0.3) around the defaults, residual SD 0.3 on the ln scale, 15 samples from day 1 to 180, one
-infusion; the lower limit is the 20% quantile of all values. Fitted with the default free set and sd. Seed, SDs, days and limits
-were fixed before the first run.
+infusion; the lower limit is the 20% quantile of all values. Fitted with the default free set and sd. Seed, SDs, days
+and limits were fixed before the first run.
 
 The peer is what a careful user writes: `lmfit.minimize` (least_squares, finite differences) over ln parameters and ln
 sd, root-deviances for values below the limit, `solve_ivp` (LSODA; Radau for the stiff model) at rtol 1e-6 on the

@@ -13,9 +13,9 @@ def drawn(
 
     Each parameter in ``spreads`` is normal on the scale of estimation about its default (or what ``values`` says),
     with that SD, and kept within its bounds; samples of ``output`` are log-normal about the curve, after one infusion
-    (``dose``; None where the model takes none). What is the ``same`` in all patients stays at its default, and the others
-    are then drawn as they would be without. ``sd`` is a number, or a function of the generator that gives one for each
-    patient.
+    (``dose``; None where the model takes none). What is the ``same`` in all patients stays at its default, and the
+    others are then drawn as they would be without. ``sd`` is a number, or a function of the generator that gives one
+    for each patient.
     """
     rng, tables, truths = np.random.default_rng(seed), [], {}
     for number in range(patients):
