@@ -363,6 +363,13 @@ def _check_one_amount(request: Request, study: Study) -> None:
         remedy = f"Free {could[0]} (free=[..., {could[0]!r}])" if could else "Take a model without dose"
         text = f"doses='one amount' fits the product of a factor and an unknown dose, and in {model.name} {what}."
         raise ModelError(f"{text} {remedy}, or give doses=.")
+    if named := [name for name in product if name in request.prior]:
+        raise ModelError(
+            f"prior of {named[0]}: with doses='one amount' {named[0]} stands for the product of itself and an unknown "
+            f"dose, which a prior in {model.parameters[named[0]].unit} does not speak of. Give doses= with the amount, "
+            f"or leave out the prior; doses=1 with a prior of the product says that it is meant.",
+            name=named[0],
+        )
     bounded = [name for name in product if np.isfinite(model.parameters[name].max)]
     if len(bounded) == len(product):
         name = bounded[0]

@@ -286,6 +286,9 @@ def test_one_amount_is_refused_where_nothing_can_stand_for_the_product():
         ck.fit(model, study, doses="one amount", fixed={"F": 4e-4})
     with pytest.raises(ck.ModelError, match="F is not free"):
         ck.fit(model, study, doses="one amount", free=["rho", "alpha"])
+    with pytest.raises(ck.ModelError, match=r"prior of F: with doses='one amount' F stands for the product") as refused:
+        ck.fit(model, study, doses="one amount", prior={"F": ck.LogNormal(4e-4, 0.3)})
+    assert "a prior in copies/ug per cell/kg does not speak of. Give doses= with the amount" in str(refused.value)
     barros, cells = of_model("barros_2021_cartmath")
     with pytest.raises(ck.ModelError, match="F of barros_2021_cartmath is at most 1") as refused:
         ck.fit(barros, cells, doses="one amount")
