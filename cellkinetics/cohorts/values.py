@@ -240,7 +240,7 @@ def fitted_windows(fits: Fits, chosen: Sequence[Days | str] | None = None) -> li
                 reason = "not fitted" if fit is None else f"not converged: {fit.outcome}"
                 peaks[subject] = areas[subject] = (math.nan, math.nan, reason)
                 continue
-            column = next(iter(fit.model.outputs))
+            column = fit.output_names[0]
             curve = fit.predict(days + fits.study.infusion_day(subject))[column].to_numpy(float)
             area = float(np.trapezoid(curve, days))
             peaks[subject], areas[subject] = (float(curve.max()), float(curve.max()), ""), (area, area, "")

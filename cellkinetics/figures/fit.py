@@ -134,6 +134,7 @@ def key_of(
 def output_of(fit: Fit, output: str | None) -> str:
     """The output that is asked for, the first when none is."""
     outputs = list(fit.model.outputs)
+    output = dict(zip(fit.output_names, outputs, strict=True)).get(str(output), output)
     if output is not None and output not in outputs:
         raise ValueError(f"there is no output {output!r}. {suggest(output, outputs)}".rstrip())
     return output or outputs[0]
@@ -161,7 +162,8 @@ def curve_of(fit: Fit, output: str) -> pd.DataFrame:
     # Where nothing bounds the interval, its end overflows; it is drawn to the edge.
     with np.errstate(over="ignore", invalid="ignore"):
         table = fit.predict(days + first)
-    columns = {output: "value", f"{output}_lower": "lower", f"{output}_upper": "upper"}
+    column = fit.output_names[list(fit.model.outputs).index(output)]
+    columns = {column: "value", f"{column}_lower": "lower", f"{column}_upper": "upper"}
     return table.rename(columns=columns)[list(columns.values())].assign(day=days)
 
 

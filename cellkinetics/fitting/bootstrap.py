@@ -78,6 +78,8 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
         rows[side] = draws[names].quantile(share) if enough else pd.Series(np.nan, index=names)
     intervals = pd.DataFrame(rows).loc[names].rename_axis("parameter")
     origin = Provenance(fit.subject, fit.study.sha256, fit.model, options, time.perf_counter() - began)
+    # For `simulate`: the curves of these draws are in the unit of the study.
+    draws.attrs["unit"] = fit.study.unit
     return Bootstrap(draws, intervals, n - len(kept), kind, level, seed, fit.problem, origin)
 
 
