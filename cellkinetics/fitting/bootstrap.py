@@ -55,6 +55,7 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
     """See `Fit.bootstrap`."""
     began = time.perf_counter()
     n, level, seed = domains.count(n, "n"), domains.level(level), domains.seed(seed)
+    fit.must_stand_alone("bootstrap")
     if kind not in BOOTSTRAPS:
         raise ValueError(f"kind={kind!r}: take one of {', '.join(BOOTSTRAPS)}.")
     if fit.problem.priors:

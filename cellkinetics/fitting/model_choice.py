@@ -58,7 +58,7 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
     TypeError
         No list of fits.
     ValueError
-        Fewer than two fits, fits and `Fits` mixed.
+        Fewer than two fits, fits and `Fits` mixed, a patient of a joint fit.
     StudyError
         Fits of different samples, subjects, units or ways of handling values below the limit: their likelihoods do
         not compare. Those of different error models do: each is the density of the same copies.
@@ -268,6 +268,7 @@ def _check_same(fits: Sequence[Fit]) -> None:
     """Refuse likelihoods that do not compare."""
     first = fits[0]
     for fit in fits:
+        fit.must_stand_alone("comparison of models")
         if fit.problem.priors:
             found = f"{fit.model.name} was fitted with priors: its likelihood is not at its maximum"
             raise one_problem(found, "Compare fits without priors, or forecasts (ck.forecast_error).")

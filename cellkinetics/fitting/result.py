@@ -62,6 +62,7 @@ class Fit(Saves, Criteria):
     n_free : free parameters, sds included.
     starts : how many starts reached the best optimum, of how many; ``start_values`` has where each of them ended.
     misfit : whether the curve misses its samples: false, or a `Misfit` with ``days`` and ``words``.
+    shared : of a patient of a joint fit, the parameters and sds whose values are shared; what refits one is refused.
     """
 
     request: Request
@@ -86,6 +87,7 @@ class Fit(Saves, Criteria):
     start_values: tuple[float, ...] = ()
     kept: Kept | None = field(default=None, repr=False)
     misfit: Misfit = MET
+    shared: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for array in (self.x, self.covariance):
@@ -172,7 +174,27 @@ class Fit(Saves, Criteria):
         Its parameters show the estimates; its chisqr, redchi and aic come from root-deviances and are not ours. None
         without estimates.
         """
+        self.must_stand_alone("lmfit's result")
         return as_lmfit(self.problem, self.x.copy()) if self.fitted else None
+
+    def must_stand_alone(self, what: str) -> None:
+        """Raise for what refits this patient alone, where shared values are where the others put them.
+
+        Raises
+        ------
+        ValueError
+            Of a patient of a joint fit that shares anything, with the call that holds the shared values.
+        """
+        if not self.shared:
+            return
+        values = {name: float(f"{value:.6g}") for name, value in self.estimates.items()}
+        values |= dict(zip(self.problem.sd_names, (float(f"{sd:.6g}") for sd in self.problem.sds(self.x)), strict=True))
+        held = ", ".join(f"{name!r}: {values[name]:g}" for name in self.shared)
+        raise ValueError(
+            f"{what} of {self.subject} would free {', '.join(self.shared)}, which a joint fit shares: the values here "
+            f"are no optimum of its own. Hold them, ck.fit(model, study.select(subjects=[{self.subject!r}]), "
+            f"fixed={{{held}}}), and ask that fit; the intervals of what is shared are in the joint fit's .parameters."
+        )
 
     @property
     def has_priors(self) -> bool:
@@ -435,6 +457,7 @@ def finished(
     outcome: Outcome,
     seconds: float,
     misfit: Misfit = MET,
+    shared: tuple[str, ...] = (),
 ) -> Fit:
     """The fit of a patient whose optimiser ended somewhere."""
     return Fit(
@@ -445,7 +468,7 @@ def finished(
         n_free=len(optimum.x), x=optimum.x,
         covariance=spread.covariance, degrees_of_freedom=spread.degrees_of_freedom, inflation=spread.inflation,
         starts=(optimum.reached, optimum.started), start_values=optimum.values,
-        solved_implicitly=problem.solved_implicitly, seconds=seconds, misfit=misfit,
+        solved_implicitly=problem.solved_implicitly, seconds=seconds, misfit=misfit, shared=shared,
     )  # fmt: skip
 
 
