@@ -130,6 +130,8 @@ def windows(
         sampled = rows[rows["planned"] > PEAK_OVER].groupby("planned")["subject"].nunique()
         wanted = [float(str(day)) for day, n in sampled.items() if n > len(study.subjects) / 2]
     else:
+        if np.ndim(days) == 0:
+            raise ValueError(f"days={days!r}: give a list of days, such as [28, 84].")
         wanted = np.unique(domains.since_infusion(days)).tolist() if len(days) else []
         rows = rows.assign(planned=asked_days(rows["subject"], rows["position"], wanted, tolerance))
     visits = by_visit(rows[rows["planned"].notna()])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack, overload
 
@@ -117,7 +117,12 @@ def fit(
         More than one subject without ``shared``, no dose for a model that needs one, a unit that is not the model's.
     """
     check_kinds(model, study, "ck.fit")
-    request = Request.of(model, **asked)
+    check_asked(asked)
+    request, common_sd = Request.of(model, **asked), domains.flag(common_sd, "common_sd")
+    if shared is None and not common_sd:
+        raise ValueError(
+            "common_sd=False is of a joint fit, where each patient has an sd. Give shared=, or leave it out."
+        )
     if shared is not None:
         from cellkinetics.joint.result import fit_joint
 
@@ -127,7 +132,7 @@ def fit(
                 "model that is integrated step by step the log-normal error alone. Leave out error=, or fit each "
                 "patient (ck.fit_each)."
             )
-        return fit_joint(request, study, shared, domains.flag(common_sd, "common_sd"))
+        return fit_joint(request, study, shared, common_sd)
     check(request, study)
     if len(study.subjects) != 1:
         first = study.subjects[0] if study.subjects else "..."
@@ -144,6 +149,26 @@ def check_kinds(model: object, study: object, function: str) -> None:
         raise TypeError(f"the model comes first: {function}(model, study).")
     domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
     domains.instance(study, Study, "study", "Take ck.read_study(path), ck.example(), or the .study of fits.")
+
+
+def check_asked(asked: Asked) -> None:
+    """Raise a ValueError for numbers, names, ties and priors that are none."""
+    for name in ("fixed", "initial"):
+        domains.by_name(asked.get(name), name, {"alpha": 0.3})
+    free, tie, prior = asked.get("free"), asked.get("tie") or {}, asked.get("prior") or {}
+    names = (free,) if isinstance(free, str) or not isinstance(free, Iterable) else tuple(free)
+    if free is not None and not all(isinstance(name, str) for name in names):
+        raise ValueError(f"free={free!r}: give names of parameters, such as ['alpha', 'beta'].")
+    if not isinstance(tie, Mapping):
+        raise ValueError(f"tie={tie!r}: give {{name: function of other parameters, by name}}.")
+    for name, function in tie.items():
+        if not callable(function):
+            raise ValueError(
+                f"tie of {name} is {function!r}: give a function of other parameters, as lambda alpha: alpha / 50, "
+                f"or fixed={{{name!r}: ...}} for a value."
+            )
+    if not isinstance(prior, Mapping | str):
+        raise ValueError(f"prior={prior!r}: give {{name: ck.LogNormal(median, sd)}}, or 'published'.")
 
 
 def check(request: Request, study: Study) -> None:

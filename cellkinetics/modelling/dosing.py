@@ -95,6 +95,9 @@ def _events(channel: str, value: Any) -> list[tuple[float, float, float]]:
         one = not isinstance(value, list | tuple) and np.ndim(value) == 0
         given: list[tuple[Any, ...]] = [(0.0, value)] if one else [tuple(event) for event in value]
         whole = [(*event, 0.0) if len(event) == 2 else event for event in given]
+        if any(isinstance(part, (str, bytes, bool, np.bool_)) for event in whole for part in event):
+            # float() would take them for numbers.
+            raise TypeError
         return [(float(day), float(amount), float(duration)) for day, amount, duration in whole]
     except (TypeError, ValueError):
         text = (

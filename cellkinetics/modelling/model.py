@@ -223,8 +223,10 @@ class Model:
     def values(self, given: Values | None = None) -> dict[str, Any]:
         """The defaults with ``given`` in their place and ties worked out, in the order of `parameters`."""
         given = given or {}
-        for name in given:
+        for name, value in given.items():
             self.require(name)
+            if isinstance(value, (str, bytes, bool, np.bool_)):
+                raise ModelError(f"{name}={value!r}: give a number.", name=name)
         values = {name: given.get(name, parameter.value) for name, parameter in self.parameters.items()}
         tied = {name: call(tie, values) for name, tie in self.ties.items() if name not in given}
         return {**values, **tied}
@@ -291,6 +293,7 @@ class Model:
             An unknown name, a value outside its bounds, a tie in terms of a tied parameter.
         """
         free = (free,) if isinstance(free, str) else free
+        fixed, values = (domains.by_name(one, of, {"alpha": 0.3}) for one, of in ((fixed, "fixed"), (values, "values")))
         fixed, tie, bounds, values = fixed or {}, tie or {}, bounds or {}, values or {}
         for name in [*fixed, *(free or ()), *tie, *bounds, *values]:
             self.require(name)
