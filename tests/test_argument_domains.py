@@ -176,6 +176,20 @@ def test_an_argument_of_another_kind_is_refused_with_the_remedy(name):
         call()
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ck.simulate(STEIN, {}, [7], doses=1e6),
+        lambda: ck.fit(STEIN, P06, doses=5.0, starts=1),
+        lambda: ck.fit_each(STEIN, P06, doses="one amount", starts=1, progress=False),
+    ],
+)
+def test_doses_for_a_model_without_dose_have_no_effect_and_a_warning_says_so(call):
+    with pytest.warns(UserWarning, match=r"stein_2019_tisagenlecleucel takes no dose: doses= has no effect") as said:
+        call()
+    assert len(said) == 1
+
+
 def test_the_groups_of_a_comparison_are_a_copy():
     found = ck.compare_cohorts(STUDY)
     summary, groups = found.summary(), found.groups

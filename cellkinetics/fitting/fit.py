@@ -19,6 +19,7 @@ from cellkinetics.fitting.result import Fit, finished, refused
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.meaning.units import is_log
 from cellkinetics.modelling import levels
+from cellkinetics.modelling.dosing import without_effect
 from cellkinetics.modelling.model import Model, check_ties
 from cellkinetics.optimising.batch import batchable, optima
 from cellkinetics.optimising.bounds import at_lower
@@ -215,6 +216,7 @@ def check(request: Request, study: Study) -> None:
     twice = [n for n in dict.fromkeys(asked) if asked.count(n) > 1] + [n for n in request.initial if n in request.fixed]
     if twice:
         raise ModelError(f"{twice[0]} is given twice among fixed, free, tie and initial; keep one.", name=twice[0])
+    without_effect(model.name, model.channels, request.doses)
     _check_dose_unit(request, study)
     _check_unit(request, study)
     _check_one_amount(request, study)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.errors import one_problem
+from cellkinetics.modelling.dosing import without_effect
 from cellkinetics.modelling.levels import column_of, unit_of_table
 from cellkinetics.modelling.model import Model
 from cellkinetics.solving import simulation
@@ -37,7 +38,8 @@ def simulate(
         starts with, 0 where cells are given: a warning says so.
     doses
         an amount infused at day 0, (day, amount) pairs, (day, amount, days of infusion) triples, or {channel: any of
-        these}; None for a model without dose, and for those of the patient whose fit or bootstrap is given.
+        these}; None for a model without dose, and for those of the patient whose fit or bootstrap is given. Given to a
+        model without dose they have no effect: a warning says so.
     inputs
         {name: number or (day, value) pairs} of covariates over time, where the model takes any; those of the patient
         where a fit is given.
@@ -74,6 +76,7 @@ def simulate(
     2  365.0           17.4
     """
     table = simulation.simulate(model, parameters, times, doses, inputs=inputs)
+    without_effect(model.name, model.channels, doses)
     unit = _unit_of(model, parameters)
     return table if not unit else table.rename(columns={name: column_of(model, name, unit) for name in model.outputs})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -86,6 +87,17 @@ def as_doses(doses: object, channels: Sequence[str], markers: Sequence[str] = ()
             np.array([changes.get(time, nothing) for time in times]) if changes else None,
         )
     )
+
+
+def without_effect(name: str, channels: Sequence[str], doses: object) -> None:
+    """Warn of doses that are given in a call for a model that takes none: its curve is the same without them."""
+    if doses is not None and not channels:
+        warnings.warn(
+            f"{name} takes no dose: doses= has no effect on its curve. Leave it out, or take a model with a dose, such "
+            "as il15_persistence.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _events(channel: str, value: Any) -> list[tuple[float, float, float]]:

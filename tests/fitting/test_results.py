@@ -205,15 +205,27 @@ def fitted_in_a_worker(subject):
     return ck.fit(NK, ck.example().select(subject), starts=1)
 
 
+STEIN = models.load("stein_2019_tisagenlecleucel")
+IN_A_FORK = [
+    lambda: fitted_in_a_worker("P06"),
+    lambda: ck.power(STEIN, [1e5, 1e7], [3, 3], [7, 28], studies=10, progress=False),
+    STEIN.describe,
+    lambda: STEIN.solve([7.0]),
+    lambda: STEIN.checks[0].compute(STEIN),
+    lambda: ck.identifiability(STEIN, [7, 14, 28]),
+]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*")
-def test_a_fork_of_a_process_that_has_computed_is_refused_with_the_remedy(fits):
+@pytest.mark.parametrize("call", IN_A_FORK)
+def test_a_fork_of_a_process_that_has_computed_is_refused_with_the_remedy(fits, call):
     assert len(fits)
 
     def answer(pipe):
         try:
-            fitted_in_a_worker("P06")
-            pipe.send("fitted")
+            call()
+            pipe.send("done")
         except RuntimeError as error:
             pipe.send(str(error))
 
