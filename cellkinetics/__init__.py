@@ -24,6 +24,7 @@ from cellkinetics.fitting.fits import Fits, fit_each
 from cellkinetics.fitting.identifiability import Identifiability, identifiability
 from cellkinetics.fitting.model_choice import compare_models, forecast_error
 from cellkinetics.fitting.result import Fit
+from cellkinetics.fitting.simulating import simulate
 from cellkinetics.joint.comparison import ModelComparison
 from cellkinetics.joint.result import JointFit
 from cellkinetics.modelling.loading import load_model
@@ -32,7 +33,6 @@ from cellkinetics.modelling.parameter import Parameter, Parameters, ParameterSet
 from cellkinetics.modelling.prior import LogitNormal, LogNormal, Normal
 from cellkinetics.optimising.status import Status
 from cellkinetics.reporting.results import load, save
-from cellkinetics.solving.simulation import simulate
 
 __all__ = [
     "Assay",

@@ -1,4 +1,4 @@
-"""Results hand out copies of their tables: what is written into one changes no summary, picture or file."""
+"""Results hand out copies of their tables and columns: what is written into one changes no summary, picture or file."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ class HandsOutCopies:
 
         def __getattribute__(self, name: str) -> Any:
             value = super().__getattribute__(name)
-            return value.copy(deep=False) if isinstance(value, pd.DataFrame) else value
+            return value.copy(deep=False) if isinstance(value, (pd.DataFrame, pd.Series)) else value

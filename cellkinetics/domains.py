@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -90,6 +90,34 @@ def finite(value: float, name: str, example: float) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{name}={number:g}: give a finite number, such as {example:g}.")
     return number
+
+
+def by_name(given: Any, name: str, example: Mapping[str, float]) -> dict[str, float]:
+    """{name: number}, empty where nothing is given.
+
+    Raises
+    ------
+    ValueError
+        No mapping, or a value that is a text, a truth value or no number.
+
+    Examples
+    --------
+    >>> by_name({"alpha": 0.3}, "fixed", {"alpha": 0.5})
+    {'alpha': 0.3}
+    >>> by_name({"alpha": "0.3"}, "fixed", {"alpha": 0.5})
+    Traceback (most recent call last):
+    ValueError: fixed['alpha']='0.3': give a number.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{name}={given!r}: give {{name: number}}, such as {dict(example)}.")
+    return {str(key): _number(value, f"{name}[{key!r}]", "a number") for key, value in given.items()}
+
+
+def number(value: float, name: str, example: float) -> float:
+    """A number, NaN and infinity among them; a ValueError for a text or a truth value."""
+    return _number(value, name, f"a number, such as {example:g}")
 
 
 def flag(value: Any, name: str) -> bool:

@@ -119,6 +119,83 @@ IMPOSSIBLE = {
     "no dose in a list": (lambda: ck.simulate(IL15, {}, [7], doses=[]), r"needs a dose\. Give doses=1e6"),
 }
 
+P06 = STUDY.select(subjects=["P06"])
+TABLE = pd.DataFrame({"subject": "A", "day": [1, 3, 7], "copies_per_ug": [100, 50, 20], "dose": 1e6})
+NO_NUMBER = {
+    "lloq": lambda what: ck.read_study(TABLE, lloq=what),
+    "lod of an output": lambda what: ck.read_study(TABLE, lod={"1": what}),
+    "lloq of an assay": lambda what: ck.Assay(lloq=what),
+    "leukocytes": lambda what: ck.Assay().convert(STUDY, what),
+    "doses of a fit": lambda what: ck.fit(DECLINE, P06, doses=what),
+    "doses by day": lambda what: ck.fit(DECLINE, P06, doses=[(0, what)]),
+    "doses of a simulation": lambda what: ck.simulate(DECLINE, {}, [7], doses=what),
+    "values of a simulation": lambda what: ck.simulate(DECLINE, {"alpha": what}, [7], doses=1e6),
+    "values of a solution": lambda what: DECLINE.solve([7], {"alpha": what}, 1e6),
+    "fixed": lambda what: ck.fit(DECLINE, P06, fixed={"alpha": what}),
+    "fixed for each": lambda what: ck.fit_each(DECLINE, P06, fixed={"alpha": what}),
+    "initial": lambda what: ck.fit(DECLINE, P06, initial={"alpha": what}),
+    "fixed of a model": lambda what: DECLINE.with_(fixed={"alpha": what}),
+    "values of a model": lambda what: DECLINE.with_(values={"alpha": what}),
+    "effect": lambda what: ck.power(STEIN, [1e5, 1e7], [3, 3], [7, 28], effect={"c_max": what}, progress=False),
+    "sd of power": lambda what: ck.power(STEIN, [1e5, 1e7], [3, 3], [7, 28], sd=what, progress=False),
+    "quantiles": lambda what: ck.cohort_curves(STUDY, quantiles=[what]),
+    "identifiability": lambda what: ck.identifiability(STEIN, [7, 14], parameters={"alpha": what}),
+}
+NO_KIND = {
+    "unit": (lambda: ck.read_study(TABLE, unit=5), r"unit=5: give a unit as text, such as 'copies/ug'"),
+    "days": (lambda: ck.compare_cohorts(STUDY, days=28), r"days=28: give a list of days, such as \[28, 84\]"),
+    "quantiles": (lambda: ck.cohort_curves(STUDY, quantiles=0.5), r"quantiles=0\.5: give a list, such as \[0\.5\]"),
+    "fixed": (lambda: ck.fit(DECLINE, P06, fixed=["alpha"]), r"fixed=\['alpha'\]: give \{name: number\}"),
+    "free": (lambda: ck.fit(DECLINE, P06, free=3), r"free=3: give names of parameters"),
+    "tie": (
+        lambda: ck.fit(DECLINE, P06, tie={"beta": 0.1}),
+        r"tie of beta is 0\.1: give a function .* or fixed=\{'beta'",
+    ),
+    "prior": (lambda: ck.fit(DECLINE, P06, prior=["F"]), r"prior=\['F'\]: give \{name: ck\.LogNormal"),
+    "others": (lambda: ck.compare_cohorts(STUDY, others="nonsense"), r"others='nonsense' is of a model: give model="),
+    "parameters": (
+        lambda: ck.compare_cohorts(STUDY, parameters=["F"]),
+        r"parameters=\['F'\] is of a model: give model=",
+    ),
+    "common_sd": (lambda: ck.fit(DECLINE, P06, common_sd="no"), r"common_sd='no': give True or False"),
+    "an sd each": (lambda: ck.fit(DECLINE, P06, common_sd=False), r"common_sd=False is of a joint fit.*Give shared="),
+}
+
+
+@pytest.mark.parametrize("what", [True, "5000"])
+@pytest.mark.parametrize("name", NO_NUMBER)
+def test_a_truth_value_or_a_text_is_not_taken_for_a_number(name, what):
+    with pytest.raises(ValueError, match=r"(?i)give a number"):
+        NO_NUMBER[name](what)
+
+
+@pytest.mark.parametrize("name", NO_KIND)
+def test_an_argument_of_another_kind_is_refused_with_the_remedy(name):
+    call, words = NO_KIND[name]
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ck.simulate(STEIN, {}, [7], doses=1e6),
+        lambda: ck.fit(STEIN, P06, doses=5.0, starts=1),
+        lambda: ck.fit_each(STEIN, P06, doses="one amount", starts=1, progress=False),
+    ],
+)
+def test_doses_for_a_model_without_dose_have_no_effect_and_a_warning_says_so(call):
+    with pytest.warns(UserWarning, match=r"stein_2019_tisagenlecleucel takes no dose: doses= has no effect") as said:
+        call()
+    assert len(said) == 1
+
+
+def test_the_groups_of_a_comparison_are_a_copy():
+    found = ck.compare_cohorts(STUDY)
+    summary, groups = found.summary(), found.groups
+    groups.iloc[:] = "x"
+    assert found.summary() == summary
+
 
 @pytest.mark.parametrize("level", [95, -1, 0, 1, 1.5, np.nan, "95%"])
 @pytest.mark.parametrize("name", LEVELS)

@@ -46,9 +46,14 @@ def _of(found: Comparison, what: str, family: Family) -> str:
     over = f" adjusted over {number} windows" if number > 1 else ""
     shown = [(p, result) for p, result in tested if p <= ALPHA * (1 + 1e-12)]
     if shown:
-        p, best = min(shown, key=lambda one: one[0])
-        where = _where([result for _, result in shown]) if len(asked) > 1 else ""
-        return f"{what} {_way(found, best)}{where} ({p_equals(p)}{over})"
+        # Early and late windows may go opposite ways: each is told under its own, that of the smallest p first.
+        ways = [_way(found, result) for _, result in shown]
+        least = {way: min(p for (p, _), own in zip(shown, ways, strict=True) if own == way) for way in ways}
+        parts = []
+        for way in sorted(least, key=lambda one: least[one]):
+            where = _where([result for (_, result), own in zip(shown, ways, strict=True) if own == way], len(asked))
+            parts.append(f"{way}{where} ({p_equals(least[way])}{over})")
+        return f"{what} {' but '.join(parts)}"
     moves = [r for r in seen if (b := r.exponent) is not None and (b.lower > 0 or b.upper < 0)]
     smallest = ""
     if tested:
@@ -59,8 +64,7 @@ def _of(found: Comparison, what: str, family: Family) -> str:
         but = f", but the interval of the dose exponent, not adjusted, leaves out 0{where}"
     same = [r for r in seen if r.exponent is not None and r.exponent.equivalence == "shown"]
     if same and not moves:
-        where = _where(same) if len(asked) > 1 else ""
-        return f"{what} changes by less than {found.margin:g}-fold over the doses{where}"
+        return f"{what} changes by less than {found.margin:g}-fold over the doses{_where(same, len(asked))}"
     if not tested:
         return f"{what} cannot be tested: {seen[0].main.reason}{but}"
     if not any(result.main.can_reach for _, result in tested):
@@ -74,7 +78,10 @@ def _adjusted(found: Comparison, result: WindowResult) -> float:
     return math.nan if main.reason or row.empty else float(row["p_holm"].iloc[0])
 
 
-def _where(results: list[WindowResult]) -> str:
+def _where(results: list[WindowResult], asked: int) -> str:
+    """Which windows, where there are others."""
+    if asked == 1:
+        return ""
     names = [result.window.name for result in results]
     rest = f" and {len(names) - SHORT} more" if len(names) > SHORT else ""
     return f" ({'; '.join(names[:SHORT])}{rest})"

@@ -247,6 +247,9 @@ def compare_cohorts(
     began = time.perf_counter()
     study = _study(x, model)
     permutations, seed = domains.count(permutations, "permutations"), domains.seed(seed)
+    if model is None and (parameters is not None or others != "individual"):
+        asked = f"parameters={parameters!r}" if parameters is not None else f"others={others!r}"
+        raise ValueError(f"{asked} is of a model: give model=, such as models.load('nk_decline'), or leave it out.")
     mid_p, margin = domains.flag(mid_p, "mid_p"), domains.positive(margin, "margin", 2)
     members = _groups(study, by)
     groups, names = members.members, members.known

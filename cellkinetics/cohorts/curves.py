@@ -103,6 +103,9 @@ def cohort_curves(
         There is no such covariate or output, a quantile is not from 0 to 1, or the tolerance is not above 0.
     """
     domains.instance(study, Study, "study", "Take ck.read_study(path), ck.example(), or the .study of fits.")
+    if np.ndim(quantiles) == 0:
+        raise ValueError(f"quantiles={quantiles!r}: give a list, such as [0.5] for the median.")
+    quantiles = [domains.number(share, "quantiles", 0.5) for share in quantiles]
     if unknown := [share for share in quantiles if not 0 <= share <= 1]:
         raise ValueError(f"quantiles={list(quantiles)}: {unknown[0]:g} is not from 0 to 1. Give 0.5 for the median.")
     domains.some(quantiles, "quantiles", "[0.5]")

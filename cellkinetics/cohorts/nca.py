@@ -73,7 +73,7 @@ def nca(
         - half_life_tobit with its 95% interval: the same days on, censored samples kept; with fewer than
           five quantified ones the sd has the stated prior of the fits (`censored_line`);
         - days_above_lloq, up to the last sample of the follow-up: gaps between two quantified samples count whole,
-          gaps with a crossing half (``_lower`` without and ``_upper`` with those);
+          gaps with a crossing half (``_lower`` without and ``_upper`` with those); NaN where no lower limit is known;
         - below_from: day from which on all samples are censored; the crossing lies between ``_lower`` and
           ``_upper`` (infinity where the last sample is quantified).
 
@@ -240,8 +240,9 @@ def _above(samples: pd.DataFrame) -> Metrics:
     day, seen = samples["since"].to_numpy(float), (samples["status"].isin(["quantified", "above"])).to_numpy(bool)
     if not len(day):
         reason = "no sample"
-        found = _value("days_above_lloq", math.nan, reason, math.nan, math.nan)
-        return found | _value("below_from", math.nan, reason, math.nan, math.nan)
+        return _no_days_above(reason)
+    if samples["lloq"].isna().all() and not samples["status"].isin(["below", "interval"]).any():
+        return _no_days_above("no lower limit is known")
     # Before the infusion there is nothing: the first gap crosses the limit, too.
     day, seen = np.append(0.0, day), np.append(False, seen)
     gap = np.diff(day)
@@ -252,6 +253,11 @@ def _above(samples: pd.DataFrame) -> Metrics:
         reason = f"the last sample, on day {day[-1]:g}, is quantified"
         return found | _value("below_from", math.nan, reason, float(day[-1]), math.inf)
     return found | _value("below_from", float(day[last + 1]), "", float(day[last]), float(day[last + 1]))
+
+
+def _no_days_above(reason: str) -> Metrics:
+    found = _value("days_above_lloq", math.nan, reason, math.nan, math.nan)
+    return found | _value("below_from", math.nan, reason, math.nan, math.nan)
 
 
 def _curves(samples: pd.DataFrame, blq: str) -> tuple[list[Point], list[Point]]:

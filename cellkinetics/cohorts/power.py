@@ -267,10 +267,14 @@ def _plan(
     days = np.unique(domains.days(schedule, "schedule"))
     if not days.size or days[0] <= 0:
         raise ValueError("schedule: give days after the infusion; a sample of day 0 is drawn before it.")
+    sd, lloq = domains.number(sd, "sd", 0.5), None if lloq is None else domains.number(lloq, "lloq", 3)
     if not sd >= 0 or (lloq is not None and not lloq > 0):
         raise ValueError(f"sd={sd:g} must not be negative and lloq={lloq} must be positive, or None.")
     if output is not None and output not in model.outputs:
         raise ValueError(f"{model.name} has no output {output!r}. {suggest(output, model.outputs)}".rstrip())
+    example = {next(iter(model.parameters)): 0.5}
+    effect, parameters = domains.by_name(effect, "effect", example), domains.by_name(parameters, "parameters", example)
+    between = None if between is None else domains.by_name(between, "between", example)
     given = possible(model, model.values(parameters))
     values = {name: v for name, v in given.items() if name not in model.ties or name in (parameters or {})}
     if between is None:
@@ -280,7 +284,6 @@ def _plan(
                 f"{model.name} has no published spread between patients: give between={{name: SD}}, on the scale of "
                 "estimation (0.5 of a rate: 95% within 2.7-fold of the typical one)."
             )
-    effect = dict(effect or {})
     for name in (*effect, *between):
         model.require(name)
         if name not in values or not math.isfinite(model.parameters[name].to_estimation(float(values[name]))):

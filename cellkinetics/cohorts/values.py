@@ -87,7 +87,7 @@ class Window(HandsOutCopies):
         else (areas) the test is done at both ends.
     family : the question that it is part of; "exposure" is that of the first weeks.
     days : its first and last day; None where it has none.
-    matched : which samples a day stands for, "" where all are of that day.
+    matched : which samples a day stands for, or how far areas are carried on; "" where all are of that day.
     """
 
     name: str
@@ -129,19 +129,23 @@ def windows(
     if days is None:
         sampled = rows[rows["planned"] > PEAK_OVER].groupby("planned")["subject"].nunique()
         wanted = [float(str(day)) for day, n in sampled.items() if n > len(study.subjects) / 2]
+        seen = rows
     else:
+        if np.ndim(days) == 0:
+            raise ValueError(f"days={days!r}: give a list of days, such as [28, 84].")
         wanted = np.unique(domains.since_infusion(days)).tolist() if len(days) else []
-        rows = rows.assign(planned=asked_days(rows["subject"], rows["position"], wanted, tolerance))
+        asked = rows.assign(planned=asked_days(rows["subject"], rows["position"], wanted, tolerance))
+        seen, rows = pd.concat([rows, asked]), asked
     visits = by_visit(rows[rows["planned"].notna()])
     last = rows.groupby("subject")["since"].max().reindex(list(study.subjects))
     early, late = list[Window](), list[Window]()
     for pair in pairs:
-        table = _of_output(nca(study, pair, tolerance=max(DAYS_SHORT, tolerance or 0.0)), name, study)
+        table, carried = _reaching(study, pair, name, seen, max(DAYS_SHORT, tolerance or 0.0))
         label = _days(pair)
         if pair[0] == 0:
             early.append(Window(f"peak, {label}", Kind.PEAK, _ends(table, "cmax"), True, Family.PEAK, days=pair))
         family, values = family_of(Kind.AREA, pair), _ends(table, area_name(pair))
-        of_pair = Window(f"AUC, {label}", Kind.AREA, values, False, family, days=pair)
+        of_pair = Window(f"AUC, {label}", Kind.AREA, values, False, family, carried, pair)
         (early if pair[0] == 0 else late).append(of_pair)
     levels = []
     for day in sorted(wanted):
@@ -157,6 +161,25 @@ def windows(
             label = label if pair is None else f"{label} of {_days(pair)}"
             found.append(Window(label, Kind.QUANTITY, _ends(table, quantity), False, family, days=pair))
     return found
+
+
+def _reaching(study: Study, pair: Days, output: str, seen: pd.DataFrame, tolerance: float) -> tuple[pd.DataFrame, str]:
+    """`nca` of a window, by subject, and whose last levels are carried on further than `tolerance`, in words.
+
+    Who has a sample of the visit on the last day reaches it, however early it was: of levels it counts as well.
+    """
+    table = _of_output(nca(study, pair, tolerance=tolerance), output, study)
+    there = seen[(seen["planned"] - pair[1]).abs() <= tolerance].groupby("subject")["since"].max()
+    last = seen.groupby("subject")["since"].max()
+    early = last[last.index.isin(there.index) & (last == there.reindex(last.index)) & (last < pair[1] - tolerance)]
+    if early.empty:
+        return table, ""
+    wide = _of_output(nca(study, pair, tolerance=float(pair[1] - early.min())), output, study)
+    table.loc[early.index] = wide.loc[early.index]
+    days = dict.fromkeys(f"{day:.4g}" for day in (early.min(), early.max()))
+    whose = "area ends" if len(early) == 1 else "areas end"
+    words = f"{len(early)} {whose} on {'days' if len(days) > 1 else 'day'} {' to '.join(days)}, carried on"
+    return table, words
 
 
 def family_of(kind: Kind, window: Days) -> Family:
@@ -240,7 +263,7 @@ def fitted_windows(fits: Fits, chosen: Sequence[Days | str] | None = None) -> li
                 reason = "not fitted" if fit is None else f"not converged: {fit.outcome}"
                 peaks[subject] = areas[subject] = (math.nan, math.nan, reason)
                 continue
-            column = next(iter(fit.model.outputs))
+            column = fit.output_names[0]
             curve = fit.predict(days + fits.study.infusion_day(subject))[column].to_numpy(float)
             area = float(np.trapezoid(curve, days))
             peaks[subject], areas[subject] = (float(curve.max()), float(curve.max()), ""), (area, area, "")

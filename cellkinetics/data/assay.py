@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study, common_limit
 from cellkinetics.errors import LINES, Finding, StudyError, suggest
@@ -77,6 +78,10 @@ class Assay:
 
     def __post_init__(self) -> None:
         _known(self.unit, "unit")
+        examples = {"vcn": 1, "genome_mass_pg": 6.6, "dna_ug": 0.3, "lod": 1, "lloq": 3, "uloq": 1e6}
+        for name, example in examples.items():
+            if (given := getattr(self, name)) is not None:
+                domains.number(given, name, example)
         if not (math.isfinite(self.vcn) and self.vcn >= 1):
             raise ValueError(f"vcn={self.vcn:g}: a transduced cell has at least 1 copy.")
         if not (math.isfinite(self.genome_mass_pg) and self.genome_mass_pg > 0):
@@ -271,7 +276,7 @@ def _in_unit(study: Study) -> pd.Series:
 def _leukocytes(given: Leukocytes, days: npt.ArrayLike | None) -> Floats:
     """Leukocytes per uL of each sample."""
     if not isinstance(given, pd.DataFrame | pd.Series):
-        return _positive(np.asarray(given, float))
+        return _positive(_numbers(given))
     course_days, counts = _course(given)
     if days is None:
         raise ValueError("leukocytes are a time course: give the days of the samples too, days=...")
@@ -301,6 +306,15 @@ def _course(given: TimeCourse) -> tuple[Floats, Floats]:
         raise ValueError(f"the time course of leukocytes has day {twice} twice.")
     order = np.argsort(days)
     return days[order], counts[order]
+
+
+def _numbers(given: npt.ArrayLike) -> Floats:
+    """Leukocytes as they are given; a text or a truth value is no number."""
+    found = np.asarray(given)
+    wrong = next((one for one in found.ravel().tolist() if isinstance(one, (str, bytes, bool))), None)
+    if wrong is not None:
+        raise ValueError(f"leukocytes={wrong!r}: give a number per uL, such as 5000.")
+    return np.asarray(found, dtype=np.float64)
 
 
 def _positive(counts: Floats) -> Floats:
@@ -339,7 +353,7 @@ def _of_part(
         if len(outside):
             raise StudyError(_problems(outside, found), study.source)
         return _leukocytes(leukocytes, days)
-    counts = np.asarray(leukocytes, float)
+    counts = _numbers(leukocytes)
     if counts.ndim == 0:
         return np.full(len(rows), float(_positive(counts)))
     if counts.shape != (len(everything),):

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.administrations import Dosing, doses_of, unit_of_cells
 from cellkinetics.data.carried import Carried, carried
@@ -158,6 +159,11 @@ def read_study(
     """
     if replicates not in ("each", "mean"):
         raise ValueError(f"replicates={replicates!r}: take 'each' or 'mean'.")
+    for name, said in (("unit", unit), ("dose_unit", dose_unit)):
+        if said is not None and not isinstance(said, str):
+            raise ValueError(
+                f"{name}={said!r}: give a unit as text, such as {'cells/kg' if name == 'dose_unit' else UNIT!r}."
+            )
     is_said = unit is not None
     unit, dose_unit = canonical(unit or UNIT), canonical(dose_unit)
     # What stands in the file, one row a sample and one name a patient, without what the user says is nothing.
@@ -311,6 +317,9 @@ def _of_output(limit: Limit, output: str) -> float | None:
 
 def _check_arguments(lloq: float | None, lod: float | None, uloq: float | None) -> list[Finding]:
     given = {"lloq": lloq, "lod": lod, "uloq": uloq}
+    for name, limit in given.items():
+        if limit is not None:
+            domains.number(limit, name, 3)
     problems = [
         Finding(None, None, None, f"{name}={limit!r} was given", "A limit is a finite number above 0.")
         for name, limit in given.items()

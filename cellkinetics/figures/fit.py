@@ -16,6 +16,7 @@ from cellkinetics.errors import suggest
 from cellkinetics.figures import style
 from cellkinetics.figures.drawing import draw_limits, draw_samples, frame, new_axes, samples_of
 from cellkinetics.figures.style import MARKS, SMALL, TITLE, tone
+from cellkinetics.modelling.levels import column_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,6 +135,7 @@ def key_of(
 def output_of(fit: Fit, output: str | None) -> str:
     """The output that is asked for, the first when none is."""
     outputs = list(fit.model.outputs)
+    output = {column_of(fit.model, name, fit.study.unit): name for name in outputs}.get(str(output), output)
     if output is not None and output not in outputs:
         raise ValueError(f"there is no output {output!r}. {suggest(output, outputs)}".rstrip())
     return output or outputs[0]
@@ -161,8 +163,9 @@ def curve_of(fit: Fit, output: str) -> pd.DataFrame:
     # Where nothing bounds the interval, its end overflows; it is drawn to the edge.
     with np.errstate(over="ignore", invalid="ignore"):
         table = fit.predict(days + first)
-    columns = {output: "value", f"{output}_lower": "lower", f"{output}_upper": "upper"}
-    return table.rename(columns=columns)[list(columns.values())].assign(day=days)
+    # The columns go by the unit of the study: three an output, in the order of the model.
+    at = 1 + 3 * list(fit.model.outputs).index(output)
+    return table.iloc[:, at : at + 3].set_axis(["value", "lower", "upper"], axis=1).assign(day=days)
 
 
 def reason_of(fit: Fit) -> str:

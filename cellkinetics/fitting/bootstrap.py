@@ -55,6 +55,7 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
     """See `Fit.bootstrap`."""
     began = time.perf_counter()
     n, level, seed = domains.count(n, "n"), domains.level(level), domains.seed(seed)
+    fit.must_stand_alone("bootstrap")
     if kind not in BOOTSTRAPS:
         raise ValueError(f"kind={kind!r}: take one of {', '.join(BOOTSTRAPS)}.")
     if fit.problem.priors:
@@ -78,6 +79,8 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
         rows[side] = draws[names].quantile(share) if enough else pd.Series(np.nan, index=names)
     intervals = pd.DataFrame(rows).loc[names].rename_axis("parameter")
     origin = Provenance(fit.subject, fit.study.sha256, fit.model, options, time.perf_counter() - began)
+    # For `simulate`: the curves of these draws are in the unit of the study.
+    draws.attrs["unit"] = fit.study.unit
     return Bootstrap(draws, intervals, n - len(kept), kind, level, seed, fit.problem, origin)
 
 

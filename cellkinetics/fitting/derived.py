@@ -39,6 +39,7 @@ class _Quantity:
 def derived(fit: Fit, *, level: float = 0.95, output: str | None = None) -> pd.DataFrame:
     """See `Fit.derived`."""
     level, outputs = domains.level(level), list(fit.model.outputs)
+    output = dict(zip(fit.output_names, outputs, strict=True)).get(str(output), output)
     if output is not None and output not in outputs:
         raise ValueError(f"output={output!r}: the model has {', '.join(outputs)}.")
     which = 0 if output is None else outputs.index(output)

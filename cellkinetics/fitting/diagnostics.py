@@ -126,6 +126,7 @@ def influence(fit: Fit) -> pd.DataFrame:
         Cook's: the shift measured by the information of the whole fit, divided by the number of free parameters.
         NaN where the rest could not be fitted.
     """
+    fit.must_stand_alone("influence")
     names = fit.problem.names
     table = fit.residuals[["day", "output", "status"]]
     if not fit.fitted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack, overload
 
@@ -18,6 +18,7 @@ from cellkinetics.fitting.misfit import Misfit, misfit_of
 from cellkinetics.fitting.result import Fit, finished, refused
 from cellkinetics.meaning.units import is_log
 from cellkinetics.modelling import levels
+from cellkinetics.modelling.dosing import without_effect
 from cellkinetics.modelling.model import Model, check_ties
 from cellkinetics.optimising.batch import batchable, optima
 from cellkinetics.optimising.bounds import at_lower
@@ -116,7 +117,12 @@ def fit(
         More than one subject without ``shared``, no dose for a model that needs one, a unit that is not the model's.
     """
     check_kinds(model, study, "ck.fit")
-    request = Request.of(model, **asked)
+    check_asked(asked)
+    request, common_sd = Request.of(model, **asked), domains.flag(common_sd, "common_sd")
+    if shared is None and not common_sd:
+        raise ValueError(
+            "common_sd=False is of a joint fit, where each patient has an sd. Give shared=, or leave it out."
+        )
     if shared is not None:
         from cellkinetics.joint.result import fit_joint
 
@@ -125,7 +131,7 @@ def fit(
                 f"shared= does not take error={request.error!r}: no counts of molecules. Leave out error=, or fit each "
                 "patient (ck.fit_each)."
             )
-        return fit_joint(request, study, shared, domains.flag(common_sd, "common_sd"))
+        return fit_joint(request, study, shared, common_sd)
     check(request, study)
     if len(study.subjects) != 1:
         first = study.subjects[0] if study.subjects else "..."
@@ -142,6 +148,26 @@ def check_kinds(model: object, study: object, function: str) -> None:
         raise TypeError(f"the model comes first: {function}(model, study).")
     domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
     domains.instance(study, Study, "study", "Take ck.read_study(path), ck.example(), or the .study of fits.")
+
+
+def check_asked(asked: Asked) -> None:
+    """Raise a ValueError for numbers, names, ties and priors that are none."""
+    for name in ("fixed", "initial"):
+        domains.by_name(asked.get(name), name, {"alpha": 0.3})
+    free, tie, prior = asked.get("free"), asked.get("tie") or {}, asked.get("prior") or {}
+    names = (free,) if isinstance(free, str) or not isinstance(free, Iterable) else tuple(free)
+    if free is not None and not all(isinstance(name, str) for name in names):
+        raise ValueError(f"free={free!r}: give names of parameters, such as ['alpha', 'beta'].")
+    if not isinstance(tie, Mapping):
+        raise ValueError(f"tie={tie!r}: give {{name: function of other parameters, by name}}.")
+    for name, function in tie.items():
+        if not callable(function):
+            raise ValueError(
+                f"tie of {name} is {function!r}: give a function of other parameters, as lambda alpha: alpha / 50, "
+                f"or fixed={{{name!r}: ...}} for a value."
+            )
+    if not isinstance(prior, Mapping | str):
+        raise ValueError(f"prior={prior!r}: give {{name: ck.LogNormal(median, sd)}}, or 'published'.")
 
 
 def check(request: Request, study: Study) -> None:
@@ -188,6 +214,7 @@ def check(request: Request, study: Study) -> None:
     twice = [n for n in dict.fromkeys(asked) if asked.count(n) > 1] + [n for n in request.initial if n in request.fixed]
     if twice:
         raise ModelError(f"{twice[0]} is given twice among fixed, free, tie and initial; keep one.", name=twice[0])
+    without_effect(model.name, model.channels, request.doses)
     _check_dose_unit(request, study)
     _check_unit(request, study)
     _check_one_amount(request, study)
@@ -361,6 +388,13 @@ def _check_one_amount(request: Request, study: Study) -> None:
         remedy = f"Free {could[0]} (free=[..., {could[0]!r}])" if could else "Take a model without dose"
         text = f"doses='one amount' fits the product of a factor and an unknown dose, and in {model.name} {what}."
         raise ModelError(f"{text} {remedy}, or give doses=.")
+    if named := [name for name in product if name in request.prior]:
+        raise ModelError(
+            f"prior of {named[0]}: with doses='one amount' {named[0]} stands for the product of itself and an unknown "
+            f"dose, which a prior in {model.parameters[named[0]].unit} does not speak of. Give doses= with the amount, "
+            f"or leave out the prior; doses=1 with a prior of the product says that it is meant.",
+            name=named[0],
+        )
     bounded = [name for name in product if np.isfinite(model.parameters[name].max)]
     if len(bounded) == len(product):
         name = bounded[0]

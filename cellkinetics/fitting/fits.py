@@ -175,6 +175,7 @@ def fit_each(
         What is wrong for every subject: an unknown parameter, no dose in the whole study for a model that needs one.
     """
     fitting.check_kinds(model, study, "ck.fit_each")
+    fitting.check_asked(asked)
     request, chunk = Request.of(model, **asked), domains.count(chunk, "chunk")
     pool_sd, progress = domains.flag(pool_sd, "pool_sd"), domains.flag(progress, "progress")
     fitting.check(request, study)

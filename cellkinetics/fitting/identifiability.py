@@ -172,6 +172,7 @@ def expected_information(ln_f: Floats, sd: float, lloq: float | None) -> Floats:
 
 def of_fit(fit: Fit) -> Identifiability:
     """Of the observed information of a fit, without its sds."""
+    fit.must_stand_alone("identifiability")
     free, names = len(fit.problem.free), fit.problem.free
     origin = Provenance(fit.subject, fit.study.sha256, fit.model, {"fit": fit.request.options})
     if not fit.fitted:

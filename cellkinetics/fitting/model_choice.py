@@ -45,20 +45,22 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
     -------
     DataFrame
         One row a model (its name, with what was fixed or freed where two share it): samples n, free parameters,
-        log-likelihood of the copies, AIC, AICc and BIC; ``delta`` and ``weight`` by AICc where every model leaves at
-        least six samples, n - k > 5, or has an sd that is given, and by BIC otherwise (``.attrs["criterion"]`` says
-        which): by what finds the model that made the samples, see "Which model?" in the guide. For a model that is
-        another one of the list with parameters fixed: ``nested_in``, the likelihood ratio 2 (ln L1 - ln L0), its p by
-        chi-squared, and ``note`` (which also names an sd that is fixed, or has a prior, in one fit and is estimated in
-        another). Where one parameter is fixed at its bound half of that p is given (Self and Liang 1987); where
-        several are, p is an upper bound. A fit without an optimum keeps its row and has no weight.
+        log-likelihood of the copies, AIC, AICc and BIC; ``delta`` and ``weight`` by AICc where every model
+        leaves at least six samples, n - k > 5, or has an sd that is given, and by BIC otherwise and where the
+        sd is given in some and estimated in others, which AICc does not compare (``.attrs["criterion"]`` says
+        which): by what finds the model that made the samples, see "Which model?" in the guide. For a model that
+        is another one of the list with parameters fixed: ``nested_in``, the likelihood ratio 2 (ln L1 - ln L0),
+        its p by chi-squared, and ``note`` (which also names an sd that is fixed, or has a prior, in one fit and
+        is estimated in another). Where one parameter is fixed at its bound half of that p is given (Self and
+        Liang 1987); where several are, p is an upper bound. A fit without an optimum keeps its row and has no
+        weight.
 
     Raises
     ------
     TypeError
         No list of fits.
     ValueError
-        Fewer than two fits, fits and `Fits` mixed.
+        Fewer than two fits, fits and `Fits` mixed, a patient of a joint fit.
     StudyError
         Fits of different samples, subjects, units or ways of handling values below the limit: their likelihoods do
         not compare. Those of different error models do: each is the density of the same copies.
@@ -137,7 +139,9 @@ def _of_one(fits: Sequence[Fit]) -> pd.DataFrame:
         rows.append(row)
     table = pd.DataFrame(rows, index=pd.Index(names, name="model"))
     compared = [fit for fit in fits if _has_optimum(fit)]
-    return _weighted(table, AICC if all(map(_room_for_aicc, compared)) else BIC)
+    # AICc corrects for an sd that is estimated, and is AIC where it is given: of one list only the one or the other.
+    alike = len({fit.sd_is_known for fit in compared}) <= 1
+    return _weighted(table, AICC if alike and all(map(_room_for_aicc, compared)) else BIC)
 
 
 def _room_for_aicc(fit: Fit) -> bool:
@@ -268,6 +272,7 @@ def _check_same(fits: Sequence[Fit]) -> None:
     """Refuse likelihoods that do not compare."""
     first = fits[0]
     for fit in fits:
+        fit.must_stand_alone("comparison of models")
         if fit.problem.priors:
             found = f"{fit.model.name} was fitted with priors: its likelihood is not at its maximum"
             raise one_problem(found, "Compare fits without priors, or forecasts (ck.forecast_error).")

@@ -132,6 +132,8 @@ def profile_each(
     """The profiles of several fits of one model, refitted together; arguments as in `Fit.profile`."""
     began = time.perf_counter()
     level, calibrated = domains.level(level), domains.flag(calibrated, "calibrated")
+    for fit in fits:
+        fit.must_stand_alone("profile")
     sides = [
         _side(fit, at, sign, level, calibrated=calibrated)
         for fit in fits

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from cellkinetics.fitting.misfit import MET, Misfit, joined
 from cellkinetics.fitting.profile import Profile, profile_each
 from cellkinetics.fitting.table import hessian_intervals, parameter_columns, parameter_table
 from cellkinetics.likelihood.criteria import Criteria
+from cellkinetics.modelling.levels import column_of
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.optimise import Optimum, as_lmfit
 from cellkinetics.optimising.problem import Problem
@@ -37,6 +39,12 @@ from cellkinetics.solving.simulation import before
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+class Estimates(dict[str, float]):
+    """{name: natural value}, with the unit of the study in ``attrs`` as a table has it: `simulate` looks there."""
+
+    attrs: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +62,7 @@ class Fit(Saves, Criteria):
     n_free : free parameters, sds included.
     starts : how many starts reached the best optimum, of how many; ``start_values`` has where each of them ended.
     misfit : whether the curve misses its samples: false, or a `Misfit` with ``days`` and ``words``.
+    shared : of a patient of a joint fit, the parameters and sds whose values are shared; what refits one is refused.
     """
 
     request: Request
@@ -78,6 +87,7 @@ class Fit(Saves, Criteria):
     start_values: tuple[float, ...] = ()
     kept: Kept | None = field(default=None, repr=False)
     misfit: Misfit = MET
+    shared: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for array in (self.x, self.covariance):
@@ -143,7 +153,9 @@ class Fit(Saves, Criteria):
 
     @cached_property
     def _table(self) -> pd.DataFrame:
-        return parameter_table(self.columns)
+        table = parameter_table(self.columns)
+        table.attrs["unit"] = self.study.unit
+        return table
 
     @property
     def estimates(self) -> dict[str, float]:
@@ -151,7 +163,9 @@ class Fit(Saves, Criteria):
 
         NaN for what was to be estimated where the patient was not fitted.
         """
-        return {name: float(self._table["value"][name]) for name in self.model.parameters}
+        found = Estimates((name, float(self._table["value"][name])) for name in self.model.parameters)
+        found.attrs = {"unit": self.study.unit}
+        return found
 
     @cached_property
     def lmfit(self) -> Any:
@@ -160,7 +174,27 @@ class Fit(Saves, Criteria):
         Its parameters show the estimates; its chisqr, redchi and aic come from root-deviances and are not ours. None
         without estimates.
         """
+        self.must_stand_alone("lmfit's result")
         return as_lmfit(self.problem, self.x.copy()) if self.fitted else None
+
+    def must_stand_alone(self, what: str) -> None:
+        """Raise for what refits this patient alone, where shared values are where the others put them.
+
+        Raises
+        ------
+        ValueError
+            Of a patient of a joint fit that shares anything, with the call that holds the shared values.
+        """
+        if not self.shared:
+            return
+        values = {name: float(f"{value:.6g}") for name, value in self.estimates.items()}
+        values |= dict(zip(self.problem.sd_names, (float(f"{sd:.6g}") for sd in self.problem.sds(self.x)), strict=True))
+        held = ", ".join(f"{name!r}: {values[name]:g}" for name in self.shared)
+        raise ValueError(
+            f"{what} of {self.subject} would free {', '.join(self.shared)}, which a joint fit shares: the values here "
+            f"are no optimum of its own. Hold them, ck.fit(model, study.select(subjects=[{self.subject!r}]), "
+            f"fixed={{{held}}}), and ask that fit; the intervals of what is shared are in the joint fit's .parameters."
+        )
 
     @property
     def has_priors(self) -> bool:
@@ -185,8 +219,9 @@ class Fit(Saves, Criteria):
         Returns
         -------
         DataFrame
-            day and, for each output, its curve and ``<output>_lower``, ``<output>_upper``; NaN bands where the
-            Hessian does not give one, NaN curves for a patient who was not fitted.
+            day and, for each output, its curve and ``<output>_lower``, ``<output>_upper``, in the unit of the study;
+            NaN bands where the Hessian does not give one, NaN curves for a patient who was not fitted. An output whose
+            name says the model's own unit goes by that of the study: ``cells_per_ul`` in place of ``copies_per_ug``.
 
         Raises
         ------
@@ -200,7 +235,7 @@ class Fit(Saves, Criteria):
         # What has no dose begins with the infusion: a closed form would run on backwards.
         since = days - first if self.model.channels else np.maximum(days - first, 0.0)
         table = pd.DataFrame({"day": days})
-        for index, output in enumerate(self.model.outputs):
+        for index, output in enumerate(self.output_names):
             ln_f, half = self.ln_curve(since, index, level)
             # Nothing has been given yet: that is known exactly.
             half = np.where((since < 0) & np.isneginf(ln_f), 0.0, half)
@@ -208,6 +243,11 @@ class Fit(Saves, Criteria):
             with np.errstate(over="ignore"):
                 table[f"{output}_lower"], table[f"{output}_upper"] = np.exp(ln_f - half), np.exp(ln_f + half)
         return table
+
+    @cached_property
+    def output_names(self) -> list[str]:
+        """The outputs as tables name them, by the unit of the study, in the order of ``model.outputs``."""
+        return [column_of(self.model, output, self.study.unit) for output in self.model.outputs]
 
     @property
     def residuals(self) -> pd.DataFrame:
@@ -224,7 +264,7 @@ class Fit(Saves, Criteria):
         table = pd.DataFrame(
             {
                 "day": rows.day + first,
-                "output": [list(self.model.outputs)[i] for i in rows.output],
+                "output": [self.output_names[i] for i in rows.output],
                 "status": pd.Series(rows.status, dtype="str"),
                 "observed": np.where(rows.status == "quantified", rows.upper, np.nan),
                 "lower": rows.lower, "upper": rows.upper,
@@ -417,6 +457,7 @@ def finished(
     outcome: Outcome,
     seconds: float,
     misfit: Misfit = MET,
+    shared: tuple[str, ...] = (),
 ) -> Fit:
     """The fit of a patient whose optimiser ended somewhere."""
     return Fit(
@@ -427,7 +468,7 @@ def finished(
         n_free=len(optimum.x), x=optimum.x,
         covariance=spread.covariance, degrees_of_freedom=spread.degrees_of_freedom, inflation=spread.inflation,
         starts=(optimum.reached, optimum.started), start_values=optimum.values,
-        solved_implicitly=problem.solved_implicitly, seconds=seconds, misfit=misfit,
+        solved_implicitly=problem.solved_implicitly, seconds=seconds, misfit=misfit, shared=shared,
     )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from cellkinetics.joint.spread import spread_of
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.evaluation import Batched
+from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.stacking import places
 from cellkinetics.optimising.status import Status
@@ -60,7 +61,8 @@ class JointFit(Saves, HandsOutCopies, Criteria):
     sd_by : how the sd is known where the samples are too few for it, in words; "" otherwise.
     each
         {subject: `Fit`}: the subject's curve, residuals and derived quantities with the covariance of the joint fit.
-        Its likelihood is its part; what refits it (profile, bootstrap, influence) does so alone.
+        Its likelihood is its part; what would refit it alone (profile, bootstrap, influence, identifiability, a
+        comparison of models) is refused with the call that holds what is shared, unless nothing is.
     """
 
     request: Request
@@ -203,6 +205,12 @@ def fit_joint(
     return of_solution(members, solution, time.perf_counter() - began)
 
 
+def shared_of(shared: Mapping[str, str], common_sd: bool, problem: Problem) -> tuple[str, ...]:
+    """The names of a patient's free values that are not its own."""
+    sds = [name for name, free in zip(problem.sd_names, problem.sd_free, strict=True) if free and common_sd]
+    return (*(name for name in problem.free if name in shared), *sds)
+
+
 def of_solution(members: Members, solution: Solution, seconds: float) -> JointFit:
     """The fit from where its optimiser ended."""
     joint, part = solution.joint, solution.part
@@ -226,6 +234,7 @@ def of_solution(members: Members, solution: Solution, seconds: float) -> JointFi
         return finished(
             members.request, only(subject), case.problem, case.samples, joint_fitting.optimum_of(solution, i),
             spread.each[i], outcome, seconds / n, misfits[subject],
+            shared_of(members.shared, members.common_sd, case.problem),
         )  # fmt: skip
 
     return JointFit(

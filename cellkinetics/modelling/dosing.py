@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -88,6 +89,17 @@ def as_doses(doses: object, channels: Sequence[str], markers: Sequence[str] = ()
     )
 
 
+def without_effect(name: str, channels: Sequence[str], doses: object) -> None:
+    """Warn of doses that are given in a call for a model that takes none: its curve is the same without them."""
+    if doses is not None and not channels:
+        warnings.warn(
+            f"{name} takes no dose: doses= has no effect on its curve. Leave it out, or take a model with a dose, such "
+            "as il15_persistence.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
 def _events(channel: str, value: Any) -> list[tuple[float, float, float]]:
     """(day, amount, days of infusion), 0 days for a bolus."""
     try:
@@ -95,6 +107,9 @@ def _events(channel: str, value: Any) -> list[tuple[float, float, float]]:
         one = not isinstance(value, list | tuple) and np.ndim(value) == 0
         given: list[tuple[Any, ...]] = [(0.0, value)] if one else [tuple(event) for event in value]
         whole = [(*event, 0.0) if len(event) == 2 else event for event in given]
+        if any(isinstance(part, (str, bytes, bool, np.bool_)) for event in whole for part in event):
+            # float() would take them for numbers.
+            raise TypeError
         return [(float(day), float(amount), float(duration)) for day, amount, duration in whole]
     except (TypeError, ValueError):
         text = (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 
 from cellkinetics.modelling.model import Model
 
@@ -37,6 +38,40 @@ def unit_of_output(model: Model, output: str, unit: str) -> str:
     """The unit of an output when the model takes a study in `unit`."""
     own = model.outputs.get(output, unit)
     return unit if own_unit(model) and unit not in model.outputs.values() else own
+
+
+def column_of(model: Model, output: str, unit: str) -> str:
+    """The name of an output in tables of a study in `unit`: one that says the model's own unit says that of the study.
+
+    Examples
+    --------
+    >>> from cellkinetics import models
+    >>> stein = models.load("stein_2019_tisagenlecleucel")
+    >>> [column_of(stein, "copies_per_ug", unit) for unit in ("copies/ug", "cells/uL", "copies/mL")]
+    ['copies_per_ug', 'cells_per_ul', 'copies_per_ml']
+    """
+    own, said = model.outputs.get(output, unit), unit_of_output(model, output, unit)
+    if said == own:
+        return output
+    return re.sub(rf"(^|_){_as_name(own)}$", rf"\g<1>{_as_name(said)}", output)
+
+
+def _as_name(unit: str) -> str:
+    """A unit as columns are named: cells/uL is cells_per_ul."""
+    words = unit.lower().replace("%", " percent ").replace("/", " per ")
+    return re.sub("[^a-z0-9]+", "_", words).strip("_")
+
+
+def unit_of_table(model: Model, units: Mapping[str, str]) -> str:
+    """The unit of the study of a table of parameters, from their units; the model's own where no level says it."""
+    own = own_unit(model)
+    for name in levels(model):
+        more = model.parameters[name].unit.removeprefix(own)
+        # The product of a fraction and an unknown dose has no "per cell".
+        said = units.get(name, own).removesuffix(more) if more else units.get(name, own)
+        if said != own:
+            return said
+    return own
 
 
 def held(model: Model, unit: str, given: Collection[str]) -> list[str]:

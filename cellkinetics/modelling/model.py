@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cellkinetics import domains
+from cellkinetics import domains, forks
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.modelling import description, travel
 from cellkinetics.modelling.course import as_courses
@@ -222,9 +222,13 @@ class Model:
 
     def values(self, given: Values | None = None) -> dict[str, Any]:
         """The defaults with ``given`` in their place and ties worked out, in the order of `parameters`."""
+        # What computes begins with the values: solutions, checks, descriptions, power.
+        forks.refuse()
         given = given or {}
-        for name in given:
+        for name, value in given.items():
             self.require(name)
+            if isinstance(value, (str, bytes, bool, np.bool_)):
+                raise ModelError(f"{name}={value!r}: give a number.", name=name)
         values = {name: given.get(name, parameter.value) for name, parameter in self.parameters.items()}
         tied = {name: call(tie, values) for name, tie in self.ties.items() if name not in given}
         return {**values, **tied}
@@ -291,6 +295,7 @@ class Model:
             An unknown name, a value outside its bounds, a tie in terms of a tied parameter.
         """
         free = (free,) if isinstance(free, str) else free
+        fixed, values = (domains.by_name(one, of, {"alpha": 0.3}) for one, of in ((fixed, "fixed"), (values, "values")))
         fixed, tie, bounds, values = fixed or {}, tie or {}, bounds or {}, values or {}
         for name in [*fixed, *(free or ()), *tie, *bounds, *values]:
             self.require(name)
@@ -362,6 +367,8 @@ class Model:
 
     def describe(self, *, markdown: bool = False) -> str:
         """Equations, source, parameters, checks in words; for a docs page with ``markdown``."""
+        # Checks are functions of the model's file, and may compute before they ask the model.
+        forks.refuse()
         return description.describe(self, markdown=markdown)
 
     def plot(
@@ -414,6 +421,7 @@ class Model:
         """
         from cellkinetics.solving.solver import compiled
 
+        forks.refuse()
         self.look_again()
         if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(times)):
             # Arrays of JAX may be traced, their values are not known yet.

@@ -18,7 +18,7 @@ from cellkinetics.fitting.misfit import Misfit
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import TIED
 from cellkinetics.joint.design import Column
-from cellkinetics.joint.result import JointFit
+from cellkinetics.joint.result import JointFit, shared_of
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.likelihood.sd_prior import SdPrior
 from cellkinetics.modelling import absent
@@ -180,7 +180,10 @@ def _joint_in(request: Request, study: Study, each: Mapping[str, Fit], saved: Ma
         covariance=np.array([[_number(v) for v in row] for row in saved["covariance"]]).reshape(size, size),
         status=_status_in(saved),
         starts=tuple(saved["starts"]),
-        each=each,
+        each={
+            subject: replace(fit, shared=shared_of(saved["shared"], bool(saved["common_sd"]), fit.problem))
+            for subject, fit in each.items()
+        },
         **{name: saved[name] if name in texts else _number(saved[name]) for name in _JOINT if name != "status"},
     )
 

@@ -53,3 +53,24 @@ def test_a_factor_that_is_balanced_over_the_groups_is_no_caution():
     summary = words(ck.compare_cohorts(study_of(doses, sex=["F", "M"] * 4, site=[*"XXXYXYYY"]), by="dose"))
     assert "sex goes with" not in summary
     assert "site goes with the groups (X: 3 in 1e5 cells/kg, 1 in 1e6 cells/kg;" in summary
+
+
+def crossing(doses, subjects=5):
+    """Levels that rise with the dose on day 28 and fall with it on days 168 and 336; simulated."""
+    rng, rows = np.random.default_rng(5), []
+    for i, dose in enumerate(np.repeat(doses, subjects)):
+        for day, slope in ((7, 1.0), (28, 0.5), (168, -0.4), (336, -0.4)):
+            level = 300 * (dose / 1e6) ** slope * np.exp(rng.normal(0, 0.1))
+            rows.append({"subject": f"S{i:02d}", "dose": dose, "day": day, "copies_per_ug": level})
+    return ck.read_study(pd.DataFrame(rows), lloq=3.0)
+
+
+@pytest.mark.parametrize(
+    ("doses", "subjects"), [((1e5, 1e6, 1e7), 5), ((1e5, 1e7), 8), (1e5 * 1.4 ** np.arange(15), 1)]
+)
+def test_each_window_of_the_opening_line_has_its_own_direction(doses, subjects):
+    found = ck.compare_cohorts(crossing(doses, subjects), by="dose", windows=[(0, 28)])
+    answer = words(found).split("; persistence ")[1].split(". ")[0]
+    rises, falls = sorted(answer.split(" but "), key=lambda part: part.startswith("falls"))
+    assert rises.startswith("rises with the dose (level, day 28) (p ")
+    assert falls.startswith("falls with the dose (level, day 168; level, day 336) (p ")

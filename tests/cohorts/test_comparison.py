@@ -338,6 +338,34 @@ def test_a_tolerance_is_the_users():
         compare_cohorts(study, "dose", tolerance=0)
 
 
+@pytest.mark.parametrize("days", [None, [28, 84, 168, 336]])
+def test_an_area_reaches_its_last_day_for_everybody_whose_level_is_of_that_day(days):
+    study = curves_of([1e6, 3e6, 1e7] * 5, away=1.0, lloq=1e-3)
+    table = study.observations[["subject", "day", "value"]].merge(study.covariates["dose"], on="subject")
+    ends = dict(zip(study.subjects, np.linspace(329, 343, 15), strict=True))
+    late = table["day"] > 300
+    table.loc[late, "day"] = table.loc[late, "subject"].map(ends)
+    study = ck.read_study(table.rename(columns={"value": "copies_per_ug"}), lloq=1e-3)
+    found = compare_cohorts(study, "dose", days=days, windows=[(0, 28), (28, 336)])
+    windows = {result.window.name: result.window for result in found.results}
+    level, area = windows["level, day 336"], windows["AUC, days 28-336"]
+    assert level.values["lower"].notna().all()
+    assert area.values["lower"].notna().all()
+    assert area.matched == "4 areas end on days 329 to 332, carried on"
+    own = study.used[study.used["subject"] == "P00"].sort_values("day")
+    by_hand = ck.nca(study.select(subjects="P00"), (28, 336), tolerance=7).iloc[0]["auc_28_336"]
+    to_last = ck.nca(study.select(subjects="P00"), (28, 329)).iloc[0]["auc_28_329"]
+    assert by_hand == pytest.approx(to_last + 7 * own["value"].iloc[-1])
+    assert area.values.loc["P00", "lower"] == pytest.approx(by_hand)
+
+
+def test_an_area_does_not_reach_a_day_that_is_no_visit():
+    study = curves_of([1e6, 3e6, 1e7] * 3, away=1.0)
+    found = compare_cohorts(study, "dose", days=[], windows=[(28, 365)])
+    (area,) = (result.window for result in found.results)
+    assert area.values["lower"].isna().all()
+
+
 def test_windows_are_the_users_and_quantities_of_the_analysis_can_be_compared():
     study = curves_of([1e6, 3e6, 1e7] * 4, away=1.0)
     found = compare_cohorts(study, "dose", days=[], windows=[(0, 28), (28, 336), "days_above_lloq", "below_from"])

@@ -321,6 +321,28 @@ def test_time_above_the_limit_and_the_crossing():
     assert nca((7, 800), (14, 20))["below_from_reason"] == "the last sample, on day 14, is quantified"
 
 
+def test_without_a_limit_there_are_no_days_above_it():
+    found = ck.nca(study_of((7, 800), (14, 200), (60, 5), lloq=None)).iloc[0]
+    ends = ["", "_lower", "_upper"]
+    assert found[[f"{name}{end}" for name in ("days_above_lloq", "below_from") for end in ends]].isna().all()
+    assert found["days_above_lloq_reason"] == found["below_from_reason"] == "no lower limit is known"
+    assert not np.isnan(nca((7, 800), (14, 200), (60, 5))["days_above_lloq"])
+
+
+def test_a_comparison_of_days_above_no_limit_says_that_none_is_known():
+    rows = [
+        {"subject": f"S{i}", "dose": 10.0 ** (5 + i % 2), "day": day, "copies_per_ug": 900 / day}
+        for i in range(8)
+        for day in (7, 28, 60)
+    ]
+    found = ck.compare_cohorts(ck.read_study(pd.DataFrame(rows)), by="dose", windows=["days_above_lloq"], days=[])
+    (window,) = (result.window for result in found.results)
+    assert window.values["lower"].isna().all()
+    assert set(window.values["reason"]) == {"no lower limit is known"}
+    assert "all values are tied" not in " ".join(found.summary().split())
+    assert "no lower limit is known" in " ".join(found.summary().split())
+
+
 def test_several_outputs_are_several_rows():
     table = pd.DataFrame(
         {"subject": "A", "day": [7, 14, 7, 14], "copies_per_ug": [9, 5, 90, 50], "output": ["a", "a", "b", "b"]}

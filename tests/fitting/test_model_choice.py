@@ -58,6 +58,17 @@ def test_bic_stands_in_where_a_model_leaves_fewer_than_six_samples(expanding):
     np.testing.assert_allclose(table["delta"], bic - bic.min(), rtol=1e-12)
 
 
+def test_of_a_given_and_an_estimated_sd_the_one_wins_that_aic_and_bic_prefer():
+    patient = ck.example().select(subjects=["P06"])
+    table = ck.compare_models([ck.fit(NK, patient), ck.fit(NK, patient, fixed={"sd": 0.6})])
+    assert table.attrs["criterion"] == "BIC"
+    # AICc alone corrects the one and not the other.
+    assert table["aicc"].iloc[0] > table["aicc"].iloc[1]
+    assert {table[by].idxmin() for by in ("aic", "bic")} == {table["weight"].idxmax()} == {table.index[0]}
+    expected = 1 / (1 + np.exp(-(table["bic"].iloc[1] - table["bic"].iloc[0]) / 2))
+    assert table["weight"].iloc[0] == pytest.approx(expected)
+
+
 def test_aicc_of_a_known_sd_is_aic_and_chooses_as_it_does(expanding):
     fits = [ck.fit(model, expanding.select(until=28), fixed={"sd": 0.5}) for model in (STEIN, NK)]
     # Nothing is estimated but the curve: k is its parameters, and there is no correction to make.

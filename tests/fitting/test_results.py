@@ -205,15 +205,27 @@ def fitted_in_a_worker(subject):
     return ck.fit(NK, ck.example().select(subject), starts=1)
 
 
+STEIN = models.load("stein_2019_tisagenlecleucel")
+IN_A_FORK = [
+    lambda: fitted_in_a_worker("P06"),
+    lambda: ck.power(STEIN, [1e5, 1e7], [3, 3], [7, 28], studies=10, progress=False),
+    STEIN.describe,
+    lambda: STEIN.solve([7.0]),
+    lambda: STEIN.checks[0].compute(STEIN),
+    lambda: ck.identifiability(STEIN, [7, 14, 28]),
+]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*")
-def test_a_fork_of_a_process_that_has_computed_is_refused_with_the_remedy(fits):
+@pytest.mark.parametrize("call", IN_A_FORK)
+def test_a_fork_of_a_process_that_has_computed_is_refused_with_the_remedy(fits, call):
     assert len(fits)
 
     def answer(pipe):
         try:
-            fitted_in_a_worker("P06")
-            pipe.send("fitted")
+            call()
+            pipe.send("done")
         except RuntimeError as error:
             pipe.send(str(error))
 
@@ -286,6 +298,9 @@ def test_one_amount_is_refused_where_nothing_can_stand_for_the_product():
         ck.fit(model, study, doses="one amount", fixed={"F": 4e-4})
     with pytest.raises(ck.ModelError, match="F is not free"):
         ck.fit(model, study, doses="one amount", free=["rho", "alpha"])
+    with pytest.raises(ck.ModelError, match=r"prior of F: with doses='one amount' F stands for the product") as refused:
+        ck.fit(model, study, doses="one amount", prior={"F": ck.LogNormal(4e-4, 0.3)})
+    assert "a prior in copies/ug per cell/kg does not speak of. Give doses= with the amount" in str(refused.value)
     barros, cells = of_model("barros_2021_cartmath")
     with pytest.raises(ck.ModelError, match="F of barros_2021_cartmath is at most 1") as refused:
         ck.fit(barros, cells, doses="one amount")

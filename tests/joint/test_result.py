@@ -278,6 +278,32 @@ def test_curves_and_residuals_of_all_subjects(study, joint):
     assert len(joint.plot().axes) >= 11 and joint.plot("P03").get_yscale() == "log"
 
 
+def test_what_refits_a_patient_of_a_joint_fit_is_refused_with_the_values_to_hold(loss, study, joint):
+    one, alone = joint["P03"], ck.fit(loss, study.select(subjects=["P03"]))
+    refits = [
+        one.influence, one.profile, one.identifiability, one.bootstrap, lambda: one.lmfit,
+        lambda: ck.compare_models([one, alone]), lambda: one.intervals("profile"),
+    ]  # fmt: skip
+    said = set()
+    for refit in refits:
+        with pytest.raises(ValueError, match=r"P03 would free k, sd, which a joint fit shares") as refused:
+            refit()
+        said.add(str(refused.value).split("Hold them, ")[1].split(", and ask that fit")[0])
+    (call,) = said
+    held = eval(call.replace("model", "loss", 1), {"ck": ck, "loss": loss, "study": study})
+    days = [1.0, 5.0]
+    np.testing.assert_allclose(held.predict(days)["copies_per_ug"], one.predict(days)["copies_per_ug"], rtol=1e-4)
+    # At an optimum a sample shifts F by no more than its own part: the shifts about cancel.
+    assert np.abs(held.influence()["F"]).max() < 1.5
+    assert np.isfinite(held.identifiability().parameters.loc["F", "se"])
+
+
+def test_a_patient_of_a_joint_fit_that_shares_nothing_is_a_fit_of_its_own(loss, study):
+    one = ck.fit(loss, study, shared=[], common_sd=False)["P03"]
+    alone = ck.fit(loss, study.select(subjects=["P03"]))
+    pd.testing.assert_frame_equal(one.influence(), alone.influence(), atol=1e-4)
+
+
 def test_a_joint_fit_is_read_back_as_it_was(study, tmp_path):
     decline = ck.models.load("nk_decline").with_(fixed={"f_b": 0.05, "beta": 0.2}, free=("F", "alpha"))
     fit = ck.fit(decline, study, shared={"alpha": "dose"}, starts=1)
@@ -287,6 +313,7 @@ def test_a_joint_fit_is_read_back_as_it_was(study, tmp_path):
     pd.testing.assert_frame_equal(again.parameters, fit.parameters)
     assert (repr(again), again.aic, again.summary()) == (repr(fit), fit.aic, fit.summary())
     pd.testing.assert_frame_equal(again.predict([1.0, 5.0]), fit.predict([1.0, 5.0]))
+    assert again["P03"].shared == fit["P03"].shared == ("alpha", "sd")
 
 
 @pytest.mark.parametrize(

@@ -69,3 +69,35 @@ def test_the_quantities_of_a_curve_are_in_the_unit_of_the_study(one):
     fit = ck.fit(ck.models.load("nk_decline"), rescaled(one, 1e-3, "cells/uL"))
     assert "cells/uL" in set(fit.derived()["unit"])
     assert np.isfinite(fit.log_likelihood)
+
+
+def test_curves_of_a_fit_in_another_unit_go_by_that_unit(one):
+    model, cells = ck.models.load("nk_decline"), rescaled(one, 1e-3, "cells/uL")
+    fit, own = ck.fit(model, cells), ck.fit(model, one)
+    days = [7.0, 21.0]
+    expected = 1e-3 * own.predict(days)["copies_per_ug"].to_numpy()
+    predicted = fit.predict(days)
+    assert list(predicted) == ["day", "cells_per_ul", "cells_per_ul_lower", "cells_per_ul_upper"]
+    np.testing.assert_allclose(predicted["cells_per_ul"], expected, rtol=1e-3)
+    assert set(fit.residuals["output"]) == {"cells_per_ul"}
+    assert fit.derived(output="cells_per_ul").equals(fit.derived())
+    drawn = fit.bootstrap(3)
+    tables = fit.parameters, fit.parameters["value"], fit.estimates
+    for given in (fit, *tables, drawn, drawn.draws, {"P": fit}):
+        assert list(ck.simulate(model, given, days, doses=1e6))[-1] == "cells_per_ul"
+    since = np.array(days) - fit.study.infusion_day(fit.subject)
+    np.testing.assert_allclose(ck.simulate(model, fit, since)["cells_per_ul"], expected, rtol=1e-3)
+    assert (
+        list(ck.simulate(model, own, days)) == list(ck.simulate(model, {}, days, doses=1e6)) == ["day", "copies_per_ug"]
+    )
+    with pytest.raises(ck.StudyError, match="the fits are in cells/uL and in copies/ug"):
+        ck.simulate(model, {"P": fit, "Q": own}, days)
+
+
+def test_a_table_of_parameters_that_was_read_from_a_file_still_says_its_unit(one):
+    model, stein = ck.models.load("nk_decline"), ck.models.load("stein_2019_tisagenlecleucel")
+    for each in (model, stein):
+        read = ck.fit(each, rescaled(one, 1e-3, "cells/uL")).parameters
+        read.attrs = {}
+        doses = 1e6 if each.channels else None
+        assert list(ck.simulate(each, read, [7.0], doses=doses)) == ["day", "cells_per_ul"]
