@@ -8,18 +8,20 @@ import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.meaning import vocabulary
-from cellkinetics.meaning.cells import number_of
-from cellkinetics.meaning.suspects import Likeness, Suspect, Values, varies
+from cellkinetics.meaning.cells import NO, mark_of, number_of
+from cellkinetics.meaning.suspects import Likeness, Suspect, Values, shown, varies
 from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.units import words_of
 from cellkinetics.meaning.vocabulary import folded
-from cellkinetics.words import number_text
+from cellkinetics.words import count, number_text
 
 # Rows that a level needs before it says anything: two of six samples are the lowest by chance in 1 of 15 subjects.
 FEWEST_MARKED = 3
 # Subjects in which a level begins on days of its own before one number that divides the table is no chance: of 300
 # simulated covariates that begin at random, it divided 33 in three subjects, and 4 in five.
 SUBJECTS_MARKED = 5
+# What `Study.observations` says of a sample without a value.
+OURS = frozenset({"below", "interval", "above"})
 
 
 def lowest(subject: npt.NDArray[np.intp], value: Floats, chosen: Flags, sample: Flags) -> bool:
@@ -76,6 +78,43 @@ def not_of_time(subject: npt.NDArray[np.intp], day: Floats, value: Floats, chose
 def on_the_lowest(column: Suspect, rows: Values, levels: list[int]) -> bool:
     """Whether the rows of these cells, two at least, have no value or one below all others of their subjects."""
     return lowest(rows.subject, rows.value, np.isin(column.code, levels), column.sample)
+
+
+def on_empty(column: Suspect, rows: Values) -> Likeness | None:
+    """A mark on rows whose value is empty, and on no value: below, tnd, lower than 3, - under "call".
+
+    These samples are below the limit, where the reader would take them for none. A word for a sample that was not
+    taken, such as "missed", says no more than that.
+    """
+    words = set(words_of(column.name)) | {plain(column.name)}
+    if rows.empty is None or words & vocabulary.HARMLESS or not (column.sample & rows.empty).any():
+        return None
+    numbers = [number_of(text, rows.decimal) for text in column.texts]
+    if any(number is not None and number not in (-1, 0, 1, 2) for number in numbers):
+        return None
+    verdict = bool(words & (vocabulary.VERDICTS | vocabulary.FLAG_WORDS | vocabulary.CODES))
+    verdict |= not words - vocabulary.ASSAYS
+    seen = column.sample & (rows.value > 0)
+    full = seen.any() and (column.cells[column.code[seen]] != "").all()
+    said, n = [], 0
+    for level in column.levels:
+        cell, own = str(column.cells[level]), column.code == level
+        there = int((own & column.sample & rows.empty).sum())
+        if cell == "" or not there or (own & seen).any():
+            continue
+        low = folded(cell).strip()
+        marked = mark_of(cell, rows.decimal)[0] in (*vocabulary.CENSORED, "nd") or low in vocabulary.LOW_CELLS | OURS
+        no = verdict and low in {*NO, "n"} | vocabulary.NEGATIVE
+        # A code of few letters stands for something where all samples have one.
+        coded = verdict and full and there > 1 and len(low) <= 3 and not vocabulary.NOT_DONE.search(low)
+        if marked or no or coded:
+            said.append(cell)
+            n += there
+    if not said:
+        return None
+    remedy = "If these are below the limit: write <3 or BLQ as their value, or say it in a column blq, 1 there and 0 "
+    remedy += "elsewhere, with lloq=, or"
+    return f"says {shown(said)} of {count(n, 'sample')} whose value is empty", remedy
 
 
 def at_the_floor(column: Suspect, rows: Values) -> Likeness | None:

@@ -9,7 +9,7 @@ from cellkinetics.meaning.cells import YES, mark_of, number_of
 from cellkinetics.meaning.suspects import Likeness, Suspect, Values, shown, use_unit
 from cellkinetics.meaning.units import other_units, words_of
 from cellkinetics.meaning.vocabulary import folded
-from cellkinetics.words import number_text
+from cellkinetics.words import count, number_text
 
 
 def value_units(column: Suspect, rows: Values) -> Likeness | None:
@@ -47,9 +47,12 @@ def cycles(column: Suspect, rows: Values) -> Likeness | None:
     if not column.words & vocabulary.CYCLES:
         return None
     unseen = [at for at in column.looked if mark_of(str(column.cells[at]), rows.decimal)[0] in ("nd", "blq", "below")]
-    there = column.sample & np.isin(column.code, unseen) & (rows.value > 0)
-    if not there.any():
-        return None
+    there = column.sample & np.isin(column.code, unseen)
     said = shown([str(column.cells[at]) for at in unseen])
     remedy = "Say it in a column blq, 1 there and 0 elsewhere, with lloq=, or"
+    if rows.empty is not None and (there & rows.empty).any():
+        return f"says {said} of {count(int((there & rows.empty).sum()), 'sample')} whose value is empty", remedy
+    there &= rows.value > 0
+    if not there.any():
+        return None
     return f"says {said} of {int(there.sum())} samples that have a value", remedy

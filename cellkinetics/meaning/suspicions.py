@@ -12,7 +12,7 @@ from cellkinetics.errors import Finding
 from cellkinetics.meaning import of_doses, of_samples, vocabulary
 from cellkinetics.meaning.cells import NO, VAGUE, YES, mark_of, number_of
 from cellkinetics.meaning.comments import in_comment
-from cellkinetics.meaning.lowest import FEWEST_MARKED, at_the_floor, on_the_lowest
+from cellkinetics.meaning.lowest import FEWEST_MARKED, at_the_floor, on_empty, on_the_lowest
 from cellkinetics.meaning.of_values import cycles, scales, value_units
 from cellkinetics.meaning.suspects import KINDS, LOOKED_AT, Likeness, Suspect, Values, shown, use, use_unit, varies
 from cellkinetics.meaning.synonyms import plain
@@ -369,5 +369,6 @@ _RULES: tuple[Callable[[Suspect, Values], Likeness | None], ...] = (
     of_samples.spoilt,
     _endpoints,
     _comments,
+    on_empty,
     at_the_floor,
 )

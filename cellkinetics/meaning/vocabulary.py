@@ -76,6 +76,12 @@ VERDICTS = _set(
     "delta, dvtype, nrind, lbornrind, lbnrind, lt, op, operator, zeichen, det, neg, negative, amplified, "
     "amplification, imputed, imputation, substituted, replaced, ersetzt, imputiert, impute, imputado"
 )
+# Headings that name the assay alone, and words for a sample that was not taken.
+ASSAYS = _set("pcr, qpcr, ddpcr, dpcr, rtpcr, assay, target, signal, transgene, car, amp, rxn, test, finding, readout")
+NOT_DONE = re.compile(
+    r"^(?:nd|na|n/a|nk|unk|mis|ns|qns|off)$|miss|lost|not? (?:done|sample|taken|drawn|collected|available|show)|"
+    r"with?draw|died|death|dead|discont|insuff|fail|pending|cancel|progress|relapse|dropped|refus|verloren|entfallen"
+)
 # What changes with time as the curve does, and says nothing of it.
 HARMLESS = _set(
     "response, remission, relapse, disease, tumor, tumour, mrd, visit, phase, period, cycle, treatment, therapy, "
