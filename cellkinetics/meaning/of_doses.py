@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Flags
-from cellkinetics.meaning import vocabulary
+from cellkinetics.meaning import given, vocabulary
 from cellkinetics.meaning.cells import YES, number_of
 from cellkinetics.meaning.suspects import LOOKED_AT, Likeness, Suspect, Values, shown, use
 from cellkinetics.meaning.units import DAYS_IN, duration_of, time_unit_of, unit_of_amount, words_of
@@ -26,7 +26,8 @@ def amounts(column: Suspect, rows: Values) -> Likeness | None:
     if not column.dose.any():
         return None
     said = [cell for cell, _ in _cells(column) if cell] or column.texts
-    if len(said) > MOST_UNITS:
+    # Copies are a unit of values, whatever they are divided by.
+    if len(said) > MOST_UNITS or any("cop" in folded(cell) for cell in said):
         return None
     heading = _words(column.name)
     units = [unit_of_amount(cell, about_units(heading) and about_doses(heading)) for cell in said]
@@ -96,6 +97,11 @@ def durations(column: Suspect, rows: Values) -> Likeness | None:
         if days is not None and days > LONGEST:
             remedy = "A dose is taken at once: give a longer infusion as several doses, or"
             remedy += f" where it took less than {LONGEST * 24:g} hours,"
+            if when or last:
+                remedy = (
+                    "Give the infusion a row without a value, on its day, with its dose, and leave the dose of the "
+                )
+                remedy += f"samples empty, or count the days from it; then ignore=[{column.name!r}]."
             what = "day" if when else "end" if ends and not long else "duration"
             return f"looks like the {what} of an infusion ({cell})", remedy
     return None
@@ -128,7 +134,7 @@ def splits(column: Suspect, rows: Values) -> Likeness | None:
 def drugs(column: Suspect, rows: Values) -> Likeness | None:
     """Names of what was given, cells on one row of a dose and another drug on the next."""
     words = _words(column.name)
-    if rows.given is None or not rows.given.any() or words & vocabulary.BESIDE_CELLS:
+    if rows.given is None or not rows.given.any() or words & given.BESIDE_CELLS:
         return None
     there = rows.given
     said = [(cell, at) for cell, at in _cells(column, there) if cell and re.search("[^\\W\\d_]", cell)]
@@ -137,11 +143,11 @@ def drugs(column: Suspect, rows: Values) -> Likeness | None:
     code, subject = column.code[there], rows.subject[there]
     each = pd.Series(code).groupby(subject)
     within = bool((each.min() != each.max()).any())
-    cells = [cell for cell, _ in said if vocabulary.names_cells(cell)]
-    others = [cell for cell, _ in said if vocabulary.names_drug(cell)]
-    rest = [cell for cell, _ in said if not vocabulary.names_cells(cell)]
-    named = bool(words & (vocabulary.DRUGS | vocabulary.MAY_BE_DRUGS))
-    if (others and (within or named)) or (within and rest and (cells or words & vocabulary.DRUGS)):
+    cells = [cell for cell, _ in said if given.names_cells(cell)]
+    others = [cell for cell, _ in said if given.names_drug(cell)]
+    rest = [cell for cell, _ in said if not given.names_cells(cell)]
+    named = bool(words & (given.DRUGS | given.MAY_BE_DRUGS))
+    if (others and (within or named)) or (within and rest and (cells or words & given.DRUGS)):
         shown_names = shown([*(others or rest), *cells])
         return f"names what was given ({shown_names}), all of which is read as infused cells", use("kind", column)
     return None
