@@ -52,3 +52,38 @@ def names_drug(text: str) -> bool:
     """
     low = re.sub(r"[^a-z0-9]+", " ", folded(text)).strip()
     return bool(re.search("[a-z]{2}", low) and OTHER_DRUGS.fullmatch(low))
+
+
+# Headings of how often cells were given, what may stand beside, and cells that say once.
+OFTEN = words_between(
+    "frequency, freq, exdosfrq, exdosfrequency, dosfrq, doseinterval, interdose, haufigkeit, frecuencia, frequence, "
+    "frequenza, regimen, schedule, dosing, schema"
+)
+BESIDE_OFTEN = words_between(
+    "dose, dosing, infusion, of, infusions, doses, cells, cell, ex, car, nk, t, administration"
+)
+REPEATED = re.compile(
+    r"(?:q|every ?)\d* ?(?:w|d|m|weeks?|days?|months?|wk|other day)\w*\b|\bq\d+\w?\b|\b(?:bi|tri)?-?weekly\b|\bdaily\b|"
+    r"\bmonthly\b|\bx ?[2-9]\b|\b[2-9] ?(?:x|times|mal|fois|veces)\b|\b(?:two|three|four) times\b|\bwochentlich\b|"
+    r"\btaglich\b|\b(?:bid|tid|qd|qod)\b|hebdomadaire|semanal|settimanale"
+)
+# Headings that count what was given, alone or beside each other; and those of the interval of a dose.
+COUNTED_DOSES = words_between(
+    "doses, infusions, bags, injections, administrations, beutel, poches, bolsas, dosen, infusionen, vials"
+)
+BESIDE_COUNTED = words_between(
+    "given, infused, administered, received, number, n, no, nr, of, total, num, count, cell, cells, product, the, car"
+)
+INTERVALS = words_between("ii")
+# Headings that number the infusion or course to which a row belongs, and those that say that there was another.
+COURSES = words_between(
+    "infusion, infusions, dose, dosnum, dosno, doseno, dosenum, dosenumber, doseindex, infusionno, infno, infnum, "
+    "course, exseq, "
+    "doseseq, dosing, exnum"
+)
+BESIDE_COURSES = words_between("number, no, nr, num, n, id, index, of, dose, infusion, count, cell, seq, sequence")
+AGAIN = re.compile(
+    r"(?:^|_)re_?(?:infus|treat|dos|challeng|administ)\w*|(?:^|_)(?:second|2nd|third|zweite|deuxieme|segunda|seconda)_"
+    r"(?:infusion|dose|course|treatment|gabe|perfusion|dosis)"
+)
+NOT_AGAIN = words_between("planned, eligible, consent, reaction, reason, possible, allowed, intended, retreatment_ld")

@@ -20,6 +20,9 @@ FEWEST_MARKED = 3
 # Subjects in which a level begins on days of its own before one number that divides the table is no chance: of 300
 # simulated covariates that begin at random, it divided 33 in three subjects, and 4 in five.
 SUBJECTS_MARKED = 5
+_BESIDE_BELOW = (
+    vocabulary.UNDER_WORDS | vocabulary.OF_FLAGS | vocabulary.FLAG_WORDS | vocabulary.OF_ROWS | vocabulary.CODES
+)
 # What `Study.observations` says of a sample without a value.
 OURS = frozenset({"below", "interval", "above"})
 
@@ -151,11 +154,15 @@ def _lowest_by_code(column: Suspect, rows: Values) -> Likeness | None:
         return None
     numbers = [number_of(text, rows.decimal) is not None for text in column.texts]
     codes, verdict = words & vocabulary.CODES, words & (vocabulary.VERDICTS | vocabulary.FLAG_WORDS)
+    # Below the costal margin is below something that is no limit.
+    if verdict == {"below"} and set(words_of(column.name)) - _BESIDE_BELOW:
+        verdict = set[str]()
+    grades = {folded(text).strip() for text in column.texts} & vocabulary.GRADES and not verdict and not codes
     under = words & vocabulary.UNDER_WORDS and not words - vocabulary.UNDER_WORDS - vocabulary.OF_FLAGS
     for level in column.levels:
         chosen = column.sample & (column.code == level)
         cell = str(column.cells[level])
-        said = folded(cell) in vocabulary.LOW_CELLS or verdict or under
+        said = (folded(cell) in vocabulary.LOW_CELLS and not grades) or verdict or under
         # Under a heading such as status or type a code is looked at, and a word such as "outpatient" is not.
         # Nor is the empty cell: a note stands where there was something to say, which may be at the peak.
         coded = bool(codes) and cell != "" and (len(cell) <= 3 or bool(codes - vocabulary.GENERAL))

@@ -225,7 +225,7 @@ def _flags(column: Suspect, rows: Values) -> Likeness | None:
         - vocabulary.UNDER_WORDS
         - (vocabulary.OF_ROWS | vocabulary.CODES)
     )
-    if not alone and not varies(column, rows):
+    if not alone and (named <= {"below"} or not varies(column, rows)):
         return None
     if words & vocabulary.UPPER_FLAGS:
         remedy = "Write > and the upper limit as the values that it marks, or"
@@ -381,6 +381,7 @@ _RULES: tuple[Callable[[Suspect, Values], Likeness | None], ...] = (
     of_doses.durations,
     of_doses.splits,
     of_doses.shares,
+    of_doses.repeats,
     of_samples.controls,
     of_samples.dilutions,
     of_samples.hits,

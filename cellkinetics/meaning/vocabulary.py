@@ -117,6 +117,7 @@ OF_PATIENTS = _set(
 )
 # Another laboratory value, whose limits, units and results are its own.
 OTHERS = _set(
+    "ada, antibody, antibodies, nab, culture, cultures, pet, cytokine, cytokines, serum, soluble, serology, "
     "ct, cq, crp, il, ifn, tnf, ferritin, ldh, hb, hgb, wbc, anc, alc, plt, platelets, hematocrit, creatinine, "
     "bilirubin, alt, ast, albumin, igg, iga, igm, glucose, sodium, leukocytes, lymphocytes, neutrophils, monocytes, "
     "fibrinogen, troponin, procalcitonin, pct, age, weight, height, bmi, temperature, temp, bp, spo, urea, psa, afp, "
@@ -126,9 +127,16 @@ VIRUSES = _set("cmv, ebv, hhv, bkv, bk, adv, hiv, hbv, hcv, hsv, vzv, jcv, virus
 OURS = _set("copies, car, transgene, qpcr, ddpcr, dv, vcn, transgen, copias, copie, kopien")
 
 
+# Grades and sides, among which low is another: of "low" beside them a heading says what is low.
+GRADES = _set(
+    "high, medium, intermediate, moderate, normal, r, right, good, fair, elevated, severe, hoch, mittel, rechts, alto, "
+    "medio, haut, eleve, gut, very high, h, m"
+)
+
+
 def of_another(name: str, words: set[str]) -> bool:
     """Whether a heading is that of another laboratory value, such as CRP_LLOQ, age_unit or CMV PCR."""
-    if words & VIRUSES:
+    if words & (VIRUSES | {"ada", "antibody", "antibodies", "nab"}):
         return True
     return (
         bool(words & OTHERS or re.search(r"(?:^|[^a-z])(?:cd\d|b[ _-]?cells?)", name.casefold())) and not words & OURS
@@ -358,6 +366,7 @@ REPLICATE_CELLS = re.compile(
     re.IGNORECASE,
 )
 INFUSION = _set(
+    "given, administered, within, "
     "infusion, inf, of, dose, dosing, time, length, iv, the, admin, administration, tinf, perfusion, infusione, dosis, "
     "gabe, zeit, temps, tiempo, tempo, de, la, der, della, l, n, ex, day, dy, dtc, cell, cells, drug, infused, over, "
     "uber, sur, in, infundiert, perfuse, infundido, period, t, infus, perf, len, lange, laenge, longueur, span"
