@@ -76,7 +76,7 @@ BESIDE_COUNTED = words_between(
 )
 INTERVALS = words_between("ii")
 # Headings that number the infusion or course to which a row belongs, and those that say that there was another.
-COURSES = words_between(
+OF_COURSES = words_between(
     "infusion, infusions, dose, dosnum, dosno, doseno, dosenum, dosenumber, doseindex, infusionno, infno, infnum, "
     "course, exseq, "
     "doseseq, dosing, exnum"

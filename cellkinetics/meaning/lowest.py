@@ -24,7 +24,7 @@ _BESIDE_BELOW = (
     vocabulary.UNDER_WORDS | vocabulary.OF_FLAGS | vocabulary.FLAG_WORDS | vocabulary.OF_ROWS | vocabulary.CODES
 )
 # What `Study.observations` says of a sample without a value.
-OURS = frozenset({"below", "interval", "above"})
+OWN_STATUS = frozenset({"below", "interval", "above"})
 
 
 def lowest(subject: npt.NDArray[np.intp], value: Floats, chosen: Flags, sample: Flags) -> bool:
@@ -106,7 +106,9 @@ def on_empty(column: Suspect, rows: Values) -> Likeness | None:
         if cell == "" or not there or (own & seen).any():
             continue
         low = folded(cell).strip()
-        marked = mark_of(cell, rows.decimal)[0] in (*vocabulary.CENSORED, "nd") or low in vocabulary.LOW_CELLS | OURS
+        marked = (
+            mark_of(cell, rows.decimal)[0] in (*vocabulary.CENSORED, "nd") or low in vocabulary.LOW_CELLS | OWN_STATUS
+        )
         no = verdict and low in {*NO, "n"} | vocabulary.NEGATIVE
         # A code of few letters stands for something where all samples have one.
         coded = verdict and full and there > 1 and len(low) <= 3 and not vocabulary.NOT_DONE.search(low)

@@ -168,7 +168,7 @@ def repeats(column: Suspect, rows: Values) -> Likeness | None:
     remedy = f"Give each infusion a row without a value, on its day, with its dose; then ignore=[{column.name!r}]."
     often = bool(words & given.OFTEN) and not words - given.OFTEN - given.BESIDE_OFTEN
     counted = bool(words & given.COUNTED_DOSES) and not words - given.COUNTED_DOSES - given.BESIDE_COUNTED
-    numbered = bool(words & given.COURSES) and not words - given.COURSES - given.BESIDE_COURSES
+    numbered = bool(words & given.OF_COURSES) and not words - given.OF_COURSES - given.BESIDE_COURSES
     again = given.AGAIN.search(folded(low)) is not None and not words & given.NOT_AGAIN
     beside_doses = column.dose if rows.infused is None else column.dose | np.isfinite(rows.infused)
     for cell, at in _cells(column, once):
