@@ -227,3 +227,40 @@ def test_every_command_and_exit_code_is_on_its_page():
         assert name.startswith("-") or f"cellkinetics {name}" in PAGE
     for code in (DONE, NONE_FITTED, BAD, STOPPED):
         assert f"   * - {code}\n" in PAGE
+
+
+H = "subject,day,copies_per_ug,dose"
+WARNED = {
+    "logarithms above the header": (
+        f"values are log10 copies/ug\n{H}\nA,7,5,1e6\nA,14,3.2,1e6\n",
+        "speaks of logarithms",
+    ),
+    "another unit above the header": (f"all in copies/mL\n{H}\nA,7,5,1e6\nA,14,32,1e6\n", "speaks of another unit"),
+    "a day that is a code": (f"{H}\nA,7,5000,1e6\nA,14,800,1e6\nA,28,5,1e6\nA,999,5,1e6\n", "samples is 999"),
+    "a visit": (f"{H},visit\nA,7,5000,1e6,Day 7\nA,60,800,1e6,Day 14\n", "visit says Day 14"),
+    "below the limit on day 0": ("subject,day,copies_per_ug\nA,0,<3\nA,7,5000\n", "taken as drawn before the infusion"),
+    "letters that are no UTF-8": (f"{H}\nM\xfcller,7,5000,1e6\n", "read as Windows-1252"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), WARNED.values(), ids=WARNED)
+def test_check_prints_what_reading_warns_of(folder, capsys, text, said):
+    (folder / "table.csv").write_text(text, encoding="cp1252")
+    with pytest.warns(UserWarning, match=said):
+        ck.read_study(folder / "table.csv", lloq=3)
+    assert run("check", "table.csv", "--lloq", 3) == DONE
+    printed = capsys.readouterr().out
+    assert printed.count(said) == 1 and "look at" in printed
+
+
+def test_check_prints_a_likely_limit_once_and_its_option_in_the_words_of_the_command_line(folder, capsys):
+    rows = "".join(
+        f"A,{day},{value},1e6\n" for day, value in zip(range(7, 56, 7), [700, 90, 30, 5, 5, 5, 5], strict=True)
+    )
+    (folder / "table.csv").write_text(f"{H}\n{rows}")
+    assert run("check", "table.csv") == DONE
+    printed = capsys.readouterr().out
+    assert "give --floor 5, with --lloq where" in printed
+    assert "floor=" not in printed and printed.count("the lowest") == 1
+    assert run("check", "table.csv", "--floor", 5) == DONE
+    assert "look at" not in capsys.readouterr().out

@@ -16,7 +16,7 @@ from cellkinetics.cli.asked import Flag, Reading
 from cellkinetics.cli.remedies import as_options
 from cellkinetics.data import overview
 from cellkinetics.data.cleaning import clean
-from cellkinetics.errors import StudyError, StudyWarning, alike
+from cellkinetics.errors import StudyError, alike
 from cellkinetics.words import count, number_text
 
 
@@ -44,12 +44,13 @@ def check(
     if fix:
         table, log, changes = clean(table, None if reading is None else reading.sheet)
         console.print(f"Written {escape(str(table))}: {count(len(changes), 'change')}, listed in {escape(log.name)}.")
+    told: list[warnings.WarningMessage] = []
     try:
         # The cleaned copy is no workbook any more.
         how = reading or Reading()
-        with warnings.catch_warnings():
-            # What is likely is among the facts below.
-            warnings.simplefilter("ignore", StudyWarning)
+        with warnings.catch_warnings(record=True) as told:
+            # What is warned of is printed below, beside the facts.
+            warnings.simplefilter("always", UserWarning)
             study = (replace(how, sheet=None) if fix else how).study(table)
     except StudyError as error:
         found = Table(
@@ -67,13 +68,26 @@ def check(
             who = _some([problem.subject for problem in lot if problem.subject is not None])
             found.add_row(*(escape(cell) for cell in (rows, who + where, text, as_options(lot[0].remedy))))
         console.print(found)
+        _print_facts(console, [("look at", text) for text in _warned(told, error.source)])
         return NONE_FITTED
     console.print(escape(repr(study)))
     facts = overview.facts(study)
-    for name in ("doses", "not read", "likely"):
-        if name in facts:
-            console.print(escape(f"  {name:<18}{facts[name]}"), soft_wrap=True)
+    lines = [(name, facts[name]) for name in ("doses", "not read", "likely", "look at") if name in facts]
+    said = "; ".join(text for _, text in lines)
+    lines += [("look at", text) for text in _warned(told, study.source) if text.rstrip(".") not in said]
+    _print_facts(console, lines)
     return DONE
+
+
+def _warned(told: list[warnings.WarningMessage], source: str) -> list[str]:
+    """What a table was read with, a text a warning, without the name of its file."""
+    texts = [str(each.message) for each in told if issubclass(each.category, UserWarning)]
+    return list(dict.fromkeys(text.removeprefix(f"{source}: ") for text in texts))
+
+
+def _print_facts(console: Console, lines: list[tuple[str, str]]) -> None:
+    for name, text in lines:
+        console.print(escape(f"  {name:<18}{as_options(text)}"), soft_wrap=True)
 
 
 def _some(names: list[str]) -> str:

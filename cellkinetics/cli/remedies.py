@@ -8,6 +8,11 @@ import shlex
 
 _CALL = re.compile(r"read_study\(\.\.\., ((?:[^()'\"]|'[^']*'|\"[^\"]*\")*)\)")
 _ARGUMENT = re.compile(r"(?<![\w-])([a-z_]+=(?:\{[^{}]*\}|\[[^\[\]]*\]|'[^']*'|\"[^\"]*\"))")
+# Options by their names alone, and with a number: "give floor=5, with lloq= where the limit is another number".
+_OPTIONS = (
+    "lloq|lod|uloq|unit|dose_unit|time_unit|columns|dna_ug|lloq_copies_per_well|replicates|ignore|floor|missing|sheet"
+)
+_NUMBER_OR_NONE = re.compile(rf"(?<![\w-])({_OPTIONS})=(?:([+-]?\d[\d.]*(?:e[+-]?\d+)?(?<!\.))|(?=[\s,.;)]|$))")
 
 
 def as_options(remedy: str) -> str:
@@ -22,7 +27,10 @@ def as_options(remedy: str) -> str:
             return said[0]
         return " ".join(f"--{str(name).replace('_', '-')} {_shown(value)}" for name, value in given.items()) or said[0]
 
-    return _ARGUMENT.sub(options, _CALL.sub(options, remedy))
+    def option(said: re.Match[str]) -> str:
+        return f"--{said[1].replace('_', '-')}" + (f" {said[2]}" if said[2] else "")
+
+    return _NUMBER_OR_NONE.sub(option, _ARGUMENT.sub(options, _CALL.sub(options, remedy)))
 
 
 def _shown(value: object) -> str:

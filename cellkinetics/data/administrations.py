@@ -13,8 +13,8 @@ from cellkinetics.data.study import DOSE_UNIT
 from cellkinetics.errors import Finding
 from cellkinetics.layout.doses import FEWEST_CELLS
 from cellkinetics.meaning.cells import numbers
+from cellkinetics.meaning.given import names_cells
 from cellkinetics.meaning.units import strange, unit_of_amount
-from cellkinetics.meaning.vocabulary import names_cells
 from cellkinetics.words import number_text
 
 # Monolix numbers its administrations; the first is that of the cells.

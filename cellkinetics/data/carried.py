@@ -43,6 +43,7 @@ def carried(
     units_differ: bool,
     time_unit: str | None = None,
     dose_unit: str = "cells/kg",
+    empty: Flags | None = None,
 ) -> Carried:
     """The columns that nothing reads; one that looks as if it changed the meaning of a value is reported."""
     known = set(rows.names.values())
@@ -63,6 +64,7 @@ def carried(
         dose_unit=dose_unit,
         infused=infused,
         given=dosing.any & ~dosing.other,
+        empty=empty,
     )
     taken = {name for name in texts if plain(name) not in RESERVED_COLUMNS}
     new_name = {name: name if name in taken else _free(name, taken) for name in texts}

@@ -213,7 +213,10 @@ def read_study(
     cohort = rows.constant("cohort")
 
     # What nothing has read is looked at last, when it is known which rows are samples.
-    others = carried(rows, output, written, sample, dosing, unit, units_differ, time_unit, given_in or dose_unit)
+    unsaid = excluded == "no value"
+    others = carried(
+        rows, output, written, sample, dosing, unit, units_differ, time_unit, given_in or dose_unit, unsaid
+    )
     observations = _observations(rows, output, written.measured, excluded, others)
     report_repeats(rows, observations, sample & ~empty, dosing)
     if rows.problems:

@@ -221,6 +221,8 @@ def _refuse_nearly(sheet: Sheet, others: list[str], days: list[str]) -> None:
         if (nearly(name) and not words) or _measures(sheet, name, mark, table, name in behind):
             found = f"the column {name} holds numbers and its heading names no day"
             remedy = "Name it as the others are (d90, or d-1 before the infusion), or"
+            if {vocabulary.SPECIMENS.get(folded(word), "blood") for word in words_of(name)} - {"blood", "dna", "pbmc"}:
+                remedy = "It is of another specimen: give it rows of its own with a column output (blood, marrow), or"
             remedy += f" read_study(..., ignore=[{name!r}])."
             problems.append(Finding(None, None, None, found, remedy))
     if problems:

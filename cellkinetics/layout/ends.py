@@ -43,6 +43,8 @@ def own(sheet: Sheet) -> Sheet:
     pair = next((pair for pair in ENDS_BY_NAME if set(pair) <= plains.keys()), None)
     if pair is None:
         pair = next((pair for pair in _LOOSE if set(pair) <= plains.keys() and _are_ends(sheet, plains, pair)), None)
+    if pair is None and "status" in plains:
+        return _by_status(sheet, plains["status"])
     if pair is None or any(meaning_of(name) in ("limit", "cens") for name in cells.columns):
         return sheet
     value = next((name for name in cells.columns if meaning_of(name) == "value"), None)
@@ -97,6 +99,18 @@ def own(sheet: Sheet) -> Sheet:
         left = []
     rest = cells.drop(columns=left)
     return replace(sheet, cells=rest.assign(**new))
+
+
+def _by_status(sheet: Sheet, name: str) -> Sheet:
+    """The sheet with BLQ where the status of `Study.observations` is below and the value is empty: it is so written."""
+    cells, status = sheet.cells, sheet.cells[name].str.casefold()
+    value = next((name for name in cells.columns if meaning_of(name) == "value"), None)
+    if value is None or not status.isin(["quantified", "below", "missing", ""]).all():
+        return sheet
+    below, empty = (status == "below").to_numpy(), (cells[value] == "").to_numpy()
+    if not below.any() or (below & ~empty).any() or ((status == "quantified").to_numpy() & empty).any():
+        return sheet
+    return replace(sheet, cells=cells.drop(columns=name).assign(**{value: cells[value].mask(below, "BLQ")}))
 
 
 def _are_ends(sheet: Sheet, plains: Mapping[str, str], pair: tuple[str, str]) -> bool:

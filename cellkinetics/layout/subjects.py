@@ -46,6 +46,8 @@ def one_spelling(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Shee
     alike: dict[str, list[str]] = {}
     for text in dict.fromkeys(seen):
         alike.setdefault(_folded(text), []).append(text)
+    for texts in _zeros_and_letters(seen):
+        alike.setdefault("\x00".join(texts), []).extend(texts)
     problems = _summary_rows(sheet, codes, seen)
     for texts in alike.values():
         if len(texts) > 1:
@@ -77,12 +79,24 @@ def _summary_rows(sheet: Sheet, codes: Places, seen: list[str]) -> list[Finding]
     return problems
 
 
+def _zeros_and_letters(seen: list[str]) -> list[list[str]]:
+    """Names that differ by the letter O in place of a zero only: PO1 and P01."""
+    found: dict[str, list[str]] = {}
+    for text in dict.fromkeys(seen):
+        low = text.casefold()
+        found.setdefault(low.replace("o", "0"), []).append(text)
+    return [texts for texts in found.values() if len({text.casefold() for text in texts}) > 1]
+
+
 def _folded(text: str) -> str:
     """What is left of a name without case, leading zeros, ``.0`` and the kind of stroke between its parts."""
     text = re.sub(r"^(\d+)\.0+$", r"\1", text.casefold())
     # 1e3 is what a spreadsheet makes of 1000.
     if re.fullmatch(r"\d+(?:\.\d+)?e\+?\d{1,2}", text) and float(text) % 1 == 0:
         text = str(int(float(text)))
+    # Initials: A.B. and A B are AB.
+    if re.fullmatch(r"(?:[^\W\d_][\s.]*){2,3}", text):
+        text = re.sub(r"[\s.]+", "", text)
     text = re.sub(r"[\s_.\-/\u2010-\u2015\u2212]+", "-", text)
     # P-01 is P01, and 1-1 is not 11.
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=[^\W\d])-(?=\d)|(?<=\d)-(?=[^\W\d])", "", text))

@@ -32,6 +32,12 @@ _FOREIGN_VISITS = re.compile(
     r"seguimiento|alta|ultim[ao]|basale?|visita|consulta|dimissione|controllo|fine|opvolging|ontslag|"
     r"laatste|bezoek|uppfoljning|oppfolging|utskrivning|wizyta|wypis|acompanhamento|seguimento)\b"
 )
+# Times in other words: half year, at death, timepoint 6, the month of a year, days since a reinfusion.
+_OTHER_TIMES = re.compile(
+    r"\b(?:half[ -]?year|halbjahr|semestre|(?:at|before) death|autopsy|necropsy|post[ -]?mortem|obduktion|autopsie|"
+    r"(?:most )?recent|latest|time ?points?|tp ?\d+|zeitpunkt|annual|anniversary)\b|^[a-z]{1,3} ?\+ ?\d+$|"
+    r"^(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mai|okt|dez)[a-z]* ?'?\d{2,4}$"
+)
 
 
 def day_of(name: str) -> tuple[float, str] | None:
@@ -56,7 +62,7 @@ def nearly(name: str) -> bool:
     if day_of(name) is not None:
         return False
     low = re.sub(r"[\s_./-]+", " ", folded(name)).strip()
-    return _NEARLY.search(name.strip()) is not None or _FOREIGN_VISITS.search(low) is not None
+    return _NEARLY.search(name.strip()) is not None or any(said.search(low) for said in (_FOREIGN_VISITS, _OTHER_TIMES))
 
 
 def _number(text: str) -> float:

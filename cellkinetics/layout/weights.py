@@ -13,9 +13,10 @@ from cellkinetics.errors import Finding, StudyError, one_problem
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.layout.subjects import column_of
 from cellkinetics.meaning.cells import cell_of, numbers
+from cellkinetics.meaning.given import names_cells
 from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.units import words_of
-from cellkinetics.meaning.vocabulary import folded, names_cells
+from cellkinetics.meaning.vocabulary import folded
 
 IN_CELLS, PER_KG = ("cells", "cell", "total cells"), "cells/kg"
 DIVIDED = "Doses in cells were divided by"

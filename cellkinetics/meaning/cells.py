@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
-from cellkinetics.meaning.vocabulary import below_in_words
+from cellkinetics.meaning.vocabulary import below_in_words, folded
 from cellkinetics.words import number_text
 
 Texts = npt.NDArray[np.object_]
@@ -59,6 +59,14 @@ VAGUE = {
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _INFINITE = re.compile(r"([+-]?)inf(inity)?", re.IGNORECASE)
 _BOUND = re.compile(r"([<>≤≥])=?(.+)")
+# A bound in words, without blanks and accents: lower than 3, unter 3, more than 1e6.
+_IN_WORDS = re.compile(
+    r"(?P<low>(?:lower|less|smaller|fewer)than|below|under|lt|unter(?:halb)?(?:von)?|kleiner(?:als)?|weniger(?:als)?|"
+    r"inferieure?a|moinsde|sous|menor(?:que|de)|menosde|inferior[ea]?|minoredi|menodi|sotto|kleinerdan|minderdan|onder)"
+    r"(?P<below>[\d.,e+-]+)|"
+    r"(?:(?:greater|more|higher|larger)than|above|over|exceeds|gt|uber|grosser(?:als)?|mehrals|superieure?a|plusde|"
+    r"mayorque|masde|superiorea|maggioredi|piudi)(?P<above>[\d.,e+-]+)"
+)
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 # A power of ten as papers print it: 1.2x10^4, 1.2×10⁴, 1.2*10**4, 10^6.
 _POWER = re.compile(
@@ -154,6 +162,10 @@ def mark_of(text: str, decimal: str = ".") -> tuple[str, float]:
     limit = number_of(bound[2], decimal) if bound else None
     if bound is not None and limit is not None and 0 < limit < np.inf:
         return ("below" if bound[1] in "<≤" else "above"), limit
+    worded = _IN_WORDS.fullmatch(folded(word))
+    limit = number_of(worded["below"] or worded["above"], decimal) if worded else None
+    if worded is not None and limit is not None and 0 < limit < np.inf:
+        return ("below" if worded["low"] else "above"), limit
     return _composed(word, decimal)
 
 

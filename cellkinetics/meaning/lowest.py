@@ -8,18 +8,23 @@ import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.meaning import vocabulary
-from cellkinetics.meaning.cells import number_of
-from cellkinetics.meaning.suspects import Likeness, Suspect, Values, varies
+from cellkinetics.meaning.cells import NO, mark_of, number_of
+from cellkinetics.meaning.suspects import Likeness, Suspect, Values, shown, varies
 from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.units import words_of
 from cellkinetics.meaning.vocabulary import folded
-from cellkinetics.words import number_text
+from cellkinetics.words import count, number_text
 
 # Rows that a level needs before it says anything: two of six samples are the lowest by chance in 1 of 15 subjects.
 FEWEST_MARKED = 3
 # Subjects in which a level begins on days of its own before one number that divides the table is no chance: of 300
 # simulated covariates that begin at random, it divided 33 in three subjects, and 4 in five.
 SUBJECTS_MARKED = 5
+_BESIDE_BELOW = (
+    vocabulary.UNDER_WORDS | vocabulary.OF_FLAGS | vocabulary.FLAG_WORDS | vocabulary.OF_ROWS | vocabulary.CODES
+)
+# What `Study.observations` says of a sample without a value.
+OWN_STATUS = frozenset({"below", "interval", "above"})
 
 
 def lowest(subject: npt.NDArray[np.intp], value: Floats, chosen: Flags, sample: Flags) -> bool:
@@ -78,6 +83,45 @@ def on_the_lowest(column: Suspect, rows: Values, levels: list[int]) -> bool:
     return lowest(rows.subject, rows.value, np.isin(column.code, levels), column.sample)
 
 
+def on_empty(column: Suspect, rows: Values) -> Likeness | None:
+    """A mark on rows whose value is empty, and on no value: below, tnd, lower than 3, - under "call".
+
+    These samples are below the limit, where the reader would take them for none. A word for a sample that was not
+    taken, such as "missed", says no more than that.
+    """
+    words = set(words_of(column.name)) | {plain(column.name)}
+    if rows.empty is None or words & vocabulary.HARMLESS or not (column.sample & rows.empty).any():
+        return None
+    numbers = [number_of(text, rows.decimal) for text in column.texts]
+    if any(number is not None and number not in (-1, 0, 1, 2) for number in numbers):
+        return None
+    verdict = bool(words & (vocabulary.VERDICTS | vocabulary.FLAG_WORDS | vocabulary.CODES))
+    verdict |= not words - vocabulary.ASSAYS
+    seen = column.sample & (rows.value > 0)
+    full = seen.any() and (column.cells[column.code[seen]] != "").all()
+    said, n = [], 0
+    for level in column.levels:
+        cell, own = str(column.cells[level]), column.code == level
+        there = int((own & column.sample & rows.empty).sum())
+        if cell == "" or not there or (own & seen).any():
+            continue
+        low = folded(cell).strip()
+        marked = (
+            mark_of(cell, rows.decimal)[0] in (*vocabulary.CENSORED, "nd") or low in vocabulary.LOW_CELLS | OWN_STATUS
+        )
+        no = verdict and low in {*NO, "n"} | vocabulary.NEGATIVE
+        # A code of few letters stands for something where all samples have one.
+        coded = verdict and full and there > 1 and len(low) <= 3 and not vocabulary.NOT_DONE.search(low)
+        if marked or no or coded:
+            said.append(cell)
+            n += there
+    if not said:
+        return None
+    remedy = "If these are below the limit: write <3 or BLQ as their value, or say it in a column blq, 1 there and 0 "
+    remedy += "elsewhere, with lloq=, or"
+    return f"says {shown(said)} of {count(n, 'sample')} whose value is empty", remedy
+
+
 def at_the_floor(column: Suspect, rows: Values) -> Likeness | None:
     """A level that stands on exactly the rows that share the lowest value, such as status 2; visits do not count."""
     if not 2 <= len(column.levels) <= 6 or not varies(column, rows):
@@ -112,11 +156,15 @@ def _lowest_by_code(column: Suspect, rows: Values) -> Likeness | None:
         return None
     numbers = [number_of(text, rows.decimal) is not None for text in column.texts]
     codes, verdict = words & vocabulary.CODES, words & (vocabulary.VERDICTS | vocabulary.FLAG_WORDS)
+    # Below the costal margin is below something that is no limit.
+    if verdict == {"below"} and set(words_of(column.name)) - _BESIDE_BELOW:
+        verdict = set[str]()
+    grades = {folded(text).strip() for text in column.texts} & vocabulary.GRADES and not verdict and not codes
     under = words & vocabulary.UNDER_WORDS and not words - vocabulary.UNDER_WORDS - vocabulary.OF_FLAGS
     for level in column.levels:
         chosen = column.sample & (column.code == level)
         cell = str(column.cells[level])
-        said = folded(cell) in vocabulary.LOW_CELLS or verdict or under
+        said = (folded(cell) in vocabulary.LOW_CELLS and not grades) or verdict or under
         # Under a heading such as status or type a code is looked at, and a word such as "outpatient" is not.
         # Nor is the empty cell: a note stands where there was something to say, which may be at the peak.
         coded = bool(codes) and cell != "" and (len(cell) <= 3 or bool(codes - vocabulary.GENERAL))

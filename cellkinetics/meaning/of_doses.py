@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Flags
-from cellkinetics.meaning import vocabulary
-from cellkinetics.meaning.cells import YES, number_of
+from cellkinetics.meaning import given, vocabulary
+from cellkinetics.meaning.cells import NO, YES, number_of
 from cellkinetics.meaning.suspects import LOOKED_AT, Likeness, Suspect, Values, shown, use
+from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.units import DAYS_IN, duration_of, time_unit_of, unit_of_amount, words_of
 from cellkinetics.meaning.vocabulary import folded
 from cellkinetics.words import number_text
@@ -26,7 +27,8 @@ def amounts(column: Suspect, rows: Values) -> Likeness | None:
     if not column.dose.any():
         return None
     said = [cell for cell, _ in _cells(column) if cell] or column.texts
-    if len(said) > MOST_UNITS:
+    # Copies are a unit of values, whatever they are divided by.
+    if len(said) > MOST_UNITS or any("cop" in folded(cell) for cell in said):
         return None
     heading = _words(column.name)
     units = [unit_of_amount(cell, about_units(heading) and about_doses(heading)) for cell in said]
@@ -55,6 +57,7 @@ def durations(column: Suspect, rows: Values) -> Likeness | None:
     long = bool(words & vocabulary.DURATIONS) or ("infusion" in words and bool(units)) or {"infusion", "time"} <= words
     # A day infused is when, and days or hours infused are how long.
     long |= "infused" in words and bool({*units} - {"day"} or words & {"days", "over", "uber", "sur", "tagen", "jours"})
+    long |= bool(words & {"given", "administered"}) and bool(words & {"over", "uber", "sur", "within"})
     infusing = words & vocabulary.INFUSIONS
     long |= bool(infusing) and bool({*units} - {"day"} or words & vocabulary.LENGTHS)
     long = alone and (long or ({"inf", "time"} <= words and bool(units)))
@@ -96,6 +99,11 @@ def durations(column: Suspect, rows: Values) -> Likeness | None:
         if days is not None and days > LONGEST:
             remedy = "A dose is taken at once: give a longer infusion as several doses, or"
             remedy += f" where it took less than {LONGEST * 24:g} hours,"
+            if when or last:
+                remedy = (
+                    "Give the infusion a row without a value, on its day, with its dose, and leave the dose of the "
+                )
+                remedy += f"samples empty, or count the days from it; then ignore=[{column.name!r}]."
             what = "day" if when else "end" if ends and not long else "duration"
             return f"looks like the {what} of an infusion ({cell})", remedy
     return None
@@ -128,7 +136,7 @@ def splits(column: Suspect, rows: Values) -> Likeness | None:
 def drugs(column: Suspect, rows: Values) -> Likeness | None:
     """Names of what was given, cells on one row of a dose and another drug on the next."""
     words = _words(column.name)
-    if rows.given is None or not rows.given.any() or words & vocabulary.BESIDE_CELLS:
+    if rows.given is None or not rows.given.any() or words & given.BESIDE_CELLS:
         return None
     there = rows.given
     said = [(cell, at) for cell, at in _cells(column, there) if cell and re.search("[^\\W\\d_]", cell)]
@@ -137,14 +145,68 @@ def drugs(column: Suspect, rows: Values) -> Likeness | None:
     code, subject = column.code[there], rows.subject[there]
     each = pd.Series(code).groupby(subject)
     within = bool((each.min() != each.max()).any())
-    cells = [cell for cell, _ in said if vocabulary.names_cells(cell)]
-    others = [cell for cell, _ in said if vocabulary.names_drug(cell)]
-    rest = [cell for cell, _ in said if not vocabulary.names_cells(cell)]
-    named = bool(words & (vocabulary.DRUGS | vocabulary.MAY_BE_DRUGS))
-    if (others and (within or named)) or (within and rest and (cells or words & vocabulary.DRUGS)):
+    cells = [cell for cell, _ in said if given.names_cells(cell)]
+    others = [cell for cell, _ in said if given.names_drug(cell)]
+    rest = [cell for cell, _ in said if not given.names_cells(cell)]
+    named = bool(words & (given.DRUGS | given.MAY_BE_DRUGS))
+    if (others and (within or named)) or (within and rest and (cells or words & given.DRUGS)):
         shown_names = shown([*(others or rest), *cells])
         return f"names what was given ({shown_names}), all of which is read as infused cells", use("kind", column)
     return None
+
+
+def repeats(column: Suspect, rows: Values) -> Likeness | None:
+    """More infusions than there are doses: how often cells were given, how many bags, or a second course of samples."""
+    words, low = _words(column.name), plain(column.name)
+    if words & (vocabulary.NO_DOSES - {"previous", "prior"}) or words & vocabulary.HARMLESS - {"treatment", "therapy"}:
+        return None
+    none = np.zeros(len(rows.subject), dtype=bool)
+    infused = np.bincount(
+        rows.subject, weights=none if rows.given is None else rows.given, minlength=int(rows.subject.max(initial=0)) + 1
+    )
+    once = np.isin(rows.subject, np.flatnonzero(infused < 2))
+    remedy = f"Give each infusion a row without a value, on its day, with its dose; then ignore=[{column.name!r}]."
+    often = bool(words & given.OFTEN) and not words - given.OFTEN - given.BESIDE_OFTEN
+    counted = bool(words & given.COUNTED_DOSES) and not words - given.COUNTED_DOSES - given.BESIDE_COUNTED
+    numbered = bool(words & given.OF_COURSES) and not words - given.OF_COURSES - given.BESIDE_COURSES
+    again = given.AGAIN.search(folded(low)) is not None and not words & given.NOT_AGAIN
+    beside_doses = column.dose if rows.infused is None else column.dose | np.isfinite(rows.infused)
+    for cell, at in _cells(column, once):
+        own, text = once & (column.code == at), folded(cell).strip()
+        number = number_of(cell, rows.decimal)
+        many = number is not None and not np.isnan(number) and number > 1
+        on_doses = bool((own & (beside_doses if not column.dose.any() else column.dose)).any())
+        if often and on_doses and number is None and given.REPEATED.search(text):
+            return f"says how often cells were given ({cell}), and one dose is there", remedy
+        if words <= given.INTERVALS and on_doses and number is not None and number > 0:
+            return f"looks like the interval between doses ({cell}), and one dose is there", remedy
+        if counted and many and number is not None and number <= 20 and number % 1 == 0:
+            at_once = f"where they were given within {LONGEST * 24:g} hours, ignore=[{column.name!r}]."
+            return f"counts {cell} infusions or bags where one dose is there", f"{remedy[:-1]}; {at_once}"
+        if again and text not in {*NO, "0", "nan"} and (text in YES or number is not None or re.search(r"\d", text)):
+            return f"says that cells were given again ({cell}), and one dose is there", remedy
+    if numbered and _rises(column, rows, once):
+        return "numbers the infusions of a patient from 1 on, and one dose is there", remedy
+    return None
+
+
+def _rises(column: Suspect, rows: Values, once: Flags) -> bool:
+    """Whether a column is 1, and later 2, in the samples of a patient with one dose."""
+    number = np.array([number_of(str(cell), rows.decimal) for cell in column.cells], dtype=float)[column.code]
+    there = once & ~np.isnan(number) & ((number % 1 == 0) & (number < 10))
+    if not there.any() or (number[column.sample & once] > 10).any():
+        return False
+    frame = pd.DataFrame({"subject": rows.subject[there], "day": rows.day[there], "number": number[there]})
+    frame = frame.sort_values(["subject", "day"], kind="stable")
+    each = frame.groupby("subject")["number"]
+    rising = each.apply(_never_falls)
+    several = each.nunique()
+    # Every row its own number is a count of samples.
+    return bool((rising & (several > 1) & (several < each.size()) & (each.min() == 1)).any())
+
+
+def _never_falls(numbers: pd.Series) -> bool:
+    return bool((numbers.diff().dropna() >= 0).all())
 
 
 def shares(column: Suspect, rows: Values) -> Likeness | None:
@@ -188,6 +250,8 @@ def _words(name: str) -> set[str]:
         short = r"t?(?:inf|infus|infusion|perf)(len|length|lange|dur|time|h|hr|hrs|hours|min|mins|days)"
         if said := re.fullmatch(short, word):
             words = words - {word} | {"infusion", said[1]}
+        if word in ("amtdur", "dosedur", "dosdur", "durinf", "durdose"):
+            words = words - {word} | {"infusion", "dur"}
         if word in ("exendy", "exdur"):
             words = words - {word} | {"infusion", "end" if word == "exendy" else "dur"}
     # The numbers of NONMEM's compartments: D1, ALAG1, F1.

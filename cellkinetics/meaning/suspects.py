@@ -78,7 +78,7 @@ class Values:
     `time_unit` is that of the times as the user gave it, None where nobody said; `says_days`, whether their heading
     does; `dose_unit` that in which the doses were given. `infused` is the day on which the cells of the row are taken
     as infused: that of a row with a dose, 0 where the dose stands on all rows of a subject or no row has one, else NaN;
-    `given`, whether the row itself is an infusion.
+    `given`, whether the row itself is an infusion; `empty`, whether it has no value, and nothing that says why.
     """
 
     subject: npt.NDArray[np.intp]
@@ -92,6 +92,7 @@ class Values:
     dose_unit: str = "cells/kg"
     infused: Floats | None = None
     given: Flags | None = None
+    empty: Flags | None = None
 
 
 Likeness = tuple[str, str]

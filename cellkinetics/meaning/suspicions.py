@@ -12,7 +12,7 @@ from cellkinetics.errors import Finding
 from cellkinetics.meaning import of_doses, of_samples, vocabulary
 from cellkinetics.meaning.cells import NO, VAGUE, YES, mark_of, number_of
 from cellkinetics.meaning.comments import in_comment
-from cellkinetics.meaning.lowest import FEWEST_MARKED, at_the_floor, on_the_lowest
+from cellkinetics.meaning.lowest import FEWEST_MARKED, at_the_floor, on_empty, on_the_lowest
 from cellkinetics.meaning.of_values import cycles, scales, value_units
 from cellkinetics.meaning.suspects import KINDS, LOOKED_AT, Likeness, Suspect, Values, shown, use, use_unit, varies
 from cellkinetics.meaning.synonyms import plain
@@ -42,6 +42,9 @@ def suspicion(column: Suspect, rows: Values) -> Finding | None:
             what, remedy = found
             nothing = f"read_study(..., ignore=[{column.name!r}]) when it says nothing about the values."
             text = f"the column {column.name} is not read and {what}"
+            # A remedy that is a whole sentence is the only one: what it says is not nothing.
+            if remedy.endswith("."):
+                return Finding(None, None, None, text, remedy)
             return Finding(None, None, None, text, f"{remedy} {nothing}".lstrip())
     return None
 
@@ -222,13 +225,23 @@ def _flags(column: Suspect, rows: Values) -> Likeness | None:
         - vocabulary.UNDER_WORDS
         - (vocabulary.OF_ROWS | vocabulary.CODES)
     )
-    if not alone and not varies(column, rows):
+    if not alone and (named <= {"below"} or not varies(column, rows)):
         return None
-    if words & vocabulary.SEEN_WORDS or texts - {*YES, *NO}:
+    if words & vocabulary.UPPER_FLAGS:
+        remedy = "Write > and the upper limit as the values that it marks, or"
+    elif words & vocabulary.SEEN_WORDS or texts - {*YES, *NO} or _inverted(column, rows):
         remedy = "Say it in a column blq, 1 for below the limit and 0 elsewhere, or"
     else:
         remedy = use("blq", column)
     return f"looks like a mark of censored values ({shown(column.texts)})", remedy
+
+
+def _inverted(column: Suspect, rows: Values) -> bool:
+    """Whether yes means measured, as of "over LLOQ": its heading says so, or no stands on the lowest values."""
+    if column.words & vocabulary.OVER_WORDS:
+        return True
+    no = [at for at in column.looked if str(column.cells[at]).casefold() in NO]
+    return on_the_lowest(column, rows, no)
 
 
 def _exclusions(column: Suspect, rows: Values) -> Likeness | None:
@@ -236,7 +249,10 @@ def _exclusions(column: Suspect, rows: Values) -> Likeness | None:
     words_of_heading = set(words_of(column.name))
     texts, words = {folded(text) for text in column.texts}, words_of_heading | column.words
     beside = words_of_heading - vocabulary.OF_ROWS - vocabulary.OUT - vocabulary.IN
+    beside -= {word for word in beside if vocabulary.USED_FLAGS.fullmatch(word)}
     out = [text for text in column.texts if folded(text) in vocabulary.OUT_CELLS]
+    if words & (vocabulary.CODES - {"type", "note", "remark"}):
+        out += [text for text in column.texts if folded(text) in vocabulary.REPEAT_CELLS]
     # Poor is a sample, and a venous access too.
     if not words_of_heading - vocabulary.OF_ROWS - vocabulary.OUT - vocabulary.IN - vocabulary.CODES:
         out += [text for text in column.texts if folded(text) in vocabulary.LOOSE_OUT_CELLS]
@@ -262,6 +278,9 @@ def _exclusions(column: Suspect, rows: Values) -> Likeness | None:
 
     def named(some: frozenset[str]) -> bool:
         found = words & some - (frozenset() if changes else vocabulary.OF_A_SAMPLE)
+        if some is vocabulary.IN and changes:
+            found |= {word for word in words if vocabulary.USED_FLAGS.fullmatch(word)}
+            found |= {"in"} if "in" in words and words & {"analysis", "set", "population", "fit", "model"} else set()
         return bool(found - vocabulary.LOOSE_WORDS) or (bool(found) and not beside)
 
     negated = words & {"not", "nicht", "non", "no", "ne", "pas", "dont"} and named(vocabulary.IN)
@@ -362,6 +381,7 @@ _RULES: tuple[Callable[[Suspect, Values], Likeness | None], ...] = (
     of_doses.durations,
     of_doses.splits,
     of_doses.shares,
+    of_doses.repeats,
     of_samples.controls,
     of_samples.dilutions,
     of_samples.hits,
@@ -369,5 +389,6 @@ _RULES: tuple[Callable[[Suspect, Values], Likeness | None], ...] = (
     of_samples.spoilt,
     _endpoints,
     _comments,
+    on_empty,
     at_the_floor,
 )

@@ -283,6 +283,22 @@ def unit_of_amount(cell: str, bare: bool = False) -> tuple[str, bool]:
     return (cell, False) if found[1] else (canonical(cell), True)
 
 
+def unit_per(cell: str, unit: str) -> str:
+    """The unit of values that are divided by what a cell says, "" where it is that of the study or no such thing.
+
+    Examples
+    --------
+    >>> [unit_per(cell, "copies/ug") for cell in ("mL blood", "100 ng DNA", "per 10^6 cells", "ug DNA", "lab A")]
+    ['copies/mL', 'copies/100 ng', 'copies/10^6 cells', '', '']
+    """
+    rest = re.sub(r"^(?:(?:per|pro|par|por|1)\s+|/\s*)", "", folded(cell.translate(_MICRO)).strip())
+    counted = unit.split("/")[0]
+    said = canonical(f"{counted}/{rest}")
+    if said == unit or not rest or "/" in rest:
+        return ""
+    return said if _of(said) or _SURELY_A_UNIT.fullmatch(f"/{rest}") else ""
+
+
 _UNIT_IN_CELLS = re.compile(
     r"[/%]|\b(?:per|pro|par|por|je)\b|\d\s*[npuf]g\b|copies|cells|\bvcn\b|\bc[tq]\b|\b[npumf]g\b"
 )
@@ -291,12 +307,19 @@ _SURELY_A_UNIT = re.compile(
     r"(?:[a-z][a-z0-9^. +_-]{0,20}?)?(?:/|\bper\b|\bpro\b|\bpar\b|\bpor\b)[ _]?(?:\d[\d^e.]*[ _]?)?"
     r"(?:[mud]?l|[nump]?g|mm3|cells?|well|reaction|rxn|genomes?|pbmcs?|dna)(?:[ _]\w+)?"
 )
+# Copies of whatever per whatever are a unit under any heading.
+_COPIES_PER = re.compile(
+    r"(?:[a-z][a-z0-9+-]* ){0,3}(?:cop(?:y|ies)|kopien|copias?|copie)\s?(?:/|per |pro |par |por )\s?[\w^. ]{1,25}"
+)
 _ABOUT_UNITS = re.compile(r"\w*(?:units?|einheit(?:en)?|unites?|unidad|unita|uom)")
 
 
 def other_units(name: str, cells: list[str], unit: str) -> list[str]:
     """Those of the cells, under a heading that is about the unit of the values, that say another unit than this one."""
     words = set(words_of(name))
+    copies = [cell for cell in cells if _COPIES_PER.fullmatch(folded(cell.translate(_MICRO)))]
+    if cells and len(copies) == len(cells):
+        return [cell for cell in copies if canonical(cell) != unit]
     per = words == {"per"}
     ours = words & vocabulary.OF_UNITS and not words - vocabulary.OF_UNITS - vocabulary.OF_VALUES
     if not per and not ours:

@@ -15,9 +15,12 @@ def folded(text: str) -> str:
     return "".join(letter for letter in parts if not unicodedata.combining(letter))
 
 
-def _set(words: str) -> frozenset[str]:
-    """Words between commas."""
+def words_between(words: str) -> frozenset[str]:
+    """Words between commas, as a set."""
     return frozenset(word.strip() for word in words.split(","))
+
+
+_set = words_between
 
 
 # Below the limit, in words. NG and NWG are Nachweisgrenze, BG is Bestimmungsgrenze, LQ, LIQ and LIC limits of
@@ -31,6 +34,7 @@ OF_QUANTITY = (
     r"ll?oq|llq|liq|lic|ldq|lq|bg|bestimmungs\w*|quant\w*|cuant\w*|limit\w*|grenz\w*|lim|bepaling\w*|oznacz\w*"
 )
 BETWEEN_WORDS = (
+    ""
     "the|than|of|a|al|do|dla|granic\\w*|alla|als|der|die|das|des|dem|den|du|de|del|della|la|le|il|el|lo|di|d|l|que|en|au|por|untere|unteren|"
     "lower|assay|range|reporting|it|is|e|est|es|ist|result|value|valeur|wert|valor|valore"
 )
@@ -60,6 +64,8 @@ def below_in_words(text: str) -> str:
     return ""
 
 
+# Flags of CDISC by which rows are used: PKANLFL, ANL01FL, PKEVAL, ITTRFL.
+USED_FLAGS = re.compile(r"(?:pk|pd|pp|ck|a)?(?:anl|anal|eval|evlb|incl|valid)\d*(?:fl|flag)?")
 # Yes and no of a flag, as `cells.YES` and `cells.NO` and in codes of laboratories.
 POSITIVE = _set("p, pos, positive, positiv, positif, positivo")
 NEGATIVE = _set("neg, negative, negativ, negatif, negativo, none, normal, keine, aucun")
@@ -68,13 +74,21 @@ LOW_CELLS = _set(
     "low, l, ll, u, j, uj, indeterminate, equivocal, extrapolated, extrapoliert, extrapole, imputed, estimated, "
     "kleiner, inferieur, inferior, inferiore, menor, unter, sous, below, less, under, niedrig, bas, bajo, basso, "
     "grenzwertig, trace, traces, spur, spuren, censored, zensiert, censure, censurado, nq, lt, unterhalb, sotto, "
-    "debajo"
+    "debajo, detectable, less than, lower than, upper bound, upper limit, halflloq, half lloq, lloq/2, 1/2 lloq, *, †, "
+    "sub-lloq, sublloq, unquantifiable, qualitative, semi-quantitative, extrap"
 )
 # Headings of a verdict on a value.
 VERDICTS = _set(
     "call, interpretation, interp, ergebnis, befund, bewertung, resultat, resultado, esito, m, qual, qualitative, "
     "delta, dvtype, nrind, lbornrind, lbnrind, lt, op, operator, zeichen, det, neg, negative, amplified, "
+    "detection, quantification, quantitation, prefix, footnote, reportable, uncensored, dtype, measured, quantitative, "
     "amplification, imputed, imputation, substituted, replaced, ersetzt, imputiert, impute, imputado"
+)
+# Headings that name the assay alone, and words for a sample that was not taken.
+ASSAYS = _set("pcr, qpcr, ddpcr, dpcr, rtpcr, assay, target, signal, transgene, car, amp, rxn, test, finding, readout")
+NOT_DONE = re.compile(
+    r"^(?:nd|na|n/a|nk|unk|mis|ns|qns|off)$|miss|lost|not? (?:done|sample|taken|drawn|collected|available|show)|"
+    r"with?draw|died|death|dead|discont|insuff|fail|pending|cancel|progress|relapse|dropped|refus|verloren|entfallen"
 )
 # What changes with time as the curve does, and says nothing of it.
 HARMLESS = _set(
@@ -103,6 +117,7 @@ OF_PATIENTS = _set(
 )
 # Another laboratory value, whose limits, units and results are its own.
 OTHERS = _set(
+    "ada, antibody, antibodies, nab, culture, cultures, pet, cytokine, cytokines, serum, soluble, serology, "
     "ct, cq, crp, il, ifn, tnf, ferritin, ldh, hb, hgb, wbc, anc, alc, plt, platelets, hematocrit, creatinine, "
     "bilirubin, alt, ast, albumin, igg, iga, igm, glucose, sodium, leukocytes, lymphocytes, neutrophils, monocytes, "
     "fibrinogen, troponin, procalcitonin, pct, age, weight, height, bmi, temperature, temp, bp, spo, urea, psa, afp, "
@@ -112,9 +127,16 @@ VIRUSES = _set("cmv, ebv, hhv, bkv, bk, adv, hiv, hbv, hcv, hsv, vzv, jcv, virus
 OURS = _set("copies, car, transgene, qpcr, ddpcr, dv, vcn, transgen, copias, copie, kopien")
 
 
+# Grades and sides, among which low is another: of "low" beside them a heading says what is low.
+GRADES = _set(
+    "high, medium, intermediate, moderate, normal, r, right, good, fair, elevated, severe, hoch, mittel, rechts, alto, "
+    "medio, haut, eleve, gut, very high, h, m"
+)
+
+
 def of_another(name: str, words: set[str]) -> bool:
     """Whether a heading is that of another laboratory value, such as CRP_LLOQ, age_unit or CMV PCR."""
-    if words & VIRUSES:
+    if words & (VIRUSES | {"ada", "antibody", "antibodies", "nab"}):
         return True
     return (
         bool(words & OTHERS or re.search(r"(?:^|[^a-z])(?:cd\d|b[ _-]?cells?)", name.casefold())) and not words & OURS
@@ -127,7 +149,8 @@ CYCLES = _set("ct, cq, cp, cycle, cycles")
 LIMIT_WORDS = _set(
     "loq, lod, llq, ulq, lloq, uloq, llod, cutoff, threshold, mdl, bestimmungsgrenze, nachweisgrenze, "
     "quantifizierungsgrenze, lq, liq, lic, nwg, ldq, ldd, bepalingsgrens, detectiegrens, kwantificatiegrens, "
-    "aantoonbaarheidsgrens, kvantifieringsgrans, detektionsgrans, lld, qlim, qlimit, qmin, qthreshold, lobq, detlim"
+    "aantoonbaarheidsgrens, kvantifieringsgrans, detektionsgrans, lld, qlim, qlimit, qmin, qthreshold, lobq, detlim, "
+    "hloq, lloqn, uloqn, llodn, loqn"
 )
 # Limits in several words, of a heading whose words are parted by "_".
 LIMIT_PHRASES = re.compile(
@@ -135,12 +158,14 @@ LIMIT_PHRASES = re.compile(
     r"(?:low|lower|lowest|min|minimum|bottom)_(?:standard|calibrator|std|cal|point_of_curve|quant\w*|detect\w*)|"
     r"(?:quantif\w*|quant|detect\w*|det|report\w*|assay)_(?:limit\w*|lim|threshold|floor)|"
     r"(?:assay|qpcr|pcr|method|kit)_(?:min|max|minimum|maximum|low|lower|high|upper|floor)|"
-    r"(?:low|lower|lowest|min|minimum|high|highest|max|maximum)_(?:q|measur\w*|report\w*|quantif\w*|detect\w*)|"
-    r"(?:q|measur\w*|quantif\w*|report\w*)_(?:min|minimum|floor|cutoff)|"
+    r"(?:low|lower|lowest|min|minimum|high|highest|max|maximum)_(?:q|cut|measur\w*|report\w*|quant\w*|detect\w*)|"
+    r"(?:q|blq|bql|bloq|alq|measur\w*|quant\w*|detect\w*|report\w*)_(?:min|minimum|floor|cut|cutoff|cut_off|limit|level)|"
+    r"(?:[a-z]{2})?(?:ll?oq|uloq|hloq|llod|llq|ulq)(?:n|_?(?:val|value|num|level|conc))?|"
     r"lim(?:it[ae]?)?_(?:inf|min|low|de_det|de_quant|det|quant)\w*)(?:_|$)"
 )
 # Words that are limits where the column has few distinct numbers.
 LIMIT_LIKE = _set(
+    "ql, lql, qll, uql, ulql, hql, "
     "limit, limits, limite, limites, lim, ll, grenze, grenzwert, rl, mrl, bg, ng, schwelle, seuil, umbral, soglia, "
     "sensitivity, sensibilite, sensibilidad, sensibilita, empfindlichkeit, quantifiable, reportable, detectable, "
     "quantifizierbar"
@@ -153,7 +178,9 @@ BESIDE_LIMITS = _set(
     "obere, superieure, superior, superiore, car, transgene, lab, site, dna"
 )
 # Of an upper limit, and of one of detection.
-UPPER = _set("upper, max, maximum, highest, high, uloq, ulq, obere, superieure, superior, superiore")
+UPPER = _set(
+    "upper, max, maximum, highest, high, uloq, ulq, uql, hloq, hql, ulql, uloqn, obere, superieure, superior, superiore"
+)
 DETECTING = _set(
     "lod, llod, lld, ldd, det, detlim, detect, detection, detectable, mdl, nwg, nachweisgrenze, deteccion, "
     "rilevazione, rilevabilita, sensitivity, sensibilite, sensibilidad, empfindlichkeit"
@@ -176,6 +203,11 @@ UNDER_WORDS = _set(
     "under, below, less, unter, unterhalb, kleiner, sous, dessous, inferieur, inferieure, inferior, menor, debajo, "
     "bajo, sotto, minore, inferiore"
 )
+# Of these headings yes means above a limit, of the upper one or, measured, of the lower one.
+UPPER_FLAGS = _set("uloq, alq, ulq, aloq, uql, hloq")
+OVER_WORDS = _set(
+    "over, above, exceeds, greater, higher, uber, uberhalb, oberhalb, dessus, encima, sopra, not, non, no"
+)
 OF_FLAGS = _set("ng, bg, lq, ld, lod, loq, lloq, grenze, limit, limite, ldd, ldq, lim")
 OUT = _set(
     "excl, exclude, excluded, exclusion, exclfl, ignore, ignored, drop, dropped, omit, omitted, reject, rejected, "
@@ -186,11 +218,17 @@ OUT = _set(
     "skip, skipped, mask, masked, nofit, hide, hidden, unused, notused, dontuse, noanalysis, sauter, omitir, "
     "strike, struck, strikeout, strikethrough, gestrichen, durchgestrichen, barre, tachado, "
     "bad, qns, nok, clotted, clot, failure, hemolysed, lipemic, hamolytisch, hemolyse, geronnen, dup, dups, dupe, "
-    "duplicate, duplicated, duplicates, doublette, doppelt, doublon, duplicado, duplicato"
+    "duplicate, duplicated, duplicates, doublette, doppelt, doublon, duplicado, duplicato, disregard, disregarded, "
+    "void, voided, retract, retracted, supersede, superseded, del, problem, problems, anomaly, anomalous, error, "
+    "errors, "
+    "erroneous, nonevaluable, unevaluable, noneval, withdrawn, flagged, nullified, revoked, obsolete, replaced, "
+    "qcfail, "
+    "qcfailed, artefact, artifact, implausible, dubious, doubtful"
 )
 # Words of leaving out and using that mean so beside a word for a row, a sample or an assay only: a dropped haemoglobin
 # and a failed treatment are none.
 LOOSE_WORDS = _set(
+    "problem, problems, error, errors, withdrawn, flagged, del, void, anomaly, replaced, doubtful, "
     "drop, dropped, missing, fail, failed, failure, remove, removed, outlier, bad, use, used, keep, passed, suspect, "
     "delete, deleted, good, valid, included, analysed, analyzed, clot, contaminated, verwenden, verwendet, utiliser, "
     "utilise, usar, usare, aberrant, accepted, ok, skip, skipped, mask, masked, hide, hidden, pass, fit, fitted, "
@@ -203,20 +241,22 @@ OF_ROWS = _set(
     "observation, measurement, pcr, qpcr, assay, run, plate, well, qc, extraction, dna, control, quality, flag, fl, "
     "is, for, in, to, be, from, analysis, pk, fit, fits, model, do, not, non, nicht, ne, pas, no, the, of, or, if, "
     "as, probe, messung, wert, echantillon, analyse, muestra, campione, zeile, ligne, subject, technical, suspected, "
-    "possible, amplification, ntc, curve, status, code, reported, report, ck"
+    "possible, amplification, ntc, curve, status, code, reported, report, ck, set, population, final, dataset"
 )
 IN = _set(
     "include, included, incl, inclfl, valid, use, used, usable, keep, evaluable, accepted, acceptable, passed, anl, "
     "pkfl, analysed, analyzed, gultig, gueltig, verwendbar, verwenden, verwendet, brauchbar, auswertbar, valide, "
     "utilisable, utiliser, valido, valida, utilizable, usar, utilizzabile, usare, useable, reliable, good, pprotfl, "
-    "pass, fit, fitted, infit, analyse, analyze, inclus, incluido, incluso, eingeschlossen, evaluierbar, ok"
+    "qcpass, qcpassed, qcok, pass, fit, fitted, infit, analyse, analyze, inclus, incluido, incluso, "
+    "eingeschlossen, evaluierbar, ok"
 )
 OUT_CELLS = _set(
     "exclude, excluded, invalid, not valid, fail, failed, reject, rejected, discard, discarded, omit, outlier, do not "
     "use, not usable, unusable, unreliable, haemolysed, hemolyzed, nok, not ok, n.i.o., ko, clotted, clot, "
     "coagulated, geronnen, koaguliert, coagule, hemolysed, hemolyzed sample, hamolytisch, hamolysiert, hemolyse, "
     "emolizzato, hemolizado, ungultig, ungueltig, nicht verwertbar, nicht verwenden, ausschluss, invalide, non "
-    "valide, inutilisable, invalido, no valido, non valido, exclu, excluido, escluso, qc fail, qc failed, not "
+    "valide, inutilisable, void, voided, retracted, superseded, disregard, erroneous, anomalous, implausible, "
+    "invalido, no valido, non valido, exclu, excluido, escluso, qc fail, qc failed, not "
     "reportable, qns, not done, #"
 )
 # Of a heading of rows alone: the quality of a sample, the status of a report.
@@ -224,6 +264,10 @@ LOOSE_OUT_CELLS = _set(
     "poor, bad, preliminary, prelim, provisional, unacceptable, unsatisfactory, inadequate, insufficient, "
     "questionable, schlecht, ungenugend, vorlaufig, mauvais, mauvaise, provisoire, insuffisant, mala, malo, "
     "scarso, draft, *, **, †, ‡, !, !!, ?"
+)
+# Of a status, a flag or a quality: the number is to come again.
+REPEAT_CELLS = _set(
+    "repeat, rerun, re-run, retest, to repeat, repeat needed, wiederholen, a repeter, repetir, ripetere"
 )
 # Wells and standards of the run, and the limit as a row of a wide table.
 CONTROL = re.compile(
@@ -237,7 +281,8 @@ CONTROL = re.compile(
 ROLES = _set("role, rolle, task, control, controls, content, type, kontrolle, controle, category, class, samptype")
 OF_CARE = _set("care, regimen, diet, protocol, arm, storage, prophylaxis, dose, dosing, schedule, group, cohort")
 DILUTIONS = _set(
-    "dilution, dilutions, diluted, dil, dilfactor, dilutionfactor, verdunnung, verdunnungsfaktor, verdunnt, dilucion, "
+    "dilfac, dilfact, dilfct, dilf, pcdilfac, predilution, dilution, dilutions, diluted, dil, dilfactor, "
+    "dilutionfactor, verdunnung, verdunnungsfaktor, verdunnt, dilucion, "
     "diluizione, diluicao, verdunning"
 )
 # Values that were put there: in a cell or a heading, or, under a heading of their origin, in looser words.
@@ -321,6 +366,7 @@ REPLICATE_CELLS = re.compile(
     re.IGNORECASE,
 )
 INFUSION = _set(
+    "given, administered, within, "
     "infusion, inf, of, dose, dosing, time, length, iv, the, admin, administration, tinf, perfusion, infusione, dosis, "
     "gabe, zeit, temps, tiempo, tempo, de, la, der, della, l, n, ex, day, dy, dtc, cell, cells, drug, infused, over, "
     "uber, sur, in, infundiert, perfuse, infundido, period, t, infus, perf, len, lange, laenge, longueur, span"
@@ -357,52 +403,6 @@ ON_DAYS = re.compile(
     r"\b(?:d|days?|tage?|jours?|dias?)[ .]?0 ?[-\u2013,;/+&]+ ?(?:d|day|tag)?[ .]?[1-9]|^0(?:[ ,;/+&]+\d{1,2})+$|"
     r"\bd(?:ay)?[ .]?[0-9]\d? ?(?:[-\u2013,;/+&]|and|und|to) ?d(?:ay)?[ .]?[1-9]"
 )
-# Names of infused cells, and of what else is given on rows of doses.
-_CELL_PRODUCTS = re.compile(
-    r"(?:(?:u?car|nk|nkt|t|til|tils|tcr|ucart|ucarnk|cart|carnk|gene modified|modified|engineered|allogeneic|"
-    r"autologous|cord blood|donor|il|anti|cd|bcma|gprc5d|viable|infused|total|product|infusion|of|dose|bag|re|first|"
-    r"second|cells?|zellen?|cellules?|celulas?|cellule|[a-z]+gene|[a-z]+leucel|[a-z]+ cel|\d+)(?: |$))+"
-)
-_CORE = re.compile(r"\b(?:u?car|cart|carnk|ucart|nk|nkt|tils?|cells?|zellen?|cellules?|celulas?|\w+leucel|\w+ cel)\b")
-OTHER_DRUGS = re.compile(
-    r"(?:(?:flu|fludarabine?|fludarabina|cy|ctx|cyclophosphamide?|cyclophosphamid|ciclofosfamida|bendamustin\w*|"
-    r"melphalan|busulfan|treosulfan|rimiducid|ap1903|ap 1903|[a-z]{4,}(?:mab|nib|stim|sone|solone|mycin|platin|taxel)|"
-    r"il \d+|interleukin \d+|aldesleukin|anakinra|paracetamol|acetaminophen|diphenhydramine|ivig|atg|thymoglobulin|"
-    r"steroids?|mesna|lymphodepletion|conditioning|chemo\w*|premed\w*|placebo|saline|heparin|etoposide|cytarabine|and|plus|iv|"
-    r"po|sc|mg|m2|ug|kg|mcg|miu|iu|hydrochloride|phosphate|\d+)(?: |$))+"
-)
-DRUGS = _set(
-    "drug, drugs, agent, agents, compound, substance, extrt, medikament, wirkstoff, praparat, medicament, produit, "
-    "farmaco, medicamento, drugname"
-)
-MAY_BE_DRUGS = _set("product, treatment, trt, medication, therapy, given, administered, what, type, name, label")
-# What is given beside the cells, in a column of its own.
-BESIDE_CELLS = _set(
-    "premedication, premed, comedication, comed, concomitant, conditioning, lymphodepletion, ld, bridging, prior, "
-    "previous, prophylaxis, last, steroid, steroids, tocilizumab, cryoprotectant, medium"
-)
-
-
-def names_cells(text: str) -> bool:
-    """Whether a name of what was given is one of infused cells.
-
-    >>> [names_cells(text) for text in ("CAR-NK", "NK cells", "axi-cel", "tisagenlecleucel", "T-VEC", "fludarabine")]
-    [True, True, True, True, False, False]
-    """
-    low = re.sub(r"[^a-z0-9]+", " ", folded(text)).strip()
-    return bool(_CELL_PRODUCTS.fullmatch(low) and _CORE.search(low))
-
-
-def names_drug(text: str) -> bool:
-    """Whether a name of what was given is one of another drug, and nothing else.
-
-    >>> [names_drug(text) for text in ("Flu/Cy", "FLUDARABINE 30 mg/m2", "IL-2", "given on day 3", "30")]
-    [True, True, True, False, False]
-    """
-    low = re.sub(r"[^a-z0-9]+", " ", folded(text)).strip()
-    return bool(re.search("[a-z]{2}", low) and OTHER_DRUGS.fullmatch(low))
-
-
 # Headings whose schedules and fractions are those of something else.
 NO_DOSES = _set(
     "lymphodepletion, conditioning, ld, chemo, chemotherapy, premedication, bridging, response, visit, visits, "
@@ -440,6 +440,12 @@ OF_TIMES = _set(
     "einheit, zeiteinheit, unite, unidad, unita, zeit, temps, tiempo, tempo, time, times, timing, clock, tu, tad, "
     "timescale, scale, uhr, zeitskala, zeiten, dauer, hours, stunden, interval, day, days"
 )
+# Headings by which values are divided, whose cells name what: mL blood, 100 ng DNA, cell.
+PER_WORDS = _set(
+    "per, denominator, basis, reference, normalised, normalized, normalisation, normalization, normaliser, relative, "
+    "expressed, norm, ref, bezug, bezogen, nenner, pro, par, por, rapporte, denominateur, denominador, denominatore"
+)
+BESIDE_PER = OF_VALUES | _set("to, by, on, as, auf, a, per, unit, quantity, amount, input, for, in, al, sur")
 # Headings of a number by which values are to be multiplied, of a power of ten, and of logarithms.
 FACTORS = _set("factor, multiplier, multiplicator, multiplikator, faktor, facteur, fattore, scaling, scale")
 POWERS = _set("exponent, power, expo, exposant, esponente, exponente, potenz")

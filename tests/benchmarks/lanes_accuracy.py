@@ -154,7 +154,7 @@ def row(name):
     table, given, over, peer = draws(model, count, of_network), doses(model), courses(model), Peer(model)
 
     def curves(values):
-        found, arrived = solver.solve_lanes(model, jnp.asarray(DAYS), values, given, over)
+        found, arrived = solver.solve_ode(model, jnp.asarray(DAYS), values, given, over)
         return jnp.stack([found[output] for output in model.outputs]), arrived
 
     found, arrived = (np.asarray(part) for part in jax.jit(jax.vmap(curves))(table))

@@ -104,3 +104,12 @@ def test_the_remedies_of_check_are_options_of_the_command_line(tmp_path, capsys)
 def test_a_remedy_of_python_has_the_same_words_on_the_command_line():
     said = "Give read_study(..., dose_unit='cells', columns={'dose': 'x (y)'}), or ignore=['x (y)'] when it is none."
     assert as_options(said) == "Give --dose-unit cells --columns 'dose=x (y)', or --ignore 'x (y)' when it is none."
+
+
+def test_options_with_numbers_or_none_are_options_too():
+    said = "if it stands for no value, give missing=[-9], floor=0.2, with lloq= where it is 3; day=7 is none"
+    assert (
+        as_options(said)
+        == "if it stands for no value, give --missing -9, --floor 0.2, with --lloq where it is 3; day=7 is none"
+    )
+    assert as_options("Give the column lloq, or read_study(..., lloq=...).") == "Give the column lloq, or --lloq ...."

@@ -4,6 +4,8 @@ import pandas as pd
 import pytest
 from told import refusal, silently
 
+from cellkinetics import read_study
+
 DAYS = {"d7": ["5000", "4000", "900"], "d14": ["900", "700", "80"], "d28": ["80", "60", "9"]}
 
 
@@ -64,3 +66,29 @@ def test_a_covariate_behind_the_days_is_carried_along_without_a_word(name):
 @pytest.mark.parametrize("name", ["Zufall", "center code", "arm"])
 def test_numbers_before_the_days_under_any_heading_are_carried_along(name):
     assert len(silently(table(name, ["120", "310", "45"], before=True)).used) == 9
+
+
+def with_column(name, first, second):
+    days = {"subject": ["A", "B"], "dose": 1e6, "d7": [5000, 4000], "d14": [800, 700], "d28": [20, 30]}
+    return pd.DataFrame(days | {name: [first, second]})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["half year", "at death", "timepoint 6", "tp6", "Apr-24", "R+7", "autopsy", "most recent value", "Dec 2023"],
+)
+def test_a_time_in_other_words_is_refused_however_small_its_numbers(name):
+    said = refusal(with_column(name, 3, 5))
+    assert f"the column {name} holds numbers and its heading names no day" in said
+    assert len(read_study(with_column(name, 3, 5), ignore=[name]).used) == 6
+
+
+@pytest.mark.parametrize("name", ["d28 BM", "d90 marrow", "CSF d28"])
+def test_another_specimen_is_not_told_to_be_named_as_blood(name):
+    said = refusal(with_column(name, 300, 500))
+    assert "another specimen" in said and "Name it as the others are" not in said
+
+
+@pytest.mark.parametrize("name", ["age at death", "dead", "grade", "lines", "recent_therapies_number", "weight"])
+def test_covariates_of_a_wide_table_pass(name):
+    assert len(silently(with_column(name, 1, 0)).used) == 6
