@@ -2,14 +2,14 @@
 
     python tests/benchmarks/ode_fit.py [model ...]
 
-For each of the models integrated step by step that are meant for fitting, and a stiff one: 1,000 patients, parameters
+For each of the models integrated step by step that are meant for fitting, and a stiff one: 200 patients, parameters
 log-normal (log-SD 0.3) around the defaults, residual SD 0.3 on the ln scale, 15 samples from day 1 to 180, one
 infusion; the lower limit is the 20% quantile of all values. Fitted with the default free set and sd. Seed, SDs, days
 and limits were fixed before the first run.
 
 The peer is what a careful user writes: `lmfit.minimize` (least_squares, finite differences) over ln parameters and ln
 sd, root-deviances for values below the limit, `solve_ivp` (LSODA; Radau for the stiff model) at rtol 1e-6 on the
-model's right-hand side with plain floats (peer.py). One start, the defaults, 8 patients. Its likelihood is beside the
+model's right-hand side with plain floats (peer.py). One start, the defaults, 4 patients. Its likelihood is beside the
 library's: `peer_within_0.01` is the share in which it ended no lower.
 
 CPU is that of the process with all its threads and includes `fits.outcomes` and `fits.parameters`: standard errors are
@@ -30,7 +30,7 @@ from table import machine, renew
 import cellkinetics as ck
 from cellkinetics import models
 
-SEED, PATIENTS, PEERS, LOG_SD, SD, BELOW = 2020, 1000, 8, 0.3, 0.3, 0.2
+SEED, PATIENTS, PEERS, LOG_SD, SD, BELOW = 2020, 200, 4, 0.3, 0.3, 0.2
 DAYS = np.array([1, 2, 3, 5, 7, 9, 12, 15, 21, 28, 42, 60, 90, 120, 180.0])
 # Model: its dose and the output that is sampled.
 MODELS = {
