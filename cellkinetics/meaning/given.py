@@ -71,6 +71,8 @@ REPEATED = re.compile(
 COUNTED_DOSES = words_between(
     "doses, infusions, bags, injections, administrations, beutel, poches, bolsas, dosen, infusionen, vials"
 )
+# Bags are counted on the row of a dose: elsewhere they are those of one infusion.
+BAGS = words_between("bags, beutel, poches, bolsas, vials")
 BESIDE_COUNTED = words_between(
     "given, infused, administered, received, number, n, no, nr, of, total, num, count, cell, cells, product, the, car"
 )
@@ -78,7 +80,7 @@ INTERVALS = words_between("ii")
 # Headings that number the infusion or course to which a row belongs, and those that say that there was another.
 OF_COURSES = words_between(
     "infusion, infusions, dose, dosnum, dosno, doseno, dosenum, dosenumber, doseindex, infusionno, infno, infnum, "
-    "course, exseq, "
+    "exseq, "
     "doseseq, dosing, exnum"
 )
 BESIDE_COURSES = words_between("number, no, nr, num, n, id, index, of, dose, infusion, count, cell, seq, sequence")

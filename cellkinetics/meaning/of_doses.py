@@ -180,7 +180,8 @@ def repeats(column: Suspect, rows: Values) -> Likeness | None:
             return f"says how often cells were given ({cell}), and one dose is there", remedy
         if words <= given.INTERVALS and on_doses and number is not None and number > 0:
             return f"looks like the interval between doses ({cell}), and one dose is there", remedy
-        if counted and many and number is not None and number <= 20 and number % 1 == 0:
+        bags = words & given.BAGS and (rows.given is None or not (own & rows.given).any())
+        if counted and many and not bags and number is not None and number <= 20 and number % 1 == 0:
             at_once = f"where they were given within {LONGEST * 24:g} hours, ignore=[{column.name!r}]."
             return f"counts {cell} infusions or bags where one dose is there", f"{remedy[:-1]}; {at_once}"
         if again and text not in {*NO, "0", "nan"} and (text in YES or number is not None or re.search(r"\d", text)):
