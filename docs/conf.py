@@ -126,7 +126,7 @@ def write_tall_tables(app: Sphinx) -> None:
     """Tables of benchmarks with a row a model, turned: a column a model reads better than thirty columns."""
     folder = Path(app.srcdir) / "generated" / "tables"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("models_accuracy", "models_speed", "batch_fit", "batch_against_lmfit", "first_fit"):
+    for name in ("models_accuracy", "models_speed", "batch_fit", "batch_against_lmfit", "first_fit", "ode_fit"):
         table = pd.read_csv(BENCHMARKS / f"{name}.csv", dtype=str, keep_default_na=False)
         machine = ["date", "machine", "load", "versions"]
         table = table[[column for column in table if column not in machine] + machine]

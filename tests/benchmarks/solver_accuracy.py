@@ -16,7 +16,6 @@ import time
 from datetime import date
 from pathlib import Path
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -126,7 +125,7 @@ def summary(table):
         "log_sd": LOG_SD,
         "date": date.today().isoformat(),
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-        "versions": f"cellkinetics {cellkinetics.__version__}, jax {jax.__version__}, diffrax {diffrax.__version__}, "
+        "versions": f"cellkinetics {cellkinetics.__version__}, jax {jax.__version__}, "
         f"scipy {scipy.__version__}, Python {platform.python_version()}",
     }
     texts = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in found.items()}

@@ -6,7 +6,6 @@ import sys
 from datetime import date
 from pathlib import Path
 
-import diffrax
 import jax
 import pandas as pd
 import scipy
@@ -30,7 +29,7 @@ def machine():
         "date": date.today().isoformat(),
         "machine": f"{platform.processor() or platform.machine()} {os.cpu_count()} cores",
         "load": os.getloadavg()[0],
-        "versions": f"cellkinetics {cellkinetics.__version__} jax {jax.__version__} diffrax {diffrax.__version__} "
+        "versions": f"cellkinetics {cellkinetics.__version__} jax {jax.__version__} "
         f"scipy {scipy.__version__} Python {platform.python_version()}",
     }
 
