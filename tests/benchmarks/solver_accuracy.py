@@ -53,7 +53,7 @@ def stepper(implicit):
     """The compiled stepper of the library: values -> (copies/ug, solved)."""
 
     def run(values):
-        curves, solved = solver.solve_ode(MODEL, jnp.asarray(DAYS), values, MODEL.doses(DOSE), implicit=implicit)
+        curves, solved = solver.solve_ode(MODEL, jnp.asarray(DAYS), values, MODEL.doses(DOSE), stiff=implicit)
         return curves["copies_per_ug"], solved
 
     return jax.jit(run)
