@@ -78,52 +78,7 @@ def simulate(
     *,
     inputs: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """Simulate a model.
-
-    Parameters
-    ----------
-    model : a `Model`.
-    parameters
-        {name: natural value}, defaults where not named; a fit or its ``fit.parameters``, with what was fixed there;
-        a bootstrap, or a table with one row a draw and one column a parameter, for many curves; the fits of many
-        subjects. Sds are not used: curves are without noise.
-    times
-        (n,) days since the first infusion; at the time of a dose, the value after it. Before day 0 a curve is what it
-        starts with, 0 where cells are given: a warning says so.
-    doses
-        an amount infused at day 0, (day, amount) pairs, (day, amount, days of infusion) triples, or {channel: any of
-        these}; None for a model without dose, and for those of the patient whose fit or bootstrap is given.
-    inputs
-        {name: number or (day, value) pairs} of covariates over time, where the model takes any; those of the patient
-        where a fit is given.
-
-    Returns
-    -------
-    DataFrame
-        ``day`` and one column an output, in the unit of ``model.outputs``; for a table of parameters with ``draw``
-        (its index) in front, for several fits with ``subject``.
-
-    Raises
-    ------
-    TypeError
-        Parameters that are none of these.
-    ValueError
-        Times that are dates, time differences, NaN or infinite.
-    ModelError
-        An unknown parameter, one without a value (of a patient who was not fitted), no dose for a model that needs one,
-        or parameters at which it cannot be solved.
-
-    Examples
-    --------
-    >>> import cellkinetics as ck
-    >>> from cellkinetics import models
-    >>> il15 = models.load("il15_persistence")
-    >>> ck.simulate(il15, {}, [7, 28, 365], doses=1e6).round(1)
-         day  copies_per_ug
-    0    7.0         3798.8
-    1   28.0          136.1
-    2  365.0           17.4
-    """
+    """What `ck.simulate` gives (`cellkinetics.fitting.simulating`), in the unit of the model's outputs."""
     if isinstance(parameters, Model) and not isinstance(model, Model):
         raise TypeError("the model comes first: ck.simulate(model, parameters, times, doses=...).")
     domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
