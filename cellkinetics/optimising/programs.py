@@ -54,7 +54,11 @@ class Programs:
 
     @cached_property
     def _few(self) -> bool:
-        return self._size <= LANES
+        return self._size <= LANES or self._steps
+
+    @property
+    def _steps(self) -> bool:
+        return self.method in (Method.EXPLICIT, Method.IMPLICIT)
 
     @cached_property
     def _width(self) -> int:
@@ -129,7 +133,7 @@ class Programs:
     def _ends(self, points: Floats, whose: Ints, most: int) -> Ends:
         """Of the loop, in queues of one length."""
         length = LANES if self._size == 1 else QUEUE * self._size
-        side_by_side = STEPPER_LANES if self.method in (Method.EXPLICIT, Method.IMPLICIT) else LANES
+        side_by_side = STEPPER_LANES if self._steps else LANES
         lanes = min(side_by_side, self._size) if self._size > 1 else ALONE
         run = engine.searcher(self.model, self.ties, self.method, self.error, lanes)
         parts = []
