@@ -13,12 +13,15 @@ model's right-hand side with plain floats (peer.py). One start, the defaults, 4 
 library's: `peer_within_0.01` is the share in which it ended no lower.
 
 CPU is that of the process with all its threads and includes `fits.outcomes` and `fits.parameters`: standard errors are
-in them. `first_call_s` and `one_first_s` compile. Renews rows of ode_fit.csv.
+in them. `first_call_s` and `one_first_s` compile, without the cache on disk. Renews rows of ode_fit.csv.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
+
+os.environ["CELLKINETICS_CACHE"] = "off"
 
 import lmfit
 import numpy as np
