@@ -70,6 +70,15 @@ def loss():
 
 
 @pytest.fixture(scope="session")
+def integrated(loss):
+    """`loss` as an ODE."""
+    return ck.Model(
+        name="integrated", parameters=loss.parameters, outputs=loss.outputs, states=("C",),
+        rhs=lambda C, k: (-k * C,), observe=lambda C: C, dosing={"cells": ("C", "F")},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
 def cohorts():
     """Function that simulates cohorts of patients of `loss`, k moving with the dose by ``exponent``."""
 

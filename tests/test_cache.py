@@ -25,7 +25,7 @@ def programs(folder):
 
 
 def test_the_solve_of_an_ode_is_kept_and_found_again(tmp_path):
-    # A program that calls back to Python would not be kept: see cache.cacheable.
+    # A program that calls back to Python would not be kept: JAX keeps no callbacks.
     run("il15_persistence", CELLKINETICS_CACHE=str(tmp_path))
     first = programs(tmp_path)
     assert first

@@ -9,13 +9,13 @@ from cellkinetics.joint.blocks import Blocks
 from cellkinetics.joint.design import Joint
 from cellkinetics.joint.search import Worlds, evaluated, polish
 from cellkinetics.optimising.corners import ASIDE, leaving, near_sampled
-from cellkinetics.optimising.evaluation import Evaluator, Second
+from cellkinetics.optimising.evaluation import Batched, Second
 
 CORNER_ROUNDS = 6
 Polished = tuple[Worlds, Blocks, Second, Floats]
 
 
-def settled(joint: Joint, patients: Evaluator, s: Floats, u: Floats) -> Polished | None:
+def settled(joint: Joint, patients: Batched, s: Floats, u: Floats) -> Polished | None:
     """The optimum near ``s`` (1, p), ``u`` (1, n, d) with switches held on sampled days; None if that is none.
 
     Switches near a sampled day are put on it and held while the others move; the slopes on both sides of each decide
@@ -62,7 +62,7 @@ def _on_days(joint: Joint, s: Floats, u: Floats) -> tuple[Flags, Flags]:
 
 
 def _slopes(
-    joint: Joint, patients: Evaluator, s: Floats, u: Floats, still: tuple[Flags, Flags], side: float
+    joint: Joint, patients: Batched, s: Floats, u: Floats, still: tuple[Flags, Flags], side: float
 ) -> tuple[Floats, Floats]:
     """Gradient beside the days on which switches are held."""
     weight = np.ones((1, u.shape[1]))

@@ -16,7 +16,7 @@ from cellkinetics.errors import ModelError, suggest
 from cellkinetics.joint.search import Layout
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.modelling.model import Model
-from cellkinetics.optimising.evaluation import Evaluator
+from cellkinetics.optimising.evaluation import Batched
 from cellkinetics.optimising.problem import Problem
 
 ALL, BY_DOSE = "all", "dose"
@@ -100,7 +100,7 @@ def joined(
     study: Study,
     common_sd: bool,
     priors: Mapping[str, tuple[float, float]],
-    patients: Evaluator,
+    patients: Batched,
 ) -> Joint:
     """The layout of the joint problem; ``priors`` are those of shared values, on their estimation scale."""
     n, d, model = len(problems), patients.size, problems[0].model
@@ -147,7 +147,7 @@ def levels(study: Study, how: str, values: pd.Series) -> list[object]:
 
 def _layout(
     problems: Sequence[Problem],
-    patients: Evaluator,
+    patients: Batched,
     columns: Sequence[Column],
     design: Floats,
     priors: Mapping[str, tuple[float, float]],

@@ -24,7 +24,7 @@ from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising import corners
 from cellkinetics.optimising.cases import SPARE_ROWS, Case, prepare_each
 from cellkinetics.optimising.error_starts import starts_of
-from cellkinetics.optimising.evaluation import Evaluator, Second
+from cellkinetics.optimising.evaluation import Batched, Second
 from cellkinetics.optimising.optimise import SPREAD, Optimum
 from cellkinetics.optimising.problem import Problem, SecondOrder
 from cellkinetics.optimising.request import Request
@@ -158,7 +158,7 @@ def driver(members: Members, by: str) -> pd.Series:
     return covariate_of(members.study, by, by, list(members.cases))
 
 
-def joint_of(members: Members, patients: Evaluator) -> Joint:
+def joint_of(members: Members, patients: Batched) -> Joint:
     """The layout of the joint problem of these patients."""
     request = members.request
     ours = {*members.shared, *(members.problems[0].sd_names if members.common_sd else ())}
@@ -169,7 +169,7 @@ def joint_of(members: Members, patients: Evaluator) -> Joint:
     )
 
 
-def solve(members: Members, joint: Joint, patients: Evaluator) -> Solution:
+def solve(members: Members, joint: Joint, patients: Batched) -> Solution:
     """The best of several starts, then exact Newton steps."""
     places = _places_of_starts(members, patients)
     s, u = starting(members, joint, patients, places)
@@ -207,7 +207,7 @@ def optimum_of(solution: Solution, i: int) -> Optimum:
 
 
 def starting(
-    members: Members, joint: Joint, patients: Evaluator, places: Sequence[Floats] | None = None
+    members: Members, joint: Joint, patients: Batched, places: Sequence[Floats] | None = None
 ) -> tuple[Floats, Floats]:
     """(starts, p) shared and (starts, n, d) own values.
 
@@ -226,7 +226,7 @@ def starting(
     return np.stack([s for s, _ in guesses]), np.stack([u for _, u in guesses])
 
 
-def _places_of_starts(members: Members, patients: Evaluator) -> list[Floats]:
+def _places_of_starts(members: Members, patients: Batched) -> list[Floats]:
     """(starts, d) where each patient's own fit would begin, the first guess first."""
     request, places = members.request, []
     starts = max(request.starts, 1)
@@ -236,7 +236,7 @@ def _places_of_starts(members: Members, patients: Evaluator) -> list[Floats]:
     return places
 
 
-def _placed(patients: Evaluator, patient: int, problem: Problem, vectors: Sequence[Floats]) -> Floats:
+def _placed(patients: Batched, patient: int, problem: Problem, vectors: Sequence[Floats]) -> Floats:
     """Free vectors of one patient in the d columns (m, d); sds that are fixed at their values."""
     placed = np.zeros((len(vectors), patients.size))
     placed[:, patients.width :] = np.log(problem.sd)
@@ -244,7 +244,7 @@ def _placed(patients: Evaluator, patient: int, problem: Problem, vectors: Sequen
     return placed
 
 
-def _own_optima(members: Members, joint: Joint, patients: Evaluator, places: Sequence[Floats]) -> Floats:
+def _own_optima(members: Members, joint: Joint, patients: Batched, places: Sequence[Floats]) -> Floats:
     """Each patient's optimum alone where it has enough samples and ended near; elsewhere the first guess."""
     first = np.stack([each[0] for each in places])
     rows = [problem.samples.quantified.sum() - len(problem.free) for problem in members.problems]
@@ -264,7 +264,7 @@ def _own_optima(members: Members, joint: Joint, patients: Evaluator, places: Seq
 
 
 def alone(
-    joint: Joint, patients: Evaluator, places: Mapping[int, Floats], may: Floats
+    joint: Joint, patients: Batched, places: Mapping[int, Floats], may: Floats
 ) -> tuple[dict[int, float], dict[int, Floats], dict[int, bool]]:
     """The best end of each patient by itself, from its ``places`` (m, d); what ``may`` not (n, d) move stays.
 
@@ -287,7 +287,7 @@ def alone(
 
 
 def _each_again(
-    joint: Joint, patients: Evaluator, places: Sequence[Floats], s: Floats, u: Floats, value: float
+    joint: Joint, patients: Batched, places: Sequence[Floats], s: Floats, u: Floats, value: float
 ) -> Worlds:
     """Uphill once more with each patient's own values where they are best beside the shared ones (1, p), (1, n, d).
 

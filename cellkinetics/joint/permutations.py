@@ -16,7 +16,7 @@ from cellkinetics.joint.fitting import Members
 from cellkinetics.joint.misfit import misfits_of
 from cellkinetics.joint.search import Worlds, polish, search
 from cellkinetics.joint.spread import spread_of
-from cellkinetics.optimising.evaluation import Batched, Evaluator
+from cellkinetics.optimising.evaluation import Batched
 from cellkinetics.statistics import arrangements
 from cellkinetics.words import dose_text
 
@@ -80,7 +80,7 @@ class Test:
     names: tuple[str, ...]
     moves: Moves
     joint: Joint
-    patients: Evaluator
+    patients: Batched
     start: tuple[Floats, Floats]
     null: float
     observed: Worlds
@@ -206,7 +206,7 @@ class Test:
         return "; ".join(texts)
 
 
-def _missed(members: Members, joint: Joint, patients: Evaluator, observed: Worlds) -> list[str]:
+def _missed(members: Members, joint: Joint, patients: Batched, observed: Worlds) -> list[str]:
     """Whose curves miss their samples, with "all" where the sd of all is too large."""
     solution = joint_fitting.ended(joint, polish(joint.layout, patients, observed.s, observed.u))
     spread = spread_of(joint, solution.part, solution.held, members.few)

@@ -17,7 +17,7 @@ from cellkinetics.joint.blocks import Blocks, gathered, step, uphill
 from cellkinetics.optimising import bounds
 from cellkinetics.optimising.ascent import ENOUGH, UNSEEN
 from cellkinetics.optimising.engine import STRONGEST, WEAKEST
-from cellkinetics.optimising.evaluation import Evaluator, Second
+from cellkinetics.optimising.evaluation import Batched, Second
 
 MOST_STEPS = 80  # of scoring
 JOINT_PROMISE = 1e-8  # log-likelihood units that a step may still promise where scoring ends
@@ -81,7 +81,7 @@ class Worlds:
 
 
 def evaluated(
-    layout: Layout, patients: Evaluator, s: Floats, u: Floats, weight: Floats, *, exact: bool = False
+    layout: Layout, patients: Batched, s: Floats, u: Floats, weight: Floats, *, exact: bool = False
 ) -> tuple[Floats, Blocks, Second, Floats]:
     """The log posterior (w,), its blocks, each patient's part (w, n, ...), and the patients' vectors (w, n, d)."""
     x = layout.x(s, u)
@@ -103,7 +103,7 @@ def evaluated(
     return np.where(solved & finite, value, -np.inf), blocks, part, x
 
 
-def _second(patients: Evaluator, x: Floats, whose: Ints) -> Second:
+def _second(patients: Batched, x: Floats, whose: Ints) -> Second:
     """Exact derivatives; first ones and the expected information where second ones could not be had."""
     second = patients.second(x, whose)
     lost = np.flatnonzero(~second.solved)
@@ -128,7 +128,7 @@ def _spread(second: Second, rows: Ints, worlds: int, n: int) -> Second:
 
 def search(
     layout: Layout,
-    patients: Evaluator,
+    patients: Batched,
     s: Floats,
     u: Floats,
     weight: Floats | None = None,
@@ -184,7 +184,7 @@ class _Search:
     alone: Floats
 
 
-def _begun(layout: Layout, patients: Evaluator, s: Floats, u: Floats, weight: Floats) -> _Search:
+def _begun(layout: Layout, patients: Batched, s: Floats, u: Floats, weight: Floats) -> _Search:
     """Before the first step, inside the bounds."""
     s, u = np.clip(s, layout.lower[0], layout.upper[0]), np.clip(u, layout.lower[1], layout.upper[1])
     value, blocks, part, _ = evaluated(layout, patients, s, u, weight)
@@ -239,7 +239,7 @@ def _damp(climb: _Search, active: Ints, better: Flags, worse: Flags, unsolved: F
 
 
 def polish(
-    layout: Layout, patients: Evaluator, s: Floats, u: Floats, still: tuple[Flags, Flags] | None = None
+    layout: Layout, patients: Batched, s: Floats, u: Floats, still: tuple[Flags, Flags] | None = None
 ) -> tuple[Worlds, Blocks, Second, Floats]:
     """Exact Newton steps of one world (1, p), (1, n, d): its end, blocks, the patients' parts and free vectors.
 

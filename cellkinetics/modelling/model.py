@@ -94,7 +94,7 @@ class Model:
     inputs : {name: unit} of covariates over time, taken from the study's column of that name.
     natural : states solved on the natural instead of the log scale, because they may stay at 0.
     stiff : solve with the implicit stepper from the start.
-    rtol : tolerance of the explicit stepper, on ln x; smaller where the equations make errors grow.
+    rtol : tolerance of the steppers, on ln x; smaller where the equations make errors grow.
     structure : a `Structure` that solves an ODE by its structure, where that may be trusted; else the stepper.
     free : names estimated by default, or a function of the study that returns them; all when not given.
     canonical

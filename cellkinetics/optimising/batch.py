@@ -85,8 +85,8 @@ def optima(
 def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = True) -> list[Any]:
     """The optimum of each problem uphill from one free vector; None where the model could not be solved.
 
-    For refits near a known optimum: profiles, bootstraps, permutations, a sample left out. Models that the engine
-    does not take are climbed one by one. Where the solution of a model's own may not be trusted on its finest mesh, a
+    For refits near a known optimum: profiles, bootstraps, permutations, a sample left out. Counts of
+    molecules are climbed one by one. Where the solution of a model's own may not be trusted on its finest mesh, a
     stepper takes seconds for each refit: only with ``rescue``.
     """
 

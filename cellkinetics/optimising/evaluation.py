@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -40,32 +40,16 @@ class Second(NamedTuple):
     solved: npt.NDArray[np.bool_]
 
 
-class Evaluator(Protocol):
-    """Patients' likelihoods. width : columns of a free vector before the ln sds. size : d."""
-
-    width: int
-    size: int
-
-    def score(self, x: Floats, whose: Ints) -> Second:
-        """At ``x`` (b, d) of the patients ``whose`` (b,), with the expected information (positive semi-definite)."""
-        ...
-
-    def second(self, x: Floats, whose: Ints) -> Second:
-        """The same with the exact Hessian."""
-        ...
-
-    def places(self, patient: int) -> Ints:
-        """Where the free vector of the patient's problem lies in the d columns."""
-        ...
-
-
 def padded_width(problems: Sequence[Problem]) -> int:
     """Columns for the free parameters of any of the problems."""
     return padded_length(max(len(problem.free) for problem in problems), FREE_COLUMNS)
 
 
 class Batched:
-    """On the engine: one compiled call for all pairs of patients whose doses have the same padded shape."""
+    """Patients' likelihoods by the engine: one compiled call for all pairs whose doses have the same padded shape.
+
+    width : columns of a free vector before the ln sds. size : d.
+    """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = problems
@@ -88,16 +72,16 @@ class Batched:
         ]
 
     def places(self, patient: int) -> Ints:
-        """See `Evaluator`."""
+        """Where the free vector of the patient's problem lies in the d columns."""
         return places(self.problems[patient], self.width)
 
     def score(self, x: Floats, whose: Ints) -> Second:
-        """See `Evaluator`."""
+        """At ``x`` (b, d) of the patients ``whose`` (b,), with the expected information (positive semi-definite)."""
         value, gradient, information, solved = self._run(self._programs[0], BLOCKS, x, whose)
         return Second(value, gradient, information, np.zeros((0, self.size, self.size)), solved)
 
     def second(self, x: Floats, whose: Ints) -> Second:
-        """See `Evaluator`."""
+        """The same with the exact Hessian."""
         value, gradient, hessian, quantified, solved = self._run(self._programs[1], (TWICE,), x, whose)
         wide = np.zeros_like(hessian)
         wide[:, : self.width, : self.width] = quantified

@@ -37,9 +37,9 @@ FIRST_STEPS, RIDGE_STEPS, OTHER_STEPS = 30, 240, 90
 class Programs:
     """Stacked problems of one model and error, solved by one ``method``.
 
-    To compile a program takes seconds. Of up to 64 problems the loop that searches does everything: with one step it
-    tells the objective at a start, and the gradients that second derivatives are differences of. Many problems are
-    worth programs made for one purpose.
+    To compile a program takes seconds. Of up to 64 problems, and of any number by a stepper, the loop that searches
+    does everything: with one step it tells the objective at a start, and the gradients that second derivatives are
+    differences of. Others are worth programs made for one purpose.
     """
 
     model: Model

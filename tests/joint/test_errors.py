@@ -71,13 +71,9 @@ def test_the_summary_names_the_error_model_and_sds_have_their_units():
     assert (units["sd_add"], units["sd_prop"]) == ("copies/ug", "1")
 
 
-def test_a_model_that_is_integrated_takes_other_errors_as_its_closed_form_does(loss, cohorts):
+def test_a_model_that_is_integrated_takes_other_errors_as_its_closed_form_does(loss, integrated, cohorts):
     few = cohorts(doses={"1e6": [1e6] * 3}, lloq=None)
-    ode = ck.Model(
-        name="integrated", parameters=loss.parameters, outputs=loss.outputs, states=("C",),
-        rhs=lambda C, k: (-k * C,), observe=lambda C: C, dosing={"cells": ("C", "F")},
-    )  # fmt: skip
-    integrated, closed = (ck.fit(model, few, shared=["k"], starts=1, error="student") for model in (ode, loss))
-    assert integrated.converged
-    assert integrated.log_likelihood == pytest.approx(closed.log_likelihood, abs=1e-4)
-    np.testing.assert_allclose(integrated.s, closed.s, atol=1e-4)
+    found, closed = (ck.fit(model, few, shared=["k"], starts=1, error="student") for model in (integrated, loss))
+    assert found.converged
+    assert found.log_likelihood == pytest.approx(closed.log_likelihood, abs=1e-4)
+    np.testing.assert_allclose(found.s, closed.s, atol=1e-4)

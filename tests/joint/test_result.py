@@ -153,16 +153,12 @@ def test_the_engine_and_the_problems_say_the_same(loss, study):
             np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
 
 
-def test_a_model_that_is_integrated_is_fitted_as_its_closed_form(loss, cohorts):
+def test_a_model_that_is_integrated_is_fitted_as_its_closed_form(loss, integrated, cohorts):
     few = cohorts(doses={"1e6": [1e6] * 3}, lloq=None)
-    ode = ck.Model(
-        name="integrated", parameters=loss.parameters, outputs=loss.outputs, states=("C",),
-        rhs=lambda C, k: (-k * C,), observe=lambda C: C, dosing={"cells": ("C", "F")},
-    )  # fmt: skip
-    integrated, closed = (ck.fit(model, few, shared=["k"], starts=1) for model in (ode, loss))
-    assert integrated.outcome == "converged"
-    assert integrated.log_likelihood == pytest.approx(closed.log_likelihood, abs=1e-4)
-    np.testing.assert_allclose(integrated.s, closed.s, atol=1e-4)
+    found, closed = (ck.fit(model, few, shared=["k"], starts=1) for model in (integrated, loss))
+    assert found.outcome == "converged"
+    assert found.log_likelihood == pytest.approx(closed.log_likelihood, abs=1e-4)
+    np.testing.assert_allclose(found.s, closed.s, atol=1e-4)
 
 
 def test_values_by_cohort_are_those_of_each_cohort_alone(loss, study):
