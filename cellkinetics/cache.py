@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 
+from cellkinetics.lowered import Program
 from cellkinetics.sameness import made_of
 
 # Linux allows a process 65,530 memory maps, of which a program takes some hundred; elsewhere programs are counted.
@@ -26,8 +27,8 @@ OFF = {"0", "off", "no", "false", "none"}
 
 
 @lru_cache(maxsize=1)
-def switch_on() -> None:
-    """Keep compiled programs between processes; never over a setting of the user's.
+def switch_on() -> Path | None:
+    """Keep compiled programs between processes, in the folder that is returned; never over a setting of the user's.
 
     The environment variable CELLKINETICS_CACHE names another folder, or switches it off ("off").
     """
@@ -36,17 +37,18 @@ def switch_on() -> None:
         getattr(jax.config, "jax_compilation_cache_dir", None) or "JAX_ENABLE_COMPILATION_CACHE" in os.environ
     )
     if (asked and asked.lower() in OFF) or (chosen_elsewhere and not asked):
-        return
+        return None
     folder = Path(asked).expanduser() if asked else user_cache() / "cellkinetics"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
-        return  # A home that cannot be written costs the compile time, nothing else.
+        return None  # A home that cannot be written costs the compile time, nothing else.
     if not os.access(folder, os.W_OK):
-        return
+        return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return folder
 
 
 def user_cache() -> Path:
@@ -78,8 +80,10 @@ class _Shelf:
             if self.compiled:
                 self._tidy()
             if key not in self.kept:
-                switch_on()
-                self.kept[key] = make()
+                folder, made = switch_on(), make()
+                if isinstance(made, Program):
+                    made.known_as, made.folder = key, folder
+                self.kept[key] = made
             self.kept.move_to_end(key)
             return self.kept[key]
 
@@ -106,7 +110,7 @@ def kept(make: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(make)
     def found(*args: P.args, **kwargs: P.kwargs) -> R:
-        key = (make, *map(made_of, args), made_of(kwargs))
+        key = (make.__module__, make.__qualname__, *map(made_of, args), made_of(kwargs))
         return _SHELF.find(key, lambda: make(*args, **kwargs))
 
     return found

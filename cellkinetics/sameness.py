@@ -6,8 +6,10 @@ A tie that is written in the call, or `model.with_(...)` in a loop, makes the sa
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import sys
 import types
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from enum import Enum
 from functools import lru_cache, partial
 from typing import Any
@@ -15,6 +17,9 @@ from typing import Any
 import jax
 import numpy as np
 from jax.core import Tracer
+
+# Packages of which `lowered` knows the version.
+VERSIONED = ("cellkinetics", "jax", "jaxlib", "numpy", "scipy")
 
 
 class Itself:
@@ -98,3 +103,51 @@ def _names(code: types.CodeType) -> tuple[str, ...]:
         if isinstance(constant, types.CodeType):
             found |= dict.fromkeys(_names(constant))
     return tuple(found)
+
+
+def lasting(made: Hashable) -> str | None:
+    """A name of what `made_of` gives that is the same in every process; None where a part of it has none."""
+    try:
+        return hashlib.sha256(b"".join(_parts(made))).hexdigest()
+    except LookupError:
+        return None
+
+
+def _parts(made: Any) -> Iterator[bytes]:
+    if isinstance(made, tuple):
+        yield b"("
+        for each in made:
+            yield from _parts(each)
+        yield b")"
+    elif isinstance(made, frozenset):
+        yield from sorted(b"".join(_parts(each)) for each in made)
+    elif isinstance(made, types.CodeType):
+        yield from _parts((
+            made.co_code, made.co_consts, made.co_names, made.co_varnames, made.co_freevars, made.co_cellvars,
+            made.co_argcount, made.co_kwonlyargcount, made.co_flags, made.co_exceptiontable,
+        ))  # fmt: skip
+    elif isinstance(made, Enum):
+        yield from _parts((type(made), made.name))
+    elif made is None or made is ... or isinstance(made, bool | int | float | complex | str | bytes):
+        yield f"{type(made).__name__} {made!r},".encode()
+    else:
+        yield _address(made.what if isinstance(made, Itself) else made).encode()
+
+
+def _address(what: Any) -> str:
+    """Where it is found by name; LookupError where it is not, or where what stands there may be another tomorrow."""
+    if isinstance(what, types.ModuleType):
+        module, name = what.__name__, ""
+    else:
+        module, name = getattr(what, "__module__", None), getattr(what, "__qualname__", None)
+    package = (module or "").split(".")[0]
+    if (package not in VERSIONED and package not in sys.stdlib_module_names) or package == "__main__":
+        raise LookupError(f"{what!r} is of no package whose version is known")
+    if isinstance(what, type) and module == "builtins":
+        return f"{name},"  # some stand in no module by their names
+    found: Any = sys.modules.get(module or "")
+    for part in filter(None, (name or "").split(".")):
+        found = getattr(found, part, None)
+    if found is None or found is not what:
+        raise LookupError(repr(what))
+    return f"{module}:{name},"

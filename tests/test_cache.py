@@ -21,7 +21,7 @@ def run(model, **environment):
 
 
 def programs(folder):
-    return sorted(path.name for path in folder.rglob("jit_run-*-cache"))
+    return sorted(path.name for path in folder.rglob("jit_call-*-cache"))
 
 
 def test_the_solve_of_an_ode_is_kept_and_found_again(tmp_path):

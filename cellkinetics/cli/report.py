@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rich.markup import escape
 from cellkinetics.cli.app import DONE, app
 from cellkinetics.cli.asked import Flag, find_model
 from cellkinetics.figures import fits as fits_plot
+from cellkinetics.figures.drawing import png
 from cellkinetics.files import whole
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
@@ -51,7 +51,9 @@ def report(
     fits = _fits(results.load(file, model=None if model is None else find_model(model)), file)
     words = ["cellkinetics", "report", str(file), *(() if model is None else ("--model", model))]
     origin = reports.Origin.of(file, shlex.join(words))
-    html = reports.page(fits, [_picture(fits, page) for page in range(fits_plot.pages(fits))], origin)
+    html = reports.page(
+        fits, [png(fits_plot.plot_fits(fits, page=page)) for page in range(fits_plot.pages(fits))], origin
+    )
     with whole(target) as opened:
         opened.write(html)
     Console().print(f"Written to {escape(str(target))}.", soft_wrap=True)
@@ -66,12 +68,3 @@ def _fits(result: object, file: Path) -> Fits:
         text = f"{file} holds a {type(result).__name__}: a report is made of fits, as fits.save(path) writes them."
         raise ValueError(text)
     return result
-
-
-def _picture(fits: Fits, page: int) -> bytes:
-    from matplotlib import pyplot
-
-    figure, buffer = fits_plot.plot_fits(fits, page=page), io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    pyplot.close(figure)
-    return buffer.getvalue()

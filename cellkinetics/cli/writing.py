@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from cellkinetics.cli.stopping import ctrl_c
+from cellkinetics.figures.drawing import png
 from cellkinetics.layout.formulas import inert_table
 from cellkinetics.reporting import output
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-DPI = 150
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,4 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 def write_figure(figure: Figure, path: Path) -> None:
     """A picture; the figure is closed."""
-    from matplotlib import pyplot
-
-    figure.savefig(path, dpi=DPI)
-    pyplot.close(figure)
+    path.write_bytes(png(figure))

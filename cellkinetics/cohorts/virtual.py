@@ -15,6 +15,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.cohorts.areas import AREA_METHODS
 from cellkinetics.cohorts.nca import DAYS_SHORT
 from cellkinetics.cohorts.values import EARLY, LATE_WINDOW, PEAK_OVER, Kind
+from cellkinetics.lowered import Program
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.saving import storable
@@ -103,7 +104,7 @@ def _program(model: Model, output: str, inputs: tuple[tuple[str, Any], ...]) -> 
         given = Doses(np.zeros(1), jnp.zeros((1, channels)).at[0, 0].set(dose)) if channels else None
         return model.solve(days, values, given, inputs=courses)[output]
 
-    return jax.jit(jax.vmap(one, in_axes=(None, 0, None)))
+    return Program(jax.vmap(one, in_axes=(None, 0, None)))
 
 
 class Planned(NamedTuple):

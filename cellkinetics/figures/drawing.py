@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from cellkinetics.figures.style import MARKS, SMALL, plain, tone
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def new_axes(size: tuple[float, float]) -> Axes:
@@ -23,6 +25,18 @@ def new_axes(size: tuple[float, float]) -> Axes:
     import matplotlib.pyplot as plt
 
     return plt.figure(figsize=size, layout="constrained").add_subplot()
+
+
+def png(figure: Figure, dpi: float = 150) -> bytes:
+    """A picture as PNG, drawn once (`savefig` draws twice); the figure is closed."""
+    import matplotlib.pyplot as plt
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    buffer = io.BytesIO()
+    figure.set_dpi(dpi)
+    FigureCanvasAgg(figure).print_png(buffer)
+    plt.close(figure)
+    return buffer.getvalue()
 
 
 def samples_of(study: Study, outputs: Collection[str]) -> pd.DataFrame:

@@ -34,7 +34,7 @@ def settled(request: Request, ended: Mapping[str, Settled], *, together: bool) -
     initial = [problem.natural(ended[subject][1].x) for subject, problem in zip(few, problems, strict=True)]
     ends: dict[int, Optimum | None] = {}
     if batchable(request.error_model):
-        for part in optima(problems, initial, 1, request.seed):
+        for part in optima(problems, initial, 1, request.seed, company=len(ended)):
             ends |= part
     else:
         for at, (problem, values) in enumerate(zip(problems, initial, strict=True)):

@@ -137,7 +137,7 @@ def misfits_of(
     """The same of many patients, whose refits are one batch; ``first_day`` of the patient at a position."""
     looks = [looked(problem, end) for problem, end in zip(problems, ends, strict=True)]
     asked = [(look, row) for look in looks if look is not None for row in look.rows]
-    refits = iter(_refitted([look for look, _ in asked], [row for _, row in asked]))
+    refits = iter(_refitted([look for look, _ in asked], [row for _, row in asked], len(problems)))
     each = [[next(refits) for _ in look.rows] if look is not None else [] for look in looks]
     return [
         MET if look is None else concluded(look, own, first_day(i) if own else 0.0, unit)
@@ -222,14 +222,14 @@ def without(problem: Problem, row: int) -> Problem:
     return replace(problem, samples=problem.samples.taken(np.arange(len(problem.samples)) != row))
 
 
-def _refitted(looks: Sequence[Look], rows: Sequence[int]) -> list[Refit | None]:
-    """Each without a sample, uphill from where it is with it."""
+def _refitted(looks: Sequence[Look], rows: Sequence[int], company: int = 1) -> list[Refit | None]:
+    """Each without a sample, uphill from where it is with it; ``company`` were fitted together."""
     rests = [without(look.problem, row) for look, row in zip(looks, rows, strict=True)]
-    ends = _optima(looks, rests)
+    ends = _optima(looks, rests, company)
     return [None if end is None else Refit(end.x, _moves(rest, end)) for rest, end in zip(rests, ends, strict=True)]
 
 
-def _optima(looks: Sequence[Look], rests: Sequence[Problem]) -> list[Optimum | None]:
+def _optima(looks: Sequence[Look], rests: Sequence[Problem], company: int) -> list[Optimum | None]:
     used = [i for i, rest in enumerate(rests) if rest.samples.quantified.any()]
     refits: list[Optimum | None] = [None] * len(rests)
     if not used:
@@ -238,11 +238,12 @@ def _optima(looks: Sequence[Look], rests: Sequence[Problem]) -> list[Optimum | N
     if model.corners and batchable(some[0].error):
         # A switch day has an optimum between any two samples, and where the sample was is not where it is without it.
         initial = [looks[i].problem.natural(looks[i].x) for i in used]
-        for ends in optima(some, initial, REFIT_STARTS, REFIT_SEED, careful=False):
-            for at, end in ends.items():
+        for found in optima(some, initial, REFIT_STARTS, REFIT_SEED, careful=False, company=company):
+            for at, end in found.items():
                 refits[used[at]] = end
         return refits
-    for i, end in zip(used, climbed(some, [looks[i].x for i in used], rescue=False), strict=True):
+    ends = climbed(some, [looks[i].x for i in used], rescue=False, company=company)
+    for i, end in zip(used, ends, strict=True):
         refits[i] = end
     return refits
 

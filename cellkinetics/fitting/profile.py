@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special
-from scipy.interpolate import PchipInterpolator
+import scipy
+from scipy import special
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
@@ -188,14 +188,14 @@ def threshold_of_sd(fit: Fit, level: float) -> float:
 
     def outside(limit: float) -> float:
         ends = [
-            optimize.root_scalar(lambda ln_r: np.expm1(ln_r) - ln_r - limit, bracket=bracket).root
+            scipy.optimize.root_scalar(lambda ln_r: np.expm1(ln_r) - ln_r - limit, bracket=bracket).root
             for bracket in ((-60.0, 0.0), (0.0, 60.0))
         ]
         lower, upper = degrees * np.exp(ends)
         inside = float(special.gammainc(degrees / 2, upper / 2) - special.gammainc(degrees / 2, lower / 2))
         return inside - level
 
-    limit = optimize.root_scalar(outside, bracket=(1e-9, 50.0)).root
+    limit = scipy.optimize.root_scalar(outside, bracket=(1e-9, 50.0)).root
     return float(fit.inflation**2 * degrees * limit)
 
 
@@ -365,7 +365,7 @@ def _end(side: _Side) -> float:
         upto += 1
     known, at = roots[:upto], offsets[:upto]
     if len(known) > 2 and np.all(np.diff(known) > 0):
-        return float(PchipInterpolator(known, at)(np.sqrt(limit)))
+        return float(scipy.interpolate.PchipInterpolator(known, at)(np.sqrt(limit)))
     last = int(beyond[0])
     share = (np.sqrt(limit) - known[last - 1]) / (known[last] - known[last - 1])
     return float(at[last - 1] + share * (at[last] - at[last - 1]))

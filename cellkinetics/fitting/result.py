@@ -33,7 +33,7 @@ from cellkinetics.optimising.samples import Samples
 from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.optimising.uncertainty import Uncertainty
 from cellkinetics.saving import Saves
-from cellkinetics.solving.sensitivity import curve
+from cellkinetics.solving.sensitivity import CURVE_DAYS, curve, pad
 from cellkinetics.solving.simulation import before
 
 if TYPE_CHECKING:
@@ -422,21 +422,22 @@ class Fit(Saves, Criteria):
         self, times: Floats, output: int, level: float = 0.95, x: Floats | None = None
     ) -> tuple[Floats, Floats]:
         """Ln f at days since the infusion, and the half width of its interval; at another free vector where given."""
-        # In blocks of the padded length that is already compiled.
         if not self.fitted:
             return np.full(len(times), np.nan), np.full(len(times), np.nan)
         if self.kept is not None and x is None:
             return self.kept.ln_curve(times, output, self.spread.quantile_of(level))
         x = self.x if x is None else x
         problem, free = self.problem, len(self.problem.free)
+        # Few days are a block as long as the samples, whose program is there; many have one program for all patients.
         block = len(problem.rows.weight)
+        block = block if len(times) <= block else CURVE_DAYS
         covariance = self.covariance[:free, :free]
         quantile = self.spread.quantile_of(level)
         ln_f, half = np.empty(len(times)), np.empty(len(times))
         for at in range(0, len(times), block):
             part = times[at : at + block]
             length = len(part)
-            inputs = problem.inputs_at(part, [output] * length)
+            inputs = problem.inputs_at(pad(part, block), [output] * block)
             # Ln f itself; where what the likelihood adds to f is all that is left there is no interval.
             itself = inputs._replace(least=np.zeros_like(inputs.least))
             result, _ = curve(self.model, problem.ties, x[:free], itself, 1)

@@ -157,7 +157,7 @@ def _layout(
     lower, upper, units = np.full((n, d), -np.inf), np.full((n, d), np.inf), np.ones((n, d))
     for i, problem in enumerate(problems):
         at, start = patients.places(i), problem.start(problem.values)
-        offset[i, patients.width :] = np.log(problem.sd)
+        offset[i, patients.width :] = problem.ln_sd_given
         own[i, at] = 1.0
         lower[i, at], upper[i, at] = problem.bounds
         units[i, at] = problem.units(start)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.study import Study
@@ -30,6 +29,7 @@ from cellkinetics.optimising.problem import Problem, SecondOrder
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.stacking import places
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
+from cellkinetics.statistics import sobol
 from cellkinetics.words import count
 
 # Rounds in which patients' own values begin again, and the log-likelihood units that a round has to be worth.
@@ -221,7 +221,7 @@ def starting(
     guesses = [(_shared(joint, own), own), (_shared(joint, first), first)][: max(request.starts, 1)]
     further = max(request.starts - len(guesses), 0)
     if further and joint.columns:
-        drawn = _sobol(len(joint.columns), further, request.seed)
+        drawn = sobol.normals(len(joint.columns), further, request.seed)
         guesses += [(guesses[0][0] + SPREAD * layout.units[0] * move, own) for move in drawn]
     return np.stack([s for s, _ in guesses]), np.stack([u for _, u in guesses])
 
@@ -239,7 +239,7 @@ def _places_of_starts(members: Members, patients: Batched) -> list[Floats]:
 def _placed(patients: Batched, patient: int, problem: Problem, vectors: Sequence[Floats]) -> Floats:
     """Free vectors of one patient in the d columns (m, d); sds that are fixed at their values."""
     placed = np.zeros((len(vectors), patients.size))
-    placed[:, patients.width :] = np.log(problem.sd)
+    placed[:, patients.width :] = problem.ln_sd_given
     placed[:, patients.places(patient)] = vectors
     return placed
 
@@ -316,14 +316,6 @@ def _each_again(
             break
         top = trial
     return top
-
-
-def _sobol(size: int, count: int, seed: int) -> Floats:
-    """(count, size) seeded standard normal Sobol points."""
-    if not count or not size:
-        return np.zeros((count, size))
-    points = scipy.stats.qmc.MultivariateNormalQMC(np.zeros(size), rng=np.random.default_rng(seed))
-    return points.random(1 << (count - 1).bit_length())[:count]
 
 
 def _shared(joint: Joint, x: Floats) -> Floats:

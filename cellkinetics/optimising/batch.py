@@ -32,6 +32,8 @@ from cellkinetics.optimising.programs import FEW, FIRST_STEPS, OTHER_STEPS, RIDG
 from cellkinetics.optimising.stacking import places, shape_of, stacked
 
 PATIENTS_AT_ONCE = 512  # patients in memory at a time, for each processor
+# Problems that a program is made for, before whole chunks: lanes without work cost as much as the others.
+SIZES = (1, 16, LANES)
 # Log-likelihood units by which a second best end is behind: nearer it is the same, and farther it does not catch up. Of
 # 600 simulated patients of Stein 2019 5 do, of those that are nearer than 1.
 SAME_END, RIVAL = 1e-3, 1.0
@@ -51,6 +53,7 @@ def optima(
     chunk: int = PATIENTS_AT_ONCE,
     *,
     careful: bool = True,
+    company: int = 1,
 ) -> Iterator[dict[int, Optimum | None]]:
     """The optimum of each problem, as `optimise` gives it, a chunk at a time; None where it could not be solved.
 
@@ -60,6 +63,7 @@ def optima(
     initial : natural values of the first start of each.
     chunk : problems together; so many for each processor are in memory at a time.
     careful : whether what the engine cannot settle goes on one by one, which takes seconds.
+    company : how many were optimised before: one of many does not have a program of its own compiled.
 
     Yields
     ------
@@ -79,21 +83,21 @@ def optima(
     def alone(index: int) -> Optimum | None:
         return optimise(problems[index], initial[index], starts=starts, seed=seed) if careful else None
 
-    yield from _each(problems, starting, alone, chunk, search=careful, rescue=careful)
+    yield from _each(problems, starting, alone, chunk, search=careful, rescue=careful, company=company)
 
 
-def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = True) -> list[Any]:
+def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = True, company: int = 1) -> list[Any]:
     """The optimum of each problem uphill from one free vector; None where the model could not be solved.
 
     For refits near a known optimum: profiles, bootstraps, permutations, a sample left out. Counts of
     molecules are climbed one by one. Where the solution of a model's own may not be trusted on its finest mesh, a
-    stepper takes seconds for each refit: only with ``rescue``.
+    stepper takes seconds for each refit: only with ``rescue``. ``company`` as in `optima`.
     """
 
     def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Ints]:
         points = np.zeros((len(part), width + len(problems[0].sd)))
         for row, i in enumerate(part):
-            points[row, width:] = np.log(problems[i].sd)
+            points[row, width:] = problems[i].ln_sd_given
             points[row, places(problems[i], width)] = x[i]
         return points, np.arange(len(part))
 
@@ -107,7 +111,7 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = 
     if not problems or not batchable(problems[0].error):
         return [alone(index) for index in range(len(problems))]
     optimum_of: dict[int, Optimum | None] = {}
-    for ends in _each(problems, starting, alone, PATIENTS_AT_ONCE, search=False, rescue=rescue):
+    for ends in _each(problems, starting, alone, PATIENTS_AT_ONCE, search=False, rescue=rescue, company=company):
         optimum_of |= ends
     return [optimum_of[index] for index in range(len(problems))]
 
@@ -120,6 +124,7 @@ def _each(
     *,
     search: bool,
     rescue: bool = True,
+    company: int = 1,
 ) -> Iterator[dict[int, Optimum | None]]:
     """Problems of one shape together, a chunk at a time; ``alone`` takes what the engine could not solve at all.
 
@@ -138,8 +143,7 @@ def _each(
 
     def ended(job: tuple[tuple[int, ...], list[int]]) -> _Climb:
         shape, part = job
-        # Of one problem, of as many as there are lanes, and of a chunk.
-        size = next((size for size in (1, LANES) if len(part) <= size), max(chunk, LANES))
+        size = next((size for size in SIZES if max(len(part), min(company, LANES)) <= size), max(chunk, LANES))
         mine = [problems[i] for i in part]
         first, *finer = methods(mine[0].model)
         programs = Programs(mine[0].model, mine[0].ties, first, stacked(mine, shape, size), mine[0].error)
@@ -312,7 +316,7 @@ def _starts(
     most = max(len(others) for _, others, _ in each)
     points = np.zeros((len(problems), 1 + most, width + len(problems[0].sd)))
     for i, (problem, (first, others, _)) in enumerate(zip(problems, each, strict=True)):
-        points[i, :, width:] = np.log(problem.sd)
+        points[i, :, width:] = problem.ln_sd_given
         # Who has fewer points repeats the first.
         rows = np.vstack([first, others, *[first] * (most - len(others))])
         points[i][:, places(problem, width)] = rows

@@ -17,6 +17,7 @@ import numpy as np
 from cellkinetics import cache
 from cellkinetics.likelihood.censoring import Rows
 from cellkinetics.likelihood.error_model import ErrorModel
+from cellkinetics.lowered import Program
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising import bounds
@@ -144,7 +145,7 @@ def searcher(model: Model, ties: Ties, method: Method, error: ErrorModel, lanes:
         lane = _where(done, _waiting(following, starts, count, sds), _Lane(lane.problem, x, trial, at, damping, steps))
         return jnp.minimum(queue + jnp.sum(done), count), lane, ends, data, starts, whose, count, most
 
-    @jax.jit
+    @Program
     def run(data: Data, starts: Any, whose: Any, count: Any, most: Any) -> Ends:
         # The first problems are in the lanes, the others wait; what was never run ends where it starts.
         lane = _waiting(jnp.minimum(jnp.arange(lanes), count), starts, count, sds)
@@ -181,7 +182,7 @@ def _where(which: Any, these: Any, others: Any) -> Any:
 @cache.kept
 def scores(model: Model, ties: Ties, method: Method, error: ErrorModel) -> Callable[[Any, Data], Score]:
     """The compiled function (x (b, d), data (b, ...)) -> what `score` gives, stacked."""
-    return jax.jit(jax.vmap(lambda x, data: score(model, ties, method, error, x, data)))
+    return Program(jax.vmap(lambda x, data: score(model, ties, method, error, x, data)))
 
 
 def score(model: Model, ties: Ties, method: Method, error: ErrorModel, x: Any, data: Data) -> Score:
@@ -300,8 +301,8 @@ class Curvature(NamedTuple):
 def curvatures(model: Model, ties: Ties, method: Method, error: ErrorModel) -> Callable[[Any, Data], Curvature]:
     """The compiled function (x (b, d), data (b, ...)) -> `Curvature`, stacked."""
     if method is not Method.CLOSED_FORM:
-        return jax.jit(lambda x, data: _by_differences(model, ties, method, error, x, data))
-    return jax.jit(jax.vmap(lambda x, data: _by_derivatives(model, ties, method, error, x, data)))
+        return Program(lambda x, data: _by_differences(model, ties, method, error, x, data))
+    return Program(jax.vmap(lambda x, data: _by_derivatives(model, ties, method, error, x, data)))
 
 
 def _by_derivatives(model: Model, ties: Ties, method: Method, error: ErrorModel, x: Any, data: Data) -> Curvature:

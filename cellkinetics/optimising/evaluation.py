@@ -12,6 +12,7 @@ import numpy.typing as npt
 from cellkinetics import cache
 from cellkinetics.arrays import Floats, Ints
 from cellkinetics.likelihood.error_model import ErrorModel
+from cellkinetics.lowered import Program
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising import engine
@@ -139,4 +140,4 @@ def _gathered(program: Callable[..., Any]) -> Callable[..., Any]:
         # Gathered inside the program: copies of many patients' meshes outside cost more than the curves.
         return program(x, jax.tree.map(lambda part: part[row], data))
 
-    return jax.jit(run)
+    return Program(run)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from cellkinetics.optimising.ascent import Ascent, Region
 from cellkinetics.optimising.bounds import with_margin
 from cellkinetics.optimising.engine import Curvature
 from cellkinetics.optimising.problem import Problem, SecondOrder
+from cellkinetics.statistics import sobol
 
 if TYPE_CHECKING:
     import lmfit
@@ -178,17 +178,8 @@ def drawn_around(problem: Problem, initial: Mapping[str, float], seed: int) -> t
     first = _first(problem, initial)
     free = len(problem.free)
     drawn = np.tile(first, (SCREENED, 1))
-    drawn[:, :free] += SPREAD * _normal(free, seed) * problem.units(first)[:free]
+    drawn[:, :free] += SPREAD * sobol.normals(free, SCREENED, seed) * problem.units(first)[:free]
     return first, np.clip(drawn, *with_margin(*problem.bounds, problem.units(first)))
-
-
-@lru_cache(maxsize=64)
-def _normal(free: int, seed: int) -> Floats:
-    # Imported when it is first used, as lmfit is: together they take a second.
-    points = scipy.stats.qmc.MultivariateNormalQMC(np.zeros(max(free, 1)), rng=np.random.default_rng(seed)).random(
-        SCREENED
-    )
-    return points[:, :free]
 
 
 def rough_objective(problem: Problem, x: Floats) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -12,11 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from cellkinetics import cache
 from cellkinetics.arrays import Floats
 from cellkinetics.likelihood.censoring import Rows, least_of
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.likelihood.sd_prior import SdPrior
+from cellkinetics.lowered import Program
 from cellkinetics.modelling import travel
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
@@ -300,8 +302,13 @@ class Problem:
         return self.ln_sds(x)[:, self.output]
 
     def ln_sds(self, x: Floats) -> Floats:
-        """(parts, outputs) the same by output; of an sd of 0 a number below all others."""
-        return np.log(np.maximum(self.sds(x), 1e-300)).reshape(-1, len(self.model.outputs))
+        """(parts, outputs) the same by output."""
+        return _ln(self.sds(x)).reshape(-1, len(self.model.outputs))
+
+    @property
+    def ln_sd_given(self) -> Floats:
+        """(sds,) ln of the sds before any is estimated."""
+        return _ln(self.sd)
 
     @cached_property
     def _sd_columns(self) -> Floats:
@@ -309,6 +316,11 @@ class Problem:
         outputs = len(self.model.outputs)
         of_sample = np.arange(len(self.sd) // outputs)[:, None] * outputs + self.output
         return (of_sample[:, :, None] == np.flatnonzero(self.sd_free)).astype(float)
+
+
+def _ln(sds: Floats) -> Floats:
+    """Of an sd of 0 a number below all others: an additive part that is left out."""
+    return np.log(np.maximum(sds, 1e-300))
 
 
 @dataclass(frozen=True)
@@ -322,11 +334,11 @@ class SecondOrder:
     solved: bool
 
 
-@lru_cache
+@cache.kept
 def _roots(error: ErrorModel) -> Callable[[Any, Any, Rows], jax.Array]:
     """The compiled function to (2 + parts, n) root-deviances and their derivatives by ln f and by each ln sd."""
 
-    @jax.jit
+    @Program
     def roots(value: jax.Array, ln_sd: jax.Array, rows: Rows) -> jax.Array:
         def root(point: jax.Array) -> jax.Array:
             return error.root_deviances(point[0], point[1:], rows)
@@ -338,11 +350,11 @@ def _roots(error: ErrorModel) -> Callable[[Any, Any, Rows], jax.Array]:
     return roots
 
 
-@lru_cache
+@cache.kept
 def derivatives_of(error: ErrorModel) -> Callable[[Any, Any, Rows], tuple[Any, Any, Any, Any]]:
     """The compiled function to `ErrorModel.derivatives`, and the information of a quantified row."""
 
-    @jax.jit
+    @Program
     def both(value: jax.Array, ln_sd: jax.Array, rows: Rows) -> tuple[Any, Any, Any, Any]:
         known = error.information(value, ln_sd, rows)
         return *error.derivatives(value, ln_sd, rows), known
@@ -350,7 +362,7 @@ def derivatives_of(error: ErrorModel) -> Callable[[Any, Any, Rows], tuple[Any, A
     return both
 
 
-@lru_cache
+@cache.kept
 def _log_density(error: ErrorModel) -> Callable[[Any, Any, Rows], jax.Array]:
     """The compiled log density of each sample."""
-    return jax.jit(error.log_density)
+    return Program(error.log_density)

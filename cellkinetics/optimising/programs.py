@@ -15,6 +15,7 @@ from cellkinetics import cache
 from cellkinetics.arrays import Floats, Ints
 from cellkinetics.likelihood import censoring
 from cellkinetics.likelihood.error_model import ErrorModel
+from cellkinetics.lowered import Program
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising import engine
@@ -165,4 +166,4 @@ def _screen(model: Model, ties: Ties, method: Method) -> Any:
         away = jnp.append(x[:free], jnp.full(len(x) - free, jnp.log(ROUGH_SD))) - data.prior_mean
         return jnp.where(solved, jnp.sum(roots**2) + jnp.sum(data.prior_precision * away**2), jnp.inf)
 
-    return jax.jit(jax.vmap(jax.vmap(one, in_axes=(0, None))))
+    return Program(jax.vmap(jax.vmap(one, in_axes=(0, None))))

@@ -15,6 +15,8 @@ from cellkinetics.optimising.problem import Problem
 from cellkinetics.solving.sensitivity import FREE_COLUMNS, inputs_of, pad, padded_length
 
 ROWS_APART = 16  # samples: programs are made for multiples of so many
+# Of few problems a program takes longer to compile than to run: one serves schedules of other lengths too.
+FEW_PROBLEMS, SIZES_APART = 64, 40
 
 
 def shape_of(problem: Problem) -> tuple[int, ...]:
@@ -90,6 +92,8 @@ def _prepared(problems: Sequence[Problem], rows: int, fill: Sequence[int], finen
     given = {design: (day, problem.doses) for design, day, problem in zip(designs, days, problems, strict=True)}
     known = {design: structure.prepare(*of, fineness, 0) for design, of in given.items()}
     size = max(map(structure.size_of, known.values()))
+    if len(fill) <= FEW_PROBLEMS:
+        size = -(-size // SIZES_APART) * SIZES_APART
     other = [design for design, of in known.items() if structure.size_of(of) != size]
     known |= {design: structure.prepare(*given[design], fineness, size) for design in other}
     return (*[None] * fineness, _stacked([known[design] for design in designs], fill))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cellkinetics.figures import fits as fits_plot
+from cellkinetics.figures.drawing import png
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.layout.formulas import inert_table
 from cellkinetics.reporting import report
@@ -121,8 +122,6 @@ def _merge(partial: Path, target: Path, ours: re.Pattern[str]) -> None:
 
 def fit_files(fits: Fits, target: Path, origin: report.Origin | None = None) -> None:
     """Tables, figures, the fits and the report of one model, into a folder that is there."""
-    from matplotlib import pyplot
-
     inert_table(fits.parameters).to_csv(target / "parameters.csv", index=False)
     inert_table(fits.predict()).to_csv(target / "predictions.csv", index=False)
     inert_table(fits.outcomes).to_csv(target / "outcomes.csv")
@@ -133,8 +132,6 @@ def fit_files(fits: Fits, target: Path, origin: report.Origin | None = None) -> 
     pages = fits_plot.pages(fits)
     pictures = [target / ("fits.png" if pages == 1 else f"fits-{page + 1}.png") for page in range(pages)]
     for page, picture in enumerate(pictures):
-        figure = fits_plot.plot_fits(fits, page=page)
-        figure.savefig(picture, dpi=150)
-        pyplot.close(figure)
+        picture.write_bytes(png(fits_plot.plot_fits(fits, page=page)))
     html = report.page(fits, [picture.read_bytes() for picture in pictures], origin)
     (target / report.REPORT_NAME).write_text(html, encoding="utf-8")

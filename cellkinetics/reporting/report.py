@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import platform
 import re
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import pandas as pd
 
 from cellkinetics.data import overview
 from cellkinetics.figures import fits as fits_plot
+from cellkinetics.figures.drawing import png
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.summary import CENSORING_TEXTS, left_out
@@ -187,14 +187,10 @@ def _fixed(fits: Fits) -> list[dict[str, Any]]:
 
 def _picture(figure: Figure | SubFigure) -> str:
     """A figure as base64 of a PNG; it is closed."""
-    from matplotlib import pyplot
     from matplotlib.figure import Figure
 
     assert isinstance(figure, Figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    pyplot.close(figure)
-    return _encoded(buffer.getvalue())
+    return _encoded(png(figure, dpi=130))
 
 
 def _encoded(png: bytes) -> str:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from cellkinetics import cache, forks
 from cellkinetics.arrays import Floats
 from cellkinetics.likelihood import censoring
+from cellkinetics.lowered import Program
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model, call
 from cellkinetics.modelling.structure import Method, methods
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 # Programs are compiled for multiples of so many samples and free parameters: few of them serve every patient.
 SAMPLE_ROWS = 32
+CURVE_DAYS = 128  # of a curve that is drawn: all patients share a program
 FREE_COLUMNS = 3
 HESSIAN_STEP = 1e-4  # of central differences, on the estimation scale
 Tie = Callable[..., Any]
@@ -128,7 +130,7 @@ def naturals(model: Model, ties: Ties) -> Callable[..., tuple[dict[str, Any], di
         natural = {name: jnp.asarray(v, float) for name, v in natural_values(model, ties, free, inputs).items()}
         return natural, natural
 
-    @jax.jit
+    @Program
     def both(free: Any, inputs: Inputs) -> tuple[dict[str, Any], dict[str, Any]]:
         slopes, natural = jax.jacfwd(values, has_aux=True)(free, inputs)
         return natural, slopes
@@ -191,7 +193,7 @@ def program(model: Model, ties: Ties, order: int, method: Method) -> Callable[..
             return Curve(predicted, jacobian, None, solved)
         return Curve(*evaluate_twice(model, ties, method, free, inputs))
 
-    return jax.jit(run)
+    return Program(run)
 
 
 def curve(

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics import cache
+from cellkinetics.lowered import Program
 from cellkinetics.modelling.course import Course
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import SINCE, call, factor
@@ -32,7 +33,8 @@ LANE_STEPS, STIFF_LANE_STEPS = 1000, 4000
 Curves = dict[str, jax.Array]
 Courses = Mapping[str, Course]
 NO_COURSES: Courses = {}
-PREPARED_LENGTH = 128  # what is prepared for one curve has a size below, or a multiple of it
+# What is prepared for the samples of a patient has any size up to the first, for a drawn curve a multiple of the other.
+SAMPLED_SIZE, DRAWN_SIZE = 80, 192
 
 
 def solve(
@@ -102,7 +104,7 @@ def _lane_by_lane(function: Callable[[Any], Any], given: Any) -> Any:
 @cache.kept
 def compiled(model: Model, reverse: bool) -> Callable[..., tuple[Curves, jax.Array]]:
     """`solve` of one model under jit: (times, values, doses, courses) -> curves, succeeded."""
-    return jax.jit(partial(solve, model, reverse=reverse))
+    return Program(partial(solve, model, reverse=reverse))
 
 
 def by(
@@ -173,7 +175,7 @@ def _prepared(structure: Structure, *given: tuple[bytes, tuple[int, ...]]) -> tu
         each = structure.prepare(days, doses, fineness, 0)
         size = structure.size_of(each)
         # Curves on a fine grid: few lengths, so that few programs are compiled.
-        length = size if size <= PREPARED_LENGTH else PREPARED_LENGTH * -(-size // PREPARED_LENGTH)
+        length = size if size <= SAMPLED_SIZE else DRAWN_SIZE * -(-size // DRAWN_SIZE)
         made.append(each if length == size else structure.prepare(days, doses, fineness, length))
     return tuple(made)
 

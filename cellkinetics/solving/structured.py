@@ -12,6 +12,7 @@ of observations or doses, or by amounts, are those of plain forward mode.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -227,6 +228,7 @@ def _observed(q: Reduced, states: State, on: Mesh) -> tuple[jax.Array, jax.Array
     return jnp.where(on.row < 0, 0.0, curve), jnp.where(on.row < 0, 0.0, error)
 
 
+@dataclass(frozen=True)
 class Persistence:
     """The `Structure` of ``il15_persistence``: `solution` on a `mesh` of panels."""
 
