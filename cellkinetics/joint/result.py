@@ -15,9 +15,10 @@ from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
 from cellkinetics.errors import one_problem, suggest
+from cellkinetics.fitting.fit import finished
 from cellkinetics.fitting.fits import Fits, Later
 from cellkinetics.fitting.misfit import Misfit, joined
-from cellkinetics.fitting.result import Fit, finished
+from cellkinetics.fitting.result import Fit
 from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint import misfit as joint_misfit
 from cellkinetics.joint import table

@@ -180,7 +180,7 @@ class Model:
             return loading.load_library, (self.name,)
         if self.path:
             return loading.load_model, (self.path,)
-        kept = {name: value for name, value in vars(self).items() if name != "_equations"}
+        kept = {name: value for name, value in vars(self).items() if name not in travel.FOUND_ANEW}
         return travel.restored, (type(self), travel.packed(kept))
 
     def __deepcopy__(self, memo: object) -> Model:
@@ -205,7 +205,13 @@ class Model:
 
     def look_again(self) -> None:
         """Forget `made_of`: what the model's functions reach outside may be another number now."""
-        vars(self).pop("_equations", None)
+        for name in travel.FOUND_ANEW:
+            vars(self).pop(name, None)
+
+    @cached_property
+    def digested(self) -> str:
+        """A hash of all that decides on a curve or a fit: equal in every process, whatever file the model lies in."""
+        return travel.digest_of(self)
 
     @property
     def description(self) -> str:

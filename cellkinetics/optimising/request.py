@@ -107,6 +107,14 @@ class Request:
             "starts": self.starts, "seed": self.seed, "error": self.error,
         }  # fmt: skip
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The same with the model, and each thing itself: what a run that goes on must find unchanged."""
+        return {
+            "model": self.model.name, "equations": self.model, **self.options, "tie": dict(self.tie),
+            "doses": self.doses, "prior": dict(self.prior),
+        }  # fmt: skip
+
     @classmethod
     def of(cls, model: Model, **asked: Unpack[Asked]) -> Request:
         """The arguments of `ck.fit` as plain numbers and tuples.

@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from cellkinetics import codec
 from cellkinetics.errors import ModelError, StudyError, one_problem
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
 from cellkinetics.joint.result import JointFit
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.provenance import Provenance
-from cellkinetics.reporting import codec, envelope, model_files, storage
+from cellkinetics.reporting import envelope, model_files, storage
 from cellkinetics.reporting.model_files import Given
 from cellkinetics.saving import Saves
 
