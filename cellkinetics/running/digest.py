@@ -45,7 +45,7 @@ def _tell(what: Any, say: Callable[[bytes], None], inside: tuple[int, ...]) -> N
         return
     if isinstance(what, np.ndarray | np.generic | jax.Array) and np.asarray(what).dtype != object:
         array = np.ascontiguousarray(what)
-        say(f"array {array.dtype} {array.shape};".encode())
+        say(f"array {array.dtype.str} {array.shape};".encode())
         say(array.tobytes())
         return
     if id(what) in inside:

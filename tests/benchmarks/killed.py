@@ -43,7 +43,7 @@ def many(patients=2000):
 
 def fit_each(checkpoint):
     fits = ck.fit_each(models.load(STEIN), many(), starts=1, progress=False, checkpoint=checkpoint, chunk=200)
-    return [fits.parameters, fits.outcomes.drop(columns=[])]
+    return [fits.parameters, fits.outcomes]
 
 
 def bootstrap(checkpoint):
@@ -116,19 +116,21 @@ def killed(verb, after, folder):
     return there, lost
 
 
+def made(folder):
+    folder.mkdir()
+    return folder
+
+
 def row(verb):
     moments, found = random.Random(f"{SEED} {verb}"), []
     with tempfile.TemporaryDirectory() as place:
         whole = Path(place) / "whole"
-        whole.mkdir()
-        watched(verb, whole)  # compiles
-        watched(verb, (second := Path(place) / "second").mkdir() or second)
-        seconds, first = watched(verb, (third := Path(place) / "third").mkdir() or third)
+        watched(verb, made(Path(place) / "first"))  # compiles
+        seconds, first = watched(verb, made(whole))
         right = (whole / "result.json").read_text()
-        assert right == (third / "result.json").read_text()
+        assert right == (Path(place) / "first" / "result.json").read_text()
         for number in range(TIMES):
-            folder = Path(place) / str(number)
-            folder.mkdir()
+            folder = made(Path(place) / str(number))
             kept, lost = killed(verb, moments.uniform(0, 0.9) * (seconds - first), folder)
             began = time.time()
             process = started(verb, folder)
