@@ -32,7 +32,7 @@ STEIN, IL15, DECLINE = "stein_2019_tisagenlecleucel", "il15_persistence", "nk_de
 FREE = {"fold": 0.8, "t_max": 0.2, "c_max": 0.65, "alpha": 0.4, "f_b": 0.5, "beta": 0.5}
 
 
-def many(patients=2000):
+def many(patients=600):
     """Simulated patients of Stein 2019."""
     from patients import drawn
 
@@ -42,7 +42,7 @@ def many(patients=2000):
 
 
 def fit_each(checkpoint):
-    fits = ck.fit_each(models.load(STEIN), many(), starts=1, progress=False, checkpoint=checkpoint, chunk=200)
+    fits = ck.fit_each(models.load(STEIN), many(), starts=1, progress=False, checkpoint=checkpoint, chunk=60)
     return [fits.parameters, fits.outcomes]
 
 
@@ -53,7 +53,7 @@ def bootstrap(checkpoint):
 
 
 def profile(checkpoint):
-    fits = ck.fit_each(models.load(IL15), ck.example(), starts=1, progress=False)
+    fits = ck.fit_each(models.load(DECLINE), ck.example(), starts=1, progress=False)
     found = fits.profile(checkpoint=checkpoint)
     return [found.intervals, found.table]
 
@@ -68,8 +68,9 @@ def power(checkpoint):
 
 def compare_cohorts(checkpoint):
     found = ck.compare_cohorts(
-        ck.example(), by="dose", model=models.load(DECLINE), permutations=999, progress=False, checkpoint=checkpoint
-    )
+        ck.example(), by="dose", model=models.load(DECLINE), parameters=["alpha"], permutations=699, progress=False,
+        checkpoint=checkpoint,
+    )  # fmt: skip
     return [found.model_based.table]
 
 
