@@ -5,21 +5,29 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics import codec, models
+from cellkinetics import models
 from cellkinetics.optimising import chunks
 from cellkinetics.running.checkpoint import Checkpoint
 from cellkinetics.running.run import Run
 
-STUDY = ck.example()
+# Patients whose problems have one shape.
+STUDY = ck.example().select(["P05", "P06", "P07", "P08", "P09", "P10"])
 DECLINE = models.load("nk_decline")
-KILLED = Path(__file__).parents[1] / "benchmarks" / "killed.py"
+POWER = """
+import cellkinetics as ck
+from cellkinetics import models
+def power(checkpoint):
+    return ck.power(
+        models.load("nk_decline"), [1e5, 1e7], [3, 3], [1, 7, 14, 28], between={"F": 0.5}, lloq=3, studies=10_000,
+        patients=[6, 12], progress=False, checkpoint=checkpoint)
+"""
 
 
 def same(one, other):
@@ -43,7 +51,7 @@ def counted(monkeypatch):
 
 
 def chunks_in(folder):
-    return sum(len(json.loads(f.read_text().split("\n")[0])["chunks"]) for f in folder.glob("bootstrap-*.json"))
+    return sum(len(json.loads(f.read_text().split("\n")[0])["chunks"]) for f in folder.glob("studies-*.json"))
 
 
 def times_ten(number):
@@ -89,7 +97,7 @@ def test_a_damaged_or_cut_file_is_left_out(tmp_path):
 
 
 def test_another_question_at_the_same_place_is_refused_with_what_differs(tmp_path):
-    ck.fit_each(DECLINE, STUDY.select("P01"), starts=1, progress=False, checkpoint=tmp_path / "kept")
+    ck.fit_each(DECLINE, STUDY.select("P05"), starts=1, progress=False, checkpoint=tmp_path / "kept")
     for change, said in (
         ({"seed": 3}, "seed is 2020 there and 3 here"),
         ({"tie": {"beta": lambda alpha: alpha / 50}}, "tie is not the same"),
@@ -97,12 +105,12 @@ def test_another_question_at_the_same_place_is_refused_with_what_differs(tmp_pat
     ):
         with pytest.raises(ValueError, match=said):
             ck.fit_each(
-                DECLINE, STUDY.select("P01"), progress=False, checkpoint=tmp_path / "kept", **{"starts": 1, **change}
+                DECLINE, STUDY.select("P05"), progress=False, checkpoint=tmp_path / "kept", **{"starts": 1, **change}
             )
     with pytest.raises(ValueError, match="run: data is not the same"):
-        ck.fit_each(DECLINE, STUDY.select("P02"), starts=1, progress=False, checkpoint=tmp_path / "kept")
+        ck.fit_each(DECLINE, STUDY.select("P07"), starts=1, progress=False, checkpoint=tmp_path / "kept")
     with pytest.raises(ValueError, match="verb is 'fit_each' there and 'bootstrap' here"):
-        ck.fit(DECLINE, STUDY.select("P01"), starts=1).bootstrap(20, checkpoint=tmp_path / "kept")
+        ck.fit(DECLINE, STUDY.select("P05"), starts=1).bootstrap(20, checkpoint=tmp_path / "kept")
 
 
 def test_no_other_folder_or_file_is_taken_for_one(tmp_path):
@@ -122,7 +130,7 @@ def test_no_other_folder_or_file_is_taken_for_one(tmp_path):
 
 
 def test_an_interrupted_study_goes_on_where_it_was(tmp_path, monkeypatch, counted):
-    options = {"starts": 1, "progress": False, "chunk": 3}
+    options = {"starts": 1, "progress": False, "chunk": 2}
     whole = ck.fit_each(DECLINE, STUDY, **options)
     whole.outcomes  # noqa: B018
     engine, begun = chunks.optima, []
@@ -136,7 +144,7 @@ def test_an_interrupted_study_goes_on_where_it_was(tmp_path, monkeypatch, counte
     with monkeypatch.context() as patched:
         patched.setattr(chunks, "optima", interrupted)
         some = ck.fit_each(DECLINE, STUDY, **options, checkpoint=tmp_path / "kept")
-    assert some.outcomes["outcome"].str.startswith("not fitted: interrupted").sum() in range(3, 9)
+    assert some.outcomes["outcome"].str.startswith("not fitted: interrupted").sum() == 2
     counted.clear()
     rest = ck.fit_each(DECLINE, STUDY, **options, checkpoint=tmp_path / "kept")
     same(rest.parameters, whole.parameters)
@@ -248,19 +256,23 @@ def test_an_interrupted_profile_has_no_end_that_was_not_found(fit, monkeypatch):
 
 def test_a_process_that_was_killed_goes_on_to_the_same_result(tmp_path):
     """tests/benchmarks/killed.py does it for each verb at ten moments."""
+    folder, result = tmp_path / "kept", tmp_path / "power.json"
 
     def started():
-        return subprocess.Popen([sys.executable, KILLED, "bootstrap", tmp_path / "kept", tmp_path / "result.json"])
+        return subprocess.Popen([sys.executable, "-c", f"{POWER}power({str(folder)!r}).save({str(result)!r})"])
 
-    process, folder, until = started(), tmp_path / "kept", time.monotonic() + 120
-    while len(list(folder.glob("bootstrap-*.json"))) < 2 and process.poll() is None and time.monotonic() < until:
+    process, until = started(), time.monotonic() + 120
+    while chunks_in(folder) < 1 and process.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert 1 <= chunks_in(folder) < 6
+    kept = chunks_in(folder)
+    assert 1 <= kept < 40
     assert started().wait() == 0
-    assert chunks_in(folder) == 6
-    found = json.loads((tmp_path / "result.json").read_text())
-    fit = ck.fit(DECLINE, STUDY.select("P06"), starts=1)
-    whole = fit.bootstrap(6 * 512)
-    assert found == json.loads(json.dumps(codec.Writer().plain([whole.draws, whole.intervals])))
+    assert chunks_in(folder) == 40
+    here: dict[str, Any] = {}
+    exec(POWER, here)
+    found, whole = ck.load(result), here["power"](None)
+    same(found.table, whole.table)
+    same(found.needed, whole.needed)
+    same(found.truth, whole.truth)
