@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cellkinetics import domains, forks
+from cellkinetics import domains, readiness
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.modelling import description, travel
 from cellkinetics.modelling.course import as_courses
@@ -229,7 +229,7 @@ class Model:
     def values(self, given: Values | None = None) -> dict[str, Any]:
         """The defaults with ``given`` in their place and ties worked out, in the order of `parameters`."""
         # What computes begins with the values: solutions, checks, descriptions, power.
-        forks.refuse()
+        readiness.refuse()
         given = given or {}
         for name, value in given.items():
             self.require(name)
@@ -374,7 +374,7 @@ class Model:
     def describe(self, *, markdown: bool = False) -> str:
         """Equations, source, parameters, checks in words; for a docs page with ``markdown``."""
         # Checks are functions of the model's file, and may compute before they ask the model.
-        forks.refuse()
+        readiness.refuse()
         return description.describe(self, markdown=markdown)
 
     def plot(
@@ -427,7 +427,7 @@ class Model:
         """
         from cellkinetics.solving.solver import compiled
 
-        forks.refuse()
+        readiness.refuse()
         self.look_again()
         if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(times)):
             # Arrays of JAX may be traced, their values are not known yet.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, TypeVar, Unpack
 
-from cellkinetics import domains
+from cellkinetics import domains, readiness
 from cellkinetics.errors import suggest
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.likelihood.error_models import LOG, of
@@ -126,6 +126,7 @@ class Request:
         ValueError
             Starts or a seed that are no whole number, or too small.
         """
+        readiness.refuse()
         for name in asked:
             if name not in DEFAULTS:
                 advice = suggest(name, DEFAULTS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cellkinetics import domains
+from cellkinetics import domains, readiness
 from cellkinetics.running.checkpoint import Checkpoint
 from cellkinetics.running.digest import digest
 from cellkinetics.running.workers import by_workers
@@ -33,6 +33,7 @@ class Run:
     @classmethod
     def of(cls, checkpoint: str | Path | None, n_jobs: int, asked: Callable[[], Mapping[str, Any]]) -> Run:
         """The run of a verb's arguments; ``asked`` gives what a checkpoint is of."""
+        readiness.refuse()
         n_jobs = domains.jobs(n_jobs)
         return cls(None if checkpoint is None else Checkpoint(checkpoint, asked()), n_jobs)
 
