@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from cellkinetics.errors import suggest
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.progress import bar
+from cellkinetics.running.phases import Phases
 from cellkinetics.running.run import Run
 from cellkinetics.saving import Saves, storable
 from cellkinetics.solving.simulation import possible
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 QUESTIONS = ("trend test", "trend test, adjusted", "dose exponent", "equivalence")
 AIM = 0.8
 TIMES = (1, 2, 3, 4, 6, 8, 12)
-CURVES_AT_ONCE, STUDIES_AT_ONCE = 8192, (10, 250)  # in a chunk, and between how many studies that is
+CURVES_A_CHUNK, STUDIES_A_CHUNK = 8192, (10, 250)  # in a chunk, and between how many studies that is
 
 
 @storable
@@ -176,7 +176,7 @@ def power(
     >>> bool(found.table["power"].iloc[0] > 0.9)
     True
     """
-    began = time.perf_counter()
+    phases = Phases()
     domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
     plan, counts = _plan(model, doses, sizes, schedule, effect, between, parameters, sd, lloq, output)
     plan = replace(plan, inputs=tuple((name, _hashable(course)) for name, course in (inputs or {}).items()))
@@ -209,13 +209,13 @@ def power(
         },
     )  # fmt: skip
     most = max(sum(design) for design in designs.values())
-    at_once = int(np.clip(CURVES_AT_ONCE // most, *STUDIES_AT_ONCE))
+    at_once = int(np.clip(CURVES_A_CHUNK // most, *STUDIES_A_CHUNK))
     parts = [
         (plan, planned, designs, counts, margin_b, seed, start, min(start + at_once, studies))
         for start in range(0, studies, at_once)
     ]
     done: dict[int, Any] = {}
-    with suppress(KeyboardInterrupt), bar(studies, progress, "simulating") as advance:
+    with suppress(KeyboardInterrupt), phases("simulating"), bar(studies, progress, "simulating") as advance:
         for number, part in run.each("studies", _simulated, parts):
             done[number] = part
             advance(part["studies"])
@@ -235,7 +235,8 @@ def power(
         ]
     )
     options = {"margin": margin, "days": None if late is None else late.tolist(), "patients": tried, "studies": studies}
-    origin = Provenance(options={**options, "seed": seed}, seconds=time.perf_counter() - began)
+    timings = phases.done(f"power of {model.name}, {sum(part['studies'] for part in in_order)} studies")
+    origin = Provenance(options={**options, "seed": seed}, seconds=phases.total, timings=timings)
     return Power(plan, counts, margin, seed, table, needed, truth, studies, origin)
 
 

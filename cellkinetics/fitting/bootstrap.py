@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from cellkinetics.optimising.chunks import climbed_by
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.progress import bar
+from cellkinetics.running.phases import Phases
 from cellkinetics.running.run import Run
 from cellkinetics.saving import Saves, storable
 from cellkinetics.words import count
@@ -65,7 +65,7 @@ def asked_of(fit: Fit, kind: str, seed: int) -> dict[str, Any]:
 
 def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int, run: Run, *, progress: bool) -> Bootstrap:
     """See `Fit.bootstrap`."""
-    began = time.perf_counter()
+    phases = Phases()
     n, level, seed = domains.count(n, "n"), domains.level(level), domains.seed(seed)
     progress = domains.flag(progress, "progress")
     fit.must_stand_alone("bootstrap")
@@ -81,10 +81,11 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int, run: Run, *,
         return Bootstrap(pd.DataFrame(columns=names, dtype=float), nothing, 0, kind, level, seed, fit.problem, origin)
     rng = np.random.default_rng(seed)
     ln_f = fit.problem.curve(fit.x, 0).value
-    drawn = [_cases(fit.problem.samples, rng) if kind == "case" else _simulated(fit, rng, ln_f) for _ in range(n)]
-    problems = [replace(fit.problem, samples=samples) for samples in drawn]
+    with phases("drawing"):
+        drawn = [_cases(fit.problem.samples, rng) if kind == "case" else _simulated(fit, rng, ln_f) for _ in range(n)]
+        problems = [replace(fit.problem, samples=samples) for samples in drawn]
     ends: dict[int, Any] = {}
-    with suppress(KeyboardInterrupt), bar(n, progress, "refitting") as advance:
+    with suppress(KeyboardInterrupt), phases("refitting"), bar(n, progress, "refitting") as advance:
         climbed_by(run, "bootstrap", problems, [fit.x] * n, finished=lambda p: (ends.update(p), advance(len(p))))
     if not ends:
         raise KeyboardInterrupt
@@ -98,7 +99,8 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int, run: Run, *,
     for side, share in (("lower", (1 - level) / 2), ("upper", (1 + level) / 2)):
         rows[side] = draws[names].quantile(share) if enough else pd.Series(np.nan, index=names)
     intervals = pd.DataFrame(rows).loc[names].rename_axis("parameter")
-    origin = Provenance(fit.subject, fit.study.sha256, fit.model, options, time.perf_counter() - began)
+    timings = phases.done(f"bootstrap of {fit.subject}, {len(done)} refits of {fit.model.name}")
+    origin = Provenance(fit.subject, fit.study.sha256, fit.model, options, phases.total, timings)
     # For `simulate`: the curves of these draws are in the unit of the study.
     draws.attrs["unit"] = fit.study.unit
     note = "" if len(done) == n else f"interrupted after {len(done)} of {count(n, 'refit')}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack, overload
@@ -30,6 +29,7 @@ from cellkinetics.optimising.request import Asked, Request, asking
 from cellkinetics.optimising.samples import CENSORINGS, Samples
 from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.optimising.uncertainty import Uncertainty, uncertainty
+from cellkinetics.running.phases import COMPILING, Phases
 
 if TYPE_CHECKING:
     from cellkinetics.joint.result import JointFit
@@ -256,13 +256,17 @@ def check_error(request: Request, study: Study) -> None:
 
 def fit_one(request: Request, study: Study) -> Fit:
     """Fit one subject; the request has been checked."""
-    began = time.perf_counter()
-    case = prepare(request, study)
-    optimum = None if case.reason else optimum_of(request, case)
-    if optimum is not None:
-        ((problem, optimum),) = settled(request, {"": (case.problem, optimum)}, together=False).values()
-        case = replace(case, problem=problem)
-    return ended(request, study, case, optimum, time.perf_counter() - began)
+    phases = Phases()
+    with phases("preparing"):
+        case = prepare(request, study)
+    with phases("optimising"):
+        optimum = None if case.reason else optimum_of(request, case)
+        if optimum is not None:
+            ((problem, optimum),) = settled(request, {"": (case.problem, optimum)}, together=False).values()
+            case = replace(case, problem=problem)
+    with phases("judging"):
+        fit = ended(request, study, case, optimum, phases.seconds)
+    return replace(fit, timings=phases.done(f"{request.model.name} fitted to {fit.subject}, {fit.status}"))
 
 
 def optimum_of(request: Request, case: Case) -> Optimum | None:
@@ -274,20 +278,28 @@ def optimum_of(request: Request, case: Case) -> Optimum | None:
 
 
 def ended(
-    request: Request, study: Study, case: Case, optimum: Optimum | None, seconds: float, misfit: Misfit | None = None
+    request: Request,
+    study: Study,
+    case: Case,
+    optimum: Optimum | None,
+    timings: Mapping[str, float],
+    misfit: Misfit | None = None,
 ) -> Fit:
     """The fit of one subject from where its optimiser ended; None where there was nothing to optimise or to solve.
 
-    ``misfit`` where that has been looked at already.
+    ``timings`` are seconds by phase until now; ``misfit`` where that has been looked at already.
     """
+    seconds = sum(each for name, each in timings.items() if name != COMPILING)
     problem, reason = case.problem, case.reason
     if optimum is None:
-        return refused(request, study, problem, reason or _unsolved(case), case.samples, seconds)
+        gone = refused(request, study, problem, reason or _unsolved(case), case.samples, seconds)
+        return replace(gone, timings=timings)
     spread = uncertainty(problem, optimum)
     reason = told(outcome(problem, optimum, spread.loose), problem)
     if misfit is None:
         misfit = misfit_of(problem, optimum, study.infusion_day(study.subjects[0]), study.unit)
-    return finished(request, study, problem, case.samples, optimum, spread, reason, seconds, misfit)
+    fit = finished(request, study, problem, case.samples, optimum, spread, reason, seconds, misfit)
+    return replace(fit, timings=timings)
 
 
 def finished(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.request import Asked, Request, asking
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
 from cellkinetics.progress import bar
+from cellkinetics.running.phases import Phases
 from cellkinetics.running.run import HERE, Run
 from cellkinetics.saving import Saves
 from cellkinetics.words import count
@@ -90,6 +90,12 @@ class Fits(Saves, Mapping[str, Fit]):
         """One row a subject: outcome, counts of samples, log-likelihood of the copies, AIC and BIC."""
         rows = {subject: [getattr(fit, name) for name in OUTCOME_COLUMNS] for subject, fit in self.items()}
         return pd.DataFrame.from_dict(rows, orient="index", columns=OUTCOME_COLUMNS).rename_axis("subject")
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """{phase: seconds} of all together, with "compiling" for what of them the compiler took."""
+        names = dict.fromkeys(name for fit in self.values() for name in fit.timings)
+        return {name: sum(fit.timings.get(name, 0.0) for fit in self.values()) for name in names}
 
     def predict(self, times: Sequence[float] | None = None, *, level: float = 0.95) -> pd.DataFrame:
         """The fitted curves, as `Fit.predict`, with ``subject`` in front."""
@@ -214,25 +220,26 @@ def together(
     run: Run = HERE,
 ) -> Mapping[str, Fit]:
     """All subjects on the batch engine, a chunk at a time."""
-    began = time.perf_counter()
-    cases = prepare_each(request, study)
+    phases = Phases()
+    with phases("preparing"):
+        cases = prepare_each(request, study)
     ready = {s: case for s, case in cases.items() if isinstance(case, Case) and not case.reason}
     problems, initial = [case.problem for case in ready.values()], [case.initial for case in ready.values()]
     ends: dict[int, Optimum | Outcome | None] = {}
-    with suppress(KeyboardInterrupt), bar(len(ready), progress) as advance:
+    with suppress(KeyboardInterrupt), phases("optimising"), bar(len(ready), progress) as advance:
         for part in optima_by(run, "fits", problems, initial, request.starts, request.seed, chunk):
             ends |= part
             advance(len(part))
     at = {subject: number for number, subject in enumerate(ready)}
     found = {s: (case.problem, end) for s, case in ready.items() if isinstance(end := ends.get(at[s]), Optimum)}
     try:
-        found = settled(request, found, together=pool_sd, run=run)
+        with phases("second look"):
+            found = settled(request, found, together=pool_sd, run=run)
     except KeyboardInterrupt:
         # Who has too few samples for an sd of their own is not finished without a second look.
         for subject in [s for s, (problem, _) in found.items() if problem.few]:
             del found[subject], ends[at[subject]]
-    seconds = (time.perf_counter() - began) / max(len(cases), 1)
-    only = study.each()
+    only, share = study.each(), _share(phases, request, study)
 
     @cache
     def misfits() -> dict[str, Misfit]:
@@ -249,7 +256,11 @@ def together(
             return without(request, alone, INTERRUPTED)
         problem, optimum = found.get(subject, (case.problem, None))
         case = replace(case, problem=problem)
-        return fitting.ended(request, alone, case, optimum, seconds, misfits().get(subject))
+        try:
+            return fitting.ended(request, alone, case, optimum, share, misfits().get(subject))
+        except WRONG as error:
+            # One patient's numbers do not cost the others theirs.
+            return without(request, alone, not_fitted(error))
 
     return Later(cases, fit_of)
 
@@ -282,9 +293,11 @@ def one_by_one(
     request: Request, study: Study, progress: bool, chunk: int | None = None, *, pool_sd: bool, run: Run = HERE
 ) -> Mapping[str, Fit]:
     """Each subject by the optimiser of `fit`; what goes wrong with a subject's numbers is that subject's outcome."""
-    only, wrong, began = study.each(), dict[str, Outcome](), time.perf_counter()
+    only, wrong, phases = study.each(), dict[str, Outcome](), Phases()
     cases, found = dict[str, Case](), dict[str, Settled]()
-    for subject, case in prepare_each(request, study).items():
+    with phases("preparing"):
+        prepared = prepare_each(request, study)
+    for subject, case in prepared.items():
         if isinstance(case, Case):
             cases[subject] = case
         else:
@@ -292,7 +305,7 @@ def one_by_one(
     ready = [subject for subject, case in cases.items() if not case.reason]
     waiting = dict.fromkeys(ready)
     problems, initial = [cases[s].problem for s in ready], [cases[s].initial for s in ready]
-    with suppress(KeyboardInterrupt), bar(len(ready), progress) as advance:
+    with suppress(KeyboardInterrupt), phases("optimising"), bar(len(ready), progress) as advance:
         for part in optima_by(run, "fits", problems, initial, request.starts, request.seed, chunk):
             for at, end in part.items():
                 subject = ready[at]
@@ -307,9 +320,9 @@ def one_by_one(
         del cases[subject]
     # In the order of the study, whoever was finished first.
     found = {subject: found[subject] for subject in ready if subject in found}
-    seconds = (time.perf_counter() - began) / max(len(study.subjects), 1)
     try:
-        found = settled(request, found, together=pool_sd, run=run)
+        with phases("second look"):
+            found = settled(request, found, together=pool_sd, run=run)
     except KeyboardInterrupt:
         # Who has too few samples for an sd of their own is not finished without a second look.
         for subject in [s for s, (problem, _) in found.items() if problem.few]:
@@ -321,11 +334,19 @@ def one_by_one(
         problem, optimum = found.get(subject, (cases[subject].problem, None))
         case = replace(cases[subject], problem=problem)
         try:
-            return fitting.ended(request, only(subject), case, optimum, seconds)
+            return fitting.ended(request, only(subject), case, optimum, share)
         except WRONG as error:
             return without(request, only(subject), not_fitted(error))
 
+    share = _share(phases, request, study)
     return {subject: fit_of(subject) for subject in study.subjects}
+
+
+def _share(phases: Phases, request: Request, study: Study) -> dict[str, float]:
+    """Seconds of each phase, of one patient among those that were fitted together."""
+    patients = len(study.subjects)
+    timings = phases.done(f"{request.model.name} fitted to {count(patients, 'patient')}")
+    return {name: seconds / max(patients, 1) for name, seconds in timings.items()}
 
 
 def without(request: Request, alone: Study, outcome: Outcome) -> Fit:

@@ -323,7 +323,8 @@ def _words(
     reasons = []
     if p["scatter"] < look.levels["scatter"]:
         sd = float(np.sqrt(here.squares.sum() / max(here.degrees, 1.0)))
-        reasons.append(f"residual sd {sd:.2f}, a factor of {np.exp(sd):.2g}, where up to 2 is usual")
+        with np.errstate(over="ignore"):
+            reasons.append(f"residual sd {sd:.2f}, a factor of {np.exp(sd):.2g}, where up to 2 is usual")
     if p["pattern"] < look.levels["pattern"]:
         reasons.append("neighbouring samples lie off together")
     because = f"; {'; '.join(reasons)}" if reasons else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -25,8 +24,10 @@ from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.progress import bar
 from cellkinetics.running.digest import digest
+from cellkinetics.running.phases import Phases
 from cellkinetics.running.run import HERE, Run
 from cellkinetics.saving import Saves, storable
+from cellkinetics.words import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,7 +155,7 @@ def profile_each(
     progress: bool = False,
 ) -> list[Profile]:
     """The profiles of several fits of one model, refitted together; arguments as in `Fit.profile`."""
-    began = time.perf_counter()
+    phases = Phases()
     level, calibrated = domains.level(level), domains.flag(calibrated, "calibrated")
     progress = domains.flag(progress, "progress")
     for fit in fits:
@@ -166,7 +167,7 @@ def profile_each(
         for sign in (-1, 1)
     ]
     moving: list[_Side] = []
-    with suppress(KeyboardInterrupt), bar(len(sides), progress, "profiling") as advance:
+    with suppress(KeyboardInterrupt), phases("refitting"), bar(len(sides), progress, "profiling") as advance:
         for _ in range(ROUNDS):
             moving = [side for side in sides if side.goes_on()]
             if not moving:
@@ -184,9 +185,10 @@ def profile_each(
     words = "calibrated for few samples (F of the effective degrees of freedom)" if calibrated else "chi-squared"
     asked = {"parameters": parameters, "level": level, "calibrated": calibrated}
     # Refitted together: the time is that of all.
-    seconds = time.perf_counter() - began
+    timings = phases.done(f"profiles of {count(len(fits), 'fit')}, {count(len(sides), 'end')}")
+    seconds = phases.total
     origins = [
-        Provenance(fit.subject, fit.study.sha256, fit.model, {**asked, "fit": fit.request.options}, seconds)
+        Provenance(fit.subject, fit.study.sha256, fit.model, {**asked, "fit": fit.request.options}, seconds, timings)
         for fit in fits
     ]
     return [

@@ -64,6 +64,8 @@ class Fit(Saves, Criteria):
     n_free : free parameters, sds included.
     starts : how many starts reached the best optimum, of how many; ``start_values`` has where each of them ended.
     misfit : whether the curve misses its samples: false, or a `Misfit` with ``days`` and ``words``.
+    seconds, timings : that it took, and {phase: seconds}, with "compiling" for what of them the compiler took; of a
+        study that was fitted together, this patient's share.
     shared : of a patient of a joint fit, the parameters and sds whose values are shared; what refits one is refused.
     """
 
@@ -90,6 +92,7 @@ class Fit(Saves, Criteria):
     kept: Kept | None = field(default=None, repr=False)
     misfit: Misfit = MET
     shared: tuple[str, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for array in (self.x, self.covariance):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from cellkinetics.modelling.prior import Prior
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.optimising.request import Request
 from cellkinetics.progress import bar
+from cellkinetics.running.phases import Phases
 from cellkinetics.running.run import Run
 from cellkinetics.saving import Saves, storable
 from cellkinetics.statistics.ranks import holm
@@ -128,7 +128,7 @@ def model_based(
     giving their doses (not the doses of the model) to each other. That is exact where a patient's curve says as much of
     the parameter at one dose as at another.
     """
-    began = time.perf_counter()
+    phases = Phases()
     if others not in (INDIVIDUAL, SHARED):
         raise ValueError(f"others={others!r}: take {INDIVIDUAL!r} or {SHARED!r}.")
     permutations = domains.count(permutations, "permutations")
@@ -147,20 +147,23 @@ def model_based(
     with bar(sum(len(each) for each in moves.values()), progress, "permutations") as advance:
         with suppress(KeyboardInterrupt):
             each = {label: (found[label], tested[label], moves[label]) for label in moves}
-            for at, fits in run.each("nested", nested, [*each.values()]):
-                label = [*each][at]
-                tests[label] = Test.of(*each[label], fits)
-            _permute(run, tests, PAIRS // len(study.subjects) + 1, advance)
+            with phases("fitting"):
+                for at, fits in run.each("nested", nested, [*each.values()]):
+                    label = [*each][at]
+                    tests[label] = Test.of(*each[label], fits)
+            with phases("permuting"):
+                _permute(run, tests, PAIRS // len(study.subjects) + 1, advance)
         rows = [_row(label, by, moves[label], tests.get(label)) for label in moves]
     table = pd.DataFrame(rows, columns=EFFECT_COLUMNS)
     if len(table):
         table["p_holm"] = holm(table["p"])
     first = next(iter(moves.values()), None)
     options = {**request.options, "parameters": tested, "permutations": permutations}
+    timings = phases.done(f"{model.name} by {by}, {count(len(tests), 'parameter')} tested")
     return ModelComparison(
         model, by, others, table, len(first) if first else 0, bool(first and first.every), first.count if first else 0,
         left, float((study.used["status"] != "quantified").mean()), reason, _missed(list(tests.values())),
-        Provenance(data=study.sha256, options=options, seconds=time.perf_counter() - began),
+        Provenance(data=study.sha256, options=options, seconds=phases.total, timings=timings),
     )  # fmt: skip
 
 

@@ -13,11 +13,11 @@ from scipy import special
 from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint.design import ALL, BY_DOSE, Joint, levels
+from cellkinetics.joint.evaluation import Batched
 from cellkinetics.joint.fitting import Members
 from cellkinetics.joint.misfit import misfits_of
 from cellkinetics.joint.search import Worlds, polish, search
 from cellkinetics.joint.spread import spread_of
-from cellkinetics.optimising.evaluation import Batched
 from cellkinetics.saving import storable
 from cellkinetics.statistics import arrangements
 from cellkinetics.words import dose_text

@@ -23,11 +23,11 @@ from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint import misfit as joint_misfit
 from cellkinetics.joint import table
 from cellkinetics.joint.design import ALL, Column
+from cellkinetics.joint.evaluation import Batched
 from cellkinetics.joint.fitting import Members, Solution
 from cellkinetics.joint.spread import spread_of
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.model import Model
-from cellkinetics.optimising.evaluation import Batched
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.stacking import places

@@ -10,7 +10,7 @@ from cellkinetics.running.digest import digest
 
 # Of a model: what is found from the rest, and what decides on no curve and no fit.
 FOUND_ANEW = ("_equations", "digested")
-_WORDS = ("reference", "population", "checks", "sets", "changes", "path", "file", "sha256")
+_NO_MATTER = ("reference", "population", "checks", "sets", "changes", "path", "file", "sha256")
 
 
 @dataclass(frozen=True)
@@ -54,4 +54,4 @@ def restored(kind: type[Any], held: Any) -> Any:
 
 def digest_of(model: Any) -> str:
     """See `Model.digested`."""
-    return digest({each.name: getattr(model, each.name) for each in fields(model) if each.name not in _WORDS})
+    return digest({each.name: getattr(model, each.name) for each in fields(model) if each.name not in _NO_MATTER})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import sys
 import time
 import uuid
@@ -14,6 +13,7 @@ from typing import Any
 
 from cellkinetics import codec
 from cellkinetics.files import whole
+from cellkinetics.journal import log
 from cellkinetics.running.digest import digest
 from cellkinetics.words import count
 
@@ -21,8 +21,6 @@ HEAD, FORMAT, FORMAT_VERSION = "checkpoint.json", "cellkinetics checkpoint", 1
 SOON = 1.0  # seconds from one writing to the next, at least
 LONGEST_TEXT = 60  # of what was asked, that an error shows
 OLD = 3600.0  # seconds after which a file that was never put in place is swept out
-
-log = logging.getLogger("cellkinetics")
 
 
 class Checkpoint:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cellkinetics import domains, readiness
+from cellkinetics.journal import log
 from cellkinetics.running.checkpoint import Checkpoint
 from cellkinetics.running.digest import digest
 from cellkinetics.running.workers import by_workers
 from cellkinetics.words import count
-
-log = logging.getLogger("cellkinetics")
 
 Numbered = Iterator[tuple[int, Any]]
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from cellkinetics.journal import log
 from cellkinetics.words import count
-
-log = logging.getLogger("cellkinetics")
 
 MOST_BREAKS = 3  # times in a row that workers may be killed without a chunk finished in between
 A_WORKER = 4  # chunks a worker in one round, where a backend gives results only when all are there

@@ -82,9 +82,9 @@ def carefully(study, subject, fit, starts=4):
         optimum = optimise(problem, problem.natural(optimum.x), starts=1, seed=2020)
         assert optimum is not None
         best = max(optimum.values) - problem.log_prior(optimum.x)
-        return ended(request, study.select(subject), case, optimum, 0.0), best
+        return ended(request, study.select(subject), case, optimum, {}), best
     best = max(optimum.values) if optimum is not None else np.nan
-    return ended(request, study.select(subject), case, optimum, 0.0), best
+    return ended(request, study.select(subject), case, optimum, {}), best
 
 
 def test_where_the_engine_ends_the_careful_way_finds_nothing_left_to_gain(fits):

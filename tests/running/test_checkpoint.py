@@ -13,6 +13,7 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics import models
+from cellkinetics.fitting import fit as fitting
 from cellkinetics.optimising import chunks
 from cellkinetics.running.checkpoint import Checkpoint
 from cellkinetics.running.run import Run
@@ -276,3 +277,20 @@ def test_a_process_that_was_killed_goes_on_to_the_same_result(tmp_path):
     same(found.table, whole.table)
     same(found.needed, whole.needed)
     same(found.truth, whole.truth)
+
+
+def test_numbers_that_go_wrong_after_the_fit_cost_nobody_else_theirs(monkeypatch, tmp_path):
+    whole = fitting.uncertainty
+
+    def wrong(problem, optimum):
+        if problem.samples.day[0] == STUDY.select("P06").used["day"].min():
+            raise np.linalg.LinAlgError("Eigenvalues did not converge")
+        return whole(problem, optimum)
+
+    monkeypatch.setattr(fitting, "uncertainty", wrong)
+    fits = ck.fit_each(DECLINE, STUDY, starts=1, progress=False)
+    outcomes = fits.outcomes["outcome"]
+    lost = outcomes == "not fitted: Eigenvalues did not converge"
+    assert lost["P06"] and not lost.all()
+    fits.save(tmp_path / "fits.json")
+    assert ck.load(tmp_path / "fits.json").outcomes["outcome"].equals(outcomes)
