@@ -215,10 +215,10 @@ def power(
         for start in range(0, studies, at_once)
     ]
     done: dict[int, Any] = {}
-    with suppress(KeyboardInterrupt), phases("simulating"), bar(studies, progress, "simulating") as advance:
+    with suppress(KeyboardInterrupt), phases("simulating"), bar(studies * len(tried), progress, "simulating") as advance:
         for number, part in run.each("studies", _simulated, parts):
             done[number] = part
-            advance(part["studies"])
+            advance(part["studies"] * len(tried))
     if not done:
         raise KeyboardInterrupt
     # In the order of the studies, whichever were finished first.
