@@ -17,7 +17,18 @@ from cellkinetics.data.assay import Assay
 from cellkinetics.data.example import example
 from cellkinetics.data.reading import read_study
 from cellkinetics.data.study import Study
-from cellkinetics.errors import ModelError, StudyError, StudyWarning
+from cellkinetics.errors import (
+    AssayWarning,
+    DoseWarning,
+    Doubt,
+    FileWarning,
+    ModelError,
+    ModelWarning,
+    StudyError,
+    StudyWarning,
+    TextWarning,
+    TimeWarning,
+)
 from cellkinetics.figures.models import plot_models
 from cellkinetics.fitting.fit import fit
 from cellkinetics.fitting.fits import Fits, fit_each
@@ -36,8 +47,12 @@ from cellkinetics.reporting.results import load, save
 
 __all__ = [
     "Assay",
+    "AssayWarning",
     "Check",
     "Comparison",
+    "DoseWarning",
+    "Doubt",
+    "FileWarning",
     "Fit",
     "Fits",
     "Identifiability",
@@ -47,6 +62,7 @@ __all__ = [
     "Model",
     "ModelComparison",
     "ModelError",
+    "ModelWarning",
     "Normal",
     "Parameter",
     "ParameterSet",
@@ -56,6 +72,8 @@ __all__ = [
     "Study",
     "StudyError",
     "StudyWarning",
+    "TextWarning",
+    "TimeWarning",
     "cohort_curves",
     "compare_cohorts",
     "compare_models",

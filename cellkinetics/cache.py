@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 
+from cellkinetics.journal import log
 from cellkinetics.lowered import Program
 from cellkinetics.sameness import made_of
 
@@ -22,6 +23,8 @@ _MAPS = Path("/proc/self/maps")
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+WORTH_A_LINE = 0.5  # seconds of a compilation that the log names
 
 OFF = {"0", "off", "no", "false", "none"}
 
@@ -68,12 +71,17 @@ class _Shelf:
         self.kept: OrderedDict[Hashable, Any] = OrderedDict()
         self.lock = threading.RLock()
         self.compiled = 0  # programs that JAX has compiled or read from its cache since the last look
+        self.seconds = 0.0  # that this took since the beginning
         self.others = 0  # memory maps of the process without these programs
         jax.monitoring.register_event_duration_secs_listener(self._heard)
 
     def _heard(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
-        del duration_secs, kwargs
-        self.compiled += event == "/jax/core/compile/backend_compile_duration"
+        del kwargs
+        if event == "/jax/core/compile/backend_compile_duration":
+            self.compiled += 1
+            self.seconds += duration_secs
+            if duration_secs >= WORTH_A_LINE:
+                log.info("a program compiled, or read from the cache, in %.1f s", duration_secs)
 
     def find(self, key: Hashable, make: Callable[[], Any]) -> Any:
         with self.lock:
@@ -114,6 +122,11 @@ def kept(make: Callable[P, R]) -> Callable[P, R]:
         return _SHELF.find(key, lambda: make(*args, **kwargs))
 
     return found
+
+
+def seconds_compiled() -> float:
+    """Seconds that compilations took in this process, those of programs that were read from the cache too."""
+    return _SHELF.seconds
 
 
 def _maps() -> int:

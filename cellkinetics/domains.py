@@ -68,6 +68,25 @@ def seed(value: int, name: str = "seed") -> int:
     return count(value, name, 0)
 
 
+def jobs(value: int, name: str = "n_jobs") -> int:
+    """Processes that work is shared among: 1 or more, or -1 for as many as there are.
+
+    Examples
+    --------
+    >>> jobs(0)
+    Traceback (most recent call last):
+    ValueError: n_jobs=0: give a whole number of at least 1, or -1 for as many as there are processors.
+    """
+    try:
+        number = count(value, name, -1)
+    except ValueError:
+        number = 0
+    if number == 0:
+        text = "give a whole number of at least 1, or -1 for as many as there are processors."
+        raise ValueError(f"{name}={value!r}: {text}")
+    return number
+
+
 def not_negative(value: float, name: str, example: float) -> float:
     """A finite number of at least 0; a ValueError where it is not."""
     number = _number(value, name, f"a number of at least 0, such as {example:g}")

@@ -109,8 +109,52 @@ class StudyError(ValueError):
         return pd.DataFrame([asdict(problem) for problem in self.problems], columns=columns)
 
 
-class StudyWarning(UserWarning):
+class Doubt(UserWarning):
+    """Base of all warnings of this library; ``code`` is where the documentation explains it."""
+
+    code = ""
+
+
+class StudyWarning(Doubt):
     """A table was read, and something in it is likely not what it was read as; what, and what to give."""
+
+    code = "CK101"
+
+
+class TextWarning(Doubt):
+    """A file is not UTF-8 and was read as Windows-1252: letters beyond ASCII may be others."""
+
+    code = "CK102"
+
+
+class AssayWarning(Doubt):
+    """More copies than all cells together could have: the vector copy number, the unit or the DNA may be another."""
+
+    code = "CK103"
+
+
+class DoseWarning(Doubt):
+    """Doses were given for a model that takes none: they have no effect."""
+
+    code = "CK201"
+
+
+class TimeWarning(Doubt):
+    """A curve was asked for on days before the infusion, where it is what it starts with."""
+
+    code = "CK202"
+
+
+class ModelWarning(Doubt):
+    """The file of a model has changed since the result that was loaded."""
+
+    code = "CK301"
+
+
+class FileWarning(Doubt):
+    """A file was written by a later version; what this one does not know of it is left out."""
+
+    code = "CK302"
 
 
 class ModelError(ValueError):

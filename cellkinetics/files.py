@@ -19,7 +19,7 @@ def whole(path: Path) -> Iterator[IO[str]]:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         try:
-            opened = partial.open("w", encoding="utf-8", newline="")
+            opened = partial.open("x", encoding="utf-8", newline="")
         except OSError as error:
             # The temporary name says nothing to anybody.
             raise type(error)(error.errno, error.strerror, str(path)) from None

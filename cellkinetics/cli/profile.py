@@ -112,6 +112,9 @@ def _each(
                 own = Fits(fits.study, {subject: fits[subject]}).profile(asked, level=level, calibrated=calibrated)
             except KeyboardInterrupt:
                 break
+            if ctrl_c.heard:
+                # What it has of this patient's is no whole profile.
+                break
             found |= own
             advance(1)
     return found

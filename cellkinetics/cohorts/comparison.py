@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -175,6 +176,8 @@ def compare_cohorts(
     others: str = "individual",
     permutations: int = 200,
     progress: bool = True,
+    checkpoint: str | Path | None = None,
+    n_jobs: int = 1,
 ) -> Comparison:
     """Compare dose cohorts, or groups by another covariate; with ``model`` its parameters as well.
 
@@ -210,6 +213,7 @@ def compare_cohorts(
     others : whether its other parameters are each patient's own ("individual") or "shared".
     permutations : of the doses, or groups, over the patients, for the model; all where there are no more than that.
     progress : whether the model's refits show a bar. Ctrl-C ends them early; what is done is used, and said.
+    checkpoint, n_jobs : of the model's refits, as in `fit_each`.
 
     Returns
     -------
@@ -294,7 +298,7 @@ def compare_cohorts(
 
         found = model_based(
             study, by, model, parameters=parameters, others=others, permutations=permutations, seed=seed,
-            progress=progress,
+            progress=progress, checkpoint=checkpoint, n_jobs=n_jobs,
         )  # fmt: skip
     options = {"by": by, "within": within, "margin": margin, "days": days, "windows": windows, "tolerance": tolerance}
     options |= {"output": output, "interval": interval, "mid_p": mid_p, "seed": seed, "of fits": isinstance(x, Fits)}

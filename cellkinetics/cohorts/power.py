@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from cellkinetics.errors import suggest
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.progress import bar
+from cellkinetics.running.phases import Phases
+from cellkinetics.running.run import Run
 from cellkinetics.saving import Saves, storable
 from cellkinetics.solving.simulation import possible
 from cellkinetics.statistics.ranks import ALPHA, holm
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
 
 QUESTIONS = ("trend test", "trend test, adjusted", "dose exponent", "equivalence")
 AIM = 0.8
-TIMES, STUDIES_AT_ONCE = (1, 2, 3, 4, 6, 8, 12), 250
+TIMES = (1, 2, 3, 4, 6, 8, 12)
+CURVES_A_CHUNK, STUDIES_A_CHUNK = 8192, (10, 250)  # in a chunk, and between how many studies that is
 
 
 @storable
@@ -112,6 +115,8 @@ def power(
     studies: int = 1000,
     seed: int = 2020,
     progress: bool = True,
+    checkpoint: str | Path | None = None,
+    n_jobs: int = 1,
 ) -> Power:
     """The chance that `compare_cohorts` finds a dose effect, and that it shows equivalence, for a design.
 
@@ -144,6 +149,7 @@ def power(
     studies : simulated studies.
     seed : of the patients; a study has the same first patients however many it has.
     progress : whether a bar with the time left is shown on the terminal.
+    checkpoint, n_jobs : as in `fit_each`; with the folder of fewer studies the others are added.
 
     Returns
     -------
@@ -170,7 +176,7 @@ def power(
     >>> bool(found.table["power"].iloc[0] > 0.9)
     True
     """
-    began = time.perf_counter()
+    phases = Phases()
     domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
     plan, counts = _plan(model, doses, sizes, schedule, effect, between, parameters, sd, lloq, output)
     plan = replace(plan, inputs=tuple((name, _hashable(course)) for name, course in (inputs or {}).items()))
@@ -193,24 +199,37 @@ def power(
     if not tried or tried[0] < len(counts):
         raise ValueError(f"patients={tried}: give totals of at least one patient a cohort.")
     designs = {n: scaled(counts, n) for n in tried}
-    found: dict[int, list[pd.DataFrame]] = {n: [] for n in tried}
     margin_b = math.log(margin) / math.log(plan.doses[-1] / plan.doses[0])
-    hidden, seen = np.zeros(len(names)), 0
-    with suppress(KeyboardInterrupt), bar(studies * len(tried), progress, "simulating") as advance:
-        for start in range(0, studies, STUDIES_AT_ONCE):
-            which = range(start, min(start + STUDIES_AT_ONCE, studies))
-            largest = np.max(list(designs.values()), axis=0)
-            copies = [plan.samples(cohort, int(n), which, seed) for cohort, n in enumerate(largest)]
-            values = [[ends(plan, window, of_cohort) for of_cohort in copies] for window in planned]
-            seen += total * len(which)
-            for at, window in enumerate(values):
-                hidden[at] += sum((low < high)[:, :n].sum() for (low, high), n in zip(window, counts, strict=True))
-            for n, design in designs.items():
-                found[n].append(_answers(plan, planned, values, design, margin_b))
-                advance(len(which))
-    finished = {n: pd.concat(parts, ignore_index=True) for n, parts in found.items() if parts}
-    if not finished:
+    run = Run.of(
+        checkpoint,
+        n_jobs,
+        lambda: {
+            "verb": "power", **vars(plan), "model": model.name, "equations": model, "sizes": counts, "margin": margin,
+            "windows": planned, "patients": tried, "seed": seed,
+        },
+    )  # fmt: skip
+    most = max(sum(design) for design in designs.values())
+    at_once = int(np.clip(CURVES_A_CHUNK // most, *STUDIES_A_CHUNK))
+    parts = [
+        (plan, planned, designs, counts, margin_b, seed, start, min(start + at_once, studies))
+        for start in range(0, studies, at_once)
+    ]
+    done: dict[int, Any] = {}
+    with (
+        suppress(KeyboardInterrupt),
+        phases("simulating"),
+        bar(studies * len(tried), progress, "simulating") as advance,
+    ):
+        for number, part in run.each("studies", _simulated, parts):
+            done[number] = part
+            advance(part["studies"] * len(tried))
+    if not done:
         raise KeyboardInterrupt
+    # In the order of the studies, whichever were finished first.
+    in_order = [done[number] for number in sorted(done)]
+    finished = {n: pd.concat([part["answers"][at] for part in in_order], ignore_index=True)
+                for at, n in enumerate(designs)}  # fmt: skip
+    hidden, seen = sum(part["hidden"] for part in in_order), total * sum(part["studies"] for part in in_order)
     table = pd.concat([_rates(n, designs[n], names, answers) for n, answers in finished.items()], ignore_index=True)
     truth = _truth(plan, planned).assign(share_below=hidden / seen)
     needed = pd.DataFrame(
@@ -220,8 +239,35 @@ def power(
         ]
     )
     options = {"margin": margin, "days": None if late is None else late.tolist(), "patients": tried, "studies": studies}
-    origin = Provenance(options={**options, "seed": seed}, seconds=time.perf_counter() - began)
+    timings = phases.done(f"power of {model.name}, {sum(part['studies'] for part in in_order)} studies")
+    origin = Provenance(options={**options, "seed": seed}, seconds=phases.total, timings=timings)
     return Power(plan, counts, margin, seed, table, needed, truth, studies, origin)
+
+
+def _simulated(
+    plan: Plan,
+    planned: Sequence[Planned],
+    designs: Mapping[int, tuple[int, ...]],
+    counts: Sequence[int],
+    margin_b: float,
+    seed: int,
+    first: int,
+    end: int,
+) -> dict[str, Any]:
+    """Studies from the first to the end, in whatever process: what is asked of them, by design.
+
+    Returns
+    -------
+    {"studies": how many, "answers": a table for each design, "hidden": values of each window that a limit hides}
+    """
+    largest = np.max(list(designs.values()), axis=0)
+    copies = [plan.samples(cohort, int(n), range(first, end), seed) for cohort, n in enumerate(largest)]
+    values = [[ends(plan, window, of_cohort) for of_cohort in copies] for window in planned]
+    hidden = [
+        sum((low < high)[:, :n].sum() for (low, high), n in zip(window, counts, strict=True)) for window in values
+    ]
+    answers = [_answers(plan, planned, values, design, margin_b) for design in designs.values()]
+    return {"studies": end - first, "answers": answers, "hidden": np.array(hidden, float)}
 
 
 def _hashable(course: Any) -> Any:

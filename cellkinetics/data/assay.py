@@ -15,7 +15,7 @@ import pandas as pd
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study, common_limit
-from cellkinetics.errors import LINES, Finding, StudyError, suggest
+from cellkinetics.errors import LINES, AssayWarning, Finding, StudyError, suggest
 from cellkinetics.words import number_text
 
 COPIES, CELLS = "copies/ug", "cells/uL"
@@ -173,7 +173,7 @@ class Assay:
 
         Warns
         -----
-        UserWarning
+        AssayWarning
             When there are any, with the row, subject and day of each.
 
         Raises
@@ -206,7 +206,7 @@ class Assay:
                 f"{study.source}: {count} more than {self.most_copies_per_ug:,.0f} copies/ug, which "
                 f"{self.vcn:g} {'copy' if self.vcn == 1 else 'copies'} in every cell would give: "
                 f"{'; '.join(named + more)}. Is the VCN higher, or the unit or the mass of DNA another?",
-                UserWarning,
+                AssayWarning,
                 stacklevel=2,
             )
         return table.reset_index(drop=True)

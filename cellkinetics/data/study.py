@@ -106,6 +106,11 @@ class Study(Saves, HandsOutCopies):
         return digest.hexdigest()
 
     @property
+    def digested(self) -> str:
+        """The hash, for what a run that goes on must find unchanged."""
+        return self.sha256
+
+    @property
     def used(self) -> pd.DataFrame:
         """The observations that are not excluded."""
         return self.observations[self.observations["excluded"] == ""]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,14 @@ from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.meaning.placing import status_of
 from cellkinetics.modelling.provenance import Provenance
-from cellkinetics.optimising.batch import climbed
+from cellkinetics.optimising.chunks import climbed_by
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples
+from cellkinetics.progress import bar
+from cellkinetics.running.phases import Phases
+from cellkinetics.running.run import Run
 from cellkinetics.saving import Saves, storable
+from cellkinetics.words import count
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit
@@ -39,6 +43,7 @@ class Bootstrap(Saves, HandsOutCopies):
     kind, level, seed : as asked.
     problem : of the fit; `simulate` takes the doses from there. It is in no file: give doses to a loaded bootstrap's.
     origin : of which fit it is.
+    note : that it was interrupted, and how far it came; "" where all refits are done.
     """
 
     draws: pd.DataFrame
@@ -49,12 +54,20 @@ class Bootstrap(Saves, HandsOutCopies):
     seed: int
     problem: Problem | None = field(default=None, repr=False, metadata={"saved": False})
     origin: Provenance = field(default=Provenance(), repr=False)
+    note: str = ""
 
 
-def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap:
+def asked_of(fit: Fit, kind: str, seed: int) -> dict[str, Any]:
+    """What a checkpoint is of; of more refits the first are the same."""
+    own = {"verb": "bootstrap", "data": fit.study.sha256, "subject": fit.subject, **fit.request.asked}
+    return {**own, "kind": kind, "seed of the draws": seed}
+
+
+def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int, run: Run, *, progress: bool) -> Bootstrap:
     """See `Fit.bootstrap`."""
-    began = time.perf_counter()
+    phases = Phases()
     n, level, seed = domains.count(n, "n"), domains.level(level), domains.seed(seed)
+    progress = domains.flag(progress, "progress")
     fit.must_stand_alone("bootstrap")
     if kind not in BOOTSTRAPS:
         raise ValueError(f"kind={kind!r}: take one of {', '.join(BOOTSTRAPS)}.")
@@ -67,9 +80,17 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
         origin = Provenance(fit.subject, fit.study.sha256, fit.model, options)
         return Bootstrap(pd.DataFrame(columns=names, dtype=float), nothing, 0, kind, level, seed, fit.problem, origin)
     rng = np.random.default_rng(seed)
-    drawn = [_cases(fit.problem.samples, rng) if kind == "case" else _simulated(fit, rng) for _ in range(n)]
-    ends = climbed([replace(fit.problem, samples=samples) for samples in drawn], [fit.x] * n)
-    kept = [end.x for end in ends if end is not None and end.converged and not end.held.any()]
+    ln_f = fit.problem.curve(fit.x, 0).value
+    with phases("drawing"):
+        drawn = [_cases(fit.problem.samples, rng) if kind == "case" else _simulated(fit, rng, ln_f) for _ in range(n)]
+        problems = [replace(fit.problem, samples=samples) for samples in drawn]
+    ends: dict[int, Any] = {}
+    with suppress(KeyboardInterrupt), phases("refitting"), bar(n, progress, "refitting") as advance:
+        climbed_by(run, "bootstrap", problems, [fit.x] * n, finished=lambda p: (ends.update(p), advance(len(p))))
+    if not ends:
+        raise KeyboardInterrupt
+    done = [ends[at] for at in sorted(ends)]
+    kept = [end.x for end in done if end is not None and end.converged and not end.held.any()]
     others = [name for name in fit.model.parameters if name not in names]
     draws = pd.DataFrame([_natural(fit, x) for x in kept], columns=[*names, *others], dtype=float)
     rows = {"value": fit.parameters.loc[names, "value"].astype(float)}
@@ -78,10 +99,12 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int) -> Bootstrap
     for side, share in (("lower", (1 - level) / 2), ("upper", (1 + level) / 2)):
         rows[side] = draws[names].quantile(share) if enough else pd.Series(np.nan, index=names)
     intervals = pd.DataFrame(rows).loc[names].rename_axis("parameter")
-    origin = Provenance(fit.subject, fit.study.sha256, fit.model, options, time.perf_counter() - began)
+    timings = phases.done(f"bootstrap of {fit.subject}, {len(done)} refits of {fit.model.name}")
+    origin = Provenance(fit.subject, fit.study.sha256, fit.model, options, phases.total, timings)
     # For `simulate`: the curves of these draws are in the unit of the study.
     draws.attrs["unit"] = fit.study.unit
-    return Bootstrap(draws, intervals, n - len(kept), kind, level, seed, fit.problem, origin)
+    note = "" if len(done) == n else f"interrupted after {len(done)} of {count(n, 'refit')}"
+    return Bootstrap(draws, intervals, len(done) - len(kept), kind, level, seed, fit.problem, origin, note)
 
 
 def _natural(fit: Fit, x: Floats) -> dict[str, float]:
@@ -97,13 +120,13 @@ def _cases(samples: Samples, rng: np.random.Generator) -> Samples:
     return samples.taken(np.sort(rng.integers(len(samples), size=len(samples))))
 
 
-def _simulated(fit: Fit, rng: np.random.Generator) -> Samples:
+def _simulated(fit: Fit, rng: np.random.Generator, known: Floats | None = None) -> Samples:
     """New values around the fitted curve, censored at the limits of each sample.
 
     The sd is that of the fit times its inflation: the maximum-likelihood one is too small with few samples.
     """
     samples, problem = fit.problem.samples, fit.problem
-    ln_f = problem.curve(fit.x, 0).value[: len(samples)]
+    ln_f = (problem.curve(fit.x, 0).value if known is None else known)[: len(samples)]
     limit = samples.lloq
     if problem.error.needs_mass:
         # Without a limit what has no molecule is known to be less than one.

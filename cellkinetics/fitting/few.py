@@ -7,19 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from cellkinetics.optimising.batch import batchable, optima
-from cellkinetics.optimising.optimise import Optimum, optimise
+from cellkinetics.optimising.chunks import optima_by
+from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.optimising.uncertainty import spent_by
+from cellkinetics.running.run import HERE, Run
 from cellkinetics.words import count
 
 LEAST_DEGREES = 0.5  # of a patient who tells others of the sd: of fewer the residuals are those of any curve
 Settled = tuple[Problem, Optimum]
 
 
-def settled(request: Request, ended: Mapping[str, Settled], *, together: bool) -> dict[str, Settled]:
+def settled(request: Request, ended: Mapping[str, Settled], *, together: bool, run: Run = HERE) -> dict[str, Settled]:
     """{subject: problem and optimum}, again for those whose sd has a prior.
 
     Their first fit counts each free parameter as spent on quantified samples. Now it is known what these did determine
@@ -32,17 +33,13 @@ def settled(request: Request, ended: Mapping[str, Settled], *, together: bool) -
     known = {subject: told_by(*one) for subject, one in ended.items()} if together else {}
     problems = [again(*ended[subject], [own for other, own in known.items() if other != subject]) for subject in few]
     initial = [problem.natural(ended[subject][1].x) for subject, problem in zip(few, problems, strict=True)]
-    ends: dict[int, Optimum | None] = {}
-    if batchable(request.error_model):
-        for part in optima(problems, initial, 1, request.seed, company=len(ended)):
-            ends |= part
-    else:
-        for at, (problem, values) in enumerate(zip(problems, initial, strict=True)):
-            ends[at] = optimise(problem, values, starts=1, seed=request.seed)
+    ends: dict[int, Optimum | Outcome | None] = {}
+    for part in optima_by(run, "few", problems, initial, 1, request.seed, company=len(ended)):
+        ends |= part
     result = dict(ended)
     for at, (subject, problem) in enumerate(zip(few, problems, strict=True)):
         (_, first), end = ended[subject], ends[at]
-        if end is not None:
+        if isinstance(end, Optimum):
             higher = end.second.value - first.second.value
             values = tuple(value + higher for value in first.values)
             end = replace(end, started=first.started, reached=first.reached, values=values)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
 
@@ -14,8 +13,9 @@ from cellkinetics.data.study import UNIT, Study
 from cellkinetics.data.wells import dna_mass
 from cellkinetics.errors import ModelError, one_problem, suggest
 from cellkinetics.fitting.few import settled, told
-from cellkinetics.fitting.misfit import Misfit, misfit_of
-from cellkinetics.fitting.result import Fit, finished, refused
+from cellkinetics.fitting.misfit import MET, Misfit, joined, misfit_of
+from cellkinetics.fitting.result import Fit
+from cellkinetics.fitting.table import parameter_columns
 from cellkinetics.meaning.units import is_log
 from cellkinetics.modelling import levels
 from cellkinetics.modelling.dosing import without_effect
@@ -26,9 +26,10 @@ from cellkinetics.optimising.cases import Case, prepare
 from cellkinetics.optimising.optimise import Optimum, optimise
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Asked, Request, asking
-from cellkinetics.optimising.samples import CENSORINGS
+from cellkinetics.optimising.samples import CENSORINGS, Samples
 from cellkinetics.optimising.status import Outcome, Status
-from cellkinetics.optimising.uncertainty import uncertainty
+from cellkinetics.optimising.uncertainty import Uncertainty, uncertainty
+from cellkinetics.running.phases import COMPILING, Phases
 
 if TYPE_CHECKING:
     from cellkinetics.joint.result import JointFit
@@ -255,13 +256,17 @@ def check_error(request: Request, study: Study) -> None:
 
 def fit_one(request: Request, study: Study) -> Fit:
     """Fit one subject; the request has been checked."""
-    began = time.perf_counter()
-    case = prepare(request, study)
-    optimum = None if case.reason else optimum_of(request, case)
-    if optimum is not None:
-        ((problem, optimum),) = settled(request, {"": (case.problem, optimum)}, together=False).values()
-        case = replace(case, problem=problem)
-    return ended(request, study, case, optimum, time.perf_counter() - began)
+    phases = Phases()
+    with phases("preparing"):
+        case = prepare(request, study)
+    with phases("optimising"):
+        optimum = None if case.reason else optimum_of(request, case)
+        if optimum is not None:
+            ((problem, optimum),) = settled(request, {"": (case.problem, optimum)}, together=False).values()
+            case = replace(case, problem=problem)
+    with phases("judging"):
+        fit = ended(request, study, case, optimum, phases.seconds)
+    return replace(fit, timings=phases.done(f"{request.model.name} fitted to {fit.subject}, {fit.status}"))
 
 
 def optimum_of(request: Request, case: Case) -> Optimum | None:
@@ -273,20 +278,78 @@ def optimum_of(request: Request, case: Case) -> Optimum | None:
 
 
 def ended(
-    request: Request, study: Study, case: Case, optimum: Optimum | None, seconds: float, misfit: Misfit | None = None
+    request: Request,
+    study: Study,
+    case: Case,
+    optimum: Optimum | None,
+    timings: Mapping[str, float],
+    misfit: Misfit | None = None,
 ) -> Fit:
     """The fit of one subject from where its optimiser ended; None where there was nothing to optimise or to solve.
 
-    ``misfit`` where that has been looked at already.
+    ``timings`` are seconds by phase until now; ``misfit`` where that has been looked at already.
     """
+    seconds = sum(each for name, each in timings.items() if name != COMPILING)
     problem, reason = case.problem, case.reason
     if optimum is None:
-        return refused(request, study, problem, reason or _unsolved(case), case.samples, seconds)
+        gone = refused(request, study, problem, reason or _unsolved(case), case.samples, seconds)
+        return replace(gone, timings=timings)
     spread = uncertainty(problem, optimum)
     reason = told(outcome(problem, optimum, spread.loose), problem)
     if misfit is None:
         misfit = misfit_of(problem, optimum, study.infusion_day(study.subjects[0]), study.unit)
-    return finished(request, study, problem, case.samples, optimum, spread, reason, seconds, misfit)
+    fit = finished(request, study, problem, case.samples, optimum, spread, reason, seconds, misfit)
+    return replace(fit, timings=timings)
+
+
+def finished(
+    request: Request,
+    study: Study,
+    problem: Problem,
+    samples: Samples,
+    optimum: Optimum,
+    spread: Uncertainty,
+    outcome: Outcome,
+    seconds: float,
+    misfit: Misfit = MET,
+    shared: tuple[str, ...] = (),
+) -> Fit:
+    """The fit of a patient whose optimiser ended somewhere."""
+    return Fit(
+        request=request, study=study, problem=problem, outcome=joined(outcome, misfit), status=outcome.status,
+        columns=parameter_columns(request, study, problem, optimum, spread),
+        log_likelihood_ln=optimum.second.value - problem.log_prior(optimum.x),
+        **_counts(problem, samples, study),
+        n_free=len(optimum.x), x=optimum.x,
+        covariance=spread.covariance, degrees_of_freedom=spread.degrees_of_freedom, inflation=spread.inflation,
+        starts=(optimum.reached, optimum.started), start_values=optimum.values,
+        solved_implicitly=problem.solved_implicitly, seconds=seconds, misfit=misfit, shared=shared,
+    )  # fmt: skip
+
+
+def refused(
+    request: Request, study: Study, problem: Problem, outcome: Outcome, samples: Samples, seconds: float
+) -> Fit:
+    """A patient who was not fitted: no value is given for what would have been estimated."""
+    size = len(problem.free)
+    return Fit(
+        request=request, study=study, problem=problem, outcome=outcome.words, status=outcome.status,
+        columns=parameter_columns(request, study, problem),
+        log_likelihood_ln=np.nan, **_counts(problem, samples, study),
+        n_free=size, x=np.full(size, np.nan), covariance=np.full((size, size), np.nan),
+        degrees_of_freedom=np.nan, inflation=np.nan, seconds=seconds,
+    )  # fmt: skip
+
+
+def _counts(problem: Problem, samples: Samples, study: Study) -> dict[str, Any]:
+    quantified, seen = samples.quantified, problem.samples
+    kept = np.isin(samples.row, seen.row)
+    return {
+        "n_quantified": int(quantified.sum()),
+        "n_censored": int((kept & ~quantified).sum()),
+        "n_excluded": len(study.observations) - int(kept.sum()),
+        "sum_ln_quantified": float(np.log(seen.lower[seen.quantified]).sum()),
+    }
 
 
 def _unsolved(case: Case) -> Outcome:

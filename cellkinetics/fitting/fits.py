@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
 import pandas as pd
 
 from cellkinetics import domains
@@ -19,17 +18,21 @@ from cellkinetics.errors import suggest
 from cellkinetics.fitting import fit as fitting
 from cellkinetics.fitting import summary
 from cellkinetics.fitting.few import Settled, settled
+from cellkinetics.fitting.fit import refused
 from cellkinetics.fitting.misfit import Misfit, misfits_of
 from cellkinetics.fitting.profiles import Profiles, profiles
-from cellkinetics.fitting.result import Fit, refused
+from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import ESTIMATE_COLUMNS
 from cellkinetics.modelling.model import Model
-from cellkinetics.optimising.batch import PATIENTS_AT_ONCE, batchable, optima
+from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.cases import Case, prepare, prepare_each
+from cellkinetics.optimising.chunks import WRONG, optima_by
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.request import Asked, Request, asking
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
 from cellkinetics.progress import bar
+from cellkinetics.running.phases import Phases
+from cellkinetics.running.run import HERE, Run
 from cellkinetics.saving import Saves
 from cellkinetics.words import count
 
@@ -39,7 +42,6 @@ if TYPE_CHECKING:
 
 
 _UNFINISHED = "not fitted: interrupted before it was finished. Fit it again, or give fewer subjects."
-WRONG = (ArithmeticError, ValueError, np.linalg.LinAlgError)  # what a subject's numbers may raise
 INTERRUPTED = Outcome(Status.INTERRUPTED, _UNFINISHED)
 OUTCOME_COLUMNS = ["outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "log_likelihood", "aic", "bic"]
 
@@ -89,6 +91,12 @@ class Fits(Saves, Mapping[str, Fit]):
         rows = {subject: [getattr(fit, name) for name in OUTCOME_COLUMNS] for subject, fit in self.items()}
         return pd.DataFrame.from_dict(rows, orient="index", columns=OUTCOME_COLUMNS).rename_axis("subject")
 
+    @property
+    def timings(self) -> dict[str, float]:
+        """{phase: seconds} of all together, with "compiling" for what of them the compiler took."""
+        names = dict.fromkeys(name for fit in self.values() for name in fit.timings)
+        return {name: sum(fit.timings.get(name, 0.0) for fit in self.values()) for name in names}
+
     def predict(self, times: Sequence[float] | None = None, *, level: float = 0.95) -> pd.DataFrame:
         """The fitted curves, as `Fit.predict`, with ``subject`` in front."""
         level = domains.level(level)
@@ -108,21 +116,30 @@ class Fits(Saves, Mapping[str, Fit]):
         return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated, axes=axes)
 
     def profile(
-        self, parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
+        self,
+        parameters: Sequence[str] | None = None,
+        *,
+        level: float = 0.95,
+        calibrated: bool = True,
+        progress: bool = False,
+        checkpoint: str | Path | None = None,
+        n_jobs: int = 1,
     ) -> Profiles:
         """Profile likelihood of every fitted patient, refitted together.
 
         Parameters
         ----------
         parameters : names of free parameters and sds; all when not given. Where one is not free it is left out.
-        level, calibrated : as in `Fit.profile`.
+        level, calibrated, progress, checkpoint, n_jobs : as in `Fit.profile`.
 
         Returns
         -------
         Profiles
             A mapping subject -> profile, with long tables ``.intervals`` and ``.table``, and ``.plot(parameter)``.
         """
-        return profiles(self, parameters, level, calibrated=calibrated)
+        return profiles(
+            self, parameters, level, calibrated=calibrated, progress=progress, checkpoint=checkpoint, n_jobs=n_jobs
+        )
 
     def plot_starts(self, ax: Axes | None = None) -> Axes:
         """Where each start of every subject ended, below that subject's best; returns the axes."""
@@ -148,7 +165,9 @@ def fit_each(
     *,
     pool_sd: bool = False,
     progress: bool = True,
-    chunk: int = PATIENTS_AT_ONCE,
+    chunk: int | None = None,
+    checkpoint: str | Path | None = None,
+    n_jobs: int = 1,
     **asked: Unpack[Asked],
 ) -> Fits:
     """Fit a model to every subject of a study, each on its own.
@@ -166,51 +185,67 @@ def fit_each(
         and a subject's depend on who else is there; the outcome says on how many.
     progress : whether a bar with the time left is shown on the terminal.
     chunk
-        subjects fitted together in one batch, by models with a closed form or a solution of their own: fewer take
-        less memory and show progress earlier. The results do not depend on it.
+        subjects fitted together in one batch; 512 where not given, and 32 of a model that is integrated. Fewer take
+        less memory, and are shown, kept and shared among processes earlier. The results do not depend on it.
+    checkpoint
+        a folder in which finished chunks are kept, so that a run that was killed goes on when it is called again with
+        the same arguments. Of another question it is refused, with what differs.
+    n_jobs : processes that chunks are shared among, -1 for as many as there are; ``joblib.parallel_config`` says where.
 
     Raises
     ------
     ModelError, StudyError
         What is wrong for every subject: an unknown parameter, no dose in the whole study for a model that needs one.
+    ValueError
+        A checkpoint of another question.
     """
     fitting.check_kinds(model, study, "ck.fit_each")
     fitting.check_asked(asked)
-    request, chunk = Request.of(model, **asked), domains.count(chunk, "chunk")
+    request, chunk = Request.of(model, **asked), None if chunk is None else domains.count(chunk, "chunk")
     pool_sd, progress = domains.flag(pool_sd, "pool_sd"), domains.flag(progress, "progress")
     fitting.check(request, study)
-    if batchable(request.error_model):
-        return Fits(study, together(request, study, progress, chunk, pool_sd=pool_sd))
-    return Fits(study, one_by_one(request, study, progress, pool_sd=pool_sd))
+    options = {**request.asked, "pool_sd": pool_sd, "chunk": chunk}
+    run = Run.of(checkpoint, n_jobs, lambda: {"verb": "fit_each", "data": study.sha256, **options})
+    fitted = together if batchable(request.error_model) else one_by_one
+    return Fits(study, fitted(request, study, progress, chunk, pool_sd=pool_sd, run=run))
 
 
-def together(request: Request, study: Study, progress: bool, chunk: int, *, pool_sd: bool = False) -> Mapping[str, Fit]:
+def together(
+    request: Request,
+    study: Study,
+    progress: bool,
+    chunk: int | None = None,
+    *,
+    pool_sd: bool = False,
+    run: Run = HERE,
+) -> Mapping[str, Fit]:
     """All subjects on the batch engine, a chunk at a time."""
-    began = time.perf_counter()
-    cases = prepare_each(request, study)
+    phases = Phases()
+    with phases("preparing"):
+        cases = prepare_each(request, study)
     ready = {s: case for s, case in cases.items() if isinstance(case, Case) and not case.reason}
     problems, initial = [case.problem for case in ready.values()], [case.initial for case in ready.values()]
-    ends: dict[int, Optimum | None] = {}
-    with suppress(KeyboardInterrupt), bar(len(ready), progress) as advance:
-        for part in optima(problems, initial, request.starts, request.seed, chunk):
+    ends: dict[int, Optimum | Outcome | None] = {}
+    with suppress(KeyboardInterrupt), phases("optimising"), bar(len(ready), progress) as advance:
+        for part in optima_by(run, "fits", problems, initial, request.starts, request.seed, chunk):
             ends |= part
             advance(len(part))
     at = {subject: number for number, subject in enumerate(ready)}
-    found = {s: (case.problem, end) for s, case in ready.items() if (end := ends.get(at[s])) is not None}
+    found = {s: (case.problem, end) for s, case in ready.items() if isinstance(end := ends.get(at[s]), Optimum)}
     try:
-        found = settled(request, found, together=pool_sd)
+        with phases("second look"):
+            found = settled(request, found, together=pool_sd, run=run)
     except KeyboardInterrupt:
         # Who has too few samples for an sd of their own is not finished without a second look.
         for subject in [s for s, (problem, _) in found.items() if problem.few]:
             del found[subject], ends[at[subject]]
-    seconds = (time.perf_counter() - began) / max(len(cases), 1)
-    only = study.each()
+    only, share = study.each(), _share(phases, request, study)
 
     @cache
     def misfits() -> dict[str, Misfit]:
         # Of all at once, when the first fit is asked for: their refits are one batch.
         subjects, (problems, optimums) = list(found), zip(*found.values(), strict=True) if found else ((), ())
-        each = misfits_of(problems, optimums, lambda i: study.infusion_day(subjects[i]), study.unit)
+        each = misfits_of(problems, optimums, lambda i: study.infusion_day(subjects[i]), study.unit, run)
         return dict(zip(subjects, each, strict=True))
 
     def fit_of(subject: str) -> Fit:
@@ -221,7 +256,11 @@ def together(request: Request, study: Study, progress: bool, chunk: int, *, pool
             return without(request, alone, INTERRUPTED)
         problem, optimum = found.get(subject, (case.problem, None))
         case = replace(case, problem=problem)
-        return fitting.ended(request, alone, case, optimum, seconds, misfits().get(subject))
+        try:
+            return fitting.ended(request, alone, case, optimum, share, misfits().get(subject))
+        except WRONG as error:
+            # One patient's numbers do not cost the others theirs.
+            return without(request, alone, not_fitted(error))
 
     return Later(cases, fit_of)
 
@@ -250,24 +289,40 @@ class Later(Mapping[str, Fit]):
         return dict, (dict(self),)
 
 
-def one_by_one(request: Request, study: Study, progress: bool, *, pool_sd: bool) -> Mapping[str, Fit]:
+def one_by_one(
+    request: Request, study: Study, progress: bool, chunk: int | None = None, *, pool_sd: bool, run: Run = HERE
+) -> Mapping[str, Fit]:
     """Each subject by the optimiser of `fit`; what goes wrong with a subject's numbers is that subject's outcome."""
-    only, wrong = study.each(), dict[str, Outcome]()
-    cases, found, seconds = dict[str, Case](), dict[str, Settled](), dict[str, float]()
-    with suppress(KeyboardInterrupt), bar(len(study.subjects), progress) as advance:
-        for subject in study.subjects:
-            began = time.perf_counter()
-            try:
-                case = prepare(request, only(subject))
-                optimum = None if case.reason else fitting.optimum_of(request, case)
-            except WRONG as error:
-                wrong[subject] = not_fitted(error)
-            else:
-                cases[subject], seconds[subject] = case, time.perf_counter() - began
-                found |= {} if optimum is None else {subject: (case.problem, optimum)}
-            advance(1)
+    only, wrong, phases = study.each(), dict[str, Outcome](), Phases()
+    cases, found = dict[str, Case](), dict[str, Settled]()
+    with phases("preparing"):
+        prepared = prepare_each(request, study)
+    for subject, case in prepared.items():
+        if isinstance(case, Case):
+            cases[subject] = case
+        else:
+            wrong[subject] = not_fitted(case)
+    ready = [subject for subject, case in cases.items() if not case.reason]
+    waiting = dict.fromkeys(ready)
+    problems, initial = [cases[s].problem for s in ready], [cases[s].initial for s in ready]
+    with suppress(KeyboardInterrupt), phases("optimising"), bar(len(ready), progress) as advance:
+        for part in optima_by(run, "fits", problems, initial, request.starts, request.seed, chunk):
+            for at, end in part.items():
+                subject = ready[at]
+                del waiting[subject]
+                if isinstance(end, Optimum):
+                    found[subject] = cases[subject].problem, end
+                elif end is not None:
+                    wrong[subject] = end
+                    del cases[subject]
+            advance(len(part))
+    for subject in waiting:
+        del cases[subject]
+    # In the order of the study, whoever was finished first.
+    found = {subject: found[subject] for subject in ready if subject in found}
     try:
-        found = settled(request, found, together=pool_sd)
+        with phases("second look"):
+            found = settled(request, found, together=pool_sd, run=run)
     except KeyboardInterrupt:
         # Who has too few samples for an sd of their own is not finished without a second look.
         for subject in [s for s, (problem, _) in found.items() if problem.few]:
@@ -279,11 +334,19 @@ def one_by_one(request: Request, study: Study, progress: bool, *, pool_sd: bool)
         problem, optimum = found.get(subject, (cases[subject].problem, None))
         case = replace(cases[subject], problem=problem)
         try:
-            return fitting.ended(request, only(subject), case, optimum, seconds[subject])
+            return fitting.ended(request, only(subject), case, optimum, share)
         except WRONG as error:
             return without(request, only(subject), not_fitted(error))
 
+    share = _share(phases, request, study)
     return {subject: fit_of(subject) for subject in study.subjects}
+
+
+def _share(phases: Phases, request: Request, study: Study) -> dict[str, float]:
+    """Seconds of each phase, of one patient among those that were fitted together."""
+    patients = len(study.subjects)
+    timings = phases.done(f"{request.model.name} fitted to {count(patients, 'patient')}")
+    return {name: seconds / max(patients, 1) for name, seconds in timings.items()}
 
 
 def without(request: Request, alone: Study, outcome: Outcome) -> Fit:

@@ -24,10 +24,12 @@ from scipy import special
 
 from cellkinetics.arrays import Floats
 from cellkinetics.fitting.leave_out import Movable, Standing, alone, standing
-from cellkinetics.optimising.batch import batchable, climbed, optima
+from cellkinetics.optimising.batch import batchable
+from cellkinetics.optimising.chunks import climbed_by, optima_by
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.status import Outcome, Status
+from cellkinetics.running.run import HERE, Run
 from cellkinetics.words import count, fold
 
 PLAUSIBLE_SD = float(np.log(2))
@@ -132,12 +134,16 @@ def misfit_of(problem: Problem, optimum: Optimum, first_day: float, unit: str) -
 
 
 def misfits_of(
-    problems: Sequence[Problem], ends: Sequence[Optimum], first_day: Callable[[int], float], unit: str
+    problems: Sequence[Problem],
+    ends: Sequence[Optimum],
+    first_day: Callable[[int], float],
+    unit: str,
+    run: Run = HERE,
 ) -> list[Misfit]:
     """The same of many patients, whose refits are one batch; ``first_day`` of the patient at a position."""
     looks = [looked(problem, end) for problem, end in zip(problems, ends, strict=True)]
     asked = [(look, row) for look in looks if look is not None for row in look.rows]
-    refits = iter(_refitted([look for look, _ in asked], [row for _, row in asked], len(problems)))
+    refits = iter(_refitted([look for look, _ in asked], [row for _, row in asked], len(problems), run))
     each = [[next(refits) for _ in look.rows] if look is not None else [] for look in looks]
     return [
         MET if look is None else concluded(look, own, first_day(i) if own else 0.0, unit)
@@ -222,14 +228,14 @@ def without(problem: Problem, row: int) -> Problem:
     return replace(problem, samples=problem.samples.taken(np.arange(len(problem.samples)) != row))
 
 
-def _refitted(looks: Sequence[Look], rows: Sequence[int], company: int = 1) -> list[Refit | None]:
+def _refitted(looks: Sequence[Look], rows: Sequence[int], company: int = 1, run: Run = HERE) -> list[Refit | None]:
     """Each without a sample, uphill from where it is with it; ``company`` were fitted together."""
     rests = [without(look.problem, row) for look, row in zip(looks, rows, strict=True)]
-    ends = _optima(looks, rests, company)
+    ends = _optima(looks, rests, company, run)
     return [None if end is None else Refit(end.x, _moves(rest, end)) for rest, end in zip(rests, ends, strict=True)]
 
 
-def _optima(looks: Sequence[Look], rests: Sequence[Problem], company: int) -> list[Optimum | None]:
+def _optima(looks: Sequence[Look], rests: Sequence[Problem], company: int, run: Run) -> list[Optimum | None]:
     used = [i for i, rest in enumerate(rests) if rest.samples.quantified.any()]
     refits: list[Optimum | None] = [None] * len(rests)
     if not used:
@@ -238,11 +244,11 @@ def _optima(looks: Sequence[Look], rests: Sequence[Problem], company: int) -> li
     if model.corners and batchable(some[0].error):
         # A switch day has an optimum between any two samples, and where the sample was is not where it is without it.
         initial = [looks[i].problem.natural(looks[i].x) for i in used]
-        for found in optima(some, initial, REFIT_STARTS, REFIT_SEED, careful=False, company=company):
+        for found in optima_by(run, "misfits", some, initial, REFIT_STARTS, REFIT_SEED, careful=False, company=company):
             for at, end in found.items():
-                refits[used[at]] = end
+                refits[used[at]] = end if isinstance(end, Optimum) else None
         return refits
-    ends = climbed(some, [looks[i].x for i in used], rescue=False, company=company)
+    ends = climbed_by(run, "misfits", some, [looks[i].x for i in used], rescue=False, company=company)
     for i, end in zip(used, ends, strict=True):
         refits[i] = end
     return refits
@@ -318,7 +324,8 @@ def _words(
     reasons = []
     if p["scatter"] < look.levels["scatter"]:
         sd = float(np.sqrt(here.squares.sum() / max(here.degrees, 1.0)))
-        reasons.append(f"residual sd {sd:.2f}, a factor of {np.exp(sd):.2g}, where up to 2 is usual")
+        with np.errstate(over="ignore"):
+            reasons.append(f"residual sd {sd:.2f}, a factor of {np.exp(sd):.2g}, where up to 2 is usual")
     if p["pattern"] < look.levels["pattern"]:
         reasons.append("neighbouring samples lie off together")
     because = f"; {'; '.join(reasons)}" if reasons else ""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import bisect
-import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,16 +18,22 @@ from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import suggest
 from cellkinetics.modelling.provenance import Provenance
-from cellkinetics.optimising.batch import batchable, climbed, optima
+from cellkinetics.optimising.batch import batchable
+from cellkinetics.optimising.chunks import climbed_by, optima_by
+from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
+from cellkinetics.progress import bar
+from cellkinetics.running.digest import digest
+from cellkinetics.running.phases import Phases
+from cellkinetics.running.run import HERE, Run
 from cellkinetics.saving import Saves, storable
+from cellkinetics.words import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from cellkinetics.fitting.result import Fit
-    from cellkinetics.optimising.optimise import Optimum
 
 PROFILE_POINTS = 7  # a side and round
 STARTS = 4  # of the refits that decide where an interval ends
@@ -49,7 +55,8 @@ class Profile(Saves, HandsOutCopies):
     table : parameter, value (natural), log_likelihood, deviance (2 ln L below the optimum), by value.
     intervals
         by parameter: value, lower, upper, ``shape`` in words ("closed", "lower end open", "upper end open", "flat",
-        with "more than one optimum" or "a better optimum at ..." added) and the ``threshold`` of the deviance.
+        with "more than one optimum" or "a better optimum at ..." added; "interrupted" where Ctrl-C came before an end
+        was found, which is NaN then) and the ``threshold`` of the deviance.
         Calibrated, an sd is shown times the inflation of the fit, in both tables, as in ``fit.parameters``.
     level : of the intervals.
     method : how the threshold was chosen, in words.
@@ -97,6 +104,7 @@ class _Side:
     corrected: float = 1.0
     closed: bool = False
     points: list[_Point] = field(default_factory=list)
+    interrupted: bool = False
 
     def problem(self, offset: float) -> Problem:
         """With the parameter held so far from its estimate."""
@@ -116,6 +124,10 @@ class _Side:
         estimate = _Point(0.0, 0.0, np.delete(self.fit.x, self.at), sure=True)
         return [] if at is None else [self.points[at - 1] if at else estimate, self.points[at]]
 
+    def goes_on(self) -> bool:
+        """Whether its end is still to be found."""
+        return not self.closed and self.span < self.limit * (1 - 1e-9)
+
     def leaps(self) -> bool:
         """Whether the deviance rises too much between these two, and they are not near to each other yet."""
         around = self.around()
@@ -126,12 +138,26 @@ class _Side:
         return beyond.deviance - within.deviance > LEAP and beyond.offset - within.offset >= near
 
 
+def asked_of(fits: Sequence[Fit], parameters: Sequence[str] | None, level: float, calibrated: bool) -> dict[str, Any]:
+    """What a checkpoint is of."""
+    data = digest([(fit.subject, fit.study.sha256) for fit in fits])
+    own = {"verb": "profile", "data": data, **(fits[0].request.asked if fits else {})}
+    return {**own, "parameters": parameters, "level": level, "calibrated": calibrated}
+
+
 def profile_each(
-    fits: Sequence[Fit], parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
+    fits: Sequence[Fit],
+    parameters: Sequence[str] | None = None,
+    *,
+    level: float = 0.95,
+    calibrated: bool = True,
+    run: Run = HERE,
+    progress: bool = False,
 ) -> list[Profile]:
     """The profiles of several fits of one model, refitted together; arguments as in `Fit.profile`."""
-    began = time.perf_counter()
+    phases = Phases()
     level, calibrated = domains.level(level), domains.flag(calibrated, "calibrated")
+    progress = domains.flag(progress, "progress")
     for fit in fits:
         fit.must_stand_alone("profile")
     sides = [
@@ -140,21 +166,29 @@ def profile_each(
         for at in _asked(fit, parameters)
         for sign in (-1, 1)
     ]
-    for _ in range(ROUNDS):
-        moving = [side for side in sides if not side.closed and side.span < side.limit * (1 - 1e-9)]
-        if not moving:
-            break
-        _go_on(moving)
-        _make_sure(moving)
-        _narrow(moving)
-        for side in moving:
-            side.closed = side.crossing() is not None
+    moving: list[_Side] = []
+    with suppress(KeyboardInterrupt), phases("refitting"), bar(len(sides), progress, "profiling") as advance:
+        for _ in range(ROUNDS):
+            moving = [side for side in sides if side.goes_on()]
+            if not moving:
+                break
+            _go_on(moving, run)
+            _make_sure(moving, run)
+            _narrow(moving, run)
+            for side in moving:
+                side.closed = side.crossing() is not None
+            advance(sum(not side.goes_on() for side in moving))
+            moving = []
+    for side in moving:
+        # The round was not finished: what it has is no end.
+        side.interrupted = True
     words = "calibrated for few samples (F of the effective degrees of freedom)" if calibrated else "chi-squared"
     asked = {"parameters": parameters, "level": level, "calibrated": calibrated}
     # Refitted together: the time is that of all.
-    seconds = time.perf_counter() - began
+    timings = phases.done(f"profiles of {count(len(fits), 'fit')}, {count(len(sides), 'end')}")
+    seconds = phases.total
     origins = [
-        Provenance(fit.subject, fit.study.sha256, fit.model, {**asked, "fit": fit.request.options}, seconds)
+        Provenance(fit.subject, fit.study.sha256, fit.model, {**asked, "fit": fit.request.options}, seconds, timings)
         for fit in fits
     ]
     return [
@@ -237,7 +271,7 @@ def _side(fit: Fit, at: int, sign: int, level: float, *, calibrated: bool) -> _S
     return _Side(fit, at, sign, min(float(span), limit) / GROWTH, limit, limit_at, corrected, limit <= 0)
 
 
-def _go_on(sides: Sequence[_Side]) -> None:
+def _go_on(sides: Sequence[_Side], run: Run) -> None:
     """One more round of points outward on each side, refitted together."""
     asked: list[tuple[_Side, float, Floats]] = []
     for side in sides:
@@ -245,10 +279,10 @@ def _go_on(sides: Sequence[_Side]) -> None:
         side.span = min(side.span * GROWTH, side.limit)
         offsets = np.linspace(begin, side.span, PROFILE_POINTS + 1)[1:]
         asked += [(side, float(offset), _conditional(side, offset)) for offset in offsets]
-    _refit(asked)
+    _refit(asked, run)
 
 
-def _narrow(sides: Sequence[_Side]) -> None:
+def _narrow(sides: Sequence[_Side], run: Run) -> None:
     """More points where the deviance leaps over the threshold: between a plateau and a wall nothing can be read off."""
     for _ in range(NARROWINGS):
         asked: list[tuple[_Side, float, Floats]] = []
@@ -258,20 +292,20 @@ def _narrow(sides: Sequence[_Side]) -> None:
             asked += [(side, float(offset), within.others) for offset in offsets]
         if not asked:
             return
-        _refit(asked)
-        _make_sure(sides)
+        _refit(asked, run)
+        _make_sure(sides, run)
 
 
-def _refit(asked: Sequence[tuple[_Side, float, Floats]]) -> None:
+def _refit(asked: Sequence[tuple[_Side, float, Floats]], run: Run) -> None:
     """Points (side, offset, start of the others), together; what could not be solved is left out."""
     problems = [side.problem(offset) for side, offset, _ in asked]
     starts = [np.clip(start, *problem.bounds) for problem, (*_, start) in zip(problems, asked, strict=True)]
-    for (side, offset, _), end in zip(asked, climbed(problems, starts, rescue=False), strict=True):
+    for (side, offset, _), end in zip(asked, climbed_by(run, "profile", problems, starts, rescue=False), strict=True):
         if end is not None:
             bisect.insort(side.points, _Point(offset, side.deviance(offset, end), end.x), key=lambda at: at.offset)
 
 
-def _make_sure(sides: Sequence[_Side]) -> None:
+def _make_sure(sides: Sequence[_Side], run: Run) -> None:
     """Refit from several starts where an interval would end: a refit may have stopped at a poorer optimum.
 
     A point that turns out better makes the others of its side doubtful. Counts of molecules keep their one start:
@@ -285,8 +319,9 @@ def _make_sure(sides: Sequence[_Side]) -> None:
         problems = [side.problem(point.offset) for side, point in asked]
         initial = [problem.natural(point.others) for problem, (_, point) in zip(problems, asked, strict=True)]
         improved: set[int] = set()
-        for ends in optima(problems, initial, STARTS, sides[0].fit.request.seed, careful=False):
+        for ends in optima_by(run, "sure", problems, initial, STARTS, sides[0].fit.request.seed, careful=False):
             for place, end in ends.items():
+                assert end is None or isinstance(end, Optimum)
                 side, point = asked[place]
                 point.sure = True
                 deviance = np.inf if end is None else side.deviance(point.offset, end)
@@ -344,7 +379,7 @@ def _profile(sides: Sequence[_Side], fit: Fit, level: float, words: str, origin:
         )
         intervals[names[at]] = {
             "value": corrected * fit.problem.natural_of(at, fit.x[at]), "lower": lower, "upper": upper,
-            "shape": _shape(ends, deviances, naturals), "threshold": limit,
+            "shape": _shape(pair, ends, deviances, naturals), "threshold": limit,
         }  # fmt: skip
     columns = ["value", "lower", "upper", "shape", "threshold"]
     by_name = pd.DataFrame.from_dict(intervals, orient="index", columns=columns).rename_axis("parameter")
@@ -354,6 +389,8 @@ def _profile(sides: Sequence[_Side], fit: Fit, level: float, words: str, origin:
 
 def _end(side: _Side) -> float:
     """The offset at which the deviance first passes the threshold, along its root, near to straight; inf if open."""
+    if side.interrupted:
+        return float("nan")
     limit = side.threshold
     roots = np.sqrt(np.maximum([0.0, *(point.deviance for point in side.points)], 0.0))
     offsets = np.array([0.0, *(point.offset for point in side.points)])
@@ -371,7 +408,9 @@ def _end(side: _Side) -> float:
     return float(at[last - 1] + share * (at[last] - at[last - 1]))
 
 
-def _shape(ends: dict[int, float], deviances: Floats, naturals: Sequence[float]) -> str:
+def _shape(pair: dict[int, _Side], ends: dict[int, float], deviances: Floats, naturals: Sequence[float]) -> str:
+    if early := [word for sign, word in ((-1, "lower"), (1, "upper")) if pair[sign].interrupted]:
+        return f"interrupted before the {' and the '.join(early)} end"
     open_ends = [word for sign, word in ((-1, "lower"), (1, "upper")) if not np.isfinite(ends[sign])]
     shape = {0: "closed", 1: f"{''.join(open_ends)} end open", 2: "flat"}[len(open_ends)]
     if deviances.min() < -2 * BETTER:

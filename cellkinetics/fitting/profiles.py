@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.errors import suggest
-from cellkinetics.fitting.profile import Profile, profile_each
+from cellkinetics.fitting.profile import Profile, asked_of, profile_each
+from cellkinetics.running.run import Run
 from cellkinetics.saving import Saves, storable
 from cellkinetics.words import count
 
@@ -73,7 +75,16 @@ class Profiles(Saves, Mapping[str, Profile]):
         return joined.reset_index(level=keys).reset_index(drop=True)
 
 
-def profiles(fits: Fits, parameters: Sequence[str] | None, level: float, *, calibrated: bool) -> Profiles:
+def profiles(
+    fits: Fits,
+    parameters: Sequence[str] | None,
+    level: float,
+    *,
+    calibrated: bool,
+    progress: bool,
+    checkpoint: str | Path | None,
+    n_jobs: int,
+) -> Profiles:
     """See `Fits.profile`."""
     level, calibrated = domains.level(level), domains.flag(calibrated, "calibrated")
     fitted = {subject: fit for subject, fit in fits.items() if fit.fitted}
@@ -86,8 +97,11 @@ def profiles(fits: Fits, parameters: Sequence[str] | None, level: float, *, cali
     for subject, fit in fitted.items():
         own = tuple(name for name in fit.problem.names if parameters is None or name in parameters)
         groups.setdefault(own, []).append(subject)
+    run = Run.of(checkpoint, n_jobs, lambda: asked_of([*fitted.values()], parameters, level, calibrated))
     profiles: dict[str, Profile] = {}
     for own, subjects in groups.items():
-        each = profile_each([fitted[s] for s in subjects], list(own), level=level, calibrated=calibrated)
+        each = profile_each(
+            [fitted[s] for s in subjects], list(own), level=level, calibrated=calibrated, run=run, progress=progress
+        )
         profiles |= dict(zip(subjects, each, strict=True))
     return Profiles(fits, {subject: profiles[subject] for subject in fitted}, level)

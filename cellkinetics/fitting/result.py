@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -17,21 +18,22 @@ from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.fitting import diagnostics, summary
 from cellkinetics.fitting.bootstrap import Bootstrap, bootstrap
+from cellkinetics.fitting.bootstrap import asked_of as redrawn
 from cellkinetics.fitting.derived import derived
 from cellkinetics.fitting.identifiability import Identifiability, of_fit
 from cellkinetics.fitting.kept import Kept
-from cellkinetics.fitting.misfit import MET, Misfit, joined
-from cellkinetics.fitting.profile import Profile, profile_each
-from cellkinetics.fitting.table import hessian_intervals, parameter_columns, parameter_table
+from cellkinetics.fitting.misfit import MET, Misfit
+from cellkinetics.fitting.profile import Profile, asked_of, profile_each
+from cellkinetics.fitting.table import hessian_intervals, parameter_table
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.levels import column_of
 from cellkinetics.modelling.model import Model
-from cellkinetics.optimising.optimise import Optimum, as_lmfit
+from cellkinetics.optimising.optimise import as_lmfit
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Request
-from cellkinetics.optimising.samples import Samples
-from cellkinetics.optimising.status import Outcome, Status
+from cellkinetics.optimising.status import Status
 from cellkinetics.optimising.uncertainty import Uncertainty
+from cellkinetics.running.run import Run
 from cellkinetics.saving import Saves
 from cellkinetics.solving.sensitivity import CURVE_DAYS, curve, pad
 from cellkinetics.solving.simulation import before
@@ -62,6 +64,8 @@ class Fit(Saves, Criteria):
     n_free : free parameters, sds included.
     starts : how many starts reached the best optimum, of how many; ``start_values`` has where each of them ended.
     misfit : whether the curve misses its samples: false, or a `Misfit` with ``days`` and ``words``.
+    seconds, timings : that it took, and {phase: seconds}, with "compiling" for what of them the compiler took; of a
+        study that was fitted together, this patient's share.
     shared : of a patient of a joint fit, the parameters and sds whose values are shared; what refits one is refused.
     """
 
@@ -88,6 +92,7 @@ class Fit(Saves, Criteria):
     kept: Kept | None = field(default=None, repr=False)
     misfit: Misfit = MET
     shared: tuple[str, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for array in (self.x, self.covariance):
@@ -309,7 +314,14 @@ class Fit(Saves, Criteria):
         return Uncertainty(self.covariance, self.degrees_of_freedom, self.inflation, ())
 
     def profile(
-        self, parameters: Sequence[str] | None = None, *, level: float = 0.95, calibrated: bool = True
+        self,
+        parameters: Sequence[str] | None = None,
+        *,
+        level: float = 0.95,
+        calibrated: bool = True,
+        progress: bool = False,
+        checkpoint: str | Path | None = None,
+        n_jobs: int = 1,
     ) -> Profile:
         """Profile likelihood of the free parameters: for each value of one, the best fit of the others.
 
@@ -318,12 +330,15 @@ class Fit(Saves, Criteria):
         parameters : names of free parameters and sds; all when not given.
         level : of the intervals.
         calibrated : whether their threshold is that of few samples, or chi-squared.
+        progress : whether a bar with the ends found is shown on the terminal.
+        checkpoint, n_jobs : as in `fit_each`.
 
         Returns
         -------
         Profile
             with ``.intervals``, ``.table`` and ``.plot()``; an end that the samples do not give is NaN, and the
-            shape says which.
+            shape says which. Interrupted from the keyboard it has the ends that are found; the shape of the others says
+            "interrupted".
 
         Notes
         -----
@@ -332,10 +347,21 @@ class Fit(Saves, Criteria):
         have been seen, where the day lies in a gap between samples or the decline ends below the limit. That of an sd
         is the restricted likelihood's, around the corrected estimate, as in ``.parameters``.
         """
-        (profile,) = profile_each([self], parameters, level=level, calibrated=calibrated)
+        run = Run.of(checkpoint, n_jobs, lambda: asked_of([self], parameters, level, calibrated))
+        (profile,) = profile_each([self], parameters, level=level, calibrated=calibrated, run=run, progress=progress)
         return profile
 
-    def bootstrap(self, n: int = 200, *, kind: str = "parametric", level: float = 0.95, seed: int = 2020) -> Bootstrap:
+    def bootstrap(
+        self,
+        n: int = 200,
+        *,
+        kind: str = "parametric",
+        level: float = 0.95,
+        seed: int = 2020,
+        progress: bool = False,
+        checkpoint: str | Path | None = None,
+        n_jobs: int = 1,
+    ) -> Bootstrap:
         """Refits of samples that are drawn again, in a few batches.
 
         Parameters
@@ -344,13 +370,17 @@ class Fit(Saves, Criteria):
         kind : "parametric" (around the fitted curve, censored at each sample's limits) or "case" (with replacement).
         level : of the percentile intervals.
         seed : of the draws.
+        progress : whether a bar with the time left is shown on the terminal.
+        checkpoint, n_jobs : as in `fit_each`; with the folder of fewer refits the others are added.
 
         Returns
         -------
         Bootstrap
-            with ``.intervals``, ``.draws`` and ``.failed``: refits without an optimum inside the bounds.
+            with ``.intervals``, ``.draws`` and ``.failed``: refits without an optimum inside the bounds. Interrupted
+            from the keyboard it is of the refits finished until then, and its ``.note`` says so.
         """
-        return bootstrap(self, n, kind, level, seed)
+        run = Run.of(checkpoint, n_jobs, lambda: redrawn(self, kind, seed))
+        return bootstrap(self, n, kind, level, seed, run, progress=progress)
 
     def derived(self, *, level: float = 0.95, output: str | None = None) -> pd.DataFrame:
         """What the fitted curve says in the field's terms.
@@ -446,53 +476,3 @@ class Fit(Saves, Criteria):
             jacobian = np.where(seen[:, None], result.jacobian[:length], np.nan)
             half[at : at + length] = quantile * np.sqrt(np.einsum("ni,ij,nj->n", jacobian, covariance, jacobian))
         return ln_f, half
-
-
-def finished(
-    request: Request,
-    study: Study,
-    problem: Problem,
-    samples: Samples,
-    optimum: Optimum,
-    spread: Uncertainty,
-    outcome: Outcome,
-    seconds: float,
-    misfit: Misfit = MET,
-    shared: tuple[str, ...] = (),
-) -> Fit:
-    """The fit of a patient whose optimiser ended somewhere."""
-    return Fit(
-        request=request, study=study, problem=problem, outcome=joined(outcome, misfit), status=outcome.status,
-        columns=parameter_columns(request, study, problem, optimum, spread),
-        log_likelihood_ln=optimum.second.value - problem.log_prior(optimum.x),
-        **_counts(problem, samples, study),
-        n_free=len(optimum.x), x=optimum.x,
-        covariance=spread.covariance, degrees_of_freedom=spread.degrees_of_freedom, inflation=spread.inflation,
-        starts=(optimum.reached, optimum.started), start_values=optimum.values,
-        solved_implicitly=problem.solved_implicitly, seconds=seconds, misfit=misfit, shared=shared,
-    )  # fmt: skip
-
-
-def refused(
-    request: Request, study: Study, problem: Problem, outcome: Outcome, samples: Samples, seconds: float
-) -> Fit:
-    """A patient who was not fitted: no value is given for what would have been estimated."""
-    size = len(problem.free)
-    return Fit(
-        request=request, study=study, problem=problem, outcome=outcome.words, status=outcome.status,
-        columns=parameter_columns(request, study, problem),
-        log_likelihood_ln=np.nan, **_counts(problem, samples, study),
-        n_free=size, x=np.full(size, np.nan), covariance=np.full((size, size), np.nan),
-        degrees_of_freedom=np.nan, inflation=np.nan, seconds=seconds,
-    )  # fmt: skip
-
-
-def _counts(problem: Problem, samples: Samples, study: Study) -> dict[str, Any]:
-    quantified, seen = samples.quantified, problem.samples
-    kept = np.isin(samples.row, seen.row)
-    return {
-        "n_quantified": int(quantified.sum()),
-        "n_censored": int((kept & ~quantified).sum()),
-        "n_excluded": len(study.observations) - int(kept.sum()),
-        "sum_ln_quantified": float(np.log(seen.lower[seen.quantified]).sum()),
-    }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -18,12 +18,14 @@ from cellkinetics.joint import comparison_text
 from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint.design import ALL, BY_DOSE
 from cellkinetics.joint.fitting import Members, members
-from cellkinetics.joint.permutations import Moves, Test
+from cellkinetics.joint.permutations import Moves, Refits, Test, nested, refitted
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import Prior
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.optimising.request import Request
 from cellkinetics.progress import bar
+from cellkinetics.running.phases import Phases
+from cellkinetics.running.run import Run
 from cellkinetics.saving import Saves, storable
 from cellkinetics.statistics.ranks import holm
 from cellkinetics.words import count
@@ -100,6 +102,8 @@ def model_based(
     starts: int = 2,
     seed: int = 2020,
     progress: bool = True,
+    checkpoint: str | Path | None = None,
+    n_jobs: int = 1,
 ) -> ModelComparison:
     """Fit all patients together, with a parameter shared and with it driven by ``by``; once for each parameter.
 
@@ -115,6 +119,7 @@ def model_based(
     starts : of the fits without the effect; with it they start from there.
     seed : of the permutations.
     progress : whether a bar with the time left is shown. Ctrl-C ends it early; what is done is used, and said.
+    checkpoint, n_jobs : as in `fit_each`.
 
     Notes
     -----
@@ -123,7 +128,7 @@ def model_based(
     giving their doses (not the doses of the model) to each other. That is exact where a patient's curve says as much of
     the parameter at one dose as at another.
     """
-    began = time.perf_counter()
+    phases = Phases()
     if others not in (INDIVIDUAL, SHARED):
         raise ValueError(f"others={others!r}: take {INDIVIDUAL!r} or {SHARED!r}.")
     permutations = domains.count(permutations, "permutations")
@@ -138,24 +143,52 @@ def model_based(
     moves = {} if reason else {label: Moves.of(each, by, permutations, seed) for label, each in found.items()}
     rows: list[dict[str, object]] = []
     tests: dict[str, Test] = {}
+    run = Run.of(checkpoint, n_jobs, lambda: _asked(request, study, by, tested, others, permutations))
     with bar(sum(len(each) for each in moves.values()), progress, "permutations") as advance:
         with suppress(KeyboardInterrupt):
-            for label, each in moves.items():
-                tests[label] = Test.of(found[label], tested[label], each)
-            for at in range(0, max(map(len, moves.values()), default=0), PAIRS // len(study.subjects) + 1):
-                for test in tests.values():
-                    advance(test.refit(slice(at, at + PAIRS // len(study.subjects) + 1)))
+            each = {label: (found[label], tested[label], moves[label]) for label in moves}
+            with phases("fitting"):
+                for at, fits in run.each("nested", nested, [*each.values()]):
+                    label = [*each][at]
+                    tests[label] = Test.of(*each[label], fits)
+            with phases("permuting"):
+                _permute(run, tests, PAIRS // len(study.subjects) + 1, advance)
         rows = [_row(label, by, moves[label], tests.get(label)) for label in moves]
     table = pd.DataFrame(rows, columns=EFFECT_COLUMNS)
     if len(table):
         table["p_holm"] = holm(table["p"])
     first = next(iter(moves.values()), None)
     options = {**request.options, "parameters": tested, "permutations": permutations}
+    timings = phases.done(f"{model.name} by {by}, {count(len(tests), 'parameter')} tested")
     return ModelComparison(
         model, by, others, table, len(first) if first else 0, bool(first and first.every), first.count if first else 0,
         left, float((study.used["status"] != "quantified").mean()), reason, _missed(list(tests.values())),
-        Provenance(data=study.sha256, options=options, seconds=time.perf_counter() - began),
+        Provenance(data=study.sha256, options=options, seconds=phases.total, timings=timings),
     )  # fmt: skip
+
+
+def _asked(
+    request: Request, study: Study, by: str, tested: Mapping[str, tuple[str, ...]], others: str, permutations: int
+) -> dict[str, object]:
+    """What a checkpoint is of."""
+    own = {"verb": "compare_cohorts", "data": study.sha256, "by": by, "parameters": dict(tested), "others": others}
+    return {**own, "permutations": permutations, **request.asked}
+
+
+def _permute(run: Run, tests: Mapping[str, Test], at_once: int, advance: Callable[[int], None]) -> None:
+    """Refit the arrangements of all tests, so many at a time, and each test as far as the others."""
+    longest = max((len(test.moves) for test in tests.values()), default=0)
+    parts = [(test, at) for at in range(0, longest, at_once) for test in tests.values()]
+    parts = [(test, at, min(at + at_once, len(test.moves))) for test, at in parts if at < len(test.moves)]
+    given = [(test.members, test.names, test.moves, test.nested, at, end) for test, at, end in parts]
+
+    def here(numbers: Sequence[int]) -> Iterator[tuple[int, Refits]]:
+        for number in numbers:
+            test, at, end = parts[number]
+            yield number, test.refit(slice(at, end))
+
+    for number, refits in run.each("permutations", refitted, given, here):
+        advance(parts[number][0].take(refits))
 
 
 def _missed(tests: Sequence[Test]) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ import numpy as np
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.joint.blocks import Blocks
 from cellkinetics.joint.design import Joint
+from cellkinetics.joint.evaluation import Batched, Second
 from cellkinetics.joint.search import Worlds, evaluated, polish
 from cellkinetics.optimising.corners import ASIDE, leaving, near_sampled
-from cellkinetics.optimising.evaluation import Batched, Second
 
 CORNER_ROUNDS = 6
 Polished = tuple[Worlds, Blocks, Second, Floats]

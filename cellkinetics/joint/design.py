@@ -13,10 +13,10 @@ from cellkinetics.data import groups
 from cellkinetics.data.groups import MOST_GROUPS, NOBODY
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
+from cellkinetics.joint.evaluation import Batched
 from cellkinetics.joint.search import Layout
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.modelling.model import Model
-from cellkinetics.optimising.evaluation import Batched
 from cellkinetics.optimising.problem import Problem
 
 ALL, BY_DOSE = "all", "dose"

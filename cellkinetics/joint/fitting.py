@@ -15,6 +15,7 @@ from cellkinetics.fitting import fit as fitting
 from cellkinetics.joint.blocks import Blocks
 from cellkinetics.joint.corners import settled
 from cellkinetics.joint.design import ALL, Joint, covariate_of, joined, shared_of
+from cellkinetics.joint.evaluation import Batched, Second
 from cellkinetics.joint.search import Layout, Worlds, held, polish, search
 from cellkinetics.joint.spread import Spread
 from cellkinetics.likelihood.error_model import THROUGH_ALL
@@ -23,7 +24,6 @@ from cellkinetics.modelling.prior import centre
 from cellkinetics.optimising import corners
 from cellkinetics.optimising.cases import SPARE_ROWS, Case, prepare_each
 from cellkinetics.optimising.error_starts import starts_of
-from cellkinetics.optimising.evaluation import Batched, Second
 from cellkinetics.optimising.optimise import SPREAD, Optimum
 from cellkinetics.optimising.problem import Problem, SecondOrder
 from cellkinetics.optimising.request import Request

@@ -32,13 +32,13 @@ from cellkinetics.fitting.misfit import (
     without,
 )
 from cellkinetics.joint.design import ALL, Column, Joint
+from cellkinetics.joint.evaluation import Batched
 from cellkinetics.joint.fitting import Members, Solution, alone, optimum_of
 from cellkinetics.joint.search import Layout, search
 from cellkinetics.joint.spread import Spread
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.error_starts import starts_of
-from cellkinetics.optimising.evaluation import Batched
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.stacking import places
 from cellkinetics.optimising.uncertainty import Uncertainty, pseudo_inverse

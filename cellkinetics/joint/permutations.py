@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -12,11 +13,12 @@ from scipy import special
 from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint.design import ALL, BY_DOSE, Joint, levels
+from cellkinetics.joint.evaluation import Batched
 from cellkinetics.joint.fitting import Members
 from cellkinetics.joint.misfit import misfits_of
 from cellkinetics.joint.search import Worlds, polish, search
 from cellkinetics.joint.spread import spread_of
-from cellkinetics.optimising.evaluation import Batched
+from cellkinetics.saving import storable
 from cellkinetics.statistics import arrangements
 from cellkinetics.words import dose_text
 
@@ -67,12 +69,61 @@ def _alike(known: Sequence[object], sizes: Sequence[int], by: str) -> int:
     return 2 if even and list(sizes) == list(sizes)[::-1] else 1
 
 
+Refits = dict[str, Any]
+
+
+@storable
+@dataclass(frozen=True, eq=False)
+class Nested:
+    """The fits without and with an effect, and with it each patient left out.
+
+    start : shared and own values from which arrangements are refitted. null : log-likelihood without the effect.
+    value, s, u : of the fit with it. without : (n, p) shared values with each patient left out.
+    all_converged : whether all of these did. converged : whether the two fits of all patients did.
+    missed : of the fit with the effect, whose curves miss their samples, "all" where the sd of all is too large.
+    """
+
+    start: tuple[Floats, Floats]
+    null: float
+    value: float
+    s: Floats
+    u: Floats
+    without: Floats
+    all_converged: bool
+    converged: bool
+    missed: Sequence[str]
+
+
+def nested(members: Members, names: tuple[str, ...], moves: Moves) -> Nested:
+    """Fit without and with the effect, and leave out each patient."""
+    patients = Batched(members.problems)
+    plain = replace(members, shared={**members.shared, **dict.fromkeys(names, ALL)})
+    null = joint_fitting.solve(plain, joint_fitting.joint_of(plain, patients), patients)
+    joint = joint_fitting.joint_of(members, patients)
+    known = {column.parameter: null.ends.s[0, k] for k, column in enumerate(null.joint.columns)}
+    s = np.array([[0.0 if column.slope else known[column.parameter] for column in joint.columns]])
+    observed = search(joint.layout, patients, s, null.ends.u, small=REFIT_PROMISE)
+    n = len(moves.groups)
+    # At a corner of the likelihood (a switch on a sampled day) scoring steps end without a flat slope.
+    ended = observed.converged[0] or bool(members.request.model.corners)
+    again = np.repeat(observed.s, n, axis=0), np.repeat(observed.u, n, axis=0)
+    without = search(joint.layout, patients, *again, 1 - np.eye(n), small=REFIT_PROMISE)
+    return Nested(
+        (s, null.ends.u), float(null.ends.value[0]), float(observed.value[0]), observed.s, observed.u, without.s,
+        bool(without.converged.all()), bool(null.ends.converged[0] and ended),
+        _missed(members, joint, patients, observed),
+    )  # fmt: skip
+
+
+def refitted(members: Members, names: tuple[str, ...], moves: Moves, fits: Nested, first: int, end: int) -> Refits:
+    """Refit some of the arrangements, in whatever process."""
+    return Test.of(members, names, moves, fits).refit(slice(first, end))
+
+
 @dataclass(eq=False)
 class Test:
-    """Nested fits of one parameter, or of several tested together.
+    """The test of one parameter, or of several tested together.
 
-    null : log-likelihood without the effect. observed : the fit with it. without : with it, each patient left out.
-    missed : of the fit with it, whose curves miss their samples, "all" where the sd of all is too large.
     ratios : (done,) likelihood ratios of the arrangements. refitted : (done,) whether they converged.
     """
 
@@ -81,45 +132,30 @@ class Test:
     moves: Moves
     joint: Joint
     patients: Batched
-    start: tuple[Floats, Floats]
-    null: float
-    observed: Worlds
-    without: Worlds
-    converged: bool
-    missed: Sequence[str]
+    nested: Nested
     ratios: Floats
     refitted: Flags
 
     @classmethod
-    def of(cls, members: Members, names: tuple[str, ...], moves: Moves) -> Test:
-        """The fits without and with the effect, and with it each patient left out."""
+    def of(cls, members: Members, names: tuple[str, ...], moves: Moves, nested: Nested) -> Test:
+        """Before the first permutation."""
         patients = Batched(members.problems)
-        plain = replace(members, shared={**members.shared, **dict.fromkeys(names, ALL)})
-        null = joint_fitting.solve(plain, joint_fitting.joint_of(plain, patients), patients)
         joint = joint_fitting.joint_of(members, patients)
-        known = {column.parameter: null.ends.s[0, k] for k, column in enumerate(null.joint.columns)}
-        s = np.array([[0.0 if column.slope else known[column.parameter] for column in joint.columns]])
-        observed = search(joint.layout, patients, s, null.ends.u, small=REFIT_PROMISE)
-        n = len(moves.groups)
-        # At a corner of the likelihood (a switch on a sampled day) scoring steps end without a flat slope.
-        ended = observed.converged[0] or bool(members.request.model.corners)
-        again = np.repeat(observed.s, n, axis=0), np.repeat(observed.u, n, axis=0)
-        without = search(joint.layout, patients, *again, 1 - np.eye(n), small=REFIT_PROMISE)
-        return cls(
-            members, names, moves, joint, patients, (s, null.ends.u), float(null.ends.value[0]), observed, without,
-            bool(null.ends.converged[0] and ended), _missed(members, joint, patients, observed), np.zeros(0),
-            np.zeros(0, bool),
-        )  # fmt: skip
+        return cls(members, names, moves, joint, patients, nested, np.zeros(0), np.zeros(0, bool))
 
-    def refit(self, which: slice) -> int:
-        """Refit some of the arrangements from the fit without the effect; how many."""
+    def refit(self, which: slice) -> Refits:
+        """Refit some of the arrangements from the fit without the effect."""
         given = self.moves.given[which]
-        s, u = (np.repeat(part, len(given), axis=0) for part in self.start)
+        s, u = (np.repeat(part, len(given), axis=0) for part in self.nested.start)
         layout = replace(self.joint.layout, design=self._design(given))
         ends = search(layout, self.patients, s, u, small=REFIT_PROMISE)
-        self.ratios = np.append(self.ratios, 2 * (ends.value - self.null))
-        self.refitted = np.append(self.refitted, ends.converged)
-        return len(given)
+        return {"ratios": 2 * (ends.value - self.nested.null), "converged": ends.converged}
+
+    def take(self, refits: Refits) -> int:
+        """Add refits; how many."""
+        self.ratios = np.append(self.ratios, refits["ratios"])
+        self.refitted = np.append(self.refitted, refits["converged"])
+        return len(refits["ratios"])
 
     def _design(self, given: Ints) -> Floats:
         """(m, n, d, p) of arrangements (m, n)."""
@@ -136,9 +172,19 @@ class Test:
         return design
 
     @property
+    def converged(self) -> bool:
+        """Whether the fits without and with the effect did."""
+        return self.nested.converged
+
+    @property
+    def missed(self) -> Sequence[str]:
+        """Whose curves miss their samples, with "all" where the sd of all is too large."""
+        return self.nested.missed
+
+    @property
     def ratio(self) -> float:
         """The likelihood ratio, twice the difference of the log-likelihoods."""
-        return 2 * (float(self.observed.value[0]) - self.null)
+        return 2 * (self.nested.value - self.nested.null)
 
     @property
     def df(self) -> int:
@@ -158,21 +204,18 @@ class Test:
 
     def effect(self, by: str) -> dict[str, object]:
         """Estimate and interval of one parameter's effect, from leaving out each patient in turn (jackknife)."""
-        (name,) = self.names
+        (name,), fits = self.names, self.nested
         scale = self.members.request.model.parameters[name].scale
         mine = [k for k, column in enumerate(self.joint.columns) if column.parameter == name]
         groups, size = self.moves.groups, len(self.moves.levels)
         if by == BY_DOSE:
             (slope,) = [k for k in mine if self.joint.columns[k].slope]
-            at, each, degrees = self.observed.s[0, slope], self.without.s[:, slope], len(groups) - 2
+            at, each, degrees = fits.s[0, slope], fits.without[:, slope], len(groups) - 2
             variance = (len(groups) - 1) / len(groups) * np.sum((each - each.mean()) ** 2)
             what = "dose exponent" if scale == "log" else f"change of the {scale} a unit of ln dose"
         else:
             low, high = mine[0], mine[-1]
-            at, each = (
-                self.observed.s[0, high] - self.observed.s[0, low],
-                self.without.s[:, high] - self.without.s[:, low],
-            )
+            at, each = fits.s[0, high] - fits.s[0, low], fits.without[:, high] - fits.without[:, low]
             variance = 0.0
             for group in (0, size - 1):
                 own = each[groups == group]
@@ -180,7 +223,7 @@ class Test:
             degrees = int(np.isin(groups, [0, size - 1]).sum()) - 2
             kind = {"log": "ratio", "logit": "odds ratio", "identity": "difference"}[scale]
             what = f"{kind} {self.moves.levels[-1]} : {self.moves.levels[0]}"
-        if degrees < 1 or not self.without.converged.all():
+        if degrees < 1 or not fits.all_converged:
             variance = math.nan
         half = special.stdtrit(max(degrees, 1), 0.5 + LEVEL / 2) * np.sqrt(variance)
         ends = np.array([at, at - half, at + half])
@@ -192,7 +235,7 @@ class Test:
     def values(self) -> str:
         """The fitted value of each group, or at the lowest and the highest dose."""
         texts = []
-        x = self.joint.layout.x(self.observed.s, self.observed.u)[0]
+        x = self.joint.layout.x(self.nested.s, self.nested.u)[0]
         shown = range(len(self.moves.levels))
         for name in self.names:
             to = self.members.request.model.parameters[name].from_estimation

@@ -15,18 +15,19 @@ from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
 from cellkinetics.errors import one_problem, suggest
+from cellkinetics.fitting.fit import finished
 from cellkinetics.fitting.fits import Fits, Later
 from cellkinetics.fitting.misfit import Misfit, joined
-from cellkinetics.fitting.result import Fit, finished
+from cellkinetics.fitting.result import Fit
 from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint import misfit as joint_misfit
 from cellkinetics.joint import table
 from cellkinetics.joint.design import ALL, Column
+from cellkinetics.joint.evaluation import Batched
 from cellkinetics.joint.fitting import Members, Solution
 from cellkinetics.joint.spread import spread_of
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.model import Model
-from cellkinetics.optimising.evaluation import Batched
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.stacking import places

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.joint.blocks import Blocks, gathered, step, uphill
+from cellkinetics.joint.evaluation import Batched, Second
 from cellkinetics.optimising import bounds
 from cellkinetics.optimising.ascent import ENOUGH, UNSEEN
 from cellkinetics.optimising.engine import STRONGEST, WEAKEST
-from cellkinetics.optimising.evaluation import Batched, Second
 
 MOST_STEPS = 80  # of scoring
 JOINT_PROMISE = 1e-8  # log-likelihood units that a step may still promise where scoring ends

@@ -9,8 +9,8 @@ import numpy as np
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.joint.design import Joint
+from cellkinetics.joint.evaluation import Second
 from cellkinetics.likelihood.sd_prior import SdPrior
-from cellkinetics.optimising.evaluation import Second
 from cellkinetics.optimising.stacking import places
 from cellkinetics.optimising.uncertainty import IN_NULL, Uncertainty, loose_of, pseudo_inverse, shares_of
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cellkinetics.errors import Finding, one_problem
+from cellkinetics.errors import Finding, TextWarning, one_problem
 from cellkinetics.layout.dates import DATES, heading
 from cellkinetics.layout.packed import BLOCK
 from cellkinetics.layout.sheet import Seen, Sheet
@@ -216,7 +216,7 @@ def _encoding(path: Path, source: str) -> str:
     warnings.warn(
         f"{source} is not UTF-8; it was read as Windows-1252, so that it has {text!r}. "
         "If that is not what it says, save it as CSV (UTF-8).",
-        UserWarning,
+        TextWarning,
         stacklevel=6,
     )
     return "cp1252"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cellkinetics.errors import StudyWarning, one_problem, suggest
+from cellkinetics.errors import StudyWarning, TextWarning, one_problem, suggest
 from cellkinetics.layout.hidden import unseen
 from cellkinetics.words import count, number_text
 
@@ -120,7 +120,7 @@ def frame_of(path: Path, source: str, first: bytes) -> pd.DataFrame:
             frame = pd.read_sas(path, format=kind, encoding="utf-8")
         except UnicodeDecodeError:
             frame = pd.read_sas(path, format=kind, encoding="cp1252")
-            warnings.warn(f"{source} is not UTF-8; it was read as Windows-1252.", UserWarning, stacklevel=6)
+            warnings.warn(f"{source} is not UTF-8; it was read as Windows-1252.", TextWarning, stacklevel=6)
     except (ValueError, KeyError, IndexError, OSError) as error:
         raise one_problem(f"the file of SAS cannot be read: {error}", "Save it as CSV (UTF-8).", source) from error
     # pandas reads the 0 of a transport file as 16 to the power of -65.

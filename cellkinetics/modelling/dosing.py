@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from cellkinetics.errors import ModelError, suggest
+from cellkinetics.errors import DoseWarning, ModelError, suggest
 
 Array = jax.Array | npt.NDArray[np.float64]
 
@@ -95,7 +95,7 @@ def without_effect(name: str, channels: Sequence[str], doses: object) -> None:
         warnings.warn(
             f"{name} takes no dose: doses= has no effect on its curve. Leave it out, or take a model with a dose, such "
             "as il15_persistence.",
-            UserWarning,
+            DoseWarning,
             stacklevel=4,
         )
 

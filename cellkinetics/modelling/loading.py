@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cellkinetics import forks
+from cellkinetics import readiness
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.modelling import travel
 from cellkinetics.modelling.model import SINCE, Model, call, factor, names_of
@@ -97,7 +97,7 @@ def with_changes(model: Model, changes: Mapping[str, Any]) -> Model:
 
 def check(model: Model) -> None:
     """Raise for what is wrong with a model whatever its parameters are."""
-    forks.refuse()
+    readiness.refuse()
     if (model.curve is None) == (model.rhs is None):
         raise ModelError(f"{model.name}: give either curve= (a closed form) or rhs= and observe= (an ODE).")
     if model.rhs is not None and (model.observe is None or not model.states):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cellkinetics import domains, forks
+from cellkinetics import domains, readiness
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.modelling import description, travel
 from cellkinetics.modelling.course import as_courses
@@ -180,7 +180,7 @@ class Model:
             return loading.load_library, (self.name,)
         if self.path:
             return loading.load_model, (self.path,)
-        kept = {name: value for name, value in vars(self).items() if name != "_equations"}
+        kept = {name: value for name, value in vars(self).items() if name not in travel.FOUND_ANEW}
         return travel.restored, (type(self), travel.packed(kept))
 
     def __deepcopy__(self, memo: object) -> Model:
@@ -205,7 +205,13 @@ class Model:
 
     def look_again(self) -> None:
         """Forget `made_of`: what the model's functions reach outside may be another number now."""
-        vars(self).pop("_equations", None)
+        for name in travel.FOUND_ANEW:
+            vars(self).pop(name, None)
+
+    @cached_property
+    def digested(self) -> str:
+        """A hash of all that decides on a curve or a fit: equal in every process, whatever file the model lies in."""
+        return travel.digest_of(self)
 
     @property
     def description(self) -> str:
@@ -223,7 +229,7 @@ class Model:
     def values(self, given: Values | None = None) -> dict[str, Any]:
         """The defaults with ``given`` in their place and ties worked out, in the order of `parameters`."""
         # What computes begins with the values: solutions, checks, descriptions, power.
-        forks.refuse()
+        readiness.refuse()
         given = given or {}
         for name, value in given.items():
             self.require(name)
@@ -368,7 +374,7 @@ class Model:
     def describe(self, *, markdown: bool = False) -> str:
         """Equations, source, parameters, checks in words; for a docs page with ``markdown``."""
         # Checks are functions of the model's file, and may compute before they ask the model.
-        forks.refuse()
+        readiness.refuse()
         return description.describe(self, markdown=markdown)
 
     def plot(
@@ -421,7 +427,7 @@ class Model:
         """
         from cellkinetics.solving.solver import compiled
 
-        forks.refuse()
+        readiness.refuse()
         self.look_again()
         if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(times)):
             # Arrays of JAX may be traced, their values are not known yet.

@@ -24,6 +24,7 @@ class Provenance:
     model : whose result it is; None where there is none, or the result names it itself.
     options : {argument: value} as asked, the seed among them.
     seconds : that the computation took; NaN where that is not known.
+    timings : {phase: seconds}, with "compiling" for what of them the compiler took; empty where not known.
     """
 
     subject: str = ""
@@ -31,3 +32,4 @@ class Provenance:
     model: Model | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = float("nan")
+    timings: Mapping[str, float] = field(default_factory=dict)

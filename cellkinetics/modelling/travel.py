@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
+
+from cellkinetics.running.digest import digest
+
+# Of a model: what is found from the rest, and what decides on no curve and no fit.
+FOUND_ANEW = ("_equations", "digested")
+_NO_MATTER = ("reference", "population", "checks", "sets", "changes", "path", "file", "sha256")
 
 
 @dataclass(frozen=True)
@@ -44,3 +50,8 @@ def restored(kind: type[Any], held: Any) -> Any:
     thing = object.__new__(kind)
     vars(thing).update(unpacked(held))
     return thing
+
+
+def digest_of(model: Any) -> str:
+    """See `Model.digested`."""
+    return digest({each.name: getattr(model, each.name) for each in fields(model) if each.name not in _NO_MATTER})

@@ -150,7 +150,7 @@ def _each(
         points, whose = starting(part, programs, shape[1])
         return _climb(mine, shape, programs, _in_batch(finer), points, whose)
 
-    for (shape, part), climb in _side_by_side(ended, parts, os.cpu_count() or 1):
+    for (shape, part), climb in side_by_side(ended, parts, os.cpu_count() or 1):
         ends = [_optimum(problems[i], climb, row, shape[1], search, rescue) for row, i in enumerate(part)]
         yield {i: alone(i) if end is None else end for i, end in zip(part, ends, strict=True)}
 
@@ -163,7 +163,7 @@ def _in_batch(others: Sequence[Method]) -> list[Method]:
     return [method for method in others if method.fineness is not None] or list(others)
 
 
-def _side_by_side(work: Callable[[Any], Any], jobs: Sequence[Any], workers: int) -> Iterator[tuple[Any, Any]]:
+def side_by_side(work: Callable[[Any], Any], jobs: Sequence[Any], workers: int) -> Iterator[tuple[Any, Any]]:
     """(job, its result) in order, several at a time: compiled programs leave Python's lock to other threads."""
     workers = min(len(jobs), workers)
     if workers < 2:

@@ -17,6 +17,7 @@ from cellkinetics.optimising.ascent import Ascent, Region
 from cellkinetics.optimising.bounds import with_margin
 from cellkinetics.optimising.engine import Curvature
 from cellkinetics.optimising.problem import Problem, SecondOrder
+from cellkinetics.saving import storable
 from cellkinetics.statistics import sobol
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ COPIES_APART = 0.5  # units in some parameter; nearer starts in one interval of 
 CORNER_GAIN = 1e-4  # log-likelihood units that a simplex search may find at a corner, or steps along a ridge
 
 
+@storable
 @dataclass(frozen=True, eq=False)
 class Optimum:
     """Where the optimiser ended.

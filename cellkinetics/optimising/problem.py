@@ -23,6 +23,7 @@ from cellkinetics.modelling import travel
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.samples import Samples
+from cellkinetics.saving import storable
 from cellkinetics.solving.sensitivity import Curve, Inputs, Tie, curve, inputs_of, naturals, pad, padded_length
 from cellkinetics.solving.solver import NO_COURSES, Courses
 
@@ -323,6 +324,7 @@ def _ln(sds: Floats) -> Floats:
     return np.log(np.maximum(sds, 1e-300))
 
 
+@storable
 @dataclass(frozen=True)
 class SecondOrder:
     """The objective with derivatives by ``x``; ``quantified``: information of quantified rows of free sd."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, TypeVar, Unpack
 
-from cellkinetics import domains
+from cellkinetics import domains, readiness
 from cellkinetics.errors import suggest
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.likelihood.error_models import LOG, of
@@ -107,6 +107,14 @@ class Request:
             "starts": self.starts, "seed": self.seed, "error": self.error,
         }  # fmt: skip
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The same with the model, and each thing itself: what a run that goes on must find unchanged."""
+        return {
+            "model": self.model.name, "equations": self.model, **self.options, "tie": dict(self.tie),
+            "doses": self.doses, "prior": dict(self.prior),
+        }  # fmt: skip
+
     @classmethod
     def of(cls, model: Model, **asked: Unpack[Asked]) -> Request:
         """The arguments of `ck.fit` as plain numbers and tuples.
@@ -118,6 +126,7 @@ class Request:
         ValueError
             Starts or a seed that are no whole number, or too small.
         """
+        readiness.refuse()
         for name in asked:
             if name not in DEFAULTS:
                 advice = suggest(name, DEFAULTS)

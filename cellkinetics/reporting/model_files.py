@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellkinetics import models
-from cellkinetics.errors import ModelError
+from cellkinetics.errors import Doubt, ModelError, ModelWarning
 from cellkinetics.modelling import absent
 from cellkinetics.modelling.absent import AbsentModel
 from cellkinetics.modelling.loading import with_changes
@@ -49,7 +49,7 @@ class Given:
 
     def __init__(self, model: Model | None = None) -> None:
         self.model = model
-        self.said: list[str] = []
+        self.said: list[tuple[type[Doubt], str]] = []
 
     def taken(self, saved: Mapping[str, Any], changes: Mapping[str, Any]) -> Model:
         """The given model, or the library's, with its changes; another than the one that was saved is warned of."""
@@ -62,7 +62,8 @@ class Given:
             text = (
                 f"the file of {model.name} has changed since this fit: its curves may differ from the saved estimates"
             )
-            self.said += [] if f"{text}." in self.said else [f"{text}."]
+            known = (ModelWarning, f"{text}.")
+            self.said += [] if known in self.said else [known]
         return model
 
     def model_of(self, saved: Mapping[str, Any]) -> Model:

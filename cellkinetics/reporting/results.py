@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from cellkinetics.errors import ModelError, StudyError, one_problem
+from cellkinetics import codec
+from cellkinetics.errors import FileWarning, ModelError, StudyError, one_problem
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
 from cellkinetics.joint.result import JointFit
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.provenance import Provenance
-from cellkinetics.reporting import codec, envelope, model_files, storage
+from cellkinetics.reporting import envelope, model_files, storage
 from cellkinetics.reporting.model_files import Given
 from cellkinetics.saving import Saves
 
@@ -101,8 +102,10 @@ def load(path: str | Path, *, model: Model | None = None) -> Any:
 
     Warns
     -----
-    UserWarning
-        The file of the model has changed since the result; the file has more in it than this version knows.
+    ModelWarning
+        The file of the model has changed since the result.
+    FileWarning
+        The file has more in it than this version knows.
     """
     path = Path(path)
     content = envelope.open_sealed(path)
@@ -127,9 +130,9 @@ def load(path: str | Path, *, model: Model | None = None) -> Any:
         raise envelope.damaged(path, error) from error
     if reader.unknown:
         names = ", ".join(dict.fromkeys(reader.unknown))
-        given.said.append(f"{path} was written by a later version: {names} is left out.")
-    for text in dict.fromkeys(given.said):
-        warnings.warn(text, UserWarning, stacklevel=2)
+        given.said.append((FileWarning, f"{path} was written by a later version: {names} is left out."))
+    for kind, text in dict.fromkeys(given.said):
+        warnings.warn(text, kind, stacklevel=2)
     return result
 
 

@@ -83,9 +83,9 @@ def result_of(content: Mapping[str, Any], given: Given) -> Fit | Fits | JointFit
 
 def _fit_out(fit: Fit) -> dict[str, Any]:
     names = ("outcome", "log_likelihood_ln", "sum_ln_quantified", "n_quantified", "n_censored", "n_excluded", "n_free")
-    more = ("status", "degrees_of_freedom", "inflation", "starts", "start_values", "solved_implicitly", "seconds")
+    more = ("status", "degrees_of_freedom", "inflation", "starts", "start_values", "solved_implicitly")
     return {
-        **{name: _plain(getattr(fit, name)) for name in (*names, *more)},
+        **{name: _plain(getattr(fit, name)) for name in (*names, *more, "seconds", "timings")},
         "free": list(fit.problem.free),
         "sd_free": [bool(f) for f in fit.problem.sd_free],
         "sd": _plain(_sds(fit)),
@@ -139,6 +139,7 @@ def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
         status=_status_in(saved),
         starts=tuple(saved["starts"]),
         kept=_curve_in(saved["curve"]) if "curve" in saved and isinstance(request.model, AbsentModel) else None,
+        timings={str(name): float(each) for name, each in saved.get("timings", {}).items()},
         start_values=tuple(float(value) for value in saved.get("start_values", ())),
         misfit=_misfit_in(saved.get("misfit", {})),
         x=np.array([_number(v) for v in saved["x"]]),

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from cellkinetics import cache, forks
+from cellkinetics import cache, readiness
 from cellkinetics.arrays import Floats
 from cellkinetics.likelihood import censoring
 from cellkinetics.lowered import Program
@@ -84,7 +84,7 @@ def inputs_of(
     prepare : whether what the model's own solution takes on these days is made too.
     least : (outputs,) or a number, added to the curve before its logarithm; with 0 a curve of 0 has ln -inf.
     """
-    forks.refuse()
+    readiness.refuse()
     names, days = list(model.parameters), np.asarray(days, float)
     length, width = padded_length(len(days)) if length is None else length, len(free) if width is None else width
     basis = np.zeros((len(names), width))
@@ -212,7 +212,7 @@ def curve(
     The curve, and whether the implicit stepper was needed where it is not the model's own. ``solved`` is False if
     all failed.
     """
-    forks.refuse()
+    readiness.refuse()
     count = len(free)
     width = -(-count // FREE_COLUMNS) * FREE_COLUMNS
     basis = np.hstack([inputs.basis, np.zeros((len(inputs.basis), width - count))])

@@ -13,7 +13,7 @@ import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
-from cellkinetics.errors import ModelError
+from cellkinetics.errors import ModelError, TimeWarning
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model, Values
@@ -88,7 +88,7 @@ def simulate(
     if isinstance(found, Mapping) and any(hasattr(one, "problem") for one in found.values()):
         with warnings.catch_warnings():
             # Said once.
-            warnings.simplefilter("ignore", UserWarning)
+            warnings.simplefilter("ignore", TimeWarning)
             tables = {s: simulate(model, fit, days, doses, inputs=inputs) for s, fit in found.items()}
         return pd.concat(tables, names=["subject"]).reset_index(level="subject").reset_index(drop=True)
     events, courses = model.doses(doses), as_courses(inputs, model.inputs, model.name)
@@ -130,7 +130,7 @@ def before(days: Floats) -> None:
     """Warn of days before the infusion, of which no model speaks."""
     if len(days) and np.min(days) < 0:
         text = "lies before the infusion, where a curve is what it starts with (0 where it has doses)."
-        warnings.warn(f"day {np.min(days):g} {text}", UserWarning, stacklevel=3)
+        warnings.warn(f"day {np.min(days):g} {text}", TimeWarning, stacklevel=3)
 
 
 def _by_name(values: Values | pd.Series[Any]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from scipy import optimize, special
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.fitting import few as few_module
 from cellkinetics.fitting import fits as fits_module
+from cellkinetics.optimising import chunks
 
 STEIN = models.load("stein_2019_tisagenlecleucel")
 DAYS = np.array([3, 7, 10, 14, 28, 90, 365], float)
@@ -97,7 +97,7 @@ def test_unpooled_and_in_a_study_of_one_a_patient_is_fitted_as_alone(alone):
 
 
 def test_one_by_one_is_as_in_a_batch(monkeypatch, each):
-    for module in (fits_module, few_module, fits_module.fitting):
+    for module in (fits_module, chunks, fits_module.fitting):
         monkeypatch.setattr(module, "batchable", lambda *asked, **named: False)
     slowly = ck.fit_each(STEIN, STUDY.select(["S1", "S2"]), fixed={"beta": 0.0032}, pool_sd=True, progress=False)
     monkeypatch.undo()

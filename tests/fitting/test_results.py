@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics import Model, Parameter, forks, models
+from cellkinetics import Model, Parameter, models, readiness
 
 NK = models.load("nk_decline")
 IL15 = models.load("il15_persistence")
@@ -236,7 +236,7 @@ def test_a_fork_of_a_process_that_has_computed_is_refused_with_the_remedy(fits, 
     said = here.recv() if answered else "no answer"
     child.kill()
     assert "spawn" in said
-    assert not forks._state["forked"]
+    assert not readiness._state["forked"]
 
 
 def test_a_spawned_worker_sends_its_fit_back(fits):

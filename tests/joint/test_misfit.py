@@ -10,8 +10,8 @@ import pytest
 import cellkinetics as ck
 from cellkinetics.fitting.leave_out import standing
 from cellkinetics.joint import fitting as joint_fitting
+from cellkinetics.joint.evaluation import Batched
 from cellkinetics.joint.misfit import moves_of
-from cellkinetics.optimising.evaluation import Batched
 from cellkinetics.optimising.request import Request
 
 STEIN, DECLINE = (ck.models.load(name) for name in ("stein_2019_tisagenlecleucel", "nk_decline"))

@@ -9,8 +9,8 @@ from scipy.stats import norm
 
 import cellkinetics as ck
 from cellkinetics.joint import fitting as joint_fitting
+from cellkinetics.joint.evaluation import Batched, Second
 from cellkinetics.joint.search import evaluated
-from cellkinetics.optimising.evaluation import Batched, Second
 from cellkinetics.optimising.request import Request
 
 

@@ -14,7 +14,7 @@ from cellkinetics.fitting.few import again
 from cellkinetics.fitting.fit import ended
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.structure import Method
-from cellkinetics.optimising import batch, engine, stacking
+from cellkinetics.optimising import batch, chunks, engine, stacking
 from cellkinetics.optimising.cases import prepare_each
 from cellkinetics.optimising.optimise import drawn_around, least_squares, newton, optimise
 from cellkinetics.optimising.problem import Problem
@@ -82,9 +82,9 @@ def carefully(study, subject, fit, starts=4):
         optimum = optimise(problem, problem.natural(optimum.x), starts=1, seed=2020)
         assert optimum is not None
         best = max(optimum.values) - problem.log_prior(optimum.x)
-        return ended(request, study.select(subject), case, optimum, 0.0), best
+        return ended(request, study.select(subject), case, optimum, {}), best
     best = max(optimum.values) if optimum is not None else np.nan
-    return ended(request, study.select(subject), case, optimum, 0.0), best
+    return ended(request, study.select(subject), case, optimum, {}), best
 
 
 def test_where_the_engine_ends_the_careful_way_finds_nothing_left_to_gain(fits):
@@ -146,15 +146,15 @@ def test_the_size_of_the_chunks_does_not_matter(fits):
 
 
 def test_interrupted_from_the_keyboard_it_returns_what_is_finished(fits, monkeypatch):
-    whole = fits_module.optima
+    whole, begun = chunks.optima, []
 
-    def interrupted(*arguments):
-        for number, part in enumerate(whole(*arguments)):
-            if number == 2:
-                raise KeyboardInterrupt
-            yield part
+    def interrupted(*arguments, **options):
+        begun.append(arguments)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return whole(*arguments, **options)
 
-    monkeypatch.setattr(fits_module, "optima", interrupted)
+    monkeypatch.setattr(chunks, "optima", interrupted)
     some = ck.fit_each(STEIN, STUDY, progress=False, chunk=7)
     assert list(some) == list(STUDY.subjects)
     outcomes = some.outcomes["outcome"]
@@ -164,16 +164,17 @@ def test_interrupted_from_the_keyboard_it_returns_what_is_finished(fits, monkeyp
 
 
 def test_interrupted_one_by_one_it_returns_what_is_finished(monkeypatch):
-    study, whole, seen = STUDY.select(STUDY.subjects[:3]), fits_module.fitting.optimum_of, []
+    study, whole, seen = STUDY.select(STUDY.subjects[:3]), chunks.optimise, []
 
-    def interrupted(request, case):
+    def interrupted(problem, initial, **options):
         if seen:
             raise KeyboardInterrupt
-        seen.append(case)
-        return whole(request, case)
+        seen.append(problem)
+        return whole(problem, initial, **options)
 
-    monkeypatch.setattr(fits_module.fitting, "optimum_of", interrupted)
-    monkeypatch.setattr(fits_module, "batchable", lambda *asked: False)
+    monkeypatch.setattr(chunks, "optimise", interrupted)
+    for module in (fits_module, chunks):
+        monkeypatch.setattr(module, "batchable", lambda *asked: False)
     some = ck.fit_each(STEIN, study, starts=1, progress=True)
     assert some["S000"].fitted
     assert some["S001"].outcome.startswith("not fitted: interrupted")

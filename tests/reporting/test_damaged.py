@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics import models
-from cellkinetics.reporting import codec, envelope
+from cellkinetics import codec, models
+from cellkinetics.reporting import envelope
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,8 @@ import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics import models, saving
+from cellkinetics import codec, models, saving
 from cellkinetics.modelling.absent import AbsentModel
-from cellkinetics.reporting import codec
 
 FILES = Path(__file__).parents[1] / "files"
 STEIN = "stein_2019_tisagenlecleucel"

@@ -1,0 +1,166 @@
+"""The optima of many problems a chunk at a time: chunks that are kept, and shared among processes, as the run says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cellkinetics.arrays import Floats
+from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.structure import Method, methods
+from cellkinetics.optimising.batch import PATIENTS_AT_ONCE, batchable, climbed, optima, side_by_side
+from cellkinetics.optimising.optimise import Optimum, optimise
+from cellkinetics.optimising.problem import Problem
+from cellkinetics.optimising.stacking import shape_of
+from cellkinetics.optimising.status import Outcome, not_fitted
+from cellkinetics.running.run import Run
+
+# Problems in a chunk of a model that is stepped, such that a chunk takes seconds. Of 100 patients of effector_memory 32
+# at a time took 11 s and all together 15 s.
+STEPPED_AT_ONCE = 32
+WRONG = (ArithmeticError, ValueError, np.linalg.LinAlgError)  # what a subject's numbers may raise
+
+Ends = Mapping[int, Optimum | Outcome | None]
+
+
+def at_once(model: Model) -> int:
+    """Problems of a model that are done together where nobody says how many: what takes some seconds."""
+    steps = methods(model)[0] in (Method.EXPLICIT, Method.IMPLICIT)
+    return STEPPED_AT_ONCE if steps else PATIENTS_AT_ONCE
+
+
+def optima_by(
+    run: Run,
+    stage: str,
+    problems: Sequence[Problem],
+    initial: Sequence[Mapping[str, float]],
+    starts: int,
+    seed: int,
+    chunk: int | None = None,
+    *,
+    careful: bool = True,
+    company: int = 1,
+) -> Iterator[Ends]:
+    """As `batch.optima`; of counts of molecules each on its own, by `optimise`.
+
+    Parameters
+    ----------
+    run, stage : as in `Run.each`.
+    chunk : problems together, `at_once` where not given.
+    company : as in `batch.optima`; at least all of these are.
+
+    Yields
+    ------
+    {position: optimum}
+        None where a problem could not be solved; of problems that are done one by one an `Outcome` where something
+        went wrong with its numbers.
+    """
+    if not problems:
+        return
+    if not batchable(problems[0].error):
+        each = [(problem, values, starts, seed) for problem, values in zip(problems, initial, strict=True)]
+        yield from _done(run, stage, problems, [[index] for index in range(len(problems))], _alone, each, 1)
+        return
+    size, company = chunk or at_once(problems[0].model), max(company, len(problems))
+    parts = _parts(problems, size)
+    given = [([problems[i] for i in p], [initial[i] for i in p], starts, seed, size, careful, company) for p in parts]
+    yield from _done(run, stage, problems, parts, _optima, given)
+
+
+def climbed_by(
+    run: Run,
+    stage: str,
+    problems: Sequence[Problem],
+    x: Sequence[Floats],
+    *,
+    rescue: bool = True,
+    company: int = 1,
+    finished: Callable[[Ends], object] = lambda part: None,
+) -> list[Any]:
+    """As `batch.climbed`; ``finished`` is told of each chunk."""
+    ends: dict[int, Any] = {}
+    parts = _parts(problems, at_once(problems[0].model)) if problems else []
+    if problems and not batchable(problems[0].error):
+        parts = [[index] for index in range(len(problems))]
+    given = [([problems[i] for i in part], [x[i] for i in part], rescue, company) for part in parts]
+    for part in _done(run, stage, problems, parts, _climbed, given):
+        ends |= part
+        finished(part)
+    return [ends[index] for index in range(len(problems))]
+
+
+def _parts(problems: Sequence[Problem], size: int) -> list[list[int]]:
+    """Positions of problems of one shape, so many at a time: the same parts whoever does them."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, problem in enumerate(problems):
+        groups.setdefault(shape_of(problem), []).append(index)
+    return [members[at : at + size] for members in groups.values() for at in range(0, len(members), size)]
+
+
+def _done(
+    run: Run,
+    stage: str,
+    problems: Sequence[Problem],
+    parts: Sequence[Sequence[int]],
+    function: Callable[..., dict[str, Any]],
+    arguments: Sequence[tuple[Any, ...]],
+    threads: int | None = None,
+) -> Iterator[Ends]:
+    before = [problem.solves.implicit for problem in problems]
+
+    def here(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        workers = threads or os.cpu_count() or 1
+        return side_by_side(lambda number: function(*arguments[number]), numbers, workers)
+
+    for number, result in run.each(stage, function, arguments, here):
+        for index, more in zip(parts[number], result["implicit"], strict=True):
+            # The same whether it was counted here, by a worker or before this process.
+            problems[index].solves.implicit = before[index] + more
+        ends = [Outcome(*end) if isinstance(end, tuple) else end for end in result["ends"]]
+        yield dict(zip(parts[number], ends, strict=True))
+
+
+def _optima(
+    problems: Sequence[Problem],
+    initial: Sequence[Mapping[str, float]],
+    starts: int,
+    seed: int,
+    chunk: int,
+    careful: bool,
+    company: int,
+) -> dict[str, Any]:
+    ends: dict[int, Any] = {}
+
+    def work() -> list[Any]:
+        for part in optima(problems, initial, starts, seed, chunk, careful=careful, company=company):
+            ends.update(part)
+        return [ends[index] for index in range(len(problems))]
+
+    return _counted(problems, work)
+
+
+def _climbed(problems: Sequence[Problem], x: Sequence[Floats], rescue: bool, company: int) -> dict[str, Any]:
+    return _counted(problems, lambda: climbed(problems, x, rescue=rescue, company=company))
+
+
+def _alone(problem: Problem, initial: Mapping[str, float], starts: int, seed: int) -> dict[str, Any]:
+    def work() -> list[Any]:
+        try:
+            return [optimise(problem, initial, starts=starts, seed=seed)]
+        except WRONG as error:
+            return [tuple(not_fitted(error))]
+
+    return _counted([problem], work)
+
+
+def _counted(problems: Sequence[Problem], work: Callable[[], list[Any]]) -> dict[str, Any]:
+    """What work gives, and how many solves of each problem needed the implicit stepper."""
+    before = [problem.solves.implicit for problem in problems]
+    ends = work()
+    return {
+        "ends": ends,
+        "implicit": [problem.solves.implicit - old for problem, old in zip(problems, before, strict=True)],
+    }
