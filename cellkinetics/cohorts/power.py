@@ -215,7 +215,11 @@ def power(
         for start in range(0, studies, at_once)
     ]
     done: dict[int, Any] = {}
-    with suppress(KeyboardInterrupt), phases("simulating"), bar(studies * len(tried), progress, "simulating") as advance:
+    with (
+        suppress(KeyboardInterrupt),
+        phases("simulating"),
+        bar(studies * len(tried), progress, "simulating") as advance,
+    ):
         for number, part in run.each("studies", _simulated, parts):
             done[number] = part
             advance(part["studies"] * len(tried))

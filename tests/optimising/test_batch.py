@@ -150,7 +150,7 @@ def test_interrupted_from_the_keyboard_it_returns_what_is_finished(fits, monkeyp
 
     def interrupted(*arguments, **options):
         begun.append(arguments)
-        if len(begun) > 2:
+        if len(begun) == 3:
             raise KeyboardInterrupt
         return whole(*arguments, **options)
 
