@@ -1,15 +1,16 @@
 """A bootstrap of 2,000 by one process and by two: seconds, and whether the result is the same bit for bit.
 
-    python tests/benchmarks/workers.py
+    python tests/benchmarks/workers.py [others]
 
-One patient of each model, all refits in chunks of 512 (32 of the ODE, of which 300 are refitted). `cold` is the first
+One patient of each model, all refits in chunks of 512. `cold` is the first
 call of each, with the start of the workers and all compilations of a new process (programs on disk may be there);
 `warm` the second one. Work inside one process runs on as many threads as there are processors already: two processes
 on the same machine are no faster, the figure says what the way to them costs. The machine had two processors, which
-other work shared: see the load. Also checked here and not timed: fits, profiles, power and permutations by two
-processes are those of one. Writes workers.csv.
+other work shared: see the load. With `others` behind it fits, profiles, power and permutations by two processes are
+compared with those of one, and not timed. Writes workers.csv.
 """
 
+import sys
 import time
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pandas as pd
 import cellkinetics as ck
 from cellkinetics import models
 
-REFITS = {"nk_decline": 2000, "stein_2019_tisagenlecleucel": 2000, "il15_persistence": 2000, "effector_memory": 300}
+REFITS = {"nk_decline": 2000, "stein_2019_tisagenlecleucel": 2000, "il15_persistence": 2000}
 PATIENT = "P06"
 
 
@@ -66,8 +67,9 @@ def others():
 if __name__ == "__main__":
     from table import machine, renew
 
+    if "others" in sys.argv:
+        sys.exit(others())
     for model, number in REFITS.items():
         new = row(model, number) | machine()
         print(new, flush=True)
         renew(Path(__file__).with_suffix(".csv"), new)
-    others()
