@@ -32,6 +32,7 @@ from cellkinetics.modelling.model import Check, Model
 from cellkinetics.modelling.parameter import Parameter, Parameters, ParameterSet
 from cellkinetics.modelling.prior import LogitNormal, LogNormal, Normal
 from cellkinetics.optimising.status import Status
+from cellkinetics.population.likelihood import population_log_likelihood
 from cellkinetics.reporting.results import load, save
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "nca",
     "nca_summary",
     "plot_models",
+    "population_log_likelihood",
     "power",
     "read_study",
     "save",
