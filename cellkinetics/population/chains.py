@@ -1,9 +1,9 @@
 """Chains over patients: one iteration of draws of all patients' own parameters, and what it adapts.
 
 A chain holds a value of the random parameters of every patient, phi (chains, n, q), on the estimation scale. An
-iteration makes one proposal from the population, three random walks with each patient's own covariance, and one from a t
-distribution with 5 degrees of freedom at each patient's moments. The likelihood stands in one place of the program, in
-a loop over the moves: to compile it is what takes the time.
+iteration makes one proposal from the population, three random walks with each patient's own covariance, and one from a
+t distribution with 5 degrees of freedom at each patient's moments. The likelihood stands in one place of the program,
+in a loop over the moves: to compile it is what takes the time.
 """
 
 from __future__ import annotations

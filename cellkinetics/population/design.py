@@ -11,7 +11,6 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from cellkinetics.arrays import Flags, Floats, Ints
-from cellkinetics.data import groups
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.joint.design import BY_DOSE, covariate_of, levels
@@ -25,13 +24,14 @@ class Effect:
     """One column of the design: the mean of a parameter, or what a covariate adds to it on the estimation scale.
 
     covariate : "" for the mean. level : of a covariate with groups, the one that differs from the first. centre : of a
-    number, where the parameter is its mean; of the dose its geometric mean.
+    number, where the parameter is its mean; of the dose its geometric mean. reference : that first group.
     """
 
     parameter: str
     covariate: str = ""
     level: str = ""
     centre: float = np.nan
+    reference: str = ""
 
     @property
     def label(self) -> str:
@@ -173,19 +173,11 @@ def _of_covariate(study: Study, subjects: Sequence[str], name: str, how: str) ->
     if not numeric:
         first, *others = [str(level) for level in levels(study, how, driver)]
         member = driver.astype(str).to_numpy()
-        return [(Effect(name, how, level), np.where(member == level, 1.0, 0.0)) for level in others]
+        return [(Effect(name, how, level, reference=first), np.where(member == level, 1.0, 0.0)) for level in others]
     numbers = np.log(driver.to_numpy(float)) if how == BY_DOSE else driver.to_numpy(float)
     centre = float(numbers.mean())
     shown = float(np.exp(centre)) if how == BY_DOSE else centre
-    return [(Effect(name, how, centre=shown), numbers - centre)]
-
-
-def reference_of(study: Study, how: str, subjects: Sequence[str]) -> str:
-    """The group that a covariate's coefficients are differences from; "" of a number."""
-    if how == BY_DOSE or is_numeric_dtype(study.covariates[how]):
-        return ""
-    members = groups.of(study, how).members.reindex(list(subjects))
-    return str(levels(study, how, members)[0])
+    return [(Effect(name, how, centre=shown), np.asarray(numbers - centre, float))]
 
 
 def _blocks(correlated: Sequence[Sequence[str]], varying: Sequence[str]) -> tuple[tuple[str, ...], ...]:

@@ -1,4 +1,4 @@
-"""The likelihood of a population by importance sampling, with its Monte Carlo error, and what one weighted sample tells.
+"""The likelihood of a population by importance sampling, with its Monte Carlo error.
 
 Every patient's parameters are drawn from a mixture: a t distribution with 5 degrees of freedom at the moments of its
 chains, 1.2 times as wide, and for one draw in ten the population itself, so that no weight is without bound. Draws are
@@ -73,7 +73,7 @@ class LogLikelihood:
 
     @property
     def outcome(self) -> str:
-        """ "even", or in words that the weights are not."""
+        """That the weights are even, or in words that they are not."""
         if self.smallest_ess >= FEW_EFFECTIVE:
             return "even"
         return (

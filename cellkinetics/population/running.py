@@ -97,13 +97,14 @@ class Setting:
 
     def at(self, theta: Theta, seed: int) -> tuple[Moments, float]:
         """Moments of each patient's parameters at values that are given, and the share of proposals not solved."""
-        state = self.begun(theta, seed)
+        state, refused = self.begun(theta, seed), 0.0
         for block in range(WARM_UP + SETTLED):
             # The start is no draw yet: moments of proposals are learnt fast at first, and averaged at the end.
-            k = np.arange(BLOCK) + block * BLOCK
+            k = np.arange(BLOCK, dtype=float) + block * BLOCK
             gamma = np.where(k < WARM_UP * BLOCK, 1.0, 1 / np.maximum(k - WARM_UP * BLOCK + 1.0, 1.0))
             state, trace = self.run(state, plan_of(gamma, k), seed, block)
-        return moments_of(state), float(np.mean(trace.refused))
+            refused = float(np.mean(trace.refused))
+        return moments_of(state), refused
 
     def sampled(self, theta: Theta, moments: Moments, draws: int, seed: int) -> Sample:
         """A weighted sample of every patient's parameters at ``theta``."""

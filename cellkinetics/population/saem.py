@@ -113,7 +113,7 @@ def program(
     ----------
     random : places of what varies among the free parameters. scored : columns of what does not. size : coefficients.
     """
-    outputs, q = len(model.outputs), len(random)
+    outputs = len(model.outputs)
     places, columns = np.array(random, int), np.array(scored, int)
     driving = np.setdiff1d(np.arange(size), columns)
 
@@ -173,13 +173,13 @@ def program(
                 step, information = _scored(model, ties, method, error, columns, fixed, state, whole, theta, plan.gamma)
                 state = state._replace(information=information)
                 beta = beta.at[columns].set(theta.beta[columns] + step)
-            moved = jax.tree.map(lambda new, old: jnp.where(plan.moving, new, old), Theta(beta, omega, ln_sd), theta)
+            new = Theta(beta, omega, ln_sd)
+            moved = Theta(*(jnp.where(plan.moving, after, before) for after, before in zip(new, theta, strict=True)))
             value = jnp.sum(jnp.mean(jnp.where(solved, at.value, 0.0), axis=0))
             return state._replace(theta=moved), Trace(*moved, value, told.accepted, told.refused)
 
         return jax.lax.scan(iteration, state, (plan, noise))
 
-    del q
     return jax.jit(run)
 
 
