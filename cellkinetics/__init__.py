@@ -32,7 +32,10 @@ from cellkinetics.modelling.model import Check, Model
 from cellkinetics.modelling.parameter import Parameter, Parameters, ParameterSet
 from cellkinetics.modelling.prior import LogitNormal, LogNormal, Normal
 from cellkinetics.optimising.status import Status
+from cellkinetics.population.fit import fit_population
+from cellkinetics.population.importance import LogLikelihood
 from cellkinetics.population.likelihood import population_log_likelihood
+from cellkinetics.population.result import PopulationFit
 from cellkinetics.reporting.results import load, save
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
     "Fits",
     "Identifiability",
     "JointFit",
+    "LogLikelihood",
     "LogNormal",
     "LogitNormal",
     "Model",
@@ -52,6 +56,7 @@ __all__ = [
     "Parameter",
     "ParameterSet",
     "Parameters",
+    "PopulationFit",
     "Power",
     "Status",
     "Study",
@@ -63,6 +68,7 @@ __all__ = [
     "example",
     "fit",
     "fit_each",
+    "fit_population",
     "forecast_error",
     "identifiability",
     "load",

@@ -28,7 +28,7 @@ from cellkinetics.solving.sensitivity import Ties
 
 WIDER = 1.2  # than the moments of the chains
 FROM_POPULATION = 0.1  # share of the draws
-SLICE = 50  # draws of each patient that are solved at once
+SLICE, SLICES = 50, 10  # draws of each patient that are solved at once, and how many times in one call
 FEW_EFFECTIVE = 100.0  # draws: below, the weights are uneven
 
 
@@ -114,7 +114,7 @@ def solver(
 ) -> Callable[..., tuple[Any, Any, Any]]:
     """The compiled function of draws, `SLICE` at a time.
 
-    (matrix (n, k, p), beta (p,), ln_sd (s,), phi (slices, SLICE, n, q), data) -> log-likelihoods (slices, SLICE, n),
+    (matrix (n, k, p), beta (p,), ln_sd (s,), phi (SLICES, SLICE, n, q), data) -> log-likelihoods (SLICES, SLICE, n),
     curves (..., samples), slopes (..., samples, scored) of the curves by the scored columns.
     """
     places, columns = np.array(random, int), np.array(scored, int)
@@ -145,14 +145,15 @@ def solver(
     return run
 
 
-def in_slices(phi: Floats) -> Floats:
-    """(slices, SLICE, n, q) of draws (m, n, q), m a multiple of `SLICE`."""
-    return phi.reshape(-1, SLICE, *phi.shape[1:])
+def in_blocks(phi: Floats) -> Floats:
+    """(blocks, SLICES, SLICE, n, q) of draws (m, n, q), m as `whole_blocks` says."""
+    return phi.reshape(-1, SLICES, SLICE, *phi.shape[1:])
 
 
-def whole_slices(draws: int) -> int:
-    """The number of draws that is solved: the next multiple of `SLICE`."""
-    return max(SLICE, -(-draws // SLICE) * SLICE)
+def whole_blocks(draws: int) -> int:
+    """The number of draws that is made: whole blocks, so that one program serves any number of them."""
+    block = SLICE * SLICES
+    return max(block, -(-draws // block) * block)
 
 
 def log_weights(value: Floats, draws: Draws, mean: Floats, omega: Floats) -> Floats:

@@ -121,7 +121,8 @@ def polish(setting: Setting, theta: Theta, sample: Sample) -> Polished:
             break
     moving = _moving(setting, v, at)
     return Polished(
-        theta_of(setting.design, v), v, at.information, at.scores, at.noise, _step(setting, at, moving), moving, at.sample
+        theta_of(setting.design, v), v, at.information, at.scores, at.noise, _step(setting, at, moving), moving,
+        at.sample,
     )  # fmt: skip
 
 
@@ -190,9 +191,7 @@ def _values(error: ErrorModel, outputs: int) -> Callable[..., Any]:
     return jax.jit(jax.vmap(jax.vmap(one, in_axes=(0, None, 0)), in_axes=(0, None, None)))
 
 
-def _by_differences(
-    setting: Setting, sample: Sample, theta: Theta, sds: list[int]
-) -> tuple[Floats, Floats, Floats]:
+def _by_differences(setting: Setting, sample: Sample, theta: Theta, sds: list[int]) -> tuple[Floats, Floats, Floats]:
     """Log-likelihoods (m, n), first (m, n, u) and second (m, n, u, u) derivatives by free ln sds and scored columns."""
     patients, data = setting.patients, setting.data
     program = _values(patients.request.error_model, len(patients.model.outputs))

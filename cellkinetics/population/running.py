@@ -110,7 +110,7 @@ class Setting:
         """A weighted sample of every patient's parameters at ``theta``."""
         patients = self.patients
         mean = importance.mean_of(self.design.matrix, theta, self.random)
-        size = importance.whole_slices(draws)
+        size = importance.whole_blocks(draws)
         drawn = importance.drawn(moments, mean, np.asarray(theta.omega), size, seed)
         return Sample(self, drawn, *self.solved(theta, drawn.phi), patients.subjects)
 
@@ -121,8 +121,13 @@ class Setting:
             patients.model, patients.problems[0].ties, self.method, patients.request.error_model, self.random,
             self.scored,
         )  # fmt: skip
-        parts = run(self.design.matrix, theta.beta, theta.ln_sd, importance.in_slices(phi), self.data)
-        value, curve, slopes = (np.asarray(part).reshape(len(phi), *part.shape[2:]) for part in parts)
+        blocks = [
+            run(self.design.matrix, theta.beta, theta.ln_sd, block, self.data) for block in importance.in_blocks(phi)
+        ]
+        value, curve, slopes = (
+            np.concatenate([np.asarray(part).reshape(len(phi) // len(blocks), *part.shape[2:]) for part in parts])
+            for parts in zip(*blocks, strict=True)
+        )
         return value, curve, slopes
 
 

@@ -43,9 +43,7 @@ class Path:
         return self.state.theta
 
 
-def climb(
-    setting: Setting, theta: Theta, seed: int, more: Callable[[int], None], *, averaged: int = AVERAGED
-) -> Path:
+def climb(setting: Setting, theta: Theta, seed: int, more: Callable[[int], None], *, averaged: int = AVERAGED) -> Path:
     """Two phases from ``theta``; where curves are refused too often, again with the model's next way of solving."""
     path = _climb(setting, theta, seed, more, averaged)
     while path.refused > UNSOLVED and not path.interrupted:
