@@ -213,7 +213,7 @@ def _like_zero(setting: Setting, polished: Polished, value: float, seed: int) ->
             continue
         omega = np.asarray(polished.theta.omega).copy()
         omega[at, :] = omega[:, at] = 0.0
-        omega[at, at] = LEAST_SD**2
+        omega[at, at] = (LEAST_SD * setting.spread_units[at]) ** 2
         there = polished.theta._replace(omega=jnp.asarray(omega))
         moments, _ = setting.at(there, seed)
         worse = value - setting.sampled(there, moments, DRAWS, seed + SEED_OF_DRAWS).log_likelihood(there).value

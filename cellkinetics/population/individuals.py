@@ -68,7 +68,9 @@ def _given(fit: PopulationFit, at: int, priors: dict[str, tuple[float, float]]) 
 def _priors(fit: PopulationFit, means: Floats, spread: Floats) -> dict[str, Prior]:
     parameters = fit.model.parameters
     return {
-        name: SCALES[parameters[name].scale](float(f"{parameters[name].from_estimation(float(mean)):.6g}"), float(f"{sd:.6g}"))
+        name: SCALES[parameters[name].scale](
+            float(f"{parameters[name].from_estimation(float(mean)):.6g}"), float(f"{sd:.6g}")
+        )
         for name, mean, sd in zip(fit.design.random, means, spread, strict=True)
     }
 

@@ -10,7 +10,7 @@ from cellkinetics.population.polish import Polished
 from cellkinetics.population.running import UNSOLVED
 from cellkinetics.population.schedule import WINDOW, Path, labels_of
 
-STILL = 0.1  # standard errors that a last step, or other draws, may move an estimate
+STILL = 0.1  # standard errors that a last step may move an estimate, and twice that in other draws
 
 
 def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros: dict[str, float]) -> Outcome:
@@ -37,15 +37,18 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
         text = f"not identifiable: the samples do not determine {', '.join(lost)}. Fix it (fixed=), or free fewer"
         return Outcome(Status.NOT_IDENTIFIABLE, "; ".join([text, *notes]))
     moving = polished.still_moves > STILL
-    unsure = polished.mc_errors > STILL * np.sqrt(np.maximum(np.diag(polished.covariance), 0.0)) * np.sqrt(2)
+    unsure = polished.mc_errors > 2 * STILL * np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
     if moving.any():
         names = ", ".join(labels[moving])
         drifted = f" ({', '.join(path.moved)} over the last {WINDOW} iterations)" if path.moved else ""
         text = f"not converged: {names} still moved by more than {STILL} SE{drifted}. Give initial=, or free fewer"
         return Outcome(Status.NOT_CONVERGED, "; ".join([text, *notes]))
+    p, q = len(path.setting.design.effects), len(path.setting.design.random)
+    if not polished.moving[p : p + q].all():
+        return Outcome(Status.AT_BOUND, "; ".join(notes or [f"{', '.join(_held(path, polished))} at its lower bound"]))
     if np.nan_to_num(unsure).any():
         names = ", ".join(labels[np.nan_to_num(unsure).astype(bool)])
-        notes.append(f"other draws would move {names} by more than {STILL} SE")
+        notes.append(f"other draws would move {names} by up to {2 * STILL} SE and more")
     return Outcome(Status.CONVERGED, "; ".join(["converged", *notes]))
 
 
@@ -58,3 +61,9 @@ def outside_bounds(path: Path) -> list[str]:
         if not effect.covariate and not lower <= value <= upper:
             found.append(effect.parameter)
     return found
+
+
+def _held(path: Path, polished: Polished) -> list[str]:
+    """Spreads too small to matter."""
+    return [label for label, moving in zip(labels_of(path.setting), polished.moving, strict=True)
+            if not moving and label.startswith("sd between")]  # fmt: skip

@@ -29,7 +29,9 @@ STEPS = 12
 SMALL = 0.02  # standard errors: a step below is the last
 APART = 1e-3  # of differences by ln sds and by scored columns
 LONGEST = 1.0  # of a step, in standard errors as far as they are known, and in units of the estimation scale
-FLAT = 0.05  # sd between patients below which its logarithm is not moved: the likelihood hardly depends on it
+FLAT = (
+    0.02  # sd between patients, in units, below which its logarithm is not moved: the likelihood hardly depends on it
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,7 +286,7 @@ def _curved(setting: Setting, phi: Floats, weight: Floats, v: Floats) -> Floats:
 def _floors(setting: Setting) -> Floats:
     design = setting.design
     free = np.full(len(design.effects), -np.inf)
-    spreads, linked = np.full(len(design.random), np.log(LEAST_SD)), np.full(len(design.pairs), -4.0)
+    spreads, linked = np.log(LEAST_SD * setting.spread_units), np.full(len(design.pairs), -4.0)
     floors = np.where(setting.patients.sd_free, setting.patients.ln_sd_floors, -np.inf)
     return np.concatenate([free, spreads, linked, floors])
 
@@ -294,7 +296,7 @@ def _moving(setting: Setting, v: Floats, at: _At) -> Flags:
     design = setting.design
     p, q = len(design.effects), len(design.random)
     moving = np.ones(len(v), bool)
-    moving[p : p + q] = v[p : p + q] > np.log(FLAT)
+    moving[p : p + q] = v[p : p + q] > np.log(FLAT * setting.spread_units)
     moving[len(v) - len(setting.patients.sd_free) :] = setting.patients.sd_free
     return moving & ~((v <= _floors(setting) + 1e-9) & (at.gradient <= 0))
 

@@ -15,7 +15,7 @@ from cellkinetics.population import importance, saem
 from cellkinetics.population.design import Design
 from cellkinetics.population.importance import LogLikelihood, Moments
 from cellkinetics.population.patients import Patients
-from cellkinetics.population.saem import BLOCK, Fixed, Plan, State, Theta, Trace
+from cellkinetics.population.saem import BLOCK, LEAST_SD, Fixed, Plan, State, Theta, Trace
 from cellkinetics.solving.sensitivity import padded_length
 
 WARM_UP, SETTLED = 4, 4  # blocks of iterations before, and while, the moments at given values are taken
@@ -46,7 +46,7 @@ class Setting:
         patients, design = self.patients, self.design
         return Fixed(
             self.data, design.matrix, design.mask, *self.prior, patients.sd_free,
-            np.maximum(patients.samples_each, 1.0), patients.ln_sd_floors, self.units,
+            np.maximum(patients.samples_each, 1.0), patients.ln_sd_floors, self.units, LEAST_SD * self.spread_units,
         )  # fmt: skip
 
     @cached_property
@@ -56,6 +56,12 @@ class Setting:
         size = np.maximum(np.median(np.abs(patients.guesses), axis=0), 1e-300)
         of = {n: 1.0 if parameters[n].scale != "identity" else float(size[i]) for i, n in enumerate(patients.names)}
         return np.array([of[effect.parameter] for effect in self.design.effects])
+
+    @cached_property
+    def spread_units(self) -> Floats:
+        """(q,) the same of what varies."""
+        of = {effect.parameter: unit for effect, unit in zip(self.design.effects, self.units, strict=True)}
+        return np.array([of[name] for name in self.design.random])
 
     @property
     def random(self) -> tuple[int, ...]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 BLOCK = 25  # iterations of one call
 LONGEST = 0.5  # scoring step of a parameter without random effect, in its units
 COOLING = 0.95  # of variances, while they are annealed
-LEAST_SD = 1e-3  # between patients, on the estimation scale
+LEAST_SD = 1e-3  # between patients, in units of the estimation scale
 EVALUATIONS = len(chains.MOVES)  # curves of a chain, patient and iteration; one and its slopes more where scored
 
 
@@ -63,7 +63,7 @@ class State(NamedTuple):
 class Fixed(NamedTuple):
     """What stays: the data, the design (n, k, p), its mask (q, q), prior of coefficients, which sds move, their floors.
 
-    units : (p,) of the coefficients.
+    units : (p,) of the coefficients. least : (q,) sds between patients that count as none.
     """
 
     data: Data
@@ -75,6 +75,7 @@ class Fixed(NamedTuple):
     sd_rows: Any
     ln_sd_floors: Any
     units: Any
+    least: Any
 
 
 class Plan(NamedTuple):
@@ -161,7 +162,7 @@ def program(
             away = state.mean - jnp.einsum("nqp,p->nq", of_random, beta)
             within = state.second - state.mean[:, :, None] * state.mean[:, None, :]
             omega = jnp.mean(within + away[:, :, None] * away[:, None, :], axis=0) * fixed.mask
-            omega = _kept_up(omega, theta.omega, plan.annealed)
+            omega = _kept_up(omega, theta.omega, plan.annealed, fixed.least)
             slopes = by_rows(
                 lambda g, ln_sd, data: curves.by_ln_sds(error, outputs, g, ln_sd, data), at.curve, theta.ln_sd
             )
@@ -203,11 +204,11 @@ def _means(fixed: Fixed, state: State, of_random: Any, theta: Theta, driving: In
     return theta.beta.at[driving].set(jnp.linalg.solve(matrix, right))
 
 
-def _kept_up(omega: Any, before: Any, annealed: Any) -> Any:
+def _kept_up(omega: Any, before: Any, annealed: Any, least_sd: Any) -> Any:
     """The covariance with variances that fall by `COOLING` at most while annealed, its correlations kept."""
     variance = jnp.diagonal(omega)
-    least = jnp.where(annealed, COOLING * jnp.diagonal(before), LEAST_SD**2)
-    factor = jnp.sqrt(jnp.maximum(variance, least) / jnp.maximum(variance, LEAST_SD**4))
+    least = jnp.where(annealed, COOLING * jnp.diagonal(before), least_sd**2)
+    factor = jnp.sqrt(jnp.maximum(variance, least) / jnp.maximum(variance, 1e-6 * least_sd**2))
     # Correlations of a few draws may be 1: the covariance stays one that has a Cholesky factor.
     return omega * factor[:, None] * factor[None, :] * (1 - 1e-6) + 1e-6 * jnp.diag(jnp.maximum(variance, least))
 

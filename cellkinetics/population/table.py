@@ -9,6 +9,7 @@ import pandas as pd
 
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.modelling.levels import unit_of
+from cellkinetics.population.design import Effect
 from cellkinetics.population.schedule import labels_of
 from cellkinetics.words import dose_text
 
@@ -32,6 +33,10 @@ def parameters(fit: PopulationFit) -> pd.DataFrame:
     variance = np.diag(polished.covariance)
     errors = np.where(polished.moving & (variance > 0), np.sqrt(np.maximum(variance, 0.0)), np.nan)
     noise = polished.mc_errors
+    # Where nothing varies, draws of what varies tell next to nothing of the mean.
+    p = len(design.effects)
+    still = {name for at, name in enumerate(design.random) if not polished.moving[p + at]}
+    errors[:p] = np.where([effect.parameter in still for effect in design.effects], np.nan, errors[:p])
     kinds = _kinds(fit)
     rows = {}
     for at, (label, kind) in enumerate(zip(labels, kinds, strict=True)):
@@ -41,7 +46,7 @@ def parameters(fit: PopulationFit) -> pd.DataFrame:
         status = "free" if polished.moving[at] else "at bound"
         if kind == SD and not fit.patients.sd_free[labels[-len(fit.patients.sd_names) :].index(label)]:
             status = "fixed"
-        elif polished.moving[at] and np.isnan(errors[at]):
+        elif polished.moving[at] and np.isnan(variance[at]):
             status = "not identifiable"
         row |= {"status": status, "source": _source(fit, kind, at, status)}
         rows[label] = row
@@ -116,12 +121,17 @@ def _source(fit: PopulationFit, kind: str, at: int, status: str) -> str:
         if effect.parameter in fit.request.prior:
             text += f" with the prior {fit.request.prior[effect.parameter]}"
         others = [e for e in fit.design.effects if e.parameter == effect.parameter and e.covariate]
-        at_values = dict.fromkeys(
-            f"{e.covariate} {e.reference}" if e.level else
-            f"a dose of {dose_text(float(f'{e.centre:.3g}'))}" if e.covariate == BY_DOSE else f"{e.covariate} {e.centre:.4g}"
-            for e in others
-        )  # fmt: skip
+        at_values = dict.fromkeys(map(_centre, others))
         text += f" at {', '.join(at_values)}" if at_values else ""
     if kind == COEFFICIENT and fit.design.effects[at].level:
         text += f": difference from {fit.design.effects[at].reference}"
     return text
+
+
+def _centre(effect: Effect) -> str:
+    """Where a covariate changes nothing."""
+    if effect.level:
+        return f"{effect.covariate} {effect.reference}"
+    if effect.covariate == BY_DOSE:
+        return f"a dose of {dose_text(float(f'{effect.centre:.3g}'))}"
+    return f"{effect.covariate} {effect.centre:.4g}"
