@@ -13,9 +13,9 @@ MEAN, BETWEEN, SD = {"c": 80.0, "k": 0.09}, {"c": 0.8, "k": 0.03}, 0.4
 @pytest.fixture(scope="module")
 def lines():
     rng = np.random.default_rng(2020)
-    ln_c = np.log(80.0) + 0.8 * rng.normal(size=12)
-    k = 0.09 + 0.03 * rng.normal(size=12)
-    return populations.study_of(ln_c[:, None] - k[:, None] * DAYS, DAYS, SD, rng, limit=6.0)
+    ln_c = np.log(80.0) + 0.8 * rng.normal(size=20)
+    k = 0.09 + 0.03 * rng.normal(size=20)
+    return populations.study_of(ln_c[:, None] - k[:, None] * DAYS, DAYS, SD, rng, limit=10.0)
 
 
 def test_of_a_linear_mixed_model_with_censored_rows_is_that_of_quadrature(lines):

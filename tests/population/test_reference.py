@@ -42,14 +42,14 @@ def test_of_a_linear_mixed_model_is_that_of_nlme(name, correlated):
 
 def test_with_samples_below_the_limit_is_the_maximum_of_the_exact_likelihood():
     rng = np.random.default_rng(2020)
-    ln_c, k = np.log(80.0) + 0.8 * rng.normal(size=12), 0.09 + 0.03 * rng.normal(size=12)
+    ln_c, k = np.log(80.0) + 0.8 * rng.normal(size=20), 0.09 + 0.03 * rng.normal(size=20)
     study = populations.study_of(ln_c[:, None] - k[:, None] * DAYS, DAYS, 0.4, rng, limit=6.0)
     found = ck.fit_population(populations.line(), study, progress=False)
     table = found.parameters
 
     def minus(v):
         mean, between = {"c": np.exp(v[0]), "k": v[1]}, {"c": np.exp(v[2]), "k": np.exp(v[3])}
-        return -populations.exact(study, mean, between, np.exp(v[4]), nodes=81, width=6.0)
+        return -populations.exact(study, mean, between, np.exp(v[4]), nodes=61, width=6.0)
 
     x, errors = table["estimate"].to_numpy(float), table["estimate_stderr"].to_numpy(float)
     best = scipy.optimize.minimize(minus, x, method="BFGS", options={"gtol": 1e-3})
