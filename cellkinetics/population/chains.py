@@ -1,7 +1,7 @@
 """Chains over patients: one iteration of draws of all patients' own parameters, and what it adapts.
 
 A chain holds a value of the random parameters of every patient, phi (chains, n, q), on the estimation scale. An
-iteration makes one proposal from the population, three random walks with each patient's own covariance, and one from a
+iteration makes one proposal from the population, two random walks with each patient's own covariance, and one from a
 t distribution with 5 degrees of freedom at each patient's moments. The likelihood stands in one place of the program,
 in a loop over the moves: to compile it is what takes the time.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cellkinetics.arrays import Numeric
 
 REFRESH, POPULATION, WALK, OWN = range(4)
-MOVES = (POPULATION, WALK, OWN, WALK, WALK)
+MOVES = (POPULATION, WALK, OWN, WALK)
 DEGREES = 5  # of the t distribution
 WANTED = 0.3  # share of accepted random walks
 FORGETTING = 0.05  # weight of an iteration in the running moments of proposals

@@ -31,7 +31,7 @@ from cellkinetics.progress import bar
 from cellkinetics.solving.sensitivity import Tie
 
 METHODS = ("saem",)
-POLISH_DRAWS, DRAWS = 2000, 2000  # of each patient: those that Newton climbs on, and others for the likelihood
+POLISH_DRAWS, DRAWS = 1000, 2000  # of each patient: those that Newton climbs on, and others for the likelihood
 SEED_OF_POLISH = 101  # added to the seed
 LIKE_ZERO = 0.5  # stderr of ln sd between patients from which on it is compared with 0
 COUNTS_AS_ZERO = 1.35  # log-likelihood units: half of the 95% point of a variance at its bound (Self and Liang 1987)

@@ -15,7 +15,7 @@ from cellkinetics.population.saem import BLOCK, State, Theta, Trace
 
 ANNEALED = 75  # iterations
 FEWEST, MOST = 5, 16  # blocks of the first phase
-AVERAGED = 6  # blocks of the second
+AVERAGED = 4  # blocks of the second
 WINDOW = 50  # iterations in which nothing may drift
 DRIFT = 0.2  # standard errors in a window, or so many of the drift's own as NOISE says
 NOISE = 2.5
