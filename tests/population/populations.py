@@ -68,9 +68,10 @@ def exact(study, mean, between, sd, *, nodes=241, width=7.0):
     for _, own in rows.groupby("subject"):
         day, lower, upper = (own[name].to_numpy(float) for name in ("day", "lower", "upper"))
         g = ln_c - k * day
+        known = lower == upper
         with np.errstate(divide="ignore"):
-            quantified = norm.logpdf(np.log(upper), g, sd)
-            below = norm.logcdf(np.log(upper), g, sd)
-        value = np.where(lower == upper, quantified, below).sum(axis=-1)
+            inside = norm.cdf(np.log(upper), g, sd) - norm.cdf(np.log(lower), g, sd)
+            density = norm.logpdf(np.log(np.where(known, upper, 1.0)), g, sd)
+            value = np.where(known, density, np.log(inside)).sum(axis=-1)
         total += np.log(np.einsum("i,j,ij->", weight, weight, np.exp(value - value.max()))) + value.max()
     return total
