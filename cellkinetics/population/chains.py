@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 REFRESH, POPULATION, WALK, OWN = range(4)
 MOVES = (POPULATION, WALK, OWN, WALK)
-DEGREES = 5  # of the t distribution
+T_DEGREES = 5  # of the t distribution
 WANTED = 0.3  # share of accepted random walks
 FORGETTING = 0.05  # weight of an iteration in the running moments of proposals
 LEAST_VARIANCE = 1e-4  # of the population's, that a patient's own proposals keep
@@ -62,8 +62,8 @@ def log_normal(away: Any, factor: Any) -> Any:
 
 
 def log_t(away: Any, factor: Any) -> Any:
-    """Log density (..., n) of a t with `DEGREES` degrees of freedom; as `log_normal`."""
-    z, q, v = solve(factor, away), away.shape[-1], float(DEGREES)
+    """Log density (..., n) of a t with `T_DEGREES` degrees of freedom; as `log_normal`."""
+    z, q, v = solve(factor, away), away.shape[-1], float(T_DEGREES)
     ln_factor = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)), axis=-1)
     constant = jax.lax.lgamma((v + q) / 2) - jax.lax.lgamma(v / 2) - 0.5 * q * jnp.log(v * jnp.pi)
     return constant - ln_factor[None] - 0.5 * (v + q) * jnp.log1p(jnp.sum(z**2, axis=-1) / v)
@@ -101,7 +101,7 @@ def noise(shape: tuple[int, ...], random: int, refresh: bool, seed: Sequence[int
     rng = np.random.default_rng(seed)
     iterations, chains, n = shape
     of = (iterations, len(MOVES) + refresh, chains, n)
-    stretch = np.sqrt(DEGREES / rng.chisquare(DEGREES, of))
+    stretch = np.sqrt(T_DEGREES / rng.chisquare(T_DEGREES, of))
     return Noise(rng.normal(size=(*of, random)), stretch, np.log1p(-rng.random(of)))
 
 

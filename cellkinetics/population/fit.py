@@ -24,14 +24,17 @@ from cellkinetics.population.design import Covariates, Design, design_of
 from cellkinetics.population.patients import Patients, patients_of
 from cellkinetics.population.polish import Polished, polish
 from cellkinetics.population.result import PopulationFit
-from cellkinetics.population.running import SEED_OF_DRAWS, Setting, moments_of
-from cellkinetics.population.saem import BLOCK, LEAST_SD, Theta
-from cellkinetics.population.schedule import AVERAGED, MOST, Path, climb
+from cellkinetics.population.running import SEED_OF_DRAWS, Population
+from cellkinetics.population.saem import ITERATIONS, LEAST_SD, Theta
+from cellkinetics.population.schedule import AVERAGED, MOST_BLOCKS, Path, climb
 from cellkinetics.progress import bar
 from cellkinetics.solving.sensitivity import Tie
 
-METHODS = ("saem",)
-POLISH_DRAWS, DRAWS = 1000, 2000  # of each patient: those that Newton climbs on, and others for the likelihood
+FITTED_BY = ("saem",)
+POLISH_DRAWS, LIKELIHOOD_DRAWS = (
+    1000,
+    2000,
+)  # of each patient: those that Newton climbs on, and others for the likelihood
 SEED_OF_POLISH = 101  # added to the seed
 LIKE_ZERO = 0.5  # stderr of ln sd between patients from which on it is compared with 0
 COUNTS_AS_ZERO = 1.35  # log-likelihood units: half of the 95% point of a variance at its bound (Self and Liang 1987)
@@ -99,7 +102,7 @@ def fit_population(
     """
     began = time.perf_counter()
     fitting.check_kinds(model, study, "ck.fit_population")
-    _not_there_yet(method, common_sd, checkpoint)
+    _not_there_yet(method, common_sd, checkpoint, prior)
     request = Request.of(
         model, fixed=fixed, free=free, initial=initial, tie=tie, censoring=censoring, doses=doses, prior=prior,
         error=error, seed=seed,
@@ -118,18 +121,23 @@ def fit_population(
     design = design_of(patients, random, covariates, correlated)
     if not design.random:
         raise ModelError("random=[]: nothing varies between patients. Take ck.fit(model, study, shared='all').")
-    setting = Setting(patients, design, _prior(patients, design), patients.method)
+    population = Population(patients, design, _prior(patients, design), patients.method)
     start = _start(patients, design)
-    with bar((MOST + AVERAGED) * BLOCK, progress, "population") as more:
-        path = climb(setting, start, request.seed, more)
+    with bar((MOST_BLOCKS + AVERAGED) * ITERATIONS, progress, "population") as more:
+        path = climb(population, start, request.seed, more)
     return _ended(path, asked, began)
 
 
-def _not_there_yet(method: str, common_sd: bool, checkpoint: object) -> None:
-    if method not in METHODS:
-        raise ValueError(f"method={method!r}: take one of {', '.join(METHODS)}; others are not there yet.")
+def _not_there_yet(method: str, common_sd: bool, checkpoint: object, prior: object) -> None:
+    if method not in FITTED_BY:
+        raise ValueError(f"method={method!r}: take one of {', '.join(FITTED_BY)}; others are not there yet.")
     if not domains.flag(common_sd, "common_sd"):
         raise ValueError("common_sd=False: an sd of each patient is not there yet. Leave it out.")
+    if isinstance(prior, str):
+        raise ValueError(
+            f"prior={prior!r} is of one patient, whose population is known. Give {{name: ck.LogNormal(median, sd)}} "
+            "of a mean."
+        )
     if checkpoint is not None:
         raise ValueError("checkpoint=: a run that goes on from a file is not there yet. Leave it out.")
 
@@ -170,40 +178,40 @@ def _mean_of(design: Design, name: str) -> int:
 
 def _ended(path: Path, asked: dict[str, Any], began: float) -> PopulationFit:
     """Polish, likelihood, individuals, and how it ended."""
-    setting, seed = path.setting, int(path.setting.patients.request.seed)
-    moments = moments_of(path.state)
-    sample = setting.sampled(path.theta, moments, POLISH_DRAWS, seed + SEED_OF_POLISH)
-    polished = polish(setting, path.theta, sample)
-    fresh = setting.sampled(polished.theta, moments, DRAWS, seed + SEED_OF_DRAWS)
+    population, seed = path.population, int(path.population.patients.request.seed)
+    moments = path.moments
+    sample = population.sampled(path.theta, moments, POLISH_DRAWS, seed + SEED_OF_POLISH)
+    polished = polish(population, path.theta, sample)
+    fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
     likelihood = fresh.log_likelihood(polished.theta)
     mean, covariance = fresh.conditional(polished.theta)
-    zeros = _like_zero(setting, polished, likelihood.value, seed)
+    zeros = _like_zero(population, polished, likelihood.value, seed)
     outcome = words.outcome_of(path, polished, likelihood, zeros)
     return PopulationFit(
-        request=setting.patients.request, study=setting.patients.study, patients=setting.patients,
-        design=setting.design, setting=setting, polished=polished, likelihood=likelihood, path=path,
+        request=population.patients.request, study=population.patients.study, patients=population.patients,
+        design=population.design, population=population, polished=polished, likelihood=likelihood, path=path,
         conditional_mean=mean, conditional_covariance=covariance, like_zero=zeros, outcome=outcome.words,
         status=outcome.status, seconds=time.perf_counter() - began, asked=asked, refit=fit_population,
-        log_likelihood_ln=likelihood.value, **_counts(setting),
+        log_likelihood_ln=likelihood.value, **_counts(population),
     )  # fmt: skip
 
 
-def _counts(setting: Setting) -> dict[str, Any]:
+def _counts(population: Population) -> dict[str, Any]:
     """What criteria count."""
-    patients = setting.patients
+    patients = population.patients
     seen = [problem.samples for problem in patients.problems]
     quantified = sum(int(rows.quantified.sum()) for rows in seen)
     return {
         "n_quantified": quantified,
         "n_censored": sum(map(len, seen)) - quantified,
-        "n_free": len(setting.design.labels) + int(patients.sd_free.sum()),
+        "n_free": len(population.design.labels) + int(patients.sd_free.sum()),
         "sum_ln_quantified": float(sum(np.log(rows.lower[rows.quantified]).sum() for rows in seen)),
     }
 
 
-def _like_zero(setting: Setting, polished: Polished, value: float, seed: int) -> dict[str, float]:
+def _like_zero(population: Population, polished: Polished, value: float, seed: int) -> dict[str, float]:
     """{name: log-likelihood units} by which a spread of 0 is worse, where that is next to nothing."""
-    design, found = setting.design, {}
+    design, found = population.design, {}
     p = len(design.effects)
     errors = np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
     for at, name in enumerate(design.random):
@@ -213,10 +221,13 @@ def _like_zero(setting: Setting, polished: Polished, value: float, seed: int) ->
             continue
         omega = np.asarray(polished.theta.omega).copy()
         omega[at, :] = omega[:, at] = 0.0
-        omega[at, at] = (LEAST_SD * setting.spread_units[at]) ** 2
+        omega[at, at] = (LEAST_SD * population.spread_units[at]) ** 2
         there = polished.theta._replace(omega=jnp.asarray(omega))
-        moments, _ = setting.at(there, seed)
-        worse = value - setting.sampled(there, moments, DRAWS, seed + SEED_OF_DRAWS).log_likelihood(there).value
+        moments, _ = population.at(there, seed)
+        worse = (
+            value
+            - population.sampled(there, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS).log_likelihood(there).value
+        )
         if worse < COUNTS_AS_ZERO:
             found[name] = worse
     return found

@@ -29,7 +29,7 @@ from cellkinetics.solving.sensitivity import Ties
 
 WIDER = 1.2  # than the moments of the chains
 FROM_POPULATION = 0.1  # share of the draws
-SLICE, SLICES = 50, 10  # draws of each patient that are solved at once, and how many times in one call
+SLICE, SLICES_AT_ONCE = 50, 10  # draws of each patient that are solved at once, and how many times in one call
 FEW_EFFECTIVE = 100.0  # draws: below, the weights are uneven
 
 
@@ -98,7 +98,7 @@ def drawn(moments: Moments, mean: Floats, omega: Floats, draws: int, seed: int) 
     from_population = round(FROM_POPULATION * draws)
     uniform = np.concatenate([lattice(count, n, q + 1, rng) for count in (from_population, draws - from_population)])
     z = special.ndtri(uniform[..., :q])
-    t = z * np.sqrt(chains.DEGREES / special.chdtri(chains.DEGREES, uniform[..., q:]))
+    t = z * np.sqrt(chains.T_DEGREES / special.chdtri(chains.T_DEGREES, uniform[..., q:]))
     from_own, from_whole = centre + np.einsum("npq,mnq->mnp", own, t), mean + z @ whole.T
     # The first tenth: which draws are the population's is no matter of chance.
     which = np.arange(draws) < from_population
@@ -130,8 +130,8 @@ def solver(
 ) -> Callable[..., tuple[Any, Any, Any]]:
     """The compiled function of draws, `SLICE` at a time.
 
-    (matrix (n, k, p), beta (p,), ln_sd (s,), phi (SLICES, SLICE, n, q), data) -> log-likelihoods (SLICES, SLICE, n),
-    curves (..., samples), slopes (..., samples, scored) of the curves by the scored columns.
+    (matrix (n, k, p), beta (p,), ln_sd (s,), phi (slices, SLICE, n, q), data) -> log-likelihoods (slices, SLICE, n),
+    curves (..., samples), slopes (..., samples, scored) of the curves by the scored columns; `SLICES_AT_ONCE` slices.
     """
     places, columns = np.array(random, int), np.array(scored, int)
 
@@ -162,13 +162,13 @@ def solver(
 
 
 def in_blocks(phi: Floats) -> Floats:
-    """(blocks, SLICES, SLICE, n, q) of draws (m, n, q), m as `whole_blocks` says."""
-    return phi.reshape(-1, SLICES, SLICE, *phi.shape[1:])
+    """(blocks, SLICES_AT_ONCE, SLICE, n, q) of draws (m, n, q), m as `whole_blocks` says."""
+    return phi.reshape(-1, SLICES_AT_ONCE, SLICE, *phi.shape[1:])
 
 
 def whole_blocks(draws: int) -> int:
     """The number of draws that is made: whole blocks, so that one program serves any number of them."""
-    block = SLICE * SLICES
+    block = SLICE * SLICES_AT_ONCE
     return max(block, -(-draws // block) * block)
 
 

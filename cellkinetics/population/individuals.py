@@ -19,14 +19,14 @@ from cellkinetics.population import importance
 if TYPE_CHECKING:
     from cellkinetics.population.result import PopulationFit
 
-FROM_POPULATION = "population: one value for all"
-STEPS, SMALL = 50, 1e-6
+OF_POPULATION = "population: one value for all"
+MODE_STEPS, NEXT_TO_NOTHING = 50, 1e-6
 
 
 def fit_of(fit: PopulationFit, subject: str) -> Fit:
     """The fit of one patient: its random parameters at their mode, all else at the population's values."""
     at, case = fit.subjects.index(subject), fit.patients.cases[subject]
-    means = importance.mean_of(fit.design.matrix, fit.polished.theta, fit.setting.random)[at]
+    means = importance.mean_of(fit.design.matrix, fit.polished.theta, fit.population.random)[at]
     spread = np.sqrt(np.diag(np.asarray(fit.polished.theta.omega)))
     problem = _given(fit, at, dict(zip(fit.design.random, zip(means, spread, strict=True), strict=True)))
     start = fit.conditional_mean[at]
@@ -87,10 +87,10 @@ def _mode(problem: Problem, x: Floats, means: Floats, omega: Floats) -> tuple[Fl
 
     value, gradient, hessian, second = at(x)
     converged = False
-    for _ in range(STEPS):
+    for _ in range(MODE_STEPS):
         values, vectors = np.linalg.eigh(-hessian)
         step = vectors @ ((vectors.T @ gradient) / np.maximum(np.abs(values), 1e-8))
-        converged = 0.5 * abs(float(gradient @ step)) < SMALL
+        converged = 0.5 * abs(float(gradient @ step)) < NEXT_TO_NOTHING
         if converged:
             break
         share = 1.0
@@ -109,5 +109,5 @@ def _columns(columns: Any, fixed: Any) -> dict[str, list[Any]]:
     changed = {name: list(values) for name, values in columns.items()}
     for at, name in enumerate(changed["parameter"]):
         if name in fixed:
-            changed["source"][at] = FROM_POPULATION
+            changed["source"][at] = OF_POPULATION
     return changed

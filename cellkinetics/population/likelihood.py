@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Unpack
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,18 +11,19 @@ from cellkinetics import domains
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.fitting import fit as fitting
+from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
-from cellkinetics.optimising.request import Asked, Request, asking
+from cellkinetics.optimising.request import Request
 from cellkinetics.population.design import Design, design_of
 from cellkinetics.population.importance import LogLikelihood
 from cellkinetics.population.patients import Patients, patients_of
-from cellkinetics.population.running import SEED_OF_DRAWS, Setting
+from cellkinetics.population.running import SEED_OF_DRAWS, Population
 from cellkinetics.population.saem import Theta
+from cellkinetics.solving.sensitivity import Tie
 
-METHODS = ("importance",)
+INTEGRATED_BY = ("importance",)
 
 
-@asking
 def population_log_likelihood(
     model: Model,
     study: Study,
@@ -33,9 +33,14 @@ def population_log_likelihood(
     sd: float | Mapping[str, float],
     coefficients: Mapping[tuple[str, str], float] | None = None,
     correlation: Mapping[tuple[str, str], float] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    tie: Mapping[str, Tie] | None = None,
+    error: str = LOG,
+    censoring: str = "m3",
+    doses: object = None,
     method: str = "importance",
     draws: int = 2000,
-    **asked: Unpack[Asked],
+    seed: int = 2020,
 ) -> LogLikelihood:
     """The log-likelihood of ln(copies) of a population at values that are given, by importance sampling.
 
@@ -51,6 +56,7 @@ def population_log_likelihood(
         {(parameter, covariate): value} on the estimation scale: of ln dose over its geometric mean, of a number over
         its mean; {(parameter, "cohort B"): value} of a group, the difference from the first.
     correlation : {(parameter, parameter): correlation} of random effects; others are 0.
+    fixed, tie, error, censoring, doses, seed : as in `fit_population`.
     method : "importance".
     draws : of each patient.
 
@@ -65,8 +71,8 @@ def population_log_likelihood(
         As `fit_population`; a spread or an sd that is not positive, a covariance that is not positive definite.
     """
     fitting.check_kinds(model, study, "ck.population_log_likelihood")
-    if method not in METHODS:
-        raise ValueError(f"method={method!r}: take one of {', '.join(METHODS)}; others are not there yet.")
+    if method not in INTEGRATED_BY:
+        raise ValueError(f"method={method!r}: take one of {', '.join(INTEGRATED_BY)}; others are not there yet.")
     draws = domains.count(draws, "draws")
     names = tuple(mean)
     if not between:
@@ -76,15 +82,17 @@ def population_log_likelihood(
             raise ModelError(f"between: {name} has no mean. {suggest(name, names)}".rstrip(), name=name)
         if not (np.isfinite(spread) and spread > 0):
             raise ModelError(f"between: {name}={spread:g} is no positive sd. Leave out what does not vary.", name=name)
-    request = Request.of(model, **{**asked, "free": names, "initial": {}})
+    request = Request.of(
+        model, free=names, fixed=fixed, tie=tie, error=error, censoring=censoring, doses=doses, seed=seed
+    )  # fmt: skip
     fitting.check(request, study)
     patients = patients_of(request, study, names)
     given = dict(coefficients or {})
     design = _design(patients, tuple(between), given, tuple(correlation or {}))
-    setting = Setting(patients, design, _no_prior(design), patients.method)
+    population = Population(patients, design, _no_prior(design), patients.method)
     theta = _theta(patients, design, mean, between, sd, given, dict(correlation or {}))
-    moments, _ = setting.at(theta, request.seed)
-    return setting.sampled(theta, moments, draws, request.seed + SEED_OF_DRAWS).log_likelihood(theta)
+    moments, _ = population.at(theta, request.seed)
+    return population.sampled(theta, moments, draws, request.seed + SEED_OF_DRAWS).log_likelihood(theta)
 
 
 def _no_prior(design: Design) -> tuple[np.ndarray, np.ndarray]:

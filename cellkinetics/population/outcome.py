@@ -15,7 +15,7 @@ STILL = 0.1  # standard errors that a last step may move an estimate, and twice 
 
 def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros: dict[str, float]) -> Outcome:
     """The most important first."""
-    labels = np.array(labels_of(path.setting))
+    labels = np.array(labels_of(path.population))
     notes = []
     if likelihood.smallest_ess < FEW_EFFECTIVE:
         notes.append(likelihood.outcome)
@@ -43,7 +43,7 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
         drifted = f" ({', '.join(path.moved)} over the last {WINDOW} iterations)" if path.moved else ""
         text = f"not converged: {names} still moved by more than {STILL} SE{drifted}. Give initial=, or free fewer"
         return Outcome(Status.NOT_CONVERGED, "; ".join([text, *notes]))
-    p, q = len(path.setting.design.effects), len(path.setting.design.random)
+    p, q = len(path.population.design.effects), len(path.population.design.random)
     if not polished.moving[p : p + q].all():
         return Outcome(Status.AT_BOUND, "; ".join(notes or [f"{', '.join(_held(path, polished))} at its lower bound"]))
     if np.nan_to_num(unsure).any():
@@ -54,7 +54,7 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
 
 def outside_bounds(path: Path) -> list[str]:
     """Parameters whose mean lies beyond a bound that holds in a fit of one patient."""
-    design, parameters = path.setting.design, path.setting.patients.model.parameters
+    design, parameters = path.population.design, path.population.patients.model.parameters
     found = []
     for effect, value in zip(design.effects, np.asarray(path.theta.beta), strict=True):
         lower, upper = parameters[effect.parameter].bounds
@@ -65,5 +65,5 @@ def outside_bounds(path: Path) -> list[str]:
 
 def _held(path: Path, polished: Polished) -> list[str]:
     """Spreads too small to matter."""
-    return [label for label, moving in zip(labels_of(path.setting), polished.moving, strict=True)
+    return [label for label, moving in zip(labels_of(path.population), polished.moving, strict=True)
             if not moving and label.startswith("sd between")]  # fmt: skip

@@ -23,8 +23,8 @@ from cellkinetics.optimising.stacking import stacked
 from cellkinetics.optimising.status import Status
 from cellkinetics.solving.sensitivity import padded_length
 
-ROWS_APART = 8  # samples: programs are made for multiples of so many
-MISSING = (Status.NO_SAMPLE, Status.NO_DOSE, Status.NO_MASS, Status.NOT_FITTED)
+SAMPLES_APART = 8  # samples: programs are made for multiples of so many
+TAKES_NO_PART = (Status.NO_SAMPLE, Status.NO_DOSE, Status.NO_MASS, Status.NOT_FITTED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class Patients:
 
     def data(self, method: Method) -> Data:
         """The arrays, one row a patient."""
-        rows = padded_length(max(len(problem.samples) for problem in self.problems), ROWS_APART)
+        rows = padded_length(max(len(problem.samples) for problem in self.problems), SAMPLES_APART)
         shape = (rows, len(self.names))
         data = stacked(self.problems, shape, len(self.problems), method.fineness or 0)
         return data if method.fineness is not None else data._replace(inputs=data.inputs._replace(prepared=()))
@@ -159,7 +159,7 @@ def patients_of(request: Request, study: Study, wanted: Sequence[str] | None) ->
     for subject, case in ready.items():
         if not isinstance(case, Case):
             left[subject] = f"not fitted: {case}"
-        elif case.reason is not None and case.reason.status in MISSING:
+        elif case.reason is not None and case.reason.status in TAKES_NO_PART:
             left[subject] = case.reason.words
         elif not len(case.problem.samples):
             left[subject] = f"no sample: every row is excluded, or left out under censoring={request.censoring!r}."

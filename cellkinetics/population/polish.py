@@ -22,14 +22,14 @@ from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.optimising.engine import Data
 from cellkinetics.population import curves, importance
 from cellkinetics.population.design import Design
-from cellkinetics.population.running import Sample, Setting
+from cellkinetics.population.running import Population, Sample
 from cellkinetics.population.saem import LEAST_SD, Theta
 
-STEPS = 12
-SMALL = 0.02  # standard errors: a step below is the last
-APART = 1e-3  # of differences by ln sds and by scored columns
-LONGEST = 1.0  # of a step, in standard errors as far as they are known, and in units of the estimation scale
-FLAT = (
+CLIMBS = 12
+LAST_STEP = 0.02  # standard errors: a step below is the last
+DIFFERENCE = 1e-3  # of differences by ln sds and by scored columns
+LONGEST_MOVE = 1.0  # of a step, in standard errors as far as they are known, and in units of the estimation scale
+NO_SPREAD = (
     0.02  # sd between patients, in units, below which its logarithm is not moved: the likelihood hardly depends on it
 )
 
@@ -100,19 +100,19 @@ def omega_of(design: Design, ln_spread: Floats, atanh: Floats) -> Floats:
     return spread[:, None] * correlation * spread[None, :]
 
 
-def polish(setting: Setting, theta: Theta, sample: Sample) -> Polished:
+def polish(population: Population, theta: Theta, sample: Sample) -> Polished:
     """Climb from ``theta``, where the sample was drawn."""
-    v, floors = vector_of(setting.design, theta), _floors(setting)
-    at = _look(setting, sample, v)
-    for _ in range(STEPS):
-        moving = _moving(setting, v, at)
-        step = _step(setting, at, moving)
+    v, floors = vector_of(population.design, theta), _floors(population)
+    at = _look(population, sample, v)
+    for _ in range(CLIMBS):
+        moving = _moving(population, v, at)
+        step = _step(population, at, moving)
         errors = np.sqrt(np.maximum(np.diag(np.nan_to_num(_inverse(at.information, moving))), 1e-300))
-        last = bool(np.all(np.abs(step)[moving] < SMALL * errors[moving]))
+        last = bool(np.all(np.abs(step)[moving] < LAST_STEP * errors[moving]))
         share = 1.0
         while share > 0.05:
             tried = np.maximum(v + share * step, floors)
-            new = _look(setting, sample, tried)
+            new = _look(population, sample, tried)
             if np.isfinite(new.value) and new.value >= at.value - 1e-9:
                 break
             share /= 2
@@ -121,9 +121,9 @@ def polish(setting: Setting, theta: Theta, sample: Sample) -> Polished:
         v, at = tried, new
         if last:
             break
-    moving = _moving(setting, v, at)
+    moving = _moving(population, v, at)
     return Polished(
-        theta_of(setting.design, v), v, at.information, at.scores, at.noise, _step(setting, at, moving), moving,
+        theta_of(population.design, v), v, at.information, at.scores, at.noise, _step(population, at, moving), moving,
         at.sample,
     )  # fmt: skip
 
@@ -140,8 +140,8 @@ class _At:
     sample: Sample
 
 
-def _look(setting: Setting, sample: Sample, v: Floats) -> _At:
-    design, patients = setting.design, setting.patients
+def _look(population: Population, sample: Sample, v: Floats) -> _At:
+    design, patients = population.design, population.patients
     theta = theta_of(design, v)
     omega = np.asarray(theta.omega)
     try:
@@ -149,22 +149,22 @@ def _look(setting: Setting, sample: Sample, v: Floats) -> _At:
     except np.linalg.LinAlgError:
         nothing = np.zeros((len(v), len(v)))
         return _At(-np.inf, np.zeros(len(v)), nothing, np.zeros((1, len(v))), nothing, sample)
-    if setting.scored:
-        value, curve, slopes = setting.solved(theta, sample.draws.phi)
-        sample = Sample(setting, sample.draws, value, curve, slopes, sample.subjects)
+    if population.scored:
+        value, curve, slopes = population.solved(theta, sample.draws.phi)
+        sample = Sample(population, sample.draws, value, curve, slopes, sample.subjects)
     # What the samples say of the sds of the error and of scored columns, by differences.
     changes = [i for i, free in enumerate(patients.sd_free) if free]
-    values, first, second = _by_differences(setting, sample, theta, changes)
-    sample = Sample(setting, sample.draws, values, sample.curve, sample.slopes, sample.subjects)
+    values, first, second = _by_differences(population, sample, theta, changes)
+    sample = Sample(population, sample.draws, values, sample.curve, sample.slopes, sample.subjects)
     ln_w = sample.log_weights(theta)
     top = ln_w.max(axis=0)
     weight = np.exp(ln_w - top)
     total = float(np.sum(top + np.log(weight.mean(axis=0))))
     weight /= weight.sum(axis=0)
     d, p, q, linked = len(v), len(design.effects), len(design.random), len(design.pairs)
-    places = [*(p + q + linked + np.array(changes, int)), *setting.scored]
+    places = [*(p + q + linked + np.array(changes, int)), *population.scored]
     score = np.zeros((*weight.shape, d))
-    score[:, :, : p + q + linked] = _of_population(setting, sample.draws.phi, v)
+    score[:, :, : p + q + linked] = _of_population(population, sample.draws.phi, v)
     score[:, :, places] += first
     mean = np.einsum("mn,mnd->nd", weight, score)
     away = score - mean
@@ -174,8 +174,8 @@ def _look(setting: Setting, sample: Sample, v: Floats) -> _At:
     noise = np.einsum("mnd,mne->de", noisy, noisy)
     hessian = np.zeros((d, d))
     hessian[np.ix_(places, places)] += np.einsum("mn,mnab->ab", weight, second)
-    hessian[: p + q + linked, : p + q + linked] += _curved(setting, sample.draws.phi, weight, v)
-    mean_prior, precision = setting.prior
+    hessian[: p + q + linked, : p + q + linked] += _curved(population, sample.draws.phi, weight, v)
+    mean_prior, precision = population.prior
     total -= 0.5 * float(np.sum(precision * (v[:p] - mean_prior) ** 2))
     gradient = mean.sum(axis=0)
     gradient[:p] -= precision * (v[:p] - mean_prior)
@@ -193,32 +193,34 @@ def _values(error: ErrorModel, outputs: int) -> Callable[..., Any]:
     return jax.jit(jax.vmap(jax.vmap(one, in_axes=(0, None, 0)), in_axes=(0, None, None)))
 
 
-def _by_differences(setting: Setting, sample: Sample, theta: Theta, sds: list[int]) -> tuple[Floats, Floats, Floats]:
+def _by_differences(
+    population: Population, sample: Sample, theta: Theta, sds: list[int]
+) -> tuple[Floats, Floats, Floats]:
     """Log-likelihoods (m, n), first (m, n, u) and second (m, n, u, u) derivatives by free ln sds and scored columns."""
-    patients, data = setting.patients, setting.data
+    patients, data = population.patients, population.data
     program = _values(patients.request.error_model, len(patients.model.outputs))
-    count, ln_sd = len(sds) + len(setting.scored), np.asarray(theta.ln_sd)
+    count, ln_sd = len(sds) + len(population.scored), np.asarray(theta.ln_sd)
     solved = np.isfinite(sample.value)
 
     def at(change: Floats) -> Floats:
         moved = ln_sd.copy()
         moved[sds] += change[: len(sds)]
         curve = sample.curve
-        if setting.scored:
+        if population.scored:
             curve = curve + sample.slopes @ change[len(sds) :]
         return np.asarray(program(curve, moved, data))
 
-    aside = APART * np.eye(count)
+    aside = DIFFERENCE * np.eye(count)
     middle = at(np.zeros(count))
     ahead, behind = [at(way) for way in aside], [at(-way) for way in aside]
     first, second = np.zeros((*middle.shape, count)), np.zeros((*middle.shape, count, count))
     for a in range(count):
-        first[..., a] = (ahead[a] - behind[a]) / (2 * APART)
-        second[..., a, a] = (ahead[a] - 2 * middle + behind[a]) / APART**2
+        first[..., a] = (ahead[a] - behind[a]) / (2 * DIFFERENCE)
+        second[..., a, a] = (ahead[a] - 2 * middle + behind[a]) / DIFFERENCE**2
         for b in range(a):
             both = at(aside[a] + aside[b]) + at(-aside[a] - aside[b])
             both = both - ahead[a] - ahead[b] - behind[a] - behind[b] + 2 * middle
-            second[..., a, b] = second[..., b, a] = both / (2 * APART**2)
+            second[..., a, b] = second[..., b, a] = both / (2 * DIFFERENCE**2)
     kept = solved[..., None]
     return (
         np.where(solved, middle, -np.inf), np.where(kept, first, 0.0), np.where(kept[..., None], second, 0.0),
@@ -239,12 +241,12 @@ def _directions(design: Design, v: Floats) -> Floats:
     return ways
 
 
-def _of_population(setting: Setting, phi: Floats, v: Floats) -> Floats:
+def _of_population(population: Population, phi: Floats, v: Floats) -> Floats:
     """(m, n, p + q + pairs) scores of draws under the population."""
-    design = setting.design
+    design = population.design
     theta = theta_of(design, v)
     inverse = np.linalg.inv(np.asarray(theta.omega))
-    away = phi - importance.mean_of(design.matrix, theta, setting.random)
+    away = phi - importance.mean_of(design.matrix, theta, population.random)
     whitened = away @ inverse
     by_beta = np.einsum("nqp,mnq->mnp", design.matrix[:, design.places], whitened)
     ways = _directions(design, v)
@@ -253,12 +255,12 @@ def _of_population(setting: Setting, phi: Floats, v: Floats) -> Floats:
     return np.concatenate([by_beta, by_spread], axis=-1)
 
 
-def _curved(setting: Setting, phi: Floats, weight: Floats, v: Floats) -> Floats:
+def _curved(population: Population, phi: Floats, weight: Floats, v: Floats) -> Floats:
     """The weighted mean of the Hessian of the population's log density, summed over patients.
 
     By central differences of its gradient, which depends on the draws through their moments alone.
     """
-    design = setting.design
+    design = population.design
     mean = np.einsum("mn,mnq->nq", weight, phi)
     second = np.einsum("mn,mnp,mnq->npq", weight, phi, phi, optimize=True)
     size = len(design.effects) + len(design.random) + len(design.pairs)
@@ -266,7 +268,7 @@ def _curved(setting: Setting, phi: Floats, weight: Floats, v: Floats) -> Floats:
     def gradient(v: Floats) -> Floats:
         theta = theta_of(design, v)
         inverse = np.linalg.inv(np.asarray(theta.omega))
-        middle = importance.mean_of(design.matrix, theta, setting.random)
+        middle = importance.mean_of(design.matrix, theta, population.random)
         by_beta = np.einsum("nqp,qr,nr->p", design.matrix[:, design.places], inverse, mean - middle)
         across = second - mean[:, :, None] * middle[:, None] - middle[:, :, None] * mean[:, None]
         across = np.sum(across + middle[:, :, None] * middle[:, None], axis=0)
@@ -283,25 +285,25 @@ def _curved(setting: Setting, phi: Floats, weight: Floats, v: Floats) -> Floats:
     return 0.5 * (hessian + hessian.T)
 
 
-def _floors(setting: Setting) -> Floats:
-    design = setting.design
+def _floors(population: Population) -> Floats:
+    design = population.design
     free = np.full(len(design.effects), -np.inf)
-    spreads, linked = np.log(LEAST_SD * setting.spread_units), np.full(len(design.pairs), -4.0)
-    floors = np.where(setting.patients.sd_free, setting.patients.ln_sd_floors, -np.inf)
+    spreads, linked = np.log(LEAST_SD * population.spread_units), np.full(len(design.pairs), -4.0)
+    floors = np.where(population.patients.sd_free, population.patients.ln_sd_floors, -np.inf)
     return np.concatenate([free, spreads, linked, floors])
 
 
-def _moving(setting: Setting, v: Floats, at: _At) -> Flags:
+def _moving(population: Population, v: Floats, at: _At) -> Flags:
     """What Newton moves: not what is given, not an sd at its floor, nor a spread too small to matter."""
-    design = setting.design
+    design = population.design
     p, q = len(design.effects), len(design.random)
     moving = np.ones(len(v), bool)
-    moving[p : p + q] = v[p : p + q] > np.log(FLAT * setting.spread_units)
-    moving[len(v) - len(setting.patients.sd_free) :] = setting.patients.sd_free
-    return moving & ~((v <= _floors(setting) + 1e-9) & (at.gradient <= 0))
+    moving[p : p + q] = v[p : p + q] > np.log(NO_SPREAD * population.spread_units)
+    moving[len(v) - len(population.patients.sd_free) :] = population.patients.sd_free
+    return moving & ~((v <= _floors(population) + 1e-9) & (at.gradient <= 0))
 
 
-def _step(setting: Setting, at: _At, moving: Flags) -> Floats:
+def _step(population: Population, at: _At, moving: Flags) -> Floats:
     """A Newton step of what moves, where the information is positive; a damped one in other directions."""
     step = np.zeros(len(at.gradient))
     if not moving.any():
@@ -312,8 +314,8 @@ def _step(setting: Setting, at: _At, moving: Flags) -> Floats:
     values = np.maximum(np.abs(values), 1e-3)
     step[moving] = scale * (vectors @ ((vectors.T @ (scale * at.gradient[moving])) / values))
     units = np.ones(len(step))
-    units[: len(setting.units)] = setting.units
-    return np.clip(step, -LONGEST * units, LONGEST * units)
+    units[: len(population.units)] = population.units
+    return np.clip(step, -LONGEST_MOVE * units, LONGEST_MOVE * units)
 
 
 def _inverse(information: Floats, moving: Flags) -> Floats:

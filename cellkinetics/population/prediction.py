@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
 from cellkinetics.joint.design import BY_DOSE
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
 def predicted(
     fit: PopulationFit,
-    times: npt.ArrayLike | None,
+    days: Floats | None,
     doses: object,
     covariates: Mapping[str, Any] | None,
     level: float,
@@ -33,10 +31,10 @@ def predicted(
     model, given = fit.model, dict(covariates or {})
     doses = _doses(fit, doses) if model.channels else None
     mean = _estimates(fit, _covariates(fit, given, doses))
-    days = np.linspace(0.0, _last(fit), 100) if times is None else domains.days(times, "times")
+    days = np.linspace(0.0, _last(fit), 100) if days is None else days
     rng = np.random.default_rng(seed)
     whole = np.linalg.cholesky(np.asarray(fit.polished.theta.omega))
-    drawn = np.repeat(mean[None], domains.count(draws, "draws") + 1, axis=0)
+    drawn = np.repeat(mean[None], draws + 1, axis=0)
     # The first is the median patient.
     drawn[1:, fit.design.places] += rng.normal(size=(draws, len(whole))) @ whole.T
     problem, sds = fit.patients.problems[0], np.zeros(int(fit.patients.sd_free.sum()))

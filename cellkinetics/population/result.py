@@ -27,7 +27,7 @@ from cellkinetics.population.design import Design
 from cellkinetics.population.importance import LogLikelihood
 from cellkinetics.population.patients import Patients
 from cellkinetics.population.polish import Polished
-from cellkinetics.population.running import Setting
+from cellkinetics.population.running import Population
 from cellkinetics.population.schedule import Path, labels_of
 from cellkinetics.words import count
 
@@ -59,7 +59,7 @@ class PopulationFit(Criteria):
     study: Study
     patients: Patients = field(repr=False)
     design: Design
-    setting: Setting = field(repr=False)
+    population: Population = field(repr=False)
     polished: Polished = field(repr=False)
     likelihood: LogLikelihood
     path: Path = field(repr=False)
@@ -191,13 +191,13 @@ class PopulationFit(Criteria):
     @property
     def covariance(self) -> pd.DataFrame:
         """Of the estimates on the estimation scale, by Louis' information."""
-        labels = labels_of(self.setting)
+        labels = labels_of(self.population)
         return pd.DataFrame(self.polished.covariance, index=labels, columns=labels)
 
     @property
     def sandwich(self) -> pd.DataFrame:
         """The same without trusting the model: from the scores of the patients."""
-        labels = labels_of(self.setting)
+        labels = labels_of(self.population)
         return pd.DataFrame(self.polished.sandwich, index=labels, columns=labels)
 
     @property
@@ -242,7 +242,9 @@ class PopulationFit(Criteria):
         DataFrame
             day and, for each output, its curve, ``<output>_lower`` and ``<output>_upper``: without noise of samples.
         """
-        return prediction.predicted(self, times, doses, covariates, domains.level(level), draws, domains.seed(seed))
+        level, draws, seed = domains.level(level), domains.count(draws, "draws"), domains.seed(seed)
+        days = None if times is None else domains.days(times, "times")
+        return prediction.predicted(self, days, doses, covariates, level, draws, seed)
 
     def plot(self, subject: str | None = None, ax: Axes | None = None, page: int = 0) -> Figure | Axes:
         """One panel a patient at its mode, 24 a page, as a figure; of one ``subject`` its axes."""

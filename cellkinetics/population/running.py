@@ -15,7 +15,7 @@ from cellkinetics.population import importance, saem
 from cellkinetics.population.design import Design
 from cellkinetics.population.importance import LogLikelihood, Moments
 from cellkinetics.population.patients import Patients
-from cellkinetics.population.saem import BLOCK, LEAST_SD, Fixed, Plan, State, Theta, Trace
+from cellkinetics.population.saem import ITERATIONS, LEAST_SD, Fixed, Gains, Iterate, Theta, Trace
 from cellkinetics.solving.sensitivity import padded_length
 
 WARM_UP, SETTLED = 4, 4  # blocks of iterations before, and while, the moments at given values are taken
@@ -24,7 +24,7 @@ UNSOLVED = 0.01  # share of proposals from which on a finer solution is asked fo
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class Population:
     """A population as its programs take it.
 
     prior : means and precisions (p,) of the coefficients. method : how curves are solved; the model's first if None.
@@ -78,13 +78,13 @@ class Setting:
         """Samples of a patient, padded."""
         return padded_length(self.data.inputs.times.shape[1], 1)
 
-    def finer(self) -> Setting | None:
+    def finer(self) -> Population | None:
         """With the model's next way of solving its curves; None where there is none."""
         every = methods(self.patients.model)
         after = every[every.index(self.method) + 1 :]
         return replace(self, method=after[0]) if after else None
 
-    def begun(self, theta: Theta, seed: int) -> State:
+    def begun(self, theta: Theta, seed: int) -> Iterate:
         """Before the first iteration."""
         count = saem.chains_of(len(self.patients.subjects))
         return saem.begun(
@@ -92,7 +92,7 @@ class Setting:
             count,
         )  # fmt: skip
 
-    def run(self, state: State, plan: Plan, seed: int, block: int) -> tuple[State, Trace]:
+    def run(self, state: Iterate, plan: Gains, seed: int, block: int) -> tuple[Iterate, Trace]:
         """One block of iterations."""
         patients = self.patients
         run = saem.program(
@@ -106,9 +106,9 @@ class Setting:
         state, refused = self.begun(theta, seed), 0.0
         for block in range(WARM_UP + SETTLED):
             # The start is no draw yet: moments of proposals are learnt fast at first, and averaged at the end.
-            k = np.arange(BLOCK, dtype=float) + block * BLOCK
-            gamma = np.where(k < WARM_UP * BLOCK, 1.0, 1 / np.maximum(k - WARM_UP * BLOCK + 1.0, 1.0))
-            state, trace = self.run(state, plan_of(gamma, k), seed, block)
+            k = np.arange(ITERATIONS, dtype=float) + block * ITERATIONS
+            gamma = np.where(k < WARM_UP * ITERATIONS, 1.0, 1 / np.maximum(k - WARM_UP * ITERATIONS + 1.0, 1.0))
+            state, trace = self.run(state, gains_of(gamma, k), seed, block)
             refused = float(np.mean(trace.refused))
         return moments_of(state), refused
 
@@ -141,7 +141,7 @@ class Setting:
 class Sample:
     """Draws of each patient with their log-likelihoods (m, n), curves (m, n, rows) and slopes."""
 
-    setting: Setting
+    population: Population
     draws: importance.Draws
     value: Floats
     curve: Floats
@@ -150,7 +150,7 @@ class Sample:
 
     def log_weights(self, theta: Theta) -> Floats:
         """(m, n) at the values where the curves were made."""
-        mean = importance.mean_of(self.setting.design.matrix, theta, self.setting.random)
+        mean = importance.mean_of(self.population.design.matrix, theta, self.population.random)
         return importance.log_weights(self.value, self.draws, mean, np.asarray(theta.omega))
 
     def log_likelihood(self, theta: Theta) -> LogLikelihood:
@@ -167,15 +167,15 @@ class Sample:
         return mean, np.einsum("mn,mnp,mnq->npq", weight, away, away)
 
 
-def moments_of(state: State) -> Moments:
+def moments_of(state: Iterate) -> Moments:
     """As averaged over iterations and chains."""
     mean, second = np.asarray(state.mean), np.asarray(state.second)
     return Moments(mean, second - mean[:, :, None] * mean[:, None, :])
 
 
-def plan_of(gamma: Floats, k: Floats, *, annealed: int = 0, moving: bool = False) -> Plan:
+def gains_of(gamma: Floats, k: Floats, *, annealed: int = 0, moving: bool = False) -> Gains:
     """Of iterations numbered k (from 0): annealed below that number."""
     learning = np.maximum(1 / (k + 2.0), 0.05)
-    return Plan(
+    return Gains(
         jnp.asarray(gamma, float), jnp.asarray(learning), jnp.asarray(k < annealed), jnp.full(len(k), moving)
     )  # fmt: skip

@@ -35,11 +35,10 @@ if TYPE_CHECKING:
 
     from cellkinetics.arrays import Numeric
 
-BLOCK = 25  # iterations of one call
-LONGEST = 0.5  # scoring step of a parameter without random effect, in its units
+ITERATIONS = 25  # iterations of one call
+LONGEST_SCORED = 0.5  # scoring step of a parameter without random effect, in its units
 COOLING = 0.95  # of variances, while they are annealed
 LEAST_SD = 1e-3  # between patients, in units of the estimation scale
-EVALUATIONS = len(chains.MOVES)  # curves of a chain, patient and iteration; one and its slopes more where scored
 
 
 class Theta(NamedTuple):
@@ -50,7 +49,7 @@ class Theta(NamedTuple):
     ln_sd: Float[Numeric, " sds"]
 
 
-class State(NamedTuple):
+class Iterate(NamedTuple):
     """Between two iterations: estimates, chains, averaged moments of each patient, information of scored columns."""
 
     theta: Theta
@@ -78,7 +77,7 @@ class Fixed(NamedTuple):
     least: Any
 
 
-class Plan(NamedTuple):
+class Gains(NamedTuple):
     """Of each iteration: weight of what is drawn, of what proposals learn, whether to anneal, and to move at all."""
 
     gamma: Any
@@ -107,8 +106,8 @@ def program(
     random: tuple[int, ...],
     scored: tuple[int, ...],
     size: int,
-) -> Callable[..., tuple[State, Trace]]:
-    """The compiled block: (fixed, state, plan of `BLOCK` iterations, noise) -> state, trace.
+) -> Callable[..., tuple[Iterate, Trace]]:
+    """The compiled block: (fixed, state, plan of `ITERATIONS` iterations, noise) -> state, trace.
 
     Parameters
     ----------
@@ -118,7 +117,7 @@ def program(
     places, columns = np.array(random, int), np.array(scored, int)
     driving = np.setdiff1d(np.arange(size), columns)
 
-    def run(fixed: Fixed, state: State, plan: Plan, noise: Noise) -> tuple[State, Trace]:
+    def run(fixed: Fixed, state: Iterate, plan: Gains, noise: Noise) -> tuple[Iterate, Trace]:
         def whole(phi: Any, beta: Any) -> Any:
             estimates = jnp.einsum("nkp,p->nk", fixed.matrix, beta)
             return jnp.broadcast_to(estimates[None], (len(phi), *estimates.shape)).at[:, :, places].set(phi)
@@ -134,7 +133,7 @@ def program(
         def by_rows(function: Callable[..., Any], curve: Any, ln_sd: Any) -> Any:
             return jax.vmap(jax.vmap(function, in_axes=(0, None, 0)), in_axes=(0, None, None))(curve, ln_sd, fixed.data)
 
-        def iteration(state: State, given: tuple[Plan, Noise]) -> tuple[State, Trace]:
+        def iteration(state: Iterate, given: tuple[Gains, Noise]) -> tuple[Iterate, Trace]:
             plan, drawn = given
             theta, at = state.theta, state.chains
             if not scored:
@@ -184,7 +183,7 @@ def program(
     return jax.jit(run)
 
 
-def _averaged(state: State, gamma: Any) -> State:
+def _averaged(state: Iterate, gamma: Any) -> Iterate:
     """Moments of each patient's draws, with weight gamma of the newest."""
     phi = state.chains.phi
     mean = state.mean + gamma * (jnp.mean(phi, axis=0) - state.mean)
@@ -192,7 +191,7 @@ def _averaged(state: State, gamma: Any) -> State:
     return state._replace(mean=mean, second=state.second + gamma * (second - state.second))
 
 
-def _means(fixed: Fixed, state: State, of_random: Any, theta: Theta, driving: Ints) -> Any:
+def _means(fixed: Fixed, state: Iterate, of_random: Any, theta: Theta, driving: Ints) -> Any:
     """Coefficients by generalised least squares; those of columns that drive nothing random stay."""
     if not len(driving):
         return theta.beta
@@ -220,7 +219,7 @@ def _scored(
     error: ErrorModel,
     columns: Ints,
     fixed: Fixed,
-    state: State,
+    state: Iterate,
     whole: Callable[..., Any],
     theta: Theta,
     gamma: Any,
@@ -250,7 +249,7 @@ def _scored(
     matrix = information + jnp.diag(precision)
     ridge = 1e-9 * jnp.maximum(jnp.diagonal(matrix), 1e-300) + 1e-12
     step = gamma * jnp.linalg.solve(matrix + jnp.diag(ridge), score)
-    longest = LONGEST * fixed.units[columns]
+    longest = LONGEST_SCORED * fixed.units[columns]
     return jnp.clip(step, -longest, longest), information
 
 
@@ -277,7 +276,7 @@ def chains_of(patients: int) -> int:
 
 def begun(
     theta: Theta, matrix: Floats, places: Ints, guesses: Floats, scored: Flags, rows: int, seed: int, count: int
-) -> State:
+) -> Iterate:
     """The state before the first iteration: chains about each patient's own guess and about the population."""
     rng = np.random.default_rng(seed)
     mean = np.einsum("nkp,p->nk", matrix, np.asarray(theta.beta))[:, places]
@@ -290,12 +289,12 @@ def begun(
     phi = middle + 0.3 * drawn
     f = int(scored.sum())
     second = np.einsum("cnp,cnq->npq", phi, phi) / count
-    state = State(theta, chains.start(jnp.asarray(phi), theta.omega, rows), phi.mean(0), second, np.zeros((f, f)))
+    state = Iterate(theta, chains.start(jnp.asarray(phi), theta.omega, rows), phi.mean(0), second, np.zeros((f, f)))
     # As the program gives it back: a number of another kind would compile it once more.
     return jax.tree.map(lambda part: jnp.array(np.asarray(part, float)), state)
 
 
-def noise_of(state: State, refresh: bool, seed: int, block: int) -> Noise:
+def noise_of(state: Iterate, refresh: bool, seed: int, block: int) -> Noise:
     """Random numbers of one block of iterations."""
     chains_, n, q = state.chains.phi.shape
-    return chains.noise((BLOCK, chains_, n), q, refresh, (seed, block))
+    return chains.noise((ITERATIONS, chains_, n), q, refresh, (seed, block))

@@ -10,11 +10,12 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.population.design import Design
-from cellkinetics.population.running import UNSOLVED, Setting, plan_of
-from cellkinetics.population.saem import BLOCK, State, Theta, Trace
+from cellkinetics.population.importance import Moments
+from cellkinetics.population.running import UNSOLVED, Population, gains_of, moments_of
+from cellkinetics.population.saem import ITERATIONS, Iterate, Theta, Trace
 
 ANNEALED = 75  # iterations
-FEWEST, MOST = 5, 16  # blocks of the first phase
+FEWEST_BLOCKS, MOST_BLOCKS = 5, 16  # blocks of the first phase
 AVERAGED = 4  # blocks of the second
 WINDOW = 50  # iterations in which nothing may drift
 DRIFT = 0.2  # standard errors in a window, or so many of the drift's own as NOISE says
@@ -30,8 +31,8 @@ class Path:
     interrupted : from the keyboard.
     """
 
-    setting: Setting
-    state: State
+    population: Population
+    state: Iterate
     trace: pd.DataFrame
     moved: tuple[str, ...]
     refused: float
@@ -42,55 +43,66 @@ class Path:
         """The estimates."""
         return self.state.theta
 
+    @property
+    def moments(self) -> Moments:
+        """Of each patient's parameters: averaged, or where that was not begun those that proposals had learnt."""
+        if not self.interrupted:
+            return moments_of(self.state)
+        return Moments(np.asarray(self.state.chains.centre), np.asarray(self.state.chains.spread))
 
-def climb(setting: Setting, theta: Theta, seed: int, more: Callable[[int], None], *, averaged: int = AVERAGED) -> Path:
+
+def climb(
+    population: Population, theta: Theta, seed: int, more: Callable[[int], None], *, averaged: int = AVERAGED
+) -> Path:
     """Two phases from ``theta``; where curves are refused too often, again with the model's next way of solving."""
-    path = _climb(setting, theta, seed, more, averaged)
+    path = _climb(population, theta, seed, more)
     while path.refused > UNSOLVED and not path.interrupted:
-        finer = path.setting.finer()
+        finer = path.population.finer()
         if finer is None:
             break
-        path = _climb(finer, path.theta, seed, more, averaged)
+        path = _climb(finer, path.theta, seed, more)
     return path
 
 
-def _climb(setting: Setting, theta: Theta, seed: int, more: Callable[[int], None], averaged: int) -> Path:
-    state, traces, block, moved, interrupted = setting.begun(theta, seed), [], 0, (), False
+def _climb(population: Population, theta: Theta, seed: int, more: Callable[[int], None]) -> Path:
+    state, traces, block, moved, interrupted = population.begun(theta, seed), [], 0, (), False
     try:
-        while block < MOST:
-            k = np.arange(BLOCK, dtype=float) + block * BLOCK
-            state, trace = setting.run(state, plan_of(np.ones(BLOCK), k, annealed=ANNEALED, moving=True), seed, block)
+        while block < MOST_BLOCKS:
+            k = np.arange(ITERATIONS, dtype=float) + block * ITERATIONS
+            state, trace = population.run(
+                state, gains_of(np.ones(ITERATIONS), k, annealed=ANNEALED, moving=True), seed, block
+            )
             traces.append(_numbers(trace))
             block += 1
-            more(BLOCK)
-            if block < FEWEST:
+            more(ITERATIONS)
+            if block < FEWEST_BLOCKS:
                 continue
-            moved = drifting(setting, state, traces)
+            moved = drifting(population, state, traces)
             if not moved:
                 break
-        first = block * BLOCK
-        for _ in range(averaged):
-            k = np.arange(BLOCK, dtype=float) + block * BLOCK
-            state, trace = setting.run(state, plan_of(1 / (k - first + 1), k, moving=True), seed, block)
+        first = block * ITERATIONS
+        for _ in range(AVERAGED):
+            k = np.arange(ITERATIONS, dtype=float) + block * ITERATIONS
+            state, trace = population.run(state, gains_of(1 / (k - first + 1), k, moving=True), seed, block)
             traces.append(_numbers(trace))
             block += 1
-            more(BLOCK)
+            more(ITERATIONS)
     except KeyboardInterrupt:
         interrupted = True
         if not traces:
             raise
-    refused = float(np.mean([trace.refused for trace in traces[-averaged:]]))
-    return Path(setting, state, _table(setting, traces), moved, refused, interrupted)
+    refused = float(np.mean([trace.refused for trace in traces[-AVERAGED:]]))
+    return Path(population, state, _table(population, traces), moved, refused, interrupted)
 
 
 def _numbers(trace: Trace) -> Trace:
     return Trace(*(np.asarray(part) for part in trace))
 
 
-def errors_of(setting: Setting, state: State) -> Floats:
+def errors_of(population: Population, state: Iterate) -> Floats:
     """Rough standard errors of what `values_of` gives, from the numbers of patients and samples."""
-    design, theta = setting.design, state.theta
-    n = len(setting.patients.subjects)
+    design, theta = population.design, state.theta
+    n = len(population.patients.subjects)
     omega = np.diagonal(np.asarray(theta.omega))
     of_effects, at = np.zeros(len(design.effects)), 0
     for column, effect in enumerate(design.effects):
@@ -100,7 +112,7 @@ def errors_of(setting: Setting, state: State) -> Floats:
         else:
             weights = design.matrix[:, design.names.index(effect.parameter), column]
             of_effects[column] = np.sqrt(omega[design.random.index(effect.parameter)] / np.sum(weights**2))
-    rows = np.maximum(setting.patients.samples_each, 1.0)
+    rows = np.maximum(population.patients.samples_each, 1.0)
     spreads, linked = np.full(len(omega), 1 / np.sqrt(2 * n)), np.full(len(design.pairs), 1 / np.sqrt(n))
     return np.concatenate([of_effects, spreads, linked, 1 / np.sqrt(2 * rows)])
 
@@ -113,31 +125,31 @@ def values_of(design: Design, beta: Floats, omega: Floats, ln_sd: Floats) -> Flo
     return np.hstack([beta, 0.5 * np.log(variance), atanh, ln_sd])
 
 
-def labels_of(setting: Setting) -> list[str]:
+def labels_of(population: Population) -> list[str]:
     """Of `values_of`."""
-    return [*setting.design.labels, *setting.patients.sd_names]
+    return [*population.design.labels, *population.patients.sd_names]
 
 
-def drifting(setting: Setting, state: State, traces: Sequence[Trace]) -> tuple[str, ...]:
+def drifting(population: Population, state: Iterate, traces: Sequence[Trace]) -> tuple[str, ...]:
     """What the last iterations of gamma 1 still move: more than a line through them would by chance, in its errors."""
     beta, omega, ln_sd = (
         np.concatenate([getattr(trace, part) for trace in traces])[-WINDOW:] for part in ("beta", "omega", "ln_sd")
     )
-    values = values_of(setting.design, beta, omega, ln_sd) / errors_of(setting, state)
+    values = values_of(population.design, beta, omega, ln_sd) / errors_of(population, state)
     time = np.linspace(-0.5, 0.5, len(values))
     slope = time @ values / (time @ time)
     rest = values - values.mean(axis=0) - np.outer(time, slope)
     variance = np.mean(rest**2, axis=0)
     follow = np.clip(np.mean(rest[1:] * rest[:-1], axis=0) / np.maximum(variance, 1e-300), 0.0, 0.95)
     own = np.sqrt(variance * (1 + follow) / (1 - follow) / (time @ time))
-    free = np.append(np.ones(values.shape[1] - len(setting.patients.sd_free), bool), setting.patients.sd_free)
+    free = np.append(np.ones(values.shape[1] - len(population.patients.sd_free), bool), population.patients.sd_free)
     moves = free & (np.abs(slope) > np.maximum(DRIFT, NOISE * own))
-    return tuple(label for label, moving in zip(labels_of(setting), moves, strict=True) if moving)
+    return tuple(label for label, moving in zip(labels_of(population), moves, strict=True) if moving)
 
 
-def _table(setting: Setting, traces: Sequence[Trace]) -> pd.DataFrame:
+def _table(population: Population, traces: Sequence[Trace]) -> pd.DataFrame:
     """One row an iteration: what is estimated on the estimation scale, the chains' log-likelihood, shares accepted."""
-    design = setting.design
+    design = population.design
     beta, omega, ln_sd, value, accepted, refused = (np.concatenate(part) for part in zip(*traces, strict=True))
     values = values_of(design, beta, omega, ln_sd)
     q, effects = len(design.random), len(design.effects)
@@ -146,7 +158,7 @@ def _table(setting: Setting, traces: Sequence[Trace]) -> pd.DataFrame:
         values[:, effects + q : effects + q + len(design.pairs)]
     )
     values[:, len(values[0]) - ln_sd.shape[1] :] = np.exp(ln_sd)
-    table = pd.DataFrame(values, columns=labels_of(setting))
+    table = pd.DataFrame(values, columns=labels_of(population))
     table["log-likelihood of the chains"] = value
     for column, name in enumerate(("population", "walk", "own")):
         table[f"accepted {name}"] = accepted[:, column]

@@ -16,11 +16,11 @@ from cellkinetics.words import dose_text
 if TYPE_CHECKING:
     from cellkinetics.population.result import PopulationFit
 
-COLUMNS = [
+TABLE_COLUMNS = [
     "kind", "value", "stderr", "rse", "lower", "upper", "unit", "estimate", "estimate_stderr", "shrinkage", "mc_error",
     "status", "source",
 ]  # fmt: skip
-MEAN, COEFFICIENT, SPREAD, CORRELATION, SD, OTHER = (
+MEAN, COEFFICIENT, SD_BETWEEN, CORRELATION, SD, OTHER = (
     "mean", "coefficient", "sd between", "correlation", "sd", "fixed",
 )  # fmt: skip
 NORMAL = 1.959963984540054  # half width of a 95% interval in standard errors
@@ -29,7 +29,7 @@ NORMAL = 1.959963984540054  # half width of a 95% interval in standard errors
 def parameters(fit: PopulationFit) -> pd.DataFrame:
     """See `PopulationFit.parameters`."""
     design, model, polished = fit.design, fit.model, fit.polished
-    labels, v = labels_of(fit.setting), polished.v
+    labels, v = labels_of(fit.population), polished.v
     variance = np.diag(polished.covariance)
     errors = np.where(polished.moving & (variance > 0), np.sqrt(np.maximum(variance, 0.0)), np.nan)
     noise = polished.mc_errors
@@ -62,7 +62,7 @@ def parameters(fit: PopulationFit) -> pd.DataFrame:
             "status": "tied" if tied else "fixed",
             "source": "tied" if tied else "fixed by the user" if name in fit.request.fixed else parameter.source,
         }  # fmt: skip
-    return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS).rename_axis("parameter")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=TABLE_COLUMNS).rename_axis("parameter")
 
 
 def _kinds(fit: PopulationFit) -> list[str]:
@@ -70,7 +70,7 @@ def _kinds(fit: PopulationFit) -> list[str]:
     design = fit.design
     return [
         *(COEFFICIENT if effect.covariate else MEAN for effect in design.effects),
-        *[SPREAD] * len(design.random), *[CORRELATION] * len(design.pairs), *[SD] * len(fit.patients.sd_names),
+        *[SD_BETWEEN] * len(design.random), *[CORRELATION] * len(design.pairs), *[SD] * len(fit.patients.sd_names),
     ]  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def _row(fit: PopulationFit, kind: str, name: str, at: float, se: float) -> dict
     else:
         value = np.exp(at)
         row |= {"value": value, "stderr": value * se, "lower": np.exp(ends[0]), "upper": np.exp(ends[1])}
-        row["unit"] = _unit_of_spread(fit, name) if kind == SPREAD else _unit_of_sd(fit, name)
+        row["unit"] = _unit_of_spread(fit, name) if kind == SD_BETWEEN else _unit_of_sd(fit, name)
     row["rse"] = 100 * row["stderr"] / abs(row["value"]) if row["value"] else np.nan
     return row
 

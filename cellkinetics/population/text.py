@@ -15,7 +15,7 @@ from cellkinetics.words import WIDE, count, labelled
 if TYPE_CHECKING:
     from cellkinetics.population.result import PopulationFit
 
-_labelled = partial(labelled, width=WIDE)
+_wide = partial(labelled, width=WIDE)
 
 
 def summary(fit: PopulationFit) -> str:
@@ -26,24 +26,24 @@ def summary(fit: PopulationFit) -> str:
     lines = [
         f"{fit.model.name}, a population of {count(len(fit.subjects), 'patient')}"
         + (" (simulated data)" if fit.study.simulated else ""),
-        *_labelled("outcome", fit.outcome),
-        *_labelled("varying", ", ".join(design.random) + ("; correlated: " + _blocks(fit) if design.pairs else "")),
-        *(_labelled("for all", ", ".join(one_for_all)) if one_for_all else []),
-        *(_labelled("driven", ", ".join(covariates)) if covariates else []),
-        *[line for who, why in fit.left_out.items() for line in _labelled("left out", f"{who}: {why}")],
-        *_labelled("samples", f"{fit.n_quantified} quantified, {fit.n_censored} censored"),
-        *_labelled("censored", CENSORING_TEXTS[fit.request.censoring]),
-        *([] if fit.request.error == LOG else _labelled("error", fit.request.error_model.words)),
-        *_labelled(
+        *_wide("outcome", fit.outcome),
+        *_wide("varying", ", ".join(design.random) + ("; correlated: " + _blocks(fit) if design.pairs else "")),
+        *(_wide("for all", ", ".join(one_for_all)) if one_for_all else []),
+        *(_wide("driven", ", ".join(covariates)) if covariates else []),
+        *[line for who, why in fit.left_out.items() for line in _wide("left out", f"{who}: {why}")],
+        *_wide("samples", f"{fit.n_quantified} quantified, {fit.n_censored} censored"),
+        *_wide("censored", CENSORING_TEXTS[fit.request.censoring]),
+        *([] if fit.request.error == LOG else _wide("error", fit.request.error_model.words)),
+        *_wide(
             "method",
             f"SAEM, {len(fit.trace)} iterations of {count(len(fit.path.state.chains.phi), 'chain')} a patient, then "
             "Newton steps on the likelihood by importance sampling",
         ),
-        *_labelled("ln L", _criteria(fit)),
+        *_wide("ln L", _criteria(fit)),
         "",
         estimates(fit),
         "",
-        *_labelled("fixed", _fixed(fit)),
+        *_wide("fixed", _fixed(fit)),
     ]
     return "\n".join(lines) + "\n"
 

@@ -8,6 +8,7 @@ import pytest
 import cellkinetics as ck
 from cellkinetics.optimising.request import Request
 from cellkinetics.population.patients import patients_of
+from cellkinetics.population.running import Population
 
 DAYS = np.array([1.0, 3, 7, 14, 21, 28])
 
@@ -214,6 +215,7 @@ def test_what_cannot_be_fitted_is_refused_with_the_remedy(study):
     ("asked", "words"),
     [
         ({"method": "laplace"}, "method='laplace': take one of saem; others are not there yet"),
+        ({"prior": "published"}, "prior='published' is of one patient, whose population is known"),
         ({"common_sd": False}, "an sd of each patient is not there yet"),
         ({"checkpoint": "here.json"}, "a run that goes on from a file is not there yet"),
     ],
@@ -228,3 +230,20 @@ def test_a_spread_that_is_nothing_is_said_by_a_comparison_at_0():
     found = ck.fit_population(populations.line(), study, covariates={"c": "dose"}, progress=False)
     assert "between-patient sd of k cannot be told from 0 (log-likelihood at 0 differs by" in found.outcome
     assert "give random= without k" in found.outcome
+
+
+def test_an_interrupt_gives_the_estimates_so_far_and_says_so(study, monkeypatch):
+    run, calls = Population.run, []
+
+    def interrupted(*given):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return run(*given)
+
+    monkeypatch.setattr(Population, "run", interrupted)
+    found = ck.fit_population(populations.line(), study, covariates={"c": "dose"}, progress=False)
+    assert found.status is ck.Status.INTERRUPTED
+    assert found.outcome.startswith("interrupted: these are the estimates after 75 iterations")
+    assert not found.converged
+    assert np.isfinite(found.log_likelihood_ln)

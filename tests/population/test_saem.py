@@ -114,13 +114,13 @@ def test_scores_and_information_are_the_derivatives_of_the_sampled_likelihood():
     ln_c, k = np.log(80.0) + 0.8 * rng.normal(size=20), 0.09 + 0.03 * rng.normal(size=20)
     study = populations.study_of(ln_c[:, None] - k[:, None] * DAYS, DAYS, 0.4, rng, limit=10.0)
     found = ck.fit_population(populations.line(), study, progress=False, correlated=[("c", "k")])
-    setting, sample = found.setting, found.polished.sample
+    population, sample = found.population, found.polished.sample
     v = found.polished.v + np.array([0.1, 0.01, 0.1, -0.1, 0.1, 0.05])
-    at = polish._look(setting, sample, v)
+    at = polish._look(population, sample, v)
     for place in range(len(v)):
         aside = np.zeros(len(v))
         aside[place] = 1e-4
-        ahead, behind = (polish._look(setting, sample, v + side * aside) for side in (1, -1))
+        ahead, behind = (polish._look(population, sample, v + side * aside) for side in (1, -1))
         assert at.gradient[place] == pytest.approx((ahead.value - behind.value) / 2e-4, rel=1e-4, abs=1e-4)
         slope = -(ahead.gradient - behind.gradient) / 2e-4
         assert at.information[place] == pytest.approx(slope, rel=1e-3, abs=1e-3 * np.abs(at.information).max())
