@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cellkinetics.arrays import Numeric
 
-REFRESH, POPULATION, WALK, OWN = range(4)
+REFRESH, POPULATION, WALK, OWN, PROBE = range(5)
 MOVES = (POPULATION, WALK, OWN, WALK)
 T_DEGREES = 5  # of the t distribution
 WANTED = 0.3  # share of accepted random walks
@@ -50,7 +50,7 @@ class Told(NamedTuple):
     refused: Any
 
 
-Likelihood = Callable[[Any], tuple[Any, Any]]
+Likelihood = Callable[[Any, Any], tuple[Any, Any]]
 
 
 def log_normal(away: Any, factor: Any) -> Any:
@@ -96,11 +96,11 @@ class Noise(NamedTuple):
     ln_uniform: Float[Numeric, "moves chains patients"]
 
 
-def noise(shape: tuple[int, ...], random: int, refresh: bool, seed: Sequence[int]) -> Noise:
+def noise(shape: tuple[int, ...], random: int, probes: int, seed: Sequence[int]) -> Noise:
     """Of iterations, chains and patients, ``shape``; of moves in `iterate`'s order."""
     rng = np.random.default_rng(seed)
     iterations, chains, n = shape
-    of = (iterations, len(MOVES) + refresh, chains, n)
+    of = (iterations, len(MOVES) + (1 + probes if probes else 0), chains, n)
     stretch = np.sqrt(T_DEGREES / rng.chisquare(T_DEGREES, of))
     return Noise(rng.normal(size=(*of, random)), stretch, np.log1p(-rng.random(of)))
 
@@ -114,16 +114,23 @@ def start(phi: Any, omega: Any, rows: int) -> Chains:
 
 
 def iterate(
-    likelihood: Likelihood, at: Chains, mean: Any, omega: Any, drawn: Noise, *, refresh: bool, learning: Any
-) -> tuple[Chains, Told]:
+    likelihood: Likelihood, at: Chains, mean: Any, omega: Any, drawn: Noise, *, probes: Any, learning: Any
+) -> tuple[Chains, Told, Any]:
     """One iteration.
 
     Parameters
     ----------
-    likelihood : function of phi (chains, n, q) -> log-likelihoods (chains, n), curves (chains, n, samples).
+    likelihood : function of phi (chains, n, q), shift (p,) of the coefficients -> log-likelihoods (chains, n), curves
+        (chains, n, samples).
     mean : (n, q) of the population for each patient. omega : (q, q) its covariance.
-    drawn : of the moves. refresh : whether likelihoods and curves have to be made anew first.
+    drawn : of the moves.
+    probes : (f, p) shifts of coefficients at which curves are asked for at the end; where there are any, likelihoods
+        and curves are made anew first.
     learning : weight of what proposals learn from this iteration.
+
+    Returns
+    -------
+    Where the chains are, shares, and the curves (f, chains, n, samples) of the probes.
     """
     chains, n, q = at.phi.shape
     of_population = jnp.broadcast_to(jnp.linalg.cholesky(omega)[None], (n, q, q))
@@ -132,9 +139,9 @@ def iterate(
     own = jnp.linalg.cholesky(at.spread + least[None])
     walk = own * jnp.exp(at.ln_scale)[:, None, None]
 
-    def move(carry: tuple[Any, ...], given: tuple[Any, Noise]) -> tuple[tuple[Any, ...], tuple[Any, Any]]:
+    def move(carry: tuple[Any, ...], given: tuple[Any, Any, Noise]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         phi, curve, value = carry
-        kind, (z, stretch, ln_uniform) = given
+        kind, shift, (z, stretch, ln_uniform) = given
         proposed = jnp.select(
             [kind == POPULATION, kind == WALK, kind == OWN],
             [
@@ -144,20 +151,25 @@ def iterate(
             ],
             phi,
         )
-        new, new_curve = likelihood(proposed)
+        new, new_curve = likelihood(proposed, shift)
         prior = log_normal(proposed - mean[None], of_population) - log_normal(phi - mean[None], of_population)
         back = log_t(phi - at.centre[None], own) - log_t(proposed - at.centre[None], own)
         ratio = new - value + jnp.where(kind == POPULATION, 0.0, prior) + jnp.where(kind == OWN, back, 0.0)
         # From where there is no curve, every curve is better.
         ratio = jnp.where(jnp.isneginf(value) & jnp.isfinite(new), 0.0, ratio)
-        taken = (ln_uniform <= ratio) | (kind == REFRESH)
+        taken = ((ln_uniform <= ratio) | (kind == REFRESH)) & (kind != PROBE)
         phi = jnp.where(taken[..., None], proposed, phi)
         curve = jnp.where(taken[..., None], new_curve, curve)
-        return (phi, curve, jnp.where(taken, new, value)), (jnp.mean(taken, axis=0), jnp.mean(jnp.isneginf(new)))
+        said = jnp.mean(taken, axis=0), jnp.mean(jnp.isneginf(new))
+        return (phi, curve, jnp.where(taken, new, value)), (*said, new_curve) if count else said
 
-    kinds = jnp.array([*([REFRESH] if refresh else []), *MOVES])
-    (phi, curve, value), (accepted, refused) = jax.lax.scan(move, (at.phi, at.curve, at.value), (kinds, drawn))
-    accepted, refused = accepted[-len(MOVES) :], refused[-len(MOVES) :]
+    count, first = len(probes), bool(len(probes))
+    kinds = jnp.array([*[REFRESH] * first, *MOVES, *[PROBE] * count])
+    shifts = jnp.concatenate([jnp.zeros((first + len(MOVES), probes.shape[1])), probes])
+    (phi, curve, value), (accepted, refused, *seen) = jax.lax.scan(
+        move, (at.phi, at.curve, at.value), (kinds, shifts, drawn)
+    )
+    accepted, refused = (part[first : first + len(MOVES)] for part in (accepted, refused))
     order = jnp.array(MOVES)
     shares = jnp.stack([jnp.mean(accepted, axis=1) @ (order == kind) for kind in (POPULATION, WALK, OWN)])
     shares = shares / jnp.array([float(MOVES.count(kind)) for kind in (POPULATION, WALK, OWN)])
@@ -166,4 +178,5 @@ def iterate(
     away = phi - centre[None]
     spread = at.spread + learning * (jnp.einsum("cnp,cnq->npq", away, away) / chains - at.spread)
     ln_scale = jnp.clip(at.ln_scale + 2 * learning * (walked - WANTED) * (learning > 0), -6.0, 2.0)
-    return Chains(phi, curve, value, centre, spread, ln_scale), Told(shares, jnp.mean(refused))
+    ends = Chains(phi, curve, value, centre, spread, ln_scale)
+    return ends, Told(shares, jnp.mean(refused)), seen[0][-count:] if count else None

@@ -21,6 +21,7 @@ from cellkinetics.modelling.prior import Prior, centre
 from cellkinetics.optimising.request import Request
 from cellkinetics.population import outcome as words
 from cellkinetics.population.design import Covariates, Design, design_of
+from cellkinetics.population.importance import FEW_EFFECTIVE, Moments
 from cellkinetics.population.patients import Patients, patients_of
 from cellkinetics.population.polish import Polished, polish
 from cellkinetics.population.result import PopulationFit
@@ -31,10 +32,8 @@ from cellkinetics.progress import bar
 from cellkinetics.solving.sensitivity import Tie
 
 FITTED_BY = ("saem",)
-POLISH_DRAWS, LIKELIHOOD_DRAWS = (
-    1000,
-    2000,
-)  # of each patient: those that Newton climbs on, and others for the likelihood
+POLISH_DRAWS = (1000, 2000)  # of each patient, that Newton climbs on; the second where the first are too few
+LIKELIHOOD_DRAWS = 2000  # others, for the likelihood
 SEED_OF_POLISH = 101  # added to the seed
 LIKE_ZERO = 0.5  # stderr of ln sd between patients from which on it is compared with 0
 COUNTS_AS_ZERO = 1.35  # log-likelihood units: half of the 95% point of a variance at its bound (Self and Liang 1987)
@@ -179,9 +178,7 @@ def _mean_of(design: Design, name: str) -> int:
 def _ended(path: Path, asked: dict[str, Any], began: float) -> PopulationFit:
     """Polish, likelihood, individuals, and how it ended."""
     population, seed = path.population, int(path.population.patients.request.seed)
-    moments = path.moments
-    sample = population.sampled(path.theta, moments, POLISH_DRAWS, seed + SEED_OF_POLISH)
-    polished = polish(population, path.theta, sample)
+    polished, moments = _polished(path, seed)
     fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
     likelihood = fresh.log_likelihood(polished.theta)
     mean, covariance = fresh.conditional(polished.theta)
@@ -194,6 +191,26 @@ def _ended(path: Path, asked: dict[str, Any], began: float) -> PopulationFit:
         status=outcome.status, seconds=time.perf_counter() - began, asked=asked, refit=fit_population,
         log_likelihood_ln=likelihood.value, **_counts(population),
     )  # fmt: skip
+
+
+def _polished(path: Path, seed: int) -> tuple[Polished, Moments]:
+    """The maximum, and moments of each patient that go with it.
+
+    Where other draws would move it, or a patient's weights are uneven, again with more draws about chains that were run
+    at the first maximum.
+    """
+    population, theta, moments = path.population, path.theta, path.moments
+    few, many = POLISH_DRAWS
+    sample = population.sampled(theta, moments, few, seed + SEED_OF_POLISH)
+    polished = polish(population, theta, sample)
+    errors = np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
+    unsure = polished.moving & ~(polished.mc_errors <= words.STILL * errors)
+    even = polished.sample.log_likelihood(polished.theta).smallest_ess >= FEW_EFFECTIVE
+    if (even and not unsure.any()) or path.interrupted:
+        return polished, moments
+    moments, _ = population.at(polished.theta, seed + SEED_OF_POLISH)
+    sample = population.sampled(polished.theta, moments, many, seed + SEED_OF_POLISH)
+    return polish(population, polished.theta, sample), moments
 
 
 def _counts(population: Population) -> dict[str, Any]:

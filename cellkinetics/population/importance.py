@@ -24,7 +24,7 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising.engine import Data
 from cellkinetics.population import chains, curves
-from cellkinetics.population.saem import Theta
+from cellkinetics.population.saem import PROBED, Theta
 from cellkinetics.solving.sensitivity import Ties
 
 WIDER = 1.2  # than the moments of the chains
@@ -126,35 +126,42 @@ def lattice(count: int, n: int, size: int, rng: np.random.Generator) -> Floats:
 
 @cache.kept
 def solver(
-    model: Model, ties: Ties, method: Method, error: ErrorModel, random: tuple[int, ...], scored: tuple[int, ...]
+    model: Model,
+    ties: Ties,
+    method: Method,
+    error: ErrorModel,
+    random: tuple[int, ...],
+    scored: tuple[int, ...],
+    size: int,
 ) -> Callable[..., tuple[Any, Any, Any]]:
     """The compiled function of draws, `SLICE` at a time.
 
-    (matrix (n, k, p), beta (p,), ln_sd (s,), phi (slices, SLICE, n, q), data) -> log-likelihoods (slices, SLICE, n),
+    (matrix (n, k, p), beta (p,), ln_sd (s,), phi (slices, SLICE, n, q), units (p,), data) -> log-likelihoods
+    (slices, SLICE, n),
     curves (..., samples), slopes (..., samples, scored) of the curves by the scored columns; `SLICES_AT_ONCE` slices.
     """
     places, columns = np.array(random, int), np.array(scored, int)
+    shifts = PROBED * np.eye(size)[columns]
 
-    def of_patient(phi: Any, along: Any, ln_sd: Any, data: Data) -> tuple[Any, Any, Any]:
-        if not scored:
-            value, g = curves.log_likelihood(model, ties, method, error, phi, ln_sd, data)
-            return value, g, jnp.zeros((*g.shape, 0))
+    def of_patient(phi: Any, ln_sd: Any, data: Data) -> tuple[Any, Any]:
+        return curves.log_likelihood(model, ties, method, error, phi, ln_sd, data)
 
-        def moved(change: Any) -> tuple[Any, tuple[Any, Any]]:
-            value, g = curves.log_likelihood(model, ties, method, error, phi + along @ change, ln_sd, data)
-            return g, (value, g)
-
-        slopes, (value, g) = jax.jacfwd(moved, has_aux=True)(jnp.zeros(len(columns)))
-        return value, g, jnp.where(jnp.isfinite(slopes), slopes, 0.0)
+    each = jax.vmap(jax.vmap(of_patient, in_axes=(0, None, 0)), in_axes=(0, None, None))
 
     @jax.jit
-    def run(matrix: Any, beta: Any, ln_sd: Any, phi: Any, data: Data) -> tuple[Any, Any, Any]:
-        estimates = jnp.einsum("nkp,p->nk", matrix, beta)
-
+    def run(matrix: Any, beta: Any, ln_sd: Any, phi: Any, units: Any, data: Data) -> tuple[Any, Any, Any]:
         def some(phi: Any) -> tuple[Any, Any, Any]:
-            whole = jnp.broadcast_to(estimates[None], (len(phi), *estimates.shape)).at[:, :, places].set(phi)
-            each = jax.vmap(jax.vmap(of_patient, in_axes=(0, 0, None, 0)), in_axes=(0, None, None, None))
-            return each(whole, matrix[:, :, columns], ln_sd, data)
+            def at(shift: Any) -> tuple[Any, Any]:
+                estimates = jnp.einsum("nkp,p->nk", matrix, beta + shift)
+                whole = jnp.broadcast_to(estimates[None], (len(phi), *estimates.shape)).at[:, :, places].set(phi)
+                return each(whole, ln_sd, data)
+
+            # The curves themselves, and a little aside along each scored column: the likelihood stands here once.
+            values, seen = jax.lax.map(at, jnp.concatenate([jnp.zeros((1, len(beta))), shifts * units]))
+            slopes = (seen[1:] - seen[:1]) / (PROBED * units[columns])[:, None, None, None]
+            fine = jnp.isfinite(values[:1]) & jnp.isfinite(values[1:])
+            slopes = jnp.where(fine[..., None], slopes, 0.0)
+            return values[0], seen[0], jnp.moveaxis(slopes, 0, -1)
 
         return jax.lax.map(some, phi)
 

@@ -99,7 +99,7 @@ class Population:
             patients.model, patients.problems[0].ties, self.method, patients.request.error_model, self.random,
             self.scored, len(self.design.effects),
         )  # fmt: skip
-        return run(self.fixed, state, plan, saem.noise_of(state, bool(self.scored), seed, block))
+        return run(self.fixed, state, plan, saem.noise_of(state, len(self.scored), seed, block))
 
     def at(self, theta: Theta, seed: int) -> tuple[Moments, float]:
         """Moments of each patient's parameters at values that are given, and the share of proposals not solved."""
@@ -125,10 +125,11 @@ class Population:
         patients = self.patients
         run = importance.solver(
             patients.model, patients.problems[0].ties, self.method, patients.request.error_model, self.random,
-            self.scored,
+            self.scored, len(self.design.effects),
         )  # fmt: skip
         blocks = [
-            run(self.design.matrix, theta.beta, theta.ln_sd, block, self.data) for block in importance.in_blocks(phi)
+            run(self.design.matrix, theta.beta, theta.ln_sd, block, self.units, self.data)
+            for block in importance.in_blocks(phi)
         ]
         value, curve, slopes = (
             np.concatenate([np.asarray(part).reshape(len(phi) // len(blocks), *part.shape[2:]) for part in parts])

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 ITERATIONS = 25  # iterations of one call
 LONGEST_SCORED = 0.5  # scoring step of a parameter without random effect, in its units
 COOLING = 0.95  # of variances, while they are annealed
+PROBED = 1e-4  # units aside, of curves whose difference is the slope by a column without random effect
+STEEPEST = 1e6  # slope of ln f, in units; a curve that was refused is no neighbour
 LEAST_SD = 1e-3  # between patients, in units of the estimation scale
 
 
@@ -125,10 +127,9 @@ def program(
         def of_patient(phi: Any, ln_sd: Any, data: Data) -> tuple[Any, Any]:
             return curves.log_likelihood(model, ties, method, error, phi, ln_sd, data)
 
-        def of_all(phi: Any, theta: Theta) -> tuple[Any, Any]:
-            return jax.vmap(jax.vmap(of_patient, in_axes=(0, None, 0)), in_axes=(0, None, None))(
-                whole(phi, theta.beta), theta.ln_sd, fixed.data
-            )
+        def of_all(phi: Any, beta: Any, ln_sd: Any) -> tuple[Any, Any]:
+            each = jax.vmap(jax.vmap(of_patient, in_axes=(0, None, 0)), in_axes=(0, None, None))
+            return each(whole(phi, beta), ln_sd, fixed.data)
 
         def by_rows(function: Callable[..., Any], curve: Any, ln_sd: Any) -> Any:
             return jax.vmap(jax.vmap(function, in_axes=(0, None, 0)), in_axes=(0, None, None))(curve, ln_sd, fixed.data)
@@ -146,15 +147,10 @@ def program(
                 at = at._replace(value=jnp.where(jnp.isneginf(at.value), -jnp.inf, value))
             of_random = fixed.matrix[:, places]
             mean = jnp.einsum("nqp,p->nq", of_random, theta.beta)
-            at, told = chains.iterate(
-                lambda phi: of_all(phi, theta),
-                at,
-                mean,
-                theta.omega,
-                drawn,
-                refresh=bool(scored),
-                learning=plan.learning,
-            )
+            at, told, seen = chains.iterate(
+                lambda phi, shift: of_all(phi, theta.beta + shift, theta.ln_sd), at, mean, theta.omega, drawn,
+                probes=PROBED * fixed.units * np.eye(size)[columns], learning=plan.learning,
+            )  # fmt: skip
             solved = jnp.isfinite(at.value)
             state = _averaged(state._replace(chains=at), plan.gamma)
             beta = _means(fixed, state, of_random, theta, driving)
@@ -170,7 +166,8 @@ def program(
             ln_sd = jnp.where(plan.annealed, jnp.maximum(ln_sd, theta.ln_sd + 0.5 * np.log(COOLING)), ln_sd)
             ln_sd = jnp.where(fixed.sd_free, jnp.maximum(ln_sd, fixed.ln_sd_floors), theta.ln_sd)
             if scored:
-                step, information = _scored(model, ties, method, error, columns, fixed, state, whole, theta, plan.gamma)
+                terms = by_rows(lambda g, ln_sd, data: row_terms(error, outputs, g, ln_sd, data), at.curve, theta.ln_sd)
+                step, information = _scored(columns, fixed, state, theta, seen, terms, plan.gamma)
                 state = state._replace(information=information)
                 beta = beta.at[columns].set(theta.beta[columns] + step)
             new = Theta(beta, omega, ln_sd)
@@ -213,36 +210,19 @@ def _kept_up(omega: Any, before: Any, annealed: Any, least_sd: Any) -> Any:
 
 
 def _scored(
-    model: Model,
-    ties: Ties,
-    method: Method,
-    error: ErrorModel,
-    columns: Ints,
-    fixed: Fixed,
-    state: Iterate,
-    whole: Callable[..., Any],
-    theta: Theta,
-    gamma: Any,
+    columns: Ints, fixed: Fixed, state: Iterate, theta: Theta, seen: Any, terms: tuple[Any, Any], gamma: Any
 ) -> tuple[Any, Any]:
-    """A scoring step of the columns without random effect, and their information, averaged with weight gamma."""
-    outputs = len(model.outputs)
+    """A scoring step of the columns without random effect, and their information, averaged with weight gamma.
 
-    def of_patient(phi: Any, along: Any, data: Data) -> tuple[Any, Any]:
-        def moved(change: Any) -> tuple[Any, tuple[Any, Any]]:
-            g, solved = curves.ln_f(model, ties, method, phi + along @ change, data)
-            return g, (g, solved)
-
-        slopes, (g, solved) = jax.jacfwd(moved, has_aux=True)(jnp.zeros(len(columns)))
-        by_row, weight = row_terms(error, outputs, g, theta.ln_sd, data)
-        score, information = slopes.T @ by_row, slopes.T @ (weight[:, None] * slopes)
-        fine = solved & jnp.all(jnp.isfinite(score)) & jnp.all(jnp.isfinite(information))
-        return jnp.where(fine, score, 0.0), jnp.where(fine, information, 0.0)
-
-    phi = whole(state.chains.phi, theta.beta)
-    each = jax.vmap(jax.vmap(of_patient), in_axes=(0, None, None))
-    score, information = (
-        jnp.sum(part, axis=(0, 1)) / len(phi) for part in each(phi, fixed.matrix[:, :, columns], fixed.data)
-    )
+    seen : (f, chains, n, rows) curves a little aside. terms : what `row_terms` gives of all.
+    """
+    at, (by_row, weight) = state.chains, terms
+    slopes = (seen - at.curve[None]) / (PROBED * fixed.units[columns])[:, None, None, None]
+    # A curve that was refused is 0, and tells nothing.
+    fine = jnp.isfinite(at.value)[None, :, :, None] & (jnp.abs(slopes) < STEEPEST)
+    slopes = jnp.where(fine, slopes, 0.0)
+    score = jnp.einsum("fcnr,cnr->f", slopes, by_row) / len(at.phi)
+    information = jnp.einsum("fcnr,cnr,gcnr->fg", slopes, weight, slopes) / len(at.phi)
     precision = fixed.prior_precision[columns]
     score = score + precision * (fixed.prior_mean[columns] - theta.beta[columns])
     information = state.information + gamma * (information - state.information)
@@ -254,19 +234,19 @@ def _scored(
 
 
 def row_terms(error: ErrorModel, outputs: int, g: Any, ln_sd: Any, data: Data) -> tuple[Any, Any]:
-    """(rows,) of one patient: the slope of the log density by g, and what the row tells of g, not negative."""
+    """(rows,) of one patient: the slope of the log density by g, and what the row tells of g, not negative.
+
+    Of a censored row the square of its slope: what a step is scaled with need not be its curvature.
+    """
     of_rows = ln_sd.reshape(-1, outputs)[:, data.inputs.output]
 
     def density(g: Any) -> Any:
         return error.log_density(g, of_rows, data.rows)
 
-    def slope(g: Any) -> Any:
-        return jax.jvp(density, (g,), (jnp.ones_like(g),))[1]
-
-    first, second = jax.jvp(slope, (g,), (jnp.ones_like(g),))
+    first = jax.jvp(density, (g,), (jnp.ones_like(g),))[1]
     quantified = (data.rows.lower == data.rows.upper) & (data.rows.weight > 0)
     known = jnp.where(quantified, error.information(g, of_rows, data.rows), 0.0)
-    return first, jnp.where(quantified, known, jnp.maximum(-second, 0.0))
+    return first, jnp.where(quantified, known, first**2)
 
 
 def chains_of(patients: int) -> int:
@@ -294,7 +274,7 @@ def begun(
     return jax.tree.map(lambda part: jnp.array(np.asarray(part, float)), state)
 
 
-def noise_of(state: Iterate, refresh: bool, seed: int, block: int) -> Noise:
+def noise_of(state: Iterate, probes: int, seed: int, block: int) -> Noise:
     """Random numbers of one block of iterations."""
     chains_, n, q = state.chains.phi.shape
-    return chains.noise((ITERATIONS, chains_, n), q, refresh, (seed, block))
+    return chains.noise((ITERATIONS, chains_, n), q, probes, (seed, block))
