@@ -157,7 +157,7 @@ def solver(
                 return each(whole, ln_sd, data)
 
             # The curves themselves, and a little aside along each scored column: the likelihood stands here once.
-            values, seen = jax.lax.map(at, jnp.concatenate([jnp.zeros((1, len(beta))), shifts * units]))
+            values, seen = jax.lax.map(at, jnp.concatenate([jnp.zeros((1, len(beta))), shifts * units[None]]))
             slopes = (seen[1:] - seen[:1]) / (PROBED * units[columns])[:, None, None, None]
             fine = jnp.isfinite(values[:1]) & jnp.isfinite(values[1:])
             slopes = jnp.where(fine[..., None], slopes, 0.0)

@@ -23,7 +23,7 @@ from cellkinetics.optimising.stacking import stacked
 from cellkinetics.optimising.status import Status
 from cellkinetics.solving.sensitivity import padded_length
 
-SAMPLES_APART = 8  # samples: programs are made for multiples of so many
+SAMPLES_APART = 4  # samples: programs are made for multiples of so many
 TAKES_NO_PART = (Status.NO_SAMPLE, Status.NO_DOSE, Status.NO_MASS, Status.NOT_FITTED)
 
 

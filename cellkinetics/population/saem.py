@@ -149,7 +149,7 @@ def program(
             mean = jnp.einsum("nqp,p->nq", of_random, theta.beta)
             at, told, seen = chains.iterate(
                 lambda phi, shift: of_all(phi, theta.beta + shift, theta.ln_sd), at, mean, theta.omega, drawn,
-                probes=PROBED * fixed.units * np.eye(size)[columns], learning=plan.learning,
+                probes=PROBED * jnp.asarray(fixed.units)[None] * np.eye(size)[columns], learning=plan.learning,
             )  # fmt: skip
             solved = jnp.isfinite(at.value)
             state = _averaged(state._replace(chains=at), plan.gamma)

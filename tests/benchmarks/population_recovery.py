@@ -43,11 +43,11 @@ NOISE = {"two_phases": 0.4, "il15_persistence": 0.5}
 EXPONENT = {"two_phases": {"a": 0.5}, "il15_persistence": {}}
 # model, share below the limit, how such samples enter, studies.
 DESIGNS = [
-    (TWO_PHASES, 0.0, "m3", 48),
-    (TWO_PHASES, 0.45, "m3", 24),
-    (TWO_PHASES, 0.45, "half", 12),
-    (IL15, 0.0, "m3", 10),
-    (IL15, 0.45, "m3", 10),
+    (TWO_PHASES, 0.0, "m3", 24),
+    (TWO_PHASES, 0.45, "m3", 16),
+    (IL15, 0.0, "m3", 6),
+    (IL15, 0.45, "m3", 6),
+    (TWO_PHASES, 0.45, "half", 8),
 ]
 
 
