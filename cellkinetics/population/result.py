@@ -295,6 +295,13 @@ class PopulationFit(Criteria):
         p = float(special.chdtrc(df, max(statistic, 0.0)))
         return pd.Series({"statistic": statistic, "error": error, "df": float(df), "p": p})
 
+    def save(self, path: object) -> None:
+        """Not there yet: raises TypeError."""
+        raise TypeError(
+            f"a population fit cannot be written to {path} yet. Keep its tables (.parameters, .individuals, .trace, each "
+            "with .to_csv); the same call with the same seed gives it again."
+        )
+
     def summary(self) -> str:
         """The fit in words: who takes part, what varies, counts, estimates, outcome."""
         return text.summary(self)

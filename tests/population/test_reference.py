@@ -56,16 +56,3 @@ def test_with_samples_below_the_limit_is_the_maximum_of_the_exact_likelihood():
     assert -minus(x) == pytest.approx(-best.fun, abs=0.01)
     assert np.all(np.abs(best.x - x) < 0.1 * errors)
     assert found.log_likelihood_ln == pytest.approx(-minus(x), abs=3 * found.log_likelihood_error)
-    second = np.linalg.inv(_hessian(minus, best.x))
-    assert errors == pytest.approx(np.sqrt(np.diag(second)), rel=0.1)
-
-
-def _hessian(function, x):
-    aside = 1e-3 * np.diag(np.where(np.arange(len(x)) == 1, 0.1, 1.0))
-    table = np.empty((len(x), len(x)))
-    for i, one in enumerate(aside):
-        for j, other in enumerate(aside):
-            around = function(x + one + other) - function(x + one - other)
-            around += function(x - one - other) - function(x - one + other)
-            table[i, j] = around / (4 * one[i] * other[j])
-    return table
