@@ -45,6 +45,7 @@ class PopulationFit(Criteria):
     request : what was asked of curves and errors; ``asked`` has all arguments.
     study : the study. patients : those who take part, and why others do not.
     design : what varies and what covariates drive.
+    population : both, as programs take them.
     polished : the estimates with their derivatives. path : how stochastic approximation came there.
     likelihood : at the estimates, from draws of its own.
     conditional_mean, conditional_covariance : (n, q) and (n, q, q) of each patient on the estimation scale.
@@ -298,8 +299,8 @@ class PopulationFit(Criteria):
     def save(self, path: object) -> None:
         """Not there yet: raises TypeError."""
         raise TypeError(
-            f"a population fit cannot be written to {path} yet. Keep its tables (.parameters, .individuals, .trace, each "
-            "with .to_csv); the same call with the same seed gives it again."
+            f"a population fit cannot be written to {path} yet. Keep its tables (.parameters, .individuals, .trace, "
+            "each with .to_csv); the same call with the same seed gives it again."
         )
 
     def summary(self) -> str:
