@@ -43,6 +43,10 @@ from cellkinetics.modelling.model import Check, Model
 from cellkinetics.modelling.parameter import Parameter, Parameters, ParameterSet
 from cellkinetics.modelling.prior import LogitNormal, LogNormal, Normal
 from cellkinetics.optimising.status import Status
+from cellkinetics.population.fit import fit_population
+from cellkinetics.population.importance import LogLikelihood
+from cellkinetics.population.likelihood import population_log_likelihood
+from cellkinetics.population.result import PopulationFit
 from cellkinetics.reporting.results import load, save
 
 __all__ = [
@@ -57,6 +61,7 @@ __all__ = [
     "Fits",
     "Identifiability",
     "JointFit",
+    "LogLikelihood",
     "LogNormal",
     "LogitNormal",
     "Model",
@@ -67,6 +72,7 @@ __all__ = [
     "Parameter",
     "ParameterSet",
     "Parameters",
+    "PopulationFit",
     "Power",
     "Status",
     "Study",
@@ -80,6 +86,7 @@ __all__ = [
     "example",
     "fit",
     "fit_each",
+    "fit_population",
     "forecast_error",
     "identifiability",
     "load",
@@ -88,6 +95,7 @@ __all__ = [
     "nca",
     "nca_summary",
     "plot_models",
+    "population_log_likelihood",
     "power",
     "read_study",
     "save",

@@ -22,6 +22,11 @@ def results():
     return {"fit": fits["P06"], "fits": fits, "joint": ck.fit(DECLINE, some, shared=["beta"], starts=1)}
 
 
+def population_log_likelihood(**asked):
+    given = {"mean": {"F": 4e-3, "alpha": 0.3}, "between": {"F": 0.5}, "sd": 0.5}
+    return ck.population_log_likelihood(DECLINE, STUDY, **given, **asked)
+
+
 LEVELS = {
     "fit.predict": lambda r, level: r["fit"].predict([7], level=level),
     "fit.intervals": lambda r, level: r["fit"].intervals(level=level),
@@ -33,6 +38,8 @@ LEVELS = {
     "fits.predict": lambda r, level: r["fits"].predict([7], level=level),
     "fits.profile": lambda r, level: r["fits"].profile(level=level),
     "joint.predict": lambda r, level: r["joint"].predict([7], level=level),
+    # A level, times and a seed are looked at before the population is.
+    "population.predict": lambda r, level: ck.PopulationFit.predict(r["fit"], [7], level=level),
 }
 COUNTS = {
     "fit starts": ("starts", lambda r, n: ck.fit(DECLINE, STUDY.select(subjects="P06"), starts=n)),
@@ -46,6 +53,8 @@ COUNTS = {
     "power patients": (
         "patients", lambda r, n: ck.power(STEIN, [1e5, 1e7], [3, 3], [7, 28], patients=[n], progress=False)
     ),
+    "draws of a likelihood": ("draws", lambda r, n: population_log_likelihood(draws=n)),
+    "draws of population.predict": ("draws", lambda r, n: ck.PopulationFit.predict(r["fit"], [7], draws=n)),
     "plot of fits": ("columns", lambda r, n: r["fits"].plot(columns=n)),
 }  # fmt: skip
 SEEDS = {
@@ -59,6 +68,9 @@ SEEDS = {
     "quantile_residuals of a joint fit": lambda r, seed: r["joint"].quantile_residuals(seed=seed),
     "compare_cohorts": lambda r, seed: ck.compare_cohorts(STUDY, seed=seed),
     "power": lambda r, seed: ck.power(STEIN, [1e5, 1e7], [3, 3], [7, 28], seed=seed, progress=False),
+    "fit_population": lambda r, seed: ck.fit_population(DECLINE, STUDY, seed=seed, progress=False),
+    "population_log_likelihood": lambda r, seed: population_log_likelihood(seed=seed),
+    "population.predict": lambda r, seed: ck.PopulationFit.predict(r["fit"], [7], seed=seed),
 }
 DAYS = {
     "simulate": lambda r, days: ck.simulate(STEIN, {}, days),
@@ -67,6 +79,7 @@ DAYS = {
     "fit.predict": lambda r, days: r["fit"].predict(days),
     "fits.predict": lambda r, days: r["fits"].predict(days),
     "joint.predict": lambda r, days: r["joint"].predict(days),
+    "population.predict": lambda r, days: ck.PopulationFit.predict(r["fit"], days),
     "compare_cohorts": lambda r, days: ck.compare_cohorts(STUDY, days=days),
     "windows of compare_cohorts": lambda r, days: ck.compare_cohorts(STUDY, windows=[days]),
     "window of nca": lambda r, days: ck.nca(STUDY, days),
@@ -78,6 +91,7 @@ FLAGS = {
     "fit_each pool_sd": lambda r, flag: ck.fit_each(DECLINE, STUDY, pool_sd=flag, progress=False),
     "fit_each progress": lambda r, flag: ck.fit_each(DECLINE, STUDY, starts=1, progress=flag),
     "fit common_sd": lambda r, flag: ck.fit(DECLINE, STUDY, shared=["beta"], common_sd=flag),
+    "fit_population common_sd": lambda r, flag: ck.fit_population(DECLINE, STUDY, common_sd=flag),
     "fit.profile calibrated": lambda r, flag: r["fit"].profile(calibrated=flag),
     "fits.profile calibrated": lambda r, flag: r["fits"].profile(calibrated=flag),
     "compare_cohorts mid_p": lambda r, flag: ck.compare_cohorts(STUDY, mid_p=flag),
@@ -288,7 +302,9 @@ def test_a_value_or_dose_that_cannot_be_is_refused_with_the_remedy(name):
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
-@pytest.mark.parametrize("name", [name for name in LEVELS if "profile" not in name and "bootstrap" not in name])
+@pytest.mark.parametrize(
+    "name", [name for name in LEVELS if not any(what in name for what in ("profile", "bootstrap", "population"))]
+)
 def test_a_level_between_0_and_1_is_taken(results, name, share):
     assert len(LEVELS[name](results, share))
 
@@ -329,17 +345,18 @@ def test_arguments_in_the_wrong_order_or_of_another_kind_say_what_to_give(call, 
 def test_no_public_function_with_such_an_argument_is_forgotten():
     checked = {
         "level": {"Fit.predict", "Fit.intervals", "Fit.profile", "Fit.bootstrap", "Fit.derived", "Fits.predict",
-                  "Fits.profile", "JointFit.predict"},
+                  "Fits.profile", "JointFit.predict", "PopulationFit.predict"},
         "seed": {"fit", "fit_each", "Fit.bootstrap", "Fit.quantile_residuals", "Fit.diagnostics",
                  "Fits.quantile_residuals", "Fits.diagnostics", "JointFit.quantile_residuals", "compare_cohorts",
-                 "power"},
+                 "power", "fit_population", "population_log_likelihood", "PopulationFit.predict"},
         "starts": {"fit", "fit_each"},
         "tolerance": {"compare_cohorts", "cohort_curves", "nca", "Study.plot"},
         "pool_sd": {"fit_each"},
-        "common_sd": {"fit"},
+        "common_sd": {"fit", "fit_population"},
         "calibrated": {"Fit.profile", "Fits.profile"},
         "mid_p": {"compare_cohorts"},
-        "times": {"simulate", "Model.solve", "Fit.predict", "Fits.predict", "JointFit.predict"},
+        "times": {"simulate", "Model.solve", "Fit.predict", "Fits.predict", "JointFit.predict",
+                  "PopulationFit.predict"},
     }  # fmt: skip
     found = {argument: set() for argument in checked}
     for name in ck.__all__:

@@ -1,0 +1,47 @@
+"""The log-likelihood of patients at their own parameters: one function for every model and error model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from cellkinetics.likelihood.error_model import ErrorModel
+from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.structure import Method
+from cellkinetics.optimising.engine import Data
+from cellkinetics.solving.sensitivity import Ties, ln_curve
+
+
+def ln_f(model: Model, ties: Ties, method: Method, phi: Any, data: Data) -> tuple[Any, Any]:
+    """Ln f at the samples of one patient (rows,), and whether it was solved.
+
+    phi : (k,) free parameters on the estimation scale. data : one row of it.
+    """
+    return ln_curve(model, ties, method, phi, data.inputs)
+
+
+def density(error: ErrorModel, outputs: int, g: Any, ln_sd: Any, data: Data) -> Any:
+    """Log density (rows,) of the samples of one patient, given its curve g (rows,) and ln sds (parts x outputs,)."""
+    return error.log_density(g, ln_sd.reshape(-1, outputs)[:, data.inputs.output], data.rows)
+
+
+def log_likelihood(
+    model: Model, ties: Ties, method: Method, error: ErrorModel, phi: Any, ln_sd: Any, data: Data
+) -> tuple[Any, Any]:
+    """The log-likelihood of one patient, -inf where it was not solved, and its curve g (rows,)."""
+    g, solved = ln_f(model, ties, method, phi, data)
+    value = jnp.sum(density(error, len(model.outputs), g, ln_sd, data))
+    fine = solved & jnp.isfinite(value)
+    # A curve that was refused still goes through sums: a number in its place keeps them finite.
+    return jnp.where(fine, value, -jnp.inf), jnp.where(fine, g, 0.0)
+
+
+def by_ln_sds(error: ErrorModel, outputs: int, g: Any, ln_sd: Any, data: Data) -> Any:
+    """(sds,) derivatives of the log-likelihood of one patient by each ln sd, its curve g (rows,) given."""
+
+    def along(way: Any) -> Any:
+        return jnp.sum(jax.jvp(lambda s: density(error, outputs, g, s, data), (ln_sd,), (way,))[1])
+
+    return jax.vmap(along)(jnp.eye(len(ln_sd)))

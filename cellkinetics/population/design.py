@@ -1,0 +1,197 @@
+"""Roles in a population: what varies between patients, what covariates drive, and the matrices of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from cellkinetics.arrays import Flags, Floats, Ints
+from cellkinetics.data.study import Study
+from cellkinetics.errors import ModelError, suggest
+from cellkinetics.joint.design import BY_DOSE, covariate_of, levels
+from cellkinetics.population.patients import Patients
+
+Covariates = Mapping[str, str | Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One column of the design: the mean of a parameter, or what a covariate adds to it on the estimation scale.
+
+    covariate : "" for the mean. level : of a covariate with groups, the one that differs from the first. centre : of a
+    number, where the parameter is its mean; of the dose its geometric mean. reference : that first group.
+    """
+
+    parameter: str
+    covariate: str = ""
+    level: str = ""
+    centre: float = np.nan
+    reference: str = ""
+
+    @property
+    def label(self) -> str:
+        """As tables name it: c_max, c_max:dose, alpha:cohort B."""
+        return self.parameter if not self.covariate else f"{self.parameter}:{self.covariate} {self.level}".rstrip()
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """Estimates of n patients are ``matrix`` @ beta, and what varies has a random effect besides.
+
+    Parameters
+    ----------
+    names : (k,) free parameters, in the order of the model.
+    random : names of those that vary, in that order.
+    effects : (p,) the columns of the matrix.
+    matrix : (n, k, p).
+    correlated : blocks of names whose random effects are correlated.
+    """
+
+    names: tuple[str, ...]
+    random: tuple[str, ...]
+    effects: tuple[Effect, ...]
+    matrix: Floats
+    correlated: tuple[tuple[str, ...], ...] = ()
+
+    @cached_property
+    def places(self) -> Ints:
+        """(q,) where the random ones stand among the names."""
+        return np.array([self.names.index(name) for name in self.random], int)
+
+    @cached_property
+    def scored(self) -> Flags:
+        """(p,) whether a column belongs to a parameter without random effect."""
+        return np.array([effect.parameter not in self.random for effect in self.effects], bool)
+
+    @cached_property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Of random effects that are correlated, each pair once."""
+        at = {name: i for i, name in enumerate(self.random)}
+        pairs = [(at[a], at[b]) for block in self.correlated for i, a in enumerate(block) for b in block[i + 1 :]]
+        return sorted({(min(pair), max(pair)) for pair in pairs})
+
+    @cached_property
+    def mask(self) -> Floats:
+        """(q, q) 1 where the covariance is not 0 by design."""
+        mask = np.eye(len(self.random))
+        for a, b in self.pairs:
+            mask[a, b] = mask[b, a] = 1.0
+        return mask
+
+    @property
+    def labels(self) -> list[str]:
+        """Of all that is estimated but for the sds of the error: means and coefficients, spreads, correlations."""
+        spreads = [f"sd between {name}" for name in self.random]
+        linked = [f"correlation {self.random[a]}, {self.random[b]}" for a, b in self.pairs]
+        return [*(effect.label for effect in self.effects), *spreads, *linked]
+
+
+def design_of(
+    patients: Patients,
+    random: Sequence[str] | None,
+    covariates: Covariates | None,
+    correlated: Sequence[Sequence[str]] = (),
+) -> Design:
+    """The design of those who take part, checked.
+
+    Raises
+    ------
+    ModelError
+        A name that is not free, a covariate that is unknown, missing or the same in all patients, too few patients.
+    """
+    names, n = patients.names, len(patients.subjects)
+    varying = names if random is None else tuple(name for name in names if name in random)
+    for name in random or ():
+        _require(name, names, "random", patients)
+    effects, columns = [], []
+    given = {name: (how,) if isinstance(how, str) else tuple(how) for name, how in (covariates or {}).items()}
+    for name in given:
+        _require(name, names, "covariates", patients)
+    for name in names:
+        effects.append(Effect(name))
+        columns.append((name, np.ones(n)))
+        for how in given.get(name, ()):
+            for effect, weights in _of_covariate(patients.study, patients.subjects, name, how):
+                effects.append(effect)
+                columns.append((name, weights))
+    matrix = np.zeros((n, len(names), len(columns)))
+    for at, (name, weights) in enumerate(columns):
+        matrix[:, names.index(name), at] = weights
+    _enough(n, varying, effects)
+    design = Design(names, varying, tuple(effects), matrix, _blocks(correlated, varying))
+    if np.linalg.matrix_rank(matrix.reshape(-1, len(effects))) < len(effects):
+        raise ModelError("covariates tell the same of these patients: leave one of them out.")
+    return design
+
+
+def _require(name: str, names: Sequence[str], where: str, patients: Patients) -> None:
+    if name in names:
+        return
+    patients.model.require(name)
+    held = "fixed" if name in patients.request.fixed else "tied" if name in patients.request.tie else "not free"
+    raise ModelError(f"{where}: {name} is {held}. Free are {', '.join(names)}.", name=name)
+
+
+def _enough(n: int, varying: Sequence[str], effects: Sequence[Effect]) -> None:
+    """A spread needs patients: as many as there are means, coefficients and one more for what varies."""
+    if varying and n < len(varying) + 2:
+        most = max(n - 2, 0)
+        advice = f"give random= with at most {most} name{'s' if most != 1 else ''}" if most else "fit them by ck.fit"
+        raise ModelError(f"{len(varying)} random effects from {n} patients: {advice}.")
+    for name in {effect.parameter for effect in effects}:
+        count = sum(effect.parameter == name for effect in effects)
+        if count > 1 and n < count + 2:
+            raise ModelError(f"{count - 1} coefficients of {name} from {n} patients: give fewer covariates.", name=name)
+
+
+def _of_covariate(study: Study, subjects: Sequence[str], name: str, how: str) -> list[tuple[Effect, Floats]]:
+    """The columns of one covariate of one parameter."""
+    if how not in study.covariates:
+        known = [str(each) for each in study.covariates]
+        raise ModelError(
+            f"covariates={{{name!r}: {how!r}}}: take one of {', '.join(known)}. {suggest(how, known)}".rstrip(),
+            name=name,
+        )
+    values = study.covariates[how]
+    numeric = how == BY_DOSE or (is_numeric_dtype(values) and not isinstance(values.dtype, pd.BooleanDtype))
+    driver = covariate_of(study, name, how, subjects) if not numeric or how == BY_DOSE else None
+    driver = values.astype(float).reindex(list(subjects)) if driver is None else driver
+    missing = [subject for subject, value in driver.items() if pd.isna(value)]
+    if missing:
+        raise ModelError(
+            f"no {how} of {', '.join(map(str, missing[:5]))}, which drives {name}. Give it, or leave the patient out "
+            "(study.select).",
+            name=name,
+        )
+    if driver.nunique() == 1:
+        raise ModelError(f"{how} is the same in all patients: it cannot drive {name}.", name=name)
+    if not numeric:
+        first, *others = [str(level) for level in levels(study, how, driver)]
+        member = driver.astype(str).to_numpy()
+        return [(Effect(name, how, level, reference=first), np.where(member == level, 1.0, 0.0)) for level in others]
+    numbers = np.log(driver.to_numpy(float)) if how == BY_DOSE else driver.to_numpy(float)
+    centre = float(numbers.mean())
+    shown = float(np.exp(centre)) if how == BY_DOSE else centre
+    return [(Effect(name, how, centre=shown), np.asarray(numbers - centre, float))]
+
+
+def _blocks(correlated: Sequence[Sequence[str]], varying: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    blocks = []
+    for block in correlated:
+        for name in block:
+            if name not in varying:
+                raise ModelError(f"correlated: {name} has no random effect.", name=name)
+        blocks.append(tuple(dict.fromkeys(block)))
+    for i, block in enumerate(blocks):
+        for other in blocks[i + 1 :]:
+            if set(block) & set(other):
+                shared = sorted(set(block) & set(other))[0]
+                raise ModelError(
+                    f"correlated: {shared} is in two blocks. Give one block with all of them.", name=shared
+                )
+    return tuple(blocks)

@@ -1,0 +1,250 @@
+"""`fit_population`: what is asked, the start, stochastic approximation, the polish, and how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from cellkinetics import domains
+from cellkinetics.arrays import Floats
+from cellkinetics.data.study import Study
+from cellkinetics.errors import ModelError
+from cellkinetics.fitting import fit as fitting
+from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.prior import Prior, centre
+from cellkinetics.optimising.request import Request
+from cellkinetics.population import outcome as words
+from cellkinetics.population.design import Covariates, Design, design_of
+from cellkinetics.population.importance import FEW_EFFECTIVE, Moments
+from cellkinetics.population.patients import Patients, patients_of
+from cellkinetics.population.polish import Polished, polish
+from cellkinetics.population.result import PopulationFit
+from cellkinetics.population.running import SEED_OF_DRAWS, Population
+from cellkinetics.population.saem import ITERATIONS, LEAST_SD, Theta
+from cellkinetics.population.schedule import AVERAGED, MOST_BLOCKS, Path, climb
+from cellkinetics.progress import bar
+from cellkinetics.solving.sensitivity import Tie
+
+FITTED_BY = ("saem",)
+POLISH_DRAWS = (1000, 2000)  # of each patient, that Newton climbs on; the second where the first are too few
+LIKELIHOOD_DRAWS = 2000  # others, for the likelihood
+SEED_OF_POLISH = 101  # added to the seed
+LIKE_ZERO = 0.5  # stderr of ln sd between patients from which on it is compared with 0
+COUNTS_AS_ZERO = 1.35  # log-likelihood units: half of the 95% point of a variance at its bound (Self and Liang 1987)
+
+
+def fit_population(
+    model: Model,
+    study: Study,
+    *,
+    random: Sequence[str] | None = None,
+    free: str | Sequence[str] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    initial: Mapping[str, float] | None = None,
+    tie: Mapping[str, Tie] | None = None,
+    covariates: Covariates | None = None,
+    correlated: Sequence[Sequence[str]] = (),
+    prior: Mapping[str, Prior] | None = None,
+    error: str = LOG,
+    censoring: str = "m3",
+    doses: object = None,
+    common_sd: bool = True,
+    method: str = "saem",
+    seed: int = 2020,
+    progress: bool = True,
+    checkpoint: object = None,
+) -> PopulationFit:
+    """Fit a population: parameters that vary between patients about a mean, estimated from the samples of all.
+
+    Everyone with a sample in the likelihood takes part, one with three samples as well as one with fifteen, and one
+    whose samples are all below the limit. Estimates of patient i are ``mean + covariates + effect`` on the estimation
+    scale of each parameter (ln, or logit between its bounds), the random effects normal with mean 0.
+
+    Parameters
+    ----------
+    model, study : as `fit_each` takes them.
+    random : names of the parameters that vary between patients; all that are free where None.
+    free
+        names to estimate; the model's default free sets of all patients together where None. What is free and not
+        ``random`` has one value for all.
+    fixed, tie, censoring, doses : as in `fit`. ``fixed`` also takes sds of the error.
+    initial : {name: natural value} where the mean starts; the median of what each patient's samples suggest where None.
+    covariates
+        {parameter: covariate, or several}: the dose as ln dose about its geometric mean, a number about its mean,
+        groups such as "cohort" as differences from the first. Coefficients are on the estimation scale.
+    correlated : blocks of names whose random effects are correlated, such as ``[("c_max", "alpha")]``.
+    prior : {name: `LogNormal`, `LogitNormal` or `Normal`} of means.
+    error : "log", "proportional", "combined", "student" or "counting", with one sd (an output) for all.
+    method : "saem": stochastic approximation EM, then Newton steps on the importance-sampled likelihood.
+    seed : of all that is drawn.
+    progress : whether a bar is shown.
+    common_sd, checkpoint : sds by patient and checkpoints are not there yet.
+
+    Returns
+    -------
+    PopulationFit
+        ``.outcome`` is "converged" or says what is not, and what to do. An interrupt from the keyboard gives the
+        estimates so far, and the outcome says so.
+
+    Raises
+    ------
+    ModelError
+        An unknown name, a covariate that is missing or the same in all, too few patients for the effects.
+    StudyError
+        Nobody can take part, no dose for a model that needs one, a unit that is not the model's.
+    """
+    began = time.perf_counter()
+    fitting.check_kinds(model, study, "ck.fit_population")
+    _not_there_yet(method, common_sd, checkpoint, prior)
+    request = Request.of(
+        model, fixed=fixed, free=free, initial=initial, tie=tie, censoring=censoring, doses=doses, prior=prior,
+        error=error, seed=seed,
+    )  # fmt: skip
+    asked: dict[str, Any] = {
+        "random": random, "free": free, "fixed": fixed, "initial": initial, "tie": tie, "covariates": covariates,
+        "correlated": correlated, "prior": prior, "error": error, "censoring": censoring, "doses": doses,
+        "seed": seed, "progress": progress,
+    }  # fmt: skip
+    if free is not None and random is not None:
+        request = replace(request, free=tuple(dict.fromkeys([*(request.free or ()), *random])))
+    fitting.check(request, study)
+    patients = patients_of(request, study, random)
+    if not patients.names:
+        raise ModelError("nothing is free: give free=, or fewer names in fixed=.")
+    design = design_of(patients, random, covariates, correlated)
+    if not design.random:
+        raise ModelError("random=[]: nothing varies between patients. Take ck.fit(model, study, shared='all').")
+    population = Population(patients, design, _prior(patients, design), patients.method)
+    start = _start(patients, design)
+    with bar((MOST_BLOCKS + AVERAGED) * ITERATIONS, progress, "population") as more:
+        path = climb(population, start, request.seed, more)
+    return _ended(path, asked, began)
+
+
+def _not_there_yet(method: str, common_sd: bool, checkpoint: object, prior: object) -> None:
+    if method not in FITTED_BY:
+        raise ValueError(f"method={method!r}: take one of {', '.join(FITTED_BY)}; others are not there yet.")
+    if not domains.flag(common_sd, "common_sd"):
+        raise ValueError("common_sd=False: an sd of each patient is not there yet. Leave it out.")
+    if isinstance(prior, str):
+        raise ValueError(
+            f"prior={prior!r} is of one patient, whose population is known. Give {{name: ck.LogNormal(median, sd)}} "
+            "of a mean."
+        )
+    if checkpoint is not None:
+        raise ValueError("checkpoint=: a run that goes on from a file is not there yet. Leave it out.")
+
+
+def _prior(patients: Patients, design: Design) -> tuple[Floats, Floats]:
+    """Means and precisions of the coefficients."""
+    mean, precision = np.zeros(len(design.effects)), np.zeros(len(design.effects))
+    for name, given in patients.request.prior.items():
+        if name in patients.sd_names:
+            raise ModelError(f"prior of {name}: priors of sds are not there yet in a population. Fix it.", name=name)
+        if name not in design.names:
+            raise ModelError(f"prior of {name}: it is not free.", name=name)
+        at = next(i for i, e in enumerate(design.effects) if e.parameter == name and not e.covariate)
+        mean[at], precision[at] = centre(patients.model, name, given), 1 / given.sd**2
+    return mean, precision
+
+
+def _start(patients: Patients, design: Design) -> Theta:
+    """Means where the samples of most patients suggest, spreads wide."""
+    request, parameters = patients.request, patients.model.parameters
+    middle, apart = np.median(patients.guesses, axis=0), np.std(patients.guesses, axis=0)
+    beta, spread = np.zeros(len(design.effects)), np.ones(len(design.random))
+    for at, effect in enumerate(design.effects):
+        if not effect.covariate:
+            name = effect.parameter
+            given = request.initial.get(name)
+            beta[at] = middle[design.names.index(name)] if given is None else parameters[name].to_estimation(given)
+    for at, name in enumerate(design.random):
+        if parameters[name].scale == "identity":
+            place = design.names.index(name)
+            spread[at] = max(apart[place], 0.5 * abs(beta[_mean_of(design, name)]), LEAST_SD) or 1.0
+    return Theta(jnp.asarray(beta), jnp.asarray(np.diag(spread**2)), jnp.asarray(patients.ln_sd_start))
+
+
+def _mean_of(design: Design, name: str) -> int:
+    return next(i for i, effect in enumerate(design.effects) if effect.parameter == name and not effect.covariate)
+
+
+def _ended(path: Path, asked: dict[str, Any], began: float) -> PopulationFit:
+    """Polish, likelihood, individuals, and how it ended."""
+    population, seed = path.population, int(path.population.patients.request.seed)
+    polished, moments = _polished(path, seed)
+    fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
+    likelihood = fresh.log_likelihood(polished.theta)
+    mean, covariance = fresh.conditional(polished.theta)
+    zeros = _like_zero(population, polished, likelihood.value, seed)
+    outcome = words.outcome_of(path, polished, likelihood, zeros)
+    return PopulationFit(
+        request=population.patients.request, study=population.patients.study, patients=population.patients,
+        design=population.design, population=population, polished=polished, likelihood=likelihood, path=path,
+        conditional_mean=mean, conditional_covariance=covariance, like_zero=zeros, outcome=outcome.words,
+        status=outcome.status, seconds=time.perf_counter() - began, asked=asked, refit=fit_population,
+        log_likelihood_ln=likelihood.value, **_counts(population),
+    )  # fmt: skip
+
+
+def _polished(path: Path, seed: int) -> tuple[Polished, Moments]:
+    """The maximum, and moments of each patient that go with it.
+
+    Where other draws would move it, or a patient's weights are uneven, again with more draws about chains that were run
+    at the first maximum.
+    """
+    population, theta, moments = path.population, path.theta, path.moments
+    few, many = POLISH_DRAWS
+    sample = population.sampled(theta, moments, few, seed + SEED_OF_POLISH)
+    polished = polish(population, theta, sample)
+    errors = np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
+    unsure = polished.moving & ~(polished.mc_errors <= words.STILL * errors)
+    even = polished.sample.log_likelihood(polished.theta).smallest_ess >= FEW_EFFECTIVE
+    if (even and not unsure.any()) or path.interrupted:
+        return polished, moments
+    moments, _ = population.at(polished.theta, seed + SEED_OF_POLISH)
+    sample = population.sampled(polished.theta, moments, many, seed + SEED_OF_POLISH)
+    return polish(population, polished.theta, sample), moments
+
+
+def _counts(population: Population) -> dict[str, Any]:
+    """What criteria count."""
+    patients = population.patients
+    seen = [problem.samples for problem in patients.problems]
+    quantified = sum(int(rows.quantified.sum()) for rows in seen)
+    return {
+        "n_quantified": quantified,
+        "n_censored": sum(map(len, seen)) - quantified,
+        "n_free": len(population.design.labels) + int(patients.sd_free.sum()),
+        "sum_ln_quantified": float(sum(np.log(rows.lower[rows.quantified]).sum() for rows in seen)),
+    }
+
+
+def _like_zero(population: Population, polished: Polished, value: float, seed: int) -> dict[str, float]:
+    """{name: log-likelihood units} by which a spread of 0 is worse, where that is next to nothing."""
+    design, found = population.design, {}
+    p = len(design.effects)
+    errors = np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
+    for at, name in enumerate(design.random):
+        place = p + at
+        unsure = not polished.moving[place] or not errors[place] < LIKE_ZERO
+        if not unsure or len(design.random) == 1:
+            continue
+        omega = np.asarray(polished.theta.omega).copy()
+        omega[at, :] = omega[:, at] = 0.0
+        omega[at, at] = (LEAST_SD * population.spread_units[at]) ** 2
+        there = polished.theta._replace(omega=jnp.asarray(omega))
+        moments, _ = population.at(there, seed)
+        worse = (
+            value
+            - population.sampled(there, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS).log_likelihood(there).value
+        )
+        if worse < COUNTS_AS_ZERO:
+            found[name] = worse
+    return found

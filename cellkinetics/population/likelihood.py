@@ -1,0 +1,162 @@
+"""`population_log_likelihood`: the likelihood of a population at values that are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
+from cellkinetics import domains
+from cellkinetics.data.study import Study
+from cellkinetics.errors import ModelError, suggest
+from cellkinetics.fitting import fit as fitting
+from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.modelling.model import Model
+from cellkinetics.optimising.request import Request
+from cellkinetics.population.design import Design, design_of
+from cellkinetics.population.importance import LogLikelihood
+from cellkinetics.population.patients import Patients, patients_of
+from cellkinetics.population.running import SEED_OF_DRAWS, Population
+from cellkinetics.population.saem import Theta
+from cellkinetics.solving.sensitivity import Tie
+
+INTEGRATED_BY = ("importance",)
+
+
+def population_log_likelihood(
+    model: Model,
+    study: Study,
+    *,
+    mean: Mapping[str, float],
+    between: Mapping[str, float],
+    sd: float | Mapping[str, float],
+    coefficients: Mapping[tuple[str, str], float] | None = None,
+    correlation: Mapping[tuple[str, str], float] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    tie: Mapping[str, Tie] | None = None,
+    error: str = LOG,
+    censoring: str = "m3",
+    doses: object = None,
+    method: str = "importance",
+    draws: int = 2000,
+    seed: int = 2020,
+) -> LogLikelihood:
+    """The log-likelihood of ln(copies) of a population at values that are given, by importance sampling.
+
+    Parameters
+    ----------
+    model, study : as `fit_population`; everyone with a sample takes part.
+    mean
+        {name: natural value} of the population: of the median patient, on the log and logit scales. What is neither
+        here nor ``fixed`` is at the model's default.
+    between : {name: SD between patients on the estimation scale}; names that are not here do not vary.
+    sd : of the error, or {name of an sd: value} where there are several.
+    coefficients
+        {(parameter, covariate): value} on the estimation scale: of ln dose over its geometric mean, of a number over
+        its mean; {(parameter, "cohort B"): value} of a group, the difference from the first.
+    correlation : {(parameter, parameter): correlation} of random effects; others are 0.
+    fixed, tie, error, censoring, doses, seed : as in `fit_population`.
+    method : "importance".
+    draws : of each patient.
+
+    Returns
+    -------
+    LogLikelihood
+        ``value`` with its Monte Carlo standard ``error``, ``smallest_ess``, and the parts of ``each`` patient.
+
+    Raises
+    ------
+    ModelError, StudyError
+        As `fit_population`; a spread or an sd that is not positive, a covariance that is not positive definite.
+    """
+    fitting.check_kinds(model, study, "ck.population_log_likelihood")
+    if method not in INTEGRATED_BY:
+        raise ValueError(f"method={method!r}: take one of {', '.join(INTEGRATED_BY)}; others are not there yet.")
+    draws = domains.count(draws, "draws")
+    names = tuple(mean)
+    if not between:
+        raise ModelError("between={}: give the sd between patients of one parameter at least.")
+    for name, spread in between.items():
+        if name not in names:
+            raise ModelError(f"between: {name} has no mean. {suggest(name, names)}".rstrip(), name=name)
+        if not (np.isfinite(spread) and spread > 0):
+            raise ModelError(f"between: {name}={spread:g} is no positive sd. Leave out what does not vary.", name=name)
+    request = Request.of(
+        model, free=names, fixed=fixed, tie=tie, error=error, censoring=censoring, doses=doses, seed=seed
+    )  # fmt: skip
+    fitting.check(request, study)
+    patients = patients_of(request, study, names)
+    given = dict(coefficients or {})
+    design = _design(patients, tuple(between), given, tuple(correlation or {}))
+    population = Population(patients, design, _no_prior(design), patients.method)
+    theta = _theta(patients, design, mean, between, sd, given, dict(correlation or {}))
+    moments, _ = population.at(theta, request.seed)
+    return population.sampled(theta, moments, draws, request.seed + SEED_OF_DRAWS).log_likelihood(theta)
+
+
+def _no_prior(design: Design) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros(len(design.effects)), np.zeros(len(design.effects))
+
+
+def _design(
+    patients: Patients,
+    random: Sequence[str],
+    coefficients: Mapping[tuple[str, str], float],
+    pairs: Sequence[tuple[str, str]],
+) -> Design:
+    """The design that names all that is given."""
+    known = [str(name) for name in patients.study.covariates]
+    covariates: dict[str, list[str]] = {}
+    for parameter, what in coefficients:
+        how = next((name for name in known if what == name or what.startswith(f"{name} ")), what)
+        covariates.setdefault(parameter, [])
+        covariates[parameter] += [] if how in covariates[parameter] else [how]
+    blocks: list[set[str]] = []
+    for pair in pairs:
+        touched = [block for block in blocks if block & set(pair)]
+        blocks = [block for block in blocks if block not in touched] + [set(pair).union(*touched)]
+    ordered = [tuple(name for name in patients.names if name in block) for block in blocks]
+    return design_of(patients, random, covariates, ordered)
+
+
+def _theta(
+    patients: Patients,
+    design: Design,
+    mean: Mapping[str, float],
+    between: Mapping[str, float],
+    sd: float | Mapping[str, float],
+    coefficients: Mapping[tuple[str, str], float],
+    correlation: Mapping[tuple[str, str], float],
+) -> Theta:
+    """What is given, as the programs take it."""
+    parameters, beta = patients.model.parameters, np.zeros(len(design.effects))
+    used = set()
+    for at, effect in enumerate(design.effects):
+        if not effect.covariate:
+            beta[at] = parameters[effect.parameter].to_estimation(float(mean[effect.parameter]))
+            if not np.isfinite(beta[at]):
+                raise ModelError(f"mean of {effect.parameter} is {mean[effect.parameter]:g}, off its scale.")
+            continue
+        key = (effect.parameter, f"{effect.covariate} {effect.level}".rstrip())
+        used.add(key)
+        if key not in coefficients:
+            raise ModelError(f"coefficients has no {key}: give the difference of every group from the first.")
+        beta[at] = float(coefficients[key])
+    for key in coefficients:
+        if key not in used:
+            raise ModelError(f"coefficients: {key[0]} has no coefficient of {key[1]!r}.", name=key[0])
+    spread = np.array([float(between[name]) for name in design.random])
+    omega = np.diag(spread**2)
+    for (one, other), value in correlation.items():
+        a, b = design.random.index(one), design.random.index(other)
+        omega[a, b] = omega[b, a] = value * spread[a] * spread[b]
+    if np.any(np.linalg.eigvalsh(omega) <= 0):
+        raise ModelError("the covariance between patients is not positive definite: give smaller correlations.")
+    names = patients.sd_names
+    sds = dict(sd) if isinstance(sd, Mapping) else dict.fromkeys(names, float(sd))
+    for name in names:
+        if name not in sds or not sds[name] >= 0:
+            raise ModelError(f"sd: give {', '.join(names)}, each a positive number.", name=name)
+    ln_sd = np.log(np.maximum([float(sds[name]) for name in names], 1e-300))
+    return Theta(jnp.asarray(beta), jnp.asarray(omega), jnp.asarray(ln_sd))

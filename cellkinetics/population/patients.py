@@ -1,0 +1,190 @@
+"""All patients of a study as the arrays of one program: everyone with a sample, one free set, doses padded alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from cellkinetics.arrays import Flags, Floats
+from cellkinetics.data.study import Study
+from cellkinetics.errors import one_problem
+from cellkinetics.modelling.course import Course
+from cellkinetics.modelling.dosing import Doses
+from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.structure import Method, methods
+from cellkinetics.optimising.cases import Case, prepare_each
+from cellkinetics.optimising.engine import Data
+from cellkinetics.optimising.problem import Problem
+from cellkinetics.optimising.request import Request
+from cellkinetics.optimising.stacking import stacked
+from cellkinetics.optimising.status import Status
+from cellkinetics.solving.sensitivity import padded_length
+
+SAMPLES_APART = 4  # samples: programs are made for multiples of so many
+TAKES_NO_PART = (Status.NO_SAMPLE, Status.NO_DOSE, Status.NO_MASS, Status.NOT_FITTED)
+
+
+@dataclass(frozen=True, eq=False)
+class Patients:
+    """Those who take part, with one free set.
+
+    Parameters
+    ----------
+    names : the free parameters, in the order of the model.
+    cases : {subject: its samples, problem and start}.
+    left_out : {subject: why}.
+    """
+
+    request: Request
+    study: Study
+    names: tuple[str, ...]
+    cases: Mapping[str, Case]
+    left_out: Mapping[str, str]
+
+    @property
+    def model(self) -> Model:
+        """The model."""
+        return self.request.model
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Those who take part, in the order of the study."""
+        return tuple(self.cases)
+
+    @cached_property
+    def problems(self) -> list[Problem]:
+        """Of those who take part, doses and courses padded to the longest."""
+        each = [case.problem for case in self.cases.values()]
+        slots = max(len(problem.doses.times) for problem in each)
+        days = {name: max(len(p.courses[name].days) for p in each) for name in each[0].courses}
+        return [
+            replace(
+                problem,
+                doses=_longer(problem.doses, slots),
+                courses={name: _to(course, days[name]) for name, course in problem.courses.items()},
+            )
+            for problem in each
+        ]
+
+    @property
+    def method(self) -> Method:
+        """How curves are solved: the model's first way that takes the doses."""
+        every = methods(self.model)
+        rates = any(problem.doses.rates is not None for problem in self.problems)
+        return next(each for each in every if each.fineness is None) if rates else every[0]
+
+    def data(self, method: Method) -> Data:
+        """The arrays, one row a patient."""
+        rows = padded_length(max(len(problem.samples) for problem in self.problems), SAMPLES_APART)
+        shape = (rows, len(self.names))
+        data = stacked(self.problems, shape, len(self.problems), method.fineness or 0)
+        return data if method.fineness is not None else data._replace(inputs=data.inputs._replace(prepared=()))
+
+    @property
+    def sd_names(self) -> list[str]:
+        """Of all sds, estimated or not."""
+        return self.problems[0].sd_names
+
+    @cached_property
+    def sd_free(self) -> Flags:
+        """(sds,) whether it is estimated."""
+        return np.array([name not in self.request.fixed for name in self.sd_names])
+
+    @cached_property
+    def samples_each(self) -> Floats:
+        """(sds,) samples in the likelihood of the output of each sd."""
+        outputs = len(self.model.outputs)
+        rows = [sum(int((p.samples.output == i).sum()) for p in self.problems) for i in range(outputs)]
+        return np.tile(np.array(rows, float), len(self.sd_names) // outputs)
+
+    @cached_property
+    def ln_sd_floors(self) -> Floats:
+        """(sds,) ln of the lowest estimate."""
+        lowest = min(problem.lowest for problem in self.problems)
+        return self.request.error_model.ln_sd_floors(len(self.model.outputs), lowest)
+
+    @cached_property
+    def ln_sd_start(self) -> Floats:
+        """(sds,) ln of the sds that are given, and of where others start."""
+        error, outputs = self.request.error_model, len(self.model.outputs)
+        lowest = min(problem.lowest for problem in self.problems)
+        usual = np.exp(error.ln_sd_starts(np.log(np.full(outputs, 0.7)), lowest)[0])
+        known = {**dict(zip(self.sd_names, usual, strict=True)), **self.request.initial, **self.request.fixed}
+        return np.log(np.maximum([known[name] for name in self.sd_names], 1e-300))
+
+    @cached_property
+    def guesses(self) -> Floats:
+        """(n, k) where each patient's samples say that its parameters are, on the estimation scale."""
+        parameters = self.model.parameters
+        each = [[parameters[name].to_estimation(case.initial[name]) for name in self.names] for case in self._each]
+        return np.array(each, float).reshape(len(self._each), len(self.names))
+
+    @property
+    def _each(self) -> list[Case]:
+        return list(self.cases.values())
+
+    def natural(self, name: str, estimate: float) -> float:
+        """Of a free parameter."""
+        return self.model.parameters[name].from_estimation(estimate)
+
+
+def patients_of(request: Request, study: Study, wanted: Sequence[str] | None) -> Patients:
+    """Everyone with a sample in the likelihood.
+
+    Parameters
+    ----------
+    request : as of a fit; ``free`` None for the model's default of every patient, together.
+    wanted : names that are free in any case.
+
+    Raises
+    ------
+    StudyError
+        Nobody can take part.
+    """
+    model, asked = request.model, set(wanted or ())
+    if request.free is None:
+        # Which parameters are free by default may depend on the dose: in a population they are free in all.
+        first = prepare_each(replace(request, prior={}), study)
+        chosen = {name for case in first.values() if isinstance(case, Case) for name in case.problem.free}
+    else:
+        chosen = set(request.free)
+    known = {*request.fixed, *request.tie}
+    names = tuple(name for name in model.parameters if name in chosen | asked and name not in known)
+    left: dict[str, str] = {}
+    cases: dict[str, Case] = {}
+    ready = prepare_each(replace(request, free=names, prior={}), study, names)
+    for subject, case in ready.items():
+        if not isinstance(case, Case):
+            left[subject] = f"not fitted: {case}"
+        elif case.reason is not None and case.reason.status in TAKES_NO_PART:
+            left[subject] = case.reason.words
+        elif not len(case.problem.samples):
+            left[subject] = f"no sample: every row is excluded, or left out under censoring={request.censoring!r}."
+        else:
+            cases[subject] = replace(case, problem=_with_free_sds(case.problem, request), reason=None)
+    if not cases:
+        text = "; ".join(f"{subject}: {reason}" for subject, reason in list(left.items())[:3])
+        raise one_problem(f"nobody can take part in the population ({text})", "Look at study.summary().")
+    return Patients(request, study, names, cases, left)
+
+
+def _with_free_sds(problem: Problem, request: Request) -> Problem:
+    """One sd for all: every sd that is not fixed is estimated, however few samples this patient has."""
+    free = np.array([name not in request.fixed for name in problem.sd_names])
+    return replace(problem, sd_free=free, few={}, priors={})
+
+
+def _longer(doses: Doses, slots: int) -> Doses:
+    """With further slots at infinity, in which nothing is given."""
+    more = slots - len(doses.times)
+    rates = None if doses.rates is None else np.pad(doses.rates, ((0, more), (0, 0)))
+    times = np.append(doses.times, np.full(more, np.inf))
+    return Doses(times, np.pad(doses.amounts, ((0, more), (0, 0))), rates)
+
+
+def _to(course: Course, length: int) -> Course:
+    more = length - len(course.days)
+    return Course(np.pad(course.days, (0, more), mode="edge"), np.pad(course.values, (0, more), mode="edge"))

@@ -1,0 +1,334 @@
+"""Newton steps on the importance-sampled likelihood, with the same draws throughout: to its maximum, with derivatives.
+
+The gradient of a patient's log-likelihood is the mean of the complete-data score under the weights (Fisher), its
+Hessian the mean of the complete-data Hessian plus the covariance of the score (Louis 1982). The draws stay where they
+are; of parameters without a random effect the curves are solved anew at each step. One sample gives standard errors, a
+sandwich, and how far the estimates would move with other draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cellkinetics import cache
+from cellkinetics.arrays import Flags, Floats
+from cellkinetics.likelihood.error_model import ErrorModel
+from cellkinetics.optimising.engine import Data
+from cellkinetics.population import curves, importance
+from cellkinetics.population.design import Design
+from cellkinetics.population.running import Population, Sample
+from cellkinetics.population.saem import LEAST_SD, Theta
+
+CLIMBS = 12
+LAST_STEP = 0.02  # standard errors: a step below is the last
+DIFFERENCE = 1e-3  # of differences by ln sds and by scored columns
+LONGEST_MOVE = 1.0  # of a step, in standard errors as far as they are known, and in units of the estimation scale
+NO_SPREAD = (
+    0.02  # sd between patients, in units, below which its logarithm is not moved: the likelihood hardly depends on it
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Polished:
+    """The maximum of the sampled likelihood, or where the steps ended.
+
+    v : (d,) what `vector_of` makes of the estimates. information : (d, d) observed. scores : (n, d) of each patient.
+    noise : (d, d) covariance of the gradient over other draws. step : (d,) the last one. moving : (d,) not held.
+    """
+
+    theta: Theta
+    v: Floats
+    information: Floats
+    scores: Floats
+    noise: Floats
+    step: Floats
+    moving: Flags
+    sample: Sample
+
+    @property
+    def covariance(self) -> Floats:
+        """(d, d) of the estimates, by Louis' information; NaN where something is held or not determined."""
+        return _inverse(self.information, self.moving)
+
+    @property
+    def sandwich(self) -> Floats:
+        """(d, d) the same without trusting the model: the scores' covariance between inverses of the information."""
+        inverse = _inverse(self.information, self.moving)
+        return inverse @ np.where(np.outer(self.moving, self.moving), self.scores.T @ self.scores, 0.0) @ inverse
+
+    @property
+    def mc_errors(self) -> Floats:
+        """(d,) how far other draws would move the estimates."""
+        inverse = np.nan_to_num(_inverse(self.information, self.moving))
+        return np.where(self.moving, np.sqrt(np.maximum(np.diag(inverse @ self.noise @ inverse), 0.0)), np.nan)
+
+    @property
+    def still_moves(self) -> Floats:
+        """(d,) the last step in standard errors; 0 of what is held."""
+        errors = np.sqrt(np.maximum(np.diag(self.covariance), 1e-300))
+        return np.nan_to_num(np.where(self.moving, np.abs(self.step) / errors, 0.0), nan=np.inf)
+
+
+def vector_of(design: Design, theta: Theta) -> Floats:
+    """(d,) coefficients, ln sds between patients, atanh correlations, ln sds of the error."""
+    omega = np.asarray(theta.omega)
+    spread = np.sqrt(np.diag(omega))
+    linked = np.array([omega[a, b] / (spread[a] * spread[b]) for a, b in design.pairs])
+    linked = np.arctanh(np.clip(linked, -0.999999, 0.999999))
+    return np.concatenate([np.asarray(theta.beta), np.log(spread), linked, np.asarray(theta.ln_sd)])
+
+
+def theta_of(design: Design, v: Floats) -> Theta:
+    """The inverse of `vector_of`."""
+    p, q, linked = len(design.effects), len(design.random), len(design.pairs)
+    omega = omega_of(design, v[p : p + q], v[p + q : p + q + linked])
+    return Theta(jnp.asarray(v[:p]), jnp.asarray(omega), jnp.asarray(v[p + q + linked :]))
+
+
+def omega_of(design: Design, ln_spread: Floats, atanh: Floats) -> Floats:
+    """The covariance (q, q) between patients."""
+    correlation = np.eye(len(ln_spread))
+    for (a, b), value in zip(design.pairs, np.tanh(atanh), strict=True):
+        correlation[a, b] = correlation[b, a] = value
+    spread = np.exp(ln_spread)
+    return spread[:, None] * correlation * spread[None, :]
+
+
+def polish(population: Population, theta: Theta, sample: Sample) -> Polished:
+    """Climb from ``theta``, where the sample was drawn."""
+    v, floors = vector_of(population.design, theta), _floors(population)
+    at = _look(population, sample, v)
+    for _ in range(CLIMBS):
+        moving = _moving(population, v, at)
+        step = _step(population, at, moving)
+        errors = np.sqrt(np.maximum(np.diag(np.nan_to_num(_inverse(at.information, moving))), 1e-300))
+        last = bool(np.all(np.abs(step)[moving] < LAST_STEP * errors[moving]))
+        share = 1.0
+        while share > 0.05:
+            tried = np.maximum(v + share * step, floors)
+            new = _look(population, sample, tried)
+            if np.isfinite(new.value) and new.value >= at.value - 1e-9:
+                break
+            share /= 2
+        else:
+            break
+        v, at = tried, new
+        if last:
+            break
+    moving = _moving(population, v, at)
+    return Polished(
+        theta_of(population.design, v), v, at.information, at.scores, at.noise, _step(population, at, moving), moving,
+        at.sample,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _At:
+    """The sampled log-likelihood with its derivatives at one point."""
+
+    value: float
+    gradient: Floats
+    information: Floats
+    scores: Floats
+    noise: Floats
+    sample: Sample
+
+
+def _look(population: Population, sample: Sample, v: Floats) -> _At:
+    design, patients = population.design, population.patients
+    theta = theta_of(design, v)
+    omega = np.asarray(theta.omega)
+    try:
+        np.linalg.cholesky(omega)
+    except np.linalg.LinAlgError:
+        nothing = np.zeros((len(v), len(v)))
+        return _At(-np.inf, np.zeros(len(v)), nothing, np.zeros((1, len(v))), nothing, sample)
+    if population.scored:
+        value, curve, slopes = population.solved(theta, sample.draws.phi)
+        sample = Sample(population, sample.draws, value, curve, slopes, sample.subjects)
+    # What the samples say of the sds of the error and of scored columns, by differences.
+    changes = [i for i, free in enumerate(patients.sd_free) if free]
+    values, first, second = _by_differences(population, sample, theta, changes)
+    sample = Sample(population, sample.draws, values, sample.curve, sample.slopes, sample.subjects)
+    ln_w = sample.log_weights(theta)
+    top = ln_w.max(axis=0)
+    weight = np.exp(ln_w - top)
+    total = float(np.sum(top + np.log(weight.mean(axis=0))))
+    weight /= weight.sum(axis=0)
+    d, p, q, linked = len(v), len(design.effects), len(design.random), len(design.pairs)
+    places = [*(p + q + linked + np.array(changes, int)), *population.scored]
+    score = np.zeros((*weight.shape, d))
+    score[:, :, : p + q + linked] = _of_population(population, sample.draws.phi, v)
+    score[:, :, places] += first
+    mean = np.einsum("mn,mnd->nd", weight, score)
+    away = score - mean
+    weighted = np.sqrt(weight)[..., None] * away
+    covariance = np.einsum("mnd,mne->de", weighted, weighted)
+    noisy = weight[..., None] * away
+    noise = np.einsum("mnd,mne->de", noisy, noisy)
+    hessian = np.zeros((d, d))
+    hessian[np.ix_(places, places)] += np.einsum("mn,mnab->ab", weight, second)
+    hessian[: p + q + linked, : p + q + linked] += _curved(population, sample.draws.phi, weight, v)
+    mean_prior, precision = population.prior
+    total -= 0.5 * float(np.sum(precision * (v[:p] - mean_prior) ** 2))
+    gradient = mean.sum(axis=0)
+    gradient[:p] -= precision * (v[:p] - mean_prior)
+    hessian[:p, :p] -= np.diag(precision)
+    return _At(total, gradient, -(hessian + covariance), mean, noise, sample)
+
+
+@cache.kept
+def _values(error: ErrorModel, outputs: int) -> Callable[..., Any]:
+    """The compiled function (curves (m, n, rows), ln_sd (s,), data) -> log-likelihoods (m, n)."""
+
+    def one(g: Any, ln_sd: Any, data: Data) -> Any:
+        return jnp.sum(curves.density(error, outputs, g, ln_sd, data))
+
+    return jax.jit(jax.vmap(jax.vmap(one, in_axes=(0, None, 0)), in_axes=(0, None, None)))
+
+
+def _by_differences(
+    population: Population, sample: Sample, theta: Theta, sds: list[int]
+) -> tuple[Floats, Floats, Floats]:
+    """Log-likelihoods (m, n), first (m, n, u) and second (m, n, u, u) derivatives by free ln sds and scored columns."""
+    patients, data = population.patients, population.data
+    program = _values(patients.request.error_model, len(patients.model.outputs))
+    count, ln_sd = len(sds) + len(population.scored), np.asarray(theta.ln_sd)
+    solved = np.isfinite(sample.value)
+
+    def at(change: Floats) -> Floats:
+        moved = ln_sd.copy()
+        moved[sds] += change[: len(sds)]
+        curve = sample.curve
+        if population.scored:
+            curve = curve + sample.slopes @ change[len(sds) :]
+        return np.asarray(program(curve, moved, data))
+
+    aside = DIFFERENCE * np.eye(count)
+    middle = at(np.zeros(count))
+    ahead, behind = [at(way) for way in aside], [at(-way) for way in aside]
+    first, second = np.zeros((*middle.shape, count)), np.zeros((*middle.shape, count, count))
+    for a in range(count):
+        first[..., a] = (ahead[a] - behind[a]) / (2 * DIFFERENCE)
+        second[..., a, a] = (ahead[a] - 2 * middle + behind[a]) / DIFFERENCE**2
+        for b in range(a):
+            both = at(aside[a] + aside[b]) + at(-aside[a] - aside[b])
+            both = both - ahead[a] - ahead[b] - behind[a] - behind[b] + 2 * middle
+            second[..., a, b] = second[..., b, a] = both / (2 * DIFFERENCE**2)
+    kept = solved[..., None]
+    return (
+        np.where(solved, middle, -np.inf), np.where(kept, first, 0.0), np.where(kept[..., None], second, 0.0),
+    )  # fmt: skip
+
+
+def _directions(design: Design, v: Floats) -> Floats:
+    """(q + pairs, q, q) derivatives of the covariance by ln spreads and atanh correlations."""
+    p, q = len(design.effects), len(design.random)
+    ln_spread, atanh = v[p : p + q], v[p + q : p + q + len(design.pairs)]
+    omega, spread = omega_of(design, ln_spread, atanh), np.exp(ln_spread)
+    ways = np.zeros((q + len(design.pairs), q, q))
+    for j in range(q):
+        ways[j, j, :] += omega[j]
+        ways[j, :, j] += omega[:, j]
+    for at, (a, b) in enumerate(design.pairs):
+        ways[q + at, a, b] = ways[q + at, b, a] = (1 - np.tanh(atanh[at]) ** 2) * spread[a] * spread[b]
+    return ways
+
+
+def _of_population(population: Population, phi: Floats, v: Floats) -> Floats:
+    """(m, n, p + q + pairs) scores of draws under the population."""
+    design = population.design
+    theta = theta_of(design, v)
+    inverse = np.linalg.inv(np.asarray(theta.omega))
+    away = phi - importance.mean_of(design.matrix, theta, population.random)
+    whitened = away @ inverse
+    by_beta = np.einsum("nqp,mnq->mnp", design.matrix[:, design.places], whitened)
+    ways = _directions(design, v)
+    by_spread = 0.5 * np.einsum("mnq,aqr,mnr->mna", whitened, ways, whitened, optimize=True)
+    by_spread -= 0.5 * np.einsum("qr,aqr->a", inverse, ways)
+    return np.concatenate([by_beta, by_spread], axis=-1)
+
+
+def _curved(population: Population, phi: Floats, weight: Floats, v: Floats) -> Floats:
+    """The weighted mean of the Hessian of the population's log density, summed over patients.
+
+    By central differences of its gradient, which depends on the draws through their moments alone.
+    """
+    design = population.design
+    mean = np.einsum("mn,mnq->nq", weight, phi)
+    second = np.einsum("mn,mnp,mnq->npq", weight, phi, phi, optimize=True)
+    size = len(design.effects) + len(design.random) + len(design.pairs)
+
+    def gradient(v: Floats) -> Floats:
+        theta = theta_of(design, v)
+        inverse = np.linalg.inv(np.asarray(theta.omega))
+        middle = importance.mean_of(design.matrix, theta, population.random)
+        by_beta = np.einsum("nqp,qr,nr->p", design.matrix[:, design.places], inverse, mean - middle)
+        across = second - mean[:, :, None] * middle[:, None] - middle[:, :, None] * mean[:, None]
+        across = np.sum(across + middle[:, :, None] * middle[:, None], axis=0)
+        ways = _directions(design, v)
+        of_spread = 0.5 * np.einsum("qr,ars,st,qt->a", inverse, ways, inverse, across)
+        return np.append(by_beta, of_spread - 0.5 * len(mean) * np.einsum("qr,aqr->a", inverse, ways))
+
+    columns = []
+    for at in range(size):
+        aside = np.zeros(len(v))
+        aside[at] = 1e-5 * max(abs(v[at]), 1.0)
+        columns.append((gradient(v + aside) - gradient(v - aside)) / (2 * aside[at]))
+    hessian = np.array(columns)
+    return 0.5 * (hessian + hessian.T)
+
+
+def _floors(population: Population) -> Floats:
+    design = population.design
+    free = np.full(len(design.effects), -np.inf)
+    spreads, linked = np.log(LEAST_SD * population.spread_units), np.full(len(design.pairs), -4.0)
+    floors = np.where(population.patients.sd_free, population.patients.ln_sd_floors, -np.inf)
+    return np.concatenate([free, spreads, linked, floors])
+
+
+def _moving(population: Population, v: Floats, at: _At) -> Flags:
+    """What Newton moves: not what is given, not an sd at its floor, nor a spread too small to matter."""
+    design = population.design
+    p, q = len(design.effects), len(design.random)
+    moving = np.ones(len(v), bool)
+    moving[p : p + q] = v[p : p + q] > np.log(NO_SPREAD * population.spread_units)
+    moving[len(v) - len(population.patients.sd_free) :] = population.patients.sd_free
+    return moving & ~((v <= _floors(population) + 1e-9) & (at.gradient <= 0))
+
+
+def _step(population: Population, at: _At, moving: Flags) -> Floats:
+    """A Newton step of what moves, where the information is positive; a damped one in other directions."""
+    step = np.zeros(len(at.gradient))
+    if not moving.any():
+        return step
+    information = at.information[np.ix_(moving, moving)]
+    scale = 1 / np.sqrt(np.maximum(np.abs(np.diag(information)), 1e-12))
+    values, vectors = np.linalg.eigh(scale[:, None] * information * scale)
+    values = np.maximum(np.abs(values), 1e-3)
+    step[moving] = scale * (vectors @ ((vectors.T @ (scale * at.gradient[moving])) / values))
+    units = np.ones(len(step))
+    units[: len(population.units)] = population.units
+    return np.clip(step, -LONGEST_MOVE * units, LONGEST_MOVE * units)
+
+
+def _inverse(information: Floats, moving: Flags) -> Floats:
+    """The inverse over what moves, 0 elsewhere; NaN in a direction that is not determined."""
+    inverse = np.zeros_like(information)
+    part = information[np.ix_(moving, moving)]
+    scale = 1 / np.sqrt(np.maximum(np.abs(np.diag(part)), 1e-300))
+    scaled = scale[:, None] * part * scale
+    values, vectors = np.linalg.eigh(scaled) if len(part) else (np.zeros(0), np.zeros((0, 0)))
+    known = values > 1e-8
+    inner = (vectors[:, known] / values[known]) @ vectors[:, known].T
+    inner = scale[:, None] * inner * scale
+    lost = np.max(np.abs(vectors[:, ~known]), axis=1, initial=0.0) > 0.1
+    inner[lost, :] = inner[:, lost] = np.nan
+    inverse[np.ix_(moving, moving)] = inner
+    return inverse

@@ -1,0 +1,314 @@
+"""A population fit: estimates with their errors, the likelihood, and every patient in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import special
+
+from cellkinetics import domains
+from cellkinetics.arrays import Floats
+from cellkinetics.data.study import Study
+from cellkinetics.errors import ModelError, suggest
+from cellkinetics.fitting.fits import Fits, Later
+from cellkinetics.fitting.result import Fit
+from cellkinetics.likelihood.criteria import Criteria
+from cellkinetics.modelling.model import Model
+from cellkinetics.optimising.request import Request
+from cellkinetics.optimising.status import Status
+from cellkinetics.population import individuals, prediction, table, text
+from cellkinetics.population.design import Design
+from cellkinetics.population.importance import LogLikelihood
+from cellkinetics.population.patients import Patients
+from cellkinetics.population.polish import Polished
+from cellkinetics.population.running import Population
+from cellkinetics.population.schedule import Path, labels_of
+from cellkinetics.words import count
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class PopulationFit(Criteria):
+    """A population.
+
+    Parameters
+    ----------
+    request : what was asked of curves and errors; ``asked`` has all arguments.
+    study : the study. patients : those who take part, and why others do not.
+    design : what varies and what covariates drive.
+    population : both, as programs take them.
+    polished : the estimates with their derivatives. path : how stochastic approximation came there.
+    likelihood : at the estimates, from draws of its own.
+    conditional_mean, conditional_covariance : (n, q) and (n, q, q) of each patient on the estimation scale.
+    like_zero : {name: log-likelihood units} of spreads that cannot be told from 0.
+    outcome : "converged", or the reason why not, with advice. status : the same for programs.
+    log_likelihood_ln : of ln(copies), by importance sampling; `log_likelihood_error` is its Monte Carlo error.
+    n_quantified, n_censored : samples in the likelihood.
+    n_free : what is estimated: means, coefficients, sds between patients, correlations, sds of the error.
+    """
+
+    request: Request
+    study: Study
+    patients: Patients = field(repr=False)
+    design: Design
+    population: Population = field(repr=False)
+    polished: Polished = field(repr=False)
+    likelihood: LogLikelihood
+    path: Path = field(repr=False)
+    conditional_mean: Floats = field(repr=False)
+    conditional_covariance: Floats = field(repr=False)
+    like_zero: Mapping[str, float]
+    outcome: str
+    status: Status
+    seconds: float
+    log_likelihood_ln: float
+    sum_ln_quantified: float
+    n_quantified: int
+    n_censored: int
+    n_free: int
+    asked: Mapping[str, Any] = field(repr=False)
+    refit: Callable[..., PopulationFit] = field(repr=False)
+
+    @property
+    def model(self) -> Model:
+        """The model."""
+        return self.request.model
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Those who take part, in the order of the study."""
+        return self.patients.subjects
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """{subject: why it does not take part}."""
+        return self.patients.left_out
+
+    @property
+    def converged(self) -> bool:
+        """Whether the estimates are a maximum of the likelihood."""
+        return self.status is Status.CONVERGED
+
+    @cached_property
+    def parameters(self) -> pd.DataFrame:
+        """Table by name: means, coefficients, sds between patients, correlations, sds of the error, what is fixed.
+
+        kind, value, stderr, rse (%), lower, upper (95%, formed on the estimation scale) and unit on the natural scale;
+        a mean is that of the median patient. ``estimate`` and ``estimate_stderr``: on the estimation scale, of an sd
+        its ln, of a correlation atanh. ``shrinkage`` of the effects: 1 - variance of the conditional means over the
+        population's. ``mc_error``: how far other draws would move the estimate. status: free, fixed, tied, at bound (a
+        spread too small to matter, an sd at its floor), not identifiable. source.
+        """
+        return table.parameters(self)
+
+    @property
+    def log_likelihood_error(self) -> float:
+        """Monte Carlo standard error of `log_likelihood_ln`."""
+        return self.likelihood.error
+
+    @property
+    def has_priors(self) -> bool:
+        """Whether means have priors."""
+        return bool(self.request.prior)
+
+    @property
+    def sd_is_known(self) -> bool:
+        """Whether every sd of the error is given."""
+        return not self.patients.sd_free.any()
+
+    @property
+    def bicc(self) -> float:
+        """BIC that counts patients for what varies between them, and samples for the rest; NaN with priors.
+
+        ln(patients) for means and coefficients of random parameters and for the covariance, ln(samples) for what has no
+        random effect and for the sds of the error (Delattre, Lavielle and Poursat 2014).
+        """
+        if self.has_priors:
+            return np.nan
+        by_samples = int(self.design.scored.sum()) + int(self.patients.sd_free.sum())
+        by_patients = self.n_free - by_samples
+        penalty = by_patients * np.log(len(self.subjects)) + by_samples * np.log(max(self.n, 1))
+        return float(penalty - 2 * self.log_likelihood)
+
+    @property
+    def shrinkage(self) -> dict[str, float]:
+        """{parameter: 1 - variance of the conditional means of the effects over the population's variance}."""
+        away = self.conditional_mean - self._population_means
+        variance = np.diag(np.asarray(self.polished.theta.omega))
+        share = 1 - np.mean(away**2, axis=0) / variance
+        return dict(zip(self.design.random, map(float, share), strict=True))
+
+    @property
+    def _population_means(self) -> Floats:
+        return np.einsum("nkp,p->nk", self.design.matrix, np.asarray(self.polished.theta.beta))[:, self.design.places]
+
+    @cached_property
+    def individuals(self) -> pd.DataFrame:
+        """One row a subject and random parameter.
+
+        mode (where the density given the samples is highest), mean (conditional, formed on the estimation scale), lower
+        and upper (two conditional sds about it), all on the natural scale; effect and effect_sd, the random effect and
+        its conditional sd on the estimation scale.
+        """
+        rows = []
+        for i, subject in enumerate(self.subjects):
+            modes = self[subject].estimates
+            for j, name in enumerate(self.design.random):
+                to = self.model.parameters[name].from_estimation
+                mean, sd = self.conditional_mean[i, j], np.sqrt(self.conditional_covariance[i, j, j])
+                rows.append((
+                    subject, name, modes[name], to(mean), to(mean - 2 * sd), to(mean + 2 * sd),
+                    mean - self._population_means[i, j], sd,
+                ))  # fmt: skip
+        names = ["subject", "parameter", "mode", "mean", "lower", "upper", "effect", "effect_sd"]
+        return pd.DataFrame(rows, columns=names)
+
+    @cached_property
+    def each(self) -> Mapping[str, Fit]:
+        """{subject: `Fit`} at the mode, with the population as its prior; put together when first asked for."""
+        return Later(self.subjects, lambda subject: individuals.fit_of(self, subject))
+
+    def __getitem__(self, subject: str) -> Fit:
+        """The fit of one patient at its mode: curve, residuals, plot, derived quantities."""
+        if subject not in self.each:
+            reason = self.left_out.get(subject, suggest(str(subject), self.subjects))
+            raise KeyError(f"{subject!r} is not in the population. {reason}".rstrip())
+        return self.each[subject]
+
+    @property
+    def trace(self) -> pd.DataFrame:
+        """One row an iteration: estimates, log-likelihood of the chains, shares of accepted and refused proposals."""
+        return self.path.trace
+
+    @property
+    def covariance(self) -> pd.DataFrame:
+        """Of the estimates on the estimation scale, by Louis' information."""
+        labels = labels_of(self.population)
+        return pd.DataFrame(self.polished.covariance, index=labels, columns=labels)
+
+    @property
+    def sandwich(self) -> pd.DataFrame:
+        """The same without trusting the model: from the scores of the patients."""
+        labels = labels_of(self.population)
+        return pd.DataFrame(self.polished.sandwich, index=labels, columns=labels)
+
+    @property
+    def residuals(self) -> pd.DataFrame:
+        """Every sample in the likelihood at its patient's mode, as `Fit.residuals`, with ``subject`` in front."""
+        tables = {subject: fit.residuals for subject, fit in self.each.items()}
+        return pd.concat(tables, names=["subject"]).reset_index(level="subject").reset_index(drop=True)
+
+    def natural_at(self, beta: Floats) -> dict[str, float]:
+        """{name: natural value} of the median patient at the centre of all covariates, ties and fixed ones included."""
+        estimates = [
+            beta[i] for name in self.design.names for i, effect in enumerate(self.design.effects)
+            if effect.parameter == name and not effect.covariate
+        ]  # fmt: skip
+        problem = self.patients.problems[0]
+        return problem.natural(np.append(estimates, np.zeros(int(self.patients.sd_free.sum()))))
+
+    def predict(
+        self,
+        times: npt.ArrayLike | None = None,
+        *,
+        doses: object = None,
+        covariates: Mapping[str, Any] | None = None,
+        level: float = 0.9,
+        draws: int = 200,
+        seed: int = 2020,
+    ) -> pd.DataFrame:
+        """The curve of the median patient, and the range of the curves of others.
+
+        Parameters
+        ----------
+        times : (n,) days since the first infusion; 100 to the last sample of the study when not given.
+        doses : as `simulate` takes them; the study's where all patients have the same.
+        covariates
+            {covariate: value}; a number that is not given is at its mean, groups at the first, the dose at ``doses``
+            where that is a number.
+        level : share of the patients whose curves lie between lower and upper, day by day.
+        draws : patients that are drawn for it. seed : of them.
+
+        Returns
+        -------
+        DataFrame
+            day and, for each output, its curve, ``<output>_lower`` and ``<output>_upper``: without noise of samples.
+        """
+        level, draws, seed = domains.level(level), domains.count(draws, "draws"), domains.seed(seed)
+        days = None if times is None else domains.days(times, "times")
+        return prediction.predicted(self, days, doses, covariates, level, draws, seed)
+
+    def plot(self, subject: str | None = None, ax: Axes | None = None, page: int = 0) -> Figure | Axes:
+        """One panel a patient at its mode, 24 a page, as a figure; of one ``subject`` its axes."""
+        if subject is not None:
+            return self[subject].plot(ax)
+        return self._fits.plot(page)
+
+    @property
+    def _fits(self) -> Fits:
+        return Fits(self.study.select(subjects=list(self.each)), self.each)
+
+    def without(self, *labels: str) -> PopulationFit:
+        """The same population without coefficients, such as ``"c_max:dose"``: for `likelihood_ratio`.
+
+        Raises
+        ------
+        ModelError
+            There is no such coefficient.
+        """
+        given = {n: [how] if isinstance(how, str) else list(how) for n, how in (self.asked["covariates"] or {}).items()}
+        known = [f"{name}:{how}" for name, each in given.items() for how in each]
+        for label in labels:
+            if label not in known:
+                raise ModelError(f"there is no coefficient {label!r}. It has {', '.join(known) or 'none'}.")
+            name, _, how = label.partition(":")
+            given[name].remove(how)
+        left = {name: how for name, how in given.items() if how}
+        return self.refit(self.model, self.study, **{**self.asked, "covariates": left or None})
+
+    def likelihood_ratio(self, smaller: PopulationFit) -> pd.Series[float]:
+        """The likelihood ratio test against a fit of the same samples with fewer coefficients.
+
+        Returns
+        -------
+        Series
+            statistic (twice the difference of log-likelihoods), its Monte Carlo ``error``, df and p: chi-squared,
+            which is asymptotic; with few patients p is too small.
+        """
+        same = self.subjects == smaller.subjects and self.n == smaller.n and self.request.error == smaller.request.error
+        df = self.n_free - smaller.n_free
+        if not same or df < 1 or self.design.random != smaller.design.random:
+            raise ModelError(
+                "a likelihood ratio is of two fits of the same samples and random effects, the second with fewer "
+                "coefficients. Take fit.likelihood_ratio(fit.without(...))."
+            )
+        statistic = 2 * (self.log_likelihood_ln - smaller.log_likelihood_ln)
+        error = 2 * float(np.hypot(self.log_likelihood_error, smaller.log_likelihood_error))
+        p = float(special.chdtrc(df, max(statistic, 0.0)))
+        return pd.Series({"statistic": statistic, "error": error, "df": float(df), "p": p})
+
+    def save(self, path: object) -> None:
+        """Not there yet: raises TypeError."""
+        raise TypeError(
+            f"a population fit cannot be written to {path} yet. Keep its tables (.parameters, .individuals, .trace, "
+            "each with .to_csv); the same call with the same seed gives it again."
+        )
+
+    def summary(self) -> str:
+        """The fit in words: who takes part, what varies, counts, estimates, outcome."""
+        return text.summary(self)
+
+    def __repr__(self) -> str:
+        varies: Sequence[str] = self.design.random
+        return f"<PopulationFit of {count(len(self.subjects), 'subject')}, {self.model.name}, varying: " + (
+            f"{', '.join(varies)}: {self.outcome}>"
+        )

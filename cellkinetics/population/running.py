@@ -1,0 +1,182 @@
+"""Blocks of iterations by plan: chains at values that are given, and what a weighted sample at them says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import jax.numpy as jnp
+import numpy as np
+
+from cellkinetics.arrays import Floats
+from cellkinetics.modelling.structure import Method, methods
+from cellkinetics.optimising.engine import Data
+from cellkinetics.population import importance, saem
+from cellkinetics.population.design import Design
+from cellkinetics.population.importance import LogLikelihood, Moments
+from cellkinetics.population.patients import Patients
+from cellkinetics.population.saem import ITERATIONS, LEAST_SD, Fixed, Gains, Iterate, Theta, Trace
+from cellkinetics.solving.sensitivity import padded_length
+
+WARM_UP, SETTLED = 4, 4  # blocks of iterations before, and while, the moments at given values are taken
+SEED_OF_DRAWS = 1  # added to the seed: draws are independent of the chains
+UNSOLVED = 0.01  # share of proposals from which on a finer solution is asked for
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """A population as its programs take it.
+
+    prior : means and precisions (p,) of the coefficients. method : how curves are solved; the model's first if None.
+    """
+
+    patients: Patients
+    design: Design
+    prior: tuple[Floats, Floats]
+    method: Method
+
+    @cached_property
+    def data(self) -> Data:
+        """The samples and doses."""
+        return self.patients.data(self.method)
+
+    @cached_property
+    def fixed(self) -> Fixed:
+        """What stays the same from one iteration to the next."""
+        patients, design = self.patients, self.design
+        return Fixed(
+            self.data, design.matrix, design.mask, *self.prior, patients.sd_free,
+            np.maximum(patients.samples_each, 1.0), patients.ln_sd_floors, self.units, LEAST_SD * self.spread_units,
+        )  # fmt: skip
+
+    @cached_property
+    def units(self) -> Floats:
+        """(p,) in what coefficients are counted: 1 on a log or logit scale, the size of the guesses on the natural."""
+        parameters, patients = self.patients.model.parameters, self.patients
+        size = np.maximum(np.median(np.abs(patients.guesses), axis=0), 1e-300)
+        of = {n: 1.0 if parameters[n].scale != "identity" else float(size[i]) for i, n in enumerate(patients.names)}
+        return np.array([of[effect.parameter] for effect in self.design.effects])
+
+    @cached_property
+    def spread_units(self) -> Floats:
+        """(q,) the same of what varies."""
+        of = {effect.parameter: unit for effect, unit in zip(self.design.effects, self.units, strict=True)}
+        return np.array([of[name] for name in self.design.random])
+
+    @property
+    def random(self) -> tuple[int, ...]:
+        """Places of what varies."""
+        return tuple(map(int, self.design.places))
+
+    @property
+    def scored(self) -> tuple[int, ...]:
+        """Columns of what does not."""
+        return tuple(map(int, np.flatnonzero(self.design.scored)))
+
+    @property
+    def rows(self) -> int:
+        """Samples of a patient, padded."""
+        return padded_length(self.data.inputs.times.shape[1], 1)
+
+    def finer(self) -> Population | None:
+        """With the model's next way of solving its curves; None where there is none."""
+        every = methods(self.patients.model)
+        after = every[every.index(self.method) + 1 :]
+        return replace(self, method=after[0]) if after else None
+
+    def begun(self, theta: Theta, seed: int) -> Iterate:
+        """Before the first iteration."""
+        count = saem.chains_of(len(self.patients.subjects))
+        return saem.begun(
+            theta, self.design.matrix, self.design.places, self.patients.guesses, self.design.scored, self.rows, seed,
+            count,
+        )  # fmt: skip
+
+    def run(self, state: Iterate, plan: Gains, seed: int, block: int) -> tuple[Iterate, Trace]:
+        """One block of iterations."""
+        patients = self.patients
+        run = saem.program(
+            patients.model, patients.problems[0].ties, self.method, patients.request.error_model, self.random,
+            self.scored, len(self.design.effects),
+        )  # fmt: skip
+        return run(self.fixed, state, plan, saem.noise_of(state, len(self.scored), seed, block))
+
+    def at(self, theta: Theta, seed: int) -> tuple[Moments, float]:
+        """Moments of each patient's parameters at values that are given, and the share of proposals not solved."""
+        state, refused = self.begun(theta, seed), 0.0
+        for block in range(WARM_UP + SETTLED):
+            # The start is no draw yet: moments of proposals are learnt fast at first, and averaged at the end.
+            k = np.arange(ITERATIONS, dtype=float) + block * ITERATIONS
+            gamma = np.where(k < WARM_UP * ITERATIONS, 1.0, 1 / np.maximum(k - WARM_UP * ITERATIONS + 1.0, 1.0))
+            state, trace = self.run(state, gains_of(gamma, k), seed, block)
+            refused = float(np.mean(trace.refused))
+        return moments_of(state), refused
+
+    def sampled(self, theta: Theta, moments: Moments, draws: int, seed: int) -> Sample:
+        """A weighted sample of every patient's parameters at ``theta``."""
+        patients = self.patients
+        mean = importance.mean_of(self.design.matrix, theta, self.random)
+        size = importance.whole_blocks(draws)
+        drawn = importance.drawn(moments, mean, np.asarray(theta.omega), size, seed)
+        return Sample(self, drawn, *self.solved(theta, drawn.phi), patients.subjects)
+
+    def solved(self, theta: Theta, phi: Floats) -> tuple[Floats, Floats, Floats]:
+        """Log-likelihoods (m, n), curves (m, n, rows) and slopes (m, n, rows, scored) at draws (m, n, q)."""
+        patients = self.patients
+        run = importance.solver(
+            patients.model, patients.problems[0].ties, self.method, patients.request.error_model, self.random,
+            self.scored, len(self.design.effects),
+        )  # fmt: skip
+        blocks = [
+            run(self.design.matrix, theta.beta, theta.ln_sd, block, self.units, self.data)
+            for block in importance.in_blocks(phi)
+        ]
+        value, curve, slopes = (
+            np.concatenate([np.asarray(part).reshape(len(phi) // len(blocks), *part.shape[2:]) for part in parts])
+            for parts in zip(*blocks, strict=True)
+        )
+        return value, curve, slopes
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Draws of each patient with their log-likelihoods (m, n), curves (m, n, rows) and slopes."""
+
+    population: Population
+    draws: importance.Draws
+    value: Floats
+    curve: Floats
+    slopes: Floats
+    subjects: tuple[str, ...]
+
+    def log_weights(self, theta: Theta) -> Floats:
+        """(m, n) at the values where the curves were made."""
+        mean = importance.mean_of(self.population.design.matrix, theta, self.population.random)
+        return importance.log_weights(self.value, self.draws, mean, np.asarray(theta.omega))
+
+    def log_likelihood(self, theta: Theta) -> LogLikelihood:
+        """With its Monte Carlo error."""
+        return importance.of_weights(self.log_weights(theta), self.subjects)
+
+    def conditional(self, theta: Theta) -> tuple[Floats, Floats]:
+        """Means (n, q) and covariances (n, q, q) of each patient's parameters given its samples."""
+        ln_w = self.log_weights(theta)
+        weight = np.exp(ln_w - ln_w.max(axis=0))
+        weight /= weight.sum(axis=0)
+        mean = np.einsum("mn,mnq->nq", weight, self.draws.phi)
+        away = self.draws.phi - mean
+        return mean, np.einsum("mn,mnp,mnq->npq", weight, away, away)
+
+
+def moments_of(state: Iterate) -> Moments:
+    """As averaged over iterations and chains."""
+    mean, second = np.asarray(state.mean), np.asarray(state.second)
+    return Moments(mean, second - mean[:, :, None] * mean[:, None, :])
+
+
+def gains_of(gamma: Floats, k: Floats, *, annealed: int = 0, moving: bool = False) -> Gains:
+    """Of iterations numbered k (from 0): annealed below that number."""
+    learning = np.maximum(1 / (k + 2.0), 0.05)
+    return Gains(
+        jnp.asarray(gamma, float), jnp.asarray(learning), jnp.asarray(k < annealed), jnp.full(len(k), moving)
+    )  # fmt: skip

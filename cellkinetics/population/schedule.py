@@ -1,0 +1,166 @@
+"""From a start to where stochastic approximation ends: annealed, then drawn until nothing drifts, then averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.arrays import Floats
+from cellkinetics.population.design import Design
+from cellkinetics.population.importance import Moments
+from cellkinetics.population.running import UNSOLVED, Population, gains_of, moments_of
+from cellkinetics.population.saem import ITERATIONS, Iterate, Theta, Trace
+
+ANNEALED = 75  # iterations
+FEWEST_BLOCKS, MOST_BLOCKS = 5, 16  # blocks of the first phase
+AVERAGED = 4  # blocks of the second
+WINDOW = 50  # iterations in which nothing may drift
+DRIFT = 0.2  # standard errors in a window, or so many of the drift's own as NOISE says
+NOISE = 2.5
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """Where it ended and how it came there.
+
+    moved : labels of what still drifted when the first phase was cut off; empty where nothing did.
+    refused : share of proposals of the last phase that could not be solved.
+    interrupted : from the keyboard.
+    """
+
+    population: Population
+    state: Iterate
+    trace: pd.DataFrame
+    moved: tuple[str, ...]
+    refused: float
+    interrupted: bool = False
+
+    @property
+    def theta(self) -> Theta:
+        """The estimates."""
+        return self.state.theta
+
+    @property
+    def moments(self) -> Moments:
+        """Of each patient's parameters: averaged, or where that was not begun those that proposals had learnt."""
+        if not self.interrupted:
+            return moments_of(self.state)
+        return Moments(np.asarray(self.state.chains.centre), np.asarray(self.state.chains.spread))
+
+
+def climb(
+    population: Population, theta: Theta, seed: int, more: Callable[[int], None], *, averaged: int = AVERAGED
+) -> Path:
+    """Two phases from ``theta``; where curves are refused too often, again with the model's next way of solving."""
+    path = _climb(population, theta, seed, more)
+    while path.refused > UNSOLVED and not path.interrupted:
+        finer = path.population.finer()
+        if finer is None:
+            break
+        path = _climb(finer, path.theta, seed, more)
+    return path
+
+
+def _climb(population: Population, theta: Theta, seed: int, more: Callable[[int], None]) -> Path:
+    state, traces, block, moved, interrupted = population.begun(theta, seed), [], 0, (), False
+    try:
+        while block < MOST_BLOCKS:
+            k = np.arange(ITERATIONS, dtype=float) + block * ITERATIONS
+            state, trace = population.run(
+                state, gains_of(np.ones(ITERATIONS), k, annealed=ANNEALED, moving=True), seed, block
+            )
+            traces.append(_numbers(trace))
+            block += 1
+            more(ITERATIONS)
+            if block < FEWEST_BLOCKS:
+                continue
+            moved = drifting(population, state, traces)
+            if not moved:
+                break
+        first = block * ITERATIONS
+        for _ in range(AVERAGED):
+            k = np.arange(ITERATIONS, dtype=float) + block * ITERATIONS
+            state, trace = population.run(state, gains_of(1 / (k - first + 1), k, moving=True), seed, block)
+            traces.append(_numbers(trace))
+            block += 1
+            more(ITERATIONS)
+    except KeyboardInterrupt:
+        interrupted = True
+        if not traces:
+            raise
+    refused = float(np.mean([trace.refused for trace in traces[-AVERAGED:]]))
+    return Path(population, state, _table(population, traces), moved, refused, interrupted)
+
+
+def _numbers(trace: Trace) -> Trace:
+    return Trace(*(np.asarray(part) for part in trace))
+
+
+def errors_of(population: Population, state: Iterate) -> Floats:
+    """Rough standard errors of what `values_of` gives, from the numbers of patients and samples."""
+    design, theta = population.design, state.theta
+    n = len(population.patients.subjects)
+    omega = np.diagonal(np.asarray(theta.omega))
+    of_effects, at = np.zeros(len(design.effects)), 0
+    for column, effect in enumerate(design.effects):
+        if design.scored[column]:
+            known = float(np.asarray(state.information)[at, at])
+            of_effects[column], at = 1 / np.sqrt(max(known, 1e-12)), at + 1
+        else:
+            weights = design.matrix[:, design.names.index(effect.parameter), column]
+            of_effects[column] = np.sqrt(omega[design.random.index(effect.parameter)] / np.sum(weights**2))
+    rows = np.maximum(population.patients.samples_each, 1.0)
+    spreads, linked = np.full(len(omega), 1 / np.sqrt(2 * n)), np.full(len(design.pairs), 1 / np.sqrt(n))
+    return np.concatenate([of_effects, spreads, linked, 1 / np.sqrt(2 * rows)])
+
+
+def values_of(design: Design, beta: Floats, omega: Floats, ln_sd: Floats) -> Floats:
+    """(iterations, all) coefficients, ln sds between, atanh correlations, ln sds of the error."""
+    variance = np.maximum(np.diagonal(omega, axis1=1, axis2=2), 1e-300)
+    linked = [omega[:, a, b] / np.sqrt(variance[:, a] * variance[:, b]) for a, b in design.pairs]
+    atanh = np.arctanh(np.clip(np.array(linked).reshape(len(linked), len(beta)).T, -0.999999, 0.999999))
+    return np.hstack([beta, 0.5 * np.log(variance), atanh, ln_sd])
+
+
+def labels_of(population: Population) -> list[str]:
+    """Of `values_of`."""
+    return [*population.design.labels, *population.patients.sd_names]
+
+
+def drifting(population: Population, state: Iterate, traces: Sequence[Trace]) -> tuple[str, ...]:
+    """What the last iterations of gamma 1 still move: more than a line through them would by chance, in its errors."""
+    beta, omega, ln_sd = (
+        np.concatenate([getattr(trace, part) for trace in traces])[-WINDOW:] for part in ("beta", "omega", "ln_sd")
+    )
+    values = values_of(population.design, beta, omega, ln_sd) / errors_of(population, state)
+    time = np.linspace(-0.5, 0.5, len(values))
+    slope = time @ values / (time @ time)
+    rest = values - values.mean(axis=0) - np.outer(time, slope)
+    variance = np.mean(rest**2, axis=0)
+    follow = np.clip(np.mean(rest[1:] * rest[:-1], axis=0) / np.maximum(variance, 1e-300), 0.0, 0.95)
+    own = np.sqrt(variance * (1 + follow) / (1 - follow) / (time @ time))
+    free = np.append(np.ones(values.shape[1] - len(population.patients.sd_free), bool), population.patients.sd_free)
+    moves = free & (np.abs(slope) > np.maximum(DRIFT, NOISE * own))
+    return tuple(label for label, moving in zip(labels_of(population), moves, strict=True) if moving)
+
+
+def _table(population: Population, traces: Sequence[Trace]) -> pd.DataFrame:
+    """One row an iteration: what is estimated on the estimation scale, the chains' log-likelihood, shares accepted."""
+    design = population.design
+    beta, omega, ln_sd, value, accepted, refused = (np.concatenate(part) for part in zip(*traces, strict=True))
+    values = values_of(design, beta, omega, ln_sd)
+    q, effects = len(design.random), len(design.effects)
+    values[:, effects : effects + q] = np.exp(values[:, effects : effects + q])
+    values[:, effects + q : effects + q + len(design.pairs)] = np.tanh(
+        values[:, effects + q : effects + q + len(design.pairs)]
+    )
+    values[:, len(values[0]) - ln_sd.shape[1] :] = np.exp(ln_sd)
+    table = pd.DataFrame(values, columns=labels_of(population))
+    table["log-likelihood of the chains"] = value
+    for column, name in enumerate(("population", "walk", "own")):
+        table[f"accepted {name}"] = accepted[:, column]
+    table["refused"] = refused
+    return table.rename_axis("iteration")

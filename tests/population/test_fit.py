@@ -1,0 +1,251 @@
+"""`fit_population`: who takes part, what it gives, and what it refuses; on simulated patients."""
+
+import numpy as np
+import pandas as pd
+import populations
+import pytest
+
+import cellkinetics as ck
+from cellkinetics.optimising.request import Request
+from cellkinetics.population.patients import patients_of
+from cellkinetics.population.running import Population
+
+DAYS = np.array([1.0, 3, 7, 14, 21, 28])
+
+
+def table_of(n=20, seed=3, *, between_k=0.03):
+    """Lines of n patients whose level follows the dose and whose loss follows nothing."""
+    rng = np.random.default_rng(seed)
+    doses = np.resize([1e5, 1e6, 1e7], n)
+    ln_c = np.log(300.0) + 0.5 * np.log(doses / 1e6) + 0.6 * rng.normal(size=n)
+    k = 0.1 + between_k * rng.normal(size=n)
+    values = np.exp(ln_c[:, None] - k[:, None] * DAYS + 0.3 * rng.normal(size=(n, len(DAYS))))
+    return pd.DataFrame(
+        {
+            "subject": np.repeat([f"P{i + 1:02d}" for i in range(n)], len(DAYS)),
+            "day": np.tile(DAYS, n),
+            "copies_per_ug": [f"<{5:g}" if value < 5 else f"{value:.6g}" for value in values.ravel()],
+            "dose": np.repeat(doses, len(DAYS)),
+            "cohort": np.repeat(np.resize(["low", "mid", "high"], n), len(DAYS)),
+            "SIMULATED": 1,
+            "age": np.repeat(np.resize([40, 52, 61, 38, 70], n), len(DAYS)),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def study():
+    return ck.read_study(table_of(), lloq=5.0)
+
+
+@pytest.fixture(scope="module")
+def fit(study):
+    return ck.fit_population(populations.line(), study, covariates={"c": "dose"}, progress=False)
+
+
+def test_the_table_has_a_row_for_each_thing_estimated(fit):
+    table = fit.parameters
+    assert list(table.index) == ["c", "c:dose", "k", "sd between c", "sd between k", "sd"]
+    kinds = ["mean", "coefficient", "mean", "sd between", "sd between", "sd"]
+    assert table["kind"].tolist() == kinds
+    assert table["status"].tolist() == ["free"] * 6
+    assert table.loc["c", "unit"] == "copies/ug"
+    assert table.loc["c", "source"] == "estimated at a dose of 8.91e5"  # 10^5.95
+    assert table.loc["c", "value"] == pytest.approx(np.exp(table.loc["c", "estimate"]))
+    ends = np.log(table.loc["c", ["lower", "upper"]].to_numpy(float))
+    assert ends == pytest.approx(
+        table.loc["c", "estimate"] + 1.96 * np.array([-1, 1]) * table.loc["c", "estimate_stderr"], abs=1e-4
+    )
+    assert (table["lower"] < table["value"]).all()
+    assert (table["value"] < table["upper"]).all()
+    assert table.loc["c:dose", "value"] == pytest.approx(0.5, abs=3 * table.loc["c:dose", "stderr"])
+    assert 0 < table.loc["sd between c", "shrinkage"] < 0.5
+    assert (table["mc_error"] < 0.1 * table["estimate_stderr"]).all()
+
+
+def test_its_likelihood_is_that_at_its_values(fit, study):
+    value = fit.parameters["value"]
+    again = ck.population_log_likelihood(
+        populations.line(), study, mean={"c": value["c"], "k": value["k"]},
+        between={"c": value["sd between c"], "k": value["sd between k"]}, sd=value["sd"],
+        coefficients={("c", "dose"): value["c:dose"]}, seed=5,
+    )  # fmt: skip
+    assert abs(again.value - fit.log_likelihood_ln) < 3 * np.hypot(again.error, fit.log_likelihood_error)
+
+
+def test_criteria_count_patients_for_what_varies_and_samples_for_the_rest(fit):
+    assert fit.n_free == 6
+    assert fit.n == 20 * len(DAYS)
+    assert fit.aic == pytest.approx(12 - 2 * fit.log_likelihood)
+    assert fit.bicc == pytest.approx(5 * np.log(20) + np.log(fit.n) - 2 * fit.log_likelihood)
+
+
+def test_another_seed_ends_within_a_tenth_of_a_standard_error(fit, study):
+    other = ck.fit_population(populations.line(), study, covariates={"c": "dose"}, progress=False, seed=7)
+    apart = (other.parameters["estimate"] - fit.parameters["estimate"]) / fit.parameters["estimate_stderr"]
+    assert apart.abs().max() < 0.1
+
+
+def test_without_the_dose_it_is_worse_by_a_likelihood_ratio(fit):
+    smaller = fit.without("c:dose")
+    assert list(smaller.parameters.index) == ["c", "k", "sd between c", "sd between k", "sd"]
+    assert smaller.parameters.loc["sd between c", "value"] > fit.parameters.loc["sd between c", "value"]
+    ratio = fit.likelihood_ratio(smaller)
+    assert ratio["df"] == 1
+    assert ratio["statistic"] > 5
+    assert ratio["p"] < 0.05
+    with pytest.raises(ck.ModelError, match="the second with fewer"):
+        smaller.likelihood_ratio(fit)
+    with pytest.raises(ck.ModelError, match=r"no coefficient 'k:dose'\. It has c:dose"):
+        fit.without("k:dose")
+
+
+def test_a_patient_is_between_its_samples_and_the_population(fit):
+    each = fit.individuals
+    assert len(each) == 2 * 20
+    assert list(each.columns) == ["subject", "parameter", "mode", "mean", "lower", "upper", "effect", "effect_sd"]
+    # Linear in the parameters and next to no sample below the limit: mode and mean are the same.
+    levels = each[each["parameter"] == "c"]
+    assert np.log(levels["mode"]).to_numpy() == pytest.approx(np.log(levels["mean"]).to_numpy(), abs=0.1)
+    one = fit["P01"]
+    assert one.subject == "P01"
+    assert one.outcome == "converged"
+    assert one.sd == pytest.approx(fit.parameters.loc["sd", "value"])
+    assert one.parameters.loc["c", "status"] == "free"
+    assert one.parameters.loc["sd", "source"] == "population: one value for all"
+    assert one.estimates["c"] == levels["mode"].iloc[0]
+    assert len(fit.residuals) == fit.n
+    # The mode is that of a fit with the population as its prior.
+    alone = ck.fit(
+        populations.line(), fit.study.select(subjects=["P01"]), fixed={"sd": one.sd}, prior=dict(one.request.prior)
+    )  # fmt: skip
+    assert alone.estimates["c"] == pytest.approx(one.estimates["c"], rel=1e-3)
+    assert alone.estimates["k"] == pytest.approx(one.estimates["k"], rel=1e-3)
+
+
+def test_its_prediction_is_the_curve_of_the_median_patient(fit):
+    value = fit.parameters["value"]
+    table = fit.predict([0.0, 7.0], covariates={"dose": 1e7})
+    centre = float(fit.design.effects[1].centre)
+    expected = value["c"] * (1e7 / centre) ** value["c:dose"] * np.exp(-value["k"] * np.array([0.0, 7.0]))
+    assert table["copies_per_ug"].to_numpy() == pytest.approx(expected, rel=1e-6)
+    spread = value["sd between c"]
+    assert table["copies_per_ug_upper"][0] / table["copies_per_ug"][0] == pytest.approx(np.exp(1.645 * spread), rel=0.3)
+    with pytest.raises(ck.ModelError, match="covariates: age drives nothing here; dose does"):
+        fit.predict([0.0], covariates={"age": 50})
+
+
+def test_its_summary_says_who_takes_part_and_how_it_ended(fit):
+    text = fit.summary()
+    for part in (
+        "a population of 20 patients (simulated data)",
+        "outcome   converged",
+        "c:dose",
+        "importance sampling",
+    ):
+        assert part in text
+    assert repr(fit) == "<PopulationFit of 20 subjects, line, varying: c, k: converged>"
+    assert list(fit.trace.columns[:3]) == ["c", "c:dose", "k"]
+    with pytest.raises(TypeError, match=r"cannot be written to here\.json yet\. Keep its tables"):
+        fit.save("here.json")
+
+
+def test_everyone_with_a_sample_takes_part(study):
+    table = table_of()
+    alone = table[table["subject"].isin(["P01", "P02"])].groupby("subject").head(1)
+    below = table[table["subject"] == "P03"].assign(copies_per_ug="<5")
+    whole = pd.concat([alone, below, table[table["subject"] > "P03"]])
+    patients = patients_of(Request.of(populations.line()), ck.read_study(whole, lloq=5.0), None)
+    assert len(patients.subjects) == 20
+    assert not patients.left_out
+    data = patients.data(patients.method)
+    assert data.rows.weight.sum(axis=1)[:4].tolist() == [1, 1, 6, 6]
+    # A common sd has its gradient from every patient.
+    assert np.all(data.moving == 1)
+
+
+def test_doses_are_padded_to_the_longest(loss):
+    events = {"1": [0], "2": [0, 3, 5], "3": [0]}
+    rows = [(who, day, ".", "1e6") for who, days in events.items() for day in days]
+    rows += [("1", 1, "300", "."), ("1", 7, "100", "."), ("2", 6, "400", "."), ("3", 2, "250", ".")]
+    frame = pd.DataFrame(rows, columns=["ID", "TIME", "DV", "AMT"]).sort_values(["ID", "TIME"])
+    patients = patients_of(Request.of(loss), ck.read_study(frame), None)
+    data = patients.data(patients.method)
+    assert data.inputs.doses.times.shape == (3, 4)
+    assert np.isinf(data.inputs.doses.times[0, 1:]).all()
+
+
+def test_groups_are_differences_from_the_first_and_numbers_are_centred(study):
+    found = ck.fit_population(
+        populations.line(), study, random=["c"], covariates={"c": ["cohort", "age"]}, progress=False
+    )  # fmt: skip
+    table = found.parameters
+    assert list(table.index) == ["c", "c:cohort mid", "c:cohort high", "c:age", "k", "sd between c", "sd"]
+    assert table.loc["c:cohort high", "source"] == "estimated: difference from low"
+    assert table.loc["c", "source"] == "estimated at cohort low, age 52.2"
+    apart = table.loc["c:cohort high", "value"] - 0.5 * np.log(100.0)
+    assert abs(apart) < 3 * table.loc["c:cohort high", "stderr"]
+    # k has one value for all: its error is that of the samples alone.
+    assert table.loc["k", "value"] == pytest.approx(0.1, abs=0.02)
+    assert "for all   k" in found.summary()
+
+
+def test_what_cannot_be_fitted_is_refused_with_the_remedy(study):
+    line = populations.line()
+
+    def refused(words, **asked):
+        with pytest.raises(ck.ModelError, match=words):
+            ck.fit_population(line, study, progress=False, **asked)
+
+    refused(r"random: k is fixed\. Free are c", random=["k"], fixed={"k": 0.1})
+    refused("has no parameter q", random=["q"])
+    refused(r"covariates=\{'c': 'weight'\}: take one of", covariates={"c": "weight"})
+    refused("correlated: k has no random effect", random=["c"], correlated=[("c", "k")])
+    refused("covariates tell the same", covariates={"c": ["dose", "cohort"]})
+    few = study.select(subjects=["P01", "P02", "P03"])
+    with pytest.raises(ck.ModelError, match="2 random effects from 3 patients: give random= with at most 1 name"):
+        ck.fit_population(line, few, progress=False)
+    with pytest.raises(ck.ModelError, match="cohort is the same in all patients: it cannot drive c"):
+        ck.fit_population(line, study.select(cohort="low"), covariates={"c": "cohort"}, progress=False)
+    table = table_of()
+    table["weight"] = np.where(table["subject"] == "P02", np.nan, 70.0 + np.arange(len(table)) // len(DAYS))
+    with pytest.raises(ck.ModelError, match=r"no weight of P02, which drives c\. Give it, or leave the patient out"):
+        ck.fit_population(line, ck.read_study(table, lloq=5.0), covariates={"c": "weight"}, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"method": "laplace"}, "method='laplace': take one of saem; others are not there yet"),
+        ({"prior": "published"}, "prior='published' is of one patient, whose population is known"),
+        ({"common_sd": False}, "an sd of each patient is not there yet"),
+        ({"checkpoint": "here.json"}, "a run that goes on from a file is not there yet"),
+    ],
+)
+def test_what_is_not_there_yet_says_so(study, asked, words):
+    with pytest.raises(ValueError, match=words):
+        ck.fit_population(populations.line(), study, progress=False, **asked)
+
+
+def test_a_spread_that_is_nothing_is_said_by_a_comparison_at_0():
+    study = ck.read_study(table_of(between_k=0.0), lloq=5.0)
+    found = ck.fit_population(populations.line(), study, covariates={"c": "dose"}, progress=False)
+    assert "between-patient sd of k cannot be told from 0 (log-likelihood at 0 differs by" in found.outcome
+    assert "give random= without k" in found.outcome
+
+
+def test_an_interrupt_gives_the_estimates_so_far_and_says_so(study, monkeypatch):
+    run, calls = Population.run, []
+
+    def interrupted(*given):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return run(*given)
+
+    monkeypatch.setattr(Population, "run", interrupted)
+    found = ck.fit_population(populations.line(), study, covariates={"c": "dose"}, progress=False)
+    assert found.status is ck.Status.INTERRUPTED
+    assert found.outcome.startswith("interrupted: these are the estimates after 75 iterations")
+    assert not found.converged
+    assert np.isfinite(found.log_likelihood_ln)

@@ -1,0 +1,127 @@
+"""Stochastic approximation against the likelihood that it climbs: every kind of sample, several outputs, steppers."""
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import populations
+import pytest
+
+import cellkinetics as ck
+from cellkinetics.population import polish
+
+DAYS = np.array([1.0, 3, 7, 14, 21, 28])
+LOD, LLOQ, ULOQ = 10.0, 25.0, 150.0
+
+
+def study_of_all_kinds():
+    """Simulated lines, samples below LOD, between LOD and LLOQ, and above ULOQ; some rows have limits twice as high."""
+    rng = np.random.default_rng(11)
+    ln_c, k = np.log(150.0) + 0.7 * rng.normal(size=20), 0.09 + 0.03 * rng.normal(size=20)
+    values = np.exp(ln_c[:, None] - k[:, None] * DAYS + 0.4 * rng.normal(size=(20, len(DAYS))))
+    rows = []
+    for i, day, value in zip(np.repeat(np.arange(20), 6), np.tile(DAYS, 20), values.ravel(), strict=True):
+        times = 2.0 if (i + day) % 3 == 0 else 1.0
+        lod, lloq, uloq = times * LOD, times * LLOQ, times * ULOQ
+        row = {"ID": f"P{i + 1:02d}", "TIME": day, "DV": f"{value:.6g}", "CENS": 0, "LIMIT": ""}
+        if value < lod:
+            row |= {"DV": f"{lod:g}", "CENS": 1}
+        elif value < lloq:
+            row |= {"DV": f"{lloq:g}", "CENS": 1, "LIMIT": f"{lod:g}"}
+        elif value > uloq:
+            row |= {"DV": f"{uloq:g}", "CENS": -1}
+        rows.append(row)
+    return ck.read_study(pd.DataFrame(rows))
+
+
+def test_every_kind_of_censored_sample_enters_by_its_probability():
+    study = study_of_all_kinds()
+    kinds = study.observations["status"].value_counts()
+    assert {kind for kind, number in kinds.items() if number > 5} == {"quantified", "below", "interval", "above"}
+    found = ck.fit_population(populations.line(), study, progress=False)
+    table, theta = found.parameters, found.polished.v
+    # The likelihood there is that of quadrature, and Newton steps leave SAEM's end nearly where it was.
+    value = table["value"]
+    exact = populations.exact(
+        study, {"c": value["c"], "k": value["k"]}, {"c": value["sd between c"], "k": value["sd between k"]}, value["sd"]
+    )  # fmt: skip
+    assert found.log_likelihood_ln == pytest.approx(exact, abs=3 * found.log_likelihood_error)
+    ended = polish.vector_of(found.design, found.path.theta)
+    assert np.max(np.abs(ended - theta) / table["estimate_stderr"].to_numpy(float)) < 0.25
+    # At the maximum the exact likelihood is flat: less than 0.01 is lost by the Monte Carlo error of where it lies.
+    errors = table["estimate_stderr"].to_numpy(float)
+    for at, error in enumerate(errors):
+        sides = []
+        for side in (-0.3, 0.3):
+            moved = theta.copy()
+            moved[at] += side * error
+            mean, between = {"c": np.exp(moved[0]), "k": moved[1]}, {"c": np.exp(moved[2]), "k": np.exp(moved[3])}
+            sides.append(populations.exact(study, mean, between, np.exp(moved[4]), nodes=61, width=6.0))
+        # A parabola through three points: its top lies within a tenth of a standard error.
+        top = 0.15 * (sides[0] - sides[1]) / (sides[0] - 2 * exact + sides[1])
+        assert abs(top) < 0.1
+
+
+def test_two_outputs_have_an_sd_each():
+    model = ck.Model(
+        name="two_outputs",
+        parameters={"c": ck.Parameter(100.0, "1", "this test"), "k": ck.Parameter(0.1, "1/day", "this test")},
+        outputs={"one": "copies/ug", "other": "cells/uL"},
+        curve=lambda t, c, k: {"one": c * jnp.exp(-k * t), "other": 5 * c * jnp.exp(-k * t)},
+    )  # fmt: skip
+    rng = np.random.default_rng(4)
+    ln_c, ln_k = np.log(100) + 0.5 * rng.normal(size=20), np.log(0.1) + 0.3 * rng.normal(size=20)
+    g = ln_c[:, None] - np.exp(ln_k)[:, None] * DAYS
+    values = [np.exp(g + 0.2 * rng.normal(size=g.shape)), np.exp(np.log(5) + g + 0.6 * rng.normal(size=g.shape))]
+    rows = pd.concat(
+        pd.DataFrame(
+            {
+                "subject": np.repeat([f"P{i:02d}" for i in range(20)], 6), "day": np.tile(DAYS, 20),
+                "value": value.ravel(), "output": name, "unit": unit,
+            }
+        )
+        for value, (name, unit) in zip(values, model.outputs.items(), strict=True)
+    )  # fmt: skip
+    found = ck.fit_population(model, ck.read_study(rows), progress=False)
+    table = found.parameters
+    assert found.outcome == "converged"
+    for name, truth in (("sd_one", 0.2), ("sd_other", 0.6), ("sd between c", 0.5), ("sd between k", 0.3)):
+        assert abs(table.loc[name, "estimate"] - np.log(truth)) < 3 * table.loc[name, "estimate_stderr"]
+
+
+def test_a_stepper_gives_the_likelihood_of_its_closed_form():
+    ode = ck.Model(
+        name="line_as_ode",
+        parameters=dict(populations.line().parameters),
+        outputs={"copies_per_ug": "copies/ug"},
+        states=("C",),
+        start={"C": "c"},
+        rhs=lambda C, k: (-k * C,),
+        observe=lambda C: C,
+        scale_free=True,
+    )
+    rng = np.random.default_rng(2020)
+    ln_c, k = np.log(80.0) + 0.8 * rng.normal(size=20), 0.09 + 0.03 * rng.normal(size=20)
+    study = populations.study_of(ln_c[:, None] - k[:, None] * DAYS, DAYS, 0.4, rng, limit=10.0)
+    asked = {"mean": {"c": 80.0, "k": 0.09}, "between": {"c": 0.8, "k": 0.03}, "sd": 0.4}
+    stepped, closed = (
+        ck.population_log_likelihood(model, study, draws=500, **asked) for model in (ode, populations.line())
+    )  # fmt: skip
+    assert stepped.value == pytest.approx(closed.value, abs=0.1)
+
+
+def test_scores_and_information_are_the_derivatives_of_the_sampled_likelihood():
+    rng = np.random.default_rng(2020)
+    ln_c, k = np.log(80.0) + 0.8 * rng.normal(size=20), 0.09 + 0.03 * rng.normal(size=20)
+    study = populations.study_of(ln_c[:, None] - k[:, None] * DAYS, DAYS, 0.4, rng, limit=10.0)
+    found = ck.fit_population(populations.line(), study, progress=False, correlated=[("c", "k")])
+    population, sample = found.population, found.polished.sample
+    v = found.polished.v + np.array([0.1, 0.01, 0.1, -0.1, 0.1, 0.05])
+    at = polish._look(population, sample, v)
+    for place in range(len(v)):
+        aside = np.zeros(len(v))
+        aside[place] = 1e-4
+        ahead, behind = (polish._look(population, sample, v + side * aside) for side in (1, -1))
+        assert at.gradient[place] == pytest.approx((ahead.value - behind.value) / 2e-4, rel=1e-4, abs=1e-4)
+        slope = -(ahead.gradient - behind.gradient) / 2e-4
+        assert at.information[place] == pytest.approx(slope, rel=1e-3, abs=1e-3 * np.abs(at.information).max())
+    assert at.scores.sum(axis=0) == pytest.approx(at.gradient)
