@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cellkinetics.arrays import Numeric
 
-REFRESH, POPULATION, WALK, OWN, PROBE = range(5)
+REFRESH, POPULATION, WALK, OWN, BESIDE = range(5)
 MOVES = (POPULATION, WALK, OWN, WALK)
 T_DEGREES = 5  # of the t distribution
 WANTED = 0.3  # share of accepted random walks
@@ -157,14 +157,14 @@ def iterate(
         ratio = new - value + jnp.where(kind == POPULATION, 0.0, prior) + jnp.where(kind == OWN, back, 0.0)
         # From where there is no curve, every curve is better.
         ratio = jnp.where(jnp.isneginf(value) & jnp.isfinite(new), 0.0, ratio)
-        taken = ((ln_uniform <= ratio) | (kind == REFRESH)) & (kind != PROBE)
+        taken = ((ln_uniform <= ratio) | (kind == REFRESH)) & (kind != BESIDE)
         phi = jnp.where(taken[..., None], proposed, phi)
         curve = jnp.where(taken[..., None], new_curve, curve)
         said = jnp.mean(taken, axis=0), jnp.mean(jnp.isneginf(new))
         return (phi, curve, jnp.where(taken, new, value)), (*said, new_curve) if count else said
 
     count, first = len(probes), bool(len(probes))
-    kinds = jnp.array([*[REFRESH] * first, *MOVES, *[PROBE] * count])
+    kinds = jnp.array([*[REFRESH] * first, *MOVES, *[BESIDE] * count])
     shifts = jnp.concatenate([jnp.zeros((first + len(MOVES), probes.shape[1])), probes])
     (phi, curve, value), (accepted, refused, *seen) = jax.lax.scan(
         move, (at.phi, at.curve, at.value), (kinds, shifts, drawn)
