@@ -25,7 +25,8 @@ def settled(request: Request, ended: Mapping[str, Settled], *, together: bool, r
 
     Their first fit counts each free parameter as spent on quantified samples. Now it is known what these did determine
     (less where censored samples help, or a parameter is at its bound), and, of patients fitted ``together``, what the
-    residuals of the others say of the sd. Each goes on from its optimum.
+    residuals of the others say of the sd. Each goes on from its optimum, and from other starts anew: with another sd
+    another one of several optima may be the highest.
     """
     few = [subject for subject, (problem, _) in ended.items() if problem.few]
     if not few:
@@ -34,15 +35,11 @@ def settled(request: Request, ended: Mapping[str, Settled], *, together: bool, r
     problems = [again(*ended[subject], [own for other, own in known.items() if other != subject]) for subject in few]
     initial = [problem.natural(ended[subject][1].x) for subject, problem in zip(few, problems, strict=True)]
     ends: dict[int, Optimum | Outcome | None] = {}
-    for part in optima_by(run, "few", problems, initial, 1, request.seed, company=len(ended)):
+    for part in optima_by(run, "few", problems, initial, request.starts, request.seed, company=len(ended)):
         ends |= part
     result = dict(ended)
     for at, (subject, problem) in enumerate(zip(few, problems, strict=True)):
-        (_, first), end = ended[subject], ends[at]
-        if isinstance(end, Optimum):
-            higher = end.second.value - first.second.value
-            values = tuple(value + higher for value in first.values)
-            end = replace(end, started=first.started, reached=first.reached, values=values)
+        if isinstance(end := ends[at], Optimum):
             result[subject] = problem, end
     return result
 

@@ -7,15 +7,16 @@ SD 0.5 on the ln scale, 15 samples from day 1 to 365, one infusion of 1e6 cells/
 all values that leaves 0, 30 or 60% below it. Fitted with all defaults of `ck.fit_each`. Seeds, SDs, days and limits
 were fixed before the first run.
 
-The multistart shares nothing with the library but the bounds and which sds are free: its own likelihood, its own damped
-scoring (curves of ODEs by quadrature, which holds for what is fixed by default; of il15_persistence the library's), 36
-Latin-hypercube starts over a wide box, 24 over a narrow one, one at the truth; where a curve has a kink also one with
-the kink held on each sampled day. Who has fewer quantified samples than the fit accepts is left out. Where the
-multistart ends more than 0.005 above the fit, its end is judged by the objective of the library.
+The multistart shares nothing with the library but the bounds, which sds are free and the prior of an sd that has one:
+its own likelihood, its own damped scoring (curves of ODEs by quadrature, which holds for what is fixed by default; of
+il15_persistence the library's), 36 Latin-hypercube starts over a wide box, 24 over a narrow one, one at the truth;
+where a curve has a kink also one with the kink held on each sampled day. Who has fewer quantified samples than the fit
+accepts is left out. Where the multistart ends more than 0.005 above the fit, its end is judged by the objective of the
+library.
 
-Columns: `compared` patients; `below_0.01`, of how many the fit is worse by more than 0.01 log-likelihood units;
-`worst`, by how much at most; `above_0.01`, of how many the multistart is worse; `said_nothing`, how many of those below
-are called converged. Writes optima.csv.
+Columns: `compared` patients; `below_0.01`, of how many the fit is worse by more than 0.01 log-likelihood units (the
+prior of an sd that has one included); `worst`, by how much at most; `above_0.01`, of how many the multistart is worse;
+`said_nothing`, how many of those below are called converged. Writes optima.csv.
 """
 
 import sys
@@ -162,13 +163,14 @@ def climber(ln_f, free):
     def score(x, data):
         g, jacobian = ln_f(x[:free]), jax.jacfwd(ln_f)(x[:free])
         ln_sd = jnp.full(len(g), x[free])
-        value = jnp.sum(likelihood(g, ln_sd, data))
+        away = x[free] - data["mean"]
+        value = jnp.sum(likelihood(g, ln_sd, data)) - 0.5 * data["precision"] * away**2
         by_g, by_sd = jax.grad(lambda g, s: jnp.sum(likelihood(g, s, data)), argnums=(0, 1))(g, ln_sd)
         each = jax.vmap(jax.grad(jax.grad(lambda g, s, d: likelihood(g, s, d))))
         parts = {name: jnp.broadcast_to(data[name], g.shape) for name in ("ln", "least", "below")}
         curved = jnp.maximum(-each(g, ln_sd, parts), 0.0)
-        gradient = jnp.append(jacobian.T @ by_g, jnp.sum(by_sd))
-        weight = 2.0 * jnp.sum(~data["below"]) + 1e-3
+        gradient = jnp.append(jacobian.T @ by_g, jnp.sum(by_sd) - data["precision"] * away)
+        weight = 2.0 * jnp.sum(~data["below"]) + 1e-3 + data["precision"]
         information = jnp.zeros((free + 1, free + 1)).at[:free, :free].set(jacobian.T @ (curved[:, None] * jacobian))
         return value, gradient, information.at[free, free].set(weight)
 
@@ -224,14 +226,15 @@ def multistart(model, problems, starts, held):
 
 
 def data_of(problem):
-    """What the multistart takes of a patient: samples, bounds, whether sd is free."""
+    """What the multistart takes of a patient: samples, bounds, whether sd is free, its prior (precision 0: none)."""
     samples, free_sd = problem.samples, bool(problem.sd_free[0])
     lower, upper = problem.bounds
     ends = lower if free_sd else np.append(lower, -np.inf), upper if free_sd else np.append(upper, np.inf)
     moving = np.append(np.ones(len(problem.free), bool), free_sd)
     below = ~samples.quantified
-    return {"ln": np.log(samples.upper), "below": below, "least": np.log(problem.least[0]),
-            "lower": ends[0], "upper": ends[1], "moving": moving}  # fmt: skip
+    mean, precision = (part[-1] if free_sd else 0.0 for part in problem.prior)
+    return {"ln": np.log(samples.upper), "below": below, "least": np.log(problem.least[0]), "mean": mean,
+            "precision": precision, "lower": ends[0], "upper": ends[1], "moving": moving}  # fmt: skip
 
 
 def starts_of(model, problems, truth):
@@ -270,7 +273,7 @@ def row(name, below, patients):
     each, known = [fit for fit, _ in taken], [values for _, values in taken]
     problems = [fit.problem for fit in each]
     values, ends = multistart(model, problems, *starts_of(model, problems, known))
-    ours, best = np.array([fit.log_likelihood_ln for fit in each]), values.max(axis=1)
+    ours, best = np.array([fit.problem.objective(fit.x) for fit in each]), values.max(axis=1)
     for i in np.flatnonzero(best > ours + DISPUTED):
         # The best of its ends by the objective of the library.
         width = len(problems[i].free) + int(problems[i].sd_free[0])
