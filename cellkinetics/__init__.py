@@ -1,5 +1,9 @@
 """Cellular kinetics of CAR-NK and CAR-T cells: models, censored fits of qPCR curves, dose cohorts compared."""
 
+import warnings
+from importlib import import_module, util
+from typing import TYPE_CHECKING, Any
+
 import jax
 
 # Copies/ug span seven decades and second derivatives are taken: single precision is not enough.
@@ -105,3 +109,17 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """A module by the name that it had before there were rooms, with a warning that says where it is."""
+        rooms = ("fitting", "optimising", "joint", "cohorts", "data", "reporting", "likelihood", "modelling", "solving",
+                 "statistics", "figures")  # fmt: skip
+        for room in () if name.startswith("_") else rooms:
+            place = f"{__name__}.{room}.{name}"
+            if util.find_spec(place):
+                warnings.warn(f"{__name__}.{name} is {place} now.", DeprecationWarning, stacklevel=2)
+                return import_module(place)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
