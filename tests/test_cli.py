@@ -14,7 +14,7 @@ import cellkinetics as ck
 from cellkinetics import cli
 from cellkinetics.cli.asked import Fitting, Reading, priors
 from cellkinetics.likelihood.error_models import ERRORS
-from cellkinetics.optimising.batch import optima
+from cellkinetics.optimising.chunks import optima_by
 from cellkinetics.optimising.samples import CENSORINGS
 
 FILES = {"fits.json", "fits.png", "outcomes.csv", "parameters.csv", "predictions.csv", "report.html", "summary.txt"}
@@ -290,14 +290,14 @@ def test_a_model_that_is_refused_costs_no_other_its_fit(patients, monkeypatch, c
 
 
 def test_ctrl_c_writes_who_is_finished_and_marks_the_others(patients, folder, monkeypatch, capsys):
-    def stopped(problems, initial, *others):
-        yield from optima(problems[:1], initial[:1], *others)
+    def stopped(how, stage, problems, initial, *others):
+        yield from optima_by(how, stage, problems[:1], initial[:1], *others)
         signal.raise_signal(signal.SIGINT)
 
     table = pd.read_csv(patients)
     both = [table[table["subject"] == "A"].assign(subject=name) for name in ("A", "C")]
     pd.concat(both).to_csv(patients, index=False)
-    monkeypatch.setattr("cellkinetics.fitting.fits.optima", stopped)
+    monkeypatch.setattr("cellkinetics.fitting.fits.optima_by", stopped)
     assert run("fit", patients, *DECLINE, "--out", "results") == 130
     printed = " ".join(capsys.readouterr().out.split())
     assert "Stopped by Ctrl-C: nk_decline: 1 of 2 patients are finished" in printed
@@ -313,7 +313,7 @@ def test_ctrl_c_before_anybody_is_finished_writes_nothing(patients, folder, monk
 
     table = pd.read_csv(patients)
     table[table["subject"] == "A"].to_csv(patients, index=False)
-    monkeypatch.setattr("cellkinetics.fitting.fits.optima", stopped)
+    monkeypatch.setattr("cellkinetics.fitting.fits.optima_by", stopped)
     assert run("fit", patients, *DECLINE) == 130
     assert "before a patient was fitted. Nothing is written" in capsys.readouterr().out
     monkeypatch.setattr("cellkinetics.cli.fit.fit_each", lambda *_args, **_kwargs: signal.raise_signal(signal.SIGINT))

@@ -175,9 +175,9 @@ def test_report_makes_the_page_of_saved_fits_without_fitting(folder, few, monkey
 @pytest.mark.parametrize(
     ("command", "function", "others"),
     [
-        (compare.compare, ck.compare_cohorts, {"x", "progress"}),
+        (compare.compare, ck.compare_cohorts, {"x", "progress", "checkpoint", "n_jobs"}),
         (nca.nca, ck.nca, {"study"}),
-        (profile.profile, Fits.profile, {"self"}),
+        (profile.profile, Fits.profile, {"self", "progress", "checkpoint", "n_jobs"}),
     ],
 )
 def test_commands_take_what_the_functions_take_with_their_defaults(command, function, others):
