@@ -54,13 +54,16 @@ def _of(found: Comparison, what: str, family: Family) -> str:
             where = _where([result for (_, result), own in zip(shown, ways, strict=True) if own == way], len(asked))
             parts.append(f"{way}{where} ({p_equals(least[way])}{over})")
         return f"{what} {' but '.join(parts)}"
-    moves = [r for r in seen if (b := r.exponent) is not None and (b.lower > 0 or b.upper < 0)]
+    sloped = [
+        (r, b) for r in seen if (b := r.exponent) is not None and not (math.isnan(b.lower) or math.isnan(b.upper))
+    ]
+    moves = [r for r, b in sloped if b.lower > 0 or b.upper < 0]
     smallest = ""
     if tested:
         smallest = f"{'smallest ' if number > 1 else ''}{p_equals(min(p for p, _ in tested))}{over}"
     but = ""
     if moves:
-        where = f" in {len(moves)} of {count(len(seen), 'window')}" if len(seen) > 1 else ""
+        where = f" in {len(moves)} of {count(len(sloped), 'window')}" if len(sloped) > 1 else ""
         but = f", but the interval of the dose exponent, not adjusted, leaves out 0{where}"
     same = [r for r in seen if r.exponent is not None and r.exponent.equivalence == "shown"]
     if same and not moves:

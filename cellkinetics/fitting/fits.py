@@ -117,7 +117,7 @@ class Fits(Saves, Mapping[str, Fit]):
 
     def profile(
         self,
-        parameters: Sequence[str] | None = None,
+        parameters: str | Sequence[str] | None = None,
         *,
         level: float = 0.95,
         calibrated: bool = True,

@@ -138,16 +138,18 @@ class _Side:
         return beyond.deviance - within.deviance > LEAP and beyond.offset - within.offset >= near
 
 
-def asked_of(fits: Sequence[Fit], parameters: Sequence[str] | None, level: float, calibrated: bool) -> dict[str, Any]:
+def asked_of(
+    fits: Sequence[Fit], parameters: str | Sequence[str] | None, level: float, calibrated: bool
+) -> dict[str, Any]:
     """What a checkpoint is of."""
     data = digest([(fit.subject, fit.study.sha256) for fit in fits])
     own = {"verb": "profile", "data": data, **(fits[0].request.asked if fits else {})}
-    return {**own, "parameters": parameters, "level": level, "calibrated": calibrated}
+    return {**own, "parameters": listed(parameters), "level": level, "calibrated": calibrated}
 
 
 def profile_each(
     fits: Sequence[Fit],
-    parameters: Sequence[str] | None = None,
+    parameters: str | Sequence[str] | None = None,
     *,
     level: float = 0.95,
     calibrated: bool = True,
@@ -183,7 +185,7 @@ def profile_each(
         # The round was not finished: what it has is no end.
         side.interrupted = True
     words = "calibrated for few samples (F of the effective degrees of freedom)" if calibrated else "chi-squared"
-    asked = {"parameters": parameters, "level": level, "calibrated": calibrated}
+    asked = {"parameters": listed(parameters), "level": level, "calibrated": calibrated}
     # Refitted together: the time is that of all.
     timings = phases.done(f"profiles of {count(len(fits), 'fit')}, {count(len(sides), 'end')}")
     seconds = phases.total
@@ -245,8 +247,14 @@ def held(problem: Problem, at: int, value: float) -> Problem:
     return replace(problem, sd=sd, sd_free=sd_free)
 
 
-def _asked(fit: Fit, parameters: Sequence[str] | None) -> list[int]:
+def listed(parameters: str | Sequence[str] | None) -> Sequence[str] | None:
+    """One name may stand without a list."""
+    return [parameters] if isinstance(parameters, str) else parameters
+
+
+def _asked(fit: Fit, parameters: str | Sequence[str] | None) -> list[int]:
     names = fit.problem.names
+    parameters = listed(parameters)
     if parameters is not None:
         domains.some(parameters, "parameters", f"['{names[0]}']", "leave it out for all")
     if not fit.fitted:

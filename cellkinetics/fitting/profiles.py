@@ -11,7 +11,7 @@ import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.errors import suggest
-from cellkinetics.fitting.profile import Profile, asked_of, profile_each
+from cellkinetics.fitting.profile import Profile, asked_of, listed, profile_each
 from cellkinetics.running.run import Run
 from cellkinetics.saving import Saves, storable
 from cellkinetics.words import count
@@ -77,7 +77,7 @@ class Profiles(Saves, Mapping[str, Profile]):
 
 def profiles(
     fits: Fits,
-    parameters: Sequence[str] | None,
+    parameters: str | Sequence[str] | None,
     level: float,
     *,
     calibrated: bool,
@@ -89,7 +89,7 @@ def profiles(
     level, calibrated = domains.level(level), domains.flag(calibrated, "calibrated")
     fitted = {subject: fit for subject, fit in fits.items() if fit.fitted}
     names = list(dict.fromkeys(name for fit in fitted.values() for name in fit.problem.names))
-    for name in parameters or ():
+    for name in listed(parameters) or ():
         if name not in names:
             raise ValueError(f"{name} is free in no fit; {', '.join(names)} are. {suggest(name, names)}".rstrip())
     # What is free may differ between patients: those who share it are refitted together.

@@ -315,7 +315,7 @@ class Fit(Saves, Criteria):
 
     def profile(
         self,
-        parameters: Sequence[str] | None = None,
+        parameters: str | Sequence[str] | None = None,
         *,
         level: float = 0.95,
         calibrated: bool = True,

@@ -108,3 +108,21 @@ def test_an_sd_lies_in_its_own_interval_as_both_are_corrected_alike():
     sd = fit.bootstrap(n=60, seed=1).intervals.loc["sd"]
     assert fit.inflation > 1.2
     assert sd["lower"] < sd["value"] < sd["upper"]
+
+
+def test_an_interval_that_leaves_out_the_fits_own_value_is_not_given():
+    rng, days = np.random.default_rng(4), np.array([0.2, 0.5, 1, 2, 3, 5, 7, 10, 14])
+    copies = np.zeros(9)
+    for _ in range(4):
+        level = 400 * np.exp(0.4 * rng.normal())
+        curve = level * (0.9 * np.exp(-1.1 * days) + 0.1 * np.exp(-0.12 * days))
+        copies = curve * np.exp(0.5 * rng.normal(size=9))
+    table = pd.DataFrame({"subject": "P", "day": days, "copies_per_ug": copies, "dose": 1e6})
+    fit = ck.fit(models.load("nk_decline"), ck.read_study(table, lloq=0.5))
+    for kind, name in (("parametric", "beta"), ("case", "sd")):
+        found = fit.bootstrap(60, kind=kind, progress=False)
+        assert f"no interval of {name}" in found.note or f", {name}" in found.note
+        assert found.intervals.loc[name, ["lower", "upper"]].isna().all()
+        others = found.intervals.dropna()
+        assert len(others) > 1
+        assert ((others["lower"] <= others["value"]) & (others["value"] <= others["upper"])).all()

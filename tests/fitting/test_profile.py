@@ -42,6 +42,13 @@ def test_the_interval_of_a_level_is_students(level):
     assert row["shape"] == "closed"
 
 
+def test_one_name_may_stand_without_a_list(level):
+    fit = ck.fit(level, level_study())
+    assert fit.profile("sd").intervals.equals(fit.profile(["sd"]).intervals)
+    with pytest.raises(ValueError, match="zz is not free"):
+        fit.profile("zz")
+
+
 def test_with_a_given_sd_or_uncalibrated_the_threshold_is_chi_squared(level, stein):
     fit = ck.fit(level, level_study(), fixed={"sd": 0.4})
     assert threshold(fit, 0.95) == pytest.approx(stats.chi2.ppf(0.95, 1))
