@@ -79,7 +79,7 @@ def _other(what: Any, inside: tuple[int, ...]) -> Hashable:
 
 
 def _function(what: types.FunctionType, inside: tuple[int, ...]) -> Hashable:
-    names = _names(what.__code__)
+    names = names_of(what.__code__)
     reached = what.__globals__
     closed = tuple(_cell(cell, inside) for cell in what.__closure__ or ())
     return (
@@ -96,12 +96,12 @@ def _cell(cell: Any, inside: tuple[int, ...]) -> Hashable:
 
 
 @lru_cache(maxsize=4096)
-def _names(code: types.CodeType) -> tuple[str, ...]:
+def names_of(code: types.CodeType) -> tuple[str, ...]:
     """The names that a function looks up, those inside it too."""
     found = dict.fromkeys(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            found |= dict.fromkeys(_names(constant))
+            found |= dict.fromkeys(names_of(constant))
     return tuple(found)
 
 

@@ -133,16 +133,10 @@ def _each(
     """
     if not problems:
         return
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, problem in enumerate(problems):
-        groups.setdefault(shape_of(problem), []).append(index)
     chunk = max(chunk, 1)
-    parts = [
-        (shape, members[at : at + chunk]) for shape, members in groups.items() for at in range(0, len(members), chunk)
-    ]
 
-    def ended(job: tuple[tuple[int, ...], list[int]]) -> _Climb:
-        shape, part = job
+    def ended(part: list[int]) -> _Climb:
+        shape = shape_of(problems[part[0]])
         size = next((size for size in SIZES if max(len(part), min(company, LANES)) <= size), max(chunk, LANES))
         mine = [problems[i] for i in part]
         first, *finer = methods(mine[0].model)
@@ -150,9 +144,18 @@ def _each(
         points, whose = starting(part, programs, shape[1])
         return _climb(mine, shape, programs, _in_batch(finer), points, whose)
 
-    for (shape, part), climb in side_by_side(ended, parts, os.cpu_count() or 1):
-        ends = [_optimum(problems[i], climb, row, shape[1], search, rescue) for row, i in enumerate(part)]
+    for part, climb in side_by_side(ended, parts_of(problems, chunk), os.cpu_count() or 1):
+        width = shape_of(problems[part[0]])[1]
+        ends = [_optimum(problems[i], climb, row, width, search, rescue) for row, i in enumerate(part)]
         yield {i: alone(i) if end is None else end for i, end in zip(part, ends, strict=True)}
+
+
+def parts_of(problems: Sequence[Problem], size: int) -> list[list[int]]:
+    """Positions of problems of one shape, so many at a time: the same parts whoever does them."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, problem in enumerate(problems):
+        groups.setdefault(shape_of(problem), []).append(index)
+    return [members[at : at + size] for members in groups.values() for at in range(0, len(members), size)]
 
 
 def _in_batch(others: Sequence[Method]) -> list[Method]:

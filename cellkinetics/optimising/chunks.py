@@ -11,10 +11,9 @@ import numpy as np
 from cellkinetics.arrays import Floats
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
-from cellkinetics.optimising.batch import PATIENTS_AT_ONCE, batchable, climbed, optima, side_by_side
+from cellkinetics.optimising.batch import PATIENTS_AT_ONCE, batchable, climbed, optima, parts_of, side_by_side
 from cellkinetics.optimising.optimise import Optimum, optimise
 from cellkinetics.optimising.problem import Problem
-from cellkinetics.optimising.stacking import shape_of
 from cellkinetics.optimising.status import Outcome, not_fitted
 from cellkinetics.running.run import Run
 
@@ -65,7 +64,7 @@ def optima_by(
         yield from _done(run, stage, problems, [[index] for index in range(len(problems))], _alone, each, 1)
         return
     size, company = chunk or at_once(problems[0].model), max(company, len(problems))
-    parts = _parts(problems, size)
+    parts = parts_of(problems, size)
     given = [([problems[i] for i in p], [initial[i] for i in p], starts, seed, size, careful, company) for p in parts]
     yield from _done(run, stage, problems, parts, _optima, given)
 
@@ -82,7 +81,7 @@ def climbed_by(
 ) -> list[Any]:
     """As `batch.climbed`; ``finished`` is told of each chunk."""
     ends: dict[int, Any] = {}
-    parts = _parts(problems, at_once(problems[0].model)) if problems else []
+    parts = parts_of(problems, at_once(problems[0].model)) if problems else []
     if problems and not batchable(problems[0].error):
         parts = [[index] for index in range(len(problems))]
     given = [([problems[i] for i in part], [x[i] for i in part], rescue, company) for part in parts]
@@ -90,14 +89,6 @@ def climbed_by(
         ends |= part
         finished(part)
     return [ends[index] for index in range(len(problems))]
-
-
-def _parts(problems: Sequence[Problem], size: int) -> list[list[int]]:
-    """Positions of problems of one shape, so many at a time: the same parts whoever does them."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, problem in enumerate(problems):
-        groups.setdefault(shape_of(problem), []).append(index)
-    return [members[at : at + size] for members in groups.values() for at in range(0, len(members), size)]
 
 
 def _done(

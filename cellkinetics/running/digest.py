@@ -15,6 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from cellkinetics.sameness import names_of
+
 # What is known by its name: not the user's, and not a file of the model library.
 _BY_NAME = {"jax", "jaxlib", "numpy", "scipy", "cellkinetics", *sys.stdlib_module_names} - {"__main__"}
 _OF_MODELS = "cellkinetics._models."
@@ -106,9 +108,4 @@ def _reached(function: types.FunctionType) -> list[Any]:
         except ValueError:  # Not yet filled.
             cells.append("empty")
     there = function.__globals__
-    return [cells, {name: there[name] for name in _names(function.__code__) if name in there}]
-
-
-def _names(code: types.CodeType) -> list[str]:
-    inner = [name for each in code.co_consts if isinstance(each, types.CodeType) for name in _names(each)]
-    return list(dict.fromkeys([*code.co_names, *inner]))
+    return [cells, {name: there[name] for name in names_of(function.__code__) if name in there}]
