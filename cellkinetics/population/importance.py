@@ -20,6 +20,7 @@ from scipy import special
 from cellkinetics import cache
 from cellkinetics.arrays import Floats
 from cellkinetics.likelihood.error_model import ErrorModel
+from cellkinetics.lowered import Program
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising.engine import Data
@@ -148,7 +149,7 @@ def solver(
 
     each = jax.vmap(jax.vmap(of_patient, in_axes=(0, None, 0)), in_axes=(0, None, None))
 
-    @jax.jit
+    @Program
     def run(matrix: Any, beta: Any, ln_sd: Any, phi: Any, units: Any, data: Data) -> tuple[Any, Any, Any]:
         def some(phi: Any) -> tuple[Any, Any, Any]:
             def at(shift: Any) -> tuple[Any, Any]:

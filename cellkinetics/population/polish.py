@@ -19,6 +19,7 @@ import numpy as np
 from cellkinetics import cache
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.likelihood.error_model import ErrorModel
+from cellkinetics.lowered import Program
 from cellkinetics.optimising.engine import Data
 from cellkinetics.population import curves, importance
 from cellkinetics.population.design import Design
@@ -190,7 +191,7 @@ def _values(error: ErrorModel, outputs: int) -> Callable[..., Any]:
     def one(g: Any, ln_sd: Any, data: Data) -> Any:
         return jnp.sum(curves.density(error, outputs, g, ln_sd, data))
 
-    return jax.jit(jax.vmap(jax.vmap(one, in_axes=(0, None, 0)), in_axes=(0, None, None)))
+    return Program(jax.vmap(jax.vmap(one, in_axes=(0, None, 0)), in_axes=(0, None, None)))
 
 
 def _by_differences(

@@ -23,6 +23,7 @@ import numpy as np
 from cellkinetics import cache
 from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.likelihood.error_model import ErrorModel
+from cellkinetics.lowered import Program
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising.engine import Data
@@ -177,7 +178,7 @@ def program(
 
         return jax.lax.scan(iteration, state, (plan, noise))
 
-    return jax.jit(run)
+    return Program(run)
 
 
 def _averaged(state: Iterate, gamma: Any) -> Iterate:
