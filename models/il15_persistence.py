@@ -33,7 +33,8 @@ doi:10.1016/S0140-6736(24)02462-0; 86 patients, 3e7 cells and more, after fludar
 on day 1, the day of the infusion by the count of that trial, and was seen for up to 15 days. The defaults, which are
 calibrated to one study of cord-blood cells, would predict for it a peak twelve times the infused level on day 9 and
 more than 3 copies/ug after a year. The parameter set ``early_decline`` is for such products: cells that hardly grow
-(rho 0.3/d) and a niche that the returning host lymphocytes reach (gamma_M 1/d). It says that both differ, not why: the
+(rho 0.3/d) and a niche that the returning host lymphocytes reach (gamma_M 1/d). On day 15 0.25 copies/ug are left of
+1e6 cells/kg and 1.8 of 1e7: both below a limit of 3. It says that both differ, not why: the
 study does not tell rejection from a lack of expansion, and other values of rho, delta, gamma and gamma_M give nearly
 the same curve. Take it where the cells are of another source than cord blood or expansion has not been seen; the
 defaults are no prior for them.

@@ -72,9 +72,20 @@ def words(problem: Problem) -> str:
     return "; ".join(texts)
 
 
+def wells(problem: Problem) -> str:
+    """That samples of one time count as independent, so that intervals are too narrow; "" where there are none."""
+    if not problem.samples.repeats:
+        return ""
+    many = count(problem.samples.repeats, "sample")
+    are = (
+        "repeats an earlier one's day and counts" if many.startswith("1 ") else "repeat an earlier one's day and count"
+    )
+    return f"{many} {are} as independent: read_study(replicates='mean') takes one value a day"
+
+
 def told(outcome: Outcome, problem: Problem) -> Outcome:
-    """The outcome with how the sd is known, where the samples are too few for it."""
-    text = words(problem)
+    """The outcome with how the sd is known, where the samples are too few for it, and with wells that count alone."""
+    text = "; ".join(each for each in (words(problem), wells(problem)) if each)
     if not text:
         return outcome
     between = "; " if outcome.status is Status.CONVERGED else " "

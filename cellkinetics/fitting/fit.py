@@ -30,6 +30,7 @@ from cellkinetics.optimising.samples import CENSORINGS, Samples
 from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.optimising.uncertainty import Uncertainty, uncertainty
 from cellkinetics.running.phases import COMPILING, Phases
+from cellkinetics.solving.solver import undefined
 
 if TYPE_CHECKING:
     from cellkinetics.joint.result import JointFit
@@ -364,6 +365,11 @@ def _unsolved(case: Case) -> Outcome:
         remedy = (
             "Look for the square root, power or absolute value of 0, and for a where() whose other branch overflows."
         )
+        return Outcome(Status.NOT_SOLVED, f"{text} {remedy}")
+    at = problem.natural(problem.start(case.initial))
+    if states := undefined(problem.model, at, problem.doses, problem.courses):
+        text = f"not solved: the derivative of {_join(states)} is not a finite number on day 0, first start at {where}."
+        remedy = "Look in rhs() for a square root or logarithm of a negative value and for a division by 0."
         return Outcome(Status.NOT_SOLVED, f"{text} {remedy}")
     text = f"not solved: the model could not be integrated at any start, the first at {where}."
     return Outcome(Status.NOT_SOLVED, f"{text} Give initial=, or fix parameters.")

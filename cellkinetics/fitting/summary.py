@@ -201,7 +201,8 @@ def _doses(fit: Fit) -> str:
         return f"as given: {fit.request.doses}"
     known = given[given["kind"].isin(fit.model.channels)]
     text = ", ".join(
-        f"{amount:g} {unit or 'of'} {kind} on day {day:g}"
+        # "cells/kg" says what they are.
+        f"{amount:g} {unit or 'of'}" + ("" if unit.startswith(kind) else f" {kind}") + f" on day {day:g}"
         for amount, unit, kind, day in known[["amount", "unit", "kind", "day"]].to_numpy()
     )
     other = sorted(set(given["kind"]) - set(fit.model.channels))

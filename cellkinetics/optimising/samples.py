@@ -52,6 +52,11 @@ class Samples:
         output, row, unknown = table["output"].to_numpy(np.int64), np.arange(len(table)), np.full(len(table), np.nan)
         return cls(day, output, lower, upper, status_of(lower, upper), row, unknown, unknown)
 
+    @property
+    def repeats(self) -> int:
+        """How many samples are of a day and an output that an earlier one is of: wells, mostly."""
+        return len(self.day) - len({*zip(self.day.tolist(), self.output.tolist(), strict=True)})
+
     def __len__(self) -> int:
         return len(self.day)
 

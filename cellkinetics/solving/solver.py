@@ -236,7 +236,26 @@ def solve_ode(
         **_context(model, times, parts.since[current][back], parts.phase[current][back], courses),
         **dict(zip(model.states, states.T, strict=True)),
     }
-    return _outputs(model, call(model.observe, known), times), arrived
+    return jax.tree.map(partial(_not_below_0, model), _outputs(model, call(model.observe, known), times)), arrived
+
+
+def undefined(model: Model, values: Mapping[str, Any], doses: Doses, courses: Courses = NO_COURSES) -> list[str]:
+    """States of an ODE whose derivative is NaN or infinite when the first cells have been given."""
+    if model.rhs is None:
+        return []
+    parts = segments(model, values, doses)
+    gains = _gains(model, values)
+    given = parts.amounts[0] @ gains if len(model.channels) else 0.0
+    infused = None if parts.rates is None else parts.rates[0] @ gains
+    args = (infused, parts.since[0], parts.phase[0])
+    slopes = _slopes(model, values, courses)(jnp.maximum(parts.begin[0], 0.0), _start(model, values) + given, args)
+    return [state for state, slope in zip(model.states, np.asarray(slopes), strict=True) if not np.isfinite(slope)]
+
+
+def _not_below_0(model: Model, curve: jax.Array) -> jax.Array:
+    """The curve, 0 where a sum of natural states is below it by no more than what a step may be wrong by."""
+    lost = (curve < 0) & (curve >= -model.rtol * jnp.max(jnp.abs(curve)))
+    return jnp.where(lost, 0.0, curve)
 
 
 @cache.kept

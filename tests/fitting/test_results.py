@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -262,6 +263,29 @@ def test_a_curve_without_finite_derivatives_is_an_outcome_that_says_so():
     assert fit.status is ck.Status.NOT_SOLVED
     assert fit.outcome.startswith("not solved: the curve has no finite derivative by k and F")
     assert "square root" in fit.outcome
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_right_hand_side_that_is_nan_is_an_outcome_that_names_the_state():
+    days = np.array([0, 0.5, 1, 2, 4, 7, 10, 14, 21])
+    study = ck.read_study(a_table(days, 5000 * np.exp(-0.25 * days)), lloq=3, progress=False)
+    model = an_ode(lambda x, y, k: (-k * x, k * jnp.sqrt(k - 1) - y), ("x", "y"))
+    fit = ck.fit(replace(model, observe=lambda x, y: x + y), study, starts=2)
+    assert fit.status is ck.Status.NOT_SOLVED
+    assert fit.outcome.startswith("not solved: the derivative of y is not a finite number on day 0")
+    assert "square root" in fit.outcome
+
+
+def test_wells_that_count_as_samples_of_their_own_are_told():
+    days = np.repeat([1.0, 3, 5, 7, 10, 14, 21, 28, 45], 2)
+    noise = np.random.default_rng(3).normal(0, 0.1, len(days))
+    table = a_table(days, 5000 * np.exp(-0.1 * days + noise)).assign(well=np.tile([1, 2], 9), dose=1e6)
+    fit = ck.fit(models.load("nk_decline"), ck.read_study(table, lloq=3, progress=False), starts=2)
+    said = "9 samples repeat an earlier one's day and count as independent: read_study(replicates='mean')"
+    assert said in fit.outcome
+    assert "1e+06 cells/kg on day 0" in " ".join(fit.summary().split())
+    mean = ck.fit(fit.model, ck.read_study(table, lloq=3, replicates="mean", progress=False), starts=2)
+    assert "independent" not in mean.outcome
 
 
 def test_one_array_from_rhs_is_refused_with_what_to_return():

@@ -432,3 +432,22 @@ def test_a_state_that_is_nothing_grows_from_nothing_only_when_something_flows_in
     late = model.solve([0.0, 29.9, 31.0], doses={"other": 1e6, "cells": [(30.0, 2.0)]})["copies"]
     assert np.all(np.asarray(never) == 0.0)
     np.testing.assert_allclose(late, [0.0, 0.0, 2 * np.exp(0.8)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("f_b", [1e-12, 1e-3, 0.3])
+def test_a_sum_of_states_that_is_lost_in_rounding_is_0_and_not_below(f_b):
+    # alpha below beta: memory cells are then a small negative number beside E, which falls to 1e-30 of its peak.
+    model = models.load("smooth_switch")
+    values = {"fold": 865.0, "t_max": 14.3, "c_max": 20700.0, "alpha": 0.197, "f_b": f_b, "beta": 0.211}
+    curve = np.asarray(model.solve(np.array([0, 14.3, 60, 90, 180, 365.0]), values)["copies_per_ug"])
+    assert (curve[:4] > 1e-3).all()
+    assert (curve >= 0).all()
+    assert curve[-1] < 1e-8 * curve.max()
+
+
+def test_a_curve_that_is_below_0_by_more_than_rounding_stays_there():
+    model = models.load("smooth_switch")
+    values = {"fold": 865.0, "t_max": 14.3, "c_max": 20700.0, "alpha": 0.1, "f_b": 1.0 - 1e-9, "beta": 0.2}
+    turned = replace(model, observe=lambda E, M: M)
+    curve = np.asarray(turned.solve(np.array([20.0, 30.0]), values)["copies_per_ug"])
+    assert (curve < -100).all()
