@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics import domains
+from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import Finding, StudyError, one_problem, suggest
 from cellkinetics.layout.agreement import contradictions
@@ -84,6 +85,12 @@ class Study(Saves, HandsOutCopies):
     def subjects(self) -> tuple[str, ...]:
         """The subjects, in the order of the file."""
         return tuple(self.covariates.index)
+
+    @property
+    def n_rows(self) -> int:
+        """How many samples there are, used or not."""
+        # Without the copy that an attribute hands out: of a thousand patients these take as long as their tables.
+        return len(vars(self)["observations"])
 
     @property
     def simulated(self) -> bool:
@@ -212,15 +219,17 @@ class Study(Saves, HandsOutCopies):
             tables.append(table.iloc[order])
             ends.append(np.searchsorted(code[order], np.arange(len(place) + 1)))
 
+        limits = tables[0]["lloq"].to_numpy(float)
+        covariates = self.covariates
+
         def alone(subject: str) -> Study:
             at = place[subject]
             # Slices of sorted tables are views: a take for each subject costs more than its fit.
             parts = [table.iloc[end[at] : end[at + 1]] for table, end in zip(tables, ends, strict=True)]
             for part in parts:
                 part.index = pd.RangeIndex(len(part))
-            lloq = common_limit(parts[0])
-            covariates = self.covariates.iloc[at : at + 1]
-            return replace(self, observations=parts[0], doses=parts[1], covariates=covariates, lloq=lloq)
+            lloq, own = _shared(limits[ends[0][at] : ends[0][at + 1]]), covariates.iloc[at : at + 1]
+            return replace(self, observations=parts[0], doses=parts[1], covariates=own, lloq=lloq)
 
         return alone
 
@@ -322,7 +331,10 @@ def cut_reason(day: float, why: str) -> str:
 
 def common_limit(observations: pd.DataFrame) -> float | None:
     """The lower limit that all rows with one share, or None."""
-    limits = observations["lloq"].to_numpy(float)
+    return _shared(observations["lloq"].to_numpy(float))
+
+
+def _shared(limits: Floats) -> float | None:
     known = limits[~np.isnan(limits)]
     return float(known[0]) if len(known) and np.all(known == known[0]) else None
 

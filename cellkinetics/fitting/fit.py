@@ -285,17 +285,18 @@ def ended(
     optimum: Optimum | None,
     timings: Mapping[str, float],
     misfit: Misfit | None = None,
+    spread: Uncertainty | None = None,
 ) -> Fit:
     """The fit of one subject from where its optimiser ended; None where there was nothing to optimise or to solve.
 
-    ``timings`` are seconds by phase until now; ``misfit`` where that has been looked at already.
+    ``timings`` are seconds by phase until now; ``misfit`` and ``spread`` where they have been looked at already.
     """
     seconds = sum(each for name, each in timings.items() if name != COMPILING)
     problem, reason = case.problem, case.reason
     if optimum is None:
         gone = refused(request, study, problem, reason or _unsolved(case), case.samples, seconds)
         return replace(gone, timings=timings)
-    spread = uncertainty(problem, optimum)
+    spread = uncertainty(problem, optimum) if spread is None else spread
     reason = told(outcome(problem, optimum, spread.loose), problem)
     if misfit is None:
         misfit = misfit_of(problem, optimum, study.infusion_day(study.subjects[0]), study.unit)
@@ -344,11 +345,11 @@ def refused(
 
 def _counts(problem: Problem, samples: Samples, study: Study) -> dict[str, Any]:
     quantified, seen = samples.quantified, problem.samples
-    kept = np.isin(samples.row, seen.row)
+    kept = np.isin(samples.row, seen.row) if seen is not samples else np.ones(len(samples), bool)
     return {
         "n_quantified": int(quantified.sum()),
         "n_censored": int((kept & ~quantified).sum()),
-        "n_excluded": len(study.observations) - int(kept.sum()),
+        "n_excluded": study.n_rows - int(kept.sum()),
         "sum_ln_quantified": float(np.log(seen.lower[seen.quantified]).sum()),
     }
 

@@ -30,6 +30,7 @@ from cellkinetics.optimising.chunks import WRONG, optima_by
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.request import Asked, Request, asking
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
+from cellkinetics.optimising.uncertainty import Uncertainty, uncertainties
 from cellkinetics.progress import bar
 from cellkinetics.running.phases import Phases
 from cellkinetics.running.run import HERE, Run
@@ -242,11 +243,11 @@ def together(
     only, share = study.each(), _share(phases, request, study)
 
     @cache
-    def misfits() -> dict[str, Misfit]:
-        # Of all at once, when the first fit is asked for: their refits are one batch.
+    def judged() -> dict[str, tuple[Misfit, Uncertainty]]:
+        # Of all at once, when the first fit is asked for: refits are one batch, and Hessians arrays.
         subjects, (problems, optimums) = list(found), zip(*found.values(), strict=True) if found else ((), ())
         each = misfits_of(problems, optimums, lambda i: study.infusion_day(subjects[i]), study.unit, run)
-        return dict(zip(subjects, each, strict=True))
+        return dict(zip(subjects, zip(each, uncertainties(problems, optimums), strict=True), strict=True))
 
     def fit_of(subject: str) -> Fit:
         case, alone = cases[subject], only(subject)
@@ -257,7 +258,7 @@ def together(
         problem, optimum = found.get(subject, (case.problem, None))
         case = replace(case, problem=problem)
         try:
-            return fitting.ended(request, alone, case, optimum, share, misfits().get(subject))
+            return fitting.ended(request, alone, case, optimum, share, *judged().get(subject, ()))
         except WRONG as error:
             # One patient's numbers do not cost the others theirs.
             return without(request, alone, not_fitted(error))

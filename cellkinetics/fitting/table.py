@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.modelling.levels import unit_of, unit_of_output
+from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.uncertainty import Uncertainty
@@ -47,12 +49,9 @@ def parameter_columns(
     model, free = problem.model, list(problem.free)
     rows: dict[str, dict[str, Any]] = {}
     values, slopes = problem.natural_with_slopes(optimum.x) if optimum else (dict(problem.values), {})
-    for name, parameter in model.parameters.items():
+    for name, unit, source in _origins(model, study.unit, request.one_amount):
         row: dict[str, Any] = {"value": values[name], "stderr": np.nan, "lower": np.nan, "upper": np.nan}
-        row |= {"unit": unit_of(model, name, study.unit), "status": FIXED, "source": parameter.source}
-        if request.one_amount:
-            # The product of a fraction and an unknown dose has the unit of what the dose adds to.
-            row["unit"] = row["unit"].partition(" per cell")[0]
+        row |= {"unit": unit, "status": FIXED, "source": source}
         if name in free or name in request.tie:
             row |= {
                 "status": FREE if name in free else TIED,
@@ -75,6 +74,14 @@ def parameter_columns(
         rows[name] = row
     rows |= _sd_rows(request, study, problem, optimum, spread)
     return {"parameter": list(rows), **{column: [row[column] for row in rows.values()] for column in ESTIMATE_COLUMNS}}
+
+
+@lru_cache(maxsize=64)
+def _origins(model: Model, unit: str, one_amount: bool) -> list[tuple[str, str, str]]:
+    """Name, unit in a study and source of each parameter: the same for every patient."""
+    rows = [(name, unit_of(model, name, unit), parameter.source) for name, parameter in model.parameters.items()]
+    # The product of a fraction and an unknown dose has the unit of what the dose adds to.
+    return [(name, own.partition(" per cell")[0], source) for name, own, source in rows] if one_amount else rows
 
 
 def _interval(
@@ -105,14 +112,16 @@ def quantile_of(problem: Problem, spread: Uncertainty, at: int, level: float = 0
 
 def by_prior(spread: Uncertainty, share: float, level: float = 0.95) -> float:
     """The same of what is known to a ``share`` by a prior."""
-    left = 1 - float(np.nan_to_num(share))
+    if not share > 0:
+        return spread.quantile_of(level)
+    left = 1 - share
     degrees = spread.degrees_of_freedom / left if left > 0 else np.inf
     return replace(spread, degrees_of_freedom=degrees).quantile_of(level)
 
 
 def _share_of_prior(problem: Problem, spread: Uncertainty, at: int) -> float:
     """How much of what is known of the at-th of the free vector is its prior's; NaN where it has no variance."""
-    return float(np.clip(spread.covariance[at, at] * problem.prior[1][at], 0.0, 1.0))
+    return min(max(float(spread.covariance[at, at] * problem.prior[1][at]), 0.0), 1.0)
 
 
 def hessian_intervals(problem: Problem, x: Floats, spread: Uncertainty, level: float) -> pd.DataFrame:

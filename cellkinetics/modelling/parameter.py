@@ -15,6 +15,8 @@ from scipy.special import expit, logit
 
 from cellkinetics.arrays import Floats
 
+OVERFLOW = 709.0  # what exp still has a number for
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -85,8 +87,7 @@ class Parameter:
     def from_estimation(self, value: float) -> float:
         """`to_natural` for a plain number; the end of an interval without an end is inf."""
         if self.scale == "log":
-            with np.errstate(over="ignore"):
-                return float(np.exp(value))
+            return np.inf if value >= OVERFLOW else float(np.exp(value))
         if self.scale == "logit":
             return float(self.min + (self.max - self.min) * expit(value))
         return float(value)

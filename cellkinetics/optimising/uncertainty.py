@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy import special
@@ -43,7 +45,12 @@ class Uncertainty:
         """The same at another level; Student's t, normal where sd was given."""
         if np.isinf(self.degrees_of_freedom):
             return float(special.ndtri(0.5 + level / 2))
-        return float(special.stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
+        return _student(self.degrees_of_freedom, level)
+
+
+@lru_cache(maxsize=4096)
+def _student(degrees: float, level: float) -> float:
+    return float(special.stdtrit(degrees, 0.5 + level / 2))
 
 
 def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
@@ -52,28 +59,55 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
     The ML estimate of sd is biased low when the curve has used up samples. The correction counts what quantified rows
     spent: with information I and its part I_q from quantified rows, they spent trace(I^-1 I_q) parameters.
     """
-    free, moving = len(problem.free), ~optimum.held
-    information = -optimum.second.hessian[np.ix_(moving, moving)]
-    prior = np.diag(problem.prior[1][moving])
-    inverse, null = inverse_of(information, problem.units(optimum.x)[moving])
-    degrees, inflation = np.inf, 1.0
-    if problem.sd_free.any():
-        quantified, spent = spent_by(problem, optimum)
+    return uncertainties([problem], [optimum])[0]
+
+
+def uncertainties(problems: Sequence[Problem], optimums: Sequence[Optimum]) -> list[Uncertainty]:
+    """`uncertainty` of many: those of one free vector, with the same of it at bounds, are arrays together."""
+    groups: dict[object, list[int]] = {}
+    for i, (problem, optimum) in enumerate(zip(problems, optimums, strict=True)):
+        alike = problem.free, problem.sd_free.tobytes(), tuple(problem.few), optimum.held.tobytes()
+        groups.setdefault(alike, []).append(i)
+    found: dict[int, Uncertainty] = {}
+    for group in groups.values():
+        found |= zip(group, _alike([problems[i] for i in group], [optimums[i] for i in group]), strict=True)
+    return [found[i] for i in range(len(problems))]
+
+
+def _alike(problems: Sequence[Problem], optimums: Sequence[Optimum]) -> list[Uncertainty]:
+    """Of problems with one free vector (k,) of which the same is held."""
+    free, moving = len(problems[0].free), ~optimums[0].held
+    hessian = np.stack([optimum.second.hessian for optimum in optimums])
+    information = -hessian[:, moving][:, :, moving]
+    precision = np.stack([problem.prior[1] for problem in problems])[:, moving]
+    prior = precision[:, :, None] * np.eye(moving.sum())
+    units = np.stack([problem.units(optimum.x) for problem, optimum in zip(problems, optimums, strict=True)])
+    calibrated, null = inverse_of(information, units[:, moving])
+    degrees, inflation = np.full(len(problems), np.inf), np.ones(len(problems))
+    if problems[0].sd_free.any():
+        quantified, spent = _spent(problems, optimums, hessian, units)
         # A prior of ln sd counts as so many samples more, and its estimate is corrected already.
-        degrees = max(quantified - spent + sum(prior.degrees for prior in problem.few.values()), 1.0)
-        inflation = _of_others(problem, optimum) if problem.few else float(np.sqrt(quantified / degrees))
-    covariance = np.zeros_like(optimum.second.hessian)
-    if prior.any():
+        few = np.array([sum(prior.degrees for prior in problem.few.values()) for problem in problems])
+        degrees = np.maximum(quantified - spent + few, 1.0)
+        inflation = np.sqrt(quantified / degrees)
+        if problems[0].few:
+            inflation = np.array([_of_others(*pair) for pair in zip(problems, optimums, strict=True)])
+    squared = inflation[:, None, None] ** 2
+    calibrated *= squared
+    if precision.any():
         # The correction is of what the samples say: a prior is as wide as it was given.
-        calibrated, null = inverse_of((information - prior) / inflation**2 + prior, problem.units(optimum.x)[moving])
-    else:
-        calibrated = inflation**2 * inverse
-    covariance[np.ix_(moving, moving)] = calibrated
-    known = Uncertainty(covariance, degrees, inflation, ())
-    widths = known.quantile * np.sqrt(np.abs(np.diag(covariance)))[:free] / problem.units(optimum.x)[:free]
-    free_direction = np.zeros(len(moving))
-    free_direction[moving] = null
-    return replace(known, loose=loose_of(problem, widths, free_direction[:free]))
+        both = np.flatnonzero(precision.any(axis=1))
+        told = (information - prior)[both] / squared[both] + prior[both]
+        calibrated[both], null[both] = inverse_of(told, units[both][:, moving])
+    covariance, shares = np.zeros_like(hessian), np.zeros((len(problems), len(moving)))
+    covariance[np.ix_(range(len(problems)), moving, moving)] = calibrated
+    shares[:, moving] = null
+    each = [Uncertainty(*own, ()) for own in zip(covariance, degrees.tolist(), inflation.tolist(), strict=True)]
+    quantile = np.array([known.quantile for known in each])
+    deviations = np.sqrt(np.abs(np.diagonal(covariance, axis1=1, axis2=2)))[:, :free]
+    widths = quantile[:, None] * deviations / units[:, :free]
+    told = zip(each, problems, widths, shares[:, :free], strict=True)
+    return [replace(known, loose=loose) if (loose := loose_of(*own)) else known for known, *own in told]
 
 
 def _of_others(problem: Problem, optimum: Optimum) -> float:
@@ -87,55 +121,78 @@ def _of_others(problem: Problem, optimum: Optimum) -> float:
 
 def spent_by(problem: Problem, optimum: Optimum, output: int | None = None) -> tuple[int, float]:
     """Quantified rows of outputs with a free sd, or of one ``output``, and how many parameters they determined."""
-    free = len(problem.free)
-    curve = ~optimum.held[:free]
-    rows, known = problem.quantified & problem.sd_outputs[problem.output], optimum.second.quantified
-    if output is not None and len(problem.model.outputs) > 1:
-        rows &= problem.output == output
-        at = problem.curve(optimum.x, 1)
-        weight = np.asarray(problem.error.information(at.value, problem.ln_sd(optimum.x), problem.rows))
-        known = (at.jacobian[rows].T * np.broadcast_to(weight, rows.shape)[rows]) @ at.jacobian[rows]
-    block = -optimum.second.hessian[:free, :free][np.ix_(curve, curve)]
-    of_curve, _ = inverse_of(block, problem.units(optimum.x)[:free][curve])
-    spent = float(np.trace(np.nan_to_num(of_curve) @ known[np.ix_(curve, curve)]))
-    return int(np.sum(rows)), float(np.clip(spent, 0.0, curve.sum())) + float(np.sum(~curve))
+    quantified, spent = _spent(
+        [problem], [optimum], optimum.second.hessian[None], problem.units(optimum.x)[None], output
+    )
+    return int(quantified[0]), float(spent[0])
+
+
+def _spent(
+    problems: Sequence[Problem], optimums: Sequence[Optimum], hessian: Floats, units: Floats, output: int | None = None
+) -> tuple[Floats, Floats]:
+    """`spent_by` of problems with one free vector of which the same is held: (b,) rows, and (b,) parameters."""
+    free = len(problems[0].free)
+    curve = ~optimums[0].held[:free]
+    rows = [problem.quantified & problem.sd_outputs[problem.output] for problem in problems]
+    known = [optimum.second.quantified for optimum in optimums]
+    if output is not None and len(problems[0].model.outputs) > 1:
+        for i, (problem, optimum) in enumerate(zip(problems, optimums, strict=True)):
+            rows[i] = rows[i] & (problem.output == output)
+            at = problem.curve(optimum.x, 1)
+            weight = np.asarray(problem.error.information(at.value, problem.ln_sd(optimum.x), problem.rows))
+            known[i] = (at.jacobian[rows[i]].T * np.broadcast_to(weight, rows[i].shape)[rows[i]]) @ at.jacobian[rows[i]]
+    block = -hessian[:, :free, :free][:, curve][:, :, curve]
+    of_curve, _ = inverse_of(block, units[:, :free][:, curve])
+    told = np.stack(known)[:, curve][:, :, curve]
+    spent = np.sum(np.nan_to_num(of_curve) * np.swapaxes(told, 1, 2), axis=(1, 2))
+    counts = np.array([float(np.sum(own)) for own in rows])
+    return counts, np.clip(spent, 0.0, curve.sum()) + float(np.sum(~curve))
 
 
 def loose_of(problem: Problem, widths: Floats, shares: Floats) -> tuple[str, ...]:
     """Free parameters that the samples do not determine, from half widths in units and shares in null directions."""
     limits = [UNIDENTIFIABLE if problem.model.parameters[name].scale != "identity" else 100.0 for name in problem.free]
+    # A prior as wide as that is what was asked for.
+    wide = (widths > limits) & ~np.isin(problem.free, list(problem.priors)) if len(limits) else np.zeros(0, bool)
+    loose = (shares > 0.3) | wide
+    if not loose.any():
+        return ()
     # What lies in a direction of no information first, then what has an interval that says nothing.
     order = sorted(range(len(widths)), key=lambda k: (-shares[k], -np.nan_to_num(widths[k], nan=np.inf)))
-    # A prior as wide as that is what was asked for.
-    wide = [widths[k] > limits[k] and problem.free[k] not in problem.priors for k in range(len(widths))]
-    return tuple(problem.free[k] for k in order if shares[k] > 0.3 or wide[k])
+    return tuple(problem.free[k] for k in order if loose[k])
 
 
 def inverse_of(information: Floats, units: Floats) -> tuple[Floats, Floats]:
-    """The covariance, NaN for what lies in a direction of no information, and each one's share in such directions."""
+    """The covariance, NaN for what lies in a direction of no information, and each one's share in such directions.
+
+    Of one matrix (k, k) and its units (k,), or of many with axes before these.
+    """
     inverse, null = pseudo_inverse(information, units)
     shares = shares_of(null)
-    inverse[shares > IN_NULL, :] = inverse[:, shares > IN_NULL] = np.nan
+    lost = shares > IN_NULL
+    inverse[lost[..., :, None] | lost[..., None, :]] = np.nan
     return inverse, shares
 
 
 def pseudo_inverse(information: Floats, units: Floats) -> tuple[Floats, Floats]:
-    """The inverse over the directions of which something is known, and the others (k, m), in units.
+    """The inverse over the directions of which something is known, and the others (k, k), in units, 0 where known.
 
     Whether there is information is decided on unit diagonal, where units do not matter.
     """
-    if not len(information):
-        return information, np.zeros((0, 0))
-    counted = units[:, None] * information * units
-    diagonal = np.abs(np.diag(counted))
-    scale = 1 / np.sqrt(np.maximum(diagonal, 1e-14 * diagonal.max(initial=1e-300)))
-    values, vectors = np.linalg.eigh(scale[:, None] * counted * scale)
+    if not information.shape[-1]:
+        return information, np.zeros_like(information)
+    counted = units[..., :, None] * information * units[..., None, :]
+    diagonal = np.abs(np.diagonal(counted, axis1=-2, axis2=-1))
+    scale = 1 / np.sqrt(np.maximum(diagonal, 1e-14 * diagonal.max(axis=-1, initial=1e-300, keepdims=True)))
+    values, vectors = np.linalg.eigh(scale[..., :, None] * counted * scale[..., None, :])
     known = values > 1e-10
-    inverse = (vectors[:, known] / values[known]) @ vectors[:, known].T
-    inverse = (units * scale)[:, None] * inverse * (units * scale)
-    return inverse, scale[:, None] * vectors[:, ~known]
+    shrunk = vectors * np.where(known, 1 / np.where(known, values, 1.0), 0.0)[..., None, :]
+    sizes = units * scale
+    inverse = sizes[..., :, None] * (shrunk @ np.swapaxes(vectors, -1, -2)) * sizes[..., None, :]
+    return inverse, scale[..., :, None] * vectors * ~known[..., None, :]
 
 
 def shares_of(null: Floats) -> Floats:
-    """(k,) the largest share that each has in a direction (k, m) of no information."""
-    return np.max(np.abs(null) / np.maximum(np.abs(null).max(axis=0, initial=0.0), 1e-300), axis=1, initial=0.0)
+    """(..., k) the largest share that each has in a direction (columns of k, k) of no information."""
+    largest = np.maximum(np.abs(null).max(axis=-2, initial=0.0, keepdims=True), 1e-300)
+    return np.max(np.abs(null) / largest, axis=-1, initial=0.0)

@@ -9,10 +9,13 @@ with the default free set and sd. Seed, SDs, days and limits were fixed before t
 The peer is what a careful user writes: `lmfit.minimize` (leastsq, finite differences) over ln parameters and ln sd,
 with root-deviances for values below the limit and the term of sd as a residual; for il15_persistence `solve_ivp`
 (LSODA, rtol 1e-6) on the two states that have no closed form, for Stein the closed form in numpy. One start, the
-defaults, 20 patients.
+defaults, 20 patients. Where numba is installed there are two more for il15_persistence (numba_peers.py): `odeint_`, the
+same with `odeint` and a compiled right-hand side, 20 patients, and `numba_`, all of the fit compiled, 200 patients;
+their compile time is left out, and neither gives standard errors.
 
 CPU is that of the process with all of its threads. `table` is the time of `fits.outcomes` and `fits.parameters`, which
-put the fits together. `best` is the best of 10 starts. `10000` is a call with 10,000 patients, one start, and the
+put the fits together; `all_cpu` is of both, and what the ratios are made of: until 2026-11-27 they left tables out.
+`best` is the best of 10 starts. `10000` is a call with 10,000 patients, one start, and the
 largest memory that the process ever had.
 
 `confounded`, measured where it is asked for, frees eps and delta of the first 100 patients too, on purpose, `priors`
@@ -76,14 +79,18 @@ def stein(days, p):
 
 
 CONFOUNDED = {"il15_persistence": {"eps": 0.5, "delta": 0.1}}
-FEW, MANY = 100, 10_000
+FEW, MANY, COMPILED = 100, 10_000, 200
 
 CURVES = {"il15_persistence": il15, "stein_2019_tisagenlecleucel": stein}
+try:
+    import numba_peers
+except ImportError:
+    numba_peers = None
 
 
-def by_hand(model, free, copies, limit):
+def by_hand(model, free, copies, limit, curve=None):
     """The log-likelihood at which lmfit ends for one patient."""
-    curve, below = CURVES[model.name], copies < limit
+    curve, below = curve or CURVES[model.name], copies < limit
     logs, quantified = np.log(np.where(below, limit, copies)), int((~below).sum())
     given = lmfit.Parameters()
     for name, value in model.values().items():
@@ -106,6 +113,36 @@ def by_hand(model, free, copies, limit):
     end = lmfit.minimize(residuals, given, method="leastsq", nan_policy="omit")
     total = float(np.sum(residuals(end.params) ** 2)) + 2 * quantified * np.log(0.01)
     return -0.5 * (total + quantified * np.log(2 * np.pi))
+
+
+def compiled(model, rows, limit, best, free):
+    """What the two peers in numba take, and how often they end at the best; nothing where there is no numba."""
+    if numba_peers is None or model.name != "il15_persistence":
+        return {}
+    values = model.values()
+    held = np.array([values[name] for name in numba_peers.HELD])
+    begun = np.log([*(values[name] for name in numba_peers.NAMES), SD])
+
+    def odeint(days, p):
+        return numba_peers.by_odeint(days, p, DOSE)
+
+    def fitted(copies):
+        below = copies < limit
+        logs = np.log(np.where(below, limit, copies))
+        return numba_peers.fitted(begun, DAYS, logs, below, held, DOSE)[1]
+
+    found = {}
+    for label, one, count in (
+        ("odeint", lambda copies: by_hand(model, free, copies, limit, odeint), PEERS),
+        ("numba", fitted, COMPILED),
+    ):
+        one(rows[0])
+        ends, _, took = timed(lambda one=one, count=count: [one(copies) for copies in rows[:count]])
+        found |= {
+            f"{label}_cpu_ms": 1e3 * took / count,
+            f"{label}_within_0.01_of_best": np.mean(np.array(ends) > best[:count] - 0.01),
+        }
+    return found
 
 
 def timed(function):
@@ -178,13 +215,14 @@ def row(name):
     for starts in (1, 4):
         _, cold, _ = timed(lambda starts=starts: ck.fit_each(model, study, starts=starts, progress=False))
         fits, wall, processor = timed(lambda starts=starts: ck.fit_each(model, study, starts=starts, progress=False))
-        _, table_wall, _ = timed(lambda fits=fits: (fits.outcomes, fits.parameters))
+        _, table_wall, tables = timed(lambda fits=fits: (fits.outcomes, fits.parameters))
         reached = likelihoods(fits)
         found |= {
             f"first_call_s_{starts}": cold,
             f"wall_ms_{starts}": 1e3 * wall / PATIENTS,
             f"cpu_ms_{starts}": 1e3 * processor / PATIENTS,
             f"table_ms_{starts}": 1e3 * table_wall / PATIENTS,
+            f"all_cpu_ms_{starts}": 1e3 * (processor + tables) / PATIENTS,
             f"ended_{starts}": ended(fits),
             f"within_0.01_of_best_{starts}": np.mean(reached > np.maximum(best, reached) - 0.01),
             f"outcome_converged_{starts}": np.mean([fit.converged for fit in fits.values()]),
@@ -196,8 +234,9 @@ def row(name):
     ck.fit(model, alone[0])
     _, _, careful = timed(lambda: [ck.fit(model, one) for one in alone])
     free = model.default_free(alone[0])
-    rows = [table.loc[table["subject"] == subject, "copies_per_ug"].to_numpy() for subject in some]
-    ends, peer_wall, peer = timed(lambda: [by_hand(model, free, copies, limit) for copies in rows])
+    rows = [table.loc[table["subject"] == s, "copies_per_ug"].to_numpy() for s in study.subjects[:COMPILED]]
+    ends, peer_wall, peer = timed(lambda: [by_hand(model, free, copies, limit) for copies in rows[:PEERS]])
+    in_numba = compiled(model, rows, limit, best, free)
     found |= {
         "one_fit_cpu_ms_1": 1e3 * single / PEERS,
         "one_fit_cpu_ms_4": 1e3 * careful / PEERS,
@@ -206,8 +245,11 @@ def row(name):
         "peer_within_0.01_of_best": np.mean(np.array(ends) > best[:PEERS] - 0.01),
         "ratio_one_fit_1_start": peer / single,
         "ratio_one_fit_4_starts": peer / careful,
-        "ratio_batch_1_start": peer / PEERS / (found["cpu_ms_1"] / 1e3),
-        "ratio_batch_4_starts": peer / PEERS / (found["cpu_ms_4"] / 1e3),
+        "ratio_batch_1_start": peer / PEERS / (found["all_cpu_ms_1"] / 1e3),
+        "ratio_batch_4_starts": peer / PEERS / (found["all_cpu_ms_4"] / 1e3),
+    } | in_numba | {
+        f"ratio_{label}_{starts}": in_numba[f"{label}_cpu_ms"] / found[f"all_cpu_ms_{starts}"]
+        for label in ("odeint", "numba") if in_numba for starts in (1, 4)
     } | many(model)  # fmt: skip
     return found | (confounded(model, study.select(study.subjects[:FEW])) if "confounded" in sys.argv else {})
 

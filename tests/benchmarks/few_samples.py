@@ -24,7 +24,7 @@ from pathlib import Path
 import batch_fit
 import numpy as np
 import pandas as pd
-from coverage import estimation
+from interval_coverage import estimation
 from patients import drawn
 from table import machine
 

@@ -1,6 +1,6 @@
 """How often 95% intervals hold the truth, for simulated patients of two models, by samples and share below the limit.
 
-    python tests/benchmarks/coverage.py
+    python tests/benchmarks/interval_coverage.py
 
 500 patients a row, parameters log-normal around the defaults (SDs of batch_fit.py), residual SD 0.5 on the ln scale,
 one infusion of 1e6 cells/kg, 15 or 10 samples, the lower limit at the 0, 30 or 60% quantile of all values; the default
@@ -13,7 +13,7 @@ an end that is open holds everything on its side. (In earlier states of the engi
 and 60 patients of the rows with at most 30% below the limit were profiled.)
 Patients who were not fitted are counted in `refused`; estimates at a bound, or without an interval, in `none`, and in
 no coverage. `se_ratio` is the median SE over the SD (by quartiles) of estimate minus truth on the estimation scale.
-Writes coverage.csv.
+Writes interval_coverage.csv.
 """
 
 from pathlib import Path
