@@ -1,9 +1,12 @@
-"""A bar on the terminal for work that takes a while."""
+"""A bar on the terminal, or in a notebook, for work that takes a while."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html import escape
+from typing import Any
 
 
 @contextmanager
@@ -19,6 +22,10 @@ def bar(total: int, progress: bool, what: str = "fitting") -> Iterator[Callable[
     if not progress:
         yield lambda more: None
         return
+    if display := _notebook():
+        with _in_notebook(display, total, what) as advance:
+            yield advance
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -26,3 +33,35 @@ def bar(total: int, progress: bool, what: str = "fitting") -> Iterator[Callable[
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task("", total=total)
         yield lambda more: shown.advance(task, more)
+
+
+def _notebook() -> Any:
+    """IPython's module of display where a notebook's kernel runs this, else None; nothing is imported for it."""
+    core = sys.modules.get("IPython.core.getipython")
+    shell = core.get_ipython() if core else None
+    if shell is None or type(shell).__name__ != "ZMQInteractiveShell":
+        return None
+    return sys.modules.get("IPython.core.display_functions")
+
+
+@contextmanager
+def _in_notebook(display: Any, total: int, what: str) -> Iterator[Callable[[int], None]]:
+    # An element of HTML that is renewed in place: widgets would be a package more.
+    done = 0
+
+    def shown() -> dict[str, str]:
+        text = f"{what}: {done} of {total}"
+        page = f'<progress value="{done}" max="{max(total, 1)}"></progress> {escape(text)}'
+        return {"text/html": page, "text/plain": text}
+
+    handle = display.display(shown(), raw=True, display_id=True)
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        handle.update(shown(), raw=True)
+
+    try:
+        yield advance
+    finally:
+        handle.update({"text/html": "", "text/plain": ""}, raw=True)

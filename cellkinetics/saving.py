@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
+from cellkinetics.notebook import Shown
+
 C = TypeVar("C", bound=type)
 STORABLE: dict[str, type] = {}
 
@@ -18,7 +20,7 @@ def storable(kind: C) -> C:
     return kind
 
 
-class Saves:
+class Saves(Shown):
     """Base of results that can be written to a file."""
 
     def save(self, path: str | Path) -> None:

@@ -6,10 +6,10 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +81,18 @@ class Study(Saves, HandsOutCopies):
     source: str = "DataFrame"
     note: str = ""
 
+    def __len__(self) -> int:
+        """How many subjects there are."""
+        return len(vars(self)["covariates"])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.subjects)
+
+    def __getitem__(self, subject: str) -> Study:
+        """The study of one subject; `select` takes several, a cohort, or another covariate."""
+        self._known("subject", [subject], self.subjects)
+        return self.select(subject)
+
     @property
     def subjects(self) -> tuple[str, ...]:
         """The subjects, in the order of the file."""
@@ -151,6 +163,7 @@ class Study(Saves, HandsOutCopies):
         subjects: str | Iterable[str] | None = None,
         cohort: str | Iterable[str] | None = None,
         until: float | None = None,
+        **by: Any,
     ) -> Study:
         """A part of the study, in the same order.
 
@@ -158,6 +171,8 @@ class Study(Saves, HandsOutCopies):
         ----------
         subjects, cohort : str or iterable of str, optional
             Those to keep; with both, the subjects that are in both.
+        **by : value or iterable of values, optional
+            Those to keep by any other column of `covariates`, as in ``select(response="CR", dose=1e6)``.
         until : float, optional
             Rows after this day are excluded, for every subject, with the reason. Infinity uses again the rows
             after the day in the file's column ``until`` (and after an earlier ``until=`` of this function).
@@ -180,9 +195,18 @@ class Study(Saves, HandsOutCopies):
             wanted = [cohort] if isinstance(cohort, str) else [str(name) for name in cohort]
             self._known("cohort", wanted, self.covariates["cohort"].dropna().unique())
             keep &= self.covariates["cohort"].isin(wanted)
+        for name, asked in by.items():
+            self._known("covariate", [name], self.covariates.columns)
+            wanted: list[Any] = [asked] if isinstance(asked, str) or not isinstance(asked, Iterable) else list(asked)
+            column = self.covariates[name]
+            if pd.api.types.is_numeric_dtype(column):
+                wanted = [domains.number(value, name, 1e6) for value in wanted]
+            self._known(name, map(str, wanted), column.dropna().unique())
+            keep &= column.astype(object).map(str).isin(map(str, wanted))
         if not keep.any():
-            asked = f"subjects={subjects!r}, cohort={cohort!r}"
-            raise one_problem(f"nobody is in {asked}", "", self.source)
+            given = {"subjects": subjects, "cohort": cohort} | by
+            text = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+            raise one_problem(f"nobody is in {text}", "", self.source)
         names = keep.index[keep]
         observations, covariates = self.observations, self.covariates[keep]
         if until is not None:

@@ -258,7 +258,8 @@ def together(
         problem, optimum = found.get(subject, (case.problem, None))
         case = replace(case, problem=problem)
         try:
-            return fitting.ended(request, alone, case, optimum, share, *judged().get(subject, ()))
+            misfit, spread = judged().get(subject, (None, None))
+            return fitting.ended(request, alone, case, optimum, share, misfit, spread)
         except WRONG as error:
             # One patient's numbers do not cost the others theirs.
             return without(request, alone, not_fitted(error))

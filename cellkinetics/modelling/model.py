@@ -19,6 +19,7 @@ from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import Doses, as_doses
 from cellkinetics.modelling.parameter import AsParameters, ParameterSet
 from cellkinetics.modelling.structure import Structure
+from cellkinetics.notebook import Shown
 from cellkinetics.sameness import made_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Check:
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Model(Shown):
     """A curve in time with named, sourced parameters: a closed form (`curve`) or an ODE (`rhs`, `observe`).
 
     Functions take by name what they need: ``t`` (days since the first infusion), ``dose`` (closed forms), states,

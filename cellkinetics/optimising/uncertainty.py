@@ -100,14 +100,15 @@ def _alike(problems: Sequence[Problem], optimums: Sequence[Optimum]) -> list[Unc
         told = (information - prior)[both] / squared[both] + prior[both]
         calibrated[both], null[both] = inverse_of(told, units[both][:, moving])
     covariance, shares = np.zeros_like(hessian), np.zeros((len(problems), len(moving)))
-    covariance[np.ix_(range(len(problems)), moving, moving)] = calibrated
+    covariance[:, moving[:, None] & moving] = calibrated.reshape(len(problems), -1)
     shares[:, moving] = null
     each = [Uncertainty(*own, ()) for own in zip(covariance, degrees.tolist(), inflation.tolist(), strict=True)]
     quantile = np.array([known.quantile for known in each])
     deviations = np.sqrt(np.abs(np.diagonal(covariance, axis1=1, axis2=2)))[:, :free]
     widths = quantile[:, None] * deviations / units[:, :free]
-    told = zip(each, problems, widths, shares[:, :free], strict=True)
-    return [replace(known, loose=loose) if (loose := loose_of(*own)) else known for known, *own in told]
+    told = zip(problems, widths, shares[:, :free], strict=True)
+    loose = [loose_of(problem, width, share) for problem, width, share in told]
+    return [replace(known, loose=names) if names else known for known, names in zip(each, loose, strict=True)]
 
 
 def _of_others(problem: Problem, optimum: Optimum) -> float:

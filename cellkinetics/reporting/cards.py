@@ -1,0 +1,132 @@
+"""What a notebook shows of each result, and which of its attributes are for the library alone."""
+
+from __future__ import annotations
+
+import textwrap
+from functools import singledispatch
+
+import pandas as pd
+
+from cellkinetics.cohorts import answer
+from cellkinetics.cohorts.comparison import Comparison
+from cellkinetics.cohorts.power import Power
+from cellkinetics.data import overview
+from cellkinetics.data.study import Study
+from cellkinetics.fitting.bootstrap import Bootstrap
+from cellkinetics.fitting.fits import Fits
+from cellkinetics.fitting.identifiability import Identifiability
+from cellkinetics.fitting.profile import Profile
+from cellkinetics.fitting.profiles import Profiles
+from cellkinetics.fitting.result import Fit
+from cellkinetics.fitting.table import FIXED
+from cellkinetics.joint.comparison import ModelComparison
+from cellkinetics.joint.result import JointFit
+from cellkinetics.modelling.model import Model
+from cellkinetics.notebook import Card
+
+OUTCOME = 90  # characters of an outcome in the table of a study
+ESTIMATES = ["value", "lower", "upper", "unit", "status"]
+# Attributes of a result that other parts of the library read, and a user has no question for.
+_OF_ALL = frozenset({"digested"})
+_INNER = {
+    "Study": {"each", "n_rows"},
+    "Fit": {
+        "columns", "degrees_of_freedom", "has_priors", "inflation", "kept", "ln_curve", "must_stand_alone",
+        "output_names", "problem", "request", "sd_is_known", "solved_implicitly", "spread", "sum_ln_quantified", "x",
+    },
+    "Fits": {"by_subject"},
+    "JointFit": {"columns", "has_priors", "problem", "request", "sd_is_known", "sum_ln_quantified", "x"},
+    "Model": {"look_again", "made_of", "require", "description"},
+    "Profiles": {"by_subject"},
+    "Bootstrap": {"problem"},
+}  # fmt: skip
+
+
+def inner_of(result: object) -> frozenset[str]:
+    """Attributes that `dir` leaves out."""
+    return _OF_ALL.union(*(_INNER.get(kind.__name__, ()) for kind in type(result).__mro__))
+
+
+@singledispatch
+def of(result: object) -> Card | None:
+    """The card of a result; None where a notebook shows its text."""
+    del result
+
+
+@of.register
+def _(study: Study) -> Card:
+    facts = pd.DataFrame({"": overview.facts(study).keys(), " ": overview.facts(study).values()})
+    return Card(f"Study ({study.source})", _simulated(study), facts, study.plot)
+
+
+@of.register
+def _(model: Model) -> Card:
+    return Card(model.name, f"{model.reference}; {model.population}", model.parameters.table)
+
+
+@of.register
+def _(fit: Fit) -> Card:
+    picture = fit.plot if fit.fitted else None
+    return Card(f"{fit.subject}: {fit.model.name}", fit.outcome, _estimated(fit.parameters), picture)
+
+
+@of.register
+def _(fits: Fits) -> Card:
+    table = fits.outcomes.drop(columns=["n_excluded", "n_free"])
+    # The first words of each: all of them would be a page a patient.
+    table["outcome"] = [textwrap.shorten(words, OUTCOME, placeholder=" ...") for words in table["outcome"]]
+    table = table[[*table.columns.drop("outcome"), "outcome"]]
+    return Card(repr(fits).strip("<>"), _simulated(fits.study), table)
+
+
+@of.register
+def _(fit: JointFit) -> Card:
+    return Card(repr(fit).strip("<>"), fit.outcome, _estimated(fit.parameters))
+
+
+@of.register
+def _(found: Comparison) -> Card:
+    table = found.table[["window", "quantity", "estimate", "lower", "upper", "p", "p_holm", "n"]]
+    return Card(f"Comparison by {found.by}", answer.of(found), table, found.plot)
+
+
+@of.register
+def _(found: ModelComparison) -> Card:
+    shown = found.table[["parameter", "effect", "estimate", "lower", "upper", "p", "p_holm", "n"]]
+    return Card(f"{found.model.name} by {found.by}", found.reason, shown)
+
+
+@of.register
+def _(profile: Profile) -> Card:
+    return Card("Profile likelihood", profile.method, profile.intervals, profile.plot)
+
+
+@of.register
+def _(profiles: Profiles) -> Card:
+    return Card(repr(profiles).strip("<>"), "", profiles.intervals)
+
+
+@of.register
+def _(drawn: Bootstrap) -> Card:
+    kept = f"{len(drawn.draws)} draws, {drawn.failed} without an optimum inside the bounds"
+    return Card(f"Bootstrap ({drawn.kind})", "; ".join(filter(None, (kept, drawn.note))), drawn.intervals)
+
+
+@of.register
+def _(found: Identifiability) -> Card:
+    return Card("Identifiability", found.reason, found.parameters)
+
+
+@of.register
+def _(found: Power) -> Card:
+    return Card("Power", f"{found.asked} studies a number of patients, simulated", found.needed)
+
+
+def _estimated(parameters: pd.DataFrame) -> pd.DataFrame:
+    """What was estimated; the rows of a joint fit say whose they are."""
+    first = [name for name in ("subject", "parameter") if name in parameters]
+    return parameters.loc[parameters["status"] != FIXED, [*first, *ESTIMATES]]
+
+
+def _simulated(study: Study) -> str:
+    return "simulated data" if study.simulated else ""
