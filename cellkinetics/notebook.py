@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-ROWS = 15  # of a table in a notebook; the whole one is an attribute
+ROWS_SHOWN = 15  # of a table in a notebook; the whole one is an attribute
 PICTURE_DPI = 80
 # Text and lines take the colours of the notebook, light or dark; a picture brings its own ground.
 _BOX = "color: inherit; max-width: 60em; overflow-x: auto"
@@ -61,14 +61,14 @@ class Shown:
 def _table(table: pd.DataFrame) -> str:
     if table.index.name is not None:
         table = table.reset_index()
-    shown = table.head(ROWS)
+    shown = table.head(ROWS_SHOWN)
     numeric = [pd.api.types.is_numeric_dtype(table[name]) for name in table]
     head = "".join(_cell("th", str(name), right) for name, right in zip(table, numeric, strict=True))
     body = "".join(
         "<tr>" + "".join(_cell("td", _text(v), right) for v, right in zip(row, numeric, strict=True)) + "</tr>"
         for row in shown.itertuples(index=False, name=None)
     )
-    more = f"<div>and {len(table) - ROWS} rows more</div>" if len(table) > ROWS else ""
+    more = f"<div>and {len(table) - ROWS_SHOWN} rows more</div>" if len(table) > ROWS_SHOWN else ""
     return f'<table style="border-collapse: collapse; color: inherit"><tr>{head}</tr>{body}</table>{more}'
 
 

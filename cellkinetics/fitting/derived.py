@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.modelling.levels import unit_of_output
+from cellkinetics.solving.simulation import before
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit
@@ -21,6 +23,7 @@ LEVELS = (28.0, 90.0, 365.0)
 LAST_DAY = 730.0  # days over which persistence is looked for
 FINE, COARSE = 0.25, 1.03  # days up to day 28, then a ratio
 DERIVED_STEP = 1e-3  # of central differences, on the estimation scale, in units of the parameter
+DRAWS, DRAW_SEED = 2000, 2020  # of a new sample under an error that has no closed interval
 LN_NOTHING = -230.0  # a curve that has vanished
 NO_FALL = "the curve does not fall there"
 QUANTITY_COLUMNS = ["value", "lower", "upper", "unit", "note"]
@@ -34,6 +37,59 @@ class _Quantity:
     unit: str
     until: float
     absent: str = "the curve is 0 there"
+
+
+def predicted(fit: Fit, times: npt.ArrayLike | None, *, level: float, interval: str, doses: object) -> pd.DataFrame:
+    """See `Fit.predict`."""
+    level, first = domains.level(level), fit.study.infusion_day(fit.subject)
+    if interval not in ("confidence", "prediction"):
+        raise ValueError(f"interval={interval!r}: take 'confidence' (of the curve) or 'prediction' (of a new sample).")
+    if times is None:
+        last = float(fit.study.observations["day"].max())
+        days = np.linspace(first, max(last, first + 1), 200)
+    else:
+        days = domains.days(times, "times")
+    fit = fit if doses is None else _given(fit, doses)
+    before(days - first)
+    # What has no dose begins with the infusion: a closed form would run on backwards.
+    since = days - first if fit.model.channels else np.maximum(days - first, 0.0)
+    table = pd.DataFrame({"day": days})
+    for index, output in enumerate(fit.output_names):
+        ln_f, half = fit.ln_curve(since, index, level)
+        # Nothing has been given yet: that is known exactly.
+        half = np.where((since < 0) & np.isneginf(ln_f), 0.0, half)
+        table[output] = np.exp(ln_f)
+        ends = (ln_f - half, ln_f + half) if interval == "confidence" else _of_samples(fit, index, ln_f, half, level)
+        with np.errstate(over="ignore"):
+            table[f"{output}_lower"], table[f"{output}_upper"] = map(np.exp, ends)
+    return table
+
+
+def _given(fit: Fit, doses: object) -> Fit:
+    """The same estimates under other doses."""
+    if fit.kept is not None:
+        raise ValueError("the fit was loaded without its model, which other doses need. ck.load(path, model=...).")
+    if not fit.model.channels:
+        raise ValueError(f"doses={doses!r}: {fit.model.name} has none, and its curve does not depend on them.")
+    return replace(fit, problem=replace(fit.problem, doses=fit.model.doses(doses)))
+
+
+def _of_samples(fit: Fit, output: int, ln_f: Floats, half: Floats, level: float) -> tuple[Floats, Floats]:
+    """Ends of ln y of a new sample: the curve is uncertain, and the sample lies off it."""
+    problem, quantile = fit.problem, fit.spread.quantile_of(level)
+    outputs = len(problem.model.outputs)
+    sds = fit.inflation * problem.sds(fit.x).reshape(-1, outputs)[:, output]
+    if problem.error.name == "log":
+        both = np.sqrt(half**2 + (quantile * sds[0]) ** 2)
+        return ln_f - both, ln_f + both
+    rng, size = np.random.default_rng(DRAW_SEED), DRAWS * len(ln_f)
+    masses = problem.samples.mass[np.isfinite(problem.samples.mass)]
+    mass = np.full(size, np.median(masses) if len(masses) else np.nan)
+    curves = np.exp(np.tile(ln_f, DRAWS) + np.tile(half / quantile, DRAWS) * rng.normal(size=size))
+    draws = problem.error.drawn(curves, np.repeat(sds[:, None], size, axis=1), mass, np.True_, rng).reshape(DRAWS, -1)
+    low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(np.maximum(low, 0.0)), np.log(high)
 
 
 def derived(fit: Fit, *, level: float = 0.95, output: str | None = None) -> pd.DataFrame:

@@ -98,10 +98,67 @@ class Fits(Saves, Mapping[str, Fit]):
         names = dict.fromkeys(name for fit in self.values() for name in fit.timings)
         return {name: sum(fit.timings.get(name, 0.0) for fit in self.values()) for name in names}
 
-    def predict(self, times: Sequence[float] | None = None, *, level: float = 0.95) -> pd.DataFrame:
+    def predict(
+        self,
+        times: Sequence[float] | None = None,
+        *,
+        level: float = 0.95,
+        interval: str = "confidence",
+        doses: object = None,
+    ) -> pd.DataFrame:
         """The fitted curves, as `Fit.predict`, with ``subject`` in front."""
         level = domains.level(level)
-        tables = {subject: fit.predict(times, level=level) for subject, fit in self.items()}
+        return self._long(lambda fit: fit.predict(times, level=level, interval=interval, doses=doses))
+
+    @property
+    def residuals(self) -> pd.DataFrame:
+        """Every sample in the likelihood, as `Fit.residuals`, with ``subject`` in front."""
+        return self._long(lambda fit: fit.residuals)
+
+    def derived(self, *, level: float = 0.95, output: str | None = None) -> pd.DataFrame:
+        """What the fitted curves say, as `Fit.derived`: subject, quantity, value, lower, upper, unit, note."""
+        return self._long(lambda fit: fit.derived(level=level, output=output).reset_index())
+
+    def intervals(self, method: str = "hessian", *, level: float = 0.95) -> pd.DataFrame:
+        """Intervals of what is free, as `Fit.intervals`: subject, parameter, value, lower, upper."""
+        if method == "profile":
+            return self.profile(level=level).intervals[["subject", "parameter", "value", "lower", "upper"]]
+        return self._long(lambda fit: fit.intervals(method, level=level).reset_index(), fitted=True)
+
+    def bootstrap(
+        self, n: int = 200, *, kind: str = "parametric", level: float = 0.95, seed: int = 2020, progress: bool = False
+    ) -> pd.DataFrame:
+        """Intervals by drawing each patient's samples again, as `Fit.bootstrap`.
+
+        Returns
+        -------
+        DataFrame
+            subject, parameter, value, lower, upper, draws (refits with an optimum inside the bounds), note. The draws
+            themselves are those of ``fits[subject].bootstrap()``.
+        """
+        fitted = [subject for subject, fit in self.items() if fit.fitted]
+
+        def table(fit: Fit) -> pd.DataFrame:
+            drawn = fit.bootstrap(n, kind=kind, level=level, seed=seed)
+            advance(1)
+            return drawn.intervals.reset_index().assign(draws=len(drawn.draws), note=drawn.note)
+
+        with bar(len(fitted), domains.flag(progress, "progress"), "drawing again") as advance:
+            return self._long(table, fitted=True)
+
+    def identifiability(self) -> pd.DataFrame:
+        """What each patient's samples determine: subject, parameter, se, se_alone, as `Fit.identifiability`."""
+        return self._long(lambda fit: fit.identifiability().parameters.rename_axis("parameter").reset_index())
+
+    def influence(self) -> pd.DataFrame:
+        """What leaving out each sample does to the estimates, as `Fit.influence`, with ``subject`` in front."""
+        return self._long(lambda fit: fit.influence(), fitted=True)
+
+    def _long(self, table: Callable[[Fit], pd.DataFrame], *, fitted: bool = False) -> pd.DataFrame:
+        """A table of each under one another; of those who were fitted, where others have none."""
+        tables = {subject: table(fit) for subject, fit in self.items() if fit.fitted or not fitted}
+        if not tables:
+            return pd.DataFrame({"subject": pd.Series(dtype="str")})
         return pd.concat(tables, names=["subject"]).reset_index(level="subject").reset_index(drop=True)
 
     def quantile_residuals(self, seed: int = 2020) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.fitting import diagnostics, summary
 from cellkinetics.fitting.bootstrap import Bootstrap, bootstrap
 from cellkinetics.fitting.bootstrap import asked_of as redrawn
-from cellkinetics.fitting.derived import derived
+from cellkinetics.fitting.derived import derived, predicted
 from cellkinetics.fitting.identifiability import Identifiability, of_fit
 from cellkinetics.fitting.kept import Kept
 from cellkinetics.fitting.misfit import MET, Misfit
@@ -36,7 +36,6 @@ from cellkinetics.optimising.uncertainty import Uncertainty
 from cellkinetics.running.run import Run
 from cellkinetics.saving import Saves
 from cellkinetics.solving.sensitivity import CURVE_DAYS, curve, pad
-from cellkinetics.solving.simulation import before
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -211,7 +210,14 @@ class Fit(Saves, Criteria):
         """Whether every sd is given: none is estimated."""
         return not self.problem.sd_free.any()
 
-    def predict(self, times: npt.ArrayLike | None = None, *, level: float = 0.95) -> pd.DataFrame:
+    def predict(
+        self,
+        times: npt.ArrayLike | None = None,
+        *,
+        level: float = 0.95,
+        interval: str = "confidence",
+        doses: object = None,
+    ) -> pd.DataFrame:
         """The fitted curve with its interval.
 
         Parameters
@@ -219,7 +225,13 @@ class Fit(Saves, Criteria):
         times
             (n,) days, as in the study; 200 days from the infusion to the last sample when not given. Before the
             infusion a curve is what it starts with, 0 where cells are given: a warning says so.
-        level : of the interval of the curve (not of a new sample), formed on the ln scale.
+        level : of the interval, formed on the ln scale.
+        interval
+            "confidence", of the curve; "prediction", of a new sample: with the residual error (of errors other than the
+            log-normal by 2,000 draws), and the limit of the assay not counted.
+        doses
+            in place of those that were given, as `simulate` takes them, by days since the first infusion: what this
+            patient would have done, with the uncertainty of the estimates alone.
 
         Returns
         -------
@@ -231,23 +243,10 @@ class Fit(Saves, Criteria):
         Raises
         ------
         ValueError
-            Times that are dates, time differences, NaN or infinite; a level that is not between 0 and 1.
+            Times that are dates, time differences, NaN or infinite; a level that is not between 0 and 1; an interval
+            of another name; doses for a model without, or for a fit that was loaded without its model.
         """
-        first = self.study.infusion_day(self.subject)
-        level = domains.level(level)
-        days = self._days() if times is None else domains.days(times, "times")
-        before(days - first)
-        # What has no dose begins with the infusion: a closed form would run on backwards.
-        since = days - first if self.model.channels else np.maximum(days - first, 0.0)
-        table = pd.DataFrame({"day": days})
-        for index, output in enumerate(self.output_names):
-            ln_f, half = self.ln_curve(since, index, level)
-            # Nothing has been given yet: that is known exactly.
-            half = np.where((since < 0) & np.isneginf(ln_f), 0.0, half)
-            table[output] = np.exp(ln_f)
-            with np.errstate(over="ignore"):
-                table[f"{output}_lower"], table[f"{output}_upper"] = np.exp(ln_f - half), np.exp(ln_f + half)
-        return table
+        return predicted(self, times, level=level, interval=interval, doses=doses)
 
     @cached_property
     def output_names(self) -> list[str]:
@@ -307,6 +306,13 @@ class Fit(Saves, Criteria):
         if method != "hessian":
             raise ValueError(f"method={method!r}: take one of hessian, profile, bootstrap.")
         return hessian_intervals(self.problem, self.x, self.spread, level)
+
+    @property
+    def correlations(self) -> pd.DataFrame:
+        """Correlations of the estimates on the estimation scale, parameters and sds; NaN for what has no variance."""
+        names = self.problem.names
+        sd = np.sqrt(np.where(np.diag(self.covariance) > 0, np.diag(self.covariance), np.nan))
+        return pd.DataFrame(self.covariance / np.outer(sd, sd), index=names, columns=names)
 
     @property
     def spread(self) -> Uncertainty:
@@ -442,11 +448,6 @@ class Fit(Saves, Criteria):
 
     def __repr__(self) -> str:
         return f"<Fit {self.subject} {self.model.name}: {self.outcome}>"
-
-    def _days(self) -> Floats:
-        first = self.study.infusion_day(self.subject)
-        last = self.study.observations["day"].max()
-        return np.linspace(first, max(float(last), first + 1), 200)
 
     def ln_curve(
         self, times: Floats, output: int, level: float = 0.95, x: Floats | None = None

@@ -10,7 +10,7 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.notebook import ROWS, Card
+from cellkinetics.notebook import ROWS_SHOWN, Card
 from cellkinetics.progress import bar
 
 NK = models.load("nk_decline")
@@ -49,7 +49,7 @@ def test_a_comparison_shows_its_answer():
     found = ck.compare_cohorts(ck.example(), by="dose")
     page = found._repr_html_()
     assert "the peak rises with the dose (p = 0.0002)" in page
-    assert f"and {len(found.table) - ROWS} rows more" in page
+    assert f"and {len(found.table) - ROWS_SHOWN} rows more" in page
 
 
 def test_what_was_profiled_drawn_again_and_looked_at_is_shown_as_its_table(fits):
