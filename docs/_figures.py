@@ -41,12 +41,17 @@ def diagnostics(path: Path) -> None:
     save(fits.diagnostics(), path)
 
 
+def dose(path: Path) -> None:
+    """The example's cohorts compared."""
+    save(ck.compare_cohorts(ck.example(), by="cohort").plot(), path)
+
+
 def save(figure: plt.Figure, path: Path) -> None:
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
 
-FIGURES = {"censoring": censored_sample, "diagnostics": diagnostics}
+FIGURES = {"censoring": censored_sample, "diagnostics": diagnostics, "dose": dose}
 
 
 def write(folder: Path) -> None:

@@ -58,6 +58,9 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
         "curves" if found.individual else "curves and medians", loc="left", fontsize=style.TITLE, color=tone.ink, pad=9
     )
     levels = [result for result in found.results if result.window.kind is Kind.LEVEL]
+    # The last day of which most patients have a value: later ones show who was followed longest.
+    full = [result for result in levels if 2 * int(result.window.values["lower"].notna().sum()) > len(found.study)]
+    levels = full or levels
     peaks = [result for result in found.results if result.window.kind is Kind.PEAK]
     for ax, shown in zip(panels, (peaks[:1], levels[-1:]), strict=True):
         if shown and found.individual:
