@@ -58,9 +58,7 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
         "curves" if found.individual else "curves and medians", loc="left", fontsize=style.TITLE, color=tone.ink, pad=9
     )
     levels = [result for result in found.results if result.window.kind is Kind.LEVEL]
-    # The last day of which most patients have a value: later ones show who was followed longest.
-    full = [result for result in levels if 2 * int(result.window.values["lower"].notna().sum()) > len(found.study)]
-    levels = full or levels
+    levels = [result for result in levels if _seen_by_most(found, result)] or levels
     peaks = [result for result in found.results if result.window.kind is Kind.PEAK]
     for ax, shown in zip(panels, (peaks[:1], levels[-1:]), strict=True):
         if shown and found.individual:
@@ -87,6 +85,14 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
     figure = curves.get_figure(root=True)
     assert figure is not None
     return figure
+
+
+def _seen_by_most(found: Comparison, result: WindowResult) -> bool:
+    """Whether half of each group has a value: later days show who was followed longest."""
+    there = result.window.values["lower"].notna()
+    if found.individual:
+        return 2 * int(there.sum()) >= len(there)
+    return all(2 * int(there[found.groups == name].sum()) >= int((found.groups == name).sum()) for name in found.names)
 
 
 def _lighten(ax: Axes) -> None:
@@ -125,7 +131,7 @@ def _draw_over_doses(ax: Axes, found: Comparison, result: WindowResult) -> None:
         ax.set_xlim(float(doses[there].min()) / 1.5, float(doses[there].max()) * 1.5)
     ax.xaxis.set_minor_formatter(lambda value, place: "")
     ax.set_xlabel(f"dose ({found.study.dose_unit})", fontsize=style.LABEL, color=tone.ink)
-    _title(ax, result)
+    _title(ax, found, result)
 
 
 def _value_axis(ax: Axes, found: Comparison, values: pd.DataFrame) -> None:
@@ -167,11 +173,15 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
     ax.set_xticks(range(len(found.names)), ticks, fontsize=style.TEXT, color=tone.ink, parse_math=False)
     ax.set_xlim(-0.6, len(found.names) - 0.4)
     ax.tick_params(axis="x", length=0)
-    _title(ax, result)
+    _title(ax, found, result)
 
 
-def _title(ax: Axes, result: WindowResult) -> None:
+def _title(ax: Axes, found: Comparison, result: WindowResult) -> None:
     test, kind = result.main, "trend" if result.trend else "difference"
     name = f"{'Monte Carlo' if test.monte_carlo_error else 'exact'} p of the {kind}"
     text = f"no test: {test.reason}" if test.reason else p_equals(test.p, name)
+    rows = found.table[(found.table["window"] == result.window.name) & (found.table["quantity"] == test.name)]
+    adjusted = rows["p_holm"].iloc[0] if len(rows) else math.nan
+    if not test.reason and adjusted > test.p:
+        text += f" ({p_equals(adjusted, 'adjusted')})"
     ax.set_title(f"{result.window.name}\n{text}", loc="left", fontsize=style.TEXT, color=tone.ink, pad=9)

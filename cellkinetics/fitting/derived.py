@@ -23,7 +23,7 @@ LEVELS = (28.0, 90.0, 365.0)
 LAST_DAY = 730.0  # days over which persistence is looked for
 FINE, COARSE = 0.25, 1.03  # days up to day 28, then a ratio
 DERIVED_STEP = 1e-3  # of central differences, on the estimation scale, in units of the parameter
-DRAWS, DRAW_SEED = 2000, 2020  # of a new sample under an error that has no closed interval
+SAMPLE_DRAWS, SAMPLE_SEED = 2000, 2020  # of a new sample under an error that has no closed interval
 LN_NOTHING = -230.0  # a curve that has vanished
 NO_FALL = "the curve does not fall there"
 QUANTITY_COLUMNS = ["value", "lower", "upper", "unit", "note"]
@@ -82,11 +82,13 @@ def _of_samples(fit: Fit, output: int, ln_f: Floats, half: Floats, level: float)
     if problem.error.name == "log":
         both = np.sqrt(half**2 + (quantile * sds[0]) ** 2)
         return ln_f - both, ln_f + both
-    rng, size = np.random.default_rng(DRAW_SEED), DRAWS * len(ln_f)
+    rng, size = np.random.default_rng(SAMPLE_SEED), SAMPLE_DRAWS * len(ln_f)
     masses = problem.samples.mass[np.isfinite(problem.samples.mass)]
     mass = np.full(size, np.median(masses) if len(masses) else np.nan)
-    curves = np.exp(np.tile(ln_f, DRAWS) + np.tile(half / quantile, DRAWS) * rng.normal(size=size))
-    draws = problem.error.drawn(curves, np.repeat(sds[:, None], size, axis=1), mass, np.True_, rng).reshape(DRAWS, -1)
+    curves = np.exp(np.tile(ln_f, SAMPLE_DRAWS) + np.tile(half / quantile, SAMPLE_DRAWS) * rng.normal(size=size))
+    draws = problem.error.drawn(curves, np.repeat(sds[:, None], size, axis=1), mass, np.True_, rng).reshape(
+        SAMPLE_DRAWS, -1
+    )
     low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2], axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.log(np.maximum(low, 0.0)), np.log(high)

@@ -6,7 +6,8 @@ import base64
 import hashlib
 import platform
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from cellkinetics.cohorts import answer
+from cellkinetics.cohorts.comparison import compare_cohorts
+from cellkinetics.cohorts.nca import nca
 from cellkinetics.data import overview
+from cellkinetics.data.study import Study
+from cellkinetics.errors import Doubt
 from cellkinetics.figures import fits as fits_plot
 from cellkinetics.figures.drawing import png
 from cellkinetics.fitting.fits import Fits
@@ -102,6 +108,8 @@ def page(fits: Fits, figures: Sequence[bytes], origin: Origin | None = None) -> 
             ("Infusions of cells", overview.doses(study).reset_index()),
         ],
         cohorts=overview.cohorts(study),
+        compared=_compared(study),
+        measured=_measured(study),
         statuses=_statuses(fits),
         method=CENSORING_TEXTS[first.censoring],
         fixed=_fixed(fits),
@@ -113,6 +121,53 @@ def page(fits: Fits, figures: Sequence[bytes], origin: Origin | None = None) -> 
         origin=origin,
         versions=versions(),
     )
+
+
+def _compared(study: Study) -> dict[str, str] | None:
+    """The answer, its picture and its words; None where all were given one dose, or there is nothing to compare."""
+    if study.covariates["dose"].nunique() < 2:
+        return None
+    by = "cohort" if study.covariates["cohort"].notna().all() else "dose"
+    with warnings.catch_warnings():
+        # What is doubtful stands in the summary.
+        warnings.simplefilter("ignore", Doubt)
+        try:
+            found = compare_cohorts(study, by=by)
+        except ValueError:  # a StudyError among them: two patients, one group
+            return None
+        text = answer.of(found)
+        picture = _picture(found.plot())
+    return {"by": by, "answer": text[0].upper() + text[1:], "picture": picture, "summary": found.summary()}
+
+
+def _measured(study: Study) -> list[dict[str, str]]:
+    """Peak, area, half-life and persistence of each patient as texts, by the heads of their columns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Doubt)
+        try:
+            table = nca(study)
+        except ValueError:
+            return []
+    if table["subject"].duplicated().any():
+        # Several outputs: each has its table by `cellkinetics nca`.
+        return []
+    heads = {
+        "cmax": f"Cmax, {study.unit}", "tmax": "tmax, days", "auc_0_28": f"AUC 0-28, {study.unit} x day",
+        "half_life": "half-life, days", "days_above_lloq": "days above the limit",
+    }  # fmt: skip
+    return [
+        {"patient": row["subject"], "cohort": row["cohort"] if pd.notna(row["cohort"]) else ""}
+        | {head: _ends(row, name) for name, head in heads.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def _ends(row: Mapping[Any, Any], name: str) -> str:
+    """A value, or the ends between which it lies."""
+    low, high = row.get(f"{name}_lower", row[name]), row.get(f"{name}_upper", row[name])
+    if low == high or np.isnan([low, high]).any():
+        return number(row[name])
+    return f"{number(low)} to {number(high)}"
 
 
 def versions() -> dict[str, str]:

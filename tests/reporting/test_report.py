@@ -262,3 +262,23 @@ def test_a_doi_is_a_link_and_all_else_is_text():
     assert report.linked('doi:10.1002/a"onclick="x') == (
         '<a href="https://doi.org/10.1002/a">doi:10.1002/a</a>&#34;onclick=&#34;x'
     )
+
+
+@pytest.fixture(scope="module")
+def cohorts():
+    return ck.fit_each(models.load("nk_decline"), ck.example(), starts=1, progress=False)
+
+
+def test_the_report_answers_the_dose_question_and_shows_what_was_measured(cohorts):
+    page = report.page(cohorts, [])
+    assert "<h2>Does the dose matter?</h2>" in page
+    assert "The peak rises with the dose (p = 0.0005)" in page
+    assert "What was measured, without a model" in page
+    assert 'href="#patient-5">P05</a></th><td class="short">1e6/kg</td><td class="n">27,700</td>' in page
+
+
+def test_a_report_of_one_dose_compares_nothing(cohorts):
+    study = cohorts.study.select(cohort="1e7/kg")
+    page = report.page(replace(cohorts, study=study, by_subject={name: cohorts[name] for name in study}), [])
+    assert "Does the dose matter?" not in page
+    assert "What was measured, without a model" in page
