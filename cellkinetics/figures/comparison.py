@@ -178,10 +178,11 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
 
 def _title(ax: Axes, found: Comparison, result: WindowResult) -> None:
     test, kind = result.main, "trend" if result.trend else "difference"
-    name = f"{'Monte Carlo' if test.monte_carlo_error else 'exact'} p of the {kind}"
-    text = f"no test: {test.reason}" if test.reason else p_equals(test.p, name)
+    kind_of_p = f"{'Monte Carlo' if test.monte_carlo_error else 'exact'} p of the {kind}"
+    text = f"no test: {test.reason}" if test.reason else p_equals(test.p, kind_of_p)
     rows = found.table[(found.table["window"] == result.window.name) & (found.table["quantity"] == test.name)]
     adjusted = rows["p_holm"].iloc[0] if len(rows) else math.nan
+    name = result.window.name
     if not test.reason and adjusted > test.p:
-        text += f" ({p_equals(adjusted, 'adjusted')})"
-    ax.set_title(f"{result.window.name}\n{text}", loc="left", fontsize=style.TEXT, color=tone.ink, pad=9)
+        name += f"; {p_equals(adjusted, 'adjusted p')}"
+    ax.set_title(f"{name}\n{text}", loc="left", fontsize=style.TEXT, color=tone.ink, pad=9)
