@@ -40,7 +40,7 @@ def tie(number):
 
 def tie_of_a_number(number):
     part = 10.0 + number
-    fit = ck.fit(models.load(MODEL), patient(number), tie={"gamma_M": lambda gamma: gamma / part}, starts=1)
+    fit = ck.fit(models.load("nk_decline"), patient(number), tie={"beta": lambda alpha: alpha / part}, starts=1)
     return fit.predict([7.0, 28.0])
 
 
