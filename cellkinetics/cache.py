@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from functools import lru_cache, wraps
@@ -25,6 +27,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 WORTH_A_LINE = 0.5  # seconds of a compilation that the log names
+
+A_TICK = 100_000_000  # ns, more than from one tick of a file system's clock to the next
+ZSTD = b"\x28\xb5\x2f\xfd"
 
 OFF = {"0", "off", "no", "false", "none"}
 
@@ -64,6 +69,57 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
 
 
+class _Mender(threading.local):
+    """Files of JAX's cache that are damaged are removed, once it is seen that one is.
+
+    JAX warns of a file that it cannot read, compiles, and leaves the file: every later process would do the same again.
+    A file that was there already is known by this: JAX was about to write, and the folder has no new file.
+    """
+
+    before: int | None = None
+    done = False
+
+    def about_to_write(self) -> None:
+        """Remember the state of the folder."""
+        folder = switch_on()
+        self.before = None if folder is None else _changed(folder)
+
+    def written(self) -> None:
+        """Look whether a file was written, and for damaged ones where none was."""
+        before, folder, self.before = self.before, switch_on(), None
+        if before is None or folder is None or _Mender.done:
+            return
+        # Two files within one tick of the clock leave the folder with the same time.
+        if (after := _changed(folder)) != before or time.time_ns() - after < A_TICK:
+            return
+        _Mender.done = True
+        for path in folder.glob("*-cache"):
+            try:
+                if not _readable(path.read_bytes()):
+                    path.unlink()
+                    log.info("%s was damaged and is removed", path)
+            except OSError:
+                continue
+
+
+def _changed(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _readable(packed: bytes) -> bool:
+    """Whether a file of JAX's cache can be unpacked; what is packed by zstd is believed to be."""
+    if packed.startswith(ZSTD):
+        return True
+    try:
+        zlib.decompress(packed)
+    except zlib.error:
+        return False
+    return True
+
+
 class _Shelf:
     """Programs of all kinds, the one that was asked for last at the end."""
 
@@ -73,13 +129,21 @@ class _Shelf:
         self.compiled = 0  # programs that JAX has compiled or read from its cache since the last look
         self.seconds = 0.0  # that this took since the beginning
         self.others = 0  # memory maps of the process without these programs
+        self.mender = _Mender()
         jax.monitoring.register_event_duration_secs_listener(self._heard)
+        jax.monitoring.register_event_listener(self._missed)
+
+    def _missed(self, event: str, **kwargs: str | int) -> None:
+        del kwargs
+        if event == "/jax/compilation_cache/cache_misses":
+            self.mender.about_to_write()
 
     def _heard(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         del kwargs
         if event == "/jax/core/compile/backend_compile_duration":
             self.compiled += 1
             self.seconds += duration_secs
+            self.mender.written()
             if duration_secs >= WORTH_A_LINE:
                 log.info("a program compiled, or read from the cache, in %.1f s", duration_secs)
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import matplotlib
 import pytest
@@ -48,3 +49,25 @@ def test_the_cache_can_be_switched_off(tmp_path, word):
 def test_a_setting_of_the_user_is_left_alone(tmp_path):
     run("nk_decline", XDG_CACHE_HOME=str(tmp_path / "ours"), JAX_COMPILATION_CACHE_DIR=str(tmp_path / "theirs"))
     assert not (tmp_path / "ours").exists()
+
+
+def test_a_damaged_file_is_compiled_anew_and_the_next_process_is_not_warned(tmp_path):
+    def warned():
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "CELLKINETICS_", "XDG_CACHE"))}
+        given = kept | {"MPLCONFIGDIR": matplotlib.get_configdir(), "CELLKINETICS_CACHE": str(tmp_path)}
+        code = CODE.format(model="nk_decline")
+        done = subprocess.run([sys.executable, "-c", code], env=given, check=True, capture_output=True, text=True)
+        return "compilation cache" in done.stderr
+
+    assert not warned()
+    whole = {path: path.read_bytes() for path in tmp_path.glob("*-cache")}
+    half, flipped, empty = sorted(whole)[:3]
+    time.sleep(0.2)  # a file system's clock has ticks
+    half.write_bytes(whole[half][: len(whole[half]) // 2])
+    middle = len(whole[flipped]) // 2
+    flipped.write_bytes(whole[flipped][:middle] + bytes([whole[flipped][middle] ^ 64]) + whole[flipped][middle + 1 :])
+    empty.write_bytes(b"")
+    assert warned()
+    assert not [path for path in (half, flipped, empty) if path.exists() and path.read_bytes() != whole[path]]
+    assert not warned()
+    assert {path for path in whole if path.exists()} == set(whole)

@@ -14,6 +14,7 @@ import cellkinetics as ck
 from cellkinetics import cli
 from cellkinetics.cli.asked import Fitting, Reading, priors
 from cellkinetics.likelihood.error_models import ERRORS
+from cellkinetics.optimising import chunks
 from cellkinetics.optimising.chunks import optima_by
 from cellkinetics.optimising.samples import CENSORINGS
 
@@ -360,3 +361,68 @@ def test_a_number_that_another_run_has_taken_meanwhile_is_passed_over(patients, 
     assert run("fit", patients, *DECLINE) == 0
     assert (folder / "cellkinetics-fit-1" / "fits.json").read_text() == "another's"
     assert {path.name for path in (folder / "cellkinetics-fit-2").iterdir()} == FILES
+
+
+def test_a_folder_that_another_process_has_made_meanwhile_costs_nobody_their_results(
+    patients, folder, monkeypatch, capsys
+):
+    save = ck.Fits.save
+
+    def taken(fits, path):
+        save(fits, path)
+        (folder / "mine").mkdir()
+        (folder / "mine" / "fits.json").write_text("another's")
+
+    monkeypatch.setattr(ck.Fits, "save", taken)
+    assert run("fit", patients, *DECLINE, "--out", "mine") == 0
+    assert (folder / "mine" / "fits.json").read_text() == "another's"
+    assert {path.name for path in (folder / "mine-1").iterdir()} == FILES
+    assert "mine was made by another process meanwhile: these results are in mine-1." in capsys.readouterr().err
+
+
+def test_a_fit_that_is_stopped_or_killed_goes_on_from_its_checkpoint(patients, folder, monkeypatch, capsys):
+    table = pd.read_csv(patients)
+    both = [table[table["subject"] == "A"].assign(subject=name) for name in ("A", "C")]
+    pd.concat(both).to_csv(patients, index=False)
+    kept = ["--checkpoint", "kept", "--chunk", 1]
+    each = chunks._optima
+    seen = []
+
+    def stopped(problems, *others):
+        seen.append(len(problems))
+        if len(seen) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return each(problems, *others)
+
+    monkeypatch.setattr(chunks, "_optima", stopped)
+    with monkeypatch.context() as one_by_one:
+        one_by_one.setattr(chunks, "side_by_side", lambda work, numbers, _: ((n, work(n)) for n in numbers))
+        assert run("fit", patients, *DECLINE, *kept, "--out", "first") == 130
+    outcomes = pd.read_csv(folder / "first" / "outcomes.csv", index_col="subject")["outcome"]
+    assert outcomes["C"].startswith("not fitted: interrupted")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "What is finished is kept in kept: the same command goes on from there." in printed
+    seen.clear()
+    seen.extend([0, 0])
+    assert run("fit", patients, *DECLINE, *kept, "--out", "second") == 0
+    assert seen == [0, 0, 1]
+    assert run("fit", patients, *DECLINE, "--out", "third") == 0
+    for name in ("parameters.csv", "outcomes.csv"):
+        assert (folder / "second" / name).read_text() == (folder / "third" / name).read_text()
+    assert run("fit", patients, *DECLINE, "--seed", 7, *kept) == 2
+    assert "seed is 2020 there and 7 here" in capsys.readouterr().err
+
+
+def test_two_processes_are_asked_for_on_the_command_line(patients, monkeypatch):
+    asked = {}
+    whole = ck.fit_each
+
+    def heard(*given, n_jobs, **more):
+        asked["n_jobs"] = n_jobs
+        return whole(*given, **more)
+
+    monkeypatch.setattr("cellkinetics.cli.fit.fit_each", heard)
+    assert run("fit", patients, *DECLINE, "--n-jobs", 2) == 0
+    assert asked == {"n_jobs": 2}
+    assert run("fit", patients, *DECLINE, "--n-jobs", -1) == 0
+    assert asked == {"n_jobs": -1}

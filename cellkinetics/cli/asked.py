@@ -151,6 +151,34 @@ class Fitting:
         }  # fmt: skip
 
 
+@Option(name="*")
+@dataclass(frozen=True)
+class Working:
+    """How long work is done, as `fit_each` takes it. None of it changes a result.
+
+    Parameters
+    ----------
+    checkpoint
+        A folder in which finished patients are kept: the same command goes on where it was stopped or killed. Of
+        several models each has a folder in it.
+    n_jobs
+        Processes that share the patients, -1 for as many as there are processors.
+    chunk
+        Patients fitted together; fewer are kept, and shared among processes, earlier.
+    """
+
+    checkpoint: Path | None = usual(fit_each, "checkpoint")
+    n_jobs: int = usual(fit_each, "n_jobs")
+    chunk: int | None = usual(fit_each, "chunk")
+
+    def kept(self, name: str, several: bool) -> Path | None:
+        """The checkpoint of a model."""
+        if self.checkpoint is None or not several:
+            return self.checkpoint
+        self.checkpoint.mkdir(exist_ok=True)
+        return self.checkpoint / name
+
+
 def find_model(name: str) -> Model:
     """A model of the library by name, or of a user's file by path."""
     return load_model(name) if name.endswith(".py") else models.load(name)

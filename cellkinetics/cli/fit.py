@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cellkinetics.cli import asked, showing
 from cellkinetics.cli.app import DONE, NONE_FITTED, STOPPED, app
-from cellkinetics.cli.asked import USUAL_MODEL, Fitting, Flag, Reading, find_model
+from cellkinetics.cli.asked import USUAL_MODEL, Fitting, Flag, Reading, Working, find_model
 from cellkinetics.cli.stopping import ctrl_c
 from cellkinetics.cli.writing import Target, write_csv
 from cellkinetics.data.study import Study
@@ -38,6 +38,7 @@ def fit(
     model: Annotated[list[str] | None, Option(negative="")] = None,
     reading: Reading | None = None,
     how: Fitting | None = None,
+    work: Working | None = None,
     out: Path | None = None,
     force: Flag = False,
 ) -> int:
@@ -59,12 +60,14 @@ def fit(
         How the table is read.
     how
         How the models are fitted.
+    work
+        How long work is done.
     out
         Folder to write; it must not exist yet. By default cellkinetics-fit-1, -2, ... in the current folder.
     force
         Write into an existing folder.
     """
-    reading, how = reading or Reading(), how or Fitting()
+    reading, how, work = reading or Reading(), how or Fitting(), work or Working()
     study = reading.study(table)
     chosen = model or [USUAL_MODEL]
     # The file as it was read: it may change before the report is written.
@@ -80,14 +83,17 @@ def fit(
         fitting.check(Request.of(one, **how.of(one)), study)
     console, each = Console(), dict[str, Fits]()
     for name, one in zip(chosen, models, strict=True):
-        fits = fit_each(one, study, pool_sd=how.pool_sd, **how.of(one))
+        kept = work.kept(one.name, len(models) > 1)
+        fits = fit_each(
+            one, study, pool_sd=how.pool_sd, checkpoint=kept, n_jobs=work.n_jobs, chunk=work.chunk, **how.of(one)
+        )
         with ctrl_c.held():
             if len(showing.unfinished(fits)) < len(fits):
                 each[name] = fits
         if ctrl_c.heard:
             break
     if not each:
-        showing.say_stopped(console, "before a patient was fitted. Nothing is written.")
+        showing.say_stopped(console, "before a patient was fitted. Nothing is written." + _goes_on(work))
         return STOPPED
 
     def files(folder: Path) -> None:
@@ -109,7 +115,7 @@ def fit(
         console.print(showing.table_of(_together(compared), f"Models compared, weights by {criterion}", CRITERIA))
     showing.say_written(console, study, folder)
     if ctrl_c.heard:
-        showing.say_stopped(console, _kept(each, models, study))
+        showing.say_stopped(console, _kept(each, models, study) + _goes_on(work))
         return STOPPED
     return DONE if any(fit.fitted for fits in each.values() for fit in fits.values()) else NONE_FITTED
 
@@ -155,3 +161,9 @@ def _kept(each: dict[str, Fits], models: list[Model], study: Study) -> str:
     fitted = {next(iter(fits.values())).model.name for fits in each.values()}
     texts += [f"{model.name}: not fitted" for model in models if model.name not in fitted]
     return "; ".join(texts) + "."
+
+
+def _goes_on(work: Working) -> str:
+    if work.checkpoint is None:
+        return ""
+    return f" What is finished is kept in {work.checkpoint}: the same command goes on from there."

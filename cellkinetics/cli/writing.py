@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from rich.console import Console
 
 from cellkinetics.cli.stopping import ctrl_c
 from cellkinetics.figures.drawing import png
@@ -46,7 +47,11 @@ class Target:
     def put(self, make: Callable[[Path], None]) -> Path:
         """Have the files made, and put in place together; Ctrl-C waits for that once. Returns the folder."""
         with ctrl_c.held():
-            return output.place(make, self.path, self.ours, force=self.force, name=self.name)
+            folder = output.place(make, self.path, self.ours, force=self.force, name=self.name)
+        if folder != self.path and self.name is None:
+            text = f"{self.path} was made by another process meanwhile: these results are in {folder}."
+            Console(stderr=True).print(text, markup=False, soft_wrap=True)
+        return folder
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

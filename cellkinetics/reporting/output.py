@@ -65,8 +65,10 @@ def place(
     Returns
     -------
     Path
-        Where the files are.
+        Where the files are: in a folder beside `target`, with a number behind its name, where another process has made
+        that one meanwhile and ``force`` is not given. Nobody's results are lost.
     """
+    asked = str(target) if name is None else name
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{NAME}-") as temporary:
         partial = Path(temporary) / "results"
@@ -74,9 +76,9 @@ def place(
         make(partial)
         for _ in range(TRIES):
             if target.exists():
-                if name is None:
+                if force:
                     break
-                target = _next(name)
+                target = _next(asked)
             try:
                 os.rename(partial, target)
             except OSError:
@@ -86,7 +88,7 @@ def place(
             else:
                 return target
         if not force:
-            raise FileExistsError(f"{target} appeared meanwhile: add --force to write into it, or name another.")
+            raise FileExistsError(f"{target}: other processes take each folder that is tried. Name another.")
         _merge(partial, target, ours)
     return target
 
