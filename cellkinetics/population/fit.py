@@ -34,7 +34,7 @@ from cellkinetics.solving.sensitivity import Tie
 FITTED_BY = ("saem",)
 POLISH_DRAWS = (1000, 2000)  # of each patient, that Newton climbs on; the second where the first are too few
 LIKELIHOOD_DRAWS = 2000  # others, for the likelihood
-SEED_OF_POLISH = 101  # added to the seed
+SEED_OF_POLISH, SEED_OF_SECOND_POLISH = 101, 102  # added to the seed
 LIKE_ZERO = 0.5  # stderr of ln sd between patients from which on it is compared with 0
 COUNTS_AS_ZERO = 1.35  # log-likelihood units: half of the 95% point of a variance at its bound (Self and Liang 1987)
 
@@ -196,8 +196,8 @@ def _ended(path: Path, asked: dict[str, Any], began: float) -> PopulationFit:
 def _polished(path: Path, seed: int) -> tuple[Polished, Moments]:
     """The maximum, and moments of each patient that go with it.
 
-    Where other draws would move it, or a patient's weights are uneven, again with more draws about chains that were run
-    at the first maximum.
+    Where other draws would move it, again with more draws about what the first say of each patient; where a patient's
+    weights are uneven, about chains that are run at the first maximum.
     """
     population, theta, moments = path.population, path.theta, path.moments
     few, many = POLISH_DRAWS
@@ -208,8 +208,12 @@ def _polished(path: Path, seed: int) -> tuple[Polished, Moments]:
     even = polished.sample.log_likelihood(polished.theta).smallest_ess >= FEW_EFFECTIVE
     if (even and not unsure.any()) or path.interrupted:
         return polished, moments
-    moments, _ = population.at(polished.theta, seed + SEED_OF_POLISH)
-    sample = population.sampled(polished.theta, moments, many, seed + SEED_OF_POLISH)
+    if even:
+        # The draws say where each patient is; those that come next are others, so that nothing is adapted to itself.
+        moments = Moments(*polished.sample.conditional(polished.theta))
+    else:
+        moments, _ = population.at(polished.theta, seed + SEED_OF_POLISH)
+    sample = population.sampled(polished.theta, moments, many, seed + SEED_OF_SECOND_POLISH)
     return polish(population, polished.theta, sample), moments
 
 

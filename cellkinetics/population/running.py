@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -99,7 +100,10 @@ class Population:
             patients.model, patients.problems[0].ties, self.method, patients.request.error_model, self.random,
             self.scored, len(self.design.effects),
         )  # fmt: skip
-        return run(self.fixed, state, plan, saem.noise_of(state, len(self.scored), seed, block))
+        # What a program gives back is tied to a device: as arguments those arrays would have it compiled once more.
+        return run(
+            self.fixed, jax.tree.map(np.asarray, state), plan, saem.noise_of(state, len(self.scored), seed, block)
+        )
 
     def at(self, theta: Theta, seed: int) -> tuple[Moments, float]:
         """Moments of each patient's parameters at values that are given, and the share of proposals not solved."""

@@ -16,6 +16,7 @@ from cellkinetics.population.saem import ITERATIONS, Iterate, Theta, Trace
 
 ANNEALED = 75  # iterations
 FEWEST_BLOCKS, MOST_BLOCKS = 5, 16  # blocks of the first phase
+FURTHER_BLOCKS = 2  # of it, from where curves are solved in a finer way
 AVERAGED = 4  # blocks of the second
 WINDOW = 50  # iterations in which nothing may drift
 DRIFT = 0.2  # standard errors in a window, or so many of the drift's own as NOISE says
@@ -28,7 +29,7 @@ class Path:
 
     moved : labels of what still drifted when the first phase was cut off; empty where nothing did.
     refused : share of proposals of the last phase that could not be solved.
-    interrupted : from the keyboard.
+    interrupted : from the keyboard. traces : by blocks.
     """
 
     population: Population
@@ -37,6 +38,7 @@ class Path:
     moved: tuple[str, ...]
     refused: float
     interrupted: bool = False
+    traces: Sequence[Trace] = ()
 
     @property
     def theta(self) -> Theta:
@@ -51,23 +53,30 @@ class Path:
         return Moments(np.asarray(self.state.chains.centre), np.asarray(self.state.chains.spread))
 
 
-def climb(
-    population: Population, theta: Theta, seed: int, more: Callable[[int], None], *, averaged: int = AVERAGED
-) -> Path:
-    """Two phases from ``theta``; where curves are refused too often, again with the model's next way of solving."""
-    path = _climb(population, theta, seed, more)
+def climb(population: Population, theta: Theta, seed: int, more: Callable[[int], None]) -> Path:
+    """Two phases from ``theta``; where curves are refused too often, with the model's next way of solving."""
+    path = _climb(population, population.begun(theta, seed), 0, seed, more)
     while path.refused > UNSOLVED and not path.interrupted:
         finer = path.population.finer()
         if finer is None:
             break
-        path = _climb(finer, path.theta, seed, more)
+        path = _climb(finer, path.state, len(path.trace) // ITERATIONS, seed, more, path.traces)
     return path
 
 
-def _climb(population: Population, theta: Theta, seed: int, more: Callable[[int], None]) -> Path:
-    state, traces, block, moved, interrupted = population.begun(theta, seed), [], 0, (), False
+def _climb(
+    population: Population,
+    state: Iterate,
+    block: int,
+    seed: int,
+    more: Callable[[int], None],
+    before: Sequence[Trace] = (),
+) -> Path:
+    traces, moved, interrupted = list(before), (), False
+    begun, most = block, block + MOST_BLOCKS
+    fewest = FEWEST_BLOCKS if not block else block + FURTHER_BLOCKS
     try:
-        while block < MOST_BLOCKS:
+        while block < most:
             k = np.arange(ITERATIONS, dtype=float) + block * ITERATIONS
             state, trace = population.run(
                 state, gains_of(np.ones(ITERATIONS), k, annealed=ANNEALED, moving=True), seed, block
@@ -75,7 +84,12 @@ def _climb(population: Population, theta: Theta, seed: int, more: Callable[[int]
             traces.append(_numbers(trace))
             block += 1
             more(ITERATIONS)
-            if block < FEWEST_BLOCKS:
+            if block < fewest:
+                continue
+            # Chains that stand where curves are solved go on from there.
+            finer = population.finer() if block - begun >= 2 and _refused(traces[-2:]) > UNSOLVED else None
+            if finer is not None:
+                population, fewest, begun = finer, min(block + FURTHER_BLOCKS, most), block
                 continue
             moved = drifting(population, state, traces)
             if not moved:
@@ -91,8 +105,11 @@ def _climb(population: Population, theta: Theta, seed: int, more: Callable[[int]
         interrupted = True
         if not traces:
             raise
-    refused = float(np.mean([trace.refused for trace in traces[-AVERAGED:]]))
-    return Path(population, state, _table(population, traces), moved, refused, interrupted)
+    return Path(population, state, _table(population, traces), moved, _refused(traces[-AVERAGED:]), interrupted, traces)
+
+
+def _refused(traces: Sequence[Trace]) -> float:
+    return float(np.mean([trace.refused for trace in traces]))
 
 
 def _numbers(trace: Trace) -> Trace:
