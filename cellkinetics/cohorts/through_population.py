@@ -4,7 +4,7 @@ Each parameter's coefficients are tested twice: by a likelihood ratio against th
 asymptotic, and by giving the doses (groups) to other patients. The latter takes the score of each patient, the slope of
 its log-likelihood by its own mean, in the population without the coefficients: a function of the samples alone, so that
 under no effect every arrangement of the doses over these scores is as likely. No arrangement is fitted anew, and all
-are taken where there are no more than `MOST`.
+are taken where there are no more than `MOST_ARRANGEMENTS`.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ from cellkinetics.statistics.ranks import holm
 if TYPE_CHECKING:
     from cellkinetics.population.design import Design
 
-MOST = 20_000  # arrangements
-TIED = 1e-9  # of a statistic: nearer ones are tied
-ASIDE = 0.05  # standard errors, of differences by coefficients
-NORMAL = 1.959963984540054
-GRID = 400  # days on which the highest point of a curve is looked for
-EFFECT_COLUMNS = [
+MOST_ARRANGEMENTS = 20_000  # arrangements
+TIED_STATISTICS = 1e-9  # of a statistic: nearer ones are tied
+SHIFTED = 0.05  # standard errors, of differences by coefficients
+WIDTH_OF_95 = 1.959963984540054
+DAYS_OF_PEAK = 400  # days on which the highest point of a curve is looked for
+COEFFICIENT_COLUMNS = [
     "parameter", "effect", "estimate", "lower", "upper", "level", "lr", "lr_error", "df", "p_lr", "p", "p_holm",
     "smallest_p", "arrangements", "n", "note",
 ]  # fmt: skip
-CURVE_COLUMNS = ["quantity", "effect", "estimate", "lower", "upper", "level"]
-PEAK, DIFFERENCE, RATIO = "peak", "persistence less peak", "persistence over peak"
+OF_MEDIAN_CURVE = ["quantity", "effect", "estimate", "lower", "upper", "level"]
+HIGHEST, LATE_LESS_PEAK, LATE_OVER_PEAK = "peak", "persistence less peak", "persistence over peak"
 
 
 @storable
@@ -129,9 +129,9 @@ def through_population(
                     "n": len(full.subjects), "note": _note(full, smaller),
                 }
             )  # fmt: skip
-    table = pd.DataFrame(rows, columns=[name for name in EFFECT_COLUMNS if name != "p_holm"])
+    table = pd.DataFrame(rows, columns=[name for name in COEFFICIENT_COLUMNS if name != "p_holm"])
     adjusted = dict(zip(names, holm(table.groupby("parameter", sort=False)["p"].first()), strict=True))
-    table.insert(EFFECT_COLUMNS.index("p_holm"), "p_holm", table["parameter"].map(adjusted))
+    table.insert(COEFFICIENT_COLUMNS.index("p_holm"), "p_holm", table["parameter"].map(adjusted))
     return PopulationComparison(
         by, full.model.name, len(full.subjects), table, _curves(full, by), every, full.outcome, converged,
         bool(full.model.channels), full.n_censored / max(full.n, 1), full,
@@ -216,18 +216,18 @@ def permuted(scores: Floats, weights: Floats, seed: int) -> Permuted:
     levels, of = np.unique(weights, axis=0, return_inverse=True)
     sizes = np.bincount(of.reshape(-1)).tolist()
     count = arrangements.count(sizes)
-    every = count <= MOST
+    every = count <= MOST_ARRANGEMENTS
     rng = np.random.default_rng(seed)
-    given = arrangements.all_of(sizes) if every else arrangements.sampled(sizes, MOST, rng)
+    given = arrangements.all_of(sizes) if every else arrangements.sampled(sizes, MOST_ARRANGEMENTS, rng)
     centred = levels - weights.mean(axis=0)
     own = weights - weights.mean(axis=0)
     inverse = np.linalg.pinv(own.T @ own)
     sums = np.stack([column[given] @ scores for column in centred.T], axis=1)
     statistic = np.einsum("mw,wv,mv->m", sums, inverse, sums)
     observed = float((own.T @ scores) @ inverse @ (own.T @ scores))
-    as_large = int((statistic >= observed * (1 - TIED)).sum())
+    as_large = int((statistic >= observed * (1 - TIED_STATISTICS)).sum())
     if every:
-        smallest = float(np.mean(statistic >= statistic.max() * (1 - TIED)))
+        smallest = float(np.mean(statistic >= statistic.max() * (1 - TIED_STATISTICS)))
         return Permuted(max(as_large, 1) / count, smallest, count, True)
     return Permuted((1 + as_large) / (1 + len(given)), 1 / (1 + len(given)), len(given), False)
 
@@ -263,21 +263,23 @@ def _curves(fit: PopulationFit, by: str) -> pd.DataFrame:
     """Peak and late level of the median patient, from the lowest to the highest dose or the first to the last group."""
     ends = _ends(fit, by)
     if ends is None:
-        return pd.DataFrame(columns=CURVE_COLUMNS)
+        return pd.DataFrame(columns=OF_MEDIAN_CURVE)
     last_days = [float(problem.samples.day.max()) for problem in fit.patients.problems]
     late = float(np.median(last_days))
     first = min(float(problem.samples.day.min()) for problem in fit.patients.problems)
-    days = np.unique(np.append(np.linspace(first, late, GRID), np.linspace(first, min(late, 40.0), GRID)))
+    days = np.unique(
+        np.append(np.linspace(first, late, DAYS_OF_PEAK), np.linspace(first, min(late, 40.0), DAYS_OF_PEAK))
+    )
     beta = np.asarray(fit.polished.theta.beta, float)
     covariance = np.nan_to_num(fit.polished.covariance[: len(beta), : len(beta)])
     errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    moved = [beta, *(beta + side * ASIDE * np.diag(errors)[i] for i in range(len(beta)) for side in (1, -1))]
+    moved = [beta, *(beta + side * SHIFTED * np.diag(errors)[i] for i in range(len(beta)) for side in (1, -1))]
     ln = np.stack([_ln_peak_and_level(fit, covariates, doses, days, moved) for _, covariates, doses in ends])
     change = (ln[1] - ln[0]) / ends[1][0]
     change = np.column_stack([change, change[:, 1] - change[:, 0]])
-    step = np.where(errors > 0, 2 * ASIDE * errors, 1.0)[:, None]
+    step = np.where(errors > 0, 2 * SHIFTED * errors, 1.0)[:, None]
     slopes = (change[1::2] - change[2::2]) / step
-    half = NORMAL * np.sqrt(np.maximum(np.einsum("pk,pq,qk->k", slopes, covariance, slopes), 0.0))
+    half = WIDTH_OF_95 * np.sqrt(np.maximum(np.einsum("pk,pq,qk->k", slopes, covariance, slopes), 0.0))
     if by == BY_DOSE:
         what = "dose exponent"
         three = np.stack([change[0], change[0] - half, change[0] + half])
@@ -285,9 +287,9 @@ def _curves(fit: PopulationFit, by: str) -> pd.DataFrame:
         known = groups_of(fit.study, by).known
         what = f"ratio {known[-1]} : {known[0]}"
         three = np.exp(np.stack([change[0], change[0] - half, change[0] + half]))
-    quantities = (PEAK, f"level on day {late:g}", DIFFERENCE if by == BY_DOSE else RATIO)
+    quantities = (HIGHEST, f"level on day {late:g}", LATE_LESS_PEAK if by == BY_DOSE else LATE_OVER_PEAK)
     rows = [(quantity, what, *three[:, i], 0.95) for i, quantity in enumerate(quantities)]
-    return pd.DataFrame(rows, columns=CURVE_COLUMNS)
+    return pd.DataFrame(rows, columns=OF_MEDIAN_CURVE)
 
 
 End = tuple[float, dict[str, Any], object]
