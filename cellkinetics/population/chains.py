@@ -46,7 +46,7 @@ class Chains(NamedTuple):
 class Told(NamedTuple):
     """Shares of an iteration: accepted of each of `MOVES` kinds (POPULATION, WALK, OWN), and those not solved.
 
-    Not solved: of proposals near where the chains are, not of those from the population.
+    Not solved: (n,) of each patient's proposals near where its chains are, not of those from the population.
     """
 
     accepted: Any
@@ -163,7 +163,7 @@ def iterate(
         taken = ((ln_uniform <= ratio) | (kind == REFRESH)) & (kind != BESIDE)
         phi = jnp.where(taken[..., None], proposed, phi)
         curve = jnp.where(taken[..., None], new_curve, curve)
-        said = jnp.mean(taken, axis=0), jnp.mean(jnp.isneginf(new))
+        said = jnp.mean(taken, axis=0), jnp.mean(jnp.isneginf(new), axis=0)
         return (phi, curve, jnp.where(taken, new, value)), (*said, new_curve) if count else said
 
     count, first = len(probes), bool(len(probes))
@@ -179,7 +179,7 @@ def iterate(
     walked = jnp.sum(accepted * (order == WALK)[:, None], axis=0) / MOVES.count(WALK)
     # A proposal from the population is often far from all samples, where a curve that is not solved changes nothing.
     near = order != POPULATION
-    refused = jnp.sum(refused * near) / jnp.sum(near)
+    refused = jnp.sum(refused * near[:, None], axis=0) / jnp.sum(near)
     centre = at.centre + learning * (jnp.mean(phi, axis=0) - at.centre)
     away = phi - centre[None]
     spread = at.spread + learning * (jnp.einsum("cnp,cnq->npq", away, away) / chains - at.spread)

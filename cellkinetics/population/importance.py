@@ -33,7 +33,7 @@ FROM_POPULATION = 0.1  # share of the draws
 SLICE, SLICES_AT_ONCE = 50, 10  # draws of each patient that are solved at once, and how many times in one call
 FEW_EFFECTIVE = 100.0  # draws: below, the weights are uneven
 
-NAMES = {
+APPROXIMATED_BY = {
     "laplace": "Laplace's approximation", "focei": "first-order conditional estimation with interaction",
     "agq": "adaptive Gauss-Hermite quadrature",
 }  # fmt: skip
@@ -86,8 +86,8 @@ class LogLikelihood:
     def outcome(self) -> str:
         """That the weights are even, or in words that they are not; of an approximation how far it is off."""
         if self.exact is not None:
-            text = f"{NAMES[self.method]}, {self.value - self.exact.value:+.2f} +- {self.exact.error:.2g} from the "
-            text += "integral. Compare it with values of the same approximation only"
+            apart = f"{self.value - self.exact.value:+.2f} +- {self.exact.error:.2g} from the integral"
+            text = f"{APPROXIMATED_BY[self.method]}, {apart}. Compare it with values of the same approximation only"
             return text if self.exact.outcome == "even" else f"{text}. Of the integral: {self.exact.outcome}"
         if self.smallest_ess >= FEW_EFFECTIVE:
             return "even"
@@ -99,7 +99,7 @@ class LogLikelihood:
     def __repr__(self) -> str:
         if self.exact is not None:
             beside = f"{self.exact.value:.2f} +- {self.exact.error:.2g} by importance sampling"
-            return f"<LogLikelihood {self.value:.4f} by {NAMES[self.method]}; {beside}>"
+            return f"<LogLikelihood {self.value:.4f} by {APPROXIMATED_BY[self.method]}; {beside}>"
         return f"<LogLikelihood {self.value:.2f} +- {self.error:.2g}, {self.draws:,} draws by importance sampling>"
 
 
