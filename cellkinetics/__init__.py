@@ -17,6 +17,7 @@ from cellkinetics.cohorts.curves import cohort_curves
 from cellkinetics.cohorts.nca import nca
 from cellkinetics.cohorts.nca_summary import nca_summary
 from cellkinetics.cohorts.power import Power, power
+from cellkinetics.cohorts.through_population import PopulationComparison
 from cellkinetics.data.assay import Assay
 from cellkinetics.data.example import example
 from cellkinetics.data.reading import read_study
@@ -76,6 +77,7 @@ __all__ = [
     "Parameter",
     "ParameterSet",
     "Parameters",
+    "PopulationComparison",
     "PopulationFit",
     "Power",
     "Status",

@@ -14,13 +14,14 @@ import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
+from cellkinetics.cohorts.asked import are_individual, groups_by, is_ordered, second_factor, study_of
 from cellkinetics.cohorts.curves import curve_test
+from cellkinetics.cohorts.through_population import PopulationComparison, through_population
 from cellkinetics.cohorts.two_factors import TwoFactors, both_factors
 from cellkinetics.cohorts.values import Window, fitted_windows, missing, ranked
 from cellkinetics.cohorts.values import windows as values_of
 from cellkinetics.copies import HandsOutCopies
-from cellkinetics.data.groups import MOST_GROUPS, NOBODY, Groups
-from cellkinetics.data.groups import of as groups_of
+from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import Study
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.modelling.provenance import Provenance
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
 
     from cellkinetics.joint.comparison import ModelComparison
     from cellkinetics.modelling.model import Model
-
-# More groups than this are values, not cohorts.
+    from cellkinetics.population.result import PopulationFit
 
 
 @storable
@@ -101,6 +101,8 @@ class Comparison(Saves, HandsOutCopies):
         mid_p, smallest_p, attained_size, equivalence, n_needed, n, n_interval, n_missing, note.
     with_model : ModelComparison, optional
         Which parameters of a model move, where one was given; ``.model_based``.
+    with_population : PopulationComparison, optional
+        The same through a population, where one was given; ``.population_based``.
     individual : bool
         Whether each patient has a dose of their own: ``order`` are the doses then, and there are no groups.
     tolerance : float, optional
@@ -126,6 +128,7 @@ class Comparison(Saves, HandsOutCopies):
     tolerance: float | None = None
     missed: tuple[str, ...] = ()
     origin: Provenance = Provenance()  # noqa: RUF009
+    with_population: PopulationComparison | None = None
 
     @property
     def names(self) -> list[str]:
@@ -138,6 +141,13 @@ class Comparison(Saves, HandsOutCopies):
         if self.with_model is None:
             raise ValueError("no model was given. Ask compare_cohorts(..., model=models.load('il15_persistence')).")
         return self.with_model
+
+    @property
+    def population_based(self) -> PopulationComparison:
+        """What the dose, or the group, moves in a population; a ValueError where none was given."""
+        if self.with_population is None:
+            raise ValueError("no population was given. Ask compare_cohorts(..., population={'model': model}).")
+        return self.with_population
 
     def summary(self) -> str:
         """The comparison in words, with the limits of what cohorts of this size can show."""
@@ -175,6 +185,7 @@ def compare_cohorts(
     parameters: Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
     others: str = "individual",
     permutations: int = 200,
+    population: Model | Mapping[str, Any] | PopulationFit | None = None,
     progress: bool = True,
     checkpoint: str | Path | None = None,
     n_jobs: int = 1,
@@ -212,6 +223,10 @@ def compare_cohorts(
         of the model that are tested, or {label: name or names} to test several together; what it frees by default.
     others : whether its other parameters are each patient's own ("individual") or "shared".
     permutations : of the doses, or groups, over the patients, for the model; all where there are no more than that.
+    population
+        a model, {"model": model, and arguments of `fit_population`}, or a `PopulationFit`: the dose, or the group, as
+        coefficients of all that varies between patients, or of those that its ``covariates`` name. See
+        ``.population_based``.
     progress : whether the model's refits show a bar. Ctrl-C ends them early; what is done is used, and said.
     checkpoint, n_jobs : of the model's refits, as in `fit_each`.
 
@@ -249,20 +264,20 @@ def compare_cohorts(
     <Comparison by cohort: 1e5/kg (3), 1e6/kg (4), 1e7/kg (4); 10 windows>
     """
     began = time.perf_counter()
-    study = _study(x, model)
+    study = study_of(x, model)
     permutations, seed = domains.count(permutations, "permutations"), domains.seed(seed)
     if model is None and (parameters is not None or others != "individual"):
         asked = f"parameters={parameters!r}" if parameters is not None else f"others={others!r}"
         raise ValueError(f"{asked} is of a model: give model=, such as models.load('nk_decline'), or leave it out.")
     mid_p, margin = domains.flag(mid_p, "mid_p"), domains.positive(margin, "margin", 2)
-    members = _groups(study, by)
+    members = groups_by(study, by)
     groups, names = members.members, members.known
-    individual = by == "dose" and _individual(members)
-    strata = None if within is None else _second(study, by, within)
+    individual = by == "dose" and are_individual(members)
+    strata = None if within is None else second_factor(study, by, within)
     chosen = values_of(study, output, days, windows, tolerance)
     if isinstance(x, Fits):
         chosen = fitted_windows(x, windows) + chosen
-    if not chosen and model is None:
+    if not chosen and model is None and population is None:
         raise ValueError(
             "windows and days are empty, so that nothing is compared. Leave one of them out, or give model=."
         )
@@ -300,6 +315,9 @@ def compare_cohorts(
             study, by, model, parameters=parameters, others=others, permutations=permutations, seed=seed,
             progress=progress, checkpoint=checkpoint, n_jobs=n_jobs,
         )  # fmt: skip
+    through = None
+    if population is not None:
+        through = through_population(study, by, population, seed=seed, progress=progress)
     options = {"by": by, "within": within, "margin": margin, "days": days, "windows": windows, "tolerance": tolerance}
     options |= {"output": output, "interval": interval, "mid_p": mid_p, "seed": seed, "of fits": isinstance(x, Fits)}
     return Comparison(
@@ -318,6 +336,7 @@ def compare_cohorts(
         tolerance,
         missing(x) if isinstance(x, Fits) else (),
         Provenance(data=study.sha256, options=options, seconds=time.perf_counter() - began),
+        through,
     )
 
 
@@ -325,68 +344,6 @@ COHORT_COLUMNS = [
     "window", "family", "quantity", "variant", "estimate", "lower", "upper", "level", "p", "p_holm", "mid_p",
     "smallest_p", "attained_size", "equivalence", "n_needed", "n", "n_interval", "n_missing", "note",
 ]  # fmt: skip
-
-
-def _study(x: Study | Fits, model: object) -> Study:
-    if isinstance(x, Fits):
-        x = x.study
-    remedy = "Give compare_cohorts(study), or the result of fit_each; a model goes into model=."
-    found = domains.instance(x, Study, "what is compared", remedy)
-    if model is not None:
-        from cellkinetics.modelling.model import Model
-
-        domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
-    return found
-
-
-def _groups(study: Study, by: str) -> Groups:
-    groups = groups_of(study, by)
-    names = groups.known
-    if not names:
-        others = _columns(study, by)
-        remedy = (
-            f"Columns that can be: {', '.join(others)}."
-            if others
-            else "No other column has groups: give the table one."
-        )
-        raise ValueError(f"nobody has a {by}, so that nothing can be compared by it. {remedy}")
-    if len(names) > MOST_GROUPS and by != "dose":
-        raise ValueError(
-            f"{by} has {len(names)} different values: give a covariate with at most {MOST_GROUPS} groups, such as one "
-            "that says low or high."
-        )
-    return groups
-
-
-def _columns(study: Study, by: str) -> list[str]:
-    """What could be compared instead: the dose, and covariates with two to eight values."""
-    found = []
-    for name in map(str, study.covariates):
-        n = study.covariates[name].nunique()
-        if name not in (by, "until", "until_reason") and (2 <= n <= MOST_GROUPS or (name == "dose" and n > 1)):
-            found.append(f"by={name!r} ({n} values)")
-    return found
-
-
-def _individual(groups: Groups) -> bool:
-    """Whether doses are each patient's own: more than eight, or all different."""
-    patients = int((groups.members != NOBODY).sum())
-    return len(groups.known) > MOST_GROUPS or len(groups.known) == patients > 2
-
-
-def _second(study: Study, by: str, within: str) -> tuple[pd.Series, list[str]]:
-    if within == by or {by, within} == {"cohort", "dose"}:
-        raise ValueError(f"within={within!r} is the factor that is compared ({by}). Give another one, or None.")
-    strata = _groups(study, within)
-    return strata.members, strata.known
-
-
-def is_ordered(study: Study, by: str, groups: pd.Series, names: Sequence[str]) -> bool:
-    """Whether the groups have an order: a number, or cohorts each with a median dose of its own."""
-    if by != "cohort":
-        return bool(pd.api.types.is_numeric_dtype(study.covariates[by]))
-    medians = [float(study.covariates.loc[groups == name, "dose"].median()) for name in names]
-    return not any(math.isnan(median) for median in medians) and len(set(medians)) == len(medians)
 
 
 def _members(window: Window, groups: pd.Series, names: Sequence[str]) -> list[Flags]:

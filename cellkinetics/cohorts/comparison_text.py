@@ -58,6 +58,8 @@ def of_comparison(found: Comparison) -> str:
         lines += ["", *_window(found, result)]
     if found.with_model is not None:
         lines += ["", *found.with_model.summary().splitlines()]
+    if found.with_population is not None:
+        lines += ["", *found.with_population.summary().splitlines()]
     lines += ["", *textwrap.wrap(_legend(found), WIDE)]
     return "\n".join(lines) + "\n"
 

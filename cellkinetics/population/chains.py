@@ -44,7 +44,10 @@ class Chains(NamedTuple):
 
 
 class Told(NamedTuple):
-    """Shares of an iteration: accepted of each of `MOVES` kinds (POPULATION, WALK, OWN), and proposals not solved."""
+    """Shares of an iteration: accepted of each of `MOVES` kinds (POPULATION, WALK, OWN), and those not solved.
+
+    Not solved: (n,) of each patient's proposals near where its chains are, not of those from the population.
+    """
 
     accepted: Any
     refused: Any
@@ -160,7 +163,7 @@ def iterate(
         taken = ((ln_uniform <= ratio) | (kind == REFRESH)) & (kind != BESIDE)
         phi = jnp.where(taken[..., None], proposed, phi)
         curve = jnp.where(taken[..., None], new_curve, curve)
-        said = jnp.mean(taken, axis=0), jnp.mean(jnp.isneginf(new))
+        said = jnp.mean(taken, axis=0), jnp.mean(jnp.isneginf(new), axis=0)
         return (phi, curve, jnp.where(taken, new, value)), (*said, new_curve) if count else said
 
     count, first = len(probes), bool(len(probes))
@@ -174,9 +177,12 @@ def iterate(
     shares = jnp.stack([jnp.mean(accepted, axis=1) @ (order == kind) for kind in (POPULATION, WALK, OWN)])
     shares = shares / jnp.array([float(MOVES.count(kind)) for kind in (POPULATION, WALK, OWN)])
     walked = jnp.sum(accepted * (order == WALK)[:, None], axis=0) / MOVES.count(WALK)
+    # A proposal from the population is often far from all samples, where a curve that is not solved changes nothing.
+    near = order != POPULATION
+    refused = jnp.sum(refused * near[:, None], axis=0) / jnp.sum(near)
     centre = at.centre + learning * (jnp.mean(phi, axis=0) - at.centre)
     away = phi - centre[None]
     spread = at.spread + learning * (jnp.einsum("cnp,cnq->npq", away, away) / chains - at.spread)
     ln_scale = jnp.clip(at.ln_scale + 2 * learning * (walked - WANTED) * (learning > 0), -6.0, 2.0)
     ends = Chains(phi, curve, value, centre, spread, ln_scale)
-    return ends, Told(shares, jnp.mean(refused)), seen[0][-count:] if count else None
+    return ends, Told(shares, refused), seen[0][-count:] if count else None

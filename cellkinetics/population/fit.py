@@ -19,7 +19,7 @@ from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import Prior, centre
 from cellkinetics.optimising.request import Request
-from cellkinetics.population import outcome as words
+from cellkinetics.population import text as words
 from cellkinetics.population.design import Covariates, Design, design_of
 from cellkinetics.population.importance import FEW_EFFECTIVE, Moments
 from cellkinetics.population.patients import Patients, patients_of
@@ -34,7 +34,7 @@ from cellkinetics.solving.sensitivity import Tie
 FITTED_BY = ("saem",)
 POLISH_DRAWS = (1000, 2000)  # of each patient, that Newton climbs on; the second where the first are too few
 LIKELIHOOD_DRAWS = 2000  # others, for the likelihood
-SEED_OF_POLISH = 101  # added to the seed
+SEED_OF_POLISH, SEED_OF_SECOND_POLISH = 101, 102  # added to the seed
 LIKE_ZERO = 0.5  # stderr of ln sd between patients from which on it is compared with 0
 COUNTS_AS_ZERO = 1.35  # log-likelihood units: half of the 95% point of a variance at its bound (Self and Liang 1987)
 
@@ -120,7 +120,7 @@ def fit_population(
     design = design_of(patients, random, covariates, correlated)
     if not design.random:
         raise ModelError("random=[]: nothing varies between patients. Take ck.fit(model, study, shared='all').")
-    population = Population(patients, design, _prior(patients, design), patients.method)
+    population = Population(patients, design, prior_of(patients, design), patients.method)
     start = _start(patients, design)
     with bar((MOST_BLOCKS + AVERAGED) * ITERATIONS, progress, "population") as more:
         path = climb(population, start, request.seed, more)
@@ -141,7 +141,7 @@ def _not_there_yet(method: str, common_sd: bool, checkpoint: object, prior: obje
         raise ValueError("checkpoint=: a run that goes on from a file is not there yet. Leave it out.")
 
 
-def _prior(patients: Patients, design: Design) -> tuple[Floats, Floats]:
+def prior_of(patients: Patients, design: Design) -> tuple[Floats, Floats]:
     """Means and precisions of the coefficients."""
     mean, precision = np.zeros(len(design.effects)), np.zeros(len(design.effects))
     for name, given in patients.request.prior.items():
@@ -196,8 +196,8 @@ def _ended(path: Path, asked: dict[str, Any], began: float) -> PopulationFit:
 def _polished(path: Path, seed: int) -> tuple[Polished, Moments]:
     """The maximum, and moments of each patient that go with it.
 
-    Where other draws would move it, or a patient's weights are uneven, again with more draws about chains that were run
-    at the first maximum.
+    Where other draws would move it, again with more draws about what the first say of each patient; where a patient's
+    weights are uneven, about chains that are run at the first maximum.
     """
     population, theta, moments = path.population, path.theta, path.moments
     few, many = POLISH_DRAWS
@@ -205,11 +205,16 @@ def _polished(path: Path, seed: int) -> tuple[Polished, Moments]:
     polished = polish(population, theta, sample)
     errors = np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
     unsure = polished.moving & ~(polished.mc_errors <= words.STILL * errors)
-    even = polished.sample.log_likelihood(polished.theta).smallest_ess >= FEW_EFFECTIVE
+    first = polished.sample or sample
+    even = first.log_likelihood(polished.theta).smallest_ess >= FEW_EFFECTIVE
     if (even and not unsure.any()) or path.interrupted:
         return polished, moments
-    moments, _ = population.at(polished.theta, seed + SEED_OF_POLISH)
-    sample = population.sampled(polished.theta, moments, many, seed + SEED_OF_POLISH)
+    if even:
+        # The draws say where each patient is; those that come next are others, so that nothing is adapted to itself.
+        moments = Moments(*first.conditional(polished.theta))
+    else:
+        moments, _ = population.at(polished.theta, seed + SEED_OF_POLISH)
+    sample = population.sampled(polished.theta, moments, many, seed + SEED_OF_SECOND_POLISH)
     return polish(population, polished.theta, sample), moments
 
 

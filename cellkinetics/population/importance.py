@@ -33,6 +33,11 @@ FROM_POPULATION = 0.1  # share of the draws
 SLICE, SLICES_AT_ONCE = 50, 10  # draws of each patient that are solved at once, and how many times in one call
 FEW_EFFECTIVE = 100.0  # draws: below, the weights are uneven
 
+APPROXIMATED_BY = {
+    "laplace": "Laplace's approximation", "focei": "first-order conditional estimation with interaction",
+    "agq": "adaptive Gauss-Hermite quadrature",
+}  # fmt: skip
+
 
 class Moments(NamedTuple):
     """Centre (n, q) and covariance (n, q, q) of each patient's parameters, as the chains saw them."""
@@ -54,15 +59,18 @@ class Draws:
 
 @dataclass(frozen=True, eq=False)
 class LogLikelihood:
-    """A log-likelihood of ln(copies) by importance sampling.
+    """A log-likelihood of ln(copies).
 
     Parameters
     ----------
-    value : summed over patients. error : its Monte Carlo standard error, that of independent draws: a bound.
+    value : summed over patients. error : its Monte Carlo standard error, that of independent draws: a bound; 0 of an
+        approximation.
     draws : of each patient.
-    smallest_ess : the smallest effective sample size of a patient, of ``draws``.
+    smallest_ess : the smallest effective sample size of a patient, of ``draws``; NaN of an approximation.
     each : {subject: its part}.
     worst : the patient with the smallest effective sample.
+    method : "importance", or the approximation: "laplace", "focei" or "agq".
+    exact : of an approximation, the integral by importance sampling at the same values.
     """
 
     value: float
@@ -72,10 +80,15 @@ class LogLikelihood:
     each: dict[str, float]
     worst: str = ""
     method: str = "importance"
+    exact: LogLikelihood | None = None
 
     @property
     def outcome(self) -> str:
-        """That the weights are even, or in words that they are not."""
+        """That the weights are even, or in words that they are not; of an approximation how far it is off."""
+        if self.exact is not None:
+            apart = f"{self.value - self.exact.value:+.2f} +- {self.exact.error:.2g} from the integral"
+            text = f"{APPROXIMATED_BY[self.method]}, {apart}. Compare it with values of the same approximation only"
+            return text if self.exact.outcome == "even" else f"{text}. Of the integral: {self.exact.outcome}"
         if self.smallest_ess >= FEW_EFFECTIVE:
             return "even"
         return (
@@ -84,6 +97,9 @@ class LogLikelihood:
         )
 
     def __repr__(self) -> str:
+        if self.exact is not None:
+            beside = f"{self.exact.value:.2f} +- {self.exact.error:.2g} by importance sampling"
+            return f"<LogLikelihood {self.value:.4f} by {APPROXIMATED_BY[self.method]}; {beside}>"
         return f"<LogLikelihood {self.value:.2f} +- {self.error:.2g}, {self.draws:,} draws by importance sampling>"
 
 

@@ -14,6 +14,7 @@ from cellkinetics.fitting import fit as fitting
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
+from cellkinetics.population import modes
 from cellkinetics.population.design import Design, design_of
 from cellkinetics.population.importance import LogLikelihood
 from cellkinetics.population.patients import Patients, patients_of
@@ -21,7 +22,7 @@ from cellkinetics.population.running import SEED_OF_DRAWS, Population
 from cellkinetics.population.saem import Theta
 from cellkinetics.solving.sensitivity import Tie
 
-INTEGRATED_BY = ("importance",)
+INTEGRATED_BY = ("importance", *modes.APPROXIMATIONS)
 
 
 def population_log_likelihood(
@@ -40,9 +41,10 @@ def population_log_likelihood(
     doses: object = None,
     method: str = "importance",
     draws: int = 2000,
+    nodes: int = 9,
     seed: int = 2020,
 ) -> LogLikelihood:
-    """The log-likelihood of ln(copies) of a population at values that are given, by importance sampling.
+    """The log-likelihood of ln(copies) of a population at values that are given.
 
     Parameters
     ----------
@@ -57,23 +59,30 @@ def population_log_likelihood(
         its mean; {(parameter, "cohort B"): value} of a group, the difference from the first.
     correlation : {(parameter, parameter): correlation} of random effects; others are 0.
     fixed, tie, error, censoring, doses, seed : as in `fit_population`.
-    method : "importance".
-    draws : of each patient.
+    method
+        "importance": the integral over the random effects by importance sampling. Approximations, for comparison with
+        other programs: "laplace" (exact Hessian at each patient's mode), "focei" (expected information in its place),
+        "agq" (adaptive Gauss-Hermite quadrature, for few random effects). The integral stands beside them.
+    draws : of each patient. nodes : of the quadrature, for each random effect.
 
     Returns
     -------
     LogLikelihood
-        ``value`` with its Monte Carlo standard ``error``, ``smallest_ess``, and the parts of ``each`` patient.
+        ``value`` with its Monte Carlo standard ``error``, ``smallest_ess``, and the parts of ``each`` patient; of an
+        approximation the integral as ``exact``.
 
     Raises
     ------
     ModelError, StudyError
-        As `fit_population`; a spread or an sd that is not positive, a covariance that is not positive definite.
+        As `fit_population`; a spread or an sd that is not positive, a covariance that is not positive definite; an
+        approximation of a model whose curve has a corner, and one that needs too many nodes.
     """
     fitting.check_kinds(model, study, "ck.population_log_likelihood")
     if method not in INTEGRATED_BY:
-        raise ValueError(f"method={method!r}: take one of {', '.join(INTEGRATED_BY)}; others are not there yet.")
-    draws = domains.count(draws, "draws")
+        raise ValueError(f"method={method!r}: take one of {', '.join(INTEGRATED_BY)}.")
+    draws, nodes = domains.count(draws, "draws"), domains.count(nodes, "nodes")
+    if method != INTEGRATED_BY[0]:
+        modes.refuse_corners(model, method)
     names = tuple(mean)
     if not between:
         raise ModelError("between={}: give the sd between patients of one parameter at least.")
@@ -92,7 +101,11 @@ def population_log_likelihood(
     population = Population(patients, design, _no_prior(design), patients.method)
     theta = _theta(patients, design, mean, between, sd, given, dict(correlation or {}))
     moments, _ = population.at(theta, request.seed)
-    return population.sampled(theta, moments, draws, request.seed + SEED_OF_DRAWS).log_likelihood(theta)
+    exact = population.sampled(theta, moments, draws, request.seed + SEED_OF_DRAWS).log_likelihood(theta)
+    if method == INTEGRATED_BY[0]:
+        return exact
+    each = modes.approximated(population, theta, np.asarray(moments.centre), method, nodes)
+    return LogLikelihood(sum(each.values()), 0.0, draws, np.nan, each, method=method, exact=exact)
 
 
 def _no_prior(design: Design) -> tuple[np.ndarray, np.ndarray]:

@@ -41,6 +41,7 @@ class Polished:
 
     v : (d,) what `vector_of` makes of the estimates. information : (d, d) observed. scores : (n, d) of each patient.
     noise : (d, d) covariance of the gradient over other draws. step : (d,) the last one. moving : (d,) not held.
+    sample : of the draws; None of a fit that was read from a file.
     """
 
     theta: Theta
@@ -50,7 +51,7 @@ class Polished:
     noise: Floats
     step: Floats
     moving: Flags
-    sample: Sample
+    sample: Sample | None
 
     @property
     def covariance(self) -> Floats:

@@ -30,7 +30,7 @@ def predicted(
     """See `PopulationFit.predict`."""
     model, given = fit.model, dict(covariates or {})
     doses = _doses(fit, doses) if model.channels else None
-    mean = _estimates(fit, _covariates(fit, given, doses))
+    mean = estimates(fit, _covariates(fit, given, doses))
     days = np.linspace(0.0, _last(fit), 100) if days is None else days
     rng = np.random.default_rng(seed)
     whole = np.linalg.cholesky(np.asarray(fit.polished.theta.omega))
@@ -79,9 +79,10 @@ def _covariates(fit: PopulationFit, given: Mapping[str, Any], doses: object) -> 
     return found
 
 
-def _estimates(fit: PopulationFit, covariates: Mapping[str, Any]) -> Floats:
-    """(k,) of the median patient with these covariates."""
-    design, beta = fit.design, np.asarray(fit.polished.theta.beta)
+def estimates(fit: PopulationFit, covariates: Mapping[str, Any], beta: Floats | None = None) -> Floats:
+    """(k,) of the median patient with these covariates, at coefficients that are given or those of the fit."""
+    design = fit.design
+    beta = np.asarray(fit.polished.theta.beta) if beta is None else beta
     mean = np.zeros(len(design.names))
     for effect, value in zip(design.effects, beta, strict=True):
         weight = 1.0

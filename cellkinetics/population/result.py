@@ -29,6 +29,7 @@ from cellkinetics.population.patients import Patients
 from cellkinetics.population.polish import Polished
 from cellkinetics.population.running import Population
 from cellkinetics.population.schedule import Path, labels_of
+from cellkinetics.saving import Saves
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class PopulationFit(Criteria):
+class PopulationFit(Criteria, Saves):
     """A population.
 
     Parameters
@@ -295,13 +296,6 @@ class PopulationFit(Criteria):
         error = 2 * float(np.hypot(self.log_likelihood_error, smaller.log_likelihood_error))
         p = float(special.chdtrc(df, max(statistic, 0.0)))
         return pd.Series({"statistic": statistic, "error": error, "df": float(df), "p": p})
-
-    def save(self, path: object) -> None:
-        """Not there yet: raises TypeError."""
-        raise TypeError(
-            f"a population fit cannot be written to {path} yet. Keep its tables (.parameters, .individuals, .trace, "
-            "each with .to_csv); the same call with the same seed gives it again."
-        )
 
     def summary(self) -> str:
         """The fit in words: who takes part, what varies, counts, estimates, outcome."""

@@ -90,7 +90,7 @@ class Gains(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """After each iteration: estimates, mean log-likelihood of the chains, shares accepted and refused."""
+    """After each iteration: estimates, mean log-likelihood of the chains, shares accepted and (n,) not solved."""
 
     beta: Any
     omega: Any

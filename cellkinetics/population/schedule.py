@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Floats
+from cellkinetics.errors import ModelError
 from cellkinetics.population.design import Design
 from cellkinetics.population.importance import Moments
-from cellkinetics.population.running import UNSOLVED, Population, gains_of, moments_of
+from cellkinetics.population.running import UNSOLVED, UNSOLVED_OF_ONE, Population, gains_of, moments_of
 from cellkinetics.population.saem import ITERATIONS, Iterate, Theta, Trace
 
 ANNEALED = 75  # iterations
 FEWEST_BLOCKS, MOST_BLOCKS = 5, 16  # blocks of the first phase
+FURTHER_BLOCKS = 2  # of it, from where curves are solved in a finer way
 AVERAGED = 4  # blocks of the second
 WINDOW = 50  # iterations in which nothing may drift
 DRIFT = 0.2  # standard errors in a window, or so many of the drift's own as NOISE says
@@ -27,47 +29,75 @@ class Path:
     """Where it ended and how it came there.
 
     moved : labels of what still drifted when the first phase was cut off; empty where nothing did.
-    refused : share of proposals of the last phase that could not be solved.
-    interrupted : from the keyboard.
+    refused_each : (n,) share of each patient's proposals of the last phase that could not be solved.
+    interrupted : from the keyboard. traces : by blocks. chains : of each patient.
+    state : where the chains stand; None of a fit that was read from a file.
     """
 
     population: Population
-    state: Iterate
+    state: Iterate | None
     trace: pd.DataFrame
     moved: tuple[str, ...]
-    refused: float
+    refused_each: Floats
     interrupted: bool = False
+    traces: Sequence[Trace] = ()
+    chains: int = 0
+
+    @property
+    def unsolved(self) -> str:
+        """In words that too many proposals could not be solved; "" where that is not so."""
+        worst = int(np.argmax(self.refused_each))
+        if self.refused_each.mean() > UNSOLVED:
+            return f"{self.refused_each.mean():.0%} of proposed curves could not be solved"
+        if self.refused_each[worst] > UNSOLVED_OF_ONE:
+            of = self.population.patients.subjects[worst]
+            return f"{self.refused_each[worst]:.0%} of the proposed curves of patient {of} could not be solved"
+        return ""
 
     @property
     def theta(self) -> Theta:
         """The estimates."""
-        return self.state.theta
+        return self.ended.theta
+
+    @property
+    def ended(self) -> Iterate:
+        """Where the chains stand."""
+        if self.state is None:
+            raise ModelError("chains are not kept in files: fit the population again.")
+        return self.state
 
     @property
     def moments(self) -> Moments:
         """Of each patient's parameters: averaged, or where that was not begun those that proposals had learnt."""
         if not self.interrupted:
-            return moments_of(self.state)
-        return Moments(np.asarray(self.state.chains.centre), np.asarray(self.state.chains.spread))
+            return moments_of(self.ended)
+        return Moments(np.asarray(self.ended.chains.centre), np.asarray(self.ended.chains.spread))
 
 
-def climb(
-    population: Population, theta: Theta, seed: int, more: Callable[[int], None], *, averaged: int = AVERAGED
-) -> Path:
-    """Two phases from ``theta``; where curves are refused too often, again with the model's next way of solving."""
-    path = _climb(population, theta, seed, more)
-    while path.refused > UNSOLVED and not path.interrupted:
+def climb(population: Population, theta: Theta, seed: int, more: Callable[[int], None]) -> Path:
+    """Two phases from ``theta``; where curves are refused too often, with the model's next way of solving."""
+    path = _climb(population, population.begun(theta, seed), 0, seed, more)
+    while _too_many(path.refused_each) and not path.interrupted:
         finer = path.population.finer()
         if finer is None:
             break
-        path = _climb(finer, path.theta, seed, more)
+        path = _climb(finer, path.ended, len(path.trace) // ITERATIONS, seed, more, path.traces)
     return path
 
 
-def _climb(population: Population, theta: Theta, seed: int, more: Callable[[int], None]) -> Path:
-    state, traces, block, moved, interrupted = population.begun(theta, seed), [], 0, (), False
+def _climb(
+    population: Population,
+    state: Iterate,
+    block: int,
+    seed: int,
+    more: Callable[[int], None],
+    before: Sequence[Trace] = (),
+) -> Path:
+    traces, moved, interrupted = list(before), (), False
+    begun, most = block, block + MOST_BLOCKS
+    fewest = FEWEST_BLOCKS if not block else block + FURTHER_BLOCKS
     try:
-        while block < MOST_BLOCKS:
+        while block < most:
             k = np.arange(ITERATIONS, dtype=float) + block * ITERATIONS
             state, trace = population.run(
                 state, gains_of(np.ones(ITERATIONS), k, annealed=ANNEALED, moving=True), seed, block
@@ -75,7 +105,12 @@ def _climb(population: Population, theta: Theta, seed: int, more: Callable[[int]
             traces.append(_numbers(trace))
             block += 1
             more(ITERATIONS)
-            if block < FEWEST_BLOCKS:
+            if block < fewest:
+                continue
+            # Chains that stand where curves are solved go on from there.
+            finer = population.finer() if block - begun >= 2 and _too_many(_refused(traces[-2:])) else None
+            if finer is not None:
+                population, fewest, begun = finer, min(block + FURTHER_BLOCKS, most), block
                 continue
             moved = drifting(population, state, traces)
             if not moved:
@@ -91,8 +126,26 @@ def _climb(population: Population, theta: Theta, seed: int, more: Callable[[int]
         interrupted = True
         if not traces:
             raise
-    refused = float(np.mean([trace.refused for trace in traces[-AVERAGED:]]))
-    return Path(population, state, _table(population, traces), moved, refused, interrupted)
+    return Path(
+        population,
+        state,
+        _table(population, traces),
+        moved,
+        _refused(traces[-AVERAGED:]),
+        interrupted,
+        traces,
+        len(state.chains.phi),
+    )
+
+
+def _refused(traces: Sequence[Trace]) -> Floats:
+    """(n,) share of each patient's proposals that could not be solved."""
+    return np.mean(np.concatenate([trace.refused for trace in traces]), axis=0)
+
+
+def _too_many(refused: Floats) -> bool:
+    """Whether a finer solution is asked for: one patient alone may have its curves where a coarse one fails."""
+    return bool(refused.mean() > UNSOLVED or refused.max() > UNSOLVED_OF_ONE)
 
 
 def _numbers(trace: Trace) -> Trace:
@@ -162,5 +215,5 @@ def _table(population: Population, traces: Sequence[Trace]) -> pd.DataFrame:
     table["log-likelihood of the chains"] = value
     for column, name in enumerate(("population", "walk", "own")):
         table[f"accepted {name}"] = accepted[:, column]
-    table["refused"] = refused
+    table["refused"] = refused.mean(axis=1)
     return table.rename_axis("iteration")

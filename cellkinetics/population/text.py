@@ -1,4 +1,4 @@
-"""A population fit in words."""
+"""A population fit in words: how it ended, with advice, and its summary."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ import numpy as np
 
 from cellkinetics.fitting.summary import CENSORING_TEXTS
 from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.population import table
+from cellkinetics.population.importance import FEW_EFFECTIVE, LogLikelihood
+from cellkinetics.population.polish import Polished
+from cellkinetics.population.schedule import WINDOW, Path, labels_of
 from cellkinetics.words import WIDE, count, labelled
 
 if TYPE_CHECKING:
     from cellkinetics.population.result import PopulationFit
+
+STILL = 0.1  # standard errors that a last step may move an estimate, and twice that in other draws
 
 _wide = partial(labelled, width=WIDE)
 
@@ -36,7 +42,7 @@ def summary(fit: PopulationFit) -> str:
         *([] if fit.request.error == LOG else _wide("error", fit.request.error_model.words)),
         *_wide(
             "method",
-            f"SAEM, {len(fit.trace)} iterations of {count(len(fit.path.state.chains.phi), 'chain')} a patient, then "
+            f"SAEM, {len(fit.trace)} iterations of {count(fit.path.chains, 'chain')} a patient, then "
             "Newton steps on the likelihood by importance sampling",
         ),
         *_wide("ln L", _criteria(fit)),
@@ -74,3 +80,59 @@ def estimates(fit: PopulationFit) -> str:
 def _fixed(fit: PopulationFit) -> str:
     rows = fit.parameters[fit.parameters["kind"] == table.OTHER]
     return "; ".join(f"{name} {row['value']:.4g} {row['unit']}" for name, row in rows.iterrows()) or "nothing"
+
+
+def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros: dict[str, float]) -> Outcome:
+    """The most important first."""
+    labels = np.array(labels_of(path.population))
+    notes = []
+    if likelihood.smallest_ess < FEW_EFFECTIVE:
+        notes.append(likelihood.outcome)
+    for name, worse in zeros.items():
+        notes.append(
+            f"between-patient sd of {name} cannot be told from 0 (log-likelihood at 0 differs by {max(worse, 0):.2f}): "
+            f"give random= without {name}"
+        )
+    if path.unsolved:
+        notes.append(path.unsolved)
+    outside = outside_bounds(path)
+    if outside:
+        notes.append(f"the population reaches beyond the bounds of {', '.join(outside)}, which do not truncate it")
+    if path.interrupted:
+        text = f"interrupted: these are the estimates after {len(path.trace)} iterations"
+        return Outcome(Status.INTERRUPTED, "; ".join([text, *notes]))
+    lost = labels[np.isnan(np.diag(polished.covariance)) & polished.moving]
+    if len(lost):
+        text = f"not identifiable: the samples do not determine {', '.join(lost)}. Fix it (fixed=), or free fewer"
+        return Outcome(Status.NOT_IDENTIFIABLE, "; ".join([text, *notes]))
+    moving = polished.still_moves > STILL
+    unsure = polished.mc_errors > 2 * STILL * np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
+    if moving.any():
+        names = ", ".join(labels[moving])
+        drifted = f" ({', '.join(path.moved)} over the last {WINDOW} iterations)" if path.moved else ""
+        text = f"not converged: {names} still moved by more than {STILL} SE{drifted}. Give initial=, or free fewer"
+        return Outcome(Status.NOT_CONVERGED, "; ".join([text, *notes]))
+    p, q = len(path.population.design.effects), len(path.population.design.random)
+    if not polished.moving[p : p + q].all():
+        return Outcome(Status.AT_BOUND, "; ".join(notes or [f"{', '.join(_held(path, polished))} at its lower bound"]))
+    if np.nan_to_num(unsure).any():
+        names = ", ".join(labels[np.nan_to_num(unsure).astype(bool)])
+        notes.append(f"other draws would move {names} by up to {2 * STILL} SE and more")
+    return Outcome(Status.CONVERGED, "; ".join(["converged", *notes]))
+
+
+def outside_bounds(path: Path) -> list[str]:
+    """Parameters whose mean lies beyond a bound that holds in a fit of one patient."""
+    design, parameters = path.population.design, path.population.patients.model.parameters
+    found = []
+    for effect, value in zip(design.effects, np.asarray(path.theta.beta), strict=True):
+        lower, upper = parameters[effect.parameter].bounds
+        if not effect.covariate and not lower <= value <= upper:
+            found.append(effect.parameter)
+    return found
+
+
+def _held(path: Path, polished: Polished) -> list[str]:
+    """Spreads too small to matter."""
+    return [label for label, moving in zip(labels_of(path.population), polished.moving, strict=True)
+            if not moving and label.startswith("sd between")]  # fmt: skip

@@ -16,7 +16,8 @@ from cellkinetics.fitting.result import Fit
 from cellkinetics.joint.result import JointFit
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.provenance import Provenance
-from cellkinetics.reporting import envelope, model_files, storage
+from cellkinetics.population.result import PopulationFit
+from cellkinetics.reporting import envelope, model_files, population_files, storage
 from cellkinetics.reporting.model_files import Given
 from cellkinetics.saving import Saves
 
@@ -69,7 +70,13 @@ def save(result: Saves | pd.DataFrame, path: str | Path) -> None:
         seen[model.name] = saved["sha256"]
         return writer.plain(saved)
 
-    writer = codec.Writer([(Model, "Model", plain_model), (ANY_FIT, "fits", storage.content_of)])
+    writer = codec.Writer(
+        [
+            (PopulationFit, "population", lambda fit: writer.plain(population_files.parts_of(fit))),
+            (Model, "Model", plain_model),
+            (ANY_FIT, "fits", storage.content_of),
+        ]
+    )
     content = writer.plain(result)
     head = {"kind": content["is"], **_about(result, writer), "models": seen}
     envelope.seal(Path(path), {**head, "content": content}, envelope.RESULT)
@@ -91,8 +98,8 @@ def load(path: str | Path, *, model: Model | None = None) -> Any:
 
     Returns
     -------
-    The result: a `Study`, `Fit`, `Fits`, `JointFit`, `Comparison`, `ModelComparison`, `Power`, `Identifiability`,
-    profiles, a bootstrap, or a DataFrame.
+    The result: a `Study`, `Fit`, `Fits`, `JointFit`, `PopulationFit`, `Comparison`, `ModelComparison`, `Power`,
+    `Identifiability`, profiles, a bootstrap, or a DataFrame.
 
     Raises
     ------
@@ -114,6 +121,7 @@ def load(path: str | Path, *, model: Model | None = None) -> Any:
         {
             "Model": lambda plain: given.model_of(reader.value(plain)),
             "fits": lambda plain: storage.result_of(plain, given),
+            "population": lambda plain: population_files.population_of(reader.value(plain), given),
         }
     )
     try:

@@ -58,7 +58,7 @@ def content_of(result: Fit | Fits | JointFit) -> dict[str, Any]:
     content = {
         "single": single,
         "study": _study_out(result.study),
-        "request": _request_out(next(iter(each.values())).request) if each else None,
+        "request": request_out(next(iter(each.values())).request) if each else None,
         "fits": {subject: _fit_out(fit) for subject, fit in each.items()},
     }
     if isinstance(result, JointFit):
@@ -73,7 +73,7 @@ def result_of(content: Mapping[str, Any], given: Given) -> Fit | Fits | JointFit
         raise ValueError(f"single is {single!r} and there are {len(saved)} fits of {len(study.subjects)} patients")
     if content["request"] is None:
         return Fits(study, {})
-    request = _request_in(content["request"], given)
+    request = request_in(content["request"], given)
     only = study.each()
     each = {subject: _fit_in(request, only(subject), fit) for subject, fit in saved.items()}
     if "joint" in content:
@@ -197,7 +197,8 @@ def _status_in(saved: Mapping[str, Any]) -> Status:
     return next((status for begin, status in _BEGIN.items() if words.startswith(begin)), Status.AT_BOUND)
 
 
-def _request_out(request: Request) -> dict[str, Any]:
+def request_out(request: Request) -> dict[str, Any]:
+    """What was asked; a tie by its name alone."""
     doses = request.doses
     if isinstance(doses, Doses):
         doses = {name: _plain(np.asarray(part)) for name, part in doses._asdict().items() if part is not None}
@@ -219,7 +220,8 @@ def _request_out(request: Request) -> dict[str, Any]:
     }
 
 
-def _request_in(saved: Mapping[str, Any], given: Given) -> Request:
+def request_in(saved: Mapping[str, Any], given: Given) -> Request:
+    """What `request_out` wrote."""
     doses = saved["doses"]
     if doses is not None:
         arrays = doses.get("arrays")

@@ -49,8 +49,6 @@ def test_what_is_asked_of_a_likelihood_is_checked(lines):
         ck.population_log_likelihood(
             line, lines, mean=MEAN, between=BETWEEN, sd=SD, correlation={("c", "k"): 1.5}
         )  # fmt: skip
-    with pytest.raises(ValueError, match="others are not there yet"):
-        ck.population_log_likelihood(line, lines, mean=MEAN, between=BETWEEN, sd=SD, method="laplace")
     with pytest.raises(ck.ModelError, match="dose is the same in all patients: it cannot drive c"):
         ck.population_log_likelihood(
             line, lines, mean=MEAN, between=BETWEEN, sd=SD, coefficients={("c", "dose"): 0.5}

@@ -1,0 +1,56 @@
+"""Population fits in files, on a model of the library and simulated patients."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cellkinetics as ck
+from cellkinetics import models
+
+DAYS = np.array([1.0, 3, 7, 14, 28])
+MODEL = models.load("nk_decline")
+
+
+@pytest.fixture(scope="module")
+def fit():
+    rng, rows = np.random.default_rng(2020), []
+    names = MODEL.parameters
+    for i in range(10):
+        dose = [1e5, 1e6, 1e7][i % 3]
+        values = {name: one.value for name, one in names.items()}
+        first = next(iter(names))
+        values[first] *= float(np.exp(0.5 * rng.normal()))
+        copies = np.asarray(MODEL.solve(DAYS, values, dose)["copies_per_ug"]) * np.exp(0.3 * rng.normal(size=len(DAYS)))
+        text = [f"<{3:g}" if value < 3 else f"{value:.6g}" for value in copies]
+        rows.append(pd.DataFrame({"subject": f"P{i:02d}", "day": DAYS, "copies_per_ug": text, "dose": dose}))
+    study = ck.read_study(pd.concat(rows), lloq=3.0)
+    first = next(iter(names))
+    return ck.fit_population(
+        MODEL, study, free=[first], covariates={first: "dose"}, prior={first: ck.LogNormal(names[first].value, 2.0)},
+        progress=False,
+    )  # fmt: skip
+
+
+def test_what_is_saved_comes_back_to_the_last_bit(fit, tmp_path):
+    fit.save(tmp_path / "population.json")
+    again = ck.load(tmp_path / "population.json")
+    assert isinstance(again, ck.PopulationFit)
+    assert again.summary() == fit.summary()
+    for name in ("parameters", "individuals", "trace", "covariance", "sandwich", "residuals"):
+        pd.testing.assert_frame_equal(getattr(again, name), getattr(fit, name), check_exact=True)
+    for name in ("log_likelihood_ln", "log_likelihood_error", "aic", "bicc", "outcome", "status", "shrinkage"):
+        assert np.array_equal(getattr(again, name), getattr(fit, name), equal_nan=name in ("aic", "bicc"))
+    assert again.asked["covariates"] == fit.asked["covariates"]
+    asked = {"doses": 1e6, "covariates": {"dose": 1e6}}
+    pd.testing.assert_frame_equal(again.predict([1, 7], **asked), fit.predict([1, 7], **asked))
+    assert again["P03"].estimates == fit["P03"].estimates
+    with pytest.raises(ck.ModelError, match="chains are not kept in files"):
+        _ = again.path.theta
+
+
+def test_a_file_that_was_changed_is_refused(fit, tmp_path):
+    file = tmp_path / "population.json"
+    ck.save(fit, file)
+    file.write_text(file.read_text(encoding="utf-8").replace('"P03"', '"P99"', 1), encoding="utf-8")
+    with pytest.raises(ck.StudyError):
+        ck.load(file)
