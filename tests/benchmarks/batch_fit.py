@@ -26,6 +26,7 @@ patients were drawn with, and 0.5 for eps, 0.1 for delta. Writes batch_fit.csv.
 import resource
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import lmfit
@@ -82,10 +83,7 @@ CONFOUNDED = {"il15_persistence": {"eps": 0.5, "delta": 0.1}}
 FEW, MANY, COMPILED = 100, 10_000, 200
 
 CURVES = {"il15_persistence": il15, "stein_2019_tisagenlecleucel": stein}
-try:
-    import numba_peers
-except ImportError:
-    numba_peers = None
+NUMBA = find_spec("numba") is not None
 
 
 def by_hand(model, free, copies, limit, curve=None):
@@ -117,8 +115,10 @@ def by_hand(model, free, copies, limit, curve=None):
 
 def compiled(model, rows, limit, best, free):
     """What the two peers in numba take, and how often they end at the best; nothing where there is no numba."""
-    if numba_peers is None or model.name != "il15_persistence":
+    if not NUMBA or model.name != "il15_persistence":
         return {}
+    import numba_peers
+
     values = model.values()
     held = np.array([values[name] for name in numba_peers.HELD])
     begun = np.log([*(values[name] for name in numba_peers.NAMES), SD])

@@ -26,7 +26,7 @@ def cells(page):
 
 
 def test_a_study_shows_its_facts_and_its_curves():
-    page = ck.example()._repr_html_()
+    page = ck.example()._repr_html_() or ""
     assert "11: 3 in 1e5/kg, 4 in 1e6/kg, 4 in 1e7/kg" in cells(page)
     assert "simulated data" in page
     assert page.count("data:image/png;base64,") == 1
