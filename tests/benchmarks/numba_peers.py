@@ -8,7 +8,7 @@ root-deviances. Both integrate E and M alone: D, L and I have closed forms, and 
 import math
 
 import numpy as np
-from numba import njit
+from numba import njit  # pyright: ignore[reportMissingImports]
 from scipy.integrate import odeint
 
 NAMES = ("F", "rho", "r", "mu0", "N")
