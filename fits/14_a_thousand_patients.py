@@ -78,8 +78,8 @@ style.tag(axes[-1])
 # How the time grows
 # ------------------
 # Measured as this page was made, compiled beforehand. A few patients share the fixed cost of a batch; from a few
-# hundred on a patient costs the same however many there are. More parameters than the five of the default free set are not
-# determined by these samples: the optimiser would walk along a ridge, and a patient cost a hundred times as much.
+# hundred on a patient costs the same however many there are. More parameters than the five of the default free set are
+# not determined by these samples: the optimiser would walk along a ridge, and a patient cost a hundred times as much.
 
 sizes, took = [10, 30, 100, 300, 1000], []
 for size in sizes:
