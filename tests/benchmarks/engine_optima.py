@@ -14,8 +14,8 @@ who are not "converged" were put in after a first try of six.
 Columns: `fitted` patients; `converged` of them. `below` how many ends of the engine lie more than 1e-4 log-likelihood
 units below scipy's, `said` of how many of those the outcome is not "converged", `most` by how much at most; `above` how
 many of scipy's lie as far below the engine's; `apart` how many estimates of the others differ by more than 0.02
-standard errors, of `estimates`, and `furthest` the largest difference. What is not identifiable, or at a bound, has no
-standard error to compare with. Renews rows of engine_optima.csv.
+standard errors, of `estimates`, and `furthest` the largest difference: scipy may end with two phases exchanged. What is
+not identifiable, or at a bound, has no standard error to compare with. Renews rows of engine_optima.csv.
 """
 
 import sys
