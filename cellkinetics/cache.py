@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import sys
 import threading
@@ -21,7 +23,9 @@ from cellkinetics.sameness import made_of
 
 # Linux allows a process 65,530 memory maps, of which a program takes some hundred; elsewhere programs are counted.
 MOST_MAPS, FEWEST_PROGRAMS, MOST_PROGRAMS = 8_000, 8, 64
-_MAPS = Path("/proc/self/maps")
+# Programs are half of the memory that they take; the compiler leaves the rest scattered over what it was given.
+MOST_BYTES = 600_000_000
+_MAPS, _MEMORY = Path("/proc/self/maps"), Path("/proc/self/statm")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -129,6 +133,7 @@ class _Shelf:
         self.compiled = 0  # programs that JAX has compiled or read from its cache since the last look
         self.seconds = 0.0  # that this took since the beginning
         self.others = 0  # memory maps of the process without these programs
+        self.bytes = 0  # of memory likewise, as far as it is known
         self.mender = _Mender()
         jax.monitoring.register_event_duration_secs_listener(self._heard)
         jax.monitoring.register_event_listener(self._missed)
@@ -152,6 +157,7 @@ class _Shelf:
             if self.compiled:
                 self._tidy()
             if key not in self.kept:
+                self.bytes = self.bytes or _resident()
                 folder, made = switch_on(), make()
                 if isinstance(made, Program):
                     made.known_as, made.folder = key, folder
@@ -165,12 +171,16 @@ class _Shelf:
         while self.kept and self._crowded():
             if len(self.kept) <= FEWEST_PROGRAMS:
                 self.kept.clear()
-                self.others = _maps()
+                _give_back()
+                self.others, self.bytes = _maps(), _resident()
             else:
                 self.kept.popitem(last=False)
+                _give_back()
 
     def _crowded(self) -> bool:
         maps = _maps()
+        if self.bytes and _resident() - self.bytes > MOST_BYTES:
+            return True
         return maps - self.others > MOST_MAPS if maps else len(self.kept) > MOST_PROGRAMS
 
 
@@ -199,3 +209,19 @@ def _maps() -> int:
         return _MAPS.read_bytes().count(b"\n")
     except OSError:
         return 0
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds; 0 where the system does not tell."""
+    try:
+        return int(_MEMORY.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return 0
+
+
+def _give_back() -> None:
+    """Let the system have what the C library keeps of memory that was let go of, where it is glibc."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

@@ -137,7 +137,8 @@ def write_tall_tables(app: Sphinx) -> None:
     turned = turned.reindex(index=table["quantity"].unique(), columns=table["of"].unique())
     turned.fillna("").to_csv(folder / "structured_accuracy.csv")
     few_samples().to_csv(folder / "few_samples.csv", index=False)
-    for name in ("killed", "workers", "lanes_accuracy", "misfit", "misfit_joint", "optima", "optima_joint", *ENGINE):
+    running = ("killed", "workers", "long_process", "virtual_trial")
+    for name in (*running, *ENGINE, "lanes_accuracy", "misfit", "misfit_joint", "optima", "optima_joint"):
         table = pd.read_csv(BENCHMARKS / f"{name}.csv", dtype=str, keep_default_na=False)
         table.drop(columns=["machine", "load", "versions"]).to_csv(folder / f"{name}.csv", index=False)
     pd.read_csv(BENCHMARKS / "large_file.csv", comment="#", dtype=str).to_csv(folder / "large_file.csv", index=False)

@@ -166,3 +166,17 @@ def test_programs_that_are_let_go_are_made_again(patient, monkeypatch):
     assert len(cache._SHELF.kept) <= 4
     again = ck.fit(model, patient, starts=1)
     assert again.parameters.equals(fit.parameters)
+
+
+def test_programs_are_let_go_where_memory_runs_short_and_made_again(patient, monkeypatch):
+    model = decaying(module(1.0).curve)
+    fit = ck.fit(model, patient, starts=1)
+    before = list(cache._SHELF.kept)
+    told = iter([10**15] * (len(before) + 2))
+    monkeypatch.setattr(cache, "_resident", lambda: next(told, 0))
+    monkeypatch.setattr(cache._SHELF, "bytes", 1)
+    monkeypatch.setattr(cache._SHELF, "compiled", 1)
+    cache._SHELF.find("another", object)
+    assert list(cache._SHELF.kept) == ["another"]
+    again = ck.fit(model, patient, starts=1)
+    assert again.parameters.equals(fit.parameters)

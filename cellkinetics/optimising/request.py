@@ -36,6 +36,10 @@ class Asked(TypedDict, total=False):
     error: str
 
 
+ONE_SEARCH = (
+    "It is for work of many pieces: fit_each, fit.bootstrap, fit.profile, power and compare_cohorts(model=). A fit of "
+    "one patient, or of several together by shared=, is one search, which keeps nothing on its way."
+)
 DEFAULTS: Asked = {
     "fixed": None, "free": None, "initial": None, "tie": None, "censoring": "m3", "doses": None, "prior": None,
     "starts": None, "seed": 2020, "error": LOG,
@@ -129,7 +133,7 @@ class Request:
         readiness.refuse()
         for name in asked:
             if name not in DEFAULTS:
-                advice = suggest(name, DEFAULTS)
+                advice = ONE_SEARCH if name in ("checkpoint", "n_jobs") else suggest(name, DEFAULTS)
                 raise TypeError(f"a fit got an unexpected keyword argument {name!r}. {advice}".rstrip())
         if isinstance(model, Model):
             model.look_again()

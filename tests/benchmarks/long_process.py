@@ -4,11 +4,11 @@
 
 Each kind of loop runs in a process of its own, on the example (simulated patients): a tie written as a lambda in the
 loop; a tie with another number in each round, which is another program each time (100 rounds); a model changed by
-`with_` in the loop; another number of samples, and another number of days predicted, in each round. `first_s` is the
-first round, with its compilations or their reading from the cache; `median_s` the median of the others; `slow` counts
-rounds beyond the first that took more than a second and twice the median. Memory is the peak of the resident set, maps
-are those of the process at their most (Linux allows 65,530). Aimed at are 1 GB and 10,000 maps. Writes
-long_process.csv.
+`with_` in the loop; another number of samples (6 to 505, in an order drawn with the seed) and of days predicted in each
+round. A kind ends after eight minutes; `fits` says how many were done. `first_s` is the first round, with its
+compilations or their reading from the cache; `median_s` the median of the others; `slow` counts rounds beyond the first
+that took more than a second and twice the median. Memory is the peak of the resident set, maps are those of the process
+at their most (Linux allows 65,530). Aimed at are 1 GB and 10,000 maps. Writes long_process.csv.
 """
 
 import json
@@ -26,6 +26,7 @@ from cellkinetics import models
 
 SEED, MODEL = 2020, "il15_persistence"
 MOST_MB, MOST_MAPS = 1000, 10_000
+LONGEST_S = 480  # of a kind; `fits` says how many were done
 
 
 def patient(number):
@@ -50,6 +51,7 @@ def changed(number):
 
 
 def shape(number):
+    number = int(np.random.default_rng(SEED).permutation(500)[number])
     samples, rng = 6 + number, np.random.default_rng([SEED, number])
     days = np.linspace(1, 300, samples)
     values = (2e4 * np.exp(-0.2 * days) + 200 * np.exp(-0.005 * days)) * np.exp(rng.normal(0, 0.5, samples))
@@ -84,6 +86,8 @@ def rounds(kind):
         seconds.append(time.perf_counter() - began)
         most = max(most, maps())
         first = first or peak_mb()
+        if sum(seconds) > LONGEST_S:
+            break
     print(json.dumps([seconds, most, first, peak_mb()]))
 
 

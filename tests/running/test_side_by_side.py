@@ -70,3 +70,11 @@ def test_of_other_libraries_only_what_is_said_is_changed():
     said = {"jax_enable_x64", "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"}
     assert set(changed.split()) <= said | {"jax_persistent_cache_min_entry_size_bytes"}
     assert not loaded
+
+
+@pytest.mark.parametrize("shared", [{}, {"shared": ["alpha"]}])
+def test_a_fit_that_is_one_search_says_so_where_it_is_to_be_kept_or_shared(shared, tmp_path):
+    for more in ({"checkpoint": tmp_path / "kept"}, {"n_jobs": 2}):
+        with pytest.raises(TypeError, match="is one search, which keeps nothing"):
+            ck.fit(DECLINE, STUDY if shared else STUDY.select("P06"), **shared, **more)
+    assert not list(tmp_path.iterdir())
