@@ -131,19 +131,24 @@ def _simulated(fit: Fit, rng: np.random.Generator, known: Floats | None = None) 
 
     The sd is that of the fit times its inflation: the maximum-likelihood one is too small with few samples.
     """
-    samples, problem = fit.problem.samples, fit.problem
-    ln_f = (problem.curve(fit.x, 0).value if known is None else known)[: len(samples)]
+    problem = fit.problem
+    ln_f = problem.curve(fit.x, 0).value if known is None else known
+    sds = fit.inflation * np.exp(problem.ln_sds(fit.x))
+    return drawn_about(problem, ln_f[: len(problem.samples)], sds, rng).censored(fit.censoring)
+
+
+def drawn_about(problem: Problem, ln_f: Floats, sds: Floats, rng: np.random.Generator) -> Samples:
+    """New values of all samples around a curve ln f (n,), sds (parts, outputs), censored at the limits of each."""
+    samples = problem.samples
     limit = samples.lloq
     if problem.error.needs_mass:
         # Without a limit what has no molecule is known to be less than one.
         limit = np.where(np.isnan(limit), 1 / samples.mass, limit)
-    sds = fit.inflation * np.exp(problem.ln_sds(fit.x)[:, samples.output])
-    copies = problem.error.drawn(np.exp(ln_f), sds, samples.mass, ~(limit > 0), rng)
+    copies = problem.error.drawn(np.exp(ln_f), sds[:, samples.output], samples.mass, ~(limit > 0), rng)
     # A censored sample is its own witness of the limits: the upper end of "below", both ends of an interval.
     low = np.where(np.isfinite(samples.upper) & ~samples.quantified, samples.upper, np.nan_to_num(limit, nan=0.0))
     between = np.where(~samples.quantified & np.isfinite(samples.upper), samples.lower, 0.0)
     high = np.where(np.isinf(samples.upper), samples.lower, np.inf)
     lower = np.where(copies >= high, high, np.where(copies >= low, copies, np.where(copies >= between, between, 0.0)))
     upper = np.where(copies >= high, np.inf, np.where(copies >= low, copies, np.where(copies >= between, low, between)))
-    new = replace(samples, lower=lower, upper=upper, status=status_of(lower, upper))
-    return new.censored(fit.censoring)
+    return replace(samples, lower=lower, upper=upper, status=status_of(lower, upper))

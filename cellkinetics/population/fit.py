@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path as FilePath
 from typing import Any
 
 import jax.numpy as jnp
@@ -29,6 +30,7 @@ from cellkinetics.population.running import SEED_OF_DRAWS, Population
 from cellkinetics.population.saem import ITERATIONS, LEAST_SD, Theta
 from cellkinetics.population.schedule import AVERAGED, MOST_BLOCKS, Path, climb
 from cellkinetics.progress import bar
+from cellkinetics.running.run import Run
 from cellkinetics.solving.sensitivity import Tie
 
 FITTED_BY = ("saem",)
@@ -58,7 +60,7 @@ def fit_population(
     method: str = "saem",
     seed: int = 2020,
     progress: bool = True,
-    checkpoint: object = None,
+    checkpoint: str | FilePath | None = None,
 ) -> PopulationFit:
     """Fit a population: parameters that vary between patients about a mean, estimated from the samples of all.
 
@@ -84,7 +86,10 @@ def fit_population(
     method : "saem": stochastic approximation EM, then Newton steps on the importance-sampled likelihood.
     seed : of all that is drawn.
     progress : whether a bar is shown.
-    common_sd, checkpoint : sds by patient and checkpoints are not there yet.
+    common_sd : sds by patient are not there yet.
+    checkpoint
+        folder in which blocks of iterations are kept: the same call goes on where a killed one ended, to the same
+        result. Newton steps are not kept.
 
     Returns
     -------
@@ -101,7 +106,7 @@ def fit_population(
     """
     began = time.perf_counter()
     fitting.check_kinds(model, study, "ck.fit_population")
-    _not_there_yet(method, common_sd, checkpoint, prior)
+    _not_there_yet(method, common_sd, prior)
     request = Request.of(
         model, fixed=fixed, free=free, initial=initial, tie=tie, censoring=censoring, doses=doses, prior=prior,
         error=error, seed=seed,
@@ -120,14 +125,29 @@ def fit_population(
     design = design_of(patients, random, covariates, correlated)
     if not design.random:
         raise ModelError("random=[]: nothing varies between patients. Take ck.fit(model, study, shared='all').")
-    population = Population(patients, design, prior_of(patients, design), patients.method)
+    more_asked = {"random": random, "covariates": covariates, "correlated": correlated}
+    run = Run.of(
+        checkpoint, 1, lambda: {"verb": "fit_population", "data": study.sha256, **request.asked, **_plain(more_asked)}
+    )
+    population = Population(patients, design, prior_of(patients, design), patients.method, run.checkpoint)
     start = _start(patients, design)
-    with bar((MOST_BLOCKS + AVERAGED) * ITERATIONS, progress, "population") as more:
-        path = climb(population, start, request.seed, more)
-    return _ended(path, asked, began)
+    try:
+        with bar((MOST_BLOCKS + AVERAGED) * ITERATIONS, progress, "population") as more:
+            path = climb(population, start, request.seed, more)
+        return _ended(path, asked, began)
+    finally:
+        if run.checkpoint is not None:
+            run.checkpoint.write("iterations")
 
 
-def _not_there_yet(method: str, common_sd: bool, checkpoint: object, prior: object) -> None:
+def _plain(value: Any) -> Any:
+    """Sequences as lists, so that a tuple asks the same."""
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return value if value is None or isinstance(value, str) else [_plain(each) for each in value]
+
+
+def _not_there_yet(method: str, common_sd: bool, prior: object) -> None:
     if method not in FITTED_BY:
         raise ValueError(f"method={method!r}: take one of {', '.join(FITTED_BY)}; others are not there yet.")
     if not domains.flag(common_sd, "common_sd"):
@@ -137,8 +157,6 @@ def _not_there_yet(method: str, common_sd: bool, checkpoint: object, prior: obje
             f"prior={prior!r} is of one patient, whose population is known. Give {{name: ck.LogNormal(median, sd)}} "
             "of a mean."
         )
-    if checkpoint is not None:
-        raise ValueError("checkpoint=: a run that goes on from a file is not there yet. Leave it out.")
 
 
 def prior_of(patients: Patients, design: Design) -> tuple[Floats, Floats]:

@@ -102,10 +102,11 @@ def omega_of(design: Design, ln_spread: Floats, atanh: Floats) -> Floats:
     return spread[:, None] * correlation * spread[None, :]
 
 
-def polish(population: Population, theta: Theta, sample: Sample) -> Polished:
-    """Climb from ``theta``, where the sample was drawn."""
+def polish(population: Population, theta: Theta, sample: Sample, counts: Floats | None = None) -> Polished:
+    """Climb from ``theta``, where the sample was drawn; a patient counts once, or as often as ``counts`` (n,) say."""
     v, floors = vector_of(population.design, theta), _floors(population)
-    at = _look(population, sample, v)
+    counts = np.ones(len(sample.subjects)) if counts is None else counts
+    at = _look(population, sample, v, counts)
     for _ in range(CLIMBS):
         moving = _moving(population, v, at)
         step = _step(population, at, moving)
@@ -114,7 +115,7 @@ def polish(population: Population, theta: Theta, sample: Sample) -> Polished:
         share = 1.0
         while share > 0.05:
             tried = np.maximum(v + share * step, floors)
-            new = _look(population, sample, tried)
+            new = _look(population, sample, tried, counts)
             if np.isfinite(new.value) and new.value >= at.value - 1e-9:
                 break
             share /= 2
@@ -142,7 +143,8 @@ class _At:
     sample: Sample
 
 
-def _look(population: Population, sample: Sample, v: Floats) -> _At:
+def _look(population: Population, sample: Sample, v: Floats, counts: Floats | None = None) -> _At:
+    counts = np.ones(len(sample.subjects)) if counts is None else counts
     design, patients = population.design, population.patients
     theta = theta_of(design, v)
     omega = np.asarray(theta.omega)
@@ -161,7 +163,7 @@ def _look(population: Population, sample: Sample, v: Floats) -> _At:
     ln_w = sample.log_weights(theta)
     top = ln_w.max(axis=0)
     weight = np.exp(ln_w - top)
-    total = float(np.sum(top + np.log(weight.mean(axis=0))))
+    total = float(counts @ (top + np.log(weight.mean(axis=0))))
     weight /= weight.sum(axis=0)
     d, p, q, linked = len(v), len(design.effects), len(design.random), len(design.pairs)
     places = [*(p + q + linked + np.array(changes, int)), *population.scored]
@@ -170,16 +172,16 @@ def _look(population: Population, sample: Sample, v: Floats) -> _At:
     score[:, :, places] += first
     mean = np.einsum("mn,mnd->nd", weight, score)
     away = score - mean
-    weighted = np.sqrt(weight)[..., None] * away
+    weighted = np.sqrt(counts * weight)[..., None] * away
     covariance = np.einsum("mnd,mne->de", weighted, weighted)
-    noisy = weight[..., None] * away
+    noisy = (counts * weight)[..., None] * away
     noise = np.einsum("mnd,mne->de", noisy, noisy)
     hessian = np.zeros((d, d))
-    hessian[np.ix_(places, places)] += np.einsum("mn,mnab->ab", weight, second)
-    hessian[: p + q + linked, : p + q + linked] += _curved(population, sample.draws.phi, weight, v)
+    hessian[np.ix_(places, places)] += np.einsum("mn,mnab->ab", counts * weight, second)
+    hessian[: p + q + linked, : p + q + linked] += _curved(population, sample.draws.phi, weight, v, counts)
     mean_prior, precision = population.prior
     total -= 0.5 * float(np.sum(precision * (v[:p] - mean_prior) ** 2))
-    gradient = mean.sum(axis=0)
+    gradient = counts @ mean
     gradient[:p] -= precision * (v[:p] - mean_prior)
     hessian[:p, :p] -= np.diag(precision)
     return _At(total, gradient, -(hessian + covariance), mean, noise, sample)
@@ -257,8 +259,8 @@ def _of_population(population: Population, phi: Floats, v: Floats) -> Floats:
     return np.concatenate([by_beta, by_spread], axis=-1)
 
 
-def _curved(population: Population, phi: Floats, weight: Floats, v: Floats) -> Floats:
-    """The weighted mean of the Hessian of the population's log density, summed over patients.
+def _curved(population: Population, phi: Floats, weight: Floats, v: Floats, counts: Floats) -> Floats:
+    """The weighted mean of the Hessian of the population's log density, summed over patients as they count.
 
     By central differences of its gradient, which depends on the draws through their moments alone.
     """
@@ -271,12 +273,12 @@ def _curved(population: Population, phi: Floats, weight: Floats, v: Floats) -> F
         theta = theta_of(design, v)
         inverse = np.linalg.inv(np.asarray(theta.omega))
         middle = importance.mean_of(design.matrix, theta, population.random)
-        by_beta = np.einsum("nqp,qr,nr->p", design.matrix[:, design.places], inverse, mean - middle)
+        by_beta = np.einsum("n,nqp,qr,nr->p", counts, design.matrix[:, design.places], inverse, mean - middle)
         across = second - mean[:, :, None] * middle[:, None] - middle[:, :, None] * mean[:, None]
-        across = np.sum(across + middle[:, :, None] * middle[:, None], axis=0)
+        across = np.einsum("n,nqr->qr", counts, across + middle[:, :, None] * middle[:, None])
         ways = _directions(design, v)
         of_spread = 0.5 * np.einsum("qr,ars,st,qt->a", inverse, ways, inverse, across)
-        return np.append(by_beta, of_spread - 0.5 * len(mean) * np.einsum("qr,aqr->a", inverse, ways))
+        return np.append(by_beta, of_spread - 0.5 * counts.sum() * np.einsum("qr,aqr->a", inverse, ways))
 
     columns = []
     for at in range(size):

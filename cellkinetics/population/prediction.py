@@ -1,8 +1,9 @@
-"""Curves of the median patient and of others drawn from the population."""
+"""What is drawn from a population: curves of other patients, and the population of patients drawn again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +11,19 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
+from cellkinetics.fitting.bootstrap import Bootstrap, drawn_about
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.modelling.levels import column_of
+from cellkinetics.modelling.provenance import Provenance
+from cellkinetics.population.importance import Moments, mean_of
+from cellkinetics.population.modes import problem_given
+from cellkinetics.population.polish import polish
+from cellkinetics.population.schedule import labels_of
+from cellkinetics.population.text import STILL
+from cellkinetics.progress import bar
+from cellkinetics.running.run import Run
 from cellkinetics.solving.simulation import simulate
+from cellkinetics.words import count
 
 if TYPE_CHECKING:
     from cellkinetics.population.result import PopulationFit
@@ -49,6 +60,77 @@ def predicted(
             each[1:], [0.5 - level / 2, 0.5 + level / 2], axis=0
         )
     return table
+
+
+def simulated(fit: PopulationFit, n: int, seed: int) -> pd.DataFrame:
+    """See `PopulationFit.simulate`."""
+    theta, design, rng = fit.polished.theta, fit.design, np.random.default_rng(seed)
+    means = mean_of(design.matrix, theta, fit.population.random)
+    whole = np.linalg.cholesky(np.asarray(theta.omega))
+    problems = [problem_given(fit.patients, design, theta, at) for at in range(len(fit.subjects))]
+    outputs, tables = list(fit.model.outputs), []
+    for number in range(n):
+        phi = means + rng.normal(size=means.shape) @ whole.T
+        for subject, problem, x in zip(fit.subjects, problems, phi, strict=True):
+            at = problem.curve(x, 0)
+            drawn = drawn_about(problem, at.value[: len(problem.samples)], np.exp(problem.ln_sds(x)), rng)
+            own = {"day": drawn.day, "output": [outputs[i] for i in drawn.output]}
+            ends = {"lower": drawn.lower, "upper": drawn.upper, "status": drawn.status, "solved": bool(at.solved)}
+            tables.append(pd.DataFrame({"replicate": number, "subject": subject, **own, **ends}))
+    return pd.concat(tables, ignore_index=True)
+
+
+# Draws of each patient that a bootstrap climbs on, and what is added to its seed for them.
+BOOTSTRAP_DRAWS, SEED_OF_BOOTSTRAP = 1000, 103
+REFITS_AT_ONCE = 5  # chunks of a checkpoint
+
+
+def bootstrapped(fit: PopulationFit, n: int, level: float, seed: int, run: Run, progress: bool) -> Bootstrap:
+    """See `PopulationFit.bootstrap`."""
+    theta, patients = fit.polished.theta, len(fit.subjects)
+    counts = np.random.default_rng(seed).multinomial(patients, np.full(patients, 1 / patients), size=n).astype(float)
+    chunks = [(counts[at : at + REFITS_AT_ONCE], fit.polished.v) for at in range(0, n, REFITS_AT_ONCE)]
+    moments = Moments(fit.conditional_mean, fit.conditional_covariance)
+    labels, ends = labels_of(fit.population), dict[int, Any]()
+
+    def here(missing: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        sample = fit.population.sampled(theta, moments, BOOTSTRAP_DRAWS, seed + SEED_OF_BOOTSTRAP)
+        for number in missing:
+            refits = [polish(fit.population, theta, sample, own) for own in chunks[number][0]]
+            yield number, np.array([np.append(one.v, float(np.max(one.still_moves) <= STILL)) for one in refits])
+
+    with suppress(KeyboardInterrupt), bar(n, progress, "refitting") as more:
+        for number, refits in run.each("population", polish, chunks, here):
+            ends[number] = refits
+            more(len(refits))
+    if not ends:
+        raise KeyboardInterrupt
+    done = np.concatenate([ends[number] for number in sorted(ends)])
+    kept = done[done[:, -1] == 1, :-1]
+    natural = [_natural(fit, row, labels) for row in kept]
+    draws = pd.DataFrame(natural, columns=labels, dtype=float)
+    free = [label for label in labels if fit.parameters.loc[label, "status"] != "fixed"]
+    rows = {"value": fit.parameters.loc[free, "value"].astype(float)}
+    enough = len(draws) >= round(1 / (1 - level), 9)
+    for side, share in (("lower", (1 - level) / 2), ("upper", (1 + level) / 2)):
+        rows[side] = draws[free].quantile(share) if enough else pd.Series(np.nan, index=free)
+    note = "" if len(done) == n else f"interrupted after {len(done)} of {count(n, 'refit')}"
+    origin = Provenance("", fit.study.sha256, fit.model, {"n": n, "kind": "patients", "level": level, "seed": seed})
+    intervals = pd.DataFrame(rows).loc[free].rename_axis("parameter")
+    return Bootstrap(draws, intervals, len(done) - len(kept), "patients", level, seed, None, origin, note)
+
+
+def _natural(fit: PopulationFit, v: Floats, labels: Sequence[str]) -> dict[str, float]:
+    """As in the table of parameters."""
+    kinds, found = fit.parameters["kind"], {}
+    for label, at in zip(labels, v, strict=True):
+        if kinds[label] == "mean":
+            found[label] = fit.model.parameters[label].from_estimation(float(at))
+        elif kinds[label] == "coefficient":
+            found[label] = float(at)
+        else:
+            found[label] = float(np.tanh(at) if kinds[label] == "correlation" else np.exp(at))
+    return found
 
 
 def _last(fit: PopulationFit) -> float:

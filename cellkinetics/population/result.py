@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
+from cellkinetics.fitting.bootstrap import Bootstrap
 from cellkinetics.fitting.fits import Fits, Later
 from cellkinetics.fitting.result import Fit
 from cellkinetics.likelihood.criteria import Criteria
@@ -29,6 +31,7 @@ from cellkinetics.population.patients import Patients
 from cellkinetics.population.polish import Polished
 from cellkinetics.population.running import Population
 from cellkinetics.population.schedule import Path, labels_of
+from cellkinetics.running.run import Run
 from cellkinetics.saving import Saves
 from cellkinetics.words import count
 
@@ -247,6 +250,55 @@ class PopulationFit(Criteria, Saves):
         level, draws, seed = domains.level(level), domains.count(draws, "draws"), domains.seed(seed)
         days = None if times is None else domains.days(times, "times")
         return prediction.predicted(self, days, doses, covariates, level, draws, seed)
+
+    def simulate(self, n: int = 1, *, seed: int = 2020) -> pd.DataFrame:
+        """The study again, with other patients of this population: same days, doses, covariates and limits.
+
+        Parameters
+        ----------
+        n : times. seed : of random effects and of the errors of samples.
+
+        Returns
+        -------
+        DataFrame
+            One row a sample: replicate, subject, day, output, lower and upper (alike where quantified, else the ends
+            between which it is known to lie), status, and solved, whether the patient's curve could be.
+        """
+        return prediction.simulated(self, domains.count(n, "n"), domains.seed(seed))
+
+    def bootstrap(
+        self,
+        n: int = 200,
+        *,
+        level: float = 0.95,
+        seed: int = 2020,
+        progress: bool = True,
+        checkpoint: str | FilePath | None = None,
+    ) -> Bootstrap:
+        """Populations of patients drawn again with replacement: Newton steps on the sampled likelihood of each.
+
+        Every refit starts at the estimates and takes the same draws of a patient however often that one is in it. What
+        covariates are centred at stays.
+
+        Parameters
+        ----------
+        n : refits. level : of the intervals, which are percentiles. seed : of the patients that are drawn.
+        progress : whether a bar is shown; Ctrl-C leaves the refits so far, and the note says so.
+        checkpoint : folder in which finished refits are kept, for a run that goes on where another one was killed.
+
+        Returns
+        -------
+        Bootstrap
+            ``draws``, one row a refit that ended; ``intervals`` by parameter; ``failed``, how many did not end.
+        """
+        n, level, seed = domains.count(n, "n"), domains.level(level), domains.seed(seed)
+        run = Run.of(checkpoint, 1, lambda: self._asked_of_bootstrap(n, seed))
+        return prediction.bootstrapped(self, n, level, seed, run, domains.flag(progress, "progress"))
+
+    def _asked_of_bootstrap(self, n: int, seed: int) -> dict[str, Any]:
+        """What a checkpoint is of; the estimates stand in each chunk."""
+        own = {"verb": "bootstrap of a population", "data": self.study.sha256, **self.request.asked}
+        return {**own, "varying": list(self.design.random), "labels": self.design.labels, "n": n, "seed of draws": seed}
 
     def plot(self, subject: str | None = None, ax: Axes | None = None, page: int = 0) -> Figure | Axes:
         """One panel a patient at its mode, 24 a page, as a figure; of one ``subject`` its axes."""

@@ -17,6 +17,8 @@ from cellkinetics.population.design import Design
 from cellkinetics.population.importance import LogLikelihood, Moments
 from cellkinetics.population.patients import Patients
 from cellkinetics.population.saem import ITERATIONS, LEAST_SD, Fixed, Gains, Iterate, Theta, Trace
+from cellkinetics.running.checkpoint import Checkpoint
+from cellkinetics.running.digest import digest
 from cellkinetics.solving.sensitivity import padded_length
 
 WARM_UP, SETTLED = 4, 4  # blocks of iterations before, and while, the moments at given values are taken
@@ -31,12 +33,14 @@ class Population:
     """A population as its programs take it.
 
     prior : means and precisions (p,) of the coefficients. method : how curves are solved; the model's first if None.
+    kept : where blocks of iterations are kept, for a run that goes on where another one was killed; None for nowhere.
     """
 
     patients: Patients
     design: Design
     prior: tuple[Floats, Floats]
     method: Method
+    kept: Checkpoint | None = None
 
     @cached_property
     def data(self) -> Data:
@@ -97,15 +101,28 @@ class Population:
 
     def run(self, state: Iterate, plan: Gains, seed: int, block: int) -> tuple[Iterate, Trace]:
         """One block of iterations."""
+        # What a program gives back is tied to a device: as arguments those arrays would have it compiled once more.
+        state = jax.tree.map(np.asarray, state)
+        if self.kept is None:
+            return self._run(state, plan, seed, block)
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves((state, plan))]
+        key = digest((leaves, str(self.method), seed, block))
+        if key in self.kept.found():
+            ends, trace = self.kept.value(key)
+            return jax.tree.unflatten(jax.tree.structure(state), ends), Trace(*trace)
+        ended, trace = self._run(state, plan, seed, block)
+        self.kept.add(
+            "iterations", key, tuple([np.asarray(x) for x in jax.tree.leaves(part)] for part in (ended, trace))
+        )
+        return ended, trace
+
+    def _run(self, state: Iterate, plan: Gains, seed: int, block: int) -> tuple[Iterate, Trace]:
         patients = self.patients
         run = saem.program(
             patients.model, patients.problems[0].ties, self.method, patients.request.error_model, self.random,
             self.scored, len(self.design.effects),
         )  # fmt: skip
-        # What a program gives back is tied to a device: as arguments those arrays would have it compiled once more.
-        return run(
-            self.fixed, jax.tree.map(np.asarray, state), plan, saem.noise_of(state, len(self.scored), seed, block)
-        )
+        return run(self.fixed, state, plan, saem.noise_of(state, len(self.scored), seed, block))
 
     def at(self, theta: Theta, seed: int) -> tuple[Moments, float]:
         """Moments of each patient's parameters at values that are given, and the share of proposals not solved."""

@@ -7,6 +7,7 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics.optimising.request import Request
+from cellkinetics.population import polish, prediction
 from cellkinetics.population.patients import patients_of
 from cellkinetics.population.running import Population
 
@@ -219,7 +220,6 @@ def test_what_cannot_be_fitted_is_refused_with_the_remedy(study):
         ({"method": "laplace"}, "method='laplace': take one of saem; others are not there yet"),
         ({"prior": "published"}, "prior='published' is of one patient, whose population is known"),
         ({"common_sd": False}, "an sd of each patient is not there yet"),
-        ({"checkpoint": "here.json"}, "a run that goes on from a file is not there yet"),
     ],
 )
 def test_what_is_not_there_yet_says_so(study, asked, words):
@@ -249,3 +249,69 @@ def test_an_interrupt_gives_the_estimates_so_far_and_says_so(study, monkeypatch)
     assert found.outcome.startswith("interrupted: these are the estimates after 75 iterations")
     assert not found.converged
     assert np.isfinite(found.log_likelihood_ln)
+
+
+def test_the_study_again_has_its_limits_and_the_spread_of_the_population(fit, study):
+    table = fit.simulate(40, seed=1)
+    own = study.observations
+    assert len(table) == 40 * len(own)
+    assert table["subject"].head(len(own)).tolist() == own["subject"].tolist()
+    assert table["day"].head(len(own)).tolist() == own["day"].tolist()
+    below = table["status"] == "below"
+    assert (table.loc[below, "upper"] == 5.0).all()
+    assert below.mean() == pytest.approx((own["status"] == "below").mean(), abs=0.08)
+    first = table[(table["day"] == 1.0) & (table["subject"].isin(["P02", "P05", "P08"]))]  # 1e6 cells/kg
+    value = fit.parameters["value"]
+    mean = np.log(value["c"]) + value["c:dose"] * np.log(1e6 / fit.design.effects[1].centre) - value["k"]
+    sd = np.hypot(np.hypot(value["sd between c"], value["sd between k"]), value["sd"])
+    ln_y = np.log(first["upper"])
+    assert ln_y.mean() == pytest.approx(mean, abs=3 * sd / np.sqrt(len(first)))
+    assert ln_y.std() == pytest.approx(sd, rel=0.2)
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint_to_the_same_result(fit, study, monkeypatch, tmp_path):
+    run, calls = Population._run, []
+
+    def killed(*given):
+        calls.append(1)
+        if len(calls) == 6:
+            raise SystemExit
+        return run(*given)
+
+    asked = {"covariates": {"c": "dose"}, "progress": False, "checkpoint": tmp_path / "kept"}
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(Population, "_run", killed)
+        ck.fit_population(populations.line(), study, **asked)
+    calls.clear()
+    monkeypatch.setattr(Population, "_run", lambda *given: (calls.append(1), run(*given))[1])
+    again = ck.fit_population(populations.line(), study, **asked)
+    assert len(calls) == len(fit.trace) // 25 - 5
+    pd.testing.assert_frame_equal(again.parameters, fit.parameters, check_exact=True)
+    with pytest.raises(ValueError, match="is of another run: covariates is"):
+        ck.fit_population(populations.line(), study, **(asked | {"covariates": {"k": "dose"}}))
+
+
+def test_a_bootstrap_draws_patients_and_goes_on_from_its_checkpoint(fit, monkeypatch, tmp_path):
+    asked = {"level": 0.5, "progress": False, "checkpoint": tmp_path / "kept"}
+    found = fit.bootstrap(5, **asked)
+    assert list(found.draws.columns) == list(fit.parameters.index)
+    assert len(found.draws) + found.failed == 5
+    # A refit is the maximum with each patient as often as it was drawn.
+    counts = np.random.default_rng(2020).multinomial(20, np.full(20, 1 / 20), size=5).astype(float)
+    sample = fit.polished.sample
+    one = polish.polish(fit.population, fit.polished.theta, sample, counts[0])
+    apart = (np.log(found.draws["c"].iloc[0]) - one.v[0]) / fit.parameters.loc["c", "estimate_stderr"]
+    assert abs(apart) < 0.1
+    at = polish._look(fit.population, sample, fit.polished.v, counts[0])
+    assert at.gradient == pytest.approx(counts[0] @ at.scores)
+    ahead, behind = (polish._look(fit.population, sample, fit.polished.v + d, counts[0]) for d in _sides(0, 1e-4, 6))
+    assert at.gradient[0] == pytest.approx((ahead.value - behind.value) / 2e-4, rel=1e-4)
+    assert at.information[0] == pytest.approx(-(ahead.gradient - behind.gradient) / 2e-4, rel=1e-3, abs=0.05)
+    monkeypatch.setattr(prediction, "polish", None)
+    pd.testing.assert_frame_equal(fit.bootstrap(5, **asked).draws, found.draws)
+
+
+def _sides(place, step, size):
+    aside = np.zeros(size)
+    aside[place] = step
+    return aside, -aside
