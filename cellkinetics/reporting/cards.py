@@ -10,6 +10,7 @@ import pandas as pd
 from cellkinetics.cohorts import answer
 from cellkinetics.cohorts.comparison import Comparison
 from cellkinetics.cohorts.power import Power
+from cellkinetics.cohorts.through_population import PopulationComparison
 from cellkinetics.data import overview
 from cellkinetics.data.study import Study
 from cellkinetics.fitting.bootstrap import Bootstrap
@@ -23,6 +24,9 @@ from cellkinetics.joint.comparison import ModelComparison
 from cellkinetics.joint.result import JointFit
 from cellkinetics.modelling.model import Model
 from cellkinetics.notebook import Card
+from cellkinetics.population.result import PopulationFit
+from cellkinetics.population.table import OTHER
+from cellkinetics.words import count
 
 OUTCOME = 90  # characters of an outcome in the table of a study
 ESTIMATES = ["value", "lower", "upper", "unit", "status"]
@@ -39,6 +43,7 @@ _INNER = {
     "Model": {"look_again", "made_of", "require", "description"},
     "Profiles": {"by_subject"},
     "Bootstrap": {"problem"},
+    "PopulationFit": {"design", "polished", "population", "request"},
 }  # fmt: skip
 
 
@@ -120,6 +125,20 @@ def _(found: Identifiability) -> Card:
 @of.register
 def _(found: Power) -> Card:
     return Card("Power", f"{found.asked} studies a number of patients, simulated", found.needed)
+
+
+@of.register
+def _(population: PopulationFit) -> Card:
+    table = population.parameters
+    shown = table.loc[table["kind"] != OTHER, ["kind", "value", "rse", "lower", "upper", "shrinkage", "unit", "status"]]
+    title = f"Population of {count(len(population.subjects), 'subject')}: {population.model.name}"
+    return Card(title, population.outcome, shown.rename_axis("parameter"))
+
+
+@of.register
+def _(found: PopulationComparison) -> Card:
+    shown = found.table[["parameter", "effect", "estimate", "lower", "upper", "lr", "p_lr", "p", "p_holm"]]
+    return Card(f"{found.model} by {found.by}", found.answer, shown)
 
 
 def _estimated(parameters: pd.DataFrame) -> pd.DataFrame:

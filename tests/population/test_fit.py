@@ -151,6 +151,13 @@ def test_its_summary_says_who_takes_part_and_how_it_ended(fit):
         fit.save("here.json")
 
 
+def test_a_notebook_shows_what_was_estimated(fit):
+    page = fit._repr_html_()
+    assert fit.outcome in page
+    assert f"{fit.parameters['shrinkage'].dropna().iloc[0]:.4g}" in page
+    assert "design" not in dir(fit)
+
+
 def test_everyone_with_a_sample_takes_part(study):
     table = table_of()
     alone = table[table["subject"].isin(["P01", "P02"])].groupby("subject").head(1)
