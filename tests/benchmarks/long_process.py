@@ -63,7 +63,7 @@ def shape(number):
 KINDS = {
     "a tie in the loop": (tie, 500),
     "a tie of another number": (tie_of_a_number, 100),
-    "with_ in the loop": (changed, 500),
+    "a changed model in the loop": (changed, 500),
     "another shape": (shape, 500),
 }
 
