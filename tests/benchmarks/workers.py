@@ -1,14 +1,13 @@
 """A bootstrap of 2,000 by one process and by two: seconds, and whether the result is the same bit for bit.
 
-    python tests/benchmarks/workers.py [others|trial]
+    python tests/benchmarks/workers.py [others]
 
 One patient of each model, all refits in chunks of 512. `cold` is the first
 call of each, with the start of the workers and all compilations of a new process (programs on disk may be there);
 `warm` the second one. Work inside one process runs on as many threads as there are processors already: two processes
 on the same machine are no faster, the figure says what the way to them costs. The machine had two processors, which
 other work shared: see the load. With `others` behind it fits, profiles, power and permutations by two processes are
-compared with those of one, and not timed. Writes workers.csv. With `trial` a virtual trial of 100,100 patients of
-il15_persistence, 9,100 studies of 3, 4 and 4 by `ck.power`, by one process and by two; writes virtual_trial.csv.
+compared with those of one, and not timed. Writes workers.csv.
 """
 
 import sys
@@ -65,33 +64,11 @@ def others():
     print("fits, profiles, power and permutations by two processes are those of one", flush=True)
 
 
-def trial():
-    """100,100 virtual patients by one process and by two."""
-    from table import machine
-
-    design = (models.load("il15_persistence"), [1e5, 1e6, 1e7], [3, 4, 4], [1, 3, 7, 10, 14, 21, 28, 60, 180, 365])
-    options = {"between": {"F": 0.5, "rho": 0.06}, "lloq": 3, "studies": 9_100, "patients": [11], "progress": False}
-    found, rows = {}, []
-    for n_jobs in (1, 2):
-        began, own = time.perf_counter(), time.process_time()
-        found[n_jobs] = ck.power(*design, **options, n_jobs=n_jobs)
-        new = {"processes": n_jobs, "patients": 9_100 * 11, "samples": 9_100 * 11 * len(design[3])}
-        seconds, cpu = time.perf_counter() - began, time.process_time() - own
-        # Of two processes the processor seconds are in the workers.
-        rows.append(new | {"s": round(seconds, 1), "cpu_s": round(cpu, 1) if n_jobs == 1 else "", **machine()})
-        print(rows[-1], flush=True)
-        pd.DataFrame(rows).to_csv(Path(__file__).with_name("virtual_trial.csv"), index=False)
-    same(found[2].table, found[1].table)
-    print("the same", flush=True)
-
-
 if __name__ == "__main__":
     from table import machine, renew
 
     if "others" in sys.argv:
         sys.exit(others())
-    if "trial" in sys.argv:
-        sys.exit(trial())
     for model, number in REFITS.items():
         new = row(model, number) | machine()
         print(new, flush=True)
