@@ -40,6 +40,7 @@ LEVELS = {
     "joint.predict": lambda r, level: r["joint"].predict([7], level=level),
     # A level, times and a seed are looked at before the population is.
     "population.predict": lambda r, level: ck.PopulationFit.predict(r["fit"], [7], level=level),
+    "population.bootstrap": lambda r, level: ck.PopulationFit.bootstrap(r["fit"], 5, level=level),
 }
 COUNTS = {
     "fit starts": ("starts", lambda r, n: ck.fit(DECLINE, STUDY.select(subjects="P06"), starts=n)),
@@ -54,6 +55,9 @@ COUNTS = {
         "patients", lambda r, n: ck.power(STEIN, [1e5, 1e7], [3, 3], [7, 28], patients=[n], progress=False)
     ),
     "draws of a likelihood": ("draws", lambda r, n: population_log_likelihood(draws=n)),
+    "nodes of a likelihood": ("nodes", lambda r, n: population_log_likelihood(method="agq", nodes=n)),
+    "bootstrap of a population": ("n", lambda r, n: ck.PopulationFit.bootstrap(r["fit"], n)),
+    "simulate of a population": ("n", lambda r, n: ck.PopulationFit.simulate(r["fit"], n)),
     "draws of population.predict": ("draws", lambda r, n: ck.PopulationFit.predict(r["fit"], [7], draws=n)),
     "plot of fits": ("columns", lambda r, n: r["fits"].plot(columns=n)),
 }  # fmt: skip
@@ -71,6 +75,8 @@ SEEDS = {
     "fit_population": lambda r, seed: ck.fit_population(DECLINE, STUDY, seed=seed, progress=False),
     "population_log_likelihood": lambda r, seed: population_log_likelihood(seed=seed),
     "population.predict": lambda r, seed: ck.PopulationFit.predict(r["fit"], [7], seed=seed),
+    "population.bootstrap": lambda r, seed: ck.PopulationFit.bootstrap(r["fit"], 5, seed=seed),
+    "population.simulate": lambda r, seed: ck.PopulationFit.simulate(r["fit"], seed=seed),
 }
 DAYS = {
     "simulate": lambda r, days: ck.simulate(STEIN, {}, days),
@@ -345,10 +351,11 @@ def test_arguments_in_the_wrong_order_or_of_another_kind_say_what_to_give(call, 
 def test_no_public_function_with_such_an_argument_is_forgotten():
     checked = {
         "level": {"Fit.predict", "Fit.intervals", "Fit.profile", "Fit.bootstrap", "Fit.derived", "Fits.predict",
-                  "Fits.profile", "JointFit.predict", "PopulationFit.predict"},
+                  "Fits.profile", "JointFit.predict", "PopulationFit.predict", "PopulationFit.bootstrap"},
         "seed": {"fit", "fit_each", "Fit.bootstrap", "Fit.quantile_residuals", "Fit.diagnostics",
                  "Fits.quantile_residuals", "Fits.diagnostics", "JointFit.quantile_residuals", "compare_cohorts",
-                 "power", "fit_population", "population_log_likelihood", "PopulationFit.predict"},
+                 "power", "fit_population", "population_log_likelihood", "PopulationFit.predict",
+                 "PopulationFit.bootstrap", "PopulationFit.simulate"},
         "starts": {"fit", "fit_each"},
         "tolerance": {"compare_cohorts", "cohort_curves", "nca", "Study.plot"},
         "pool_sd": {"fit_each"},
