@@ -38,13 +38,14 @@ class Bootstrap(Saves, HandsOutCopies):
         one row a refit that has an optimum inside the bounds, one column a parameter or sd, natural scale: the free
         ones first, then what the fit had fixed or tied, so that `simulate` takes the table as it is.
     intervals : by parameter: value (of the fit), lower, upper (percentiles of the draws); NaN where there are fewer
-        draws than 1/(1 - level), 20 for 95%, and where the value itself lies outside: of a parameter at its bound, of
-        which the refits that end there too are left out, or of an sd when few samples are drawn with replacement.
+        draws than 1/(1 - level), 20 for 95%. Where the value itself lies outside the interval is widened to it: of a
+        parameter at its bound, of which the refits that end there too are left out, or of an sd when few samples are
+        drawn with replacement.
     failed : refits without such an optimum; they are in no interval.
     kind, level, seed : as asked.
     problem : of the fit; `simulate` takes the doses from there. It is in no file: give doses to a loaded bootstrap's.
     origin : of which fit it is.
-    note : that it was interrupted, and how far it came; whose values lie outside; "" where there is nothing to say.
+    note : that it was interrupted, and how far it came; whose interval is widened; "" where there is nothing to say.
     """
 
     draws: pd.DataFrame
@@ -101,14 +102,17 @@ def bootstrap(fit: Fit, n: int, kind: str, level: float, seed: int, run: Run, *,
         rows[side] = draws[names].quantile(share) if enough else pd.Series(np.nan, index=names)
     intervals = pd.DataFrame(rows).loc[names].rename_axis("parameter")
     outside = (intervals["value"] < intervals["lower"]) | (intervals["value"] > intervals["upper"])
-    intervals.loc[outside, ["lower", "upper"]] = np.nan
+    # The refits that end at a bound are in no interval; the value that does is.
+    intervals["lower"] = np.where(outside, np.fmin(intervals["lower"], intervals["value"]), intervals["lower"])
+    intervals["upper"] = np.where(outside, np.fmax(intervals["upper"], intervals["value"]), intervals["upper"])
     timings = phases.done(f"bootstrap of {fit.subject}, {len(done)} refits of {fit.model.name}")
     origin = Provenance(fit.subject, fit.study.sha256, fit.model, options, phases.total, timings)
     # For `simulate`: the curves of these draws are in the unit of the study.
     draws.attrs["unit"] = fit.study.unit
     notes = [] if len(done) == n else [f"interrupted after {len(done)} of {count(n, 'refit')}"]
     if outside.any():
-        notes.append(f"no interval of {', '.join(intervals.index[outside])}: the refits leave the fit's own value out")
+        whose = ", ".join(intervals.index[outside])
+        notes.append(f"the interval of {whose} is widened to the fit's own value, which the refits leave out")
     note = "; ".join(notes)
     return Bootstrap(draws, intervals, len(done) - len(kept), kind, level, seed, fit.problem, origin, note)
 
