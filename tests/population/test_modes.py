@@ -126,6 +126,7 @@ def test_where_all_is_linear_and_quantified_every_approximation_is_exact():
         found = likelihood(study, method, nodes=3)
         assert found.value == pytest.approx(exact, abs=1e-6)
         assert sum(found.each.values()) == pytest.approx(found.value)
+        assert found.exact is not None
         assert abs(found.exact.value - exact) < 3 * found.exact.error
 
 
