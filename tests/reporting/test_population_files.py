@@ -1,5 +1,7 @@
 """Population fits in files, on a model of the library and simulated patients."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,6 +46,11 @@ def test_what_is_saved_comes_back_to_the_last_bit(fit, tmp_path):
     asked = {"doses": 1e6, "covariates": {"dose": 1e6}}
     pd.testing.assert_frame_equal(again.predict([1, 7], **asked), fit.predict([1, 7], **asked))
     assert again["P03"].estimates == fit["P03"].estimates
+    # What is saved of it again is the same text but for when it was written.
+    again.save(tmp_path / "again.json")
+    files = [tmp_path / name for name in ("population.json", "again.json")]
+    once, twice = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    assert once["content"] == twice["content"]
     with pytest.raises(ck.ModelError, match="chains are not kept in files"):
         _ = again.path.theta
 
