@@ -21,7 +21,7 @@ from cellkinetics.words import dose_text
 
 matplotlib.use("Agg")
 
-ENGINE = ("engine_optima", "errors_speed")
+ENGINE = ("engine_optima",)
 BENCHMARKS = Path(__file__).resolve().parents[1] / "tests" / "benchmarks"
 
 # Courses of covariates for the pictures of models that take one: leukocytes/uL after lymphodepletion.
