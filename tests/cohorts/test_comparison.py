@@ -255,11 +255,23 @@ def test_the_figure_shows_every_value_and_hides_no_limit(example):
     figure = example.plot()
     curves, peaks, late = figure.axes
     assert sum(line.get_gid() == "quantified" for line in peaks.lines) == 11
-    below = [line for line in late.lines if line.get_gid() == "below"]
-    assert [float(line.get_ydata()[0]) for line in below] == [3.0, 3.0]
+    assert late.get_title(loc="left").startswith("level, day 90; adjusted p = 0.0750")
     medians = [line for line in curves.lines if line.get_gid() == "median"]
     assert len(medians) == 3
     assert "exact p of the trend" in peaks.get_title(loc="left")
+    plt.close(figure)
+
+
+def test_the_late_panel_is_the_last_day_that_half_of_each_cohort_has_reached(example):
+    figure = example.plot()
+    seen = sum(line.get_gid() in ("quantified", "below") for line in figure.axes[2].lines)
+    assert seen == sum(int(result.window.values["lower"].notna().sum()) for result in example.results
+                       if result.window.name == "level, day 90")  # fmt: skip
+    plt.close(figure)
+    # One of four of the highest dose was seen on day 180: it is shown where nothing else is asked.
+    figure = compare_cohorts(ck.example(), days=[180]).plot()
+    below = [line for line in figure.axes[2].lines if line.get_gid() == "below"]
+    assert [float(line.get_ydata()[0]) for line in below] == [3.0, 3.0]
     plt.close(figure)
 
 
