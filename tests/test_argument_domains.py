@@ -351,9 +351,11 @@ def test_arguments_in_the_wrong_order_or_of_another_kind_say_what_to_give(call, 
 def test_no_public_function_with_such_an_argument_is_forgotten():
     checked = {
         "level": {"Fit.predict", "Fit.intervals", "Fit.profile", "Fit.bootstrap", "Fit.derived", "Fits.predict",
-                  "Fits.profile", "JointFit.predict", "PopulationFit.predict", "PopulationFit.bootstrap"},
+                  "Fits.profile", "Fits.bootstrap", "Fits.derived", "Fits.intervals", "JointFit.predict",
+                  "PopulationFit.predict", "PopulationFit.bootstrap"},
         "seed": {"fit", "fit_each", "Fit.bootstrap", "Fit.quantile_residuals", "Fit.diagnostics",
-                 "Fits.quantile_residuals", "Fits.diagnostics", "JointFit.quantile_residuals", "compare_cohorts",
+                 "Fits.quantile_residuals", "Fits.diagnostics", "Fits.bootstrap", "JointFit.quantile_residuals",
+                 "compare_cohorts",
                  "power", "fit_population", "population_log_likelihood", "PopulationFit.predict",
                  "PopulationFit.bootstrap", "PopulationFit.simulate"},
         "starts": {"fit", "fit_each"},

@@ -28,6 +28,7 @@ from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.cases import Case, prepare, prepare_each
 from cellkinetics.optimising.chunks import WRONG, optima_by
 from cellkinetics.optimising.optimise import Optimum
+from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Asked, Request, asking
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
 from cellkinetics.optimising.uncertainty import Uncertainty, uncertainties
@@ -117,10 +118,12 @@ class Fits(Saves, Mapping[str, Fit]):
 
     def derived(self, *, level: float = 0.95, output: str | None = None) -> pd.DataFrame:
         """What the fitted curves say, as `Fit.derived`: subject, quantity, value, lower, upper, unit, note."""
+        level = domains.level(level)
         return self._long(lambda fit: fit.derived(level=level, output=output).reset_index())
 
     def intervals(self, method: str = "hessian", *, level: float = 0.95) -> pd.DataFrame:
         """Intervals of what is free, as `Fit.intervals`: subject, parameter, value, lower, upper."""
+        level = domains.level(level)
         if method == "profile":
             return self.profile(level=level).intervals[["subject", "parameter", "value", "lower", "upper"]]
         return self._long(lambda fit: fit.intervals(method, level=level).reset_index(), fitted=True)
@@ -136,6 +139,7 @@ class Fits(Saves, Mapping[str, Fit]):
             subject, parameter, value, lower, upper, draws (refits with an optimum inside the bounds), note. The draws
             themselves are those of ``fits[subject].bootstrap()``.
         """
+        level, seed = domains.level(level), domains.seed(seed)
         fitted = [subject for subject, fit in self.items() if fit.fitted]
 
         def table(fit: Fit) -> pd.DataFrame:
@@ -300,11 +304,11 @@ def together(
     only, share = study.each(), _share(phases, request, study)
 
     @cache
-    def judged() -> dict[str, tuple[Misfit, Uncertainty]]:
+    def judged() -> dict[str, tuple[Misfit, Uncertainty | None]]:
         # Of all at once, when the first fit is asked for: refits are one batch, and Hessians arrays.
         subjects, (problems, optimums) = list(found), zip(*found.values(), strict=True) if found else ((), ())
         each = misfits_of(problems, optimums, lambda i: study.infusion_day(subjects[i]), study.unit, run)
-        return dict(zip(subjects, zip(each, uncertainties(problems, optimums), strict=True), strict=True))
+        return dict(zip(subjects, zip(each, _spreads(problems, optimums), strict=True), strict=True))
 
     def fit_of(subject: str) -> Fit:
         case, alone = cases[subject], only(subject)
@@ -322,6 +326,16 @@ def together(
             return without(request, alone, not_fitted(error))
 
     return Later(cases, fit_of)
+
+
+def _spreads(problems: Sequence[Problem], optimums: Sequence[Optimum]) -> list[Uncertainty | None]:
+    """Of all at once; where one patient's numbers go wrong one by one, and None for who has none."""
+    try:
+        return [*uncertainties(problems, optimums)]
+    except WRONG:
+        if len(problems) == 1:
+            return [None]
+    return [_spreads([problem], [optimum])[0] for problem, optimum in zip(problems, optimums, strict=True)]
 
 
 class Later(Mapping[str, Fit]):

@@ -84,3 +84,9 @@ def test_many_patients_have_the_tables_of_one_under_one_another(fits, verb):
     assert len(own) == len(one)
     for name in one.columns:
         np.testing.assert_array_equal(own[name].to_numpy(), one[name].to_numpy())
+
+
+@pytest.mark.parametrize("verb", ["derived", "intervals", "bootstrap", "predict"])
+def test_levels_of_many_are_checked_as_those_of_one(fits, verb):
+    with pytest.raises(ValueError, match="level=95"):
+        getattr(fits, verb)(level=95)

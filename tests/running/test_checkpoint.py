@@ -13,8 +13,7 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.fitting import fit as fitting
-from cellkinetics.optimising import chunks
+from cellkinetics.optimising import chunks, uncertainty
 from cellkinetics.running.checkpoint import Checkpoint
 from cellkinetics.running.run import Run
 
@@ -280,14 +279,14 @@ def test_a_process_that_was_killed_goes_on_to_the_same_result(tmp_path):
 
 
 def test_numbers_that_go_wrong_after_the_fit_cost_nobody_else_theirs(monkeypatch, tmp_path):
-    whole = fitting.uncertainty
+    whole, first = uncertainty._alike, STUDY.select("P06").used["day"].min()
 
-    def wrong(problem, optimum):
-        if problem.samples.day[0] == STUDY.select("P06").used["day"].min():
+    def wrong(problems, optimums):
+        if any(problem.samples.day[0] == first for problem in problems):
             raise np.linalg.LinAlgError("Eigenvalues did not converge")
-        return whole(problem, optimum)
+        return whole(problems, optimums)
 
-    monkeypatch.setattr(fitting, "uncertainty", wrong)
+    monkeypatch.setattr(uncertainty, "_alike", wrong)
     fits = ck.fit_each(DECLINE, STUDY, starts=1, progress=False)
     outcomes = fits.outcomes["outcome"]
     lost = outcomes == "not fitted: Eigenvalues did not converge"
