@@ -31,6 +31,7 @@ from cellkinetics.population import prediction
 from cellkinetics.population.fit import fit_population
 from cellkinetics.population.patients import patients_of
 from cellkinetics.population.result import PopulationFit
+from cellkinetics.population.table import NORMAL
 from cellkinetics.saving import Saves, storable
 from cellkinetics.solving.simulation import simulate
 from cellkinetics.statistics import arrangements
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 MOST_ARRANGEMENTS = 20_000  # arrangements
 TIED_STATISTICS = 1e-9  # of a statistic: nearer ones are tied
 SHIFTED = 0.05  # standard errors, of differences by coefficients
-WIDTH_OF_95 = 1.959963984540054
 DAYS_OF_PEAK = 400  # days on which the highest point of a curve is looked for
 COEFFICIENT_COLUMNS = [
     "parameter", "effect", "estimate", "lower", "upper", "level", "lr", "lr_error", "df", "p_lr", "p", "p_holm",
@@ -279,7 +279,7 @@ def _curves(fit: PopulationFit, by: str) -> pd.DataFrame:
     change = np.column_stack([change, change[:, 1] - change[:, 0]])
     step = np.where(errors > 0, 2 * SHIFTED * errors, 1.0)[:, None]
     slopes = (change[1::2] - change[2::2]) / step
-    half = WIDTH_OF_95 * np.sqrt(np.maximum(np.einsum("pk,pq,qk->k", slopes, covariance, slopes), 0.0))
+    half = NORMAL * np.sqrt(np.maximum(np.einsum("pk,pq,qk->k", slopes, covariance, slopes), 0.0))
     if by == BY_DOSE:
         what = "dose exponent"
         three = np.stack([change[0], change[0] - half, change[0] + half])

@@ -74,12 +74,11 @@ def words(problem: Problem) -> str:
 
 def wells(problem: Problem) -> str:
     """That samples of one time count as independent, so that intervals are too narrow; "" where there are none."""
-    if not problem.samples.repeats:
+    repeats = problem.samples.repeats
+    if not repeats:
         return ""
-    many = count(problem.samples.repeats, "sample")
-    are = (
-        "repeats an earlier one's day and counts" if many.startswith("1 ") else "repeat an earlier one's day and count"
-    )
+    many = count(repeats, "sample")
+    are = "repeats an earlier one's day and counts" if repeats == 1 else "repeat an earlier one's day and count"
     return f"{many} {are} as independent: read_study(replicates='mean') takes one value a day"
 
 

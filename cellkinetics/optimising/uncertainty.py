@@ -106,8 +106,7 @@ def _alike(problems: Sequence[Problem], optimums: Sequence[Optimum]) -> list[Unc
     quantile = np.array([known.quantile for known in each])
     deviations = np.sqrt(np.abs(np.diagonal(covariance, axis1=1, axis2=2)))[:, :free]
     widths = quantile[:, None] * deviations / units[:, :free]
-    told = zip(problems, widths, shares[:, :free], strict=True)
-    loose = [loose_of(problem, width, share) for problem, width, share in told]
+    loose = [loose_of(*own) for own in zip(problems, widths, shares[:, :free], strict=True)]
     return [replace(known, loose=names) if names else known for known, names in zip(each, loose, strict=True)]
 
 

@@ -60,7 +60,7 @@ def of(result: object) -> Card | None:
 
 @of.register
 def _(study: Study) -> Card:
-    facts = pd.DataFrame({"": overview.facts(study).keys(), " ": overview.facts(study).values()})
+    facts = pd.DataFrame(list(overview.facts(study).items()), columns=["", " "])
     return Card(f"Study ({study.source})", _simulated(study), facts, study.plot)
 
 

@@ -7,11 +7,11 @@ import hashlib
 import platform
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.figure import Figure, SubFigure
 
+Asked = TypeVar("Asked")
 REPORT_NAME = "report.html"
 TEMPLATE = Path(__file__).parents[1] / "_data" / "report.html.jinja"
 PACKAGES = ("jax", "lmfit", "numpy", "scipy", "pandas", "matplotlib")
@@ -128,28 +129,18 @@ def _compared(study: Study) -> dict[str, str] | None:
     if study.covariates["dose"].nunique() < 2:
         return None
     by = "cohort" if study.covariates["cohort"].notna().all() else "dose"
-    with warnings.catch_warnings():
-        # What is doubtful stands in the summary.
-        warnings.simplefilter("ignore", Doubt)
-        try:
-            found = compare_cohorts(study, by=by)
-        except ValueError:  # a StudyError among them: two patients, one group
-            return None
-        text = answer.of(found)
-        picture = _picture(found.plot())
+    found = _asked(lambda: compare_cohorts(study, by=by))
+    if found is None:
+        return None
+    text, picture = answer.of(found), _picture(found.plot())
     return {"by": by, "answer": text[0].upper() + text[1:], "picture": picture, "summary": found.summary()}
 
 
 def _measured(study: Study) -> list[dict[str, str]]:
     """Peak, area, half-life and persistence of each patient as texts, by the heads of their columns."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Doubt)
-        try:
-            table = nca(study)
-        except ValueError:
-            return []
-    if table["subject"].duplicated().any():
-        # Several outputs: each has its table by `cellkinetics nca`.
+    table = _asked(lambda: nca(study))
+    # Of several outputs each has its table by `cellkinetics nca`.
+    if table is None or table["subject"].duplicated().any():
         return []
     heads = {
         "cmax": f"Cmax, {study.unit}", "tmax": "tmax, days", "auc_0_28": f"AUC 0-28, {study.unit} x day",
@@ -160,6 +151,17 @@ def _measured(study: Study) -> list[dict[str, str]]:
         | {head: _ends(row, name) for name, head in heads.items()}
         for row in table.to_dict("records")
     ]
+
+
+def _asked(work: Callable[[], Asked]) -> Asked | None:
+    """What a page shows besides its fits, without warnings; None where the study does not allow it."""
+    with warnings.catch_warnings():
+        # What is doubtful stands in the summary.
+        warnings.simplefilter("ignore", Doubt)
+        try:
+            return work()
+        except ValueError:  # a StudyError among them: two patients, one group
+            return None
 
 
 def _ends(row: Mapping[Any, Any], name: str) -> str:
