@@ -21,7 +21,12 @@ class Structure(Protocol):
 
     @property
     def finenesses(self) -> int:
-        """How many there are, 3 at most; 0 is the coarsest."""
+        """How many there are to answer with, 3 at most; 0 is the coarsest."""
+        ...
+
+    @property
+    def rough(self) -> bool:
+        """Whether it also solves with the fineness 3, coarser than 0: good enough to search with, never to answer."""
         ...
 
     def solve(
@@ -52,6 +57,7 @@ class Method(StrEnum):
     STRUCTURE = "structure"
     FINER_STRUCTURE = "finer structure"
     FINEST_STRUCTURE = "finest structure"
+    ROUGH_STRUCTURE = "rough structure"
     EXPLICIT = "explicit"
     IMPLICIT = "implicit"
 
@@ -61,12 +67,18 @@ class Method(StrEnum):
         return _FINENESSES.index(self) if self in _FINENESSES else None
 
 
-_FINENESSES = (Method.STRUCTURE, Method.FINER_STRUCTURE, Method.FINEST_STRUCTURE)
+_FINENESSES = (Method.STRUCTURE, Method.FINER_STRUCTURE, Method.FINEST_STRUCTURE, Method.ROUGH_STRUCTURE)
 
 
 def of_structure(structure: Structure) -> tuple[Method, ...]:
     """The methods of a structure, the coarsest first."""
     return _FINENESSES[: structure.finenesses]
+
+
+def searching(model: Model, method: Method) -> Method:
+    """How to search for what ``method`` is to answer: more roughly, where the structure can."""
+    rough = method is Method.STRUCTURE and model.structure is not None and model.structure.rough
+    return Method.ROUGH_STRUCTURE if rough else method
 
 
 def methods(model: Model) -> tuple[Method, ...]:

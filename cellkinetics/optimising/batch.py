@@ -14,9 +14,9 @@ import numpy as np
 
 from cellkinetics.arrays import Floats, Ints
 from cellkinetics.likelihood.error_model import ErrorModel
-from cellkinetics.modelling.structure import Method, methods
+from cellkinetics.modelling.structure import Method, methods, searching
 from cellkinetics.optimising import corners, error_starts
-from cellkinetics.optimising.ascent import FIRST_EVALUATIONS, UNSEEN, Ascent
+from cellkinetics.optimising.ascent import FIRST_EVALUATIONS, UNSEEN, Ascent, approach
 from cellkinetics.optimising.engine import LANES
 from cellkinetics.optimising.optimise import (
     CORNER_GAIN,
@@ -28,12 +28,10 @@ from cellkinetics.optimising.optimise import (
     relabelled,
 )
 from cellkinetics.optimising.problem import Problem, SecondOrder
-from cellkinetics.optimising.programs import FEW, FIRST_STEPS, OTHER_STEPS, RIDGE_STEPS, Programs
-from cellkinetics.optimising.stacking import places, shape_of, stacked
+from cellkinetics.optimising.programs import FEW, FIRST_STEPS, OTHER_STEPS, RIDGE_STEPS, SIZES, Programs
+from cellkinetics.optimising.stacking import places, prepared_with, shape_of, stacked
 
 PATIENTS_AT_ONCE = 512  # patients in memory at a time, for each processor
-# Problems that a program is made for, before whole chunks: lanes without work cost as much as the others.
-SIZES = (1, 16, LANES)
 # Log-likelihood units by which a second best end is behind: nearer it is the same, and farther it does not catch up. Of
 # 600 simulated patients of Stein 2019 5 do, of those that are nearer than 1.
 SAME_END, RIVAL = 1e-3, 1.0
@@ -141,6 +139,10 @@ def _each(
         mine = [problems[i] for i in part]
         first, *finer = methods(mine[0].model)
         programs = Programs(mine[0].model, mine[0].ties, first, stacked(mine, shape, size), mine[0].error)
+        rough = searching(mine[0].model, first)
+        if size > LANES and rough is not first and programs.data.inputs.prepared:
+            data = prepared_with(programs.data, mine, rough.fineness or 0)
+            programs = replace(programs, rough=replace(programs, method=rough, data=data))
         points, whose = starting(part, programs, shape[1])
         return _climb(mine, shape, programs, _in_batch(finer), points, whose)
 
@@ -232,7 +234,7 @@ def _climb(
         for at in range(0, len(lost), FEW):
             some = lost[at : at + FEW]
             data = stacked([problems[i] for i in some], shape, FEW, method.fineness or 0)
-            again = replace(programs, method=method, data=data)
+            again = replace(programs, method=method, data=data, rough=None)
             found, finer_ends = again.search(ascent.x[some], np.arange(len(some)))
             ascent.take(some, _ascent(again, finer_ends))
             for row, value in zip(some, found, strict=True):
@@ -272,10 +274,12 @@ def _ascent(programs: Programs, x: Floats) -> Ascent:
     """
     if programs.model.corners:
         return Ascent.of(programs, x)
+    if programs.method is not Method.CLOSED_FORM:
+        x = approach(programs, x, programs.information(x, np.arange(len(x))))
     ascent = Ascent.of(programs, x, FIRST_EVALUATIONS)
     slow = np.flatnonzero(ascent.at.solved & ~ascent.converged)
     if len(slow):
-        values, x = programs.search(ascent.x[slow], slow, RIDGE_STEPS)
+        values, x = programs.few(slow).search(ascent.x[slow], np.arange(len(slow)), RIDGE_STEPS)
         there = ascent.again(slow, x, np.zeros_like(x, bool))
         there.converged |= there.at.solved & (there.at.value <= values + CORNER_GAIN)
         ascent.take(slow, there)

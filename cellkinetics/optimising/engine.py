@@ -298,11 +298,15 @@ class Curvature(NamedTuple):
 
 
 @cache.kept
-def curvatures(model: Model, ties: Ties, method: Method, error: ErrorModel) -> Callable[[Any, Data], Curvature]:
-    """The compiled function (x (b, d), data (b, ...)) -> `Curvature`, stacked."""
+def curvatures(model: Model, ties: Ties, method: Method, error: ErrorModel) -> Callable[..., Curvature]:
+    """The compiled function (x (b, d), data (b, ...), second) -> `Curvature`, stacked.
+
+    Second derivatives are 0 where not asked for; those of a closed form come along in any case.
+    """
     if method is not Method.CLOSED_FORM:
-        return Program(lambda x, data: _by_differences(model, ties, method, error, x, data))
-    return Program(jax.vmap(lambda x, data: _by_derivatives(model, ties, method, error, x, data)))
+        return Program(lambda x, data, second=True: _by_differences(model, ties, method, error, x, data, second))
+    several = jax.vmap(lambda x, data: _by_derivatives(model, ties, method, error, x, data))
+    return Program(lambda x, data, second=True: several(x, data))
 
 
 def _by_derivatives(model: Model, ties: Ties, method: Method, error: ErrorModel, x: Any, data: Data) -> Curvature:
@@ -314,7 +318,9 @@ def _by_derivatives(model: Model, ties: Ties, method: Method, error: ErrorModel,
     return curvature(at, jax.jacfwd(gradient)(x[:free]), data, jnp)
 
 
-def _by_differences(model: Model, ties: Ties, method: Method, error: ErrorModel, x: Any, data: Data) -> Curvature:
+def _by_differences(
+    model: Model, ties: Ties, method: Method, error: ErrorModel, x: Any, data: Data, second: Any
+) -> Curvature:
     """Of all lanes (b, ...): slopes written by hand are exact to rounding, and their central differences to 1e-8.
 
     A loop over the directions that anybody moves in, both ways, after x itself: its length is no part of the program.
@@ -334,7 +340,7 @@ def _by_differences(model: Model, ties: Ties, method: Method, error: ErrorModel,
         return at, columns.at[:, :, direction].add(slope)
 
     empty = jax.tree.map(lambda part: jnp.ones(part.shape, part.dtype), jax.eval_shape(points, x, data))
-    at, columns = jax.lax.fori_loop(0, 2 * used + 1, add, (empty, jnp.zeros((*x.shape, free))))
+    at, columns = jax.lax.fori_loop(0, jnp.where(second, 2 * used, 0) + 1, add, (empty, jnp.zeros((*x.shape, free))))
     return curvature(at, columns, data, jnp)
 
 

@@ -370,6 +370,10 @@ class Alone:
         )
         return Curvature(value, gradient, hessian, quantified, solved)
 
+    def slope(self, x: Floats, which: Ints) -> Curvature:
+        """See `ascent.Hills`."""
+        return self.curvature(x, which)
+
     def above(self, x: Floats, which: Ints, values: Floats) -> Curvature:
         """See `ascent.Hills`: the objective by itself costs a fraction of what it costs with its derivatives."""
         value = np.array([self.problem.objective(point) for point in x])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,11 @@ from cellkinetics.optimising.optimise import ROUGH_SD
 from cellkinetics.optimising.stacking import taken
 from cellkinetics.solving.sensitivity import HESSIAN_STEP, Ties, ln_curve
 
-COMPILED_BLOCK, FEW = 64, 8  # problems in a compiled block: it costs the same however few it holds
+# Problems in a compiled block, which costs the same however few it holds, and in a small one; so many at the end are
+# worth small ones: a block of 64 takes four times as long as one of 8.
+COMPILED_BLOCK, FEW, SOME = 64, 8, 24
+# Problems that a program is made for, before whole chunks: lanes without work cost as much as the others.
+SIZES = (1, 16, LANES)
 STEPPER_LANES = 16  # all of a stepper wait for the longest, and those without work cost as much
 ALONE = 6  # lanes of a single problem, which has so many starts
 SCREEN_STEP = 16  # points that are screened: programs are made for multiples of so many
@@ -41,6 +45,9 @@ class Programs:
     To compile a program takes seconds. Of up to 64 problems, and of any number by a stepper, the loop that searches
     does everything: with one step it tells the objective at a start, and the gradients that second derivatives are
     differences of. Others are worth programs made for one purpose.
+
+    rough : the same problems solved more roughly, to search with; None where there is no such way, or so few problems
+        that another program is not worth it.
     """
 
     model: Model
@@ -48,6 +55,7 @@ class Programs:
     method: Method
     data: Data
     error: ErrorModel
+    rough: Programs | None = None
 
     @cached_property
     def _size(self) -> int:
@@ -61,6 +69,10 @@ class Programs:
     def _steps(self) -> bool:
         return self.method in (Method.EXPLICIT, Method.IMPLICIT)
 
+    @property
+    def _by_loops(self) -> bool:
+        return self._few and self.method is not Method.CLOSED_FORM
+
     @cached_property
     def _width(self) -> int:
         """Columns of free parameters, before the sds."""
@@ -68,8 +80,26 @@ class Programs:
 
     def search(self, points: Floats, whose: Ints, most: int = FIRST_STEPS) -> tuple[Floats, Floats]:
         """Climb from points (q, d), ``whose`` (q,) they are: values (q,), -inf where not solved, and ends (q, d)."""
+        if self.rough is not None:
+            _, x = self.rough.search(points, whose, most)
+            return self.values(x, whose), x
         ends = self._ends(points, whose, most)
         return np.where(np.isfinite(ends.at.value), ends.at.value, -np.inf), ends.x
+
+    def values(self, x: Floats, whose: Ints) -> Floats:
+        """(q,) log posterior at ``x`` (q, d) of the problems ``whose`` (q,); -inf where not solved."""
+        at = self.slope(x, whose)
+        return np.where(at.solved & np.isfinite(at.value), at.value, -np.inf)
+
+    def information(self, x: Floats, which: Ints) -> Floats:
+        """(b, d, d) at ``x`` (b, d) of these problems (b,): what a scoring step takes for minus second derivatives."""
+        return (self.rough or self)._ends(x, which, 1).at.information
+
+    def few(self, which: Ints) -> Programs:
+        """Of some problems (b,), which are 0 to b - 1 there, in as many lanes as they are worth."""
+        size = next((size for size in SIZES if len(which) <= size), len(which))
+        fill = np.append(which, np.full(size - len(which), which[0]))
+        return replace(self, data=taken(self.data, fill), rough=None)
 
     def screen(self, points: Floats, used: Sequence[int] | None = None) -> Floats:
         """(b, s) -2 log posterior at an sd of 1 at points (b, s, d) of the first b problems, ``used`` (b,) of each.
@@ -85,24 +115,39 @@ class Programs:
             objective = np.full((count, each), np.inf)
             objective[whose, which] = -2 * self.search(rough, whose, most=1)[0]
             return objective
+        if self.rough is not None:
+            return self.rough.screen(points, used)
         # Padded to few lengths: how many alternatives there are depends on the samples.
         padded = np.zeros((self._size, -(-each // SCREEN_STEP) * SCREEN_STEP, columns))
         padded[:] = points[:1, :1]
         padded[:count, :each] = points
         return np.array(_screen(self.model, self.ties, self.method)(padded, self.data))[:count, :each]
 
+    def slope(self, x: Floats, which: Ints) -> Curvature:
+        """At ``x`` (b, d) of these problems (b,), without second derivatives where those would have to be made."""
+        if self._by_loops:
+            at = self._ends(x, which, 1).at
+            nothing = np.zeros((*x.shape, x.shape[1]))
+            return Curvature(at.value, at.gradient, nothing, at.quantified, at.solved)
+        return self._in_blocks(x, which, False)
+
     def curvature(self, x: Floats, which: Ints) -> Curvature:
         """At ``x`` (b, d) of these problems (b,)."""
-        if self._few and self.method is not Method.CLOSED_FORM:
+        if self._by_loops:
             return self._by_loop(x, which)
-        blocks, length = [], self._size if self._few else FEW if len(which) <= FEW else COMPILED_BLOCK
+        return self._in_blocks(x, which, True)
+
+    def _in_blocks(self, x: Floats, which: Ints, second: bool) -> Curvature:
+        blocks, begin = [], 0
         evaluate = engine.curvatures(self.model, self.ties, self.method, self.error)
-        for begin in range(0, len(which), length):
+        while begin < len(which):
+            length = self._size if self._few else FEW if len(which) - begin <= SOME else COMPILED_BLOCK
             here = slice(begin, min(begin + length, len(which)))
             count = here.stop - here.start
             fill = np.append(np.arange(count), np.zeros(length - count, int))
-            block = evaluate(x[here][fill], taken(self.data, which[here][fill]))
+            block = evaluate(x[here][fill], taken(self.data, which[here][fill]), second)
             blocks.append(_first(block, count))
+            begin += count
         return _joined(blocks)
 
     def above(self, x: Floats, which: Ints, values: Floats) -> Curvature:

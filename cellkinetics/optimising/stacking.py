@@ -80,6 +80,13 @@ def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int, fine
     )
 
 
+def prepared_with(data: Data, problems: Sequence[Problem], fineness: int) -> Data:
+    """The same problems, with what the model's structure takes for another fineness."""
+    rows, size = data.inputs.times.shape[1], len(data.moving)
+    fill = [*range(len(problems)), *[0] * (size - len(problems))]
+    return data._replace(inputs=data.inputs._replace(prepared=_prepared(problems, rows, fill, fineness)))
+
+
 def _prepared(problems: Sequence[Problem], rows: int, fill: Sequence[int], fineness: int) -> tuple[Any, ...]:
     """What the model's structure takes, stacked at one size; None for the finenesses before."""
     structure = problems[0].model.structure

@@ -35,6 +35,9 @@ NAMES = (
 # (log-SD 0.5 and 1), with p99 7e-7 at log-SD 0.5 when flagged ones are solved on the finer meshes
 # (tests/benchmarks/structured_accuracy.py).
 TRUSTED_ERROR = 3e-5
+# Of the roughest, with which one only searches: estimates are some hundred times the errors there.
+ROUGH_ERROR = 0.2
+ROUGH = 3
 NEGLIGIBLE_SHARE = 2.5e-12  # of the cells infused (1e-9 copies/ug after 1e6 cells/kg): errors below are of no account
 SLOWEST = 1e-8
 
@@ -53,7 +56,7 @@ def solution(
         amount above 0 restarts the host lymphocytes at L0. Only a lymphodepletion may lie before day 0; without one
         at or before a day, it was at day 0.
     prepared : the mesh of these numbers and this ``fineness``, where it was made beforehand.
-    fineness : 0, 1 or 2: more panels and nodes, about 2 and 9 times the work.
+    fineness : 0, 1 or 2: more panels and nodes, about 2 and 9 times the work; 3: fewer, to search with.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def solution(
         on = traced_mesh(jnp.asarray(times, float), doses, fineness) if traced else mesh(times, doses, fineness)
     parameters = jnp.stack([jnp.asarray(values[name], float) for name in NAMES])
     curve, error = copies(parameters, on, fineness)
-    return {"copies_per_ug": curve}, is_fine(curve, error, nothing(parameters, on))
+    return {"copies_per_ug": curve}, is_fine(curve, error, nothing(parameters, on), fineness)
 
 
 def ln_curve(parameters: Any, on: Mesh, fineness: int = 0, least: Any = 1e-9) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -86,13 +89,13 @@ def ln_curve(parameters: Any, on: Mesh, fineness: int = 0, least: Any = 1e-9) ->
     (n,), (n, 18) derivatives by the natural values, ().
     """
     curve, error, sensitivities = _sensitivities(jnp.asarray(parameters), on, fineness)
-    fine = is_fine(curve, error, nothing(parameters, on))
+    fine = is_fine(curve, error, nothing(parameters, on), fineness)
     return censoring.ln(curve, least), sensitivities / (curve + least)[:, None], fine
 
 
-def is_fine(curve: jax.Array, error: jax.Array, least: Any) -> jax.Array:
+def is_fine(curve: jax.Array, error: jax.Array, least: Any, fineness: int = 0) -> jax.Array:
     """Whether an estimated error (n,) is small against the curve (n,) or against ``least`` copies/ug."""
-    return jnp.all(error <= TRUSTED_ERROR * (curve + least))
+    return jnp.all(error <= (ROUGH_ERROR if fineness == ROUGH else TRUSTED_ERROR) * (curve + least))
 
 
 def nothing(parameters: jax.Array, on: Mesh) -> jax.Array:
@@ -232,7 +235,8 @@ def _observed(q: Reduced, states: State, on: Mesh) -> tuple[jax.Array, jax.Array
 class Persistence:
     """The `Structure` of ``il15_persistence``: `solution` on a `mesh` of panels."""
 
-    finenesses = len(NODES)
+    finenesses = ROUGH
+    rough = True
     solve = staticmethod(solution)
     prepare = staticmethod(mesh)
     size_of = staticmethod(panels)

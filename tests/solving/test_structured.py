@@ -75,7 +75,7 @@ def many():
         on = mesh(DAYS, IL15.doses(1e6), fineness)
         return jax.jit(jax.vmap(lambda parameters: structured.copies(parameters, on, fineness)))
 
-    return {fineness: compiled(fineness) for fineness in (0, 1, 2)}
+    return {fineness: compiled(fineness) for fineness in (0, 1, 2, structured.ROUGH)}
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +197,19 @@ def test_no_wild_draw_is_wrong_and_called_fine(many):
         assert np.all(off[fine] < 1e-3)
         shares.append(fine.mean())
     assert 0.6 < shares[0] < shares[1]
+
+
+def test_the_roughest_solution_is_near_enough_to_search_with(many):
+    parameters = draws(300, 0.3)
+    exact, _ = many[2](parameters)
+    curve, error = many[structured.ROUGH](parameters)
+    fine = np.asarray(jax.vmap(lambda c, e: structured.is_fine(c, e, 1e-9, structured.ROUGH))(curve, error))
+    off = log_error(curve, exact).max(axis=1)
+    assert fine.mean() > 0.9
+    assert np.median(off[fine]) < 1e-3
+    assert np.max(off[fine]) < 0.1
+    # Nobody is answered with it.
+    assert structured.persistence.finenesses == structured.ROUGH
 
 
 @pytest.mark.parametrize("changed", [{"rho": 1e3}, {"delta": 1e3}, {"N": 1e-6, "rho": 5.0}, {"k_d": 1e3}, {"k_e": 1e5}])
