@@ -195,9 +195,11 @@ def _mean_of(design: Design, name: str) -> int:
 
 def _ended(path: Path, asked: dict[str, Any], began: float) -> PopulationFit:
     """Polish, likelihood, individuals, and how it ended."""
-    population, seed = path.population, int(path.population.patients.request.seed)
-    polished, moments = _polished(path, seed)
+    seed = int(path.population.patients.request.seed)
+    polished, moments, population = _polished(path, seed)
     fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
+    # Draws go farther out than chains do.
+    path = replace(path, population=population, refused_each=np.maximum(path.refused_each, fresh.unsolved))
     likelihood = fresh.log_likelihood(polished.theta)
     mean, covariance = fresh.conditional(polished.theta)
     zeros = _like_zero(population, polished, likelihood.value, seed)
@@ -211,29 +213,30 @@ def _ended(path: Path, asked: dict[str, Any], began: float) -> PopulationFit:
     )  # fmt: skip
 
 
-def _polished(path: Path, seed: int) -> tuple[Polished, Moments]:
-    """The maximum, and moments of each patient that go with it.
+def _polished(path: Path, seed: int) -> tuple[Polished, Moments, Population]:
+    """The maximum, moments of each patient that go with it, and the population as its curves are solved.
 
     Where other draws would move it, again with more draws about what the first say of each patient; where a patient's
     weights are uneven, about chains that are run at the first maximum.
     """
-    population, theta, moments = path.population, path.theta, path.moments
+    theta, moments = path.theta, path.moments
     few, many = POLISH_DRAWS
-    sample = population.sampled(theta, moments, few, seed + SEED_OF_POLISH)
+    sample = path.population.sampled_where_solved(theta, moments, few, seed + SEED_OF_POLISH)
+    population = sample.population
     polished = polish(population, theta, sample)
     errors = np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
     unsure = polished.moving & ~(polished.mc_errors <= words.STILL * errors)
     first = polished.sample or sample
     even = first.log_likelihood(polished.theta).smallest_ess >= FEW_EFFECTIVE
     if (even and not unsure.any()) or path.interrupted:
-        return polished, moments
+        return polished, moments, population
     if even:
         # The draws say where each patient is; those that come next are others, so that nothing is adapted to itself.
         moments = Moments(*first.conditional(polished.theta))
     else:
         moments, _ = population.at(polished.theta, seed + SEED_OF_POLISH)
     sample = population.sampled(polished.theta, moments, many, seed + SEED_OF_SECOND_POLISH)
-    return polish(population, polished.theta, sample), moments
+    return polish(population, polished.theta, sample), moments, population
 
 
 def _counts(population: Population) -> dict[str, Any]:

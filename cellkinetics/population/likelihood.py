@@ -101,7 +101,8 @@ def population_log_likelihood(
     population = Population(patients, design, _no_prior(design), patients.method)
     theta = _theta(patients, design, mean, between, sd, given, dict(correlation or {}))
     moments, _ = population.at(theta, request.seed)
-    exact = population.sampled(theta, moments, draws, request.seed + SEED_OF_DRAWS).log_likelihood(theta)
+    sample = population.sampled_where_solved(theta, moments, draws, request.seed + SEED_OF_DRAWS)
+    population, exact = sample.population, sample.log_likelihood(theta)
     if method == INTEGRATED_BY[0]:
         return exact
     each = modes.approximated(population, theta, np.asarray(moments.centre), method, nodes)

@@ -143,6 +143,12 @@ class Population:
         drawn = importance.drawn(moments, mean, np.asarray(theta.omega), size, seed)
         return Sample(self, drawn, *self.solved(theta, drawn.phi), patients.subjects)
 
+    def sampled_where_solved(self, theta: Theta, moments: Moments, draws: int, seed: int) -> Sample:
+        """The same, with the first way of solving from this one on that fails in few draws of every patient."""
+        sample = self.sampled(theta, moments, draws, seed)
+        finer = self.finer() if too_many(sample.unsolved) else None
+        return sample if finer is None else finer.sampled_where_solved(theta, moments, draws, seed)
+
     def solved(self, theta: Theta, phi: Floats) -> tuple[Floats, Floats, Floats]:
         """Log-likelihoods (m, n), curves (m, n, rows) and slopes (m, n, rows, scored) at draws (m, n, q)."""
         patients = self.patients
@@ -171,6 +177,11 @@ class Sample:
     curve: Floats
     slopes: Floats
     subjects: tuple[str, ...]
+
+    @property
+    def unsolved(self) -> Floats:
+        """(n,) share of each patient's draws whose curves could not be solved."""
+        return np.mean(~np.isfinite(self.value), axis=0)
 
     def log_weights(self, theta: Theta) -> Floats:
         """(m, n) at the values where the curves were made."""
@@ -203,3 +214,8 @@ def gains_of(gamma: Floats, k: Floats, *, annealed: int = 0, moving: bool = Fals
     return Gains(
         jnp.asarray(gamma, float), jnp.asarray(learning), jnp.asarray(k < annealed), jnp.full(len(k), moving)
     )  # fmt: skip
+
+
+def too_many(refused: Floats) -> bool:
+    """Whether a finer solution is asked for: one patient alone may have its curves where a coarse one fails."""
+    return bool(refused.mean() > UNSOLVED or refused.max() > UNSOLVED_OF_ONE)

@@ -12,7 +12,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
 from cellkinetics.population.design import Design
 from cellkinetics.population.importance import Moments
-from cellkinetics.population.running import UNSOLVED, UNSOLVED_OF_ONE, Population, gains_of, moments_of
+from cellkinetics.population.running import UNSOLVED, UNSOLVED_OF_ONE, Population, gains_of, moments_of, too_many
 from cellkinetics.population.saem import ITERATIONS, Iterate, Theta, Trace
 
 ANNEALED = 75  # iterations
@@ -29,7 +29,8 @@ class Path:
     """Where it ended and how it came there.
 
     moved : labels of what still drifted when the first phase was cut off; empty where nothing did.
-    refused_each : (n,) share of each patient's proposals of the last phase that could not be solved.
+    refused_each : (n,) share of each patient's proposals of the last phase that could not be solved; at the end of a
+        fit that of its draws, if larger.
     interrupted : from the keyboard. traces : by blocks. chains : of each patient.
     state : where the chains stand; None of a fit that was read from a file.
     """
@@ -77,7 +78,7 @@ class Path:
 def climb(population: Population, theta: Theta, seed: int, more: Callable[[int], None]) -> Path:
     """Two phases from ``theta``; where curves are refused too often, with the model's next way of solving."""
     path = _climb(population, population.begun(theta, seed), 0, seed, more)
-    while _too_many(path.refused_each) and not path.interrupted:
+    while too_many(path.refused_each) and not path.interrupted:
         finer = path.population.finer()
         if finer is None:
             break
@@ -108,7 +109,7 @@ def _climb(
             if block < fewest:
                 continue
             # Chains that stand where curves are solved go on from there.
-            finer = population.finer() if block - begun >= 2 and _too_many(_refused(traces[-2:])) else None
+            finer = population.finer() if block - begun >= 2 and too_many(_refused(traces[-2:])) else None
             if finer is not None:
                 population, fewest, begun = finer, min(block + FURTHER_BLOCKS, most), block
                 continue
@@ -141,11 +142,6 @@ def _climb(
 def _refused(traces: Sequence[Trace]) -> Floats:
     """(n,) share of each patient's proposals that could not be solved."""
     return np.mean(np.concatenate([trace.refused for trace in traces]), axis=0)
-
-
-def _too_many(refused: Floats) -> bool:
-    """Whether a finer solution is asked for: one patient alone may have its curves where a coarse one fails."""
-    return bool(refused.mean() > UNSOLVED or refused.max() > UNSOLVED_OF_ONE)
 
 
 def _numbers(trace: Trace) -> Trace:
