@@ -38,7 +38,7 @@ def test_one_patient_whose_draws_fail_asks_for_a_finer_solution_for_all(monkeypa
 
 
 def test_where_all_fail_the_last_solution_is_kept(monkeypatch):
-    of, _ = population(monkeypatch, dict.fromkeys(Method, [1.0, 1.0]))
+    of, _ = population(monkeypatch, {method: [1.0, 1.0] for method in Method})
     assert of.sampled_where_solved(None, None, 10, 1).population.method is Method.IMPLICIT
 
 
