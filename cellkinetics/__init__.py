@@ -9,7 +9,7 @@ import jax
 # Copies/ug span seven decades and second derivatives are taken: single precision is not enough.
 jax.config.update("jax_enable_x64", True)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 from cellkinetics import models
 from cellkinetics.cohorts.comparison import Comparison, compare_cohorts

@@ -19,3 +19,13 @@ def test_every_table_of_a_study_is_shown_with_the_command_that_makes_it_again():
     for table in sorted(BENCHMARKS.glob("*.csv")):
         assert f"{table.name}" in page, table.name
         assert f"python tests/benchmarks/{table.stem}.py" in page, table.stem
+
+
+def test_one_version_is_told_everywhere():
+    root = Path(__file__).resolve().parents[1]
+    said = f"## {ck.__version__}, "
+    latest = next(line for line in (root / "CHANGELOG.md").read_text().splitlines() if line.startswith("## "))
+    citation = (root / "CITATION.cff").read_text()
+    assert latest.startswith(said)
+    assert f"\nversion: {ck.__version__}\n" in citation
+    assert f"\ndate-released: {latest.removeprefix(said)}\n" in citation
