@@ -52,9 +52,11 @@ from cellkinetics.population.fit import fit_population
 from cellkinetics.population.importance import LogLikelihood
 from cellkinetics.population.likelihood import population_log_likelihood
 from cellkinetics.population.result import PopulationFit
+from cellkinetics.predictive.vpc import VPC, vpc
 from cellkinetics.reporting.results import load, save
 
 __all__ = [
+    "VPC",
     "Assay",
     "AssayWarning",
     "Check",
@@ -106,6 +108,7 @@ __all__ = [
     "read_study",
     "save",
     "simulate",
+    "vpc",
 ]
 
 

@@ -11,12 +11,11 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
-from cellkinetics.fitting.bootstrap import Bootstrap, drawn_about
+from cellkinetics.fitting.bootstrap import Bootstrap
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.modelling.levels import column_of
 from cellkinetics.modelling.provenance import Provenance
-from cellkinetics.population.importance import Moments, mean_of
-from cellkinetics.population.modes import problem_given
+from cellkinetics.population.importance import Moments
 from cellkinetics.population.polish import polish
 from cellkinetics.population.schedule import labels_of
 from cellkinetics.population.text import STILL
@@ -60,24 +59,6 @@ def predicted(
             each[1:], [0.5 - level / 2, 0.5 + level / 2], axis=0
         )
     return table
-
-
-def simulated(fit: PopulationFit, n: int, seed: int) -> pd.DataFrame:
-    """See `PopulationFit.simulate`."""
-    theta, design, rng = fit.polished.theta, fit.design, np.random.default_rng(seed)
-    means = mean_of(design.matrix, theta, fit.population.random)
-    whole = np.linalg.cholesky(np.asarray(theta.omega))
-    problems = [problem_given(fit.patients, design, theta, at) for at in range(len(fit.subjects))]
-    outputs, tables = list(fit.model.outputs), []
-    for number in range(n):
-        phi = means + rng.normal(size=means.shape) @ whole.T
-        for subject, problem, x in zip(fit.subjects, problems, phi, strict=True):
-            at = problem.curve(x, 0)
-            drawn = drawn_about(problem, at.value[: len(problem.samples)], np.exp(problem.ln_sds(x)), rng)
-            own = {"day": drawn.day, "output": [outputs[i] for i in drawn.output]}
-            ends = {"lower": drawn.lower, "upper": drawn.upper, "status": drawn.status, "solved": bool(at.solved)}
-            tables.append(pd.DataFrame({"replicate": number, "subject": subject, **own, **ends}))
-    return pd.concat(tables, ignore_index=True)
 
 
 # Draws of each patient that a bootstrap climbs on, and what is added to its seed for them.

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cellkinetics.predictive.vpc import VPC
+
 
 @dataclass(frozen=True, eq=False)
 class PopulationFit(Criteria, Saves):
@@ -264,7 +266,29 @@ class PopulationFit(Criteria, Saves):
             One row a sample: replicate, subject, day, output, lower and upper (alike where quantified, else the ends
             between which it is known to lie), status, and solved, whether the patient's curve could be.
         """
-        return prediction.simulated(self, domains.count(n, "n"), domains.seed(seed))
+        from cellkinetics.predictive import replicates
+
+        n, seed = domains.count(n, "n"), domains.seed(seed)
+        return replicates.of_population(self.population, self.polished.theta, n, seed).table()
+
+    def vpc(
+        self,
+        *,
+        replicates: int = 1000,
+        by: str | None = None,
+        bins: int | Sequence[float] | None = None,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        level: float = 0.9,
+        corrected: bool = False,
+        seed: int = 2020,
+    ) -> VPC:
+        """Visual predictive check, as `cellkinetics.vpc`: quantiles of the samples beside those simulated."""
+        from cellkinetics.predictive import vpc
+
+        return vpc.vpc(
+            self, replicates=replicates, by=by, bins=bins, quantiles=quantiles, level=level,
+            corrected=corrected, seed=seed,
+        )  # fmt: skip
 
     def bootstrap(
         self,
