@@ -52,10 +52,12 @@ from cellkinetics.population.fit import fit_population
 from cellkinetics.population.importance import LogLikelihood
 from cellkinetics.population.likelihood import population_log_likelihood
 from cellkinetics.population.result import PopulationFit
+from cellkinetics.predictive.npde import NPDE, npde
 from cellkinetics.predictive.vpc import VPC, vpc
 from cellkinetics.reporting.results import load, save
 
 __all__ = [
+    "NPDE",
     "VPC",
     "Assay",
     "AssayWarning",
@@ -102,6 +104,7 @@ __all__ = [
     "models",
     "nca",
     "nca_summary",
+    "npde",
     "plot_models",
     "population_log_likelihood",
     "power",

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cellkinetics.predictive.npde import NPDE
     from cellkinetics.predictive.vpc import VPC
 
 
@@ -289,6 +290,12 @@ class PopulationFit(Criteria, Saves):
             self, replicates=replicates, by=by, bins=bins, quantiles=quantiles, level=level,
             corrected=corrected, seed=seed,
         )  # fmt: skip
+
+    def npde(self, *, replicates: int = 1000, imputations: int = 20, seed: int = 2020) -> NPDE:
+        """Normalised prediction distribution errors, as `cellkinetics.npde`."""
+        from cellkinetics.predictive import npde
+
+        return npde.npde(self, replicates=replicates, imputations=imputations, seed=seed)
 
     def bootstrap(
         self,
