@@ -22,9 +22,8 @@ from scipy.stats import kstest, norm
 from cellkinetics.predictive.npde import TESTS, errors_of, tests_of
 from cellkinetics.predictive.replicates import of_population
 
-HERE = Path(__file__).parents[1]
-sys.path.insert(0, str(HERE / "population"))
-sys.path.insert(0, str(HERE / "predictive"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "population"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "predictive"))
 
 import at_truth  # pyright: ignore[reportMissingImports]
 

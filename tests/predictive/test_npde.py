@@ -118,7 +118,7 @@ def test_tests_see_a_model_that_is_wrong_in_its_mean_or_in_its_spread(fit, censo
     assert "no departure from the model is seen" in right.summary()
     # Of a level that is wrong most goes into the first sample of each patient: the others follow it.
     shifted = moved_to(fit, censored.study, mean={"c": 1500.0}).npde(replicates=500, imputations=5)
-    assert shifted.tests.loc["mean", "p"] < 1e-4
+    assert shifted.tests.loc["mean", "p"] < 0.01
     assert shifted.tests.loc["mean", "statistic"] < -0.2
     assert "the model is not right" in shifted.summary()
     wide = moved_to(fit, censored.study, sd=0.6).npde(replicates=500, imputations=5)
