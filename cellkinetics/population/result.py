@@ -210,9 +210,24 @@ class PopulationFit(Criteria, Saves):
 
     @property
     def residuals(self) -> pd.DataFrame:
-        """Every sample in the likelihood at its patient's mode, as `Fit.residuals`, with ``subject`` in front."""
-        tables = {subject: fit.residuals for subject, fit in self.each.items()}
-        return pd.concat(tables, names=["subject"]).reset_index(level="subject").reset_index(drop=True)
+        """Every sample in the likelihood at its patient's mode, as `Fit.residuals`, with ``subject`` in front.
+
+        ``predicted`` is the individual prediction and ``residual`` the individual weighted residual (IWRES); behind it
+        stands ``population``, the prediction for the patient's doses and covariates at no random effect.
+        """
+        return table.residuals(self)
+
+    def influence(self) -> pd.DataFrame:
+        """What each patient is to the likelihood and to the estimates, to first order; no refit.
+
+        Returns
+        -------
+        DataFrame
+            By subject: samples, log_likelihood (its part of the whole, on the ln scale), a column an estimate, by which
+            it would move without this patient in standard errors, and cook, Cook's distance: the squared length of that
+            move in the metric of the information, over the number of estimates.
+        """
+        return table.influence(self)
 
     def natural_at(self, beta: Floats) -> dict[str, float]:
         """{name: natural value} of the median patient at the centre of all covariates, ties and fixed ones included."""
@@ -336,6 +351,29 @@ class PopulationFit(Criteria, Saves):
         if subject is not None:
             return self[subject].plot(ax)
         return self._fits.plot(page)
+
+    def plot_predicted(self) -> Figure:
+        """Samples against the prediction for no random effect, and against that of each patient at its mode."""
+        from cellkinetics.figures import population
+
+        return population.plot_predicted(self)
+
+    def plot_effects(self, by: Sequence[str] | None = None) -> Figure:
+        """Distributions of random effects with their shrinkage, one against another, and against covariates.
+
+        Parameters
+        ----------
+        by : covariates; where None the dose, the cohort and what drives a parameter, as far as patients differ in them.
+        """
+        from cellkinetics.figures import population
+
+        return population.plot_effects(self, by)
+
+    def plot_trace(self) -> Figure:
+        """How the estimates moved over the iterations, a panel each, and the log-likelihood of the chains."""
+        from cellkinetics.figures import population
+
+        return population.plot_trace(self)
 
     @property
     def _fits(self) -> Fits:

@@ -37,7 +37,7 @@ def main():
     pilot = pilot + at_truth.SD * rng.normal(size=pilot.shape)
     fit, rows = at_truth.fitted(), []
     for share in SHARES:
-        limit = float(np.exp(np.quantile(pilot, share))) if share else 1e-9
+        limit = float(f"{np.exp(np.quantile(pilot, share)):.4g}") if share else 1e-9
         found = {"both": [], "data": []}
         pits = {"both": [], "data": []}
         for number in range(STUDIES):
