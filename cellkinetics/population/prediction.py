@@ -15,6 +15,7 @@ from cellkinetics.fitting.bootstrap import Bootstrap
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.modelling.levels import column_of
 from cellkinetics.modelling.provenance import Provenance
+from cellkinetics.population.design import Design
 from cellkinetics.population.importance import Moments
 from cellkinetics.population.polish import polish
 from cellkinetics.population.schedule import labels_of
@@ -146,8 +147,13 @@ def estimates(fit: PopulationFit, covariates: Mapping[str, Any], beta: Floats | 
     """(k,) of the median patient with these covariates, at coefficients that are given or those of the fit."""
     design = fit.design
     beta = np.asarray(fit.polished.theta.beta) if beta is None else beta
-    mean = np.zeros(len(design.names))
-    for effect, value in zip(design.effects, beta, strict=True):
+    return matrix_of(design, covariates) @ beta
+
+
+def matrix_of(design: Design, covariates: Mapping[str, Any]) -> Floats:
+    """(k, p) the design of one patient with these covariates; what is not given is at its centre."""
+    matrix = np.zeros((len(design.names), len(design.effects)))
+    for column, effect in enumerate(design.effects):
         weight = 1.0
         if effect.covariate:
             given = covariates.get(effect.covariate)
@@ -158,5 +164,5 @@ def estimates(fit: PopulationFit, covariates: Mapping[str, Any], beta: Floats | 
             else:
                 centre, number = effect.centre, float(given)
                 weight = np.log(number / centre) if effect.covariate == BY_DOSE else number - centre
-        mean[design.names.index(effect.parameter)] += weight * value
-    return mean
+        matrix[design.names.index(effect.parameter), column] = weight
+    return matrix

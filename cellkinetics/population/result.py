@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cellkinetics.predictive.forecast import Forecast
     from cellkinetics.predictive.npde import NPDE
     from cellkinetics.predictive.vpc import VPC
 
@@ -311,6 +312,14 @@ class PopulationFit(Criteria, Saves):
         from cellkinetics.predictive import npde
 
         return npde.npde(self, replicates=replicates, imputations=imputations, seed=seed)
+
+    def forecast(
+        self, patient: Study, times: npt.ArrayLike, *, draws: int = 2000, level: float = 0.9, seed: int = 2020
+    ) -> Forecast:
+        """The course of one more patient given its samples, as `cellkinetics.forecast` under this population alone."""
+        from cellkinetics.predictive import forecast
+
+        return forecast.forecast(self, patient, times, draws=draws, level=level, seed=seed)
 
     def bootstrap(
         self,
