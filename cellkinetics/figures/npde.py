@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from cellkinetics.predictive.npde import NPDE
 
-SHARES = (0.05, 0.5, 0.95)
-LEAST, MOST_BINS = 10, 12  # samples of a bin, and bins
+SHARES_SHOWN = (0.05, 0.5, 0.95)
+LEAST_OF_A_BIN, MOST_BINS = 10, 12  # samples of a bin, and bins
 SHADE = 0.15
 
 
@@ -31,8 +31,10 @@ def plot(found: NPDE) -> Figure:
     figure = residuals.plot(table, simulated=found.simulated, name="npde")
     over_time, over_curve, _, counts = figure.axes[:4]
     visit = pd.Series(visit_days(table["subject"].tolist(), table["day"].to_numpy(float)))
-    many = visit.map(visit.value_counts()) >= LEAST
-    bins = visit.rank(method="dense").to_numpy(int) if many.mean() > 0.5 else _quantiles(table["day"].to_numpy(float))
+    many = visit.map(visit.value_counts()) >= LEAST_OF_A_BIN
+    bins = (
+        visit.rank(method="dense").to_numpy(np.int64) if many.mean() > 0.5 else _quantiles(table["day"].to_numpy(float))
+    )
     _bands(over_time, table["day"].to_numpy(float), table["npde"].to_numpy(float), bins)
     predicted = table["predicted"].to_numpy(float)
     _bands(over_curve, predicted, table["npde"].to_numpy(float), _quantiles(predicted))
@@ -41,7 +43,7 @@ def plot(found: NPDE) -> Figure:
 
 
 def _quantiles(x: Floats) -> Ints:
-    bins = max(1, min(MOST_BINS, len(x) // (2 * LEAST)))
+    bins = max(1, min(MOST_BINS, len(x) // (2 * LEAST_OF_A_BIN)))
     edges = np.quantile(x, np.arange(1, bins) / bins)
     return np.searchsorted(edges, x).astype(np.int64)
 
@@ -52,15 +54,15 @@ def _bands(ax: Axes, x: Floats, z: Floats, bins: Ints) -> None:
     for number in np.unique(bins):
         own = bins == number
         n = int(own.sum())
-        if n < LEAST:
+        if n < LEAST_OF_A_BIN:
             continue
         ends = [scipy.stats.norm.ppf(scipy.stats.beta.ppf(side, n * share + 0.5, n * (1 - share) + 0.5))
-                for share in SHARES for side in (0.025, 0.975)]  # fmt: skip
-        rows.append((float(np.median(x[own])), *np.quantile(z[own], SHARES), *ends))
+                for share in SHARES_SHOWN for side in (0.025, 0.975)]  # fmt: skip
+        rows.append((float(np.median(x[own])), *np.quantile(z[own], SHARES_SHOWN), *ends))
     if not rows:
         return
     day, *columns = np.array(sorted(rows)).T
-    for at in range(len(SHARES)):
+    for at in range(len(SHARES_SHOWN)):
         low, high = columns[3 + 2 * at], columns[4 + 2 * at]
         ax.fill_between(day, low, high, color=tone.faint, alpha=SHADE, linewidth=0, zorder=1.5, gid="band")
         ax.plot(day, columns[at], color=tone.ink, linewidth=1.4, zorder=3.5, gid="quantile")

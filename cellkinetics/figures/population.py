@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from pandas.api.types import is_numeric_dtype
 
 from cellkinetics.arrays import Floats
@@ -45,9 +45,9 @@ def plot_predicted(fit: PopulationFit) -> Figure:
         style.decades(ax, low, high, minor=False)
         ax.set_xscale("log")
         ax.set_xlim(low, high)
-        ax.xaxis.set_major_locator(ax.yaxis.get_major_locator().__class__(numticks=12))
+        ax.xaxis.set_major_locator(LogLocator(numticks=12))
         ax.xaxis.set_major_formatter(ax.yaxis.get_major_formatter())
-        ax.xaxis.set_minor_formatter(ax.yaxis.get_minor_formatter())
+        ax.xaxis.set_minor_locator(NullLocator())
         ax.plot([low, high], [low, high], color=tone.faint, linewidth=0.9, zorder=1.5, gid="identity")
         # What lies far below is drawn at the edge: a curve that falls to nothing would stretch the axis.
         x = np.clip(table[column].to_numpy(float), low * 1.1, high / 1.1)

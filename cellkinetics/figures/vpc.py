@@ -151,6 +151,6 @@ def _key(found: VPC) -> list[tuple[Any, str]]:
         key.append((Line2D([], [], **_ring()), "beyond its band"))
     if found.table["limit"].notna().any():
         apart = (found.table["limit"] < found.table["highest_limit"]).any()
-        name = "lowest and highest limit of a bin" if apart else "limit"
+        name = "lowest and highest limit" if apart else "limit"
         key.append((Line2D([], [], color=tone.faint, linewidth=0.9, dashes=(4, 3)), name))
     return key

@@ -74,7 +74,7 @@ def residuals(fit: PopulationFit) -> pd.DataFrame:
     for at, (subject, one) in enumerate(fit.each.items()):
         own = one.residuals
         typical = problem_given(fit.patients, fit.design, fit.polished.theta, at).curve(means[at], 0).value
-        own.insert(own.columns.get_loc("predicted") + 1, "population", np.exp(typical[: len(own)]))  # pyright: ignore[reportArgumentType]
+        own.insert(list(own.columns).index("predicted") + 1, "population", np.exp(typical[: len(own)]))  # pyright: ignore[reportArgumentType]
         tables[subject] = own
     return pd.concat(tables, names=["subject"]).reset_index(level="subject").reset_index(drop=True)
 

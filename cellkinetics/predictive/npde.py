@@ -92,31 +92,27 @@ class NPDE(Saves, HandsOutCopies):
     def summary(self) -> str:
         """The errors in words: how they were made, their mean and variance, and what the tests say."""
         censored = int((self.table["status"] != "quantified").sum())
-        rows = self.tests
-        verdict = "no departure from the model is seen" if rows.loc["global", "p"] >= 0.05 else "the model is not right"
+        rows = self.tests.to_dict("index")
+        p = {name: float(rows[name]["p"]) for name in TESTS}
+        verdict = "no departure from the model is seen" if p["global"] >= 0.05 else "the model is not right"
         model = self.origin.model.name if self.origin.model else "a model"
         simulated = " (simulated data)" if self.simulated else ""
+        text = f"{count(censored, 'censored sample')} and all that is censored in the simulations, "
+        text += count(self.imputations, "time")
         lines = [
             f"NPDE of {count(len(self.table), 'sample')} under {model}{simulated}",
             *labelled("simulated", f"{self.replicates:,} studies of other patients of the population", width=WIDE),
             *([] if not self.unsolved else labelled("unsolved", f"{self.unsolved:,} curves, left out", width=WIDE)),
-            *labelled(
-                "imputed", f"{count(censored, 'censored sample')} and all that is censored in the simulations, "
-                f"{count(self.imputations, 'time')}" if censored else "nothing: no sample is censored", width=WIDE,
-            ),
-            *[
-                line for name in TESTS[:-1] for line in labelled(
-                    name.split(" ")[0] if name != TESTS[1] else "Wilcoxon",
-                    f"{rows.loc[name, 'statistic']:.3f} +- {rows.loc[name, 'spread']:.3f} over imputations, "
-                    f"{p_equals(float(rows.loc[name, 'p']))}", width=WIDE,
-                )
-            ],
-            *labelled("together", f"{p_equals(float(rows.loc['global', 'p']), 'adjusted p')}: {verdict}", width=WIDE),
-        ]  # fmt: skip
+            *labelled("imputed", text if censored else "nothing: no sample is censored", width=WIDE),
+        ]
+        for name, label in zip(TESTS, ("mean", "Wilcoxon", "variance", "normality"), strict=False):
+            spread = f" +- {rows[name]['spread']:.3g} over imputations" if self.imputations > 1 else ""
+            lines += labelled(label, f"{rows[name]['statistic']:.4g}{spread}, {p_equals(p[name])}", width=WIDE)
+        lines += labelled("together", f"{p_equals(p['global'], 'adjusted p')}: {verdict}", width=WIDE)
         return "\n".join(lines) + "\n"
 
     def __repr__(self) -> str:
-        mean, variance = self.tests.loc["mean", "statistic"], self.tests.loc["variance", "statistic"]
+        mean, variance = (float(self.tests["statistic"][name]) for name in ("mean", "variance"))
         return f"<NPDE of {count(len(self.table), 'sample')}: mean {mean:.2f}, variance {variance:.2f}>"
 
 

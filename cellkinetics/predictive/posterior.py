@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import Population
 
 # Rounds in which draws of their own find out where the patient is; the last draws are about what these found.
-ROUNDS, DRAWS_OF_A_ROUND = 8, 500
+ROUNDS_OF_DRAWS, DRAWS_OF_A_ROUND = 8, 500
 GOOD_ENOUGH = 0.25  # effective share of the draws of a round after which there is no other
 LEAST_EFFECTIVE = 60.0  # draws that moments are made of; weights are tempered as far as that takes
 ROWS_APART_AHEAD = 32  # samples and times together: programs are made for multiples of so many
@@ -54,20 +55,15 @@ class _Ahead(Population):
 
     known: int = 0
 
-    @property
-    def data(self) -> Data:  # pyright: ignore[reportIncompatibleVariableOverride]
+    @cached_property
+    def data(self) -> Data:
         """The samples, and the times behind them."""
-        return self._data
-
-    def __post_init__(self) -> None:
         whole = self.patients.data(self.method)
         asked = np.arange(whole.rows.weight.shape[1]) >= self.known
         # A value that is known, and does not count: nothing of an open interval is computed.
         lower, upper = (np.where(asked, 0.0, end) for end in (whole.rows.lower, whole.rows.upper))
         weight = np.where(asked, 0.0, whole.rows.weight)
-        object.__setattr__(
-            self, "_data", whole._replace(rows=whole.rows._replace(lower=lower, upper=upper, weight=weight))
-        )
+        return whole._replace(rows=whole.rows._replace(lower=lower, upper=upper, weight=weight))
 
 
 def posterior_of(fit: PopulationFit, patient: Study, days: Floats, limit: float, draws: int, seed: int) -> Posterior:
@@ -160,7 +156,7 @@ def _covariates(fit: PopulationFit, patient: Study) -> Mapping[str, Any]:
 def _found(one: Population, theta: Any, mean: Floats, omega: Floats, seed: int) -> Moments:
     """Moments of the patient: draws about the population first, then about what the last ones say, tempered."""
     moments = Moments(mean, omega[None])
-    for number in range(ROUNDS):
+    for number in range(ROUNDS_OF_DRAWS):
         drawn = importance.drawn(moments, mean, omega, DRAWS_OF_A_ROUND, seed + number)
         value, _, _ = one.solved(theta, drawn.phi, slopes=False)
         ln_w = importance.log_weights(value, drawn, mean, omega)[:, 0]

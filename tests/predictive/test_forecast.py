@@ -131,7 +131,7 @@ def test_weights_are_tempered_until_enough_draws_count():
 def test_a_sample_that_no_draw_explains_is_said(population, new, monkeypatch):
     from cellkinetics.predictive import posterior
 
-    monkeypatch.setattr(posterior, "ROUNDS", 0)
+    monkeypatch.setattr(posterior, "ROUNDS_OF_DRAWS", 0)
     day = np.arange(1.0, 25.0)
     table = pd.DataFrame({"subject": "A", "day": day, "copies_per_ug": 300 * np.exp(-0.25 * day), "dose": 1e6})
     found = population.forecast(ck.read_study(table), TIMES, draws=500)
