@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from cellkinetics.arrays import Flags, Floats
 
+ALMOST = 1e-9  # two places are one
+
 
 def censored_quantiles(values: Floats, below: Flags, shares: npt.ArrayLike) -> Floats:
     """Quantiles of each row.
@@ -51,28 +53,28 @@ def censored_quantiles(values: Floats, below: Flags, shares: npt.ArrayLike) -> F
     reached = np.concatenate([above[:, 1:], np.ones((m, 1))], axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         place = np.where(count > 1, (count * reached - 1) / (count - 1), 0.0)
+    place, nobody = np.round(place, 12), ~known.any(axis=1)
     found = np.full((m, len(shares)), np.nan)
-    for row in range(m):
-        mine = known[row]
-        if not count[row, 0]:
-            continue
-        if not mine.any():
-            found[row] = -np.inf
-            continue
-        at, own = place[row, mine], value[row, mine]
-        found[row] = _between(at, own, shares)
+    for at, share in enumerate(shares):
+        found[:, at] = _at(share, place, value, known)
+    found[nobody] = -np.inf
+    found[count[:, 0] == 0] = np.nan
     return found
 
 
-def _between(at: Floats, own: Floats, shares: Floats) -> Floats:
-    """Interpolated; -inf below the first place, and towards what is infinite no number."""
-    at = np.round(at, 12)
-    upper = np.clip(np.searchsorted(at, shares, side="left"), 0, len(at) - 1)
-    lower = np.maximum(upper - 1, 0)
-    width = at[upper] - at[lower]
-    exact = (width <= 0) | (np.abs(at[upper] - shares) <= 1e-12)
-    part = np.where(exact, 1.0, (shares - at[lower]) / np.where(width > 0, width, 1.0))
+def _at(share: float, place: Floats, value: Floats, known: Flags) -> Floats:
+    """(m,) one quantile, interpolated between the known values on either side; -inf below the first."""
+    every = np.arange(len(value))
+    reached = known & (place >= share - ALMOST)
+    last = value.shape[1] - 1 - known[:, ::-1].argmax(axis=1)
+    above = np.where(reached.any(axis=1), reached.argmax(axis=1), last)
+    before = known & (np.arange(value.shape[1]) < above[:, None])
+    below = np.where(before.any(axis=1), value.shape[1] - 1 - before[:, ::-1].argmax(axis=1), above)
+    low, high = place[every, below], place[every, above]
+    exact = (high - low <= 0) | (high <= share + ALMOST)
+    part = np.where(exact, 1.0, (share - low) / np.where(high > low, high - low, 1.0))
+    start, end = value[every, below], value[every, above]
     with np.errstate(invalid="ignore"):
-        value = np.where(exact, own[upper], own[lower] + part * (own[upper] - own[lower]))
-    value = np.where(np.isnan(value), np.inf, value)  # between two that are above an upper limit
-    return np.where(shares < at[0] - 1e-9, -np.inf, np.where(shares > at[-1] + 1e-9, own[-1], value))
+        between = np.where(exact, end, start + part * (end - start))
+    first = place[every, known.argmax(axis=1)]
+    return np.where(share < first - ALMOST, -np.inf, np.where(np.isnan(between), np.inf, between))
