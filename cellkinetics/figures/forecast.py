@@ -22,22 +22,21 @@ BAND_OF_CURVE, BAND_OF_SAMPLE, MORE_IN_DARK = 0.32, 0.13, 0.08  # how solid area
 WIDTH = 5.8  # inches
 
 
-def plot(found: Forecast) -> Figure:
+def plot(found: Forecast, output: str) -> Figure:
     """See `Forecast.plot`."""
     import matplotlib.pyplot as plt
 
-    limited = bool(np.isfinite(found.limit))
+    limit = found.limits[output]
+    limited = bool(np.isfinite(limit))
     figure = plt.figure(figsize=(WIDTH, 4.6 if limited else 3.6), layout="constrained")
     grid = figure.add_gridspec(2 if limited else 1, 1, height_ratios=[2.7, 1] if limited else [1])
     top = figure.add_subplot(grid[0, 0])
-    output = found.table["output"].iloc[0]
     table = found.table[found.table["output"] == output].sort_values("day")
-    samples = found.samples.assign(late=False, lloq=found.limit if limited else np.nan)
-    samples = samples[samples["output"].isin([output, "1"])]
+    samples = found.samples[found.samples["output"] == output].assign(late=False, lloq=limit)
     curve = table.rename(columns={"median": "value"})
     low, high = extent(samples, [curve])
     if limited:
-        low = min(low, found.limit / 3)
+        low = min(low, limit / 3)
     day = table["day"].to_numpy(float)
     last = max(float(day.max()), float(samples["day"].max()) if len(samples) else 0.0)
     style.decades(top, low, high)
@@ -49,8 +48,9 @@ def plot(found: Forecast) -> Figure:
     top.plot(day, table["median"], color=tone.one, linewidth=1.9, zorder=2.5, gid="median")
     draw_samples(top, samples, tone.ink)
     if limited:
-        draw_limits(top, samples if len(samples) else samples.reindex([0]).assign(lloq=found.limit))
-    style.label(top, y=style.unit_label(found.unit))
+        draw_limits(top, samples if len(samples) else samples.reindex([0]).assign(lloq=limit))
+    several = found.table["output"].nunique() > 1
+    style.label(top, y=output if several else style.unit_label(found.unit))
     top.set_title(found.subject, loc="left", fontsize=style.TITLE, color=tone.ink, parse_math=False)
     axis = top
     if limited:

@@ -32,10 +32,9 @@ def plot(found: NPDE) -> Figure:
     over_time, over_curve, _, counts = figure.axes[:4]
     visit = pd.Series(visit_days(table["subject"].tolist(), table["day"].to_numpy(float)))
     many = visit.map(visit.value_counts()) >= LEAST_OF_A_BIN
-    bins = (
-        visit.rank(method="dense").to_numpy(np.int64) if many.mean() > 0.5 else _quantiles(table["day"].to_numpy(float))
-    )
-    _bands(over_time, table["day"].to_numpy(float), table["npde"].to_numpy(float), bins)
+    day = table["day"].to_numpy(float)
+    bins = np.asarray(visit.rank(method="dense"), np.int64) if many.mean() > 0.5 else _quantiles(day)
+    _bands(over_time, day, table["npde"].to_numpy(float), bins)
     predicted = table["predicted"].to_numpy(float)
     _bands(over_curve, predicted, table["npde"].to_numpy(float), _quantiles(predicted))
     _expected(counts, len(table))
@@ -45,7 +44,7 @@ def plot(found: NPDE) -> Figure:
 def _quantiles(x: Floats) -> Ints:
     bins = max(1, min(MOST_BINS, len(x) // (2 * LEAST_OF_A_BIN)))
     edges = np.quantile(x, np.arange(1, bins) / bins)
-    return np.searchsorted(edges, x).astype(np.int64)
+    return np.asarray(np.searchsorted(edges, x), np.int64)
 
 
 def _bands(ax: Axes, x: Floats, z: Floats, bins: Ints) -> None:

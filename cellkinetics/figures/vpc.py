@@ -57,7 +57,8 @@ def plot(found: VPC, columns: int) -> Figure:
             top.set_title(name, loc="left", fontsize=TITLE, color=tone.ink, parse_math=False)
         style.label(bottom, "days since infusion", "below limit" if column == 0 else "")
         if column == 0:
-            text = style.unit_label(found.unit)
+            several = found.table["output"].nunique() > 1
+            text = "value in the unit of each output" if several else style.unit_label(found.unit)
             style.label(top, y=f"{text}\ncorrected by prediction" if found.corrected else text)
     if found.simulated:
         figure.suptitle("simulated", x=0.99, ha="right", fontsize=SMALL, style="italic", color=tone.faint)

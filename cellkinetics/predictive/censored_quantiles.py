@@ -53,7 +53,7 @@ def censored_quantiles(values: Floats, below: Flags, shares: npt.ArrayLike) -> F
     reached = np.concatenate([above[:, 1:], np.ones((m, 1))], axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         place = np.where(count > 1, (count * reached - 1) / (count - 1), 0.0)
-    place, nobody = np.round(place, 12), ~known.any(axis=1)
+    place, nobody = np.asarray(np.round(place, 12), float), ~known.any(axis=1)
     found = np.full((m, len(shares)), np.nan)
     for at, share in enumerate(shares):
         found[:, at] = _at(share, place, value, known)

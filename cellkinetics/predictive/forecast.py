@@ -43,12 +43,14 @@ class Forecast(Saves, HandsOutCopies):
         One row a population: population (0, 1, ...), model, prior weight, log_likelihood (ln of the predictive density
         of the patient's samples), weight (of the average), effective (sample size of the weighted draws), unsolved
         (share of the population's curves that could not be solved).
-    samples : of the patient, as in `Study.observations`, day since the first infusion.
+    samples : of the patient: day (since the first infusion), output, status, value (NaN unless quantified), lower and
+        upper.
     outcome : "even", or in words that the draws are too few for what was asked.
-    subject, level, draws, seed, unit, limit : of whom it is, as asked; the lower limit, NaN where none is known.
+    subject, level, draws, seed, unit : of whom it is, as asked.
+    limits : {output: the lower limit of its samples, NaN where none is known}.
     simulated : whether the study of the patient says that it is simulated.
     weights : (m,) of the draws, which sum to 1. ln_curves, drawn : (m, rows of the table) ln of the curves, and copies
-        of samples about them.
+        of a sample about them, the error of a draw alike on all days.
     """
 
     table: pd.DataFrame
@@ -61,7 +63,7 @@ class Forecast(Saves, HandsOutCopies):
     draws: int
     seed: int
     unit: str
-    limit: float
+    limits: dict[str, float]
     simulated: bool
     weights: Floats = field(repr=False)
     ln_curves: Floats = field(repr=False)
@@ -95,17 +97,15 @@ class Forecast(Saves, HandsOutCopies):
         ModelError
             No limit is known.
         """
-        limit = self.limit if limit is None else domains.positive(limit, "limit", 3.0)
+        known = self.limits[self._called(output)]
+        limit = known if limit is None else domains.positive(limit, "limit", 3.0)
         if not np.isfinite(limit):
             raise ModelError("no lower limit is known: give limit=, such as limit=3.0.")
         return 1 - self.probability_below(limit, day, output=output, sample=True)
 
     def _row(self, day: float, output: str | None) -> int:
         day = domains.finite(day, "day", 28.0)
-        names = list(dict.fromkeys(self.table["output"]))
-        if output is not None and output not in names:
-            raise ModelError(f"there is no output {output!r}. {suggest(output, names)}".rstrip())
-        own = np.flatnonzero((self.table["output"] == (output or names[0])).to_numpy(bool))
+        own = np.flatnonzero((self.table["output"] == self._called(output)).to_numpy(bool))
         days = self.table["day"].to_numpy(float)[own]
         near = int(np.argmin(np.abs(days - day)))
         if abs(days[near] - day) > 1e-9 * max(1.0, abs(day)):
@@ -113,11 +113,23 @@ class Forecast(Saves, HandsOutCopies):
             raise ModelError(f"day {day:g} is not among the times of this forecast ({known}). Give it in times=.")
         return int(own[near])
 
-    def plot(self) -> Figure:
-        """Samples, median and band of the curve, the range of a sample about it, and how likely it is detectable."""
+    def plot(self, *, output: str | None = None) -> Figure:
+        """Samples, median and band of the curve, the range of a sample about it, and how likely it is detectable.
+
+        Parameters
+        ----------
+        output : which; the first when not given.
+        """
         from cellkinetics.figures import forecast as forecast_plot
 
-        return forecast_plot.plot(self)
+        return forecast_plot.plot(self, self._called(output))
+
+    def _called(self, output: str | None) -> str:
+        """The output of this name, the first where none is given."""
+        names = list(dict.fromkeys(self.table["output"]))
+        if output is not None and output not in names:
+            raise ModelError(f"there is no output {output!r}. {suggest(output, names)}".rstrip())
+        return names[0] if output is None else output
 
     def summary(self) -> str:
         """The forecast in words: what is known of the patient, under which populations, and what is to be expected."""
@@ -133,9 +145,10 @@ class Forecast(Saves, HandsOutCopies):
         ]  # fmt: skip
         last = self.table[self.table["output"] == self.table["output"].iloc[0]].iloc[-1]
         expected = f"{last['median']:.3g} {self.unit} ({self.level:.0%}: {last['lower']:.3g} to {last['upper']:.3g})"
-        if np.isfinite(self.limit):
+        limit = self.limits[str(last["output"])]
+        if np.isfinite(limit):
             share = self.detectable(float(last["day"]))
-            expected += f"; a sample lies above {plain(self.limit)} with probability {share:.2f}"
+            expected += f"; a sample lies above {plain(limit)} with probability {share:.2f}"
         lines = [
             f"Forecast of {self.subject}" + (" (simulated data)" if self.simulated else ""),
             *labelled("known", seen, width=WIDE),
@@ -200,9 +213,8 @@ def forecast(
     domains.instance(patient, Study, "patient", "Give a study of one subject, such as study.select('P07').")
     prior = _prior(weights, len(each))
     _alike(each, patient)
-    limit = _limit(patient, each)
     with phases("sampling"):
-        found = [posterior_of(one, patient, days, limit, m, seed + at) for at, one in enumerate(each)]
+        found = [posterior_of(one, patient, days, m, seed + at) for at, one in enumerate(each)]
     evidence = np.array([one.log_likelihood for one in found])
     with np.errstate(divide="ignore"):
         ln_weight = np.log(prior) + evidence
@@ -231,8 +243,8 @@ def forecast(
     timings = phases.done(f"forecast of {subject}")
     origin = Provenance(subject, patient.sha256, each[0].model, options, phases.total, timings)
     return Forecast(
-        table, _parameters(each, found, sides), about, _samples(patient), _outcome(about, weight, m), subject, level, m,
-        seed, patient.unit, limit, patient.simulated, weights_of, ln_curves, drawn, origin,
+        table, _parameters(each, found, sides), about, found[0].samples, _outcome(about, weight, m), subject, level, m,
+        seed, patient.unit, found[0].limits, patient.simulated, weights_of, ln_curves, drawn, origin,
     )  # fmt: skip
 
 
@@ -276,21 +288,6 @@ def _alike(each: Sequence[PopulationFit], patient: Study) -> None:
                 f"the samples of {patient.subjects[0]} are in {patient.unit}, those of the population of "
                 f"{one.model.name} in {one.study.unit}. Read the study with unit={one.study.unit!r}."
             )
-
-
-def _limit(patient: Study, each: Sequence[PopulationFit]) -> float:
-    """The patient's largest lower limit, else that of the population's study."""
-    for study in (patient, *(one.study for one in each)):
-        known = study.observations["lloq"].dropna()
-        if len(known):
-            return float(known.max())
-    return float("nan")
-
-
-def _samples(patient: Study) -> pd.DataFrame:
-    used = patient.used
-    first = patient.infusion_day(patient.subjects[0])
-    return used.assign(day=used["day"] - first).reset_index(drop=True)
 
 
 def _parameters(each: Sequence[PopulationFit], found: Sequence[Posterior], sides: Sequence[float]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -36,7 +36,8 @@ class Posterior:
 
     rows : day and output of each time asked for. phi : (m, q) on the estimation scale. weights : (m,), sum 1.
     ln_curves, drawn : (m, rows) ln f, and new samples about it. log_likelihood : ln of the predictive density of the
-    samples, 0 without any. effective : sample size. unsolved : share of draws of the population without a curve.
+    samples, 0 without any. samples : those of the patient. limits : {output: lower limit}. effective : sample size.
+    unsolved : share of draws of the population without a curve.
     """
 
     rows: pd.DataFrame
@@ -44,6 +45,8 @@ class Posterior:
     weights: Floats
     ln_curves: Floats
     drawn: Floats
+    samples: pd.DataFrame
+    limits: dict[str, float]
     log_likelihood: float
     effective: float
     unsolved: float
@@ -66,13 +69,14 @@ class _Ahead(Population):
         return whole._replace(rows=whole.rows._replace(lower=lower, upper=upper, weight=weight))
 
 
-def posterior_of(fit: PopulationFit, patient: Study, days: Floats, limit: float, draws: int, seed: int) -> Posterior:
-    """See `forecast`; ``limit`` is that of the samples to come, NaN where there is none."""
+def posterior_of(fit: PopulationFit, patient: Study, days: Floats, draws: int, seed: int) -> Posterior:
+    """See `forecast`."""
     patients = one_more(fit.patients, patient)
     (subject,) = patients.subjects
     case = patients.cases[subject]
     outputs, known = list(fit.model.outputs), len(case.problem.samples)
-    ahead = _ahead(case.problem.samples, days, len(outputs), limit)
+    limits = _limits(fit, patient)
+    ahead = _ahead(case.problem.samples, days, limits)
     matrix = matrix_of(fit.design, _covariates(fit, patient))
     design = replace(fit.design, matrix=matrix[None])
     nothing = np.zeros(len(design.effects))
@@ -89,7 +93,7 @@ def posterior_of(fit: PopulationFit, patient: Study, days: Floats, limit: float,
     moments = Moments(mean, omega[None])
     if known:
         # Where the patient is needs no curve but at its samples.
-        alone = among(_ahead(case.problem.samples, days[:0], len(outputs), limit))
+        alone = among(_ahead(case.problem.samples, days[:0], limits))
         moments = _found(alone, theta, mean, omega, seed + SEED_OF_ROUNDS)
     final = importance.drawn(moments, mean, omega, importance.whole_blocks(draws), seed)
     value, curve, _ = one.solved(theta, final.phi, slopes=False)
@@ -100,22 +104,51 @@ def posterior_of(fit: PopulationFit, patient: Study, days: Floats, limit: float,
     weights /= max(weights.sum(), 1e-300)
     at = slice(known, known + len(days) * len(outputs))
     ln_curves = curve[:, 0, at]
-    rng = np.random.default_rng([seed, SEED_OF_SAMPLES])
     output = ahead.output[at]
     sds = np.exp(np.asarray(theta.ln_sd)).reshape(-1, len(outputs))[:, output]
-    # One without a curve has weight 0.
-    copies = case.problem.error.drawn(np.exp(ln_curves), sds, ahead.mass[at], np.bool_(not limit > 0), rng)
+    error, limited = case.problem.error, ahead.lloq[at] > 0
+    copies = np.empty_like(ln_curves)
+    for column in range(copies.shape[1]):
+        # The same chance on each day: from day to day it is the curve that changes. One without a curve has weight 0.
+        here = slice(column, column + 1)
+        rng = np.random.default_rng([seed, SEED_OF_SAMPLES])
+        copies[:, here] = error.drawn(
+            np.exp(ln_curves[:, here]), sds[:, here], ahead.mass[at][here], ~limited[here], rng
+        )  # fmt: skip
     rows = pd.DataFrame({"day": ahead.day[at], "output": [outputs[i] for i in output]})
     from_population = round(importance.FROM_POPULATION * len(ln_w))
     unsolved = float(np.mean(~np.isfinite(value[:from_population, 0])))
     return Posterior(
-        rows, final.phi[:, 0], weights, ln_curves, copies, told.value if known else 0.0, told.smallest_ess, unsolved
-    )
+        rows, final.phi[:, 0], weights, ln_curves, copies, _table(case.samples, outputs),
+        dict(zip(outputs, map(float, limits), strict=True)), told.value if known else 0.0, told.smallest_ess, unsolved,
+    )  # fmt: skip
 
 
-def _ahead(samples: Samples, days: Floats, outputs: int, limit: float) -> Samples:
+def _table(samples: Samples, outputs: Sequence[str]) -> pd.DataFrame:
+    """What is known of the patient."""
+    return pd.DataFrame({
+        "day": samples.day, "output": pd.Series([outputs[i] for i in samples.output], dtype="str"),
+        "status": pd.Series(samples.status, dtype="str"),
+        "value": np.where(samples.quantified, samples.upper, np.nan), "lower": samples.lower, "upper": samples.upper,
+    })  # fmt: skip
+
+
+def _limits(fit: PopulationFit, patient: Study) -> Floats:
+    """(outputs,) the largest lower limit of the patient's rows, else of those of the population; NaN without."""
+    found = np.full(len(fit.model.outputs), np.nan)
+    for study in (fit.study, patient):
+        rows = study.observations
+        for at, name in enumerate(fit.model.outputs):
+            # A file names outputs, or counts them.
+            known = rows.loc[rows["output"].isin([name, str(at + 1)]), "lloq"].dropna()
+            found[at] = known.max() if len(known) else found[at]
+    return found
+
+
+def _ahead(samples: Samples, days: Floats, limits: Floats) -> Samples:
     """The samples, then a row for each time of each output; filled up with the last to a length that many share."""
-    n, asked = len(samples), len(days) * outputs
+    n, outputs = len(samples), len(limits)
+    asked = len(days) * outputs
     spare = -(n + asked) % ROWS_APART_AHEAD
     last = float(np.max(np.append(samples.day, days), initial=0.0))
     day = np.concatenate([np.tile(days, outputs), np.full(spare, last)])
@@ -124,9 +157,9 @@ def _ahead(samples: Samples, days: Floats, outputs: int, limit: float) -> Sample
     mass = samples.mass[np.isfinite(samples.mass)]
     more = {
         "day": day, "output": output, "lower": np.zeros(len(day)),
-        "upper": np.full(len(day), limit if np.isfinite(limit) else np.inf),
+        "upper": np.where(np.isfinite(limits), limits, np.inf)[output],
         "status": np.full(len(day), "ahead", object), "row": np.full(len(day), -1),
-        "mass": np.full(len(day), mass[-1] if len(mass) else 1.0), "lloq": np.full(len(day), limit),
+        "mass": np.full(len(day), mass[-1] if len(mass) else 1.0), "lloq": limits[output],
     }  # fmt: skip
     return Samples(**{name: np.concatenate([getattr(samples, name), values]) for name, values in more.items()})
 
