@@ -52,9 +52,14 @@ from cellkinetics.population.fit import fit_population
 from cellkinetics.population.importance import LogLikelihood
 from cellkinetics.population.likelihood import population_log_likelihood
 from cellkinetics.population.result import PopulationFit
+from cellkinetics.predictive.forecast import Forecast, forecast
+from cellkinetics.predictive.npde import NPDE, npde
+from cellkinetics.predictive.vpc import VPC, vpc
 from cellkinetics.reporting.results import load, save
 
 __all__ = [
+    "NPDE",
+    "VPC",
     "Assay",
     "AssayWarning",
     "Check",
@@ -64,6 +69,7 @@ __all__ = [
     "FileWarning",
     "Fit",
     "Fits",
+    "Forecast",
     "Identifiability",
     "JointFit",
     "LogLikelihood",
@@ -93,6 +99,7 @@ __all__ = [
     "fit",
     "fit_each",
     "fit_population",
+    "forecast",
     "forecast_error",
     "identifiability",
     "load",
@@ -100,12 +107,14 @@ __all__ = [
     "models",
     "nca",
     "nca_summary",
+    "npde",
     "plot_models",
     "population_log_likelihood",
     "power",
     "read_study",
     "save",
     "simulate",
+    "vpc",
 ]
 
 

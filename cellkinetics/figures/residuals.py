@@ -17,19 +17,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+EDGES = np.arange(-4.0, 4.5, 0.5)  # of the histogram
 MANY_RESIDUALS = 200  # residuals from which the marks are small and pale
 
 
-def plot(residuals: pd.DataFrame, *, simulated: bool, axes: Sequence[Axes] | None = None) -> Figure:
-    """Residuals over time, over the prediction, against the normal with its 95% band, and their histogram."""
+def plot(
+    residuals: pd.DataFrame, *, simulated: bool, axes: Sequence[Axes] | None = None, name: str = "quantile residual"
+) -> Figure:
+    """Residuals over time, over the prediction, against the normal with its 95% band, and their histogram.
+
+    name : of the residuals, on the axes.
+    """
     over_time, over_curve, normal, counts = panels = style.panels(axes, 4, 2, (4.2, 2.8), simulated=simulated)
     quantified = (residuals["status"] == "quantified").to_numpy()
     z, day = residuals["residual"].to_numpy(float), residuals["day"].to_numpy(float)
     _scatter(over_time, day, z, quantified)
     _scatter(over_curve, residuals["predicted"].to_numpy(float), z, quantified)
     _normal(normal, z, quantified)
-    edges = np.arange(-4.0, 4.5, 0.5)
-    counts.hist(np.clip(z, -3.99, 3.99), bins=edges.tolist(), color=tone.one, alpha=0.35)
+    counts.hist(np.clip(z, -3.99, 3.99), bins=EDGES.tolist(), color=tone.one, alpha=0.35)
     grid = np.linspace(-4, 4, 161)
     counts.plot(grid, len(z) * 0.5 * scipy.stats.norm.pdf(grid), color=tone.faint, linewidth=1.2)
     for ax in (over_time, over_curve):
@@ -40,10 +45,10 @@ def plot(residuals: pd.DataFrame, *, simulated: bool, axes: Sequence[Axes] | Non
     if len(day):
         style.days(over_time, float(day.max()), style.size(over_time)[0])
         style.few_ticks(over_curve)
-    style.label(over_time, "days since infusion", "quantile residual")
-    style.label(over_curve, "predicted", "quantile residual")
-    style.label(normal, "expected of a normal", "quantile residual")
-    style.label(counts, "quantile residual", "samples")
+    style.label(over_time, "days since infusion", name)
+    style.label(over_curve, "predicted", name)
+    style.label(normal, "expected of a normal", name)
+    style.label(counts, name, "samples")
     if axes is None:
         marks = {"quantified": "quantified", "below": "censored, drawn within its ends"}
         style.legend_below(panels[0], [(style.handle(status, tone.one), text) for status, text in marks.items()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import textwrap
 from collections.abc import Sequence
@@ -336,8 +337,10 @@ def legend_below(ax: Axes, key: Sequence[tuple[Any, str]]) -> None:
     columns, wide = len(key) + 1, math.inf
     while wide > width and columns > 1:
         columns -= 1
-        deep = math.ceil(len(key) / columns)
-        wide = sum(max(lengths[at : at + deep]) * 0.58 * TEXT + 34 for at in range(0, len(key), deep))
+        # The first columns take one more where they are not all alike.
+        deep, more = divmod(len(key), columns)
+        ends = np.cumsum([0, *(deep + (at < more) for at in range(columns))])
+        wide = sum(max(lengths[first:end]) * 0.58 * TEXT + 34 for first, end in itertools.pairwise(ends.tolist()))
     legend = figure.legend(
         *entries(key), loc="outside lower center", ncols=columns, frameon=False, columnspacing=1.4,
         handlelength=1.6, handletextpad=0.5, fontsize=TEXT,

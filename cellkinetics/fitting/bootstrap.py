@@ -143,6 +143,12 @@ def _simulated(fit: Fit, rng: np.random.Generator, known: Floats | None = None) 
 
 def drawn_about(problem: Problem, ln_f: Floats, sds: Floats, rng: np.random.Generator) -> Samples:
     """New values of all samples around a curve ln f (n,), sds (parts, outputs), censored at the limits of each."""
+    _, lower, upper = ends_about(problem, ln_f, sds, rng)
+    return replace(problem.samples, lower=lower, upper=upper, status=status_of(lower, upper))
+
+
+def ends_about(problem: Problem, ln_f: Floats, sds: Floats, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    """New copies of all samples around curves ln f (..., n), and their ends as the limits of each sample leave them."""
     samples = problem.samples
     limit = samples.lloq
     if problem.error.needs_mass:
@@ -155,4 +161,4 @@ def drawn_about(problem: Problem, ln_f: Floats, sds: Floats, rng: np.random.Gene
     high = np.where(np.isinf(samples.upper), samples.lower, np.inf)
     lower = np.where(copies >= high, high, np.where(copies >= low, copies, np.where(copies >= between, between, 0.0)))
     upper = np.where(copies >= high, np.inf, np.where(copies >= low, copies, np.where(copies >= between, low, between)))
-    return replace(samples, lower=lower, upper=upper, status=status_of(lower, upper))
+    return copies, lower, upper

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cellkinetics.predictive.vpc import VPC
+
 
 _UNFINISHED = "not fitted: interrupted before it was finished. Fit it again, or give fewer subjects."
 INTERRUPTED = Outcome(Status.INTERRUPTED, _UNFINISHED)
@@ -202,6 +204,23 @@ class Fits(Saves, Mapping[str, Fit]):
         return profiles(
             self, parameters, level, calibrated=calibrated, progress=progress, checkpoint=checkpoint, n_jobs=n_jobs
         )
+
+    def vpc(
+        self,
+        *,
+        replicates: int = 1000,
+        by: str | None = None,
+        bins: int | Sequence[float] | None = None,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        level: float = 0.9,
+        seed: int = 2020,
+    ) -> VPC:
+        """Visual predictive check with each patient's own estimates, as `cellkinetics.vpc`: new errors alone."""
+        from cellkinetics.predictive import vpc
+
+        return vpc.vpc(
+            self, replicates=replicates, by=by, bins=bins, quantiles=quantiles, level=level, seed=seed
+        )  # fmt: skip
 
     def plot_starts(self, ax: Axes | None = None) -> Axes:
         """Where each start of every subject ended, below that subject's best; returns the axes."""

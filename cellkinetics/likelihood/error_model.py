@@ -100,7 +100,7 @@ class ErrorModel(ABC):
 
         Parameters
         ----------
-        predicted : (n,) copies of the curve.
+        predicted : (..., n) copies of the curve.
         sds : (parts, n) of the error model.
         mass : (n,) ug of DNA, for counting noise.
         positive : (n,) where a draw of a normal error is to be positive: where no limit would hide a negative one.
@@ -108,7 +108,7 @@ class ErrorModel(ABC):
 
         Returns
         -------
-        (n,) copies; 0 where no molecule was in the wells, negative where a normal error says so.
+        (..., n) copies; 0 where no molecule was in the wells, negative where a normal error says so.
         """
 
     @property

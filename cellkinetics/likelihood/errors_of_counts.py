@@ -56,4 +56,4 @@ class Counting(ErrorModel):
         self, predicted: Floats, sds: Floats, mass: Floats, positive: Flags | np.bool_, rng: np.random.Generator
     ) -> Floats:
         """As `ErrorModel.drawn`."""
-        return rng.poisson(mass * predicted) / mass * np.exp(sds[0] * rng.normal(size=len(predicted)))
+        return rng.poisson(mass * predicted) / mass * np.exp(sds[0] * rng.normal(size=predicted.shape))

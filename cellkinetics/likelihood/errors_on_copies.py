@@ -77,7 +77,7 @@ class NormalCopies(ErrorModel, shared=True):
         """As `ErrorModel.drawn`."""
         sd = self.spread(predicted, sds)
         lowest = np.where(positive | self.positive, -predicted / sd, -np.inf)
-        return predicted + sd * scipy.stats.truncnorm.rvs(lowest, np.inf, size=len(predicted), random_state=rng)
+        return predicted + sd * scipy.stats.truncnorm.rvs(lowest, np.inf, size=predicted.shape, random_state=rng)
 
     def _in_sds(
         self, predicted: Any, ln_sd: Any, rows: Rows

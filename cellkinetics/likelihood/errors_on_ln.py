@@ -68,7 +68,7 @@ class NormalOnLn(ConstantOnLn):
         self, predicted: Floats, sds: Floats, mass: Floats, positive: Flags | np.bool_, rng: np.random.Generator
     ) -> Floats:
         """As `ErrorModel.drawn`."""
-        return np.exp(np.log(predicted) + sds[0] * rng.normal(size=len(predicted)))
+        return np.exp(np.log(predicted) + sds[0] * rng.normal(size=predicted.shape))
 
 
 @dataclass(frozen=True)
@@ -98,4 +98,4 @@ class Student(ConstantOnLn):
         self, predicted: Floats, sds: Floats, mass: Floats, positive: Flags | np.bool_, rng: np.random.Generator
     ) -> Floats:
         """As `ErrorModel.drawn`."""
-        return np.exp(np.log(predicted) + sds[0] * rng.standard_t(student.DEGREES, size=len(predicted)))
+        return np.exp(np.log(predicted) + sds[0] * rng.standard_t(student.DEGREES, size=predicted.shape))

@@ -167,7 +167,7 @@ class Problem:
     def start(self, values: Mapping[str, float]) -> Floats:
         """``x`` at these natural values, with the sd given for the problem."""
         estimates = [self.model.parameters[name].to_estimation(float(values[name])) for name in self.free]
-        return np.concatenate([estimates, np.log(self.sd[self.sd_free])])
+        return np.concatenate([estimates, _ln(self.sd[self.sd_free])])
 
     def natural(self, x: Floats) -> dict[str, float]:
         """All parameters on the natural scale, ties included."""

@@ -8,6 +8,7 @@ in a loop over the moves: to compile it is what takes the time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -58,18 +59,26 @@ Likelihood = Callable[[Any, Any], tuple[Any, Any]]
 
 def log_normal(away: Any, factor: Any) -> Any:
     """Log density (..., n) of a normal at ``away`` (..., n, q) from its mean; factor : (n, q, q) Cholesky factors."""
-    z = solve(factor, away)
-    q = away.shape[-1]
-    ln_factor = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)), axis=-1)
-    return -0.5 * jnp.sum(z**2, axis=-1) - ln_factor[None] - 0.5 * q * jnp.log(2 * jnp.pi)
+    z, q = solve(factor, away), away.shape[-1]
+    return -0.5 * (z**2).sum(axis=-1) - _ln_determinant(factor)[None] - 0.5 * q * math.log(2 * math.pi)
 
 
 def log_t(away: Any, factor: Any) -> Any:
     """Log density (..., n) of a t with `T_DEGREES` degrees of freedom; as `log_normal`."""
     z, q, v = solve(factor, away), away.shape[-1], float(T_DEGREES)
-    ln_factor = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)), axis=-1)
-    constant = jax.lax.lgamma((v + q) / 2) - jax.lax.lgamma(v / 2) - 0.5 * q * jnp.log(v * jnp.pi)
-    return constant - ln_factor[None] - 0.5 * (v + q) * jnp.log1p(jnp.sum(z**2, axis=-1) / v)
+    constant = math.lgamma((v + q) / 2) - math.lgamma(v / 2) - 0.5 * q * math.log(v * math.pi)
+    return constant - _ln_determinant(factor)[None] - 0.5 * (v + q) * _of(away).log1p((z**2).sum(axis=-1) / v)
+
+
+def _of(array: Any) -> Any:
+    """NumPy's functions for its arrays: outside of a program those of JAX take ten times as long for small ones."""
+    return np if isinstance(array, np.ndarray) else jnp
+
+
+def _ln_determinant(factor: Any) -> Any:
+    """(n,) of Cholesky factors (n, q, q)."""
+    own = _of(factor)
+    return own.log(own.diagonal(factor, axis1=-2, axis2=-1)).sum(axis=-1)
 
 
 def solve(factor: Any, away: Any) -> Any:
@@ -80,7 +89,7 @@ def solve(factor: Any, away: Any) -> Any:
         for column, known in enumerate(parts):
             rest = rest - factor[None, :, row, column] * known
         parts.append(rest / factor[None, :, row, row])
-    return jnp.stack(parts, axis=-1)
+    return _of(away).stack(parts, axis=-1)
 
 
 def times(factor: Any, z: Any) -> Any:

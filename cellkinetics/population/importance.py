@@ -121,8 +121,7 @@ def drawn(moments: Moments, mean: Floats, omega: Floats, draws: int, seed: int) 
     which = np.arange(draws) < from_population
     phi = np.where(which[:, None, None], from_whole, from_own)
     wholes = np.broadcast_to(whole, (n, q, q))
-    log_own = np.asarray(chains.log_t(jnp.asarray(phi - centre), jnp.asarray(own)))
-    log_whole = np.asarray(chains.log_normal(jnp.asarray(phi - mean), jnp.asarray(wholes)))
+    log_own, log_whole = chains.log_t(phi - centre, own), chains.log_normal(phi - mean, wholes)
     share = which.mean()
     return Draws(phi, np.logaddexp(np.log1p(-share) + log_own, np.log(share) + log_whole))
 
@@ -198,8 +197,8 @@ def whole_blocks(draws: int) -> int:
 
 def log_weights(value: Floats, draws: Draws, mean: Floats, omega: Floats) -> Floats:
     """(m, n) ln of the integrand over the proposal."""
-    factor = jnp.broadcast_to(jnp.linalg.cholesky(jnp.asarray(omega))[None], (mean.shape[0], *omega.shape))
-    prior = np.asarray(chains.log_normal(jnp.asarray(draws.phi - mean), factor))
+    factor = np.broadcast_to(np.linalg.cholesky(np.asarray(omega))[None], (mean.shape[0], *omega.shape))
+    prior = chains.log_normal(draws.phi - mean, factor)
     return value + prior - draws.log_proposal
 
 

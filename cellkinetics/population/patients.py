@@ -171,6 +171,25 @@ def patients_of(request: Request, study: Study, wanted: Sequence[str] | None) ->
     return Patients(request, study, names, cases, left)
 
 
+def one_more(patients: Patients, study: Study) -> Patients:
+    """A patient beside them, with their free set; samples are not needed.
+
+    Raises
+    ------
+    StudyError
+        Its numbers, or its doses, are not such that a curve can be computed.
+    """
+    ready = prepare_each(replace(patients.request, free=patients.names, prior={}), study, patients.names)
+    (subject,) = ready
+    case = ready[subject]
+    why = str(case) if not isinstance(case, Case) else case.reason.words if case.reason is not None else ""
+    status = case.reason.status if isinstance(case, Case) and case.reason is not None else None
+    if not isinstance(case, Case) or (status in TAKES_NO_PART and status is not Status.NO_SAMPLE):
+        raise one_problem(f"{subject}: {why}", "A curve needs the doses and covariates of the patient.")
+    mine = replace(case, problem=_with_free_sds(case.problem, patients.request), reason=None)
+    return replace(patients, study=study, cases={subject: mine}, left_out={})
+
+
 def _with_free_sds(problem: Problem, request: Request) -> Problem:
     """One sd for all: every sd that is not fixed is estimated, however few samples this patient has."""
     free = np.array([name not in request.fixed for name in problem.sd_names])

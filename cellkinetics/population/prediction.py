@@ -11,12 +11,12 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
-from cellkinetics.fitting.bootstrap import Bootstrap, drawn_about
+from cellkinetics.fitting.bootstrap import Bootstrap
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.modelling.levels import column_of
 from cellkinetics.modelling.provenance import Provenance
-from cellkinetics.population.importance import Moments, mean_of
-from cellkinetics.population.modes import problem_given
+from cellkinetics.population.design import Design
+from cellkinetics.population.importance import Moments
 from cellkinetics.population.polish import polish
 from cellkinetics.population.schedule import labels_of
 from cellkinetics.population.text import STILL
@@ -60,24 +60,6 @@ def predicted(
             each[1:], [0.5 - level / 2, 0.5 + level / 2], axis=0
         )
     return table
-
-
-def simulated(fit: PopulationFit, n: int, seed: int) -> pd.DataFrame:
-    """See `PopulationFit.simulate`."""
-    theta, design, rng = fit.polished.theta, fit.design, np.random.default_rng(seed)
-    means = mean_of(design.matrix, theta, fit.population.random)
-    whole = np.linalg.cholesky(np.asarray(theta.omega))
-    problems = [problem_given(fit.patients, design, theta, at) for at in range(len(fit.subjects))]
-    outputs, tables = list(fit.model.outputs), []
-    for number in range(n):
-        phi = means + rng.normal(size=means.shape) @ whole.T
-        for subject, problem, x in zip(fit.subjects, problems, phi, strict=True):
-            at = problem.curve(x, 0)
-            drawn = drawn_about(problem, at.value[: len(problem.samples)], np.exp(problem.ln_sds(x)), rng)
-            own = {"day": drawn.day, "output": [outputs[i] for i in drawn.output]}
-            ends = {"lower": drawn.lower, "upper": drawn.upper, "status": drawn.status, "solved": bool(at.solved)}
-            tables.append(pd.DataFrame({"replicate": number, "subject": subject, **own, **ends}))
-    return pd.concat(tables, ignore_index=True)
 
 
 # Draws of each patient that a bootstrap climbs on, and what is added to its seed for them.
@@ -165,8 +147,13 @@ def estimates(fit: PopulationFit, covariates: Mapping[str, Any], beta: Floats | 
     """(k,) of the median patient with these covariates, at coefficients that are given or those of the fit."""
     design = fit.design
     beta = np.asarray(fit.polished.theta.beta) if beta is None else beta
-    mean = np.zeros(len(design.names))
-    for effect, value in zip(design.effects, beta, strict=True):
+    return matrix_of(design, covariates) @ beta
+
+
+def matrix_of(design: Design, covariates: Mapping[str, Any]) -> Floats:
+    """(k, p) the design of one patient with these covariates; what is not given is at its centre."""
+    matrix = np.zeros((len(design.names), len(design.effects)))
+    for column, effect in enumerate(design.effects):
         weight = 1.0
         if effect.covariate:
             given = covariates.get(effect.covariate)
@@ -177,5 +164,5 @@ def estimates(fit: PopulationFit, covariates: Mapping[str, Any], beta: Floats | 
             else:
                 centre, number = effect.centre, float(given)
                 weight = np.log(number / centre) if effect.covariate == BY_DOSE else number - centre
-        mean[design.names.index(effect.parameter)] += weight * value
-    return mean
+        matrix[design.names.index(effect.parameter), column] = weight
+    return matrix

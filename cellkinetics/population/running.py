@@ -149,22 +149,25 @@ class Population:
         finer = self.finer() if too_many(sample.unsolved) else None
         return sample if finer is None else finer.sampled_where_solved(theta, moments, draws, seed)
 
-    def solved(self, theta: Theta, phi: Floats) -> tuple[Floats, Floats, Floats]:
-        """Log-likelihoods (m, n), curves (m, n, rows) and slopes (m, n, rows, scored) at draws (m, n, q)."""
+    def solved(self, theta: Theta, phi: Floats, *, slopes: bool = True) -> tuple[Floats, Floats, Floats]:
+        """Log-likelihoods (m, n), curves (m, n, rows) and slopes (m, n, rows, scored) at draws (m, n, q).
+
+        Without ``slopes`` there are none: each takes a curve more.
+        """
         patients = self.patients
         run = importance.solver(
             patients.model, patients.problems[0].ties, self.method, patients.request.error_model, self.random,
-            self.scored, len(self.design.effects),
+            self.scored if slopes else (), len(self.design.effects),
         )  # fmt: skip
         blocks = [
             run(self.design.matrix, theta.beta, theta.ln_sd, block, self.units, self.data)
             for block in importance.in_blocks(phi)
         ]
-        value, curve, slopes = (
+        value, curve, by_columns = (
             np.concatenate([np.asarray(part).reshape(len(phi) // len(blocks), *part.shape[2:]) for part in parts])
             for parts in zip(*blocks, strict=True)
         )
-        return value, curve, slopes
+        return value, curve, by_columns
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,8 @@ import pandas as pd
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.modelling.levels import unit_of
 from cellkinetics.population.design import Effect
+from cellkinetics.population.importance import mean_of
+from cellkinetics.population.modes import problem_given
 from cellkinetics.population.schedule import labels_of
 from cellkinetics.words import dose_text
 
@@ -63,6 +65,34 @@ def parameters(fit: PopulationFit) -> pd.DataFrame:
             "source": "tied" if tied else "fixed by the user" if name in fit.request.fixed else parameter.source,
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index", columns=TABLE_COLUMNS).rename_axis("parameter")
+
+
+def residuals(fit: PopulationFit) -> pd.DataFrame:
+    """See `PopulationFit.residuals`."""
+    means = mean_of(fit.design.matrix, fit.polished.theta, fit.population.random)
+    tables = {}
+    for at, (subject, one) in enumerate(fit.each.items()):
+        own = one.residuals
+        typical = problem_given(fit.patients, fit.design, fit.polished.theta, at).curve(means[at], 0).value
+        own.insert(list(own.columns).index("predicted") + 1, "population", np.exp(typical[: len(own)]))  # pyright: ignore[reportArgumentType]
+        tables[subject] = own
+    return pd.concat(tables, names=["subject"]).reset_index(level="subject").reset_index(drop=True)
+
+
+def influence(fit: PopulationFit) -> pd.DataFrame:
+    """See `PopulationFit.influence`."""
+    polished, labels = fit.polished, labels_of(fit.population)
+    covariance = np.nan_to_num(polished.covariance)
+    free, errors = np.diag(covariance) > 0, np.sqrt(np.diag(covariance))
+    moves = -(polished.scores @ covariance)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shifts = np.where(free, moves / errors, np.nan)
+    cook = np.einsum("nd,de,ne->n", polished.scores, covariance, polished.scores) / max(int(free.sum()), 1)
+    samples = [len(problem.samples) for problem in fit.patients.problems]
+    table = pd.DataFrame(shifts[:, free], columns=np.array(labels, object)[free], index=list(fit.subjects))
+    table.insert(0, "samples", samples)
+    table.insert(1, "log_likelihood", [fit.likelihood.each[subject] for subject in fit.subjects])
+    return table.assign(cook=cook).rename_axis("subject")
 
 
 def _kinds(fit: PopulationFit) -> list[str]:

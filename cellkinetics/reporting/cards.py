@@ -26,6 +26,9 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.notebook import Card
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.table import OTHER
+from cellkinetics.predictive.forecast import Forecast
+from cellkinetics.predictive.npde import NPDE
+from cellkinetics.predictive.vpc import VPC
 from cellkinetics.words import count
 
 OUTCOME = 90  # characters of an outcome in the table of a study
@@ -44,6 +47,7 @@ _INNER = {
     "Profiles": {"by_subject"},
     "Bootstrap": {"problem"},
     "PopulationFit": {"design", "polished", "population", "request"},
+    "Forecast": {"drawn", "ln_curves", "weights"},
 }  # fmt: skip
 
 
@@ -133,6 +137,22 @@ def _(population: PopulationFit) -> Card:
     shown = table.loc[table["kind"] != OTHER, ["kind", "value", "rse", "lower", "upper", "shrinkage", "unit", "status"]]
     title = f"Population of {count(len(population.subjects), 'subject')}: {population.model.name}"
     return Card(title, population.outcome, shown.rename_axis("parameter"))
+
+
+@of.register
+def _(found: VPC) -> Card:
+    shown = found.below[["stratum", "day", "n", "observed", "low", "high", "outside"]]
+    return Card(repr(found).strip("<>"), "share of samples below the limit, beside the simulated", shown, found.plot)
+
+
+@of.register
+def _(found: NPDE) -> Card:
+    return Card(repr(found).strip("<>"), "", found.tests, found.plot)
+
+
+@of.register
+def _(found: Forecast) -> Card:
+    return Card(f"Forecast of {found.subject}", found.outcome, found.table, found.plot)
 
 
 @of.register

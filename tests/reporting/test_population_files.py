@@ -55,6 +55,22 @@ def test_what_is_saved_comes_back_to_the_last_bit(fit, tmp_path):
         _ = again.path.theta
 
 
+def test_a_population_from_a_file_is_checked_and_forecasts_as_the_one_that_was_saved(fit, tmp_path):
+    fit.save(tmp_path / "population.json")
+    again, patient = ck.load(tmp_path / "population.json"), fit.study.select("P03", until=7)
+    for result, same in (
+        (fit.vpc(replicates=30), again.vpc(replicates=30)),
+        (fit.npde(replicates=100, imputations=2), again.npde(replicates=100, imputations=2)),
+        (fit.forecast(patient, [28], draws=500), again.forecast(patient, [28], draws=500)),
+    ):
+        pd.testing.assert_frame_equal(same.table, result.table, check_exact=True)
+        result.save(tmp_path / "result.json")
+        loaded = ck.load(tmp_path / "result.json")
+        assert loaded.summary() == result.summary()
+        pd.testing.assert_frame_equal(loaded.table, result.table, check_exact=True)
+    pd.testing.assert_frame_equal(again.influence(), fit.influence(), check_exact=True)
+
+
 def test_a_file_that_was_changed_is_refused(fit, tmp_path):
     file = tmp_path / "population.json"
     ck.save(fit, file)

@@ -60,6 +60,7 @@ def results(study, few, fits):
         "Profile": fit.profile(["alpha"]),
         "Profiles": fits.profile(["alpha"]),
         "Bootstrap": fit.bootstrap(5),
+        "VPC": fits.vpc(replicates=20, by="dose"),
         "Power": ck.power(stein, [1e6, 1e8], [3, 3], [7, 14, 28], **design),
         "Identifiability": ck.identifiability(stein, [3, 7, 14, 28, 90], lloq=3),
         "Identifiability of a fit": fit.identifiability(),
@@ -73,8 +74,8 @@ def results(study, few, fits):
 KINDS = [
     "Study", "Study with a cut", "Fit", "Fits", "JointFit", "Comparison", "Comparison of fits",
     "Comparison by dose and response", "Comparison of single doses", "ModelComparison", "Profile",
-    "Profiles", "Bootstrap", "Power", "Identifiability", "Identifiability of a fit", "nca", "nca_summary", "curves",
-    "choice",
+    "Profiles", "Bootstrap", "VPC", "Power", "Identifiability", "Identifiability of a fit", "nca", "nca_summary",
+    "curves", "choice",
 ]  # fmt: skip
 
 
@@ -125,8 +126,8 @@ def test_every_result_that_a_public_verb_returns_has_save(results):
     classes = {result for name in ck.__all__ if isinstance(result := getattr(ck, name), type)}
     written = {kind for kind in classes if issubclass(kind, saving.Saves)}
     assert {kind.__name__ for kind in written} == {
-        "Comparison", "Fit", "Fits", "Identifiability", "JointFit", "ModelComparison", "PopulationComparison",
-        "PopulationFit", "Power", "Study",
+        "Comparison", "Fit", "Fits", "Forecast", "Identifiability", "JointFit", "ModelComparison", "NPDE",
+        "PopulationComparison", "PopulationFit", "Power", "Study", "VPC",
     }  # fmt: skip
     assert list(results) == KINDS
 

@@ -1,0 +1,157 @@
+"""The picture of a visual predictive check: quantiles over time, and below them the share below the limit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import PercentFormatter
+
+from cellkinetics.arrays import Floats
+from cellkinetics.figures import style
+from cellkinetics.figures.style import SMALL, TITLE, tone
+from cellkinetics.words import plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from cellkinetics.predictive.vpc import VPC
+
+PANEL, ONE_PANEL = (3.6, 3.9), (5.6, 4.3)  # inches of a stratum, and of the only one
+BAND, MEDIAN_BAND, DARKER = 0.16, 0.32, 0.1  # how solid areas are, and how much more on a dark ground
+
+
+def plot(found: VPC, columns: int) -> Figure:
+    """See `VPC.plot`."""
+    import matplotlib.pyplot as plt
+
+    keys = list(dict.fromkeys(zip(found.table["output"], found.table["stratum"], strict=True)))
+    columns = min(columns, len(keys))
+    strips = math.ceil(len(keys) / columns)
+    width, height = PANEL if columns > 1 else ONE_PANEL
+    figure = plt.figure(figsize=(columns * width + 0.6, strips * height + 0.5), layout="constrained")
+    grid = figure.add_gridspec(2 * strips, columns, height_ratios=[2.6, 1] * strips)
+    lower, upper, last = _extent(found)
+    first: Axes | None = None
+    for number, (output, stratum) in enumerate(keys):
+        strip, column = divmod(number, columns)
+        top = figure.add_subplot(grid[2 * strip, column], sharey=first)
+        first = first or top
+        bottom = figure.add_subplot(grid[2 * strip + 1, column], sharex=top)
+        own = [each[(each["output"] == output) & (each["stratum"] == stratum)] for each in
+               (found.table, found.below, found.samples)]  # fmt: skip
+        style.decades(top, lower, upper, minor=False)
+        style.days(top, last, 0.72 * 72 * width)
+        _quantiles(top, own[0], own[2], found)
+        _below(bottom, own[1])
+        top.tick_params(labelbottom=False, labelleft=column == 0)
+        bottom.tick_params(labelleft=column == 0)
+        name = " ".join(filter(None, [output if found.table["output"].nunique() > 1 else "", _name(found, stratum)]))
+        if name:
+            top.set_title(name, loc="left", fontsize=TITLE, color=tone.ink, parse_math=False)
+        style.label(bottom, "days since infusion", "below limit" if column == 0 else "")
+        if column == 0:
+            several = found.table["output"].nunique() > 1
+            text = "value in the unit of each output" if several else style.unit_label(found.unit)
+            style.label(top, y=f"{text}\ncorrected by prediction" if found.corrected else text)
+    if found.simulated:
+        figure.suptitle("simulated", x=0.99, ha="right", fontsize=SMALL, style="italic", color=tone.faint)
+    assert first is not None
+    style.legend_below(first, _key(found))
+    return figure
+
+
+def _name(found: VPC, stratum: str) -> str:
+    return stratum if found.by else ""
+
+
+def _quantiles(ax: Axes, table: pd.DataFrame, samples: pd.DataFrame, found: VPC) -> None:
+    """Bands, medians of the simulated, samples, what was observed."""
+    known = samples["status"] == "quantified"
+    ax.plot(samples.loc[known, "day"], samples.loc[known, "value"], linestyle="none", marker="o", markersize=2.2,
+            markerfacecolor=tone.faint, markeredgewidth=0, alpha=0.55, zorder=1.9, gid="samples")  # fmt: skip
+    one = table.drop_duplicates("bin")
+    for end in ("limit", "highest_limit"):
+        ax.plot(one["day"], one[end], color=tone.faint, linewidth=0.9, dashes=(4, 3), zorder=1.8, gid="lloq")
+    for share, own in table.groupby("quantile"):
+        day = own["day"].to_numpy(float)
+        low, mid, high, seen = (own[name].to_numpy(float) for name in ("low", "mid", "high", "observed"))
+        # A band whose lower end lies below the limit ends at the limit.
+        floor = np.where(np.isnan(low), own["limit"].to_numpy(float), low)
+        drawn = ~np.isnan(high)
+        solid = MEDIAN_BAND if _is_middle(float(share), found.quantiles) else BAND  # pyright: ignore[reportArgumentType]
+        _area(ax, day, np.minimum(floor, high), high, drawn, solid)
+        ax.plot(day, mid, color=tone.one, linewidth=0.9, dashes=(2, 2), zorder=2.4, gid="simulated median")
+        width = 1.6 if solid == MEDIAN_BAND else 1.1
+        ax.plot(day, seen, color=tone.ink, linewidth=width, marker="o", markersize=3.2, zorder=3, gid="observed")
+        out = own["outside"].to_numpy(bool) & ~np.isnan(seen)
+        ax.plot(day[out], seen[out], **_ring(), zorder=3.2, gid="outside")
+
+
+def _below(ax: Axes, table: pd.DataFrame) -> None:
+    """The share below the limit: what was observed and its band."""
+    style.dress(ax)
+    day = table["day"].to_numpy(float)
+    low, mid, high, seen = (table[name].to_numpy(float) for name in ("low", "mid", "high", "observed"))
+    _area(ax, day, low, high, ~np.isnan(high), MEDIAN_BAND)
+    ax.plot(day, mid, color=tone.one, linewidth=0.9, dashes=(2, 2), zorder=2.4, gid="simulated median")
+    ax.plot(day, seen, color=tone.ink, linewidth=1.4, marker="o", markersize=3.2, zorder=3, gid="observed")
+    out = table["outside"].to_numpy(bool)
+    ax.plot(day[out], seen[out], **_ring(), zorder=3.2, gid="outside")
+    ax.set_ylim(-0.06, 1.06)
+    ax.set_yticks([0, 0.5, 1])
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def _ring() -> dict[str, Any]:
+    """Round what lies beyond its band."""
+    return {"linestyle": "none", "marker": "o", "markersize": 7.5, "markerfacecolor": "none",
+            "markeredgecolor": tone.ramp[2], "markeredgewidth": 1.3}  # fmt: skip
+
+
+def _area(ax: Axes, day: Floats, low: Floats, high: Floats, drawn: np.ndarray[Any, Any], solid: float) -> None:
+    """A band, as a bar where a neighbour has none."""
+    solid += DARKER if tone.dark else 0.0
+    ax.fill_between(day, low, high, where=drawn.tolist(), color=tone.one, alpha=solid, linewidth=0, gid="band")
+    for at in np.flatnonzero(drawn):
+        beside = (at > 0 and drawn[at - 1]) or (at + 1 < len(day) and drawn[at + 1])
+        if not beside:
+            ax.vlines(day[at], low[at], high[at], color=tone.one, alpha=solid, linewidth=6, gid="band")
+
+
+def _is_middle(share: float, shares: Sequence[float]) -> bool:
+    return abs(share - 0.5) == min(abs(each - 0.5) for each in shares)
+
+
+def _extent(found: VPC) -> tuple[float, float, float]:
+    """Ends of the log axis, and the last day."""
+    values = found.table[["observed", "low", "mid", "high", "highest_limit"]].to_numpy(float).ravel()
+    values = np.concatenate([values, found.samples["value"].to_numpy(float)])
+    values = values[np.isfinite(values) & (values > 0)]
+    limits = found.table["limit"].to_numpy(float)
+    low = float(np.nanmin(limits) / 2) if np.isfinite(limits).any() else float(values.min() / 2)
+    low = min(low, float(values.min()) / 1.3)
+    high = 1.6 * float(values.max())
+    return low, max(high, 12 * low), float(found.samples["day"].max())
+
+
+def _key(found: VPC) -> list[tuple[Any, str]]:
+    shares = ", ".join(plain(round(100 * share, 6)) for share in found.quantiles)
+    key: list[tuple[Any, str]] = [
+        (Line2D([], [], color=tone.ink, linewidth=1.4, marker="o", markersize=3.2), f"observed ({shares}%)"),
+        (Line2D([], [], color=tone.one, linewidth=0.9, dashes=(2, 2)), "simulated, median"),
+        (Patch(color=tone.one, alpha=MEDIAN_BAND, linewidth=0), f"simulated, {100 * found.level:.3g}% band"),
+    ]
+    if found.table["outside"].any() or found.below["outside"].any():
+        key.append((Line2D([], [], **_ring()), "beyond its band"))
+    if found.table["limit"].notna().any():
+        apart = (found.table["limit"] < found.table["highest_limit"]).any()
+        name = "lowest and highest limit" if apart else "limit"
+        key.append((Line2D([], [], color=tone.faint, linewidth=0.9, dashes=(4, 3)), name))
+    return key

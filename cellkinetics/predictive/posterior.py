@@ -1,0 +1,225 @@
+"""The posterior of one patient's parameters under a population, by importance sampling, and curves at its draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.arrays import Floats
+from cellkinetics.data.study import Study
+from cellkinetics.errors import ModelError
+from cellkinetics.optimising.engine import Data
+from cellkinetics.optimising.samples import Samples
+from cellkinetics.population import importance
+from cellkinetics.population.importance import Moments
+from cellkinetics.population.patients import one_more
+from cellkinetics.population.prediction import matrix_of
+from cellkinetics.population.result import PopulationFit
+from cellkinetics.population.running import Population
+
+# Rounds in which draws of their own find out where the patient is; the last draws are about what these found.
+ROUNDS_OF_DRAWS, DRAWS_OF_A_ROUND = 8, 500
+GOOD_ENOUGH = 0.25  # effective share of the draws of a round after which there is no other
+LEAST_EFFECTIVE = 60.0  # draws that moments are made of; weights are tempered as far as that takes
+ROWS_APART_AHEAD = 32  # samples and times together: programs are made for multiples of so many
+SEED_OF_ROUNDS, SEED_OF_SAMPLES = 1000, 2000  # added to the seed
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """Draws of one patient.
+
+    rows : day and output of each time asked for. phi : (m, q) on the estimation scale. weights : (m,), sum 1.
+    ln_curves, drawn : (m, rows) ln f, and new samples about it. log_likelihood : ln of the predictive density of the
+    samples, 0 without any. samples : those of the patient. limits : {output: lower limit}. effective : sample size.
+    unsolved : share of draws of the population without a curve.
+    """
+
+    rows: pd.DataFrame
+    phi: Floats
+    weights: Floats
+    ln_curves: Floats
+    drawn: Floats
+    samples: pd.DataFrame
+    limits: dict[str, float]
+    log_likelihood: float
+    effective: float
+    unsolved: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Ahead(Population):
+    """One patient, whose arrays have rows of weight 0 at the times that are asked for."""
+
+    known: int = 0
+
+    @cached_property
+    def data(self) -> Data:
+        """The samples, and the times behind them."""
+        whole = self.patients.data(self.method)
+        asked = np.arange(whole.rows.weight.shape[1]) >= self.known
+        # A value that is known, and does not count: nothing of an open interval is computed.
+        lower, upper = (np.where(asked, 0.0, end) for end in (whole.rows.lower, whole.rows.upper))
+        weight = np.where(asked, 0.0, whole.rows.weight)
+        return whole._replace(rows=whole.rows._replace(lower=lower, upper=upper, weight=weight))
+
+
+def posterior_of(fit: PopulationFit, patient: Study, days: Floats, draws: int, seed: int) -> Posterior:
+    """See `forecast`."""
+    patients = one_more(fit.patients, patient)
+    (subject,) = patients.subjects
+    case = patients.cases[subject]
+    outputs, known = list(fit.model.outputs), len(case.problem.samples)
+    limits = _limits(fit, patient)
+    ahead = _ahead(case.problem.samples, days, limits)
+    matrix = matrix_of(fit.design, _covariates(fit, patient))
+    design = replace(fit.design, matrix=matrix[None])
+    nothing = np.zeros(len(design.effects))
+    rates = case.problem.doses.rates is not None
+    method = patients.method if rates else fit.population.method
+
+    def among(samples: Samples) -> Population:
+        cases = {subject: replace(case, problem=replace(case.problem, samples=samples))}
+        return _Ahead(replace(patients, cases=cases), design, (nothing, nothing), method, known=known)
+
+    one = among(ahead)
+    theta = fit.polished.theta
+    mean, omega = importance.mean_of(design.matrix, theta, one.random), np.asarray(theta.omega)
+    moments = Moments(mean, omega[None])
+    if known:
+        # Where the patient is needs no curve but at its samples.
+        alone = among(_ahead(case.problem.samples, days[:0], limits))
+        moments = _found(alone, theta, mean, omega, seed + SEED_OF_ROUNDS)
+    final = importance.drawn(moments, mean, omega, importance.whole_blocks(draws), seed)
+    value, curve, _ = one.solved(theta, final.phi, slopes=False)
+    ln_w = importance.log_weights(value, final, mean, omega)
+    told = importance.of_weights(ln_w, (subject,))
+    solved = np.isfinite(ln_w[:, 0])
+    weights = np.exp(ln_w[:, 0] - ln_w[solved, 0].max()) if solved.any() else np.zeros(len(ln_w))
+    weights /= max(weights.sum(), 1e-300)
+    at = slice(known, known + len(days) * len(outputs))
+    ln_curves = curve[:, 0, at]
+    output = ahead.output[at]
+    sds = np.exp(np.asarray(theta.ln_sd)).reshape(-1, len(outputs))[:, output]
+    error, limited = case.problem.error, ahead.lloq[at] > 0
+    copies = np.empty_like(ln_curves)
+    for column in range(copies.shape[1]):
+        # The same chance on each day: from day to day it is the curve that changes. One without a curve has weight 0.
+        here = slice(column, column + 1)
+        rng = np.random.default_rng([seed, SEED_OF_SAMPLES])
+        copies[:, here] = error.drawn(
+            np.exp(ln_curves[:, here]), sds[:, here], ahead.mass[at][here], ~limited[here], rng
+        )  # fmt: skip
+    rows = pd.DataFrame({"day": ahead.day[at], "output": [outputs[i] for i in output]})
+    from_population = round(importance.FROM_POPULATION * len(ln_w))
+    unsolved = float(np.mean(~np.isfinite(value[:from_population, 0])))
+    return Posterior(
+        rows, final.phi[:, 0], weights, ln_curves, copies, _table(case.samples, outputs),
+        dict(zip(outputs, map(float, limits), strict=True)), told.value if known else 0.0, told.smallest_ess, unsolved,
+    )  # fmt: skip
+
+
+def _table(samples: Samples, outputs: Sequence[str]) -> pd.DataFrame:
+    """What is known of the patient."""
+    return pd.DataFrame({
+        "day": samples.day, "output": pd.Series([outputs[i] for i in samples.output], dtype="str"),
+        "status": pd.Series(samples.status, dtype="str"),
+        "value": np.where(samples.quantified, samples.upper, np.nan), "lower": samples.lower, "upper": samples.upper,
+    })  # fmt: skip
+
+
+def _limits(fit: PopulationFit, patient: Study) -> Floats:
+    """(outputs,) the largest lower limit of the patient's rows, else of those of the population; NaN without."""
+    found = np.full(len(fit.model.outputs), np.nan)
+    for study in (fit.study, patient):
+        rows = study.observations
+        for at, name in enumerate(fit.model.outputs):
+            # A file names outputs, or counts them.
+            known = rows.loc[rows["output"].isin([name, str(at + 1)]), "lloq"].dropna()
+            found[at] = known.max() if len(known) else found[at]
+    return found
+
+
+def _ahead(samples: Samples, days: Floats, limits: Floats) -> Samples:
+    """The samples, then a row for each time of each output; filled up with the last to a length that many share."""
+    n, outputs = len(samples), len(limits)
+    asked = len(days) * outputs
+    spare = -(n + asked) % ROWS_APART_AHEAD
+    last = float(np.max(np.append(samples.day, days), initial=0.0))
+    day = np.concatenate([np.tile(days, outputs), np.full(spare, last)])
+    output = np.concatenate([np.repeat(np.arange(outputs), len(days)), np.zeros(spare)]).astype(np.int64)
+    # What is measured ahead has the mass of DNA of the last sample.
+    mass = samples.mass[np.isfinite(samples.mass)]
+    more = {
+        "day": day, "output": output, "lower": np.zeros(len(day)),
+        "upper": np.where(np.isfinite(limits), limits, np.inf)[output],
+        "status": np.full(len(day), "ahead", object), "row": np.full(len(day), -1),
+        "mass": np.full(len(day), mass[-1] if len(mass) else 1.0), "lloq": limits[output],
+    }  # fmt: skip
+    return Samples(**{name: np.concatenate([getattr(samples, name), values]) for name, values in more.items()})
+
+
+def _covariates(fit: PopulationFit, patient: Study) -> Mapping[str, Any]:
+    """What drives the population, of this patient."""
+    found: dict[str, Any] = {}
+    row = patient.covariates.iloc[0]
+    for effect in fit.design.effects:
+        name = effect.covariate
+        if not name or name in found:
+            continue
+        if name not in row or pd.isna(row[name]):
+            raise ModelError(
+                f"{patient.subjects[0]} has no {name}, which drives {effect.parameter}. Give it as a column.", name=name
+            )
+        levels = [e.level for e in fit.design.effects if e.covariate == name and e.level]
+        if levels and str(row[name]) not in (*levels, effect.reference):
+            known = ", ".join((effect.reference, *levels))
+            raise ModelError(
+                f"{name} of {patient.subjects[0]} is {row[name]}: the population knows {known}.", name=name
+            )
+        found[name] = row[name]
+    return found
+
+
+def _found(one: Population, theta: Any, mean: Floats, omega: Floats, seed: int) -> Moments:
+    """Moments of the patient: draws about the population first, then about what the last ones say, tempered."""
+    moments = Moments(mean, omega[None])
+    for number in range(ROUNDS_OF_DRAWS):
+        drawn = importance.drawn(moments, mean, omega, DRAWS_OF_A_ROUND, seed + number)
+        value, _, _ = one.solved(theta, drawn.phi, slopes=False)
+        ln_w = importance.log_weights(value, drawn, mean, omega)[:, 0]
+        if not np.isfinite(ln_w).any():
+            return moments
+        power, weight = _tempered(ln_w)
+        centre = weight @ drawn.phi[:, 0]
+        away = drawn.phi[:, 0] - centre
+        moments = Moments(centre[None], (weight[:, None] * away).T @ away[None, :, :])
+        if power == 1.0 and _effective(weight) >= GOOD_ENOUGH * DRAWS_OF_A_ROUND:
+            break
+    return moments
+
+
+def _tempered(ln_w: Floats) -> tuple[float, Floats]:
+    """Weights to the power, at most 1, that leaves `LEAST_EFFECTIVE` draws, and that power."""
+    finite = np.where(np.isfinite(ln_w), ln_w - np.max(ln_w), -np.inf)
+
+    def at(power: float) -> Floats:
+        weight = np.where(np.isfinite(finite), np.exp(power * np.where(np.isfinite(finite), finite, 0.0)), 0.0)
+        return weight / weight.sum()
+
+    if _effective(at(1.0)) >= LEAST_EFFECTIVE:
+        return 1.0, at(1.0)
+    low, high = 0.0, 1.0
+    for _ in range(30):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if _effective(at(middle)) >= LEAST_EFFECTIVE else (low, middle)
+    return low, at(low)
+
+
+def _effective(weight: Floats) -> float:
+    return float(1 / np.sum(weight**2))

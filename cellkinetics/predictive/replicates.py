@@ -1,0 +1,170 @@
+"""A study simulated again and again: the same patients' days, doses, covariates and limits, with other samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.arrays import Flags, Floats, Ints
+from cellkinetics.data.study import Study
+from cellkinetics.errors import ModelError
+from cellkinetics.fitting.bootstrap import ends_about
+from cellkinetics.fitting.fits import Fits
+from cellkinetics.meaning.placing import status_of
+from cellkinetics.optimising.problem import Problem
+from cellkinetics.optimising.samples import Samples, samples_each
+from cellkinetics.population import importance
+from cellkinetics.population.modes import problem_given
+from cellkinetics.population.patients import Patients
+from cellkinetics.population.running import Population
+from cellkinetics.population.saem import Theta
+
+KEEP_ALL = ("m3", "m4")  # ways of handling values below a limit that take the samples as they are
+
+
+@dataclass(frozen=True, eq=False)
+class Replicates:
+    """m simulated studies of the same N samples of n patients.
+
+    Parameters
+    ----------
+    study : the study. subjects : (n,) who is simulated, in its order.
+    samples : of each of them, whatever the fit did with those below a limit. outputs : names of the model's outputs.
+    copies : (m, N) what was drawn, before limits are looked at.
+    lower, upper : (m, N) its ends as the limits of each sample leave them, alike where quantified.
+    solved : (m, n) whether the patient's curve could be.
+    predicted : (N,) ln of the curve at no random effect; of a fit of one patient its own curve.
+    """
+
+    study: Study
+    subjects: tuple[str, ...]
+    samples: tuple[Samples, ...]
+    outputs: tuple[str, ...]
+    copies: Floats
+    lower: Floats
+    upper: Floats
+    solved: Flags
+    predicted: Floats
+
+    @cached_property
+    def place(self) -> Ints:
+        """(N,) whose sample it is, as an index of ``subjects``."""
+        return np.repeat(np.arange(len(self.subjects)), [len(own) for own in self.samples])
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """(N,) the samples: subject, day (since the first infusion), output, lower, upper, status, lloq."""
+        parts = {
+            name: np.concatenate([getattr(own, name) for own in self.samples])
+            for name in ("day", "output", "lower", "upper", "status", "lloq")
+        }
+        table = pd.DataFrame({"subject": np.array(self.subjects, object)[self.place], **parts})
+        return table.assign(
+            output=[self.outputs[i] for i in parts["output"]], status=pd.Series(parts["status"], dtype="str")
+        )
+
+    @property
+    def solved_rows(self) -> Flags:
+        """(m, N) the same by sample."""
+        return self.solved[:, self.place]
+
+    def table(self) -> pd.DataFrame:
+        """One row a simulated sample: replicate, subject, day, output, lower, upper, status, solved."""
+        m, n = self.lower.shape
+        repeated = {name: np.tile(self.rows[name].to_numpy(object), m) for name in ("subject", "output")}
+        lower, upper = self.lower.ravel(), self.upper.ravel()
+        return pd.DataFrame(
+            {
+                "replicate": np.repeat(np.arange(m), n), "subject": pd.Series(repeated["subject"], dtype="str"),
+                "day": np.tile(self.rows["day"].to_numpy(float), m),
+                "output": pd.Series(repeated["output"], dtype="str"), "lower": lower, "upper": upper,
+                "status": pd.Series(status_of(lower, upper), dtype="str"), "solved": self.solved_rows.ravel(),
+            }
+        )  # fmt: skip
+
+
+def of_population(population: Population, theta: Theta, m: int, seed: int) -> Replicates:
+    """Other patients of a population, with the days, doses, covariates and limits of those that it was fitted to."""
+    patients = _with_all_samples(population.patients)
+    population = replace(population, patients=patients)
+    rng, design = np.random.default_rng(seed), population.design
+    means = importance.mean_of(design.matrix, theta, population.random)
+    effects = rng.normal(size=(m, *means.shape)) @ np.linalg.cholesky(np.asarray(theta.omega)).T
+    phi = np.concatenate([means[None], means + effects])
+    spare = importance.whole_blocks(len(phi)) - len(phi)
+    value, curve, _ = population.solved(
+        theta, np.concatenate([phi, np.repeat(means[None], spare, axis=0)]), slopes=False
+    )
+    problems = [problem_given(patients, design, theta, at) for at in range(len(means))]
+    fine = np.isfinite(value[: m + 1])
+    for number, at in np.argwhere(~fine):
+        # What one way of solving refuses the next may solve, as in a fit.
+        again = problems[at].curve(phi[number, at], 0)
+        fine[number, at] = bool(again.solved)
+        own = again.value[: len(problems[at].samples)]
+        curve[number, at, : len(own)] = np.where(again.solved, own, np.nan)
+    sds = [np.exp(problem.ln_sds(means[at])) for at, problem in enumerate(problems)]
+    curves = [curve[: m + 1, at, : len(problem.samples)] for at, problem in enumerate(problems)]
+    return _drawn(patients.study, patients.subjects, problems, curves, sds, fine[1:], rng)
+
+
+def of_fits(fits: Fits, m: int, seed: int) -> Replicates:
+    """Each patient with its own estimates again: other errors of the samples, and no other patients.
+
+    Raises
+    ------
+    ModelError
+        Nobody was fitted.
+    """
+    fitted = {subject: fit for subject, fit in fits.items() if fit.fitted}
+    if not fitted:
+        raise ModelError("no patient was fitted: there is nothing to simulate. Look at fits.outcomes.")
+    rng = np.random.default_rng(seed)
+    problems, curves, sds, solved = [], [], [], np.ones((m, len(fitted)), bool)
+    for at, fit in enumerate(fitted.values()):
+        problem = fit.problem
+        if fit.censoring not in KEEP_ALL:
+            problem = replace(problem, samples=samples_each(fit.model, fit.study)[fit.subject])
+        at_x = problem.curve(fit.x, 0)
+        own = at_x.value[: len(problem.samples)]
+        problems.append(problem)
+        curves.append(np.broadcast_to(own, (m + 1, len(own))))
+        sds.append(fit.inflation * np.exp(problem.ln_sds(fit.x)))
+        solved[:, at] = bool(at_x.solved)
+    return _drawn(fits.study, tuple(fitted), problems, curves, sds, solved, rng)
+
+
+def _drawn(
+    study: Study,
+    subjects: tuple[str, ...],
+    problems: Sequence[Problem],
+    curves: Sequence[Floats],
+    sds: Sequence[Floats],
+    solved: Flags,
+    rng: np.random.Generator,
+) -> Replicates:
+    """Samples about curves (m + 1, own samples) of each patient, of which the first is the prediction."""
+    each = [
+        ends_about(problem, np.nan_to_num(curve[1:], nan=0.0), sd, rng)
+        for problem, curve, sd in zip(problems, curves, sds, strict=True)
+    ]
+    copies, lower, upper = (np.concatenate(parts, axis=1) for parts in zip(*each, strict=True))
+    return Replicates(
+        study, subjects, tuple(problem.samples for problem in problems), tuple(problems[0].model.outputs),
+        copies, lower, upper, solved, np.concatenate([curve[0] for curve in curves]),
+    )  # fmt: skip
+
+
+def _with_all_samples(patients: Patients) -> Patients:
+    """With the samples below a limit as they are, where the fit had left them out or put half the limit."""
+    if patients.request.censoring in KEEP_ALL:
+        return patients
+    cases = {
+        subject: replace(case, problem=replace(case.problem, samples=case.samples))
+        for subject, case in patients.cases.items()
+    }
+    return replace(patients, cases=cases)

@@ -1,0 +1,178 @@
+"""`forecast`: against the exact posterior of a model that is linear in its random effects, with and without limits."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from at_truth import BETWEEN, EXPONENT, MEAN, SD, fitted, moved_to, simulated
+from scipy.stats import norm
+
+import cellkinetics as ck
+from cellkinetics.predictive.forecast import weighted_quantiles
+from cellkinetics.predictive.posterior import _tempered
+
+TIMES = np.array([0.0, 14.0, 28.0, 60.0])
+
+
+@pytest.fixture(scope="module")
+def population():
+    return moved_to(fitted(), simulated())
+
+
+@pytest.fixture(scope="module")
+def new():
+    """Patients whose last samples are below the limit."""
+    return simulated(6, seed=77, limit=20.0)
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_left():
+    yield
+    plt.close("all")
+
+
+def exactly(patient, mean=MEAN):
+    """ln of the predictive density, the weights (g, g) of a grid of ln c and k, and their curves ln f (g, g, times)."""
+    z = np.linspace(-6, 6, 401)
+    dose = patient.covariates["dose"].iloc[0]
+    ln_c = np.log(mean["c"]) + EXPONENT * np.log(dose / 1e6) + BETWEEN["c"] * z[:, None, None]
+    k = mean["k"] + BETWEEN["k"] * z[None, :, None]
+    rows = patient.used
+    lower, upper = rows["lower"].to_numpy(float), rows["upper"].to_numpy(float)
+    g = ln_c - k * rows["day"].to_numpy(float)
+    known = (lower == upper) & (len(rows) > 0)
+    with np.errstate(divide="ignore"):
+        density = norm.logpdf(np.log(upper), g, SD)
+        below = norm.logcdf((np.log(upper) - g) / SD)
+    value = np.where(known, density, below).sum(axis=-1)
+    weight = np.exp(value) * np.outer(norm.pdf(z), norm.pdf(z)) * (z[1] - z[0]) ** 2
+    return np.log(weight.sum()), weight / weight.sum(), ln_c - k * TIMES
+
+
+def check(found, patient):
+    evidence, weight, ln_f = exactly(patient)
+    assert found.outcome == "even"
+    effective = found.populations["effective"].iloc[0]
+    error = 4 / np.sqrt(effective)
+    if len(patient.used):
+        assert found.populations["log_likelihood"].iloc[0] == pytest.approx(evidence, abs=error)
+    for at, row in found.table.iterrows():
+        curve = ln_f[..., at]
+        middle = (weight * curve).sum()
+        sd = np.sqrt((weight * (curve - middle) ** 2).sum())
+        for name, share in (("median", 0.5), ("lower", 0.05), ("upper", 0.95)):
+            assert weight[curve < np.log(row[name])].sum() == pytest.approx(share, abs=0.5 * error)
+        assert found.probability_below(20.0, row["day"]) == pytest.approx(
+            weight[curve < np.log(20.0)].sum(), abs=0.5 * error
+        )
+        above = (weight * norm.cdf((curve - np.log(20.0)) / SD)).sum()
+        assert found.detectable(row["day"]) == pytest.approx(above, abs=0.5 * error)
+        assert np.log(row["upper"] / row["lower"]) == pytest.approx(2 * 1.645 * sd, rel=0.15)
+
+
+@pytest.mark.parametrize("until", [1.0, 7.0, 28.0])
+def test_curve_band_and_probabilities_are_those_of_the_exact_posterior(population, new, until):
+    patient = new.select("P01", until=until)
+    check(population.forecast(patient, TIMES), patient)
+
+
+def test_samples_below_the_limit_count_as_such(population, new):
+    patient = new["P04"]
+    assert (patient.used["status"] == "below").sum() >= 2
+    check(population.forecast(patient, TIMES), patient)
+
+
+def test_without_a_sample_it_is_the_population_at_the_dose_of_the_patient(population):
+    table = pd.DataFrame({"subject": ["A"], "day": [0.0], "copies_per_ug": [None], "dose": [1e7]})
+    patient = ck.read_study(table, lloq=20.0)
+    found = population.forecast(patient, TIMES)
+    check(found, patient)
+    median = MEAN["c"] * 10**EXPONENT * np.exp(-MEAN["k"] * 28)
+    assert found.table.loc[2, "median"] == pytest.approx(median, rel=0.1)
+    assert "known     0 samples" in found.summary()
+
+
+def test_populations_are_averaged_by_how_well_they_predicted_the_samples(population, new):
+    patient = new.select("P01", until=7.0)
+    high = moved_to(population, population.study, mean={"c": 1500.0})
+    found = ck.forecast([population, high], patient, TIMES, weights=[1, 3])
+    evidence = np.array([exactly(patient)[0], exactly(patient, {**MEAN, "c": 1500.0})[0]])
+    expected = np.exp(evidence - evidence.max()) * [0.25, 0.75]
+    expected /= expected.sum()
+    assert 0.02 < expected[1] < 0.98
+    assert found.populations["weight"].to_numpy() == pytest.approx(expected, abs=0.03)
+    alone = [one.forecast(patient, TIMES, seed=at) for one, at in ((population, 2020), (high, 2021))]
+    below = sum(weight * one.probability_below(100.0, 14) for weight, one in zip(expected, alone, strict=True))
+    assert found.probability_below(100.0, 14) == pytest.approx(below, abs=0.02)
+    assert found.weights.sum() == pytest.approx(1.0)
+
+
+def test_weighted_quantiles_of_equal_weights_are_those_of_the_sorted_values():
+    values = np.random.default_rng(1).normal(size=(999, 3))
+    got = weighted_quantiles(values, np.full(999, 1 / 999), [0.1, 0.5, 0.9])
+    assert got == pytest.approx(np.quantile(values, [0.1, 0.5, 0.9], axis=0), abs=0.02)
+    weights = np.array([0.1, 0.7, 0.2])
+    assert weighted_quantiles(np.array([[3.0], [1.0], [2.0]]), weights, [0.5, 0.8, 0.95])[:, 0].tolist() == [
+        1.0,
+        2.0,
+        3.0,
+    ]
+
+
+def test_weights_are_tempered_until_enough_draws_count():
+    ln_w = np.append(-np.linspace(0, 5000, 499), -np.inf)
+    power, weight = _tempered(ln_w)
+    assert 0 < power < 1
+    assert 1 / np.sum(weight**2) == pytest.approx(60, abs=1)
+    assert weight[-1] == 0
+    assert _tempered(np.zeros(500))[0] == 1.0
+
+
+def test_a_sample_that_no_draw_explains_is_said(population, new, monkeypatch):
+    from cellkinetics.predictive import posterior
+
+    monkeypatch.setattr(posterior, "ROUNDS_OF_DRAWS", 0)
+    day = np.arange(1.0, 25.0)
+    table = pd.DataFrame({"subject": "A", "day": day, "copies_per_ug": 300 * np.exp(-0.25 * day), "dose": 1e6})
+    found = population.forecast(ck.read_study(table), TIMES, draws=500)
+    assert found.outcome.startswith("importance sampling is uneven under line (effective sample ")
+    assert found.outcome.endswith("of 500): give draws=")
+    monkeypatch.undo()
+    assert population.forecast(ck.read_study(table), TIMES, draws=500).outcome == "even"
+
+
+def test_what_cannot_be_asked_is_refused_with_the_remedy(population, new):
+    patient = new.select("P01", until=7.0)
+    found = population.forecast(patient, TIMES, draws=500)
+    with pytest.raises(ck.ModelError, match=r"day 30 is not among the times .*\(0, 14, 28, 60\)\. Give it in times="):
+        found.detectable(30)
+    with pytest.raises(ck.ModelError, match="there is no output 'flow'"):
+        found.detectable(28, output="flow")
+    with pytest.raises(ck.ModelError, match=r"the study has 6\. Give study\.select\('P01'\)"):
+        population.forecast(new, TIMES)
+    with pytest.raises(TypeError, match=r"Give what ck\.fit_population returned"):
+        ck.forecast([found], patient, TIMES)
+    with pytest.raises(TypeError, match=r"Give a study of one subject"):
+        population.forecast("P01", TIMES)
+    with pytest.raises(ValueError, match="weights has 1 values for 2 populations"):
+        ck.forecast([population, population], patient, TIMES, weights=[1])
+    no_dose = ck.read_study(pd.DataFrame({"subject": ["A"], "day": [3.0], "copies_per_ug": [90.0]}))
+    with pytest.raises(ck.ModelError, match="A has no dose, which drives c"):
+        population.forecast(no_dose, TIMES)
+    table = pd.DataFrame({"subject": ["A"], "day": [3.0], "cells_per_ul": [9.0], "dose": [1e6]})
+    cells = ck.read_study(table, unit="cells/uL", columns={"value": "cells_per_ul"})
+    with pytest.raises(ck.ModelError, match="are in cells/uL, those of the population of line in copies/ug"):
+        population.forecast(cells, TIMES)
+
+
+def test_it_is_saved_and_drawn(population, new, tmp_path):
+    found = population.forecast(new["P04"], np.linspace(0, 60, 31))
+    found.save(tmp_path / "forecast.json")
+    again = ck.load(tmp_path / "forecast.json")
+    assert again.detectable(28) == found.detectable(28)
+    pd.testing.assert_frame_equal(again.table, found.table)
+    top, bottom = found.plot().axes
+    assert [line.get_gid() for line in top.lines if line.get_gid() in ("median", "lloq", "below")] != []
+    share = next(line for line in bottom.lines if line.get_gid() == "detectable").get_ydata()
+    assert share[0] == pytest.approx(found.detectable(0))
+    assert np.all(np.diff(share) < 0.05)

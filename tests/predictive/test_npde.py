@@ -1,0 +1,139 @@
+"""`npde`: against the exact errors of a model whose ln samples are normal, and another engine's algorithm in numpy."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from at_truth import BETWEEN, DAYS, EXPONENT, MEAN, SD, fitted, moved_to, simulated
+from scipy.stats import norm
+
+import cellkinetics as ck
+from cellkinetics.predictive.replicates import of_population
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return fitted()
+
+
+@pytest.fixture(scope="module")
+def censored(fit):
+    """A quarter of the samples below the limit."""
+    return moved_to(fit, simulated(n=24, seed=11, limit=40.0))
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_left():
+    yield
+    plt.close("all")
+
+
+def moments(dose):
+    """Mean (days,) and covariance of ln samples of `populations.line` at the truth."""
+    design = np.column_stack([np.ones(len(DAYS)), -DAYS])
+    mean = np.log(MEAN["c"]) + EXPONENT * np.log(dose / 1e6) - MEAN["k"] * DAYS
+    between = np.diag([BETWEEN["c"] ** 2, BETWEEN["k"] ** 2])
+    return mean, design @ between @ design.T + SD**2 * np.eye(len(DAYS))
+
+
+def of_the_samples_themselves(drawn, seed, imputations):
+    """npde (imputations, N) as published, in numpy: ln samples are decorrelated, not their scores.
+
+    What is censored takes a value of the sorted simulations at a uniform share of those below the limit, in the data
+    and in the simulations alike.
+    """
+    rng, found = np.random.default_rng(seed), np.full((imputations, len(drawn.rows)), np.nan)
+    for at in range(len(drawn.subjects)):
+        mine = drawn.place == at
+        own, k = drawn.rows[mine], len(drawn.copies)
+        raw = np.log(drawn.copies[:, mine])
+        ordered = np.sort(raw, axis=0)
+        limit = np.log(own["lloq"].to_numpy(float))
+        share = (raw < limit).mean(axis=0)
+        for number in range(imputations):
+            y, ysim = np.log(own["upper"].to_numpy(float)), raw.copy()
+            for column in range(len(y)):
+                hidden = np.flatnonzero(raw[:, column] < limit[column])
+                place = (rng.uniform(0, share[column], len(hidden)) * k).astype(int)
+                ysim[hidden, column] = ordered[place, column]
+                if own["status"].iloc[column] == "below":
+                    y[column] = ordered[int(rng.uniform(0, share[column]) * k), column]
+            root = np.linalg.inv(np.linalg.cholesky(np.cov(ysim.T)))
+            seen, others = root @ (y - ysim.mean(axis=0)), (ysim - ysim.mean(axis=0)) @ root.T
+            pde = np.clip((others < seen).mean(axis=0), 1 / (2 * k), 1 - 1 / (2 * k))
+            found[number, mine] = norm.ppf(pde)
+    return found
+
+
+def test_without_limits_they_are_the_exact_errors_of_a_normal_model(fit):
+    study = simulated(n=24, seed=8, limit=1e-9)
+    found = moved_to(fit, study).npde(replicates=4000)
+    doses = study.covariates["dose"]
+    exact, marginal = [], []
+    for subject, own in study.used.groupby("subject", sort=False):
+        mean, covariance = moments(doses[subject])
+        away = np.log(own["value"].to_numpy(float)) - mean
+        exact.append(np.linalg.solve(np.linalg.cholesky(covariance), away))
+        marginal.append(away / np.sqrt(np.diag(covariance)))
+    assert found.imputations == 1
+    # A rank among 4,000 has a standard error of 0.02 at a score of 0 and of 0.05 at 2; neighbouring samples, correlated
+    # by 0.9, make twice as much of it when they are decorrelated.
+    for name, known, error in (("npd", marginal, 0.05), ("npde", exact, 0.1)):
+        known = np.concatenate(known)
+        inner = np.abs(known) < 2
+        away = found.table[name].to_numpy()[inner] - known[inner]
+        assert np.sqrt(np.mean(away**2)) < error
+        assert np.abs(away).max() < 4 * error
+    assert (found.table["npde_spread"] == 0).all()
+    assert found.table["pit"].to_numpy() == pytest.approx(norm.cdf(found.table["npd"]))
+
+
+def test_with_limits_they_are_those_of_the_published_algorithm_written_out_in_numpy(censored):
+    found = censored.npde(replicates=400, imputations=20)
+    drawn = of_population(censored.population, censored.polished.theta, 400, 2020)
+    other = of_the_samples_themselves(drawn, 5, 20)
+    quantified = (found.table["status"] == "quantified").to_numpy()
+    assert 0.2 < (~quantified).mean() < 0.3
+    mine, theirs = found.table["npde"].to_numpy(), other.mean(axis=0)
+    assert np.corrcoef(mine, theirs)[0, 1] > 0.97
+    assert np.abs(mine - theirs)[quantified].max() < 0.6
+    assert found.tests.loc["variance", "statistic"] == pytest.approx(other.var(axis=1, ddof=1).mean(), abs=0.06)
+    assert found.tests.loc["mean", "statistic"] == pytest.approx(other.mean(), abs=0.03)
+
+
+def test_a_censored_sample_is_drawn_between_the_ends_of_what_is_known(censored):
+    found = censored.npde(replicates=300, imputations=8)
+    drawn = of_population(censored.population, censored.polished.theta, 300, 2020)
+    below = (found.table["status"] == "below").to_numpy()
+    share = (drawn.copies < drawn.rows["upper"].to_numpy(float)).mean(axis=0)
+    pits = norm.cdf(found.draws.pivot_table(index="imputation", columns="row", values="npd").to_numpy())
+    assert (pits[:, below] <= share[below] + 1 / 300).all()
+    assert (found.table.loc[below, "npd_spread"] > 0).all()
+    assert found.drawn(3)["npde"].tolist() == found.draws[found.draws["imputation"] == 3]["npde"].tolist()
+
+
+def test_tests_see_a_model_that_is_wrong_in_its_mean_or_in_its_spread(fit, censored):
+    right = censored.npde(replicates=500, imputations=5)
+    assert right.tests.loc["global", "p"] > 0.05
+    assert "no departure from the model is seen" in right.summary()
+    # Of a level that is wrong most goes into the first sample of each patient: the others follow it.
+    shifted = moved_to(fit, censored.study, mean={"c": 1500.0}).npde(replicates=500, imputations=5)
+    assert shifted.tests.loc["mean", "p"] < 0.01
+    assert shifted.tests.loc["mean", "statistic"] < -0.2
+    assert "the model is not right" in shifted.summary()
+    wide = moved_to(fit, censored.study, sd=0.6).npde(replicates=500, imputations=5)
+    assert wide.tests.loc["variance", "p"] < 1e-4
+    assert wide.tests.loc["variance", "statistic"] < 0.7
+
+
+def test_it_is_saved_and_drawn(censored, tmp_path):
+    found = censored.npde(replicates=200, imputations=3)
+    found.save(tmp_path / "npde.json")
+    pd.testing.assert_frame_equal(ck.load(tmp_path / "npde.json").table, found.table)
+    figure = found.plot()
+    assert [ax.get_ylabel() for ax in figure.axes] == ["npde", "npde", "npde", "samples"]
+    assert all(any(area.get_gid() == "band" for area in figure.axes[at].collections) for at in (0, 1, 3))
+    with pytest.raises(ValueError, match="replicates=50: give a whole number of at least 100"):
+        censored.npde(replicates=50)
+    with pytest.raises(TypeError, match=r"Give a population of ck\.fit_population"):
+        ck.npde(censored.study)
