@@ -50,7 +50,7 @@ class Program:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.alone = jax.jit(function, compiler_options=_options())
+        self.alone: Any = jax.jit(function, compiler_options=_options())
         self.inside = jax.jit(function)  # the options are those of the whole program that it is part of
         self.known_as: Hashable | None = None  # given by `cache.kept`: what it is made of
         self.folder: Path | None = None
