@@ -34,6 +34,7 @@ OTHERS = ("ridge", "not identifiable", "at bound", "not converged", "no quantifi
 LAST_DAY = {"nk_decline": 60}  # of plausible studies; 365 of other models
 EVERY = 20  # studies from one writing of the table to the next
 EVERY_POWER = 25
+BLOCK = 400
 
 
 def table_of(number):
@@ -154,7 +155,9 @@ def main(number, begin=0):
 
     rows = {name: Counter() for name in MODELS}
     longest = dict.fromkeys(MODELS, 0.0)
-    for each in range(begin, begin + number):
+    # Model by model: programs of one are still there.
+    order = sorted(range(begin, begin + number), key=lambda each: (each // BLOCK, each % 4, each))
+    for done, each in enumerate(order, start=1):
         name, began = MODELS[each % 4], time.perf_counter()
         try:
             counts, wrong = tried(each)
@@ -164,9 +167,9 @@ def main(number, begin=0):
         longest[name] = max(longest[name], time.perf_counter() - began)
         rows[name] += counts + Counter(wrong=len(wrong), tried=1)
         print(*wrong, sep="\n", end="\n" if wrong else "", flush=True)
-        if (each + 1) % EVERY == 0:
+        if done % EVERY == 0:
             write(rows, longest, machine())
-            print(each + 1, flush=True)
+            print(f"{done} of {number}", flush=True)
     write(rows, longest, machine())
     return any(row["wrong"] or row["raised"] for row in rows.values())
 

@@ -121,7 +121,7 @@ def test_two_commands_at_once_in_one_folder_both_keep_their_results(tmp_path):
     assert folders == ["cellkinetics-fit-1", "cellkinetics-fit-2"]
     found = [ck.load(tmp_path / name / "fits.json") for name in folders]
     assert {fits["P0"].request.seed for fits in found} == {1, 2}
-    assert all(fits.study.subjects == ["P0", "P1", "P2"] for fits in found)
+    assert all(list(fits) == ["P0", "P1", "P2"] for fits in found)
     files = [{path.name for path in (tmp_path / name).iterdir()} for name in folders]
     assert files[0] == files[1]
     assert {"outcomes.csv", "parameters.csv", "report.html"} <= files[0]
