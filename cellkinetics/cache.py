@@ -166,16 +166,25 @@ class _Shelf:
             return self.kept[key]
 
     def _tidy(self) -> None:
-        """Let go of what was asked for longest ago; of all where few are left, compiled for very many shapes."""
+        """Let go of what was asked for longest ago, until there is room."""
         self.compiled = 0
         while self.kept and self._crowded():
-            if len(self.kept) <= FEWEST_PROGRAMS:
+            if len(self.kept) > FEWEST_PROGRAMS:
+                self.kept.popitem(last=False)
+            elif not self._halved():
                 self.kept.clear()
                 _give_back()
                 self.others, self.bytes = _maps(), _resident()
-            else:
-                self.kept.popitem(last=False)
-                _give_back()
+            _give_back()
+
+    def _halved(self) -> bool:
+        """Let go of half of the shapes that programs are compiled for; False where there are too few of them."""
+        programs = [made for made in self.kept.values() if isinstance(made, Program)]
+        used = [(tick, shapes, made) for made in programs for shapes, tick in list(made.used.items())]
+        used.sort(key=lambda each: each[0])
+        for _, shapes, made in used[: len(used) // 2]:
+            made.let_go(shapes)
+        return len(used) > 1
 
     def _crowded(self) -> bool:
         maps = _maps()

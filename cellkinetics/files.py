@@ -18,17 +18,17 @@ def whole(path: Path) -> Iterator[IO[str]]:
     """
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        try:
-            opened = partial.open("x", encoding="utf-8", newline="")
-        except OSError as error:
-            # The temporary name says nothing to anybody.
-            raise type(error)(error.errno, error.strerror, str(path)) from None
-        with opened as file:
+        with partial.open("x", encoding="utf-8", newline="") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         if path.exists():
             partial.chmod(path.stat().st_mode & 0o7777)
         os.replace(partial, path)
+    except OSError as error:
+        if error.filename not in (None, str(partial)):
+            raise
+        # The temporary name says nothing to anybody, and of a full disk none is said.
+        raise type(error)(error.errno, error.strerror, str(path)) from None
     finally:
         partial.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib
+import itertools
 import json
 import sys
 from collections.abc import Callable, Hashable, Iterator
@@ -26,6 +27,7 @@ from cellkinetics import files, sameness
 # The older code generator of XLA's CPU compiles these programs in half the CPU time, and what it makes is as fast.
 _FASTER = {"xla_cpu_use_fusion_emitters": False}
 _ENDING = ".lowered"
+_TICKS = itertools.count()
 
 
 @lru_cache(maxsize=1)
@@ -48,11 +50,12 @@ class Program:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.alone = jax.jit(function, compiler_options=_options())
+        self.alone: Any = jax.jit(function, compiler_options=_options())
         self.inside = jax.jit(function)  # the options are those of the whole program that it is part of
         self.known_as: Hashable | None = None  # given by `cache.kept`: what it is made of
         self.folder: Path | None = None
         self.ready: dict[Hashable, Callable[..., Any]] = {}
+        self.used: dict[Hashable, int] = {}  # when each of the shapes was asked for, counted over all programs
 
     def __call__(self, *args: Any) -> Any:
         """The function at these arguments."""
@@ -60,28 +63,34 @@ class Program:
         # Within a program that is being traced even a new number is traced.
         if any(isinstance(leaf, Tracer) for leaf in (*leaves, jax.numpy.zeros(()))):
             return self.inside(*args)
-        if self.folder is None:
-            return self.alone(*args)
         shapes = tree, *map(_shape, leaves)
-        if shapes not in self.ready:
-            self.ready[shapes] = self._prepared(args, shapes)
-        return self.ready[shapes](*args)
+        ready = self.ready.get(shapes)
+        if ready is None:
+            ready = self.ready[shapes] = self._prepared(args, shapes)
+        self.used[shapes] = next(_TICKS)
+        return ready(*args)
+
+    def let_go(self, shapes: Hashable) -> None:
+        """Forget what was compiled for these shapes; it is compiled, or read, again when it is asked for."""
+        self.used.pop(shapes, None)
+        if self.ready.pop(shapes, None) is self.alone:
+            self.alone.clear_cache()
 
     def _prepared(self, args: Any, shapes: Hashable) -> Callable[..., Any]:
+        if self.folder is None:
+            return self.alone
         name = sameness.lasting((_here(), self.known_as, str(shapes)))
-        if name is None or self.folder is None:
+        if name is None:
             return self.alone
         path = self.folder / (name + _ENDING)
         try:
-            kept = _read(path)
+            exported = _read(path)
         except Exception:  # A file that cannot be read, whatever is wrong with it, is written anew.
-            kept = None
+            exported = None
         try:
-            exported = kept or jax.export.export(self.alone)(*args)
+            exported = exported or _written(path, jax.export.export(self.alone)(*args))
         except Exception:  # What JAX cannot export it can run: what is truly wrong with it is said there.
             return self.alone
-        if kept is None:
-            _write(path, exported)
         return jax.jit(exported.call, compiler_options=_options())
 
 
@@ -110,16 +119,21 @@ def _read(path: Path) -> Any:
     return jax.export.deserialize(bytearray(base64.b64decode(kept["program"])))
 
 
-def _write(path: Path, exported: Any) -> None:
+def _written(path: Path, exported: Any) -> Any:
+    """The program as a later process reads it: what was traced holds megabytes, and JAX's caches hold it."""
     names = sorted(set(_tuples(exported.in_tree)) | set(_tuples(exported.out_tree)))
     try:
         for name in names:
             _register(name)
-        program = base64.b64encode(exported.serialize()).decode()
+        packed = exported.serialize()
+    except Exception:  # A tree that JAX cannot write: the next process lowers it again.
+        return exported
+    try:
         with files.whole(path) as file:
-            json.dump({"tuples": names, "program": program}, file)
-    except Exception:  # A full disk, or a tree that JAX cannot write: the next process lowers it again.
-        return
+            json.dump({"tuples": names, "program": base64.b64encode(packed).decode()}, file)
+    except OSError:  # A full disk, or a folder that is gone.
+        pass
+    return jax.export.deserialize(packed)
 
 
 def _tuples(tree: Any) -> Iterator[str]:

@@ -51,6 +51,15 @@ def test_a_setting_of_the_user_is_left_alone(tmp_path):
     assert not (tmp_path / "ours").exists()
 
 
+def half(content):
+    return content[: len(content) // 2]
+
+
+def flipped(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 64]) + content[middle + 1 :]
+
+
 def test_a_damaged_file_is_compiled_anew_and_the_next_process_is_not_warned(tmp_path):
     def warned():
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "CELLKINETICS_", "XDG_CACHE"))}
@@ -61,13 +70,15 @@ def test_a_damaged_file_is_compiled_anew_and_the_next_process_is_not_warned(tmp_
 
     assert not warned()
     whole = {path: path.read_bytes() for path in tmp_path.glob("*-cache")}
-    half, flipped, empty = sorted(whole)[:3]
+    assert len(whole) > 1  # JAX 0.12 keeps two, earlier ones three and more
     time.sleep(0.2)  # a file system's clock has ticks
-    half.write_bytes(whole[half][: len(whole[half]) // 2])
-    middle = len(whole[flipped]) // 2
-    flipped.write_bytes(whole[flipped][:middle] + bytes([whole[flipped][middle] ^ 64]) + whole[flipped][middle + 1 :])
-    empty.write_bytes(b"")
+    damaged = {
+        path: damage(whole[path]) for path, damage in zip(sorted(whole), (half, flipped, lambda _: b""), strict=False)
+    }
+    for path, content in damaged.items():
+        path.write_bytes(content)
     assert warned()
-    assert not [path for path in (half, flipped, empty) if path.exists() and path.read_bytes() != whole[path]]
+    # Compiled anew they may have other bytes: JAX 0.8 does not write the same ones twice.
+    assert not [path for path, content in damaged.items() if path.exists() and path.read_bytes() == content]
     assert not warned()
     assert {path for path in whole if path.exists()} == set(whole)

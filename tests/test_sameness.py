@@ -2,6 +2,7 @@
 
 import functools
 import types
+from collections import OrderedDict
 from pathlib import Path
 
 import jax
@@ -11,6 +12,7 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics import cache
+from cellkinetics.lowered import Program
 from cellkinetics.sameness import made_of
 
 RATE = 2.0
@@ -168,15 +170,38 @@ def test_programs_that_are_let_go_are_made_again(patient, monkeypatch):
     assert again.parameters.equals(fit.parameters)
 
 
-def test_programs_are_let_go_where_memory_runs_short_and_made_again(patient, monkeypatch):
-    model = decaying(module(1.0).curve)
-    fit = ck.fit(model, patient, starts=1)
-    before = list(cache._SHELF.kept)
-    told = iter([10**15] * (len(before) + 2))
+def short_of_memory(monkeypatch, looks):
+    """The process has too much in the next so many looks at its memory."""
+    told = iter([10**15] * looks)
     monkeypatch.setattr(cache, "_resident", lambda: next(told, 0))
     monkeypatch.setattr(cache._SHELF, "bytes", 1)
     monkeypatch.setattr(cache._SHELF, "compiled", 1)
+
+
+def shapes():
+    return sum(len(made.used) for made in cache._SHELF.kept.values() if isinstance(made, Program))
+
+
+def test_programs_are_let_go_where_memory_runs_short_and_made_again(patient, monkeypatch):
+    model = decaying(module(1.0).curve)
+    fit = ck.fit(model, patient, starts=1)
+    short_of_memory(monkeypatch, 10_000)
     cache._SHELF.find("another", object)
     assert list(cache._SHELF.kept) == ["another"]
     again = ck.fit(model, patient, starts=1)
     assert again.parameters.equals(fit.parameters)
+
+
+def test_of_few_programs_the_shapes_asked_for_longest_ago_are_let_go(monkeypatch):
+    monkeypatch.setattr(cache._SHELF, "kept", OrderedDict())
+    doubled = cache.kept(lambda: Program(lambda x: 2 * x))
+    for length in (1, 2, 3, 4, 1):
+        doubled()(np.ones(length))
+    assert shapes() == 4
+    short_of_memory(monkeypatch, 1)
+    program = doubled()
+    left = {shape for _, (shape, *_) in program.used}
+    assert left == {(4,), (1,)}
+    assert set(program.used) == set(program.ready)
+    assert program(np.ones(3)).tolist() == [2, 2, 2]
+    assert shapes() == 3

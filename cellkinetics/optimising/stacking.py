@@ -12,16 +12,17 @@ from cellkinetics.arrays import Floats
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.optimising.engine import Data
 from cellkinetics.optimising.problem import Problem
-from cellkinetics.solving.sensitivity import FREE_COLUMNS, inputs_of, pad, padded_length
+from cellkinetics.solving.sensitivity import FREE_COLUMNS, inputs_of, pad, padded_length, padded_rows
+from cellkinetics.solving.solver import SIZES_APART, few_sizes
 
-ROWS_APART = 16  # samples: programs are made for multiples of so many
+ROWS_APART = 16  # samples: programs are made for few numbers of them, see `few_sizes`
 # Of few problems a program takes longer to compile than to run: one serves schedules of other lengths too.
-FEW_PROBLEMS, SIZES_APART = 64, 40
+FEW_PROBLEMS = 64
 
 
 def shape_of(problem: Problem) -> tuple[int, ...]:
     """What decides which program fits: samples, free parameters, doses and days of covariates, padded."""
-    rows, width = padded_length(len(problem.samples), ROWS_APART), padded_length(len(problem.free), FREE_COLUMNS)
+    rows, width = padded_rows(len(problem.samples), ROWS_APART), padded_length(len(problem.free), FREE_COLUMNS)
     slots = len(problem.doses.times)
     return (rows, width, slots, *(len(course.days) for course in problem.courses.values()))
 
@@ -100,7 +101,7 @@ def _prepared(problems: Sequence[Problem], rows: int, fill: Sequence[int], finen
     known = {design: structure.prepare(*of, fineness, 0) for design, of in given.items()}
     size = max(map(structure.size_of, known.values()))
     if len(fill) <= FEW_PROBLEMS:
-        size = -(-size // SIZES_APART) * SIZES_APART
+        size = few_sizes(size, SIZES_APART)
     other = [design for design, of in known.items() if structure.size_of(of) != size]
     known |= {design: structure.prepare(*given[design], fineness, size) for design in other}
     return (*[None] * fineness, _stacked([known[design] for design in designs], fill))

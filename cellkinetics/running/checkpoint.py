@@ -115,7 +115,11 @@ class Checkpoint:
     def write(self, stage: str) -> None:
         """Put what is finished on disk."""
         if self._waiting:
-            _seal(self.path / f"{stage}-{uuid.uuid4().hex}.json", {"chunks": self._waiting})
+            try:
+                _seal(self.path / f"{stage}-{uuid.uuid4().hex}.json", {"chunks": self._waiting})
+            except OSError as error:
+                remedy = "What was written before stays: mend that and call the same again, to go on from there"
+                raise type(error)(error.errno, f"{error.strerror}. {remedy}", str(self.path)) from None
             self._known |= self._waiting
             self._waiting = {}
         self._written = time.monotonic()

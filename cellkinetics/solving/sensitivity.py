@@ -21,14 +21,14 @@ from cellkinetics.lowered import Program
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model, call
 from cellkinetics.modelling.structure import Method, methods
-from cellkinetics.solving.solver import NO_COURSES, Courses, by, prepared_for
+from cellkinetics.solving.solver import NO_COURSES, Courses, by, few_sizes, prepared_for
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
     from cellkinetics.arrays import Numeric
 
-# Programs are compiled for multiples of so many samples and free parameters: few of them serve every patient.
+# Programs are compiled for few numbers of samples, and for multiples of free parameters: few serve every patient.
 SAMPLE_ROWS = 32
 CURVE_DAYS = 128  # of a curve that is drawn: all patients share a program
 FREE_COLUMNS = 3
@@ -80,13 +80,13 @@ def inputs_of(
     values : natural values of all parameters.
     free : names of those that are free.
     days, output : (n,) day of each sample and index of its output.
-    length, width : samples and free values padded to; None for `padded_length` of the one, and none of the other.
+    length, width : samples and free values padded to; None for `padded_rows` of the one, and none of the other.
     prepare : whether what the model's own solution takes on these days is made too.
     least : (outputs,) or a number, added to the curve before its logarithm; with 0 a curve of 0 has ln -inf.
     """
     readiness.refuse()
     names, days = list(model.parameters), np.asarray(days, float)
-    length, width = padded_length(len(days)) if length is None else length, len(free) if width is None else width
+    length, width = padded_rows(len(days)) if length is None else length, len(free) if width is None else width
     basis = np.zeros((len(names), width))
     basis[[names.index(name) for name in free], np.arange(len(free))] = 1.0
     times = pad(days, length)
@@ -237,7 +237,12 @@ def _for(method: Method, inputs: Inputs) -> Inputs:
     return inputs._replace(prepared=prepared)
 
 
-def padded_length(count: int, multiple: int = SAMPLE_ROWS) -> int:
+def padded_rows(count: int, step: int = SAMPLE_ROWS) -> int:
+    """For how many samples a program is compiled that is used for ``count``."""
+    return few_sizes(count, step)
+
+
+def padded_length(count: int, multiple: int) -> int:
     """What a program is compiled for instead of ``count``: the next multiple, and at least one."""
     return max(multiple, -(-count // multiple) * multiple)
 

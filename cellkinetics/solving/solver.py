@@ -33,8 +33,7 @@ LANE_STEPS, STIFF_LANE_STEPS = 1000, 4000
 Curves = dict[str, jax.Array]
 Courses = Mapping[str, Course]
 NO_COURSES: Courses = {}
-# What is prepared for the samples of a patient has any size up to the first, for a drawn curve a multiple of the other.
-SAMPLED_SIZE, DRAWN_SIZE = 80, 192
+SIZES_APART = 40  # of what is prepared; programs are made for few sizes, see `few_sizes`
 
 
 def solve(
@@ -174,10 +173,21 @@ def _prepared(structure: Structure, *given: tuple[bytes, tuple[int, ...]]) -> tu
     for fineness in range(structure.finenesses):
         each = structure.prepare(days, doses, fineness, 0)
         size = structure.size_of(each)
-        # Curves on a fine grid: few lengths, so that few programs are compiled.
-        length = size if size <= SAMPLED_SIZE else DRAWN_SIZE * -(-size // DRAWN_SIZE)
+        length = few_sizes(size, SIZES_APART)
         made.append(each if length == size else structure.prepare(days, doses, fineness, length))
     return tuple(made)
+
+
+def few_sizes(count: int, step: int) -> int:
+    """What a program is made for instead of ``count``: the next of 1, 2, 3, 4, 6, 8, 12, 16, ... times ``step``.
+
+    A program of any size compiles in seconds and runs in milliseconds, of which a third at most is spent on padding.
+    """
+    steps, power = max(-(-count // step), 1), 1
+    while 2 * power < steps:
+        power *= 2
+    # Now power < steps <= 2 power, or steps is 1.
+    return step * (1 if steps == 1 else 3 * power // 2 if power > 1 and steps <= 3 * power // 2 else 2 * power)
 
 
 def closed_form(model: Model, times: jax.Array, values: Mapping[str, Any], doses: Doses, courses: Courses) -> Curves:

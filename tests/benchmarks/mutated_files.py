@@ -1,6 +1,6 @@
 """Every row of a file is used, excluded with a reason, or a dose, or the file is refused: tried on mutated files.
 
-    python tests/benchmarks/mutated_files.py 5000
+    python tests/benchmarks/mutated_files.py 10000
 
 Each file is a small table of samples and doses in which some cells, lines, separators or quotation marks were changed
 at random. Prints how many were read, how many refused, and each seed on which a row was lost. Writes mutated_files.csv:
@@ -123,6 +123,6 @@ def write(table, path):
 
 
 if __name__ == "__main__":
-    bad, table = main(int(sys.argv[1]) if len(sys.argv) > 1 else 5000)
+    bad, table = main(int(sys.argv[1]) if len(sys.argv) > 1 else 10000)
     write(table, Path(__file__).with_suffix(".csv"))
     sys.exit(bool(bad))

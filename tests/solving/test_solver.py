@@ -42,7 +42,7 @@ def solved():
 
     def at(days, values=None, doses=1e6):
         natural = np.array([float(v) for v in IL15.values(values).values()])
-        count = sensitivity.padded_length(len(days))
+        count = sensitivity.padded_rows(len(days))
         inputs = sensitivity.Inputs(
             natural, np.zeros((len(natural), 0)), sensitivity.pad(days, count), np.zeros(count, int), IL15.doses(doses)
         )
@@ -451,3 +451,11 @@ def test_a_curve_that_is_below_0_by_more_than_rounding_stays_there():
     turned = replace(model, observe=lambda E, M: M)
     curve = np.asarray(turned.solve(np.array([20.0, 30.0]), values)["copies_per_ug"])
     assert (curve < -100).all()
+
+
+def test_programs_are_made_for_few_sizes_and_a_third_of_each_at_most_is_padding():
+    sizes = {solver.few_sizes(count, 16) for count in range(1, 1025)}
+    assert sorted(sizes) == [16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024]
+    for count in range(33, 1025):
+        assert count <= solver.few_sizes(count, 16) <= max(1.5 * count, count + 15)
+    assert solver.few_sizes(0, 16) == 16
