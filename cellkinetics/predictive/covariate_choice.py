@@ -30,7 +30,7 @@ from cellkinetics.saving import Saves, storable
 from cellkinetics.words import WIDE, count, labelled
 
 START, FORWARD, BACKWARD = "start", "forward", "backward"
-CHOSEN, BETTER, NOT_BETTER, STARTED = "chosen", "better", "not better", "start"
+CHOSEN, LOWER, NOT_LOWER, STARTED = "chosen", "better", "not better", "start"
 WITHIN_ERROR = "not told apart: the difference is within its Monte Carlo error"
 AT_MAXIMUM = (Status.CONVERGED, Status.AT_BOUND)
 STEP_COLUMNS = [
@@ -71,7 +71,7 @@ class CovariateChoice(Saves, HandsOutCopies):
     @property
     def undecided(self) -> pd.DataFrame:
         """Rows of fits that decided nothing: not at a maximum, not fitted, or within their Monte Carlo error."""
-        return self.steps[~self.steps["status"].isin([CHOSEN, BETTER, NOT_BETTER, STARTED])]
+        return self.steps[~self.steps["status"].isin([CHOSEN, LOWER, NOT_LOWER, STARTED])]
 
     def summary(self) -> str:
         """The choice in words: what was chosen, each step, and what was left undecided."""
@@ -156,7 +156,7 @@ def choose_covariates(
         raise ModelError("candidates= is empty: give {parameter: covariates} that are not in covariates=.")
     most = 1 + len(tried) * (len(tried) + 1)  # forward to the end, and back again
     with bar(most, progress, "covariates") as more:
-        return _Search(model, study, asked, checkpoint, more, fixed_in, tried).chosen(initial)
+        return _Stepwise(model, study, asked, checkpoint, more, fixed_in, tried).chosen(initial)
 
 
 def _labels(given: Covariates | None, where: str) -> list[Label]:
@@ -177,7 +177,7 @@ def _said(chosen: Mapping[str, Sequence[str]]) -> str:
 
 
 @dataclass
-class _Search:
+class _Stepwise:
     """Fits by what is in them, and the rows of the table."""
 
     model: Model
@@ -234,14 +234,14 @@ class _Search:
             if self.interrupted:
                 row["status"] = "interrupted"
                 return None
-            if row["status"] == BETTER and (best is None or row["bicc"] < best[0]["bicc"]):
+            if row["status"] == LOWER and (best is None or row["bicc"] < best[0]["bicc"]):
                 best = (row, others, other)
         if best is not None:
             best[0]["status"] = CHOSEN
         bar_to_pass = 0.0 if best is None else best[0]["difference"]
         for row in self.rows[first:]:
             # What looked better than what was taken, and decided nothing.
-            if row["status"] not in (BETTER, CHOSEN, NOT_BETTER) and not row["difference"] >= bar_to_pass:
+            if row["status"] not in (LOWER, CHOSEN, NOT_LOWER) and not row["difference"] >= bar_to_pass:
                 self.notes.append(f"undecided in step {step}: {row['tried']} {row['change']} ({row['status']})")
         return None if best is None else (best[1], best[2])
 
@@ -301,4 +301,4 @@ def _status(fit: PopulationFit | str, difference: float, error: float) -> str:
         return fit.outcome
     if not abs(difference) > error:
         return WITHIN_ERROR
-    return BETTER if difference < 0 else NOT_BETTER
+    return LOWER if difference < 0 else NOT_LOWER
