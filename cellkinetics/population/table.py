@@ -97,6 +97,8 @@ def effects(fit: PopulationFit, level: float) -> pd.DataFrame:
         errors = estimates.loc[[effect.label for effect in columns], "estimate_stderr"].to_numpy(float)
         median = {effect.covariate: _median(fit, effect) for effect in columns if effect.covariate}
         usual = _weights(columns, median)
+        constant = name in design.random and estimates.loc[f"sd between {name}", "status"] == "at bound"
+        why = f"the spread of {name} is at 0 (give random= without it)" if constant else ""
         for what, there in _places(fit, columns, covariate):
             weights = _weights(columns, {**median, covariate: there})
             ends = [parameter.from_estimation(float(row @ beta)) for row in (weights, usual)]
@@ -115,7 +117,7 @@ def effects(fit: PopulationFit, level: float) -> pd.DataFrame:
             half = float(special.ndtri(0.5 + level / 2)) * spread
             ratio = ends[0] / ends[1]
             row |= {"ratio": ratio, "lower": ratio * np.exp(-half), "upper": ratio * np.exp(half)}
-            row["note"] = f"no interval: {', '.join(lost)} has no standard error" if lost else ""
+            row["note"] = f"no interval: {why or f'{lost[0]} has no standard error'}" if lost else ""
             rows.append(row)
     table = pd.DataFrame(rows, columns=EFFECT_TABLE)
     return table.astype({"at": object, "reference": object, "ratio": float, "lower": float, "upper": float})

@@ -7,7 +7,7 @@ within that error decides nothing, nor does a fit that did not end at a maximum,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -203,9 +203,9 @@ class _Stepwise:
             self.notes.append(f"the population to start with is not at a maximum ({fit.outcome})")
         inside, step = list(self.fixed_in), 0
         for direction in (FORWARD, BACKWARD):
-            while not self.interrupted:
+            while not self.interrupted and (moves := self._moves(direction, inside)):
                 step += 1
-                taken = self._step(step, direction, inside, fit)
+                taken = self._step(step, direction, moves, fit)
                 if taken is None:
                     break
                 inside, fit = taken
@@ -218,11 +218,11 @@ class _Stepwise:
         )  # fmt: skip
 
     def _step(
-        self, step: int, direction: str, inside: list[Label], fit: PopulationFit
+        self, step: int, direction: str, moves: list[tuple[Label, list[Label]]], fit: PopulationFit
     ) -> tuple[list[Label], PopulationFit] | None:
         """One row a candidate; what is in it afterwards and its fit, None where nothing is taken."""
         first, best = len(self.rows), None
-        for label, others in self._moves(direction, inside):
+        for label, others in moves:
             other = self._fitted(others, _start_of(fit))
             row = _row(other)
             row |= {"step": step, "direction": direction, "tried": ":".join(label)}
@@ -245,13 +245,12 @@ class _Stepwise:
                 self.notes.append(f"undecided in step {step}: {row['tried']} {row['change']} ({row['status']})")
         return None if best is None else (best[1], best[2])
 
-    def _moves(self, direction: str, inside: list[Label]) -> Iterator[tuple[Label, list[Label]]]:
+    def _moves(self, direction: str, inside: list[Label]) -> list[tuple[Label, list[Label]]]:
         """What may be added or removed, and what is in it then."""
-        for label in self.tried:
-            if direction == FORWARD and label not in inside:
-                yield label, [*inside, label]
-            elif direction == BACKWARD and label in inside:
-                yield label, [other for other in inside if other != label]
+        if direction == FORWARD:
+            return [(label, [*inside, label]) for label in self.tried if label not in inside]
+        own = [label for label in self.tried if label in inside]
+        return [(label, [other for other in inside if other != label]) for label in own]
 
     def _fitted(self, labels: Sequence[Label], initial: Mapping[str, float] | None) -> Any:
         """A fit, or in words why there is none; the one that was made before where it was."""

@@ -101,6 +101,9 @@ def test_where_there_is_no_ratio_or_no_interval_the_note_says_why(fit):
     assert row["note"] == "no interval: c:dose has no standard error"
     assert np.isnan(row["lower"])
     assert row["ratio"] == fit.effects()["ratio"].iloc[0]
+    moving = fit.polished.moving & (np.array(list(fit.covariance)) != "sd between c")
+    constant = replace(fit, polished=replace(fit.polished, moving=moving))
+    assert constant.effects()["note"].iloc[0] == "no interval: the spread of c is at 0 (give random= without it)"
     texts = [text.get_text() for text in down.plot_forest().axes[0].texts]
     assert "no ratio: k is not above 0 in both" in texts
     plt.close("all")
@@ -130,6 +133,7 @@ def test_what_is_near_the_drivers_comes_in_first_and_goes_out_when_they_are_in(c
     assert taken[["tried", "change"]].iloc[-1].tolist() == ["c:both", "removed"]
     assert {name: sorted(hows) for name, hows in choice.chosen.items()} == {"c": ["one", "two"]}
     assert choice.outcome == "ended"
+    assert steps["step"].unique().tolist() == list(range(steps["step"].max() + 1))
     # Each step begins where the last one ended.
     bicc = steps["bicc"].iloc[0]
     for _, rows in steps[steps["step"] > 0].groupby("step"):
