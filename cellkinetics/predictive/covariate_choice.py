@@ -32,6 +32,7 @@ from cellkinetics.words import WIDE, count, labelled
 START, FORWARD, BACKWARD = "start", "forward", "backward"
 CHOSEN, LOWER, NOT_LOWER, STARTED = "chosen", "better", "not better", "start"
 WITHIN_ERROR = "not told apart: the difference is within its Monte Carlo error"
+NO_MAXIMUM = "not a maximum: less likely than the population that it goes beyond"
 AT_MAXIMUM = (Status.CONVERGED, Status.AT_BOUND)
 STEP_COLUMNS = [
     "step", "direction", "tried", "change", "bicc", "difference", "error", "log_likelihood", "log_likelihood_error",
@@ -83,6 +84,8 @@ class CovariateChoice(Saves, HandsOutCopies):
             shown[name] = [f"{value:.2f}" if np.isfinite(value) else "" for value in self.steps[name]]
         for name in ("error", "log_likelihood_error"):
             shown[name] = [f"{value:.2g}" if np.isfinite(value) else "" for value in self.steps[name]]
+        # What is undecided stands in full in the outcome.
+        shown["status"] = [status.partition(":")[0] for status in self.steps["status"]]
         shown = shown.rename(columns={"log_likelihood": "ln L", "log_likelihood_error": "+-"})
         lines += ["", shown.drop(columns=["direction", "n_free"]).to_string(index=False)]
         lines += ["", *labelled("but", READ_IT, width=WIDE)]
@@ -111,7 +114,8 @@ def choose_covariates(
 ) -> CovariateChoice:
     """Covariates of a population stepwise by BICc: forward as long as one lowers it, then backward.
 
-    Each step fits every candidate that is left, from the estimates so far, and takes the one with the lowest BICc. It
+    Each step fits every candidate that is left, from the estimates so far (from the first start, where that ends at no
+    maximum), and takes the one with the lowest BICc. It
     must be lower than that of the population without by more than the Monte Carlo error of the difference, and of a fit
     that ended at a maximum. A fit that is lower and is not taken for that reason is told in ``outcome``.
 
@@ -120,7 +124,7 @@ def choose_covariates(
     model, study : as `fit_population` takes them.
     candidates : {parameter: covariate, or several}, each tried by itself; the groups of one covariate go together.
     covariates : those that are in it from the start and stay.
-    initial : {name: natural value} where the means of the first fit start.
+    initial : {name: natural value} where the means of the first fit, and of those made anew, start.
     progress : whether a bar is shown.
     checkpoint : folder in which the iterations of every fit are kept, each in a folder of its own.
     asked : the other arguments of `fit_population`.
@@ -156,7 +160,7 @@ def choose_covariates(
         raise ModelError("candidates= is empty: give {parameter: covariates} that are not in covariates=.")
     most = 1 + len(tried) * (len(tried) + 1)  # forward to the end, and back again
     with bar(most, progress, "covariates") as more:
-        return _Stepwise(model, study, asked, checkpoint, more, fixed_in, tried).chosen(initial)
+        return _Stepwise(model, study, asked, checkpoint, more, fixed_in, tried, initial).chosen()
 
 
 def _labels(given: Covariates | None, where: str) -> list[Label]:
@@ -187,14 +191,15 @@ class _Stepwise:
     more: Any
     fixed_in: list[Label]
     tried: list[Label]
+    initial: Mapping[str, float] | None
     fits: dict[frozenset[Label], PopulationFit | str] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False
 
-    def chosen(self, initial: Mapping[str, float] | None) -> CovariateChoice:
+    def chosen(self) -> CovariateChoice:
         """Forward, backward, and what to say of it."""
-        fit = self._fitted(self.fixed_in, initial)
+        fit = self._fitted(self.fixed_in, self.initial)
         for name, how in self.tried:
             design_of(fit.patients, self.asked.get("random"), {name: how})
         self.rows.append({**_row(fit), "step": 0, "direction": START, "tried": _said(_covariates(self.fixed_in)),
@@ -222,14 +227,18 @@ class _Stepwise:
     ) -> tuple[list[Label], PopulationFit] | None:
         """One row a candidate; what is in it afterwards and its fit, None where nothing is taken."""
         first, best = len(self.rows), None
+        # A population with one coefficient more is at least as likely, but for Monte Carlo error.
+        least = fit.log_likelihood - 3 * fit.log_likelihood_error if direction == FORWARD else -np.inf
         for label, others in moves:
-            other = self._fitted(others, _start_of(fit))
+            other = self._fitted(others, _start_of(fit), least)
             row = _row(other)
             row |= {"step": step, "direction": direction, "tried": ":".join(label)}
             row["change"] = "added" if direction == FORWARD else "removed"
             row["difference"] = row["bicc"] - fit.bicc
             row["error"] = 2 * np.hypot(row["log_likelihood_error"], fit.log_likelihood_error)
             row["status"] = _status(other, row["difference"], row["error"])
+            if row["status"] == NOT_LOWER and row["log_likelihood"] < least:
+                row["status"] = NO_MAXIMUM
             self.rows.append(row)
             if self.interrupted:
                 row["status"] = "interrupted"
@@ -238,10 +247,12 @@ class _Stepwise:
                 best = (row, others, other)
         if best is not None:
             best[0]["status"] = CHOSEN
-        bar_to_pass = 0.0 if best is None else best[0]["difference"]
+        lowest = 0.0 if best is None else best[0]["difference"]
         for row in self.rows[first:]:
-            # What looked better than what was taken, and decided nothing.
-            if row["status"] not in (LOWER, CHOSEN, NOT_LOWER) and not row["difference"] >= bar_to_pass:
+            undecided = row["status"] not in (LOWER, CHOSEN, NOT_LOWER)
+            # A fit that is not at a maximum could be better than it looks: where a direction ends, each is told.
+            lost = best is None and row["status"] != WITHIN_ERROR
+            if undecided and (lost or not row["difference"] >= lowest):
                 self.notes.append(f"undecided in step {step}: {row['tried']} {row['change']} ({row['status']})")
         return None if best is None else (best[1], best[2])
 
@@ -252,25 +263,35 @@ class _Stepwise:
         own = [label for label in self.tried if label in inside]
         return [(label, [other for other in inside if other != label]) for label in own]
 
-    def _fitted(self, labels: Sequence[Label], initial: Mapping[str, float] | None) -> Any:
-        """A fit, or in words why there is none; the one that was made before where it was."""
+    def _fitted(self, labels: Sequence[Label], initial: Mapping[str, float] | None, least: float = -np.inf) -> Any:
+        """A fit, or in words why there is none; the one that was made before where it was.
+
+        One from the estimates so far that ends at no maximum, or lower than ``least``, is made anew from the first
+        start, and the better one of the two kept.
+        """
         key = frozenset(labels)
         if key not in self.fits:
-            folder = None if self.checkpoint is None else FilePath(self.checkpoint) / f"fit_{len(self.fits) + 1:03d}"
-            asked = {**self.asked, "initial": dict(initial) if initial else None, "checkpoint": folder}
+            name = f"fit_{len(self.fits) + 1:03d}"
             try:
-                fit = fit_population(
-                    self.model, self.study, covariates=_covariates(labels) or None, progress=False, **asked
-                )
+                fit = self._made(labels, initial, name)
+                lost = fit.status not in AT_MAXIMUM or fit.log_likelihood < least
+                if lost and self.fits and not self.interrupted:
+                    both = (fit, self._made(labels, self.initial, f"{name}_anew"))
+                    fit = max(both, key=lambda one: (one.status in AT_MAXIMUM, one.log_likelihood))
+                self.fits[key] = fit
             except ModelError as error:
                 if not self.fits:
                     raise
                 self.fits[key] = str(error)
-            else:
-                self.fits[key] = fit
-                self.interrupted = fit.status is Status.INTERRUPTED
         self.more(1)
         return self.fits[key]
+
+    def _made(self, labels: Sequence[Label], initial: Mapping[str, float] | None, name: str) -> PopulationFit:
+        folder = None if self.checkpoint is None else FilePath(self.checkpoint) / name
+        asked = {**self.asked, "initial": dict(initial) if initial else None, "checkpoint": folder}
+        fit = fit_population(self.model, self.study, covariates=_covariates(labels) or None, progress=False, **asked)
+        self.interrupted |= fit.status is Status.INTERRUPTED
+        return fit
 
 
 def _start_of(fit: PopulationFit) -> dict[str, float]:

@@ -187,6 +187,34 @@ def test_a_difference_within_its_error_or_of_no_maximum_is_not_taken_and_is_told
     assert ended.steps["status"].tolist() == ["start", "interrupted"]
 
 
+def test_a_fit_that_ends_at_no_maximum_is_made_anew_from_the_first_start(study, monkeypatch):
+    started = []
+
+    def fitted(model, study, *, covariates, initial, **asked):
+        fit = FIT(model, study, covariates=covariates, initial=initial, **asked)
+        if not covariates:
+            return fit
+        started.append(initial)
+        # From the estimates so far it is less likely than without.
+        return replace(fit, log_likelihood_ln=fit.log_likelihood_ln - 100) if len(started) == 1 else fit
+
+    monkeypatch.setattr(covariate_choice, "fit_population", fitted)
+    found = ck.choose_covariates(populations.line(), study, {"c": "both"}, progress=False)
+    assert sorted(started[0]) == ["c", "k", "sd"]
+    assert started[1:] == [None]
+    assert found.chosen == {"c": ["both"]}
+
+    monkeypatch.setattr(
+        covariate_choice, "fit_population",
+        lambda *given, covariates, **asked: replace(
+            (fit := FIT(*given, covariates=covariates, **asked)),
+            log_likelihood_ln=fit.log_likelihood_ln - 100 * bool(covariates),
+        ),
+    )  # fmt: skip
+    found = ck.choose_covariates(populations.line(), study, {"c": "both"}, progress=False)
+    assert found.outcome == f"undecided in step 1: c:both added ({covariate_choice.NO_MAXIMUM})"
+
+
 def test_what_tells_the_same_is_not_fitted_and_said(study):
     found = ck.choose_covariates(
         populations.line(), study, {"c": "twice"}, covariates={"c": ["weight", "dose"]}, progress=False
