@@ -52,6 +52,7 @@ from cellkinetics.population.fit import fit_population
 from cellkinetics.population.importance import LogLikelihood
 from cellkinetics.population.likelihood import population_log_likelihood
 from cellkinetics.population.result import PopulationFit
+from cellkinetics.predictive.covariate_choice import CovariateChoice, choose_covariates
 from cellkinetics.predictive.forecast import Forecast, forecast
 from cellkinetics.predictive.npde import NPDE, npde
 from cellkinetics.predictive.vpc import VPC, vpc
@@ -64,6 +65,7 @@ __all__ = [
     "AssayWarning",
     "Check",
     "Comparison",
+    "CovariateChoice",
     "DoseWarning",
     "Doubt",
     "FileWarning",
@@ -92,6 +94,7 @@ __all__ = [
     "StudyWarning",
     "TextWarning",
     "TimeWarning",
+    "choose_covariates",
     "cohort_curves",
     "compare_cohorts",
     "compare_models",

@@ -19,6 +19,7 @@ from cellkinetics.errors import ModelError, suggest
 from cellkinetics.figures import style
 from cellkinetics.figures.style import SMALL, TITLE, tone
 from cellkinetics.joint.design import BY_DOSE
+from cellkinetics.population.table import GROUP
 from cellkinetics.words import percent
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 MANY_SAMPLES = 300  # from which on marks are small and pale
 MOST_COVARIATES = 4
+EQUIVALENT = (0.8, 1.25)
+FARTHEST = 1000.0  # ratio that an axis goes to
 HIGH = 0.3  # shrinkage from which on effects say little of their distribution
 
 
@@ -101,6 +104,84 @@ def plot_effects(fit: PopulationFit, by: Sequence[str] | None) -> Figure:
     if fit.study.simulated:
         figure.suptitle("simulated", x=0.99, ha="right", fontsize=SMALL, style="italic", color=tone.faint)
     return figure
+
+
+def plot_forest(fit: PopulationFit, level: float) -> Figure:
+    """See `PopulationFit.plot_forest`."""
+    table = fit.effects(level)
+    if table.empty:
+        raise ModelError("no covariate drives a parameter: there is no forest. Give covariates= of fit_population.")
+    lines = sum(1 for _ in table.groupby("parameter")) + len(table)
+    ax = style.panels(None, 1, 1, (7.4, 0.27 * lines + 1.15), simulated=fit.study.simulated)[0]
+    style.dress(ax)
+    ax.grid(False)
+    ax.set_xscale("log")
+    ax.axvspan(*EQUIVALENT, color=tone.faint, alpha=0.2, linewidth=0, zorder=0.5, gid="equivalent")
+    for end in EQUIVALENT:
+        ax.axvline(end, color=tone.faint, linewidth=0.9, dashes=(4, 3), zorder=1)
+    ax.axvline(1.0, color=tone.ink, linewidth=0.9, zorder=1)
+    seen = table[["ratio", "lower", "upper"]].to_numpy(float)
+    seen = np.clip(seen[np.isfinite(seen)], 1 / FARTHEST, FARTHEST)
+    low, high = min(seen.min(initial=1.0), 0.8) / 1.12, max(seen.max(initial=1.0), 1.25) * 1.12
+    ax.set_xlim(low, high)
+    ax.dataLim.intervalx = (low, high)
+    style.few_ticks(ax)
+    y, places, names, heads = 0, [], [], []
+    for parameter, rows in table.groupby("parameter", sort=False):
+        places.append(y)
+        heads.append(len(names))
+        names.append(str(parameter))
+        for _, row in rows.iterrows():
+            y += 1
+            places.append(y)
+            names.append(_place(row))
+            _interval(ax, y, row, _colour(fit, row), (low, high))
+        y += 1
+    ax.set_ylim(y - 0.4, -0.6)
+    ax.set_yticks(places, names, parse_math=False)
+    ax.tick_params(axis="y", length=0)
+    for at in heads:
+        ax.get_yticklabels()[at].set_fontweight("bold")
+    style.label(ax, f"ratio to the median patient or the first group, {100 * level:g}% interval")
+    band = Line2D([], [], color=tone.faint, linewidth=6, alpha=0.25)
+    style.legend_below(ax, [(band, "0.8 to 1.25")])
+    return _figure(ax)
+
+
+def _place(row: pd.Series[Any]) -> str:
+    """A row of a forest in words: dose 1e7 (95th percentile), cohort high for low."""
+    if row["what"] == GROUP:
+        return (
+            f"{row['covariate']} {style.shortened(str(row['at']), 18)} : {style.shortened(str(row['reference']), 18)}"
+        )
+    value, middle = (
+        style.dose_text(float(f"{number:.3g}")) if row["covariate"] == BY_DOSE else f"{number:.3g}"
+        for number in (row["at"], row["reference"])
+    )
+    return f"{row['covariate']} {value} : {middle} ({row['what']})"
+
+
+def _colour(fit: PopulationFit, row: pd.Series[Any]) -> str:
+    """Of a group its own, of a number that of low and of high doses."""
+    if row["what"] == GROUP:
+        return style.coloured(fit.study, str(row["covariate"]))[1].get(str(row["at"]), tone.one)
+    return style.ramp(2)[int(row["at"] > row["reference"])]
+
+
+def _interval(ax: Axes, y: int, row: pd.Series[Any], colour: str, ends: tuple[float, float]) -> None:
+    """A point with its interval, an arrow where that goes on, and the numbers beside the axes."""
+    ratio, lower, upper = (float(row[name]) for name in ("ratio", "lower", "upper"))
+    if math.isfinite(lower):
+        ax.hlines(y, max(lower, ends[0]), min(upper, ends[1]), color=colour, linewidth=1.7, gid="interval")
+        for end, beyond, mark in ((ends[0], lower < ends[0], "<"), (ends[1], upper > ends[1], ">")):
+            if beyond:
+                ax.plot(end, y, mark, color=colour, markersize=5, clip_on=False)
+    if ends[0] < ratio < ends[1]:
+        ax.plot(ratio, y, **style.marker("quantified", colour, 6.0), gid="ratio")
+    text = str(row["note"]) if not math.isfinite(ratio) else f"{ratio:.2f}, no interval"
+    text = f"{ratio:.2f} ({lower:.2f} to {upper:.2f})" if math.isfinite(lower) else text
+    ax.annotate(text, (1, y), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
+                fontsize=style.TEXT, color=tone.ink, annotation_clip=False, parse_math=False)  # fmt: skip
 
 
 def plot_trace(fit: PopulationFit) -> Figure:

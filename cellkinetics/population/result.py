@@ -231,6 +231,24 @@ class PopulationFit(Criteria, Saves):
         """
         return table.influence(self)
 
+    def effects(self, level: float = 0.95) -> pd.DataFrame:
+        """What covariates do to parameters over the range of the patients, as ratios of natural values.
+
+        Parameters
+        ----------
+        level : of the intervals, formed on the ln of the ratio from the covariance of the coefficients.
+
+        Returns
+        -------
+        DataFrame
+            One row a parameter, covariate and place: what ("5th percentile", "95th percentile", or "lowest" and
+            "highest" where these are the ends; or "group") and at, its value (of the dose in the study's unit), one
+            that a patient has; reference, the value of the median patient or the first group; ratio of the parameter
+            to that at the reference, other covariates at theirs; lower and upper; note, why there is no ratio or
+            interval. Empty without covariates.
+        """
+        return table.effects(self, domains.level(level))
+
     def natural_at(self, beta: Floats) -> dict[str, float]:
         """{name: natural value} of the median patient at the centre of all covariates, ties and fixed ones included."""
         estimates = [
@@ -378,6 +396,12 @@ class PopulationFit(Criteria, Saves):
         from cellkinetics.figures import population
 
         return population.plot_effects(self, by)
+
+    def plot_forest(self, level: float = 0.95) -> Figure:
+        """Effects of covariates as ratios with their intervals, beside 0.8 to 1.25; ``level`` as of `effects`."""
+        from cellkinetics.figures import population
+
+        return population.plot_forest(self, domains.level(level))
 
     def plot_trace(self) -> Figure:
         """How the estimates moved over the iterations, a panel each, and the log-likelihood of the chains."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
+from cellkinetics.arrays import Floats
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.modelling.levels import unit_of
 from cellkinetics.population.design import Effect
@@ -25,6 +28,8 @@ TABLE_COLUMNS = [
 MEAN, COEFFICIENT, SD_BETWEEN, CORRELATION, SD, OTHER = (
     "mean", "coefficient", "sd between", "correlation", "sd", "fixed",
 )  # fmt: skip
+EFFECT_TABLE = ["parameter", "covariate", "what", "at", "reference", "ratio", "lower", "upper", "note"]
+FROM_PERCENTILE, TO_PERCENTILE, GROUP = "5th percentile", "95th percentile", "group"
 NORMAL = 1.959963984540054  # half width of a 95% interval in standard errors
 
 
@@ -77,6 +82,86 @@ def residuals(fit: PopulationFit) -> pd.DataFrame:
         own.insert(list(own.columns).index("predicted") + 1, "population", np.exp(typical[: len(own)]))  # pyright: ignore[reportArgumentType]
         tables[subject] = own
     return pd.concat(tables, names=["subject"]).reset_index(level="subject").reset_index(drop=True)
+
+
+def effects(fit: PopulationFit, level: float) -> pd.DataFrame:
+    """See `PopulationFit.effects`."""
+    design, estimates = fit.design, fit.parameters
+    driven = dict.fromkeys((effect.parameter, effect.covariate) for effect in design.effects if effect.covariate)
+    rows = []
+    for name, covariate in driven:
+        parameter = fit.model.parameters[name]
+        own = [at for at, effect in enumerate(design.effects) if effect.parameter == name]
+        beta, columns = np.asarray(fit.polished.theta.beta)[own], [design.effects[at] for at in own]
+        covariance = fit.polished.covariance[np.ix_(own, own)]
+        errors = estimates.loc[[effect.label for effect in columns], "estimate_stderr"].to_numpy(float)
+        median = {effect.covariate: _median(fit, effect) for effect in columns if effect.covariate}
+        usual = _weights(columns, median)
+        constant = name in design.random and estimates.loc[f"sd between {name}", "status"] == "at bound"
+        why = f"the spread of {name} is at 0 (give random= without it)" if constant else ""
+        for what, there in _places(fit, columns, covariate):
+            weights = _weights(columns, {**median, covariate: there})
+            ends = [parameter.from_estimation(float(row @ beta)) for row in (weights, usual)]
+            row = {"parameter": name, "covariate": covariate, "what": what, "at": there, "reference": median[covariate]}
+            if not min(ends) > 0:
+                row["note"] = f"no ratio: {name} is not above 0 in both"
+                rows.append(row)
+                continue
+            # Of the ln of a natural value by the coefficients: on the log scale the mean cancels.
+            slopes = [parameter.slope(value) / value for value in ends]
+            gradient = slopes[0] * weights - slopes[1] * usual
+            used = gradient != 0
+            lost = [effect.label for effect, moves, se in zip(columns, used, errors, strict=True)
+                    if moves and np.isnan(se)]  # fmt: skip
+            spread = np.nan if lost else np.sqrt(gradient[used] @ covariance[np.ix_(used, used)] @ gradient[used])
+            half = float(special.ndtri(0.5 + level / 2)) * spread
+            ratio = ends[0] / ends[1]
+            row |= {"ratio": ratio, "lower": ratio * np.exp(-half), "upper": ratio * np.exp(half)}
+            row["note"] = f"no interval: {why or f'{lost[0]} has no standard error'}" if lost else ""
+            rows.append(row)
+    table = pd.DataFrame(rows, columns=EFFECT_TABLE)
+    return table.astype({"at": object, "reference": object, "ratio": float, "lower": float, "upper": float})
+
+
+def _median(fit: PopulationFit, effect: Effect) -> float | str:
+    """The value of the median patient, one that a patient has; of groups the reference."""
+    return effect.reference if effect.level else float(np.quantile(_seen(fit, effect), 0.5, method="inverted_cdf"))
+
+
+def _seen(fit: PopulationFit, effect: Effect) -> Floats:
+    """Values of a number, of the patients."""
+    return fit.study.covariates[effect.covariate].reindex(list(fit.subjects)).to_numpy(float)
+
+
+def _places(fit: PopulationFit, columns: Sequence[Effect], covariate: str) -> list[tuple[str, float | str]]:
+    """Where a covariate is looked at, but for its reference: percentiles of a number, groups."""
+    own = [effect for effect in columns if effect.covariate == covariate]
+    if own[0].level:
+        return [(GROUP, effect.level) for effect in own]
+    seen = _seen(fit, own[0])
+    middle, *ends = np.quantile(seen, [0.5, 0.05, 0.95], method="inverted_cdf")
+    if ends[0] == ends[1]:  # what fewer than one in twenty have
+        ends = [seen.min(), seen.max()]
+    whats = ("lowest", "highest") if ends[0] == seen.min() and ends[1] == seen.max() else (
+        FROM_PERCENTILE, TO_PERCENTILE
+    )  # fmt: skip
+    return [(what, float(end)) for what, end in zip(whats, ends, strict=True) if end != middle]
+
+
+def _weights(columns: Sequence[Effect], values: Mapping[str, float | str]) -> Floats:
+    """Of the columns of one parameter, in a patient with these values."""
+    row = []
+    for effect in columns:
+        value = values.get(effect.covariate)
+        if not effect.covariate:
+            row.append(1.0)
+        elif effect.level:
+            row.append(float(value == effect.level))
+        elif effect.covariate == BY_DOSE:
+            row.append(float(np.log(float(value or np.nan) / effect.centre)))
+        else:
+            row.append(float(value if value is not None else np.nan) - effect.centre)
+    return np.array(row)
 
 
 def influence(fit: PopulationFit) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.notebook import Card
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.table import OTHER
+from cellkinetics.predictive.covariate_choice import CovariateChoice
 from cellkinetics.predictive.forecast import Forecast
 from cellkinetics.predictive.npde import NPDE
 from cellkinetics.predictive.vpc import VPC
@@ -153,6 +154,12 @@ def _(found: NPDE) -> Card:
 @of.register
 def _(found: Forecast) -> Card:
     return Card(f"Forecast of {found.subject}", found.outcome, found.table, found.plot)
+
+
+@of.register
+def _(choice: CovariateChoice) -> Card:
+    shown = choice.steps[["step", "tried", "change", "bicc", "difference", "error", "status"]]
+    return Card(repr(choice).strip("<>"), choice.outcome, shown)
 
 
 @of.register
