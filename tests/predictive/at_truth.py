@@ -5,7 +5,7 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-import populations  # pyright: ignore[reportMissingImports]
+import populations
 
 import cellkinetics as ck
 from cellkinetics.population.design import design_of
