@@ -114,6 +114,9 @@ def _read(path: Path) -> Any:
     if not path.exists():
         return None
     kept = json.loads(path.read_text())
+    # What is damaged may still be read, and fail, or differ, only when it is compiled.
+    if kept["sha256"] != _checksum(kept["tuples"], kept["program"]):
+        raise ValueError(f"{path} is not what was written.")
     for name in kept["tuples"]:
         _register(name)
     return jax.export.deserialize(bytearray(base64.b64decode(kept["program"])))
@@ -130,10 +133,15 @@ def _written(path: Path, exported: Any) -> Any:
         return exported
     try:
         with files.whole(path) as file:
-            json.dump({"tuples": names, "program": base64.b64encode(packed).decode()}, file)
+            program = base64.b64encode(packed).decode()
+            json.dump({"tuples": names, "program": program, "sha256": _checksum(names, program)}, file)
     except OSError:  # A full disk, or a folder that is gone.
         pass
     return jax.export.deserialize(packed)
+
+
+def _checksum(names: list[str], program: str) -> str:
+    return hashlib.sha256(json.dumps([names, program]).encode()).hexdigest()
 
 
 def _tuples(tree: Any) -> Iterator[str]:

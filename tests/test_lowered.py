@@ -103,6 +103,24 @@ def test_inside_another_program_it_is_a_function_as_any(tmp_path):
     assert len(list(tmp_path.glob("*.lowered"))) == 2
 
 
+@pytest.mark.parametrize("part", [0.3, 0.5, 0.7, 0.9])
+def test_a_file_with_one_bit_changed_is_written_anew(tmp_path, part):
+    def program():
+        made = Program(lambda x: 1.5 * jnp.sin(x) + 2.25)
+        made.known_as, made.folder = "sine", tmp_path
+        return made
+
+    whole = program()(1.0)
+    (path,) = tmp_path.glob("*.lowered")
+    written = path.read_bytes()
+    damaged = bytearray(written)
+    damaged[int(part * len(written))] ^= 1
+    path.write_bytes(damaged)
+    assert program()(1.0) == whole
+    assert path.read_bytes() != bytes(damaged)
+    assert program()(1.0) == whole
+
+
 def test_another_shape_or_kind_of_number_is_another_program(tmp_path):
     program = Program(lambda x: x / 2)
     program.known_as, program.folder = "half", tmp_path

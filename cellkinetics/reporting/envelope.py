@@ -66,7 +66,7 @@ def open_sealed(path: Path) -> dict[str, Any]:
     if version > newest:
         text = f"has version {version}, newer than this library, which reads up to {newest}"
         raise one_problem(text, "Load it with the version of cellkinetics that wrote it, or a later one.", str(path))
-    if not (_is_sealed(written) if found == RESULT else version == 1 or content.get("sha256") == _checksum(content)):
+    if not (_is_sealed(written) if found == RESULT else _is_whole(content)):
         raise one_problem("was altered after it was written: its checksum does not agree", _SAVE_AGAIN, str(path))
     return content
 
@@ -83,6 +83,13 @@ def _is_sealed(written: bytes) -> bool:
     if found is None or found.end() != len(written):
         return False
     return hashlib.sha256(written[: found.start()] + b"\n}").hexdigest().encode() == found[1]
+
+
+def _is_whole(content: dict[str, Any]) -> bool:
+    """Whether fits are what was written; only the first version has no checksum."""
+    if "sha256" not in content:
+        return content["version"] == 1
+    return content["sha256"] == _checksum(content)
 
 
 def _checksum(content: dict[str, Any]) -> str:

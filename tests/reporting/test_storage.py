@@ -77,6 +77,14 @@ def test_a_file_without_checksum_in_which_something_is_missing_is_damaged(tmp_pa
         ck.load(tmp_path / "fit.json")
 
 
+def test_an_older_version_in_a_file_with_a_checksum_is_not_believed(fit, tmp_path):
+    path = tmp_path / "fits.json"
+    fit.save(path)
+    path.write_text(path.read_text().replace('"version": 2', '"version": 1', 1))
+    with pytest.raises(ck.StudyError, match="altered after it was written"):
+        ck.load(path)
+
+
 @pytest.mark.parametrize("version", ["1", None, 0, 1.0, True])
 def test_a_version_that_is_none_is_damage(fit, tmp_path, version):
     fit.save(tmp_path / "fit.json")
