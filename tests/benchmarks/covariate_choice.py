@@ -25,7 +25,7 @@ import cellkinetics as ck
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "population"))
 
-import populations  # pyright: ignore[reportMissingImports]
+import populations
 
 SEED, STUDIES = 2020, 60
 DAYS = np.array([1.0, 3, 7, 14, 21, 28])
