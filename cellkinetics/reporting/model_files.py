@@ -17,7 +17,11 @@ from cellkinetics.modelling.model import Model
 
 def in_library(model: Model) -> bool:
     """Whether the model is the library's, as it is or changed."""
-    return not model.path and model.name in models.names() and (models.load(model.name) is model or bool(model.changes))
+    if model.path or model.name not in models.names():
+        return False
+    twin = models.load(model.name)
+    # A model made in memory may have a name of the library's: changes keep the equations.
+    return twin is model or (bool(model.changes) and model.curve is twin.curve and model.rhs is twin.rhs)
 
 
 def fingerprint(model: Model) -> str:

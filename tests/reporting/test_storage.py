@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics import models
+from cellkinetics.reporting.model_files import in_library
 
 FILES = Path(__file__).parents[1] / "files"
 # The files of the first version know a model whose file has been worked on since.
@@ -75,6 +77,15 @@ def test_a_file_without_checksum_in_which_something_is_missing_is_damaged(tmp_pa
     (tmp_path / "fit.json").write_text(json.dumps(content))
     with pytest.raises(ck.StudyError, match=r"fit\.json: is damaged"):
         ck.load(tmp_path / "fit.json")
+
+
+def test_a_model_made_in_memory_is_not_the_librarys_whose_name_it_has():
+    library = ck.models.load("nk_decline")
+    assert in_library(library)
+    assert in_library(library.with_(fixed={"alpha": 0.1}))
+    own = replace(library, curve=lambda t, dose, F, alpha, f_b, beta: F * dose)
+    assert not in_library(own)
+    assert not in_library(own.with_(fixed={"alpha": 0.1}))
 
 
 def test_an_older_version_in_a_file_with_a_checksum_is_not_believed(fit, tmp_path):
