@@ -92,7 +92,7 @@ def many(monkeypatch, rough):
     monkeypatch.setattr(Programs, "_ends", ends)
     if not rough:
         monkeypatch.setattr(batch, "searching", lambda model, method: method)
-    fits = ck.fit_each(IL15, study, progress=False)
+    fits = ck.fit_each(IL15, study, starts=1, progress=False)
     return np.array([fit.log_likelihood_ln for fit in fits.values()]), fits.parameters, set(asked)
 
 
