@@ -48,6 +48,7 @@ def test_a_saved_fit_keeps_its_status_and_an_older_file_has_it_from_the_words(fi
     assert {subject: fit.status for subject, fit in ck.load(path).items()} == wanted
     # The first version had no checksum.
     content = json.loads(path.read_text()) | {"version": 1}
+    del content["sha256"]
     for saved in content["fits"].values():
         del saved["status"]
     path.write_text(json.dumps(content))
