@@ -173,9 +173,9 @@ class _Shelf:
                 self.kept.popitem(last=False)
             elif not self._halved():
                 self.kept.clear()
-                _give_back()
-                self.others, self.bytes = _maps(), _resident()
             _give_back()
+            if not self.kept:
+                self.others, self.bytes = _maps(), _resident()
 
     def _halved(self) -> bool:
         """Let go of half of the shapes that programs are compiled for; False where there are too few of them."""

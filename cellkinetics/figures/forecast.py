@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from cellkinetics.figures import style
 from cellkinetics.figures.drawing import draw_limits, draw_samples, extent
-from cellkinetics.figures.style import MARKS, SMALL, tone
+from cellkinetics.figures.style import MARKS, tone
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +66,7 @@ def plot(found: Forecast, output: str) -> Figure:
         axis = bottom
     style.label(axis, "days since infusion")
     if found.simulated:
-        figure.suptitle("simulated", x=0.99, ha="right", fontsize=SMALL, style="italic", color=tone.faint)
+        style.tag_all(figure)
     key: list[tuple[Any, str]] = [
         (style.handle(status, tone.ink), MARKS[status][1]) for status in MARKS if (samples["status"] == status).any()
     ]

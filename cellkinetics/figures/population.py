@@ -102,7 +102,7 @@ def plot_effects(fit: PopulationFit, by: Sequence[str] | None) -> Figure:
             if column == q:
                 style.label(ax, y=f"effect on {name}")
     if fit.study.simulated:
-        figure.suptitle("simulated", x=0.99, ha="right", fontsize=SMALL, style="italic", color=tone.faint)
+        style.tag_all(figure)
     return figure
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
     from matplotlib.legend import Legend
     from matplotlib.transforms import ScaledTranslation
 
@@ -161,6 +162,11 @@ def tag(ax: Axes) -> None:
         )  # fmt: skip
 
 
+def tag_all(figure: Figure) -> None:
+    """Says above a whole figure that what it shows is simulated."""
+    figure.suptitle("simulated", x=0.99, ha="right", fontsize=SMALL, style="italic", color=tone.faint)
+
+
 def panels(axes: Any, count: int, columns: int, size: tuple[float, float], *, simulated: bool) -> list[Axes]:
     """The first `count` of the axes given or, when None, of a new figure with panels of `size` in inches.
 
@@ -184,7 +190,7 @@ def panels(axes: Any, count: int, columns: int, size: tuple[float, float], *, si
     for ax in made[count:]:
         ax.remove()
     if simulated:
-        figure.suptitle("simulated", x=0.99, ha="right", fontsize=SMALL, style="italic", color=tone.faint)
+        tag_all(figure)
     return made[:count]
 
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import PercentFormatter
 
 from cellkinetics.arrays import Floats
 from cellkinetics.figures import style
-from cellkinetics.figures.style import SMALL, TITLE, tone
+from cellkinetics.figures.style import TITLE, tone
 from cellkinetics.words import plain
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def plot(found: VPC, columns: int) -> Figure:
             text = "value in the unit of each output" if several else style.unit_label(found.unit)
             style.label(top, y=f"{text}\ncorrected by prediction" if found.corrected else text)
     if found.simulated:
-        figure.suptitle("simulated", x=0.99, ha="right", fontsize=SMALL, style="italic", color=tone.faint)
+        style.tag_all(figure)
     assert first is not None
     style.legend_below(first, _key(found))
     return figure

@@ -279,7 +279,7 @@ def _ascent(programs: Programs, x: Floats) -> Ascent:
     ascent = Ascent.of(programs, x, FIRST_EVALUATIONS)
     slow = np.flatnonzero(ascent.at.solved & ~ascent.converged)
     if len(slow):
-        values, x = programs.few(slow).search(ascent.x[slow], np.arange(len(slow)), RIDGE_STEPS)
+        values, x = programs.search_exactly(ascent.x[slow], slow, RIDGE_STEPS)
         there = ascent.again(slow, x, np.zeros_like(x, bool))
         there.converged |= there.at.solved & (there.at.value <= values + CORNER_GAIN)
         ascent.take(slow, there)

@@ -24,8 +24,8 @@ from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.saving import storable
-from cellkinetics.solving.sensitivity import Curve, Inputs, Tie, curve, inputs_of, naturals, pad, padded_rows
-from cellkinetics.solving.solver import NO_COURSES, Courses
+from cellkinetics.solving.sensitivity import SAMPLE_ROWS, Curve, Inputs, Tie, curve, inputs_of, naturals, pad
+from cellkinetics.solving.solver import NO_COURSES, Courses, few_sizes
 
 OPEN_END = float(np.log(1e12))
 
@@ -91,7 +91,7 @@ class Problem:
     @cached_property
     def rows(self) -> Rows:
         """The samples on the ln scale, padded."""
-        return self.samples.rows(padded_rows(len(self.samples)), mass=self.error.needs_mass)
+        return self.samples.rows(few_sizes(len(self.samples), SAMPLE_ROWS), mass=self.error.needs_mass)
 
     @cached_property
     def quantified(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -101,7 +101,7 @@ class Problem:
     @cached_property
     def output(self) -> npt.NDArray[np.int64]:
         """(padded n,) index of the output of each sample."""
-        return pad(self.samples.output, padded_rows(len(self.samples)), 0.0).astype(np.int64)
+        return pad(self.samples.output, few_sizes(len(self.samples), SAMPLE_ROWS), 0.0).astype(np.int64)
 
     @cached_property
     def inputs(self) -> Inputs:

@@ -95,11 +95,22 @@ class Programs:
         """(b, d, d) at ``x`` (b, d) of these problems (b,): what a scoring step takes for minus second derivatives."""
         return (self.rough or self)._ends(x, which, 1).at.information
 
-    def few(self, which: Ints) -> Programs:
-        """Of some problems (b,), which are 0 to b - 1 there, in as many lanes as they are worth."""
-        size = next((size for size in SIZES if len(which) <= size), len(which))
-        fill = np.append(which, np.full(size - len(which), which[0]))
-        return replace(self, data=taken(self.data, fill), rough=None)
+    def search_exactly(self, x: Floats, which: Ints, most: int) -> tuple[Floats, Floats]:
+        """As `search` from one point (b, d) of each of these problems (b,), and never on the rougher solution.
+
+        Where the batch searches on that, no loop of its size is compiled for the exact one: small ones are.
+        """
+        if self.rough is None:
+            return self.search(x, which, most)
+        parts = []
+        for begin in range(0, len(which), LANES):
+            here = slice(begin, begin + LANES)
+            some = which[here]
+            size = next(size for size in SIZES if len(some) <= size)
+            fill = np.append(some, np.full(size - len(some), some[0]))
+            small = replace(self, data=taken(self.data, fill), rough=None)
+            parts.append(small.search(x[here], np.arange(len(some)), most))
+        return _joined(parts)
 
     def screen(self, points: Floats, used: Sequence[int] | None = None) -> Floats:
         """(b, s) -2 log posterior at an sd of 1 at points (b, s, d) of the first b problems, ``used`` (b,) of each.

@@ -12,7 +12,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.optimising.engine import Data
 from cellkinetics.optimising.problem import Problem
-from cellkinetics.solving.sensitivity import FREE_COLUMNS, inputs_of, pad, padded_length, padded_rows
+from cellkinetics.solving.sensitivity import FREE_COLUMNS, inputs_of, pad, padded_length
 from cellkinetics.solving.solver import SIZES_APART, few_sizes
 
 ROWS_APART = 16  # samples: programs are made for few numbers of them, see `few_sizes`
@@ -22,7 +22,7 @@ FEW_PROBLEMS = 64
 
 def shape_of(problem: Problem) -> tuple[int, ...]:
     """What decides which program fits: samples, free parameters, doses and days of covariates, padded."""
-    rows, width = padded_rows(len(problem.samples), ROWS_APART), padded_length(len(problem.free), FREE_COLUMNS)
+    rows, width = few_sizes(len(problem.samples), ROWS_APART), padded_length(len(problem.free), FREE_COLUMNS)
     slots = len(problem.doses.times)
     return (rows, width, slots, *(len(course.days) for course in problem.courses.values()))
 

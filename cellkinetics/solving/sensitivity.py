@@ -80,13 +80,16 @@ def inputs_of(
     values : natural values of all parameters.
     free : names of those that are free.
     days, output : (n,) day of each sample and index of its output.
-    length, width : samples and free values padded to; None for `padded_rows` of the one, and none of the other.
+    length, width : samples and free values padded to; None for one of `few_sizes` of the one, and none of the other.
     prepare : whether what the model's own solution takes on these days is made too.
     least : (outputs,) or a number, added to the curve before its logarithm; with 0 a curve of 0 has ln -inf.
     """
     readiness.refuse()
     names, days = list(model.parameters), np.asarray(days, float)
-    length, width = padded_rows(len(days)) if length is None else length, len(free) if width is None else width
+    length, width = (
+        few_sizes(len(days), SAMPLE_ROWS) if length is None else length,
+        len(free) if width is None else width,
+    )
     basis = np.zeros((len(names), width))
     basis[[names.index(name) for name in free], np.arange(len(free))] = 1.0
     times = pad(days, length)
@@ -235,11 +238,6 @@ def _for(method: Method, inputs: Inputs) -> Inputs:
     """Without what was prepared for other methods: a program is compiled for the shapes of all that it is given."""
     prepared = tuple(each if place == method.fineness else None for place, each in enumerate(inputs.prepared))
     return inputs._replace(prepared=prepared)
-
-
-def padded_rows(count: int, step: int = SAMPLE_ROWS) -> int:
-    """For how many samples a program is compiled that is used for ``count``."""
-    return few_sizes(count, step)
 
 
 def padded_length(count: int, multiple: int) -> int:

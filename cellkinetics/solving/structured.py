@@ -35,7 +35,7 @@ NAMES = (
 # (log-SD 0.5 and 1), with p99 7e-7 at log-SD 0.5 when flagged ones are solved on the finer meshes
 # (tests/benchmarks/structured_accuracy.py).
 TRUSTED_ERROR = 3e-5
-# Of the roughest, with which one only searches: estimates are some hundred times the errors there.
+# Of the roughest, with which one only searches: estimates are hundreds of times the errors there.
 ROUGH_ERROR = 0.2
 ROUGH = 3
 NEGLIGIBLE_SHARE = 2.5e-12  # of the cells infused (1e-9 copies/ug after 1e6 cells/kg): errors below are of no account

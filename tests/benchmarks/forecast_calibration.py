@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from table import shown
 
 import cellkinetics as ck
 
@@ -81,10 +82,7 @@ def main():
                 "uneven": sum(pair[0].outcome != "even" for pair in found), "ms": 1000 * np.median(seconds),
                 "new": NEW, "seed": SEED,
             })  # fmt: skip
-            table = pd.DataFrame(rows)
-            print(table.to_string(index=False), flush=True)
-            numbers = table.map(lambda value: f"{value:.3g}" if isinstance(value, float) else value)
-            numbers.to_csv(Path(__file__).with_suffix(".csv"), index=False)
+            shown(__file__, rows)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from scipy.stats import kstest, norm
+from table import shown
 
 from cellkinetics.predictive.npde import TESTS, errors_of, tests_of
 from cellkinetics.predictive.replicates import of_population
@@ -60,10 +60,7 @@ def main():
             row |= {f"{name} rejects": np.mean([t.loc[name, "p"] < 0.05 for t in tables]) for name in TESTS}
             row |= {"uniform_p": kstest(pits[how], "uniform").pvalue, "tail_5": np.mean(norm.ppf(pits[how]) < -1.645)}
             rows.append({**row, "studies": STUDIES, "imputations": IMPUTATIONS, "seed": SEED})
-        table = pd.DataFrame(rows)
-        print(table.to_string(index=False), flush=True)
-        numbers = table.map(lambda value: f"{value:.3g}" if isinstance(value, float) else value)
-        numbers.to_csv(Path(__file__).with_suffix(".csv"), index=False)
+        shown(__file__, rows)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import population_recovery as recovery
+from table import shown
 
 import cellkinetics as ck
 
@@ -81,10 +80,7 @@ def main():
             )  # fmt: skip
         row = {"model": name, "patients": patients, "first": first["first"], "cached": cached["first"]}
         rows.append(row | {key: cached[key] for key in ("warm", "iterations", "saem_400", "method", "outcome")})
-        table = pd.DataFrame(rows)
-        print(table.to_string(index=False), flush=True)
-        numbers = table.map(lambda value: f"{value:.3g}" if isinstance(value, float) else value)
-        numbers.to_csv(Path(__file__).with_suffix(".csv"), index=False)
+        shown(__file__, rows)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,14 @@ def machine():
     }
 
 
+def shown(script, rows):
+    """The rows as a table: printed, and written beside the script."""
+    table = pd.DataFrame(rows)
+    print(table.to_string(index=False), flush=True)
+    numbers = table.map(lambda value: f"{value:.3g}" if isinstance(value, float) else value)
+    numbers.to_csv(Path(script).with_suffix(".csv"), index=False)
+
+
 def renew(path, row):
     """Put a row (with its ``model``) in place of the one of that model, in the order of `models.names`."""
     path, new = Path(path), pd.DataFrame([{k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()}])

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 import cellkinetics as ck
 from cellkinetics import models
+from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising import batch
 from cellkinetics.optimising.ascent import Region, approach
 from cellkinetics.optimising.engine import LANES, Curvature
@@ -66,6 +68,25 @@ def test_a_step_that_is_long_is_left_to_newton():
     hills = Quartics([[0.0, 1.0]])
     start = hills.top + 5.0
     np.testing.assert_array_equal(approach(hills, start, about(hills)), start)
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (5, [16]), (70, [LANES, 16])])
+def test_an_exact_search_beside_a_rough_one_runs_in_programs_of_few_sizes(monkeypatch, count, sizes):
+    asked = []
+
+    def search(self, points, whose, most):
+        asked.append(len(self.data["moving"]))
+        return self.data["moving"][whose, 0], points
+
+    monkeypatch.setattr(Programs, "search", search)
+    data = {"moving": np.arange(100.0)[:, None]}
+    rough = Programs(IL15, (), Method.ROUGH_STRUCTURE, data, None)  # type: ignore[arg-type]
+    programs = Programs(IL15, (), Method.STRUCTURE, data, None, rough)  # type: ignore[arg-type]
+    which = np.arange(count) + 20
+    values, x = programs.search_exactly(np.ones((count, 1)), which, 10)
+    assert asked == sizes
+    np.testing.assert_array_equal(values, which)
+    assert x.shape == (count, 1)
 
 
 def many(monkeypatch, rough):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ def mounted(place, options):
     place.mkdir()
     if sys.platform != "linux":
         pytest.skip("tmpfs is Linux's")
+    if shutil.which("mount") is None:
+        pytest.skip("there is no command mount here")
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"no file system may be mounted here: {done.stderr.strip()}")
@@ -41,20 +44,14 @@ def mounted(place, options):
 @pytest.fixture
 def full(tmp_path):
     """Room for a few kilobytes."""
-    try:
-        with mounted(tmp_path / "full", "size=16k") as place:
-            yield place
-    except FileNotFoundError:
-        pytest.skip("there is no command mount here")
+    with mounted(tmp_path / "full", "size=16k") as place:
+        yield place
 
 
 @pytest.fixture
 def read_only(tmp_path):
-    try:
-        with mounted(tmp_path / "read only", "ro") as place:
-            yield place
-    except FileNotFoundError:
-        pytest.skip("there is no command mount here")
+    with mounted(tmp_path / "read only", "ro") as place:
+        yield place
 
 
 def curve(cache):

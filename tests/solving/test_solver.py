@@ -42,7 +42,7 @@ def solved():
 
     def at(days, values=None, doses=1e6):
         natural = np.array([float(v) for v in IL15.values(values).values()])
-        count = sensitivity.padded_rows(len(days))
+        count = solver.few_sizes(len(days), sensitivity.SAMPLE_ROWS)
         inputs = sensitivity.Inputs(
             natural, np.zeros((len(natural), 0)), sensitivity.pad(days, count), np.zeros(count, int), IL15.doses(doses)
         )
