@@ -20,8 +20,8 @@ from cellkinetics.modelling.dosing import Doses
 
 CELL_EVENTS, RIMIDUCID, LYMPHODEPLETION = range(3)
 # A step is at most max(first, ratio x time since the last event). A switch drug acts within hours: its own first step.
-# One row a fineness; measured by tests/benchmarks/structured_accuracy.py. The last is for searches: less than half of the
-# work, and errors of ln C of 1e-5 (median) and 2e-2 (p99) where it trusts itself, at log-SD 0.5 of all parameters.
+# One row a fineness; measured by tests/benchmarks/structured_accuracy.py. The last is for searches: less than half of
+# the work, and errors of ln C of 1e-5 (median) and 2e-2 (p99) where it trusts itself, at log-SD 0.5 of all parameters.
 PANEL_STEPS = ((0.5, 0.2), (0.25, 0.125), (0.05, 0.03), (2.0, 0.6))
 FIRST_AFTER_RIMIDUCID = (0.05, 0.025, 0.0125, 0.1)
 NODES = (6, 8, 10, 4)
