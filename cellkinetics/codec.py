@@ -51,7 +51,7 @@ class Writer:
             if isinstance(value, kind):
                 return self._once(value, name, write)
         if is_dataclass(value) and not isinstance(value, type):
-            return self._once(value, _name(value), self._fields)
+            return self._once(value, _name(value), self.fields)
         return self._container(value)
 
     def _container(self, value: Any) -> Plain:
@@ -95,7 +95,8 @@ class Writer:
             first[ID] = self._shared
         return self._tagged("same", first[ID])
 
-    def _fields(self, value: Any) -> Plain:
+    def fields(self, value: Any) -> dict[str, Plain]:
+        """{name: plain value} of what a dataclass lets into files."""
         return {each.name: self.plain(getattr(value, each.name)) for each in fields(value) if _saved(each)}
 
     def _table(self, table: pd.DataFrame) -> dict[str, Plain]:
@@ -162,7 +163,7 @@ class Reader:
             return self._special[kind](plain[OF])
         if kind in STORABLE:
             stored = STORABLE[kind]
-            return stored(plain[OF]) if issubclass(stored, Enum) else self._by_fields(stored, plain[OF])
+            return stored(plain[OF]) if issubclass(stored, Enum) else stored(**self.fields(stored, plain[OF]))
         match kind:
             case "float":
                 return number(plain[OF])
@@ -189,12 +190,19 @@ class Reader:
                 return date.fromisoformat(plain[OF])
         raise ValueError(f"it holds a {kind}, which this version does not know")
 
-    def _by_fields(self, stored: type, plain: Mapping[str, Plain]) -> Any:
+    def fields(self, stored: type, plain: Mapping[str, Plain]) -> dict[str, Any]:
+        """{name: value} of what `Writer.fields` wrote; one that is not there keeps its default, an unknown one is told.
+
+        Raises
+        ------
+        ValueError
+            A field without a default that is not there.
+        """
         known = {each.name: each for each in fields(stored) if _saved(each)}
         self.unknown += [f"{stored.__name__}.{name}" for name in plain if name not in known]
         if lost := [name for name, each in known.items() if name not in plain and not _has_default(each)]:
             raise ValueError(f"{stored.__name__} lacks {', '.join(lost)}")
-        return stored(**{name: self.value(each) for name, each in plain.items() if name in known})
+        return {name: self.value(each) for name, each in plain.items() if name in known}
 
     def _table(self, plain: Mapping[str, Plain]) -> pd.DataFrame:
         index, columns = self._index(plain["index"]), self._index(plain["columns"])
@@ -265,5 +273,5 @@ def _has_default(each: Field[Any]) -> bool:
 
 
 def _saved(field: Field[Any]) -> bool:
-    """Whether a field goes into a file: what a result only works with says ``metadata={"saved": False}``."""
+    """Whether a field goes into a file: what a result only works with says ``metadata=saving.APART``."""
     return field.init and field.metadata.get("saved", True)

@@ -16,6 +16,8 @@ def whole(path: Path) -> Iterator[IO[str]]:
 
     Until then, and when writing fails, `path` is what it was: a full disk leaves no half file.
     """
+    # A link stays one: what it points to is replaced.
+    path = Path(os.path.realpath(path))
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with partial.open("x", encoding="utf-8", newline="") as file:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from cellkinetics.notebook import Shown
 
 C = TypeVar("C", bound=type)
 STORABLE: dict[str, type] = {}
+# metadata of a field that a file does not have, or has in another form: what a result only works with.
+APART = MappingProxyType({"saved": False})
 
 
 def storable(kind: C) -> C:

@@ -20,7 +20,7 @@ from cellkinetics.optimising.samples import Samples
 from cellkinetics.progress import bar
 from cellkinetics.running.phases import Phases
 from cellkinetics.running.run import Run
-from cellkinetics.saving import Saves, storable
+from cellkinetics.saving import APART, Saves, storable
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Bootstrap(Saves, HandsOutCopies):
     kind: str
     level: float
     seed: int
-    problem: Problem | None = field(default=None, repr=False, metadata={"saved": False})
+    problem: Problem | None = field(default=None, repr=False, metadata=APART)
     origin: Provenance = field(default=Provenance(), repr=False)
     note: str = ""
 

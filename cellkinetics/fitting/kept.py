@@ -10,12 +10,14 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
+from cellkinetics.saving import storable
 from cellkinetics.words import number_text
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit
 
 
+@storable
 @dataclass(frozen=True)
 class Kept:
     """A fitted curve on the days of its samples and 200 days between.

@@ -30,6 +30,7 @@ from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.running.run import HERE, Run
+from cellkinetics.saving import storable
 from cellkinetics.words import count, fold
 
 PLAUSIBLE_SD = float(np.log(2))
@@ -42,6 +43,7 @@ REFIT_STARTS, REFIT_SEED = 4, 2020  # of a refit of a model with a switch day
 ADVICE = "Look at fit.plot() and fit.influence(): check these samples, or try another model (ck.compare_models)."
 
 
+@storable
 @dataclass(frozen=True)
 class Misfit:
     """How a curve misses its samples; false where it does not.

@@ -18,10 +18,12 @@ from cellkinetics.joint.search import Layout
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.problem import Problem
+from cellkinetics.saving import storable
 
 ALL, BY_DOSE = "all", "dose"
 
 
+@storable
 @dataclass(frozen=True)
 class Column:
     """One shared value: the parameter (or sd), and "all", "dose" for its slope by ln dose, or the group it is of."""

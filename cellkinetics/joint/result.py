@@ -33,7 +33,7 @@ from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.stacking import places
 from cellkinetics.optimising.status import Status
 from cellkinetics.optimising.uncertainty import Uncertainty
-from cellkinetics.saving import Saves
+from cellkinetics.saving import APART, Saves
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class JointFit(Saves, HandsOutCopies, Criteria):
         comparison of models) is refused with the call that holds what is shared, unless nothing is.
     """
 
-    request: Request
-    study: Study
+    request: Request = field(metadata=APART)
+    study: Study = field(metadata=APART)
     shared: Mapping[str, str]
     common_sd: bool
     left_out: Mapping[str, str]
@@ -87,8 +87,9 @@ class JointFit(Saves, HandsOutCopies, Criteria):
     reference_dose: float
     starts: tuple[int, int]
     seconds: float
-    each: Mapping[str, Fit]
+    each: Mapping[str, Fit] = field(metadata=APART)
     sd_by: str = ""
+    timings: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     @property
     def model(self) -> Model:

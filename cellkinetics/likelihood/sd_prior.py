@@ -15,10 +15,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cellkinetics.saving import storable
+
 MEDIAN = 0.7
 BETWEEN_STUDIES = BETWEEN_PATIENTS = 0.5 / float(np.sqrt(2))
 
 
+@storable
 @dataclass(frozen=True)
 class SdPrior:
     """A normal prior of ln sd, and what belongs to it where samples are few.

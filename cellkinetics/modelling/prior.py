@@ -11,10 +11,12 @@ from cellkinetics import domains
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.model import Model
+from cellkinetics.saving import storable
 
 PUBLISHED = "published"
 
 
+@storable
 @dataclass(frozen=True)
 class Normal:
     """Normal, for a parameter that is estimated on its natural scale: mean and SD in its unit."""
@@ -27,6 +29,7 @@ class Normal:
         domains.positive(self.sd, "sd", 0.5)
 
 
+@storable
 @dataclass(frozen=True)
 class LogNormal:
     """Log-normal, for a positive parameter or an sd: median in its unit, SD of its natural logarithm; both above 0.
@@ -43,6 +46,7 @@ class LogNormal:
         domains.positive(self.sd, "sd", 0.5)
 
 
+@storable
 @dataclass(frozen=True)
 class LogitNormal:
     """Normal on the logit between the parameter's bounds: median in its unit, SD of the logit."""

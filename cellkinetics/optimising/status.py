@@ -5,7 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+from cellkinetics.saving import storable
 
+
+@storable
 class Status(StrEnum):
     """How a fit ended, for programs; ``fit.outcome`` says the same in words, with advice.
 

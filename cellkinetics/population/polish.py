@@ -9,7 +9,7 @@ sandwich, and how far the estimates would move with other draws.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -25,6 +25,7 @@ from cellkinetics.population import curves, importance
 from cellkinetics.population.design import Design
 from cellkinetics.population.running import Population, Sample
 from cellkinetics.population.saem import LEAST_SD, Theta
+from cellkinetics.saving import APART
 
 CLIMBS = 12
 LAST_STEP = 0.02  # standard errors: a step below is the last
@@ -44,14 +45,14 @@ class Polished:
     sample : of the draws; None of a fit that was read from a file.
     """
 
-    theta: Theta
+    theta: Theta = field(metadata=APART)
     v: Floats
     information: Floats
     scores: Floats
     noise: Floats
     step: Floats
     moving: Flags
-    sample: Sample | None
+    sample: Sample | None = field(metadata=APART)
 
     @property
     def covariance(self) -> Floats:

@@ -32,7 +32,7 @@ from cellkinetics.population.polish import Polished
 from cellkinetics.population.running import Population
 from cellkinetics.population.schedule import Path, labels_of
 from cellkinetics.running.run import Run
-from cellkinetics.saving import Saves
+from cellkinetics.saving import APART, Saves
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ class PopulationFit(Criteria, Saves):
     n_free : what is estimated: means, coefficients, sds between patients, correlations, sds of the error.
     """
 
-    request: Request
-    study: Study
-    patients: Patients = field(repr=False)
-    design: Design
-    population: Population = field(repr=False)
-    polished: Polished = field(repr=False)
+    request: Request = field(metadata=APART)
+    study: Study = field(metadata=APART)
+    patients: Patients = field(repr=False, metadata=APART)
+    design: Design = field(metadata=APART)
+    population: Population = field(repr=False, metadata=APART)
+    polished: Polished = field(repr=False, metadata=APART)
     likelihood: LogLikelihood
-    path: Path = field(repr=False)
+    path: Path = field(repr=False, metadata=APART)
     conditional_mean: Floats = field(repr=False)
     conditional_covariance: Floats = field(repr=False)
     like_zero: Mapping[str, float]
@@ -83,8 +83,9 @@ class PopulationFit(Criteria, Saves):
     n_quantified: int
     n_censored: int
     n_free: int
-    asked: Mapping[str, Any] = field(repr=False)
-    refit: Callable[..., PopulationFit] = field(repr=False)
+    asked: Mapping[str, Any] = field(repr=False, metadata=APART)
+    refit: Callable[..., PopulationFit] = field(repr=False, metadata=APART)
+    timings: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     @property
     def model(self) -> Model:

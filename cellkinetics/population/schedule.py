@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from cellkinetics.population.design import Design
 from cellkinetics.population.importance import Moments
 from cellkinetics.population.running import UNSOLVED, UNSOLVED_OF_ONE, Population, gains_of, moments_of, too_many
 from cellkinetics.population.saem import ITERATIONS, Iterate, Theta, Trace
+from cellkinetics.saving import APART
 
 ANNEALED = 75  # iterations
 FEWEST_BLOCKS, MOST_BLOCKS = 5, 16  # blocks of the first phase
@@ -35,13 +36,13 @@ class Path:
     state : where the chains stand; None of a fit that was read from a file.
     """
 
-    population: Population
-    state: Iterate | None
+    population: Population = field(metadata=APART)
+    state: Iterate | None = field(metadata=APART)
     trace: pd.DataFrame
     moved: tuple[str, ...]
     refused_each: Floats
     interrupted: bool = False
-    traces: Sequence[Trace] = ()
+    traces: Sequence[Trace] = field(default=(), metadata=APART)
     chains: int = 0
 
     @property

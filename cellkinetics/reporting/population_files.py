@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
-import numpy as np
-
+from cellkinetics.codec import Plain, Reader, Writer
+from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
 from cellkinetics.modelling.structure import methods
+from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.status import Status
 from cellkinetics.population.design import design_of
 from cellkinetics.population.fit import fit_population, prior_of
@@ -18,66 +20,74 @@ from cellkinetics.population.polish import Polished, theta_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import Population
 from cellkinetics.population.schedule import Path
-from cellkinetics.reporting import storage
+from cellkinetics.reporting import version_two
 from cellkinetics.reporting.model_files import Given
 
-OF_FIT = (
-    "conditional_mean", "conditional_covariance", "like_zero", "outcome", "seconds", "log_likelihood_ln",
-    "sum_ln_quantified", "n_quantified", "n_censored", "n_free",
-)  # fmt: skip
-OF_POLISHED = ("v", "information", "scores", "noise", "step", "moving")
-OF_PATH = ("trace", "moved", "refused_each", "interrupted", "chains")
-OF_LIKELIHOOD = ("value", "error", "draws", "smallest_ess", "each", "worst")
-ASKED = ("random", "free", "covariates", "correlated")  # besides what a request has
+# Of what is asked, that a request has too; but for free=, which a request has together with random=.
+_IN_REQUEST = {each.name for each in fields(Request)} - {"free"}
 
 
-def parts_of(fit: PopulationFit) -> dict[str, Any]:
-    """What a file has of it, as `codec.Writer` takes it.
+def plain(fit: PopulationFit, writer: Writer) -> dict[str, Plain]:
+    """What a file has of it.
 
     Raises
     ------
     ModelError
-        A tie, which is a function; a model that was made in memory.
+        A tie, which is a function.
     """
     if fit.request.tie:
         raise ModelError("tie= is a function, which no file can hold: a tied population cannot be saved.")
     return {
-        "study": fit.study,
-        "request": storage.request_out(fit.request),
-        "asked": {name: _plain(fit.asked[name]) for name in ASKED},
+        "study": writer.plain(fit.study),
+        "request": writer.plain(fit.request),
+        "asked": writer.plain({name: value for name, value in fit.asked.items() if name not in _IN_REQUEST}),
         "method": str(fit.population.method),
-        "status": str(fit.status),
-        "fit": {name: getattr(fit, name) for name in OF_FIT},
-        "polished": {name: np.asarray(getattr(fit.polished, name)) for name in OF_POLISHED},
-        "path": {name: getattr(fit.path, name) for name in OF_PATH},
-        "likelihood": {name: getattr(fit.likelihood, name) for name in OF_LIKELIHOOD},
+        "fit": writer.fields(fit),
+        "polished": writer.fields(fit.polished),
+        "path": writer.fields(fit.path),
     }
 
 
-def population_of(parts: Mapping[str, Any], given: Given) -> PopulationFit:
-    """What `parts_of` took apart; patients and design are made anew from the samples."""
-    request = storage.request_in(parts["request"], given)
-    study, saved = parts["study"], parts["asked"]
-    asked = {name: saved[name] for name in ASKED} | {
-        "fixed": request.fixed, "initial": request.initial, "tie": None, "prior": request.prior, "error": request.error,
-        "censoring": request.censoring, "doses": request.doses, "seed": request.seed, "progress": True,
-    }  # fmt: skip
+def population(saved: Mapping[str, Plain], reader: Reader) -> PopulationFit:
+    """What `plain` took apart; patients and design are made anew from the samples."""
+    return _again(
+        reader.value(saved["study"]),
+        reader.value(saved["request"]),
+        reader.value(saved["asked"]),
+        saved["method"],
+        reader.fields(PopulationFit, saved["fit"]),
+        reader.fields(Polished, saved["polished"]),
+        reader.fields(Path, saved["path"]),
+    )
+
+
+def population_of_version_one(parts: Mapping[str, Any], given: Given) -> PopulationFit:
+    """The same of a file of the first version, up to 0.2.0."""
+    own = {"status": Status(parts["status"]), "likelihood": LogLikelihood(**parts["likelihood"])}
+    request, asked = version_two.request_in(parts["request"], given), {**parts["asked"], "progress": True}
+    fit = {**parts["fit"], **own}
+    return _again(parts["study"], request, asked, parts["method"], fit, parts["polished"], parts["path"])
+
+
+def _again(
+    study: Study,
+    request: Request,
+    own: Mapping[str, Any],
+    solved_by: str,
+    fit: Mapping[str, Any],
+    polished: Mapping[str, Any],
+    path: Mapping[str, Any],
+) -> PopulationFit:
+    asked = {
+        name: getattr(request, name) for name in ("fixed", "initial", "prior", "error", "censoring", "doses", "seed")
+    }
+    asked |= {"tie": None, **own}
     patients = patients_of(request, study, asked["random"])
     design = design_of(patients, asked["random"], asked["covariates"], asked["correlated"])
-    method = next(each for each in methods(patients.model) if str(each) == parts["method"])
-    population = Population(patients, design, prior_of(patients, design), method)
-    polished = Polished(theta=theta_of(design, parts["polished"]["v"]), sample=None, **parts["polished"])
+    method = next(each for each in methods(patients.model) if str(each) == solved_by)
+    of = Population(patients, design, prior_of(patients, design), method)
     return PopulationFit(
-        request=request, study=study, patients=patients, design=design, population=population, polished=polished,
-        likelihood=LogLikelihood(**parts["likelihood"]), path=Path(population, None, **parts["path"]),
-        status=Status(parts["status"]), asked=asked, refit=fit_population, **parts["fit"],
+        request=request, study=study, patients=patients, design=design, population=of,
+        polished=Polished(theta=theta_of(design, polished["v"]), sample=None, **polished),
+        path=Path(of, None, **path), asked=asked, refit=fit_population, **fit,
     )  # fmt: skip
-
-
-def _plain(value: Any) -> Any:
-    """Lists and dictionaries as they are, other sequences and mappings made such."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
-    if value is None or isinstance(value, str):
-        return value
-    return [_plain(each) for each in value]

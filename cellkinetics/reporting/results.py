@@ -10,14 +10,17 @@ from typing import Any
 import pandas as pd
 
 from cellkinetics import codec
+from cellkinetics.data.study import Study
 from cellkinetics.errors import FileWarning, ModelError, StudyError, one_problem
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
 from cellkinetics.joint.result import JointFit
+from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.provenance import Provenance
+from cellkinetics.optimising.request import Request
 from cellkinetics.population.result import PopulationFit
-from cellkinetics.reporting import envelope, model_files, population_files, storage
+from cellkinetics.reporting import envelope, fit_files, model_files, population_files, version_two
 from cellkinetics.reporting.model_files import Given
 from cellkinetics.saving import Saves
 
@@ -42,8 +45,6 @@ def save(result: Saves | pd.DataFrame, path: str | Path) -> None:
         Something that is no result, or a table with a cell that no file can hold.
     FileNotFoundError, PermissionError
         A folder that is not there, or may not be written to. Nothing is left there then.
-    ModelError
-        Fits of a model that was made in memory: they could not be given their model back.
 
     Examples
     --------
@@ -56,10 +57,6 @@ def save(result: Saves | pd.DataFrame, path: str | Path) -> None:
     >>> ck.load(file).equals(table)
     True
     """
-    if isinstance(result, ANY_FIT):
-        content = {"data_sha256": result.study.sha256, **storage.content_of(result)}
-        envelope.seal(Path(path), content, envelope.FITS)
-        return
     if not isinstance(result, Saves | pd.DataFrame):
         text = f"{type(result).__name__} is no result. Give what a verb of this library returned, or a table."
         raise TypeError(text)
@@ -72,17 +69,21 @@ def save(result: Saves | pd.DataFrame, path: str | Path) -> None:
 
     writer = codec.Writer(
         [
-            (PopulationFit, "population", lambda fit: writer.plain(population_files.parts_of(fit))),
+            (PopulationFit, "PopulationFit", lambda fit: population_files.plain(fit, writer)),
             (Model, "Model", plain_model),
-            (ANY_FIT, "fits", storage.content_of),
+            (ANY_FIT, "fitted", lambda fit: fit_files.plain(fit, writer)),
+            (Request, "Request", lambda request: fit_files.plain_request(request, writer)),
+            (Doses, "Doses", lambda doses: fit_files.plain_doses(doses, writer)),
         ]
     )
-    content = writer.plain(result)
-    head = {"kind": content["is"], **_about(result, writer), "models": seen}
-    envelope.seal(Path(path), {**head, "content": content}, envelope.RESULT)
+    study = _study_of(result)
+    # First, so that what comes after it refers to it.
+    parts = {} if study is None or study is result else {envelope.STUDY: writer.plain(study)}
+    parts[envelope.CONTENT] = writer.plain(result)
+    envelope.seal(Path(path), {"kind": type(result).__name__, **_about(result, writer), "models": seen}, parts)
 
 
-def load(path: str | Path, *, model: Model | None = None) -> Any:
+def load(path: str | Path, *, model: Model | None = None, part: str | None = None) -> Any:
     """Read what ``result.save(path)`` or `save` wrote.
 
     Tables, estimates, intervals and curves come back as they were, to the last bit; nothing is computed again, and no
@@ -95,6 +96,9 @@ def load(path: str | Path, *, model: Model | None = None) -> Any:
         for results of a model file of your own: the model, ``ck.load_model(file)``, wherever that file lies now.
         Without it tables, outcomes and the fitted curves up to the last sample are there, and what has to be computed
         anew raises a ModelError.
+    part
+        "study" for the samples alone, which are read of a damaged file too, where they agree with a checksum of their
+        own.
 
     Returns
     -------
@@ -115,20 +119,31 @@ def load(path: str | Path, *, model: Model | None = None) -> Any:
         The file has more in it than this version knows.
     """
     path = Path(path)
-    content = envelope.open_sealed(path)
+    if part not in (None, envelope.STUDY):
+        raise ValueError(f"part={part!r}: a file has the part {envelope.STUDY!r}, its samples. Leave it out for all.")
     given = Given(model)
     reader = codec.Reader(
         {
             "Model": lambda plain: given.model_of(reader.value(plain)),
-            "fits": lambda plain: storage.result_of(plain, given),
-            "population": lambda plain: population_files.population_of(reader.value(plain), given),
+            "PopulationFit": lambda plain: population_files.population(plain, reader),
+            "fitted": lambda plain: fit_files.result(plain, reader),
+            "Request": lambda plain: fit_files.request_again(plain, reader),
+            "Doses": lambda plain: fit_files.doses_again(plain, reader),
+            # Of the first version of the format.
+            "fits": lambda plain: version_two.result_of(plain, given),
+            "population": lambda plain: population_files.population_of_version_one(reader.value(plain), given),
         }
     )
     try:
+        if part is not None and (samples := envelope.part_of(path, part)) is not None:
+            return reader.value(samples)
+        content = envelope.open_sealed(path)
         if content["format"] == envelope.FITS:
-            result = storage.result_of(content, given)
+            result = version_two.result_of(content, given)
         else:
-            result = reader.value(content["content"])
+            if envelope.STUDY in content:
+                reader.value(content[envelope.STUDY])
+            result = reader.value(content[envelope.CONTENT])
     except StudyError:
         raise
     except ModelError as error:
@@ -141,7 +156,19 @@ def load(path: str | Path, *, model: Model | None = None) -> Any:
         given.said.append((FileWarning, f"{path} was written by a later version: {names} is left out."))
     for kind, text in dict.fromkeys(given.said):
         warnings.warn(text, kind, stacklevel=2)
-    return result
+    if part is None:
+        return result
+    if (study := _study_of(result)) is None:
+        raise one_problem("has no samples in it", "Read them with ck.read_study.", str(path))
+    return study
+
+
+def _study_of(result: Any) -> Study | None:
+    """The samples that a result has with it."""
+    if isinstance(result, Study):
+        return result
+    study = getattr(result, "study", None) or getattr(getattr(result, "fits", None), "study", None)
+    return study if isinstance(study, Study) else None
 
 
 def _about(result: Any, writer: codec.Writer) -> dict[str, Any]:
@@ -151,13 +178,14 @@ def _about(result: Any, writer: codec.Writer) -> dict[str, Any]:
             "data_sha256": str(result.attrs.get("data", "")),
             "options": writer.plain(result.attrs.get("options", {})),
         }
-    study = getattr(result, "study", None) or getattr(getattr(result, "fits", None), "study", None)
-    origin = getattr(result, "origin", None) or Provenance()
-    data = result if hasattr(result, "observations") else study
-    seconds = {} if math.isnan(origin.seconds) else {"seconds": origin.seconds}
+    study, origin = _study_of(result), getattr(result, "origin", None) or Provenance()
+    each = list(result.values()) if isinstance(result, Fits) else [result]
+    request = getattr(each[0], "request", None) if each else None
+    options = request.options if isinstance(request, Request) else dict(origin.options)
+    seconds = sum(getattr(one, "seconds", origin.seconds) for one in each)
     return {
-        "data_sha256": data.sha256 if data is not None else origin.data,
-        "options": writer.plain(dict(origin.options)),
-        **({"seed": origin.options["seed"]} if "seed" in origin.options else {}),
-        **seconds,
+        "data_sha256": study.sha256 if study is not None else origin.data,
+        "options": writer.plain(options),
+        **({"seed": options["seed"]} if "seed" in options else {}),
+        **({} if math.isnan(seconds) else {"seconds": seconds}),
     }

@@ -1,4 +1,4 @@
-"""Fits as plain values for JSON: what was asked, the samples and what came out, without pickle."""
+"""Reading fits as files of the first versions have them, up to 0.2.0; nothing writes them any more."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.fits import Fits
-from cellkinetics.fitting.kept import Kept, kept_of
+from cellkinetics.fitting.kept import Kept
 from cellkinetics.fitting.misfit import Misfit
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import TIED
@@ -29,7 +28,7 @@ from cellkinetics.modelling.prior import SCALES
 from cellkinetics.optimising.cases import prepare
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.status import Status
-from cellkinetics.reporting.model_files import Given, fingerprint, in_library, text_of
+from cellkinetics.reporting.model_files import Given
 
 # How outcomes begin, for files without a status; the first that fits. Any other is of a parameter at its bound.
 _BEGIN = {
@@ -51,23 +50,8 @@ _BEGIN = {
 _PRIORS = {kind.__name__: kind for kind in SCALES.values()}
 
 
-def content_of(result: Fit | Fits | JointFit) -> dict[str, Any]:
-    """A fit, fits or a joint fit as plain values."""
-    single = isinstance(result, Fit)
-    each = {result.subject: result} if single else result.each if isinstance(result, JointFit) else result.by_subject
-    content = {
-        "single": single,
-        "study": _study_out(result.study),
-        "request": request_out(next(iter(each.values())).request) if each else None,
-        "fits": {subject: _fit_out(fit) for subject, fit in each.items()},
-    }
-    if isinstance(result, JointFit):
-        content["joint"] = _joint_out(result)
-    return content
-
-
 def result_of(content: Mapping[str, Any], given: Given) -> Fit | Fits | JointFit:
-    """What `content_of` took apart; a tie is kept as its values, and curves of a tied fit come without a band."""
+    """The fit, fits or joint fit of such a file; a tie is kept as its values, and curves of a tied fit have no band."""
     study, single, saved = _study_in(content["study"]), content["single"], content["fits"]
     if not isinstance(single, bool) or (single and len(saved) != 1) or bool(saved) != bool(study.subjects):
         raise ValueError(f"single is {single!r} and there are {len(saved)} fits of {len(study.subjects)} patients")
@@ -81,37 +65,10 @@ def result_of(content: Mapping[str, Any], given: Given) -> Fit | Fits | JointFit
     return next(iter(each.values())) if single else Fits(study, each)
 
 
-def _fit_out(fit: Fit) -> dict[str, Any]:
-    names = ("outcome", "log_likelihood_ln", "sum_ln_quantified", "n_quantified", "n_censored", "n_excluded", "n_free")
-    more = ("status", "degrees_of_freedom", "inflation", "starts", "start_values", "solved_implicitly")
-    return {
-        **{name: _plain(getattr(fit, name)) for name in (*names, *more, "seconds", "timings")},
-        "free": list(fit.problem.free),
-        "sd_free": [bool(f) for f in fit.problem.sd_free],
-        "sd": _plain(_sds(fit)),
-        "few": {name: _plain(vars(prior)) for name, prior in fit.problem.few.items()},
-        "x": _plain(fit.x),
-        "covariance": _plain(fit.covariance),
-        "parameters": _table_out(fit.parameters),
-        **({"curve": _curve_out(kept)} if fit.model.path and (kept := kept_of(fit)) else {}),
-        "misfit": _plain(vars(fit.misfit)),
-    }
-
-
-def _curve_out(kept: Kept) -> dict[str, Any]:
-    """The curve of a model of the user's own, which can be looked at without it."""
-    arrays = {name: _plain(getattr(kept, name)) for name in ("days", "ln_f", "stderr")}
-    return {**arrays, "residuals": _table_out(kept.residuals)}
-
-
 def _curve_in(saved: Mapping[str, Any]) -> Kept:
     days = np.array([_number(v) for v in saved["days"]])
     ln_f, stderr = (np.array([[_number(v) for v in row] for row in saved[name]]) for name in ("ln_f", "stderr"))
     return Kept(days, ln_f, stderr, _table_in(saved["residuals"]))
-
-
-def _sds(fit: Fit) -> Floats:
-    return fit.problem.sds(fit.x) if fit.fitted else fit.problem.sd
 
 
 def _fit_in(request: Request, study: Study, saved: Mapping[str, Any]) -> Fit:
@@ -164,12 +121,6 @@ _JOINT = (
 )  # fmt: skip
 
 
-def _joint_out(fit: JointFit) -> dict[str, Any]:
-    columns = [[column.parameter, column.of, column.slope] for column in fit.columns]
-    named = {name: _plain(getattr(fit, name)) for name in (*_JOINT, "s", "covariance", "starts")}
-    return {**named, "columns": columns}
-
-
 def _joint_in(request: Request, study: Study, each: Mapping[str, Fit], saved: Mapping[str, Any]) -> JointFit:
     texts, saved = ("shared", "left_out", "outcome", "sd_by"), {"sd_by": "", **saved}
     size = len(saved["columns"])
@@ -197,31 +148,8 @@ def _status_in(saved: Mapping[str, Any]) -> Status:
     return next((status for begin, status in _BEGIN.items() if words.startswith(begin)), Status.AT_BOUND)
 
 
-def request_out(request: Request) -> dict[str, Any]:
-    """What was asked; a tie by its name alone."""
-    doses = request.doses
-    if isinstance(doses, Doses):
-        doses = {name: _plain(np.asarray(part)) for name, part in doses._asdict().items() if part is not None}
-        doses = {"arrays": doses}
-    elif doses is not None:
-        doses = {"given": _plain(doses)}
-    return {
-        "model": _model_out(request.model),
-        "fixed": _plain(request.fixed),
-        "free": request.free,
-        "initial": _plain(request.initial),
-        "tied": list(request.tie),
-        "censoring": request.censoring,
-        "doses": doses,
-        "starts": request.starts,
-        "seed": request.seed,
-        "prior": {name: [type(one).__name__, *vars(one).values()] for name, one in request.prior.items()},
-        "error": request.error,
-    }
-
-
 def request_in(saved: Mapping[str, Any], given: Given) -> Request:
-    """What `request_out` wrote."""
+    """What was asked; a tie by its name alone."""
     doses = saved["doses"]
     if doses is not None:
         arrays = doses.get("arrays")
@@ -250,19 +178,6 @@ def request_in(saved: Mapping[str, Any], given: Given) -> Request:
     )
 
 
-def _model_out(model: Model) -> dict[str, Any]:
-    if not model.path and not in_library(model):
-        raise ModelError(
-            f"{model.name} was made in memory and could not be found again. Write it to a file and take "
-            "ck.load_model(path), then fit and save.",
-            name=model.name,
-        )
-    # A tie is a function and is not saved: see `result_of`.
-    changes = {kind: _plain(value) for kind, value in model.changes.items() if kind != "tie"}
-    own = {"described": _plain({**absent.described(model), "file": text_of(model)})} if model.path else {}
-    return {"name": model.name, "path": model.path, "sha256": fingerprint(model), "changes": changes, **own}
-
-
 def _model_in(saved: Mapping[str, Any], given: Given) -> Model:
     """The model of the library, or the one that is given; of the user's own file only what was saved of it."""
     if given.model is None and saved["path"]:
@@ -277,31 +192,9 @@ def _model_in(saved: Mapping[str, Any], given: Given) -> Model:
     return given.taken(saved, changes)
 
 
-def _study_out(study: Study) -> dict[str, Any]:
-    return {
-        "observations": _table_out(study.observations),
-        "doses": _table_out(study.doses),
-        "covariates": _table_out(study.covariates),
-        "unit": study.unit,
-        "dose_unit": study.dose_unit,
-        "lloq": study.lloq,
-        "source": study.source,
-        "note": study.note,
-    }
-
-
 def _study_in(saved: Mapping[str, Any]) -> Study:
     tables = {name: _table_in(saved[name]) for name in ("observations", "doses", "covariates")}
     return Study(**{**saved, **tables})
-
-
-def _table_out(table: pd.DataFrame) -> dict[str, Any]:
-    return {
-        "index": None
-        if isinstance(table.index, pd.RangeIndex)
-        else {"name": table.index.name, "values": list(table.index)},
-        "columns": {name: {"dtype": str(column.dtype), "values": _cells(column)} for name, column in table.items()},
-    }
 
 
 def _table_in(saved: Mapping[str, Any]) -> pd.DataFrame:
@@ -315,29 +208,6 @@ def _table_in(saved: Mapping[str, Any]) -> pd.DataFrame:
     }
     table = pd.DataFrame(columns)
     return table if index is None else table.set_index(pd.Index(index["values"], name=index["name"]))
-
-
-def _plain(value: Any) -> Any:
-    """JSON has neither NaN nor infinity: they are written as text."""
-    if isinstance(value, np.ndarray):
-        return [_plain(v) for v in value.tolist()]
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, Mapping):
-        return {name: _plain(v) for name, v in value.items()}
-    if value is None or value is pd.NA:
-        return None
-    if isinstance(value, Status):
-        return str(value)
-    if isinstance(value, np.generic):
-        value = value.item()
-    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _cells(column: pd.Series) -> list[Any]:
-    """A missing text is null, not the word nan."""
-    texts = not pd.api.types.is_float_dtype(column.dtype)
-    return [None if texts and pd.isna(value) else _plain(value) for value in column]
 
 
 def _number(value: Any) -> Any:
