@@ -273,5 +273,5 @@ def _has_default(each: Field[Any]) -> bool:
 
 
 def _saved(field: Field[Any]) -> bool:
-    """Whether a field goes into a file: what a result only works with says ``metadata=saving.APART``."""
+    """Whether a field goes into a file: what a result only works with says ``metadata=saving.UNSAVED``."""
     return field.init and field.metadata.get("saved", True)

@@ -114,6 +114,9 @@ class Doubt(UserWarning):
 
     code = ""
 
+    def __str__(self) -> str:
+        return f"{super().__str__()} [{self.code}]" if self.code else super().__str__()
+
 
 class StudyWarning(Doubt):
     """A table was read, and something in it is likely not what it was read as; what, and what to give."""

@@ -17,16 +17,16 @@ def whole(path: Path) -> Iterator[IO[str]]:
     Until then, and when writing fails, `path` is what it was: a full disk leaves no half file.
     """
     # A link stays one: what it points to is replaced.
-    path = Path(os.path.realpath(path))
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    place = Path(os.path.realpath(path))
+    partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
     try:
         with partial.open("x", encoding="utf-8", newline="") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if path.exists():
-            partial.chmod(path.stat().st_mode & 0o7777)
-        os.replace(partial, path)
+        if place.exists():
+            partial.chmod(place.stat().st_mode & 0o7777)
+        os.replace(partial, place)
     except OSError as error:
         if error.filename not in (None, str(partial)):
             raise

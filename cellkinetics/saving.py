@@ -11,7 +11,7 @@ from cellkinetics.notebook import Shown
 C = TypeVar("C", bound=type)
 STORABLE: dict[str, type] = {}
 # metadata of a field that a file does not have, or has in another form: what a result only works with.
-APART = MappingProxyType({"saved": False})
+UNSAVED = MappingProxyType({"saved": False})
 
 
 def storable(kind: C) -> C:

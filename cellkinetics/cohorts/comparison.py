@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import Study
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.modelling.provenance import Provenance
+from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
 from cellkinetics.statistics.dose_exponent import DoseExponent, dose_exponent
 from cellkinetics.statistics.ranks import RankTest, hodges_lehmann, holm, jonckheere, kruskal, weaker, wilcoxon
@@ -263,7 +263,7 @@ def compare_cohorts(
     >>> found
     <Comparison by cohort: 1e5/kg (3), 1e6/kg (4), 1e7/kg (4); 10 windows>
     """
-    began = time.perf_counter()
+    phases = Phases()
     study = study_of(x, model)
     permutations, seed = domains.count(permutations, "permutations"), domains.seed(seed)
     if model is None and (parameters is not None or others != "individual"):
@@ -274,7 +274,8 @@ def compare_cohorts(
     groups, names = members.members, members.known
     individual = by == "dose" and are_individual(members)
     strata = None if within is None else second_factor(study, by, within)
-    chosen = values_of(study, output, days, windows, tolerance)
+    with phases("windows"):
+        chosen = values_of(study, output, days, windows, tolerance)
     if isinstance(x, Fits):
         chosen = fitted_windows(x, windows) + chosen
     if not chosen and model is None and population is None:
@@ -290,7 +291,8 @@ def compare_cohorts(
             known = (groups != NOBODY).to_numpy() if by == "cohort" else np.ones(len(groups), bool)
             values = window.values[known]
             ends = values["lower"].to_numpy(float), values["upper"].to_numpy(float)
-            exponent = dose_exponent(dose[known], *ends, method=interval, margin=margin, seed=seed)
+            with phases("dose exponents"):
+                exponent = dose_exponent(dose[known], *ends, method=interval, margin=margin, seed=seed)
         if individual:
             result = _over_doses(window, groups, names, exponent, seed)
         else:
@@ -311,13 +313,16 @@ def compare_cohorts(
     if model is not None:
         from cellkinetics.joint.comparison import model_based
 
-        found = model_based(
-            study, by, model, parameters=parameters, others=others, permutations=permutations, seed=seed,
-            progress=progress, checkpoint=checkpoint, n_jobs=n_jobs,
-        )  # fmt: skip
+        with phases("model"):
+            found = model_based(
+                study, by, model, parameters=parameters, others=others, permutations=permutations, seed=seed,
+                progress=progress, checkpoint=checkpoint, n_jobs=n_jobs,
+            )  # fmt: skip
     through = None
     if population is not None:
-        through = through_population(study, by, population, seed=seed, progress=progress)
+        with phases("population"):
+            through = through_population(study, by, population, seed=seed, progress=progress)
+    timings = phases.done(f"{count(len(study.subjects), 'patient')} compared by {by}")
     options = {"by": by, "within": within, "margin": margin, "days": days, "windows": windows, "tolerance": tolerance}
     options |= {"output": output, "interval": interval, "mid_p": mid_p, "seed": seed, "of fits": isinstance(x, Fits)}
     return Comparison(
@@ -335,7 +340,7 @@ def compare_cohorts(
         individual,
         tolerance,
         missing(x) if isinstance(x, Fits) else (),
-        Provenance(data=study.sha256, options=options, seconds=time.perf_counter() - began),
+        Provenance(data=study.sha256, options=options, seconds=phases.total, timings=timings),
         through,
     )
 

@@ -16,8 +16,9 @@ from cellkinetics.cohorts.half_lives import best_line, censored_line, given_line
 from cellkinetics.data.overview import since_infusion
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
+from cellkinetics.running.phases import Phases
 from cellkinetics.statistics.visits import combined
-from cellkinetics.words import number_text
+from cellkinetics.words import count, number_text
 
 # Days by which the last sample may come before the end of a window.
 DAYS_SHORT = 3.0
@@ -94,6 +95,7 @@ def nca(
     >>> table.loc["P10", "below_from_reason"]
     'the last sample, on day 181.9, is quantified'
     """
+    phases = Phases()
     domains.instance(study, Study, "study", "Take ck.read_study(path), ck.example(), or the .study of fits.")
     start, end = rising(window, "window")
     tolerance = domains.not_negative(tolerance, "tolerance", 3)
@@ -119,7 +121,8 @@ def nca(
         own = [output for output in outputs if (of_subject["output"] == output).any()] or outputs[:1]
         for output in own:
             samples = of_subject[of_subject["output"] == output]
-            metrics = _metrics(samples, (start, end), blq, method, lines.get(subject), tolerance)
+            with phases("metrics"):
+                metrics = _metrics(samples, (start, end), blq, method, lines.get(subject), tolerance)
             found.append({"subject": subject, "cohort": cohort, "output": output} | metrics)
     table = pd.DataFrame(found)
     reasons = [column for column in table if str(column).endswith("_reason")]
@@ -127,6 +130,7 @@ def nca(
     # What was asked, for `ck.save`, which keeps a table with its attributes.
     options = {"window": window, "blq": blq, "method": method, "terminal": terminal, "tolerance": tolerance}
     table.attrs |= {"verb": "nca", "data": study.sha256, "options": options}
+    table.attrs["timings"] = phases.done(f"nca of {count(len(study.subjects), 'patient')}")
     return table
 
 

@@ -32,7 +32,7 @@ from cellkinetics.population.fit import fit_population
 from cellkinetics.population.patients import patients_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.table import NORMAL
-from cellkinetics.saving import APART, Saves, storable
+from cellkinetics.saving import UNSAVED, Saves, storable
 from cellkinetics.solving.simulation import simulate
 from cellkinetics.statistics import arrangements
 from cellkinetics.statistics.ranks import holm
@@ -86,7 +86,7 @@ class PopulationComparison(Saves, HandsOutCopies):
     converged: bool
     infused: bool
     share_below: float
-    fit: PopulationFit | None = field(default=None, metadata=APART)
+    fit: PopulationFit | None = field(default=None, metadata=UNSAVED)
 
     @property
     def answer(self) -> str:

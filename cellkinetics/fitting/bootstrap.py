@@ -20,7 +20,7 @@ from cellkinetics.optimising.samples import Samples
 from cellkinetics.progress import bar
 from cellkinetics.running.phases import Phases
 from cellkinetics.running.run import Run
-from cellkinetics.saving import APART, Saves, storable
+from cellkinetics.saving import UNSAVED, Saves, storable
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Bootstrap(Saves, HandsOutCopies):
     kind: str
     level: float
     seed: int
-    problem: Problem | None = field(default=None, repr=False, metadata=APART)
+    problem: Problem | None = field(default=None, repr=False, metadata=UNSAVED)
     origin: Provenance = field(default=Provenance(), repr=False)
     note: str = ""
 

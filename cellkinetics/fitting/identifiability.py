@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,7 @@ from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.optimising.uncertainty import inverse_of
+from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
 from cellkinetics.solving.simulation import possible
 from cellkinetics.words import count
@@ -133,6 +134,7 @@ def identifiability(
     ValueError
         No days, or days before the infusion; no names in `free`.
     """
+    phases = Phases()
     domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
     schedule = domains.some(domains.since_infusion(days), "days", "[7, 14, 28]")
     sd = domains.positive(sd, "sd", 0.5)
@@ -152,11 +154,14 @@ def identifiability(
     problem = Problem(
         model, Samples.of(table), model.doses(doses), values, names, ties, known, np.zeros(len(known), bool)
     )
-    at = problem.curve(problem.start(values), 1)
+    with phases("curve"):
+        at = problem.curve(problem.start(values), 1)
     ln_f, slopes = np.asarray(at.value)[: len(schedule)], np.asarray(at.jacobian)[: len(schedule)]
     weight = expected_information(ln_f, sd, lloq)
     options = {"days": schedule, "parameters": values, "free": names, "lloq": lloq, "sd": sd}
-    return of_information(slopes.T @ (weight[:, None] * slopes), names, Provenance(model=model, options=options))
+    found = of_information(slopes.T @ (weight[:, None] * slopes), names)
+    timings = phases.done(f"identifiability of {model.name} in {count(len(schedule), 'sample')}")
+    return replace(found, origin=Provenance("", "", model, options, phases.total, timings))
 
 
 def expected_information(ln_f: Floats, sd: float, lloq: float | None) -> Floats:

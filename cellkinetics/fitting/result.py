@@ -34,7 +34,7 @@ from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.status import Status
 from cellkinetics.optimising.uncertainty import Uncertainty
 from cellkinetics.running.run import Run
-from cellkinetics.saving import APART, Saves
+from cellkinetics.saving import UNSAVED, Saves
 from cellkinetics.solving.sensitivity import CURVE_DAYS, curve, pad
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class Fit(Saves, Criteria):
     shared : of a patient of a joint fit, the parameters and sds whose values are shared; what refits one is refused.
     """
 
-    request: Request = field(metadata=APART)
-    study: Study = field(metadata=APART)
+    request: Request = field(metadata=UNSAVED)
+    study: Study = field(metadata=UNSAVED)
     columns: Mapping[str, Sequence[Any]]
     outcome: str
     status: Status
@@ -79,7 +79,7 @@ class Fit(Saves, Criteria):
     n_censored: int
     n_excluded: int
     n_free: int
-    problem: Problem = field(repr=False, metadata=APART)
+    problem: Problem = field(repr=False, metadata=UNSAVED)
     x: Floats
     covariance: Floats
     degrees_of_freedom: float
@@ -88,7 +88,7 @@ class Fit(Saves, Criteria):
     solved_implicitly: int = 0
     seconds: float = 0.0
     start_values: tuple[float, ...] = ()
-    kept: Kept | None = field(default=None, repr=False, metadata=APART)
+    kept: Kept | None = field(default=None, repr=False, metadata=UNSAVED)
     misfit: Misfit = MET
     shared: tuple[str, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict, repr=False)

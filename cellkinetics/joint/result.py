@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -33,7 +32,8 @@ from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.stacking import places
 from cellkinetics.optimising.status import Status
 from cellkinetics.optimising.uncertainty import Uncertainty
-from cellkinetics.saving import APART, Saves
+from cellkinetics.running.phases import Phases
+from cellkinetics.saving import UNSAVED, Saves
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -60,14 +60,15 @@ class JointFit(Saves, HandsOutCopies, Criteria):
     degrees_of_freedom : quantified samples minus the parameters that they determine, of all patients.
     starts : how many starts reached the best optimum, of how many.
     sd_by : how the sd is known where the samples are too few for it, in words; "" otherwise.
+    seconds, timings : that it took, and {phase: seconds}, with "compiling" for what of them the compiler took.
     each
         {subject: `Fit`}: the subject's curve, residuals and derived quantities with the covariance of the joint fit.
         Its likelihood is its part; what would refit it alone (profile, bootstrap, influence, identifiability, a
         comparison of models) is refused with the call that holds what is shared, unless nothing is.
     """
 
-    request: Request = field(metadata=APART)
-    study: Study = field(metadata=APART)
+    request: Request = field(metadata=UNSAVED)
+    study: Study = field(metadata=UNSAVED)
     shared: Mapping[str, str]
     common_sd: bool
     left_out: Mapping[str, str]
@@ -87,7 +88,7 @@ class JointFit(Saves, HandsOutCopies, Criteria):
     reference_dose: float
     starts: tuple[int, int]
     seconds: float
-    each: Mapping[str, Fit] = field(metadata=APART)
+    each: Mapping[str, Fit] = field(metadata=UNSAVED)
     sd_by: str = ""
     timings: Mapping[str, float] = field(default_factory=dict, repr=False)
 
@@ -197,14 +198,21 @@ def fit_joint(
     ModelError, StudyError
         As `ck.fit`; a shared parameter that is fixed or tied; nobody who can take part.
     """
-    began = time.perf_counter()
-    members = joint_fitting.members(request, study, shared, common_sd)
+    phases = Phases()
+    with phases("preparing"):
+        members = joint_fitting.members(request, study, shared, common_sd)
     if not members.cases:
         text = "; ".join(f"{subject}: {reason}" for subject, reason in list(members.left_out.items())[:3])
         raise one_problem(f"nobody can take part in the joint fit ({text})", "Share more parameters, or give priors.")
-    patients = Batched(members.problems)
-    solution = joint_fitting.solve(members, joint_fitting.joint_of(members, patients), patients)
-    return of_solution(members, solution, time.perf_counter() - began)
+    with phases("optimising"):
+        patients = Batched(members.problems)
+        solution = joint_fitting.solve(members, joint_fitting.joint_of(members, patients), patients)
+    with phases("uncertainty"):
+        fit = of_solution(members, solution, phases)
+    timings = phases.done(
+        f"{request.model.name} fitted to {count(len(members.cases), 'patient')} together, {fit.status}"
+    )
+    return replace(fit, timings=timings, seconds=phases.total)
 
 
 def shared_of(shared: Mapping[str, str], common_sd: bool, problem: Problem) -> tuple[str, ...]:
@@ -213,10 +221,10 @@ def shared_of(shared: Mapping[str, str], common_sd: bool, problem: Problem) -> t
     return (*(name for name in problem.free if name in shared), *sds)
 
 
-def of_solution(members: Members, solution: Solution, seconds: float) -> JointFit:
-    """The fit from where its optimiser ended."""
+def of_solution(members: Members, solution: Solution, phases: Phases) -> JointFit:
+    """The fit from where its optimiser ended; ``phases`` are those until now."""
     joint, part = solution.joint, solution.part
-    spread = spread_of(joint, part, solution.held, members.few)
+    spread, seconds = spread_of(joint, part, solution.held, members.few), phases.total
     only, n = members.study.each(), len(members.cases)
     outcome = joint_fitting.outcome(members, solution, spread)
     outcome = outcome._replace(words="; ".join(filter(None, (outcome.words, members.sd_by))))

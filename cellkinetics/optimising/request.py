@@ -14,7 +14,7 @@ from cellkinetics.likelihood.error_models import LOG, of
 from cellkinetics.modelling import travel
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import PUBLISHED, Prior, priors_of
-from cellkinetics.saving import APART
+from cellkinetics.saving import UNSAVED
 from cellkinetics.solving.sensitivity import Tie
 
 ONE_AMOUNT = "one amount"  # doses= of who has a dose that nobody knows
@@ -77,7 +77,7 @@ class Request:
     fixed: Mapping[str, float]
     free: tuple[str, ...] | None
     initial: Mapping[str, float]
-    tie: Mapping[str, Tie] = field(metadata=APART)
+    tie: Mapping[str, Tie] = field(metadata=UNSAVED)
     censoring: str
     doses: object
     starts: int

@@ -25,7 +25,7 @@ from cellkinetics.population import curves, importance
 from cellkinetics.population.design import Design
 from cellkinetics.population.running import Population, Sample
 from cellkinetics.population.saem import LEAST_SD, Theta
-from cellkinetics.saving import APART
+from cellkinetics.saving import UNSAVED
 
 CLIMBS = 12
 LAST_STEP = 0.02  # standard errors: a step below is the last
@@ -45,14 +45,14 @@ class Polished:
     sample : of the draws; None of a fit that was read from a file.
     """
 
-    theta: Theta = field(metadata=APART)
+    theta: Theta = field(metadata=UNSAVED)
     v: Floats
     information: Floats
     scores: Floats
     noise: Floats
     step: Floats
     moving: Flags
-    sample: Sample | None = field(metadata=APART)
+    sample: Sample | None = field(metadata=UNSAVED)
 
     @property
     def covariance(self) -> Floats:

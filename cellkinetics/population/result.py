@@ -32,7 +32,7 @@ from cellkinetics.population.polish import Polished
 from cellkinetics.population.running import Population
 from cellkinetics.population.schedule import Path, labels_of
 from cellkinetics.running.run import Run
-from cellkinetics.saving import APART, Saves
+from cellkinetics.saving import UNSAVED, Saves
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ class PopulationFit(Criteria, Saves):
     n_free : what is estimated: means, coefficients, sds between patients, correlations, sds of the error.
     """
 
-    request: Request = field(metadata=APART)
-    study: Study = field(metadata=APART)
-    patients: Patients = field(repr=False, metadata=APART)
-    design: Design = field(metadata=APART)
-    population: Population = field(repr=False, metadata=APART)
-    polished: Polished = field(repr=False, metadata=APART)
+    request: Request = field(metadata=UNSAVED)
+    study: Study = field(metadata=UNSAVED)
+    patients: Patients = field(repr=False, metadata=UNSAVED)
+    design: Design = field(metadata=UNSAVED)
+    population: Population = field(repr=False, metadata=UNSAVED)
+    polished: Polished = field(repr=False, metadata=UNSAVED)
     likelihood: LogLikelihood
-    path: Path = field(repr=False, metadata=APART)
+    path: Path = field(repr=False, metadata=UNSAVED)
     conditional_mean: Floats = field(repr=False)
     conditional_covariance: Floats = field(repr=False)
     like_zero: Mapping[str, float]
@@ -83,8 +83,8 @@ class PopulationFit(Criteria, Saves):
     n_quantified: int
     n_censored: int
     n_free: int
-    asked: Mapping[str, Any] = field(repr=False, metadata=APART)
-    refit: Callable[..., PopulationFit] = field(repr=False, metadata=APART)
+    asked: Mapping[str, Any] = field(repr=False, metadata=UNSAVED)
+    refit: Callable[..., PopulationFit] = field(repr=False, metadata=UNSAVED)
     timings: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     @property

@@ -14,7 +14,7 @@ from cellkinetics.population.design import Design
 from cellkinetics.population.importance import Moments
 from cellkinetics.population.running import UNSOLVED, UNSOLVED_OF_ONE, Population, gains_of, moments_of, too_many
 from cellkinetics.population.saem import ITERATIONS, Iterate, Theta, Trace
-from cellkinetics.saving import APART
+from cellkinetics.saving import UNSAVED
 
 ANNEALED = 75  # iterations
 FEWEST_BLOCKS, MOST_BLOCKS = 5, 16  # blocks of the first phase
@@ -36,13 +36,13 @@ class Path:
     state : where the chains stand; None of a fit that was read from a file.
     """
 
-    population: Population = field(metadata=APART)
-    state: Iterate | None = field(metadata=APART)
+    population: Population = field(metadata=UNSAVED)
+    state: Iterate | None = field(metadata=UNSAVED)
     trace: pd.DataFrame
     moved: tuple[str, ...]
     refused_each: Floats
     interrupted: bool = False
-    traces: Sequence[Trace] = field(default=(), metadata=APART)
+    traces: Sequence[Trace] = field(default=(), metadata=UNSAVED)
     chains: int = 0
 
     @property

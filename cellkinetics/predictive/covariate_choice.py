@@ -26,7 +26,7 @@ from cellkinetics.population.fit import fit_population
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.table import MEAN, SD
 from cellkinetics.progress import bar
-from cellkinetics.saving import APART, Saves, storable
+from cellkinetics.saving import UNSAVED, Saves, storable
 from cellkinetics.words import WIDE, count, labelled
 
 START, FORWARD, BACKWARD = "start", "forward", "backward"
@@ -67,7 +67,7 @@ class CovariateChoice(Saves, HandsOutCopies):
     n: int
     model: str
     candidates: int
-    fit: PopulationFit | None = field(default=None, metadata=APART)
+    fit: PopulationFit | None = field(default=None, metadata=UNSAVED)
 
     @property
     def undecided(self) -> pd.DataFrame:

@@ -17,13 +17,13 @@ import cellkinetics
 from cellkinetics.errors import StudyError, one_problem
 from cellkinetics.files import whole
 
-# Fits had a format of their own up to 0.2.0, which is read and no longer written.
+# Fits had a format of their own before the second version of results: it is read, and no longer written.
 FITS, RESULT = "cellkinetics fits", "cellkinetics result"
 VERSIONS = {FITS: 2, RESULT: 2}  # the newest that is read
 STUDY, CONTENT = "study", "content"  # the parts of a file
 _OTHER_FILE = "Give a file that result.save(path) or ck.save(result, path) wrote."
 _SAVE_AGAIN = "Take another copy of it, or compute and save again; the numbers in it cannot be trusted."
-CLOSED = "\n}"
+_CLOSE = "\n}"
 _SEAL = re.compile(rb',\n "sha256": "([0-9a-f]{64})"\n\}\n')
 
 
@@ -44,7 +44,7 @@ def seal(path: Path, head: dict[str, Any], parts: dict[str, Any]) -> None:
     texts = {name: json.dumps(each, allow_nan=False) for name, each in about.items()} | texts
     text = "{\n " + ",\n ".join(f"{json.dumps(name)}: {each}" for name, each in texts.items())
     with whole(path) as file:
-        file.write(f'{text},\n "sha256": "{_hash(text + CLOSED)}"{CLOSED}\n')
+        file.write(f'{text},\n "sha256": "{_hash(text + _CLOSE)}"{_CLOSE}\n')
 
 
 def part_of(path: Path, name: str) -> Any:
@@ -116,7 +116,7 @@ def _is_sealed(written: bytes) -> bool:
     found = _SEAL.search(written, max(len(written) - 100, 0))
     if found is None or found.end() != len(written):
         return False
-    return hashlib.sha256(written[: found.start()] + CLOSED.encode()).hexdigest().encode() == found[1]
+    return hashlib.sha256(written[: found.start()] + _CLOSE.encode()).hexdigest().encode() == found[1]
 
 
 def _is_whole(content: dict[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,23 +26,33 @@ def in_library(model: Model) -> bool:
 
 
 def fingerprint(model: Model) -> str:
-    """Hash of the file of a model, as it was read; "" where there is none."""
+    """Hash of the file of a model, as it was read, or of the text of its functions; "" where there is none."""
     if model.sha256 or not (content := _content(model)):
         return model.sha256
     return hashlib.sha256(content).hexdigest()
 
 
 def text_of(model: Model) -> str:
-    """The text of the file of a model, as it was read."""
+    """The text of the file of a model, as it was read; of one that was made in memory, that of its functions."""
     return model.file or _content(model).decode("utf-8", "replace")
 
 
 def _content(model: Model) -> bytes:
     if isinstance(model, AbsentModel):
         return b""
+    if not model.path and not in_library(model):
+        return "\n".join(map(_source, filter(None, (model.curve, model.rhs, model.observe)))).encode()
     function: Any = model.curve or model.rhs
     file = Path(getattr(getattr(function, "__code__", None), "co_filename", ""))
     return file.read_bytes() if file.is_file() else b""
+
+
+def _source(function: Any) -> str:
+    """The text of a function, also of one of a notebook; "" of one that was typed at a prompt."""
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return ""
 
 
 class Given:

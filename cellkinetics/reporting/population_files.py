@@ -20,7 +20,7 @@ from cellkinetics.population.polish import Polished, theta_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import Population
 from cellkinetics.population.schedule import Path
-from cellkinetics.reporting import version_two
+from cellkinetics.reporting import first_format
 from cellkinetics.reporting.model_files import Given
 
 # Of what is asked, that a request has too; but for free=, which a request has together with random=.
@@ -62,9 +62,9 @@ def population(saved: Mapping[str, Plain], reader: Reader) -> PopulationFit:
 
 
 def population_of_version_one(parts: Mapping[str, Any], given: Given) -> PopulationFit:
-    """The same of a file of the first version, up to 0.2.0."""
+    """The same of a file of the first version."""
     own = {"status": Status(parts["status"]), "likelihood": LogLikelihood(**parts["likelihood"])}
-    request, asked = version_two.request_in(parts["request"], given), {**parts["asked"], "progress": True}
+    request, asked = first_format.request_in(parts["request"], given), {**parts["asked"], "progress": True}
     fit = {**parts["fit"], **own}
     return _again(parts["study"], request, asked, parts["method"], fit, parts["polished"], parts["path"])
 

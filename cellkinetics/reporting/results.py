@@ -20,7 +20,7 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.optimising.request import Request
 from cellkinetics.population.result import PopulationFit
-from cellkinetics.reporting import envelope, fit_files, model_files, population_files, version_two
+from cellkinetics.reporting import envelope, first_format, fit_files, model_files, population_files
 from cellkinetics.reporting.model_files import Given
 from cellkinetics.saving import Saves
 
@@ -130,7 +130,7 @@ def load(path: str | Path, *, model: Model | None = None, part: str | None = Non
             "Request": lambda plain: fit_files.request_again(plain, reader),
             "Doses": lambda plain: fit_files.doses_again(plain, reader),
             # Of the first version of the format.
-            "fits": lambda plain: version_two.result_of(plain, given),
+            "fits": lambda plain: first_format.result_of(plain, given),
             "population": lambda plain: population_files.population_of_version_one(reader.value(plain), given),
         }
     )
@@ -139,7 +139,7 @@ def load(path: str | Path, *, model: Model | None = None, part: str | None = Non
             return reader.value(samples)
         content = envelope.open_sealed(path)
         if content["format"] == envelope.FITS:
-            result = version_two.result_of(content, given)
+            result = first_format.result_of(content, given)
         else:
             if envelope.STUDY in content:
                 reader.value(content[envelope.STUDY])

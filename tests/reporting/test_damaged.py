@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ import pytest
 import cellkinetics as ck
 from cellkinetics import codec, models
 from cellkinetics.reporting import envelope
+
+FILES = Path(__file__).parents[1] / "files"
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +68,46 @@ def sealed(path, **changes):
     """A file with other content, and the checksum of that."""
     content = json.loads(path.read_text())
     del content["sha256"]
-    head = ("format", "version", "written_by", "packages")
-    of = content["format"]
-    envelope.seal(path, {**{k: v for k, v in content.items() if k not in head}, **changes}, of)
+    ours = ("format", "version", "written_by", "packages", "parts")
+    content = {name: value for name, value in {**content, **changes}.items() if name not in ours or name in changes}
+    parts = {name: content.pop(name) for name in ("study", "content") if name in content}
+    envelope.seal(path, content, parts)
+
+
+def test_the_samples_of_a_damaged_file_are_read_where_they_are_whole(fits, tmp_path):
+    path = tmp_path / "fits.json"
+    fits.save(path)
+    whole = path.read_bytes()
+    at = whole.index(b'\n "content": ')
+    for damaged in (whole[: at + 500], whole[: at + 500] + b"#" + whole[at + 501 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(ck.StudyError, match=r"fits\.json: .*The samples in it are whole.* part=\"study\""):
+            ck.load(path)
+        assert ck.load(path, part="study").sha256 == fits.study.sha256
+    changed = whole.replace(b"40.0", b"41.0", 1) if b"40.0" in whole[:at] else whole.replace(b"P04", b"P05", 1)
+    path.write_bytes(changed)
+    for part in (None, "study"):
+        with pytest.raises(ck.StudyError, match="altered") as refused:
+            ck.load(path, part=part)
+        assert "whole" not in str(refused.value)
+    with pytest.raises(ValueError, match="a file has the part 'study', its samples"):
+        ck.load(path, part="fits")
+
+
+def test_of_an_older_file_and_of_a_whole_one_the_samples_are_read(results, fits, tmp_path):
+    assert ck.load(FILES / "fits_v2.json", part="study").subjects == ("P04", "P06")
+    fits.save(tmp_path / "fits.json")
+    assert ck.load(tmp_path / "fits.json", part="study").sha256 == fits.study.sha256
+    results["Power"].save(tmp_path / "power.json")
+    with pytest.raises(ck.StudyError, match=r"power\.json: has no samples in it"):
+        ck.load(tmp_path / "power.json", part="study")
 
 
 def test_a_file_of_a_newer_version_is_refused(results, tmp_path):
     path = tmp_path / "power.json"
     results["Power"].save(path)
-    sealed(path, version=2)
-    with pytest.raises(ck.StudyError, match=r"power\.json: has version 2, newer than this library, .* to 1"):
+    sealed(path, version=3)
+    with pytest.raises(ck.StudyError, match=r"power\.json: has version 3, newer than this library, .* to 2"):
         ck.load(path)
 
 

@@ -79,6 +79,62 @@ def test_a_file_without_checksum_in_which_something_is_missing_is_damaged(tmp_pa
         ck.load(tmp_path / "fit.json")
 
 
+def test_files_of_older_versions_are_read_and_written_anew_without_a_change(tmp_path):
+    for name, kind in (("joint_v2", ck.JointFit), ("tied_v2", ck.Fits), ("population_v1", ck.PopulationFit)):
+        old = ck.load(FILES / f"{name}.json")
+        assert isinstance(old, kind)
+        old.save(tmp_path / f"{name}.json")
+        again = ck.load(tmp_path / f"{name}.json")
+        assert isinstance(again, kind)
+        pd.testing.assert_frame_equal(again.parameters, old.parameters, check_exact=True)
+        assert again.summary() == old.summary()
+    assert ck.load(FILES / "joint_v2.json").shared == {"alpha": "all"}
+    tied = ck.load(FILES / "tied_v2.json")["P06"]
+    assert tied.parameters.at["beta", "status"] == "tied"
+    assert tied.estimates["beta"] == pytest.approx(tied.estimates["alpha"] / 20, rel=1e-9)
+
+
+def test_a_file_tells_at_its_top_what_it_is_of_and_has_the_text_of_its_model(fit, own, tmp_path):
+    for one in (fit, own[0]):
+        one.save(tmp_path / "fit.json")
+        content = json.loads((tmp_path / "fit.json").read_text())
+        assert (content["kind"], content["seed"], content["options"]["error"]) == ("Fit", 2020, "log")
+        assert content["seconds"] == one.seconds > 0
+        assert content["data_sha256"] == one.study.sha256
+        model = content["content"]["of"]["request"]["of"]["model"]["of"]
+        assert "def curve(" in model["file"]
+        assert content["models"] == {"nk_decline": model["sha256"]}
+
+
+def test_a_model_made_in_memory_goes_into_files_without_its_functions(study, tmp_path):
+    curve = models.load("nk_decline").curve
+    assert curve is not None
+    mine = replace(
+        models.load("nk_decline"), curve=lambda t, dose, F, alpha, f_b, beta: curve(t, dose, F, alpha, f_b, beta)
+    )
+    fit = ck.fit(mine, study, starts=1)
+    fit.save(tmp_path / "fit.json")
+    again = ck.load(tmp_path / "fit.json")
+    assert again.summary() == fit.summary()
+    pd.testing.assert_frame_equal(again.predict(), fit.predict(), rtol=1e-12)
+    with pytest.raises(ck.ModelError, match="a model of your own, whose file is not run"):
+        again.identifiability()
+    whole = ck.load(tmp_path / "fit.json", model=mine)
+    pd.testing.assert_frame_equal(whole.predict([500.0]), fit.predict([500.0]), rtol=1e-12)
+    with pytest.warns(ck.ModelWarning, match="has changed since this fit"):
+        ck.load(tmp_path / "fit.json", model=models.load("nk_decline"))
+
+
+def test_a_link_stays_one_and_what_it_points_to_is_replaced(fit, tmp_path):
+    (tmp_path / "results").mkdir()
+    place, link = tmp_path / "results" / "fit.json", tmp_path / "latest.json"
+    place.write_text("earlier")
+    link.symlink_to(place)
+    fit.save(link)
+    assert link.is_symlink()
+    pd.testing.assert_frame_equal(ck.load(place).parameters, fit.parameters)
+
+
 def test_a_model_made_in_memory_is_not_the_librarys_whose_name_it_has():
     library = ck.models.load("nk_decline")
     assert in_library(library)
@@ -132,12 +188,14 @@ def test_loading_runs_no_file_whatever_the_saved_one_says(own, tmp_path):
     fit.save(tmp_path / "fit.json")
     text = (tmp_path / "fit.json").read_text()
     content = json.loads(text)
-    content["request"]["model"]["path"] = content["request"]["model"]["described"]["path"] = str(trap)
+    described = content["content"]["of"]["request"]["of"]["model"]["of"]["described"]
+    assert described["path"] == str(own[1])
+    described["path"] = str(trap)
     # As someone would forge it, with the checksum of the new content.
     from cellkinetics.reporting import envelope
 
-    content.pop("sha256")
-    envelope.seal(tmp_path / "fit.json", content)
+    parts = {name: content[name] for name in ("study", "content")}
+    envelope.seal(tmp_path / "fit.json", {"models": content["models"]}, parts)
     ck.load(tmp_path / "fit.json")
     assert not mark.exists()
 

@@ -1,4 +1,4 @@
-"""Reading fits as files of the first versions have them, up to 0.2.0; nothing writes them any more."""
+"""Reading fits as files of their first format have them; nothing writes it any more."""
 
 from __future__ import annotations
 
