@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path as FilePath
@@ -30,8 +29,10 @@ from cellkinetics.population.running import SEED_OF_DRAWS, Population
 from cellkinetics.population.saem import ITERATIONS, LEAST_SD, Theta
 from cellkinetics.population.schedule import AVERAGED, MOST_BLOCKS, Path, climb
 from cellkinetics.progress import bar
+from cellkinetics.running.phases import Phases
 from cellkinetics.running.run import Run
 from cellkinetics.solving.sensitivity import Tie
+from cellkinetics.words import count
 
 FITTED_BY = ("saem",)
 POLISH_DRAWS = (1000, 2000)  # of each patient, that Newton climbs on; the second where the first are too few
@@ -104,7 +105,7 @@ def fit_population(
     StudyError
         Nobody can take part, no dose for a model that needs one, a unit that is not the model's.
     """
-    began = time.perf_counter()
+    phases = Phases()
     fitting.check_kinds(model, study, "ck.fit_population")
     _not_there_yet(method, common_sd, prior)
     request = Request.of(
@@ -119,7 +120,8 @@ def fit_population(
     if free is not None and random is not None:
         request = replace(request, free=tuple(dict.fromkeys([*(request.free or ()), *random])))
     fitting.check(request, study)
-    patients = patients_of(request, study, random)
+    with phases("preparing"):
+        patients = patients_of(request, study, random)
     if not patients.names:
         raise ModelError("nothing is free: give free=, or fewer names in fixed=.")
     design = design_of(patients, random, covariates, correlated)
@@ -132,9 +134,9 @@ def fit_population(
     population = Population(patients, design, prior_of(patients, design), patients.method, run.checkpoint)
     start = _start(patients, design)
     try:
-        with bar((MOST_BLOCKS + AVERAGED) * ITERATIONS, progress, "population") as more:
+        with phases("iterations"), bar((MOST_BLOCKS + AVERAGED) * ITERATIONS, progress, "population") as more:
             path = climb(population, start, request.seed, more)
-        return _ended(path, asked, began)
+        return _ended(path, asked, phases)
     finally:
         if run.checkpoint is not None:
             run.checkpoint.write("iterations")
@@ -193,22 +195,27 @@ def _mean_of(design: Design, name: str) -> int:
     return next(i for i, effect in enumerate(design.effects) if effect.parameter == name and not effect.covariate)
 
 
-def _ended(path: Path, asked: dict[str, Any], began: float) -> PopulationFit:
+def _ended(path: Path, asked: dict[str, Any], phases: Phases) -> PopulationFit:
     """Polish, likelihood, individuals, and how it ended."""
     seed = int(path.population.patients.request.seed)
-    polished, moments, population = _polished(path, seed)
-    fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
+    with phases("polish"):
+        polished, moments, population = _polished(path, seed)
+    with phases("likelihood"):
+        fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
     # Draws go farther out than chains do.
     path = replace(path, population=population, refused_each=np.maximum(path.refused_each, fresh.unsolved))
     likelihood = fresh.log_likelihood(polished.theta)
     mean, covariance = fresh.conditional(polished.theta)
-    zeros = _like_zero(population, polished, likelihood.value, seed)
+    with phases("spreads at 0"):
+        zeros = _like_zero(population, polished, likelihood.value, seed)
     outcome = words.outcome_of(path, polished, likelihood, zeros)
+    n = count(len(population.patients.subjects), "patient")
+    timings = phases.done(f"population of {population.patients.model.name}, {n}, {outcome.status}")
     return PopulationFit(
         request=population.patients.request, study=population.patients.study, patients=population.patients,
         design=population.design, population=population, polished=polished, likelihood=likelihood, path=path,
         conditional_mean=mean, conditional_covariance=covariance, like_zero=zeros, outcome=outcome.words,
-        status=outcome.status, seconds=time.perf_counter() - began, asked=asked, refit=fit_population,
+        status=outcome.status, seconds=phases.total, timings=timings, asked=asked, refit=fit_population,
         log_likelihood_ln=likelihood.value, **_counts(population),
     )  # fmt: skip
 

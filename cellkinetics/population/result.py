@@ -61,6 +61,7 @@ class PopulationFit(Criteria, Saves):
     outcome : "converged", or the reason why not, with advice. status : the same for programs.
     log_likelihood_ln : of ln(copies), by importance sampling; `log_likelihood_error` is its Monte Carlo error.
     n_quantified, n_censored : samples in the likelihood.
+    seconds, timings : that it took, and {phase: seconds}, with "compiling" for what of them the compiler took.
     n_free : what is estimated: means, coefficients, sds between patients, correlations, sds of the error.
     """
 

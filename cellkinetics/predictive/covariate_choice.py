@@ -146,7 +146,7 @@ def choose_covariates(
     >>> import cellkinetics as ck
     >>> model = ck.models.load("nk_decline")
     >>> choice = ck.choose_covariates(
-    ...     model, ck.example(), {"F": "dose", "alpha": "dose"}, free=["F", "alpha"], progress=False
+    ...     model, ck.example(), {"F": "dose"}, free=["F"], progress=False
     ... )
     >>> choice.steps.columns[:6].tolist()
     ['step', 'direction', 'tried', 'change', 'bicc', 'difference']

@@ -9,6 +9,7 @@ from typing import Any
 from cellkinetics.codec import Plain, Reader, Writer
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
+from cellkinetics.modelling.absent import AbsentModel
 from cellkinetics.modelling.structure import methods
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.status import Status
@@ -21,7 +22,7 @@ from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import Population
 from cellkinetics.population.schedule import Path
 from cellkinetics.reporting import first_format
-from cellkinetics.reporting.model_files import Given
+from cellkinetics.reporting.model_files import Given, in_library
 
 # Of what is asked, that a request has too; but for free=, which a request has together with random=.
 _IN_REQUEST = {each.name for each in fields(Request)} - {"free"}
@@ -45,12 +46,14 @@ def plain(fit: PopulationFit, writer: Writer) -> dict[str, Plain]:
         "fit": writer.fields(fit),
         "polished": writer.fields(fit.polished),
         "path": writer.fields(fit.path),
+        # Of a model that comes back without its functions it could not be computed.
+        "individuals": None if in_library(fit.model) else writer.plain(fit.individuals),
     }
 
 
 def population(saved: Mapping[str, Plain], reader: Reader) -> PopulationFit:
     """What `plain` took apart; patients and design are made anew from the samples."""
-    return _again(
+    fit = _again(
         reader.value(saved["study"]),
         reader.value(saved["request"]),
         reader.value(saved["asked"]),
@@ -59,6 +62,9 @@ def population(saved: Mapping[str, Plain], reader: Reader) -> PopulationFit:
         reader.fields(Polished, saved["polished"]),
         reader.fields(Path, saved["path"]),
     )
+    if isinstance(fit.model, AbsentModel):
+        vars(fit)["individuals"] = reader.value(saved["individuals"])
+    return fit
 
 
 def population_of_version_one(parts: Mapping[str, Any], given: Given) -> PopulationFit:

@@ -147,8 +147,18 @@ def test_its_summary_says_who_takes_part_and_how_it_ended(fit):
         assert part in text
     assert repr(fit) == "<PopulationFit of 20 subjects, line, varying: c, k: converged>"
     assert list(fit.trace.columns[:3]) == ["c", "c:dose", "k"]
-    with pytest.raises(ck.ModelError, match="line was made in memory and could not be found again"):
-        fit.save("here.json")
+
+
+def test_of_a_model_made_in_memory_a_file_has_the_tables_and_with_the_model_all_else(fit, tmp_path):
+    fit.save(tmp_path / "population.json")
+    again, whole = ck.load(tmp_path / "population.json"), ck.load(tmp_path / "population.json", model=fit.model)
+    for one in (again, whole):
+        assert one.summary() == fit.summary()
+        for name in ("parameters", "individuals", "trace"):
+            pd.testing.assert_frame_equal(getattr(one, name), getattr(fit, name), check_exact=True)
+    pd.testing.assert_frame_equal(whole.predict([1.0, 7.0]), fit.predict([1.0, 7.0]))
+    with pytest.raises(ck.ModelError, match=r"nothing new can be computed. Give ck\.load\(path, model="):
+        again.predict([1.0, 7.0])
 
 
 def test_a_notebook_shows_what_was_estimated(fit):

@@ -77,3 +77,9 @@ def test_a_file_that_was_changed_is_refused(fit, tmp_path):
     file.write_text(file.read_text(encoding="utf-8").replace('"P03"', '"P99"', 1), encoding="utf-8")
     with pytest.raises(ck.StudyError):
         ck.load(file)
+
+
+def test_a_population_says_how_long_its_phases_took(fit):
+    assert {"preparing", "iterations", "polish", "likelihood", "compiling"} <= set(fit.timings)
+    parts = sum(seconds for phase, seconds in fit.timings.items() if phase != "compiling")
+    assert 0.5 * fit.seconds < parts <= fit.seconds

@@ -50,12 +50,30 @@ def test_results_have_the_seconds_of_their_phases(fits, tmp_path):
     assert ck.load(tmp_path / "bootstrap.json").origin.timings == found.origin.timings
 
 
+def test_joint_fits_tables_and_comparisons_tell_their_seconds_too(caplog, tmp_path):
+    with caplog.at_level(logging.INFO, logger="cellkinetics"):
+        joint = ck.fit(DECLINE, STUDY, shared=["alpha"], starts=1)
+        table, compared = ck.nca(STUDY), ck.compare_cohorts(STUDY, days=[28], windows=[])
+        design = ck.identifiability(DECLINE, [1, 7, 28])
+    assert set(joint.timings) == {"preparing", "optimising", "uncertainty", "compiling"}
+    assert sum(s for name, s in joint.timings.items() if name != "compiling") <= joint.seconds
+    assert set(table.attrs["timings"]) == {"metrics", "compiling"}
+    assert {"windows", "compiling"} <= set(compared.origin.timings)
+    assert set(design.origin.timings) == {"curve", "compiling"}
+    said = "\n".join(caplog.messages)
+    for text in ("nk_decline fitted to 2 patients together, ", "nca of 2 patients: ", "2 patients compared by cohort: ",
+                 "identifiability of nk_decline in 3 samples: "):  # fmt: skip
+        assert text in said
+    joint.save(tmp_path / "joint.json")
+    assert ck.load(tmp_path / "joint.json").timings == joint.timings
+
+
 def test_each_kind_of_warning_has_a_class_and_a_code_of_its_own(fits):
     kinds = Doubt.__subclasses__()
     codes = [kind.code for kind in kinds]
     assert len(kinds) == 7 and len(set(codes)) == 7
     assert all(getattr(ck, kind.__name__) is kind and issubclass(kind, UserWarning) for kind in kinds)
-    with pytest.warns(ck.TimeWarning, match="day -3 lies before the infusion"):
+    with pytest.warns(ck.TimeWarning, match=r"day -3 lies before the infusion.* \[CK202\]$"):
         fits["P06"].predict([-3.0, 7.0])
     with pytest.warns(ck.DoseWarning, match="takes no dose"):
         ck.simulate(models.load("stein_2019_tisagenlecleucel"), {}, [7.0], doses=1e6)

@@ -10,7 +10,7 @@ import pytest
 import cellkinetics as ck
 from cellkinetics import models
 
-STUDY = ck.example().select(["P05", "P06", "P07", "P08"])
+STUDY = ck.example().select(["P05", "P06"])
 DECLINE = models.load("nk_decline")
 
 
@@ -20,7 +20,7 @@ def one(subject):
 
 def test_threads_that_fit_at_once_give_the_numbers_of_one_after_the_other():
     subjects = [*STUDY.subjects, *STUDY.subjects]
-    with ThreadPoolExecutor(8) as threads:
+    with ThreadPoolExecutor(4) as threads:
         together = list(threads.map(one, subjects))
     for subject, found in zip(subjects, together, strict=True):
         pd.testing.assert_frame_equal(found, one(subject), check_exact=True)
