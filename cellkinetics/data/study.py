@@ -7,7 +7,8 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,10 @@ OBSERVATIONS = ("subject", "day", "output", "value", "lower", "upper", "status",
 COVARIATES = ("cohort", "dose", "until", "until_reason")
 UNIT, DOSE_UNIT = "copies/ug", "cells/kg"
 AFTER = "after day "
+
+
+# Of a study whose tables are cut out later: what does that, and how many samples it has.
+_LATER, _ROWS = "_later", "_rows"
 
 
 @storable
@@ -81,9 +86,22 @@ class Study(Saves, HandsOutCopies):
     source: str = "DataFrame"
     note: str = ""
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            # Tables of one of many are cut out when they are first asked for: see `each`.
+            later = vars(self).pop(_LATER, None)
+            if later is None:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            vars(self).update(later())
+            return getattr(self, name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
     def __len__(self) -> int:
         """How many subjects there are."""
-        return len(vars(self)["covariates"])
+        return len(self.covariates)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.subjects)
@@ -101,8 +119,9 @@ class Study(Saves, HandsOutCopies):
     @property
     def n_rows(self) -> int:
         """How many samples there are, used or not."""
-        # Without the copy that an attribute hands out: of a thousand patients these take as long as their tables.
-        return len(vars(self)["observations"])
+        # Without cutting the table out, or the copy that an attribute hands out: of many patients these take long.
+        own = vars(self)
+        return own[_ROWS] if _ROWS in own else len(own["observations"])
 
     @property
     def simulated(self) -> bool:
@@ -246,14 +265,22 @@ class Study(Saves, HandsOutCopies):
         limits = tables[0]["lloq"].to_numpy(float)
         covariates = self.covariates
 
-        def alone(subject: str) -> Study:
-            at = place[subject]
+        def cut(at: int) -> dict[str, pd.DataFrame]:
             # Slices of sorted tables are views: a take for each subject costs more than its fit.
             parts = [table.iloc[end[at] : end[at + 1]] for table, end in zip(tables, ends, strict=True)]
             for part in parts:
                 part.index = pd.RangeIndex(len(part))
-            lloq, own = _shared(limits[ends[0][at] : ends[0][at + 1]]), covariates.iloc[at : at + 1]
-            return replace(self, observations=parts[0], doses=parts[1], covariates=own, lloq=lloq)
+            return {"observations": parts[0], "doses": parts[1], "covariates": covariates.iloc[at : at + 1]}
+
+        said = {name: getattr(self, name) for name in ("unit", "dose_unit", "source", "note")}
+
+        def alone(subject: str) -> Study:
+            at = place[subject]
+            first, last = ends[0][at], ends[0][at + 1]
+            one = object.__new__(type(self))
+            later = {_LATER: partial(cut, at), _ROWS: int(last - first)}
+            vars(one).update(said, lloq=_shared(limits[first:last]), **later)
+            return one
 
         return alone
 

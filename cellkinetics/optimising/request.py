@@ -73,7 +73,7 @@ FEWEST_STARTS = 4
 class Request:
     """What `ck.fit` was asked to do, as given."""
 
-    model: Model
+    model: Model = field(metadata=UNSAVED)
     fixed: Mapping[str, float]
     free: tuple[str, ...] | None
     initial: Mapping[str, float]

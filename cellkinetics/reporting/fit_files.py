@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,32 +16,34 @@ from cellkinetics.fitting.table import TIED
 from cellkinetics.joint.result import JointFit, shared_of
 from cellkinetics.modelling.absent import AbsentModel
 from cellkinetics.modelling.dosing import Doses
+from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.cases import prepare
 from cellkinetics.optimising.request import Request
-from cellkinetics.reporting.model_files import in_library
+from cellkinetics.reporting.model_files import Given, in_library
 
 
-def plain(result: Fit | Fits | JointFit, writer: Writer) -> dict[str, Plain]:
-    """A fit, fits or a joint fit as plain values."""
+def parts_of(result: Fit | Fits | JointFit, writer: Writer, model: Callable[[Model], Plain]) -> dict[str, Plain]:
+    """A fit, fits or a joint fit as plain values; ``model`` writes theirs."""
     single = isinstance(result, Fit)
     each = {result.subject: result} if single else result.each if isinstance(result, JointFit) else result.by_subject
     return {
         "single": single,
         "study": writer.plain(result.study),
-        "request": writer.plain(next(iter(each.values())).request if each else None),
+        "request": plain_request(next(iter(each.values())).request, writer, model) if each else None,
         "fits": {subject: _fit(fit, writer) for subject, fit in each.items()},
         **({"joint": writer.fields(result)} if isinstance(result, JointFit) else {}),
     }
 
 
-def result(content: Mapping[str, Plain], reader: Reader) -> Fit | Fits | JointFit:
-    """What `plain` took apart; a tie is kept as its values, and curves of a tied fit come without a band."""
-    study, request = reader.value(content["study"]), reader.value(content["request"])
+def result_of(content: Mapping[str, Plain], reader: Reader, given: Given) -> Fit | Fits | JointFit:
+    """What `parts_of` took apart; a tie is kept as its values, and curves of a tied fit come without a band."""
+    study = reader.value(content["study"])
     single, saved = content["single"], content["fits"]
     if not isinstance(single, bool) or (single and len(saved) != 1) or bool(saved) != bool(study.subjects):
         raise ValueError(f"single is {single!r} and there are {len(saved)} fits of {len(study.subjects)} patients")
-    if request is None:
+    if content["request"] is None:
         return Fits(study, {})
+    request = request_again(content["request"], reader, given)
     only = study.each()
     each = {subject: _fit_again(fit, request, only(subject), reader) for subject, fit in saved.items()}
     if "joint" in content:
@@ -79,14 +81,15 @@ def _fit_again(saved: Mapping[str, Plain], request: Request, study: Study, reade
     return Fit(request=request, study=study, problem=problem, kept=kept, **fields)
 
 
-def plain_request(request: Request, writer: Writer) -> dict[str, Plain]:
+def plain_request(request: Request, writer: Writer, model: Callable[[Model], Plain]) -> dict[str, Plain]:
     """What was asked; a tie by its name alone."""
-    return {**writer.fields(request), "tied": list(request.tie)}
+    return {"model": model(request.model), **writer.fields(request), "tied": list(request.tie)}
 
 
-def request_again(saved: Mapping[str, Plain], reader: Reader) -> Request:
+def request_again(saved: Mapping[str, Plain], reader: Reader, given: Given) -> Request:
     """What `plain_request` wrote."""
-    return Request(**reader.fields(Request, {k: v for k, v in saved.items() if k != "tied"}), tie={})
+    own = {name: value for name, value in saved.items() if name not in ("model", "tied")}
+    return Request(model=given.model_of(reader.value(saved["model"])), **reader.fields(Request, own), tie={})
 
 
 def plain_doses(doses: Doses, writer: Writer) -> dict[str, Plain]:

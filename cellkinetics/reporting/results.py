@@ -71,15 +71,18 @@ def save(result: Saves | pd.DataFrame, path: str | Path) -> None:
         [
             (PopulationFit, "PopulationFit", lambda fit: population_files.plain(fit, writer)),
             (Model, "Model", plain_model),
-            (ANY_FIT, "fitted", lambda fit: fit_files.plain(fit, writer)),
-            (Request, "Request", lambda request: fit_files.plain_request(request, writer)),
+            (ANY_FIT, "fitted", lambda fit: fit_files.parts_of(fit, writer, plain_model)),
+            (Request, "Request", lambda request: fit_files.plain_request(request, writer, plain_model)),
             (Doses, "Doses", lambda doses: fit_files.plain_doses(doses, writer)),
         ]
     )
     study = _study_of(result)
     # First, so that what comes after it refers to it.
     parts = {} if study is None or study is result else {envelope.STUDY: writer.plain(study)}
-    parts[envelope.CONTENT] = writer.plain(result)
+    if isinstance(result, ANY_FIT):
+        parts |= fit_files.parts_of(result, writer, plain_model) | parts
+    else:
+        parts[envelope.CONTENT] = writer.plain(result)
     envelope.seal(Path(path), {"kind": type(result).__name__, **_about(result, writer), "models": seen}, parts)
 
 
@@ -126,8 +129,8 @@ def load(path: str | Path, *, model: Model | None = None, part: str | None = Non
         {
             "Model": lambda plain: given.model_of(reader.value(plain)),
             "PopulationFit": lambda plain: population_files.population(plain, reader),
-            "fitted": lambda plain: fit_files.result(plain, reader),
-            "Request": lambda plain: fit_files.request_again(plain, reader),
+            "fitted": lambda plain: fit_files.result_of(plain, reader, given),
+            "Request": lambda plain: fit_files.request_again(plain, reader, given),
             "Doses": lambda plain: fit_files.doses_again(plain, reader),
             # Of the first version of the format.
             "fits": lambda plain: first_format.result_of(plain, given),
@@ -140,6 +143,8 @@ def load(path: str | Path, *, model: Model | None = None, part: str | None = Non
         content = envelope.open_sealed(path)
         if content["format"] == envelope.FITS:
             result = first_format.result_of(content, given)
+        elif envelope.CONTENT not in content:
+            result = fit_files.result_of(content, reader, given)
         else:
             if envelope.STUDY in content:
                 reader.value(content[envelope.STUDY])

@@ -103,13 +103,6 @@ def test_what_was_fixed_for_some_is_not_said_of_all():
     assert "N 150 for 1 of 2 subjects" in " ".join(text.split())
 
 
-def test_a_model_made_in_memory_is_refused_before_it_is_lost(study, tmp_path):
-    fit = ck.fit(replace(STEIN, name="mine"), study.select("good"), free=["c_max"])
-    with pytest.raises(ck.ModelError, match="mine was made in memory"):
-        fit.save(tmp_path / "x.json")
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_model_file_that_changed_since_is_named_when_its_fit_is_loaded(study, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(Path(inspect.getfile(models.load("nk_decline").curve)).with_name(f"{STEIN.name}.py").read_text())

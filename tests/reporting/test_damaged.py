@@ -78,7 +78,7 @@ def test_the_samples_of_a_damaged_file_are_read_where_they_are_whole(fits, tmp_p
     path = tmp_path / "fits.json"
     fits.save(path)
     whole = path.read_bytes()
-    at = whole.index(b'\n "content": ')
+    at = whole.index(b'\n "fits": ')
     for damaged in (whole[: at + 500], whole[: at + 500] + b"#" + whole[at + 501 :]):
         path.write_bytes(damaged)
         with pytest.raises(ck.StudyError, match=r"fits\.json: .*The samples in it are whole.* part=\"study\""):

@@ -101,7 +101,7 @@ def test_a_file_tells_at_its_top_what_it_is_of_and_has_the_text_of_its_model(fit
         assert (content["kind"], content["seed"], content["options"]["error"]) == ("Fit", 2020, "log")
         assert content["seconds"] == one.seconds > 0
         assert content["data_sha256"] == one.study.sha256
-        model = content["content"]["of"]["request"]["of"]["model"]["of"]
+        model = content["request"]["model"]
         assert "def curve(" in model["file"]
         assert content["models"] == {"nk_decline": model["sha256"]}
 
@@ -188,13 +188,13 @@ def test_loading_runs_no_file_whatever_the_saved_one_says(own, tmp_path):
     fit.save(tmp_path / "fit.json")
     text = (tmp_path / "fit.json").read_text()
     content = json.loads(text)
-    described = content["content"]["of"]["request"]["of"]["model"]["of"]["described"]
-    assert described["path"] == str(own[1])
-    described["path"] = str(trap)
+    model = content["request"]["model"]
+    assert model["path"] == model["described"]["path"] == str(own[1])
+    model["path"] = model["described"]["path"] = str(trap)
     # As someone would forge it, with the checksum of the new content.
     from cellkinetics.reporting import envelope
 
-    parts = {name: content[name] for name in ("study", "content")}
+    parts = {name: content[name] for name in content["parts"]}
     envelope.seal(tmp_path / "fit.json", {"models": content["models"]}, parts)
     ck.load(tmp_path / "fit.json")
     assert not mark.exists()
