@@ -55,6 +55,7 @@ from cellkinetics.population.result import PopulationFit
 from cellkinetics.predictive.covariate_choice import CovariateChoice, choose_covariates
 from cellkinetics.predictive.forecast import Forecast, forecast
 from cellkinetics.predictive.npde import NPDE, npde
+from cellkinetics.predictive.trial import VirtualTrial, virtual_trial
 from cellkinetics.predictive.vpc import VPC, vpc
 from cellkinetics.reporting.results import load, save
 
@@ -94,6 +95,7 @@ __all__ = [
     "StudyWarning",
     "TextWarning",
     "TimeWarning",
+    "VirtualTrial",
     "choose_covariates",
     "cohort_curves",
     "compare_cohorts",
@@ -117,6 +119,7 @@ __all__ = [
     "read_study",
     "save",
     "simulate",
+    "virtual_trial",
     "vpc",
 ]
 

@@ -13,8 +13,10 @@ from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.bootstrap import Bootstrap
 from cellkinetics.joint.design import BY_DOSE
+from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.levels import column_of
 from cellkinetics.modelling.provenance import Provenance
+from cellkinetics.modelling.typical import Typical
 from cellkinetics.population.design import Design
 from cellkinetics.population.importance import Moments
 from cellkinetics.population.polish import polish
@@ -113,6 +115,25 @@ def _natural(fit: PopulationFit, v: Floats, labels: Sequence[str]) -> dict[str, 
         else:
             found[label] = float(np.tanh(at) if kinds[label] == "correlation" else np.exp(at))
     return found
+
+
+def typical_of(fit: PopulationFit, dose: float | None) -> Typical:
+    """See `PopulationFit.typical`."""
+    design, theta, outputs = fit.design, fit.polished.theta, list(fit.model.outputs)
+    driven = [effect for effect in design.effects if effect.covariate == BY_DOSE]
+    at = estimates(fit, {BY_DOSE: dose} if driven and dose is not None else {})
+    problem = fit.patients.problems[0]
+    values = problem.natural(np.append(at, np.zeros(int(fit.patients.sd_free.sum()))))
+    omega = np.asarray(theta.omega)
+    spread = np.sqrt(np.diag(omega))
+    labels = [effect.label for effect in design.effects]
+    effect = {each.parameter: float(np.asarray(theta.beta)[labels.index(each.label)]) for each in driven}
+    on_ln = fit.request.error == LOG
+    sds = dict(zip(outputs, map(float, np.exp(np.asarray(theta.ln_sd))), strict=True)) if on_ln else {}
+    return Typical(
+        fit.model, values, design.names, dict(zip(design.random, map(float, spread), strict=True)),
+        omega / np.outer(spread, spread), effect, sds, fit.request.error,
+    )  # fmt: skip
 
 
 def _last(fit: PopulationFit) -> float:
