@@ -12,6 +12,8 @@ jax.config.update("jax_enable_x64", True)
 __version__ = "0.2.0"
 
 from cellkinetics import models
+from cellkinetics.bayes.posterior import PopulationPosterior
+from cellkinetics.bayes.sample import sample_posterior
 from cellkinetics.cohorts.comparison import Comparison, compare_cohorts
 from cellkinetics.cohorts.curves import cohort_curves
 from cellkinetics.cohorts.nca import nca
@@ -88,6 +90,7 @@ __all__ = [
     "Parameters",
     "PopulationComparison",
     "PopulationFit",
+    "PopulationPosterior",
     "Power",
     "Status",
     "Study",
@@ -117,6 +120,7 @@ __all__ = [
     "population_log_likelihood",
     "power",
     "read_study",
+    "sample_posterior",
     "save",
     "simulate",
     "virtual_trial",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -91,8 +92,7 @@ def bootstrapped(fit: PopulationFit, n: int, level: float, seed: int, run: Run, 
         raise KeyboardInterrupt
     done = np.concatenate([ends[number] for number in sorted(ends)])
     kept = done[done[:, -1] == 1, :-1]
-    natural = [_natural(fit, row, labels) for row in kept]
-    draws = pd.DataFrame(natural, columns=labels, dtype=float)
+    draws = natural_of(fit, kept, labels)
     free = [label for label in labels if fit.parameters.loc[label, "status"] != "fixed"]
     rows = {"value": fit.parameters.loc[free, "value"].astype(float)}
     enough = len(draws) >= round(1 / (1 - level), 9)
@@ -104,17 +104,17 @@ def bootstrapped(fit: PopulationFit, n: int, level: float, seed: int, run: Run, 
     return Bootstrap(draws, intervals, len(done) - len(kept), "patients", level, seed, None, origin, note)
 
 
-def _natural(fit: PopulationFit, v: Floats, labels: Sequence[str]) -> dict[str, float]:
-    """As in the table of parameters."""
+def natural_of(fit: PopulationFit, v: Floats, labels: Sequence[str]) -> pd.DataFrame:
+    """Rows of what `polish.vector_of` makes (m, d), as in the table of parameters."""
     kinds, found = fit.parameters["kind"], {}
-    for label, at in zip(labels, v, strict=True):
+    for at, label in enumerate(labels):
         if kinds[label] == "mean":
-            found[label] = fit.model.parameters[label].from_estimation(float(at))
+            found[label] = np.asarray(fit.model.parameters[label].to_natural(jnp.asarray(v[:, at])), float)
         elif kinds[label] == "coefficient":
-            found[label] = float(at)
+            found[label] = v[:, at]
         else:
-            found[label] = float(np.tanh(at) if kinds[label] == "correlation" else np.exp(at))
-    return found
+            found[label] = np.tanh(v[:, at]) if kinds[label] == "correlation" else np.exp(v[:, at])
+    return pd.DataFrame(found, columns=list(labels), dtype=float)
 
 
 def typical_of(fit: PopulationFit, dose: float | None) -> Typical:

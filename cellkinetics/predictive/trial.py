@@ -156,9 +156,9 @@ class VirtualTrial(Ahead, Saves, HandsOutCopies):
         ----------
         output : which; the first when not given.
         """
-        from cellkinetics.figures import trial
+        from cellkinetics.figures import forecast
 
-        return trial.plot(self, self._called(output))
+        return forecast.plot_trial(self, self._called(output))
 
     def summary(self) -> str:
         """The trial in words: who was simulated, what was given, and the last day of each arm."""
