@@ -20,7 +20,7 @@ import numpy as np
 from cellkinetics import cache
 from cellkinetics.arrays import Floats
 from cellkinetics.bayes import target as targets
-from cellkinetics.bayes.target import HALF_T, Priors, Target
+from cellkinetics.bayes.target import HALF_T, Density, Priors
 from cellkinetics.lowered import Program
 from cellkinetics.optimising.engine import Data
 from cellkinetics.population import chains
@@ -36,7 +36,7 @@ WANTED_TOGETHER, LEARNING = 0.25, 0.15  # share of accepted moves together, and 
 USUAL = 0.3  # spread of a proposal where the fit has no error of an estimate
 
 
-class State(NamedTuple):
+class ChainState(NamedTuple):
     """Of one chain: patients, coefficients (p,), covariance (q, q), ln sds (s,), ln lengths of the two walks."""
 
     patients: Chains
@@ -47,7 +47,7 @@ class State(NamedTuple):
     ln_walk: Any
 
 
-class Draws(NamedTuple):
+class SweepNoise(NamedTuple):
     """Random numbers of sweeps: patients' moves, normals (p,) of coefficients, chi-squares and normals of blocks.
 
     chi : (q, 2) two for each effect, gamma draws times two. lower : (q, q) normals. together : (2, p + q) normals of
@@ -67,7 +67,7 @@ class Draws(NamedTuple):
     accepted: Any
 
 
-class Fixed(NamedTuple):
+class Settings(NamedTuple):
     """What stays: data, design (n, k, p), priors, factors of the walks, which sds are free, whether lengths learn."""
 
     data: Data
@@ -106,16 +106,16 @@ class Sampled:
 
 
 @cache.kept
-def _program(target: Target, size: int) -> Callable[..., tuple[State, Sweep]]:
+def _program(target: Density, size: int) -> Callable[..., tuple[ChainState, Sweep]]:
     """The compiled sweeps of several chains: (fixed, states, draws (sweeps, chains, ...)) -> states, sweeps."""
     places = np.array(target.random, int)
 
-    def run(fixed: Fixed, states: State, drawn: Draws) -> tuple[State, Sweep]:
+    def run(fixed: Settings, states: ChainState, drawn: SweepNoise) -> tuple[ChainState, Sweep]:
         likelihood = targets.likelihood_of(target, fixed.matrix, fixed.data)
         of_curves = targets.of_curves(target, fixed.data)
         of_random = fixed.matrix[:, places]
 
-        def sweep(state: State, noise: Draws) -> tuple[State, Sweep]:
+        def sweep(state: ChainState, noise: SweepNoise) -> tuple[ChainState, Sweep]:
             mean = jnp.einsum("nqp,p->nq", of_random, state.beta)
             at, told, _ = chains.iterate(
                 lambda phi, shift: likelihood(phi, state.beta, state.ln_sd), state.patients, mean, state.omega,
@@ -131,7 +131,7 @@ def _program(target: Target, size: int) -> Callable[..., tuple[State, Sweep]]:
             ln_sd, value, ln_walk = _sds(fixed, of_curves, at, state.ln_sd, state.ln_walk, noise)
             at = at._replace(value=value)
             accepted = jnp.append(told.accepted, moved)
-            state = State(at, beta, omega, ln_sd, ln_together, ln_walk)
+            state = ChainState(at, beta, omega, ln_sd, ln_together, ln_walk)
             return state, Sweep(at.phi[0], beta, omega, ln_sd, jnp.sum(value), accepted)
 
         return jax.lax.scan(lambda state, noise: jax.vmap(sweep)(state, noise), states, drawn)
@@ -139,7 +139,7 @@ def _program(target: Target, size: int) -> Callable[..., tuple[State, Sweep]]:
     return Program(run)
 
 
-def _coefficients(fixed: Fixed, of_random: Any, phi: Any, beta: Any, omega: Any, z: Any) -> Any:
+def _coefficients(fixed: Settings, of_random: Any, phi: Any, beta: Any, omega: Any, z: Any) -> Any:
     """From their normal given the patients' parameters; columns of what does not vary stay."""
     weighted = jnp.einsum("nqp,qr->npr", of_random, jnp.linalg.inv(omega))
     precision = jnp.einsum("npr,nrs->ps", weighted, of_random) + jnp.diag(fixed.priors.beta_precision)
@@ -153,7 +153,7 @@ def _coefficients(fixed: Fixed, of_random: Any, phi: Any, beta: Any, omega: Any,
     return jnp.where(drives, drawn, beta)
 
 
-def _covariance(priors: Priors, away: Any, omega: Any, noise: Draws, blocks: targets.Blocks) -> Any:
+def _covariance(priors: Priors, away: Any, omega: Any, noise: SweepNoise, blocks: targets.Blocks) -> Any:
     """Spreads given the effects ``away`` (n, q): proposed as under a flat prior of their ln, blocks from theirs."""
     for block in blocks:
         at, size = np.array(block), len(block)
@@ -179,14 +179,14 @@ def _covariance(priors: Priors, away: Any, omega: Any, noise: Draws, blocks: tar
 
 
 def _together(
-    fixed: Fixed,
+    fixed: Settings,
     likelihood: Any,
     of_random: Any,
     at: Chains,
     beta: Any,
     omega: Any,
-    state: State,
-    noise: Draws,
+    state: ChainState,
+    noise: SweepNoise,
     blocks: targets.Blocks,
 ) -> tuple[Any, ...]:
     """All coefficients and spreads at once, then those of one parameter, the patients' standardised effects kept."""
@@ -221,7 +221,9 @@ def _together(
     return at, beta, omega, ln_length, jnp.mean(moved)
 
 
-def _sds(fixed: Fixed, of_curves: Any, at: Chains, ln_sd: Any, ln_walk: Any, noise: Draws) -> tuple[Any, Any, Any]:
+def _sds(
+    fixed: Settings, of_curves: Any, at: Chains, ln_sd: Any, ln_walk: Any, noise: SweepNoise
+) -> tuple[Any, Any, Any]:
     """Walks of the ln sds at the curves that are there; values (1, n) at the last."""
 
     def step(carry: Any, given: Any) -> tuple[Any, Any]:
@@ -273,7 +275,7 @@ def sample(
     return Sampled(v, phi, value, accepted, np.zeros(value.shape, bool))
 
 
-def _begun(fit: PopulationFit, priors: Priors, count: int, seed: int) -> tuple[Fixed, State]:
+def _begun(fit: PopulationFit, priors: Priors, count: int, seed: int) -> tuple[Settings, ChainState]:
     """Chains spread about the estimates by twice their errors, patients about their conditional means."""
     rng = np.random.default_rng([seed, 7])
     design, patients, theta = fit.design, fit.patients, fit.polished.theta
@@ -290,24 +292,16 @@ def _begun(fit: PopulationFit, priors: Priors, count: int, seed: int) -> tuple[F
     own = np.linalg.cholesky(spread + 1e-12 * omega)
     phi = centre + np.einsum("npq,cnq->cnp", own, rng.normal(size=(count, *centre.shape)))
     matrix, data = design.matrix, fit.population.data
-    value, curve = _values(targets.target_of(fit))(matrix, data, phi, beta, ln_sd)
+    # No value yet: whatever is proposed first is taken.
+    curve, value = (
+        np.zeros((count, 1, len(centre), data.inputs.times.shape[1])),
+        np.full((count, 1, len(centre)), -np.inf),
+    )
     centres, spreads, ln_scales = _each(count, centre, spread, np.full(len(centre), np.log(2.0 / np.sqrt(q))))
-    at = Chains(phi[:, None], np.asarray(curve), np.asarray(value), centres, spreads, ln_scales)
+    at = Chains(phi[:, None], curve, value, centres, spreads, ln_scales)
     lengths = np.repeat([np.log(2.38 / np.sqrt([p + q, 2]))], count, axis=0)
-    states = State(at, beta, omegas, ln_sd, lengths, np.full(count, np.log(2.38)))
-    return Fixed(data, matrix, priors, together, walk, patients.sd_free, LEARNING), states
-
-
-@cache.kept
-def _values(target: Target) -> Callable[..., tuple[Any, Any]]:
-    """The compiled function of phi (chains, n, q), beta (chains, p), ln_sd (chains, s) -> values, curves."""
-
-    @Program
-    def run(matrix: Any, data: Data, phi: Any, beta: Any, ln_sd: Any) -> tuple[Any, Any]:
-        likelihood = targets.likelihood_of(target, matrix, data)
-        return jax.vmap(lambda a, b, c: likelihood(a[None], b, c))(phi, beta, ln_sd)
-
-    return run
+    states = ChainState(at, beta, omegas, ln_sd, lengths, np.full(count, np.log(2.38)))
+    return Settings(data, matrix, priors, together, walk, patients.sd_free, LEARNING), states
 
 
 def _each(count: int, *arrays: Floats) -> list[Floats]:
@@ -331,7 +325,9 @@ def _factor(covariance: Floats) -> Floats:
     return vectors * np.sqrt(np.maximum(values, 1e-8 * largest))
 
 
-def _learnt(fit: PopulationFit, fixed: Fixed, states: State, kept: dict[str, list[Any]]) -> tuple[Fixed, State]:
+def _learnt(
+    fit: PopulationFit, fixed: Settings, states: ChainState, kept: dict[str, list[Any]]
+) -> tuple[Settings, ChainState]:
     """Proposals from what the chains saw in the last half of the sweeps so far."""
     half = len(kept["beta"]) // 2
     beta, omega, ln_sd, phi = (np.concatenate(kept[name][half:]) for name in ("beta", "omega", "ln_sd", "phi"))
@@ -352,7 +348,7 @@ def _learnt(fit: PopulationFit, fixed: Fixed, states: State, kept: dict[str, lis
     )
 
 
-def _noise(fit: PopulationFit, target: Target, count: int, seed: tuple[int, ...]) -> Draws:
+def _noise(fit: PopulationFit, target: Density, count: int, seed: tuple[int, ...]) -> SweepNoise:
     """Of the sweeps of one call."""
     rng, design = np.random.default_rng([*seed, 11]), fit.design
     n, q, p, s = len(fit.subjects), len(design.random), len(design.effects), len(fit.patients.sd_names)
@@ -373,7 +369,7 @@ def _noise(fit: PopulationFit, target: Target, count: int, seed: tuple[int, ...]
         for name in design.names
     ])  # fmt: skip
     which = np.stack([np.ones((*shape, p + q)), own[rng.integers(len(own), size=shape)]], axis=2)
-    return Draws(
+    return SweepNoise(
         patients, rng.normal(size=(*shape, p)), chi, rng.normal(size=(*shape, q, q)),
         rng.normal(size=(*shape, 2, p + q)), np.log1p(-rng.random((*shape, 2))), which,
         rng.normal(size=(*shape, SD_STEPS, s)), np.log1p(-rng.random((*shape, SD_STEPS))),

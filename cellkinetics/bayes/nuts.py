@@ -22,7 +22,7 @@ from cellkinetics.population.saem import Theta
 TARGET_ACCEPT = 0.9
 DEEPEST = 8  # at most 2^8 steps a draw
 FORWARD_ONLY = (Method.EXPLICIT, Method.IMPLICIT)
-MISSING = (
+NO_NUMPYRO = (
     "method='nuts' needs numpyro, of the extra bayes: pip install 'cellkinetics[bayes]'. method='gibbs' needs nothing."
 )
 
@@ -40,7 +40,7 @@ def sample(fit: PopulationFit, priors: Priors, draws: int, warmup: int, chains: 
     try:
         from numpyro.infer import MCMC, NUTS
     except ImportError:
-        raise ImportError(MISSING) from None
+        raise ImportError(NO_NUMPYRO) from None
     if fit.population.method in FORWARD_ONLY:
         raise ModelError(f"{fit.model.name} is solved by steps, through which NUTS cannot go. Take method='gibbs'.")
     potential, unpacked, start = _potential(fit, priors)
@@ -78,7 +78,8 @@ def _potential(fit: PopulationFit, priors: Priors) -> tuple[Callable[..., Any], 
     target, design, patients = targets.target_of(fit), fit.design, fit.patients
     theta = fit.polished.theta
     p, q, free = len(design.effects), len(design.random), np.flatnonzero(patients.sd_free)
-    data, matrix = fit.population.data, design.matrix
+    # As JAX's own arrays: a derivative written by hand takes no constants of NumPy.
+    data, matrix = jax.tree.map(jnp.asarray, fit.population.data), jnp.asarray(design.matrix)
     of_random = matrix[:, design.places]
     likelihood = targets.likelihood_of(target, matrix, data)
     to_factor = CorrCholeskyTransform()

@@ -68,7 +68,7 @@ class PopulationPosterior(Saves, HandsOutCopies):
     @property
     def mixed(self) -> bool:
         """Whether the chains told the same, with draws enough, and none diverged."""
-        return self.outcome == MIXED
+        return self.outcome == WELL_MIXED
 
     @property
     def chains(self) -> int:
@@ -149,7 +149,7 @@ class PopulationPosterior(Saves, HandsOutCopies):
         return f"<PopulationPosterior of {count(len(self.subjects), 'subject')}, {m} x {n:,} draws: {self.outcome}>"
 
 
-MIXED = "mixed"
+WELL_MIXED = "mixed"
 
 
 def outcome_of(table: pd.DataFrame, chains: int, draws: int, diverged: int) -> str:
@@ -175,7 +175,7 @@ def outcome_of(table: pd.DataFrame, chains: int, draws: int, diverged: int) -> s
             f"{_named(table.assign(least=smallest), few, 'least', True)}: few independent draws ({least:.0f}, fewer "
             f"than {aim:.0f}), rough intervals. Give draws={_rounded(draws * aim / max(least, 1.0)):,}"
         )
-    return "; ".join(notes) or MIXED
+    return "; ".join(notes) or WELL_MIXED
 
 
 def _rounded(number: float) -> int:

@@ -53,7 +53,7 @@ class Priors(NamedTuple):
 Blocks = tuple[tuple[int, ...], ...]  # places of effects that are correlated; of others one each
 
 
-class Target(NamedTuple):
+class Density(NamedTuple):
     """What stays the same in a program: equations, errors, and which columns and effects belong together.
 
     random : places of what varies among the free parameters. blocks : of the covariance.
@@ -67,13 +67,13 @@ class Target(NamedTuple):
     blocks: Blocks
 
 
-def target_of(fit: PopulationFit) -> Target:
+def target_of(fit: PopulationFit) -> Density:
     """Of a population, with its curves solved as in the end of its fit."""
     population, patients, design = fit.population, fit.patients, fit.design
     together = {name for block in design.correlated for name in block}
     blocks = [tuple(design.random.index(name) for name in block) for block in design.correlated]
     alone = [(at,) for at, name in enumerate(design.random) if name not in together]
-    return Target(
+    return Density(
         patients.model, patients.problems[0].ties, population.method, patients.request.error_model, population.random,
         tuple(sorted(blocks + alone)),
     )  # fmt: skip
@@ -171,7 +171,7 @@ def ln_prior_sds(priors: Priors, ln_sd: Any) -> Any:
     return jnp.where(jnp.all(ln_sd >= priors.floors), value, -jnp.inf)
 
 
-def likelihood_of(target: Target, matrix: Any, data: Data) -> Callable[..., tuple[Any, Any]]:
+def likelihood_of(target: Density, matrix: Any, data: Data) -> Callable[..., tuple[Any, Any]]:
     """The function of phi (m, n, q), beta (p,), ln_sd (s,) -> log-likelihoods (m, n), curves (m, n, rows)."""
     places = np.array(target.random, int)
 
@@ -186,7 +186,7 @@ def likelihood_of(target: Target, matrix: Any, data: Data) -> Callable[..., tupl
     return of_all
 
 
-def of_curves(target: Target, data: Data) -> Callable[[Any, Any], Any]:
+def of_curves(target: Density, data: Data) -> Callable[[Any, Any], Any]:
     """The function of curves (n, rows), ln_sd (s,) -> log-likelihoods (n,): nothing is solved."""
     outputs = len(target.model.outputs)
 

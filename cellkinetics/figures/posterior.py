@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cellkinetics.bayes.posterior import PopulationPosterior
 
-FILLED, MORE_FILLED, PLACES = 0.22, 0.2, 160  # how solid an interval is, more so in dark, and points of a density
+FILLED, MORE_FILLED, GRID_POINTS = 0.22, 0.2, 160  # how solid an interval is, more so in dark, and points of a density
 
 
 def plot(found: PopulationPosterior) -> Figure:
@@ -51,7 +51,7 @@ def _densities(ax: Axes, draws: Floats, lower: float, upper: float) -> None:
     low, high = np.quantile(draws, [0.002, 0.998])
     positive = bool(draws.min() > 0)
     low = 0.0 if positive and low < 0.1 * high else low
-    grid = np.linspace(low, high, PLACES)
+    grid = np.linspace(low, high, GRID_POINTS)
 
     def density(values: Floats) -> Floats:
         kde = stats.gaussian_kde(values)

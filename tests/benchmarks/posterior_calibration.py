@@ -52,7 +52,7 @@ def one(model, seed):
 
 def main():
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
-    model, began, ranks, mixed = populations.biexponential(), time.time(), [], 0
+    model, began, ranks, mixed, size = populations.biexponential(), time.time(), [], 0, 0
     while time.time() - began < 60 * minutes:
         found, size, outcome = one(model, len(ranks) + 1)
         ranks.append(found)
