@@ -12,6 +12,8 @@ jax.config.update("jax_enable_x64", True)
 __version__ = "0.2.0"
 
 from cellkinetics import models
+from cellkinetics.bayes.posterior import PopulationPosterior
+from cellkinetics.bayes.sample import sample_posterior
 from cellkinetics.cohorts.comparison import Comparison, compare_cohorts
 from cellkinetics.cohorts.curves import cohort_curves
 from cellkinetics.cohorts.nca import nca
@@ -55,6 +57,7 @@ from cellkinetics.population.result import PopulationFit
 from cellkinetics.predictive.covariate_choice import CovariateChoice, choose_covariates
 from cellkinetics.predictive.forecast import Forecast, forecast
 from cellkinetics.predictive.npde import NPDE, npde
+from cellkinetics.predictive.trial import VirtualTrial, virtual_trial
 from cellkinetics.predictive.vpc import VPC, vpc
 from cellkinetics.reporting.results import load, save
 
@@ -87,6 +90,7 @@ __all__ = [
     "Parameters",
     "PopulationComparison",
     "PopulationFit",
+    "PopulationPosterior",
     "Power",
     "Status",
     "Study",
@@ -94,6 +98,7 @@ __all__ = [
     "StudyWarning",
     "TextWarning",
     "TimeWarning",
+    "VirtualTrial",
     "choose_covariates",
     "cohort_curves",
     "compare_cohorts",
@@ -115,8 +120,10 @@ __all__ = [
     "population_log_likelihood",
     "power",
     "read_study",
+    "sample_posterior",
     "save",
     "simulate",
+    "virtual_trial",
     "vpc",
 ]
 

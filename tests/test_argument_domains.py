@@ -48,6 +48,8 @@ LEVELS = {
     "vpc": lambda r, level: ck.vpc(r["fits"], replicates=20, level=level).table,
     "fits.vpc": lambda r, level: r["fits"].vpc(replicates=20, level=level).table,
     "forecast of a population": lambda r, level: ck.forecast(r["fit"], STUDY, [7], level=level),
+    "trial of a population": lambda r, level: ck.virtual_trial(r["fit"], [7], {"A": 1e6}, level=level),
+    "population.virtual_trial": lambda r, level: ck.PopulationFit.virtual_trial(r["fit"], [7], {}, level=level),
 }
 COUNTS = {
     "fit starts": ("starts", lambda r, n: ck.fit(DECLINE, STUDY.select(subjects="P06"), starts=n)),
@@ -68,6 +70,8 @@ COUNTS = {
     "replicates of fits.vpc": ("replicates", lambda r, n: r["fits"].vpc(replicates=n)),
     "imputations of npde": ("imputations", lambda r, n: ck.npde(r["fit"], imputations=n)),
     "simulate of a population": ("n", lambda r, n: ck.PopulationFit.simulate(r["fit"], n)),
+    "chains of a posterior": ("chains", lambda r, n: ck.sample_posterior(r["fit"], chains=n)),
+    "patients of a trial": ("patients", lambda r, n: ck.virtual_trial(r["fit"], [7], {"A": 1e6}, patients=n)),
     "draws of population.predict": ("draws", lambda r, n: ck.PopulationFit.predict(r["fit"], [7], draws=n)),
     "plot of fits": ("columns", lambda r, n: r["fits"].plot(columns=n)),
 }  # fmt: skip
@@ -94,6 +98,9 @@ SEEDS = {
     "vpc": lambda r, seed: ck.vpc(r["fits"], seed=seed),
     "npde": lambda r, seed: ck.npde(r["fit"], seed=seed),
     "forecast": lambda r, seed: ck.forecast(r["fit"], STUDY, [7], seed=seed),
+    "sample_posterior": lambda r, seed: ck.sample_posterior(r["fit"], seed=seed),
+    "virtual_trial": lambda r, seed: ck.virtual_trial(r["fit"], [7], {"A": 1e6}, seed=seed),
+    "population.virtual_trial": lambda r, seed: ck.PopulationFit.virtual_trial(r["fit"], [7], {}, seed=seed),
 }
 DAYS = {
     "simulate": lambda r, days: ck.simulate(STEIN, {}, days),
@@ -105,6 +112,8 @@ DAYS = {
     "population.predict": lambda r, days: ck.PopulationFit.predict(r["fit"], days),
     "population.forecast": lambda r, days: ck.PopulationFit.forecast(r["fit"], STUDY, days),
     "forecast": lambda r, days: ck.forecast(r["fit"], STUDY, days),
+    "virtual_trial": lambda r, days: ck.virtual_trial(r["fit"], days, {"A": 1e6}),
+    "population.virtual_trial": lambda r, days: ck.PopulationFit.virtual_trial(r["fit"], days, {}),
     "compare_cohorts": lambda r, days: ck.compare_cohorts(STUDY, days=days),
     "windows of compare_cohorts": lambda r, days: ck.compare_cohorts(STUDY, windows=[days]),
     "window of nca": lambda r, days: ck.nca(STUDY, days),
@@ -118,6 +127,7 @@ FLAGS = {
     "fit common_sd": lambda r, flag: ck.fit(DECLINE, STUDY, shared=["beta"], common_sd=flag),
     "vpc corrected": lambda r, flag: ck.vpc(r["fits"], corrected=flag),
     "choose_covariates progress": lambda r, flag: ck.choose_covariates(DECLINE, STUDY, {"F": "dose"}, progress=flag),
+    "sample_posterior progress": lambda r, flag: ck.sample_posterior(r["fit"], progress=flag),
     "fit_population common_sd": lambda r, flag: ck.fit_population(DECLINE, STUDY, common_sd=flag),
     "fit.profile calibrated": lambda r, flag: r["fit"].profile(calibrated=flag),
     "fits.profile calibrated": lambda r, flag: r["fits"].profile(calibrated=flag),
@@ -376,13 +386,15 @@ def test_no_public_function_with_such_an_argument_is_forgotten():
                   "Fits.profile", "Fits.bootstrap", "Fits.derived", "Fits.intervals", "JointFit.predict",
                   "PopulationFit.predict", "PopulationFit.bootstrap", "PopulationFit.forecast", "PopulationFit.vpc",
                   "PopulationFit.effects", "PopulationFit.plot_forest", "Fits.vpc", "vpc", "forecast",
-                  "Forecast.probability_below"},
+                  "Forecast.probability_below", "PopulationFit.virtual_trial", "virtual_trial",
+                  "VirtualTrial.share_above"},
         "seed": {"fit", "fit_each", "Fit.bootstrap", "Fit.quantile_residuals", "Fit.diagnostics",
                  "Fits.quantile_residuals", "Fits.diagnostics", "Fits.bootstrap", "JointFit.quantile_residuals",
                  "compare_cohorts",
                  "power", "fit_population", "population_log_likelihood", "PopulationFit.predict",
                  "PopulationFit.bootstrap", "PopulationFit.simulate", "PopulationFit.vpc", "PopulationFit.npde",
-                 "PopulationFit.forecast", "Fits.vpc", "vpc", "npde", "forecast"},
+                 "PopulationFit.forecast", "Fits.vpc", "vpc", "npde", "forecast", "PopulationFit.virtual_trial",
+                 "virtual_trial", "sample_posterior"},
         "starts": {"fit", "fit_each"},
         "tolerance": {"compare_cohorts", "cohort_curves", "nca", "Study.plot"},
         "pool_sd": {"fit_each"},
@@ -391,7 +403,8 @@ def test_no_public_function_with_such_an_argument_is_forgotten():
         "calibrated": {"Fit.profile", "Fits.profile"},
         "mid_p": {"compare_cohorts"},
         "times": {"simulate", "Model.solve", "Fit.predict", "Fits.predict", "JointFit.predict",
-                  "PopulationFit.predict", "PopulationFit.forecast", "forecast"},
+                  "PopulationFit.predict", "PopulationFit.forecast", "forecast", "PopulationFit.virtual_trial",
+                  "virtual_trial"},
     }  # fmt: skip
     found = {argument: set() for argument in checked}
     for name in ck.__all__:

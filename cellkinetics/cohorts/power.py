@@ -22,6 +22,7 @@ from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import suggest
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.provenance import Provenance
+from cellkinetics.modelling.typical import HasTypical, of
 from cellkinetics.progress import bar
 from cellkinetics.running.phases import Phases
 from cellkinetics.running.run import Run
@@ -97,7 +98,7 @@ class Power(Saves, HandsOutCopies):
 
 
 def power(
-    model: Model,
+    model: Model | HasTypical,
     doses: Sequence[float],
     sizes: Sequence[int],
     schedule: npt.ArrayLike,
@@ -105,7 +106,7 @@ def power(
     effect: Mapping[str, float] | None = None,
     between: Mapping[str, float] | None = None,
     parameters: Mapping[str, float] | None = None,
-    sd: float = 0.5,
+    sd: float | None = None,
     lloq: float | None = None,
     margin: float = 2.0,
     days: Sequence[float] | None = None,
@@ -126,7 +127,10 @@ def power(
 
     Parameters
     ----------
-    model : any model; its ``cells`` are given once, on day 0.
+    model
+        any model; its ``cells`` are given once, on day 0. Or a population of `fit_population`: its median patient at
+        the middle dose, what the dose does in it, spreads with their correlations, and sd stand where nothing else is
+        given.
     doses : one of each cohort, all different.
     sizes : patients of each cohort, in the order of ``doses``.
     schedule : (d,) days of the samples since the infusion, after day 0.
@@ -138,7 +142,7 @@ def power(
         {parameter: SD between patients} on the scale of estimation, normal, cut at the parameter's bounds. The
         model's published ones where not given.
     parameters : {name: natural value} of the typical patient; defaults where not named.
-    sd : of a sample, on the ln scale.
+    sd : of a sample, on the ln scale; 0.5 when not given.
     lloq : lower limit of quantification; None for an assay without one.
     margin : the change over the dose range that counts as none.
     days : days after day 14 whose levels are compared; all of the schedule when not given.
@@ -162,7 +166,7 @@ def power(
     ValueError
         Doses that are equal or not positive, sizes that do not fit them, days that are not after the infusion.
     ModelError
-        An unknown parameter.
+        An unknown parameter; a population whose errors are not on the ln scale, without ``sd``.
 
     Examples
     --------
@@ -177,8 +181,18 @@ def power(
     True
     """
     phases = Phases()
-    domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
+    model, typical = of(model, middle_of(doses))
+    if typical is not None:
+        given = {name: value for name, value in typical.values.items() if name not in model.ties}
+        parameters = given | domains.by_name(parameters, "parameters", given)
+        effect = typical.effect if effect is None else effect
+        sd = typical.sd(output or next(iter(model.outputs))) if sd is None and output in (None, *model.outputs) else sd
+    linked: Floats | None = typical.linked if typical is not None and between is None else None
+    between = typical.between if typical is not None and between is None else between
+    sd = 0.5 if sd is None else sd
     plan, counts = _plan(model, doses, sizes, schedule, effect, between, parameters, sd, lloq, output)
+    if linked is not None:
+        plan = replace(plan, factor=tuple(map(tuple, np.linalg.cholesky(linked).tolist())))
     plan = replace(plan, inputs=tuple((name, _hashable(course)) for name, course in (inputs or {}).items()))
     if not margin > 1:
         raise ValueError(f"the margin is a fold change above 1, such as 2 for twofold; it is {margin:g}.")
@@ -242,6 +256,15 @@ def power(
     timings = phases.done(f"power of {model.name}, {sum(part['studies'] for part in in_order)} studies")
     origin = Provenance(options={**options, "seed": seed}, seconds=phases.total, timings=timings)
     return Power(plan, counts, margin, seed, table, needed, truth, studies, origin)
+
+
+def middle_of(doses: Sequence[float]) -> float | None:
+    """The geometric mean of doses; None of what can be no doses."""
+    try:
+        amounts = np.asarray(doses, float).ravel()
+    except (TypeError, ValueError):
+        return None
+    return float(np.exp(np.log(amounts).mean())) if len(amounts) and (amounts > 0).all() else None
 
 
 def _simulated(

@@ -57,7 +57,7 @@ def _studies(found: Power, studies: int) -> str:
 
 def _effect(found: Power) -> str:
     plan = found.plan
-    added = ", ".join(f"{name} x dose^{exponent:g}" for name, exponent in plan.effect.items())
+    added = ", ".join(f"{name} x dose^{exponent:.3g}" for name, exponent in plan.effect.items())
     own = "the dose acts as in the model" if plan.model.channels else "the model takes no dose"
     return f"{own}, and besides by {added}" if added else own
 

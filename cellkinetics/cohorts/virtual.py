@@ -38,6 +38,7 @@ class Plan:
     sd : of a sample, on the ln scale.
     lloq : None where there is no limit.
     inputs : covariates over time, the same for all patients, as name and a number or days with values.
+    factor : rows of the Cholesky factor of the correlations of ``between``; empty where there are none.
     """
 
     model: Model
@@ -50,6 +51,7 @@ class Plan:
     sd: float
     lloq: float | None
     inputs: tuple[tuple[str, Any], ...] = ()
+    factor: tuple[tuple[float, ...], ...] = ()
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -59,6 +61,7 @@ class Plan:
     def parameters(self, cohort: int, z: Floats) -> dict[str, Floats]:
         """Natural values of patients of a cohort; z is (n, k), one standard normal for each name of ``between``."""
         away = float(np.log(self.doses[cohort]) - np.log(self.doses).mean())
+        z = z @ np.array(self.factor).T if self.factor and z.shape[1] else z
         found: dict[str, Floats] = {}
         for name, value in self.values.items():
             parameter = self.model.parameters[name]

@@ -16,8 +16,10 @@ from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.likelihood.error_models import ERRORS, LOG
+from cellkinetics.modelling.dosing import as_doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.provenance import Provenance
+from cellkinetics.modelling.typical import HasTypical, Typical, first_dose, of
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.optimising.uncertainty import inverse_of
@@ -103,14 +105,14 @@ class Identifiability(Saves, HandsOutCopies):
 
 
 def identifiability(
-    model: Model,
+    model: Model | HasTypical,
     days: npt.ArrayLike,
     *,
     doses: object = None,
     parameters: Mapping[str, float] | None = None,
     free: Sequence[str] | None = None,
     lloq: float | None = None,
-    sd: float = 0.5,
+    sd: float | None = None,
 ) -> Identifiability:
     """What a schedule of samples can tell about parameters, before any sample is taken.
 
@@ -119,27 +121,42 @@ def identifiability(
 
     Parameters
     ----------
-    model : the model; its first output is sampled.
+    model
+        the model; its first output is sampled. Or a population of `fit_population`: its median patient, what it
+        estimates and its sd are then taken where nothing else is given, and the table says what the schedule would tell
+        of one patient of it.
     days : (n,) days since the first infusion.
     doses : as in `simulate`.
     parameters : {name: natural value}; the defaults otherwise.
     free : names to judge; all parameters that are positive and not at a bound when not given.
     lloq : lower limit of quantification, in the unit of the output.
-    sd : residual sd on the ln scale, taken as known.
+    sd : residual sd on the ln scale, taken as known; 0.5 when not given.
+
+    Returns
+    -------
+    Identifiability
+        Of a population ``.parameters`` also has ``between``, the sd between patients, and ``shrinkage``, the share of
+        its variance that the samples of one patient would leave: 1 where they tell nothing of the random effect.
 
     Raises
     ------
     ModelError
-        An unknown parameter.
+        An unknown parameter; a population whose errors are not on the ln scale, without ``sd``.
     ValueError
         No days, or days before the infusion; no names in `free`.
     """
     phases = Phases()
-    domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")
+    model, typical = of(model, _first_dose(doses))
     schedule = domains.some(domains.since_infusion(days), "days", "[7, 14, 28]")
+    if sd is None:
+        sd = 0.5 if typical is None else typical.sd(next(iter(model.outputs)))
     sd = domains.positive(sd, "sd", 0.5)
     lloq = None if lloq is None else domains.positive(lloq, "lloq", 3)
-    values = possible(model, model.values(dict(parameters or {})))
+    given = dict(parameters or {})
+    if typical is not None:
+        given = {name: value for name, value in typical.values.items() if name not in model.ties} | given
+        free = typical.free if free is None else free
+    values = possible(model, model.values(given))
     for name in () if free is None else domains.some(free, "free", f"['{next(iter(values))}']", "leave it out for all"):
         model.require(name)
     inside = [
@@ -159,9 +176,30 @@ def identifiability(
     ln_f, slopes = np.asarray(at.value)[: len(schedule)], np.asarray(at.jacobian)[: len(schedule)]
     weight = expected_information(ln_f, sd, lloq)
     options = {"days": schedule, "parameters": values, "free": names, "lloq": lloq, "sd": sd}
-    found = of_information(slopes.T @ (weight[:, None] * slopes), names)
+    information = slopes.T @ (weight[:, None] * slopes)
+    found = of_information(information, names)
+    if typical is not None:
+        found = replace(found, parameters=_among(found.parameters, information, typical))
     timings = phases.done(f"identifiability of {model.name} in {count(len(schedule), 'sample')}")
     return replace(found, origin=Provenance("", "", model, options, phases.total, timings))
+
+
+def _first_dose(doses: object) -> float | None:
+    cells = doses.get("cells") if isinstance(doses, Mapping) else doses
+    return first_dose(cells) if cells is not None and np.any(as_doses(cells, ("cells",)).amounts) else None
+
+
+def _among(table: pd.DataFrame, information: Floats, typical: Typical) -> pd.DataFrame:
+    """With what the samples of one patient leave of each random effect; what does not vary is known."""
+    random = [name for name in typical.between if name in table.index]
+    names = list(table.index)
+    places = [names.index(name) for name in random]
+    order = [list(typical.between).index(name) for name in random]
+    spread = np.array([typical.between[name] for name in random])
+    omega = spread[:, None] * typical.linked[np.ix_(order, order)] * spread
+    left = np.linalg.inv(information[np.ix_(places, places)] + np.linalg.inv(omega))
+    share = pd.Series(np.diag(left) / spread**2, index=random)
+    return table.assign(between=pd.Series(spread, index=random), shrinkage=share)
 
 
 def expected_information(ln_f: Floats, sd: float, lloq: float | None) -> Floats:

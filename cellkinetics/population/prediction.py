@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -13,8 +14,10 @@ from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.bootstrap import Bootstrap
 from cellkinetics.joint.design import BY_DOSE
+from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.levels import column_of
 from cellkinetics.modelling.provenance import Provenance
+from cellkinetics.modelling.typical import Typical
 from cellkinetics.population.design import Design
 from cellkinetics.population.importance import Moments
 from cellkinetics.population.polish import polish
@@ -89,8 +92,7 @@ def bootstrapped(fit: PopulationFit, n: int, level: float, seed: int, run: Run, 
         raise KeyboardInterrupt
     done = np.concatenate([ends[number] for number in sorted(ends)])
     kept = done[done[:, -1] == 1, :-1]
-    natural = [_natural(fit, row, labels) for row in kept]
-    draws = pd.DataFrame(natural, columns=labels, dtype=float)
+    draws = natural_of(fit, kept, labels)
     free = [label for label in labels if fit.parameters.loc[label, "status"] != "fixed"]
     rows = {"value": fit.parameters.loc[free, "value"].astype(float)}
     enough = len(draws) >= round(1 / (1 - level), 9)
@@ -102,17 +104,36 @@ def bootstrapped(fit: PopulationFit, n: int, level: float, seed: int, run: Run, 
     return Bootstrap(draws, intervals, len(done) - len(kept), "patients", level, seed, None, origin, note)
 
 
-def _natural(fit: PopulationFit, v: Floats, labels: Sequence[str]) -> dict[str, float]:
-    """As in the table of parameters."""
+def natural_of(fit: PopulationFit, v: Floats, labels: Sequence[str]) -> pd.DataFrame:
+    """Rows of what `polish.vector_of` makes (m, d), as in the table of parameters."""
     kinds, found = fit.parameters["kind"], {}
-    for label, at in zip(labels, v, strict=True):
+    for at, label in enumerate(labels):
         if kinds[label] == "mean":
-            found[label] = fit.model.parameters[label].from_estimation(float(at))
+            found[label] = np.asarray(fit.model.parameters[label].to_natural(jnp.asarray(v[:, at])), float)
         elif kinds[label] == "coefficient":
-            found[label] = float(at)
+            found[label] = v[:, at]
         else:
-            found[label] = float(np.tanh(at) if kinds[label] == "correlation" else np.exp(at))
-    return found
+            found[label] = np.tanh(v[:, at]) if kinds[label] == "correlation" else np.exp(v[:, at])
+    return pd.DataFrame(found, columns=list(labels), dtype=float)
+
+
+def typical_of(fit: PopulationFit, dose: float | None) -> Typical:
+    """See `PopulationFit.typical`."""
+    design, theta, outputs = fit.design, fit.polished.theta, list(fit.model.outputs)
+    driven = [effect for effect in design.effects if effect.covariate == BY_DOSE]
+    at = estimates(fit, {BY_DOSE: dose} if driven and dose is not None else {})
+    problem = fit.patients.problems[0]
+    values = problem.natural(np.append(at, np.zeros(int(fit.patients.sd_free.sum()))))
+    omega = np.asarray(theta.omega)
+    spread = np.sqrt(np.diag(omega))
+    labels = [effect.label for effect in design.effects]
+    effect = {each.parameter: float(np.asarray(theta.beta)[labels.index(each.label)]) for each in driven}
+    on_ln = fit.request.error == LOG
+    sds = dict(zip(outputs, map(float, np.exp(np.asarray(theta.ln_sd))), strict=True)) if on_ln else {}
+    return Typical(
+        fit.model, values, design.names, dict(zip(design.random, map(float, spread), strict=True)),
+        omega / np.outer(spread, spread), effect, sds, fit.request.error,
+    )  # fmt: skip
 
 
 def _last(fit: PopulationFit) -> float:

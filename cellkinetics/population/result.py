@@ -22,6 +22,7 @@ from cellkinetics.fitting.fits import Fits, Later
 from cellkinetics.fitting.result import Fit
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.typical import Typical
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.status import Status
 from cellkinetics.population import individuals, prediction, table, text
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from cellkinetics.predictive.forecast import Forecast
     from cellkinetics.predictive.npde import NPDE
+    from cellkinetics.predictive.trial import VirtualTrial
     from cellkinetics.predictive.vpc import VPC
 
 
@@ -260,6 +262,10 @@ class PopulationFit(Criteria, Saves):
         problem = self.patients.problems[0]
         return problem.natural(np.append(estimates, np.zeros(int(self.patients.sd_free.sum()))))
 
+    def typical(self, dose: float | None = None) -> Typical:
+        """What `power` and `identifiability` take of it: the median patient at a dose, spreads, sds of the error."""
+        return prediction.typical_of(self, dose)
+
     def predict(
         self,
         times: npt.ArrayLike | None = None,
@@ -341,6 +347,26 @@ class PopulationFit(Criteria, Saves):
         from cellkinetics.predictive import forecast
 
         return forecast.forecast(self, patient, times, draws=draws, level=level, seed=seed)
+
+    def virtual_trial(
+        self,
+        times: npt.ArrayLike,
+        arms: Mapping[str, object],
+        *,
+        covariates: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        patients: int = 10_000,
+        populations: int = 100,
+        level: float = 0.9,
+        seed: int = 2020,
+    ) -> VirtualTrial:
+        """Other patients under other regimens, as `cellkinetics.virtual_trial`: ``arms`` is {name: doses}."""
+        from cellkinetics.predictive import trial
+
+        return trial.virtual_trial(
+            self, times, arms, covariates=covariates, inputs=inputs, patients=patients, populations=populations,
+            level=level, seed=seed,
+        )  # fmt: skip
 
     def bootstrap(
         self,

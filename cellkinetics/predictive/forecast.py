@@ -14,10 +14,11 @@ from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
-from cellkinetics.errors import ModelError, suggest
+from cellkinetics.errors import ModelError
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.population.importance import FEW_EFFECTIVE
 from cellkinetics.population.result import PopulationFit
+from cellkinetics.predictive.ahead import Ahead
 from cellkinetics.predictive.posterior import Posterior, posterior_of
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @storable
 @dataclass(frozen=True, eq=False)
-class Forecast(Saves, HandsOutCopies):
+class Forecast(Ahead, Saves, HandsOutCopies):
     """What is to be expected of one patient.
 
     Parameters
@@ -80,7 +81,7 @@ class Forecast(Saves, HandsOutCopies):
         sample : whether the error of a sample is included: that a sample would be measured below the level.
         """
         level = domains.positive(level, "level", 100.0)
-        at = self._row(day, output)
+        at = self._row(self.table, day, output)
         below = self.drawn[:, at] < level if domains.flag(sample, "sample") else self.ln_curves[:, at] < np.log(level)
         return _share(self.weights, below)
 
@@ -97,21 +98,8 @@ class Forecast(Saves, HandsOutCopies):
         ModelError
             No limit is known.
         """
-        known = self.limits[self._called(output)]
-        limit = known if limit is None else domains.positive(limit, "limit", 3.0)
-        if not np.isfinite(limit):
-            raise ModelError("no lower limit is known: give limit=, such as limit=3.0.")
+        limit = self._limit(limit, output)
         return 1 - self.probability_below(limit, day, output=output, sample=True)
-
-    def _row(self, day: float, output: str | None) -> int:
-        day = domains.finite(day, "day", 28.0)
-        own = np.flatnonzero((self.table["output"] == self._called(output)).to_numpy(bool))
-        days = self.table["day"].to_numpy(float)[own]
-        near = int(np.argmin(np.abs(days - day)))
-        if abs(days[near] - day) > 1e-9 * max(1.0, abs(day)):
-            known = ", ".join(f"{each:g}" for each in days[:8]) + (" ..." if len(days) > 8 else "")
-            raise ModelError(f"day {day:g} is not among the times of this forecast ({known}). Give it in times=.")
-        return int(own[near])
 
     def plot(self, *, output: str | None = None) -> Figure:
         """Samples, median and band of the curve, the range of a sample about it, and how likely it is detectable.
@@ -123,13 +111,6 @@ class Forecast(Saves, HandsOutCopies):
         from cellkinetics.figures import forecast as forecast_plot
 
         return forecast_plot.plot(self, self._called(output))
-
-    def _called(self, output: str | None) -> str:
-        """The output of this name, the first where none is given."""
-        names = list(dict.fromkeys(self.table["output"]))
-        if output is not None and output not in names:
-            raise ModelError(f"there is no output {output!r}. {suggest(output, names)}".rstrip())
-        return names[0] if output is None else output
 
     def summary(self) -> str:
         """The forecast in words: what is known of the patient, under which populations, and what is to be expected."""

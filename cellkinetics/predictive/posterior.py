@@ -75,7 +75,7 @@ def posterior_of(fit: PopulationFit, patient: Study, days: Floats, draws: int, s
     (subject,) = patients.subjects
     case = patients.cases[subject]
     outputs, known = list(fit.model.outputs), len(case.problem.samples)
-    limits = _limits(fit, patient)
+    limits = limits_of(fit, patient)
     ahead = _ahead(case.problem.samples, days, limits)
     matrix = matrix_of(fit.design, _covariates(fit, patient))
     design = replace(fit.design, matrix=matrix[None])
@@ -133,10 +133,10 @@ def _table(samples: Samples, outputs: Sequence[str]) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def _limits(fit: PopulationFit, patient: Study) -> Floats:
+def limits_of(fit: PopulationFit, *patients: Study) -> Floats:
     """(outputs,) the largest lower limit of the patient's rows, else of those of the population; NaN without."""
     found = np.full(len(fit.model.outputs), np.nan)
-    for study in (fit.study, patient):
+    for study in (fit.study, *patients):
         rows = study.observations
         for at, name in enumerate(fit.model.outputs):
             # A file names outputs, or counts them.

@@ -3,9 +3,10 @@
     python tests/benchmarks/predictive_speed.py
 
 The example study (11 simulated patients, 123 samples) and a simulated one of 96 patients with 12 samples. Wall seconds
-of a visual predictive check with 1,000 replicates, npde with 1,000 replicates and 20 imputations, and milliseconds of
-a forecast of one patient from three samples, 2,000 draws, three times ahead: the first in the process (with its
-compilation, caches of the disk as they are) and the median of five more. Writes predictive_speed.csv.
+of a visual predictive check with 1,000 replicates, npde with 1,000 replicates and 20 imputations, a virtual trial of
+100,000 patients in two arms on 12 days, and milliseconds of a forecast of one patient from three samples, 2,000 draws,
+three times ahead: the first in the process (with its compilation, caches of the disk as they are) and the median of
+five more. Writes predictive_speed.csv.
 """
 
 import sys
@@ -23,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "population"))
 
 import populations  # pyright: ignore[reportMissingImports]
 
+ARMS = {"once": 1e6, "twice": [(0, 1e6), (28, 1e6)]}
 DAYS = np.array([0.5, 1, 3, 7, 14, 21, 28, 42, 60, 90, 120, 180])
 
 
@@ -54,6 +56,7 @@ def main():
         patient = patient.select(until=float(day))
         for what, work, unit in (
             ("vpc", lambda fit=fit: fit.vpc(), 1.0), ("npde", lambda fit=fit: fit.npde(), 1.0),
+            ("trial", lambda fit=fit: fit.virtual_trial(DAYS, ARMS, patients=100_000), 1.0),
             ("forecast", lambda fit=fit, one=patient: fit.forecast(one, [60, 180, 365]), 1000.0),
         ):  # fmt: skip
             first, warm = timed(work)

@@ -1,0 +1,163 @@
+"""The no-U-turn sampler, by numpyro (extra ``bayes``), on standardised effects and whitened estimates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cellkinetics.arrays import Floats
+from cellkinetics.bayes import target as targets
+from cellkinetics.bayes.gibbs import Sampled
+from cellkinetics.bayes.target import Priors
+from cellkinetics.errors import ModelError
+from cellkinetics.modelling.structure import Method
+from cellkinetics.population.polish import vector_of
+from cellkinetics.population.result import PopulationFit
+from cellkinetics.population.saem import Theta
+
+TARGET_ACCEPT = 0.9
+DEEPEST = 8  # at most 2^8 steps a draw
+FORWARD_ONLY = (Method.EXPLICIT, Method.IMPLICIT)
+NO_NUMPYRO = (
+    "method='nuts' needs numpyro, of the extra bayes: pip install 'cellkinetics[bayes]'. method='gibbs' needs nothing."
+)
+
+
+def sample(fit: PopulationFit, priors: Priors, draws: int, warmup: int, chains: int, seed: int) -> Sampled:
+    """Chains side by side in one program, from the estimates of the population.
+
+    Raises
+    ------
+    ImportError
+        numpyro is not installed.
+    ModelError
+        Curves that are stepped through have no derivative backwards.
+    """
+    try:
+        from numpyro.infer import MCMC, NUTS
+    except ImportError:
+        raise ImportError(NO_NUMPYRO) from None
+    if fit.population.method in FORWARD_ONLY:
+        raise ModelError(f"{fit.model.name} is solved by steps, through which NUTS cannot go. Take method='gibbs'.")
+    potential, unpacked, start = _potential(fit, priors)
+    rng = np.random.default_rng([seed, 17])
+    n, q = len(fit.subjects), len(fit.design.random)
+    middle = _standardised(fit)
+    begun = {
+        "u": start + 0.5 * rng.normal(size=(chains, len(start))),
+        "z": middle + 0.5 * rng.normal(size=(chains, n, q)),
+    }
+    kernel = NUTS(potential_fn=potential, target_accept_prob=TARGET_ACCEPT, max_tree_depth=DEEPEST)
+    run = MCMC(
+        kernel, num_warmup=warmup, num_samples=draws, num_chains=chains, chain_method="vectorized", progress_bar=False
+    )  # fmt: skip
+    if chains == 1:
+        begun = {name: part[0] for name, part in begun.items()}
+    # numpyro's own arrays are promoted, wherever that is an error.
+    with jax.numpy_rank_promotion("allow"):
+        run.run(jax.random.key(seed), init_params=begun, extra_fields=("diverging", "accept_prob", "potential_energy"))
+    found, extra = run.get_samples(group_by_chain=True), run.get_extra_fields(group_by_chain=True)
+    v, phi, value = jax.jit(jax.vmap(jax.vmap(unpacked)))(found["u"], found["z"])
+    return Sampled(
+        np.asarray(v), np.asarray(phi), np.asarray(value), np.asarray(extra["accept_prob"]).mean(axis=1),
+        np.asarray(extra["diverging"], bool),
+    )  # fmt: skip
+
+
+def _potential(fit: PopulationFit, priors: Priors) -> tuple[Callable[..., Any], Callable[..., Any], Floats]:
+    """Minus the log density of (u, z), what (u, z) are as (v, phi, log-likelihood), and u of the estimates.
+
+    u whitens coefficients, ln spreads, correlations as `CorrCholeskyTransform` has them, and free ln sds.
+    """
+    from numpyro.distributions.transforms import CorrCholeskyTransform
+
+    target, design, patients = targets.target_of(fit), fit.design, fit.patients
+    theta = fit.polished.theta
+    p, q, free = len(design.effects), len(design.random), np.flatnonzero(patients.sd_free)
+    # As JAX's own arrays: a derivative written by hand takes no constants of NumPy.
+    data, matrix = jax.tree.map(jnp.asarray, fit.population.data), jnp.asarray(design.matrix)
+    of_random = matrix[:, design.places]
+    likelihood = targets.likelihood_of(target, matrix, data)
+    to_factor = CorrCholeskyTransform()
+    linked = [block for block in target.blocks if len(block) > 1]
+    sizes = [len(block) * (len(block) - 1) // 2 for block in linked]
+
+    def parts(w: Any) -> tuple[Any, Any, Any, Any]:
+        """Coefficients, covariance, ln sds, and ln of what the correlations' coordinates stretch."""
+        beta, ln_spread = w[:p], w[p : p + q]
+        correlation, stretched, first = jnp.eye(q), 0.0, p + q
+        for block, size in zip(linked, sizes, strict=True):
+            x = w[first : first + size]
+            factor = to_factor(x)
+            at, k = np.array(block), len(block)
+            correlation = correlation.at[np.ix_(at, at)].set(factor @ factor.T)
+            # From x to the factor, and from the factor to the correlations.
+            stretched = stretched + to_factor.log_abs_det_jacobian(x, factor)
+            stretched = stretched + jnp.sum(jnp.arange(k - 1, -1, -1) * jnp.log(jnp.diagonal(factor)))
+            first += size
+        spread = jnp.exp(ln_spread)
+        ln_sd = jnp.asarray(theta.ln_sd).at[free].set(w[first:])
+        return beta, spread[:, None] * correlation * spread[None, :], ln_sd, stretched
+
+    start, factor = _whitening(fit, linked, free)
+
+    def effects(u: Any, z: Any) -> tuple[Any, ...]:
+        beta, omega, ln_sd, stretched = parts(jnp.asarray(start) + jnp.asarray(factor) @ u)
+        phi = jnp.einsum("nqp,p->nq", of_random, beta) + z @ jnp.linalg.cholesky(omega).T
+        value, _ = likelihood(phi[None], beta, ln_sd)
+        return phi, beta, omega, ln_sd, stretched, jnp.sum(value)
+
+    def potential(at: dict[str, Any]) -> Any:
+        _, beta, omega, ln_sd, stretched, value = effects(at["u"], at["z"])
+        prior = targets.ln_prior_beta(priors, beta) + targets.ln_prior_omega(priors, omega, target.blocks)
+        prior = prior + targets.ln_prior_sds(priors, ln_sd) + stretched
+        return -(value + prior - 0.5 * jnp.sum(at["z"] ** 2))
+
+    pairs = design.pairs
+
+    def unpacked(u: Any, z: Any) -> tuple[Any, Any, Any]:
+        phi, beta, omega, ln_sd, _, value = effects(u, z)
+        spread = jnp.sqrt(jnp.diagonal(omega))
+        linked_by = [jnp.arctanh(omega[a, b] / (spread[a] * spread[b])) for a, b in pairs]
+        return jnp.concatenate([beta, jnp.log(spread), jnp.array(linked_by).reshape(-1), ln_sd]), phi, value
+
+    return potential, unpacked, np.zeros(len(start))
+
+
+def _whitening(fit: PopulationFit, linked: list[tuple[int, ...]], free: Any) -> tuple[Floats, Floats]:
+    """Where u = 0 lies, and the factor by which u moves from there."""
+    from numpyro.distributions.transforms import CorrCholeskyTransform
+
+    design, theta = fit.design, fit.polished.theta
+    p, q = len(design.effects), len(design.random)
+    v = vector_of(design, theta)
+    least = 0.1 * fit.population.spread_units
+    ln_spread = np.log(np.maximum(np.exp(v[p : p + q]), least))
+    omega = np.asarray(theta.omega)
+    spread = np.sqrt(np.diag(omega))
+    correlations = []
+    for block in linked:
+        at = np.array(block)
+        own = omega[np.ix_(at, at)] / np.outer(spread[at], spread[at])
+        own = 0.9 * own + 0.1 * np.eye(len(at))
+        correlations.append(np.asarray(CorrCholeskyTransform().inv(jnp.linalg.cholesky(own))))
+    start = np.concatenate([v[:p], ln_spread, *correlations, np.asarray(theta.ln_sd)[free]])
+    errors = np.sqrt(np.diag(fit.polished.covariance))
+    units = np.concatenate([fit.population.units, np.ones(len(errors) - p)])
+    errors = np.where(np.isfinite(errors), np.minimum(errors, units), 0.3 * units)
+    tail = errors[len(errors) - len(fit.patients.sd_names) :][free]
+    between = np.full(sum(map(len, correlations)), 0.5)
+    scales = np.concatenate([errors[:p], errors[p : p + q], between, tail])
+    return start, np.diag(scales)
+
+
+def _standardised(fit: PopulationFit) -> Floats:
+    """(n, q) effects of the conditional means, in standard deviations of the population."""
+    theta: Theta = fit.polished.theta
+    mean = np.einsum("nkp,p->nk", fit.design.matrix, np.asarray(theta.beta))[:, fit.design.places]
+    omega = np.asarray(theta.omega) + np.diag((0.1 * fit.population.spread_units) ** 2)
+    return np.linalg.solve(np.linalg.cholesky(omega), (fit.conditional_mean - mean).T).T

@@ -1,0 +1,191 @@
+"""The posterior of a population: draws with their table, whether chains mixed, and where they go from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from cellkinetics.arrays import Floats
+from cellkinetics.copies import HandsOutCopies
+from cellkinetics.modelling.provenance import Provenance
+from cellkinetics.saving import Saves, storable
+from cellkinetics.words import WIDE, count, labelled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_R_HAT, FEWEST_EFFECTIVE = 1.01, 100.0  # of a label; the second of a chain
+ALL_SHOWN = 3  # labels in a sentence
+
+
+@storable
+@dataclass(frozen=True, eq=False)
+class PopulationPosterior(Saves, HandsOutCopies):
+    """Draws of all that a population estimates, and of every patient's parameters.
+
+    Parameters
+    ----------
+    parameters
+        By name, as `PopulationFit.parameters`: kind, mean, sd, median, lower and upper (95%, quantiles) on the natural
+        scale, of a mean that of the median patient; unit; ess_bulk and ess_tail, independent draws that would tell its
+        middle and its 5% and 95% points as well; r_hat of ranks; mc_error, Monte Carlo error of the mean; prior in
+        words; estimate, where `fit_population` ended.
+    individuals : one row a subject and random parameter: subject, parameter, mean, lower, upper, natural scale.
+    outcome : "mixed", or in words what is not to be trusted, and what to do.
+    method : "gibbs" or "nuts". chains, warmup, seed, seconds : as asked, and how long it took.
+    labels : of ``v``. random, subjects : of ``phi``. model, unit, simulated : of the study.
+    v : (chains, draws, d) on the scale of estimation: means and coefficients, ln of sds, atanh of correlations.
+    phi : (chains, draws, n, q) every patient's parameters on that scale.
+    natural : (chains, draws, d) as in the table.
+    log_likelihood : (chains, draws) of ln(copies), given the patients' parameters.
+    accepted : (chains,) share of accepted moves. diverged : (chains, draws) of NUTS; nothing of Gibbs sampling does.
+    """
+
+    parameters: pd.DataFrame
+    individuals: pd.DataFrame
+    outcome: str
+    method: str
+    warmup: int
+    seed: int
+    seconds: float
+    labels: tuple[str, ...]
+    random: tuple[str, ...]
+    subjects: tuple[str, ...]
+    unit: str
+    simulated: bool
+    v: Floats = field(repr=False)
+    phi: Floats = field(repr=False)
+    natural: Floats = field(repr=False)
+    log_likelihood: Floats = field(repr=False)
+    accepted: Floats = field(repr=False)
+    diverged: Floats = field(repr=False)
+    origin: Provenance = field(default=Provenance(), repr=False)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the chains told the same, with draws enough, and none diverged."""
+        return self.outcome == WELL_MIXED
+
+    @property
+    def chains(self) -> int:
+        """How many."""
+        return len(self.v)
+
+    @property
+    def divergences(self) -> int:
+        """Draws at which the path of NUTS left the energy; 0 of Gibbs sampling."""
+        return int(np.sum(self.diverged > 0))
+
+    @cached_property
+    def draws(self) -> pd.DataFrame:
+        """One row a draw: chain, draw, and a column an estimate, natural scale."""
+        m, n, d = self.natural.shape
+        table = pd.DataFrame(self.natural.reshape(m * n, d), columns=list(self.labels))
+        table.insert(0, "chain", np.repeat(np.arange(m), n))
+        table.insert(1, "draw", np.tile(np.arange(n), m))
+        return table
+
+    @cached_property
+    def inference_data(self) -> Any:
+        """The draws as ArviZ has them: groups posterior (natural scale), sample_stats, constant_data.
+
+        Raises
+        ------
+        ImportError
+            arviz, of the extra ``bayes``, is not installed.
+        """
+        import warnings
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                import arviz
+        except ImportError:
+            raise ImportError("inference_data needs arviz: pip install 'cellkinetics[bayes]'.") from None
+        columns = {label: self.natural[..., at] for at, label in enumerate(self.labels)}
+        columns |= {f"ln_or_logit {name}": self.phi[..., at] for at, name in enumerate(self.random)}
+        own = {f"ln_or_logit {name}": ["subject"] for name in self.random}
+        stats = {"diverging": self.diverged > 0, "lp": self.log_likelihood}
+        return arviz.from_dict(
+            posterior=columns, sample_stats=stats, coords={"subject": list(self.subjects)}, dims=own
+        )  # fmt: skip
+
+    def summary(self) -> str:
+        """The posterior in words: how it was sampled, whether chains mixed, and the table."""
+        m, n, _ = self.v.shape
+        shown = self.parameters[
+            ["mean", "sd", "lower", "upper", "unit", "ess_bulk", "ess_tail", "r_hat", "prior"]
+        ].copy()
+        for name in ("mean", "sd", "lower", "upper"):
+            shown[name] = [f"{value:.4g}" for value in self.parameters[name]]
+        for name in ("ess_bulk", "ess_tail"):
+            shown[name] = [f"{value:.0f}" if np.isfinite(value) else "" for value in self.parameters[name]]
+        shown["r_hat"] = [f"{value:.3f}" if np.isfinite(value) else "" for value in self.parameters["r_hat"]]
+        how = "NUTS" if self.method == "nuts" else "Gibbs sampling"
+        sampled = f"{how}, {count(m, 'chain')} of {n:,} draws after {self.warmup:,} of warm-up; {self.seconds:.0f} s"
+        diverged = f"; {count(self.divergences, 'divergence')}" if self.method == "nuts" else ""
+        lines = [
+            f"{self.origin.model.name if self.origin.model else 'a model'}, posterior of a population of "
+            f"{count(len(self.subjects), 'patient')}" + (" (simulated data)" if self.simulated else ""),
+            *labelled("outcome", self.outcome, width=WIDE),
+            *labelled("sampled", sampled + diverged, width=WIDE),
+            "",
+            shown.rename_axis(None).to_string(),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def plot(self) -> Figure:
+        """A panel an estimate: its distribution by chain, the interval, and where `fit_population` ended."""
+        from cellkinetics.figures import posterior
+
+        return posterior.plot(self)
+
+    def __repr__(self) -> str:
+        m, n, _ = self.v.shape
+        return f"<PopulationPosterior of {count(len(self.subjects), 'subject')}, {m} x {n:,} draws: {self.outcome}>"
+
+
+WELL_MIXED = "mixed"
+
+
+def outcome_of(table: pd.DataFrame, chains: int, draws: int, diverged: int) -> str:
+    """Whether the draws may be trusted, in plain words."""
+    notes = []
+    if diverged:
+        notes.append(
+            f"{diverged} of {chains * draws:,} draws diverged: near a spread of 0 the posterior may be cut short. "
+            "Give prior= of the spread, random= without it, or method='gibbs'"
+        )
+    far = table["r_hat"].to_numpy(float) > MOST_R_HAT
+    if far.any():
+        worst = float(table["r_hat"].max())
+        notes.append(
+            f"chains have not told the same of {_named(table, far, 'r_hat', False)} (R-hat up to {worst:.2f}, more "
+            f"than {MOST_R_HAT:g}). Give draws= and warmup= of more"
+        )
+    smallest = table[["ess_bulk", "ess_tail"]].min(axis=1)
+    few = smallest.to_numpy(float) < FEWEST_EFFECTIVE * chains
+    if few.any():
+        least, aim = float(smallest.min()), FEWEST_EFFECTIVE * chains
+        notes.append(
+            f"{_named(table.assign(least=smallest), few, 'least', True)}: few independent draws ({least:.0f}, fewer "
+            f"than {aim:.0f}), rough intervals. Give draws={_rounded(draws * aim / max(least, 1.0)):,}"
+        )
+    return "; ".join(notes) or WELL_MIXED
+
+
+def _rounded(number: float) -> int:
+    """Up, to two digits."""
+    size = 10 ** max(int(np.floor(np.log10(number))) - 1, 0)
+    return int(np.ceil(number / size) * size)
+
+
+def _named(table: pd.DataFrame, which: Any, by: str, rising: bool) -> str:
+    """The worst first."""
+    names = table[which].sort_values(by, ascending=rising).index.astype(str).tolist()
+    more = len(names) - ALL_SHOWN
+    return ", ".join(names[:ALL_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,73 @@
+"""What a population says before a study is planned: its median patient, spreads between patients, and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from cellkinetics import domains
+from cellkinetics.arrays import Floats
+from cellkinetics.errors import ModelError
+from cellkinetics.modelling.model import Model
+
+
+@dataclass(frozen=True)
+class Typical:
+    """A population as a plan takes it.
+
+    values : {name: natural value} of the median patient at a dose. free : names that the population estimates.
+    between : {name: SD between patients} on the scale of estimation. linked : (k, k) correlations of these, in their
+    order. effect : {name: exponent of the dose}. sds : {output: sd of a sample on the ln scale}; empty where errors are
+    of another kind, which ``error`` names.
+    """
+
+    model: Model
+    values: Mapping[str, float]
+    free: tuple[str, ...]
+    between: Mapping[str, float]
+    linked: Floats
+    effect: Mapping[str, float]
+    sds: Mapping[str, float]
+    error: str
+
+    def sd(self, output: str) -> float:
+        """Of a sample of an output.
+
+        Raises
+        ------
+        ModelError
+            The errors of the population are not on the ln scale.
+        """
+        if output not in self.sds:
+            text = f"the population has error={self.error!r}, and a plan has errors on the ln scale: give sd=."
+            raise ModelError(text, name="sd")
+        return self.sds[output]
+
+
+@runtime_checkable
+class HasTypical(Protocol):
+    """A `PopulationFit`, as far as a plan looks at it."""
+
+    def typical(self, dose: float | None = None) -> Typical:
+        """At a dose, where it drives a parameter; at the geometric mean of the patients' where None."""
+        ...
+
+
+def of(model: Model | HasTypical, dose: float | None = None) -> tuple[Model, Typical | None]:
+    """The model, and what a population that was given in its place says."""
+    if isinstance(model, HasTypical):
+        typical = model.typical(dose)
+        return typical.model, typical
+    return domains.instance(
+        model, Model, "model", "Take models.load(name) or ck.load_model(path), or a population."
+    ), None
+
+
+def first_dose(cells: Any) -> float:
+    """The number where doses of cells are one, else the amount of the first of their events that has any."""
+    if isinstance(cells, list | tuple) or np.ndim(cells):
+        return float(min(event for event in map(tuple, cells) if event[1] > 0)[1])
+    return float(cells)

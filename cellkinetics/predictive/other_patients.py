@@ -1,0 +1,132 @@
+"""Curves of many patients that never were: drawn from populations, solved for several regimens in one program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from cellkinetics import cache
+from cellkinetics.arrays import Flags, Floats, Ints
+from cellkinetics.lowered import Program
+from cellkinetics.modelling.dosing import Doses
+from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.structure import Method, methods
+from cellkinetics.optimising.engine import Data
+from cellkinetics.optimising.samples import Samples
+from cellkinetics.population import curves
+from cellkinetics.population.importance import SLICE, SLICES_AT_ONCE
+from cellkinetics.population.patients import Patients
+from cellkinetics.population.polish import omega_of, vector_of
+from cellkinetics.population.result import PopulationFit
+from cellkinetics.solving.sensitivity import Ties
+from cellkinetics.solving.solver import Courses
+
+AT_ONCE = SLICE * SLICES_AT_ONCE  # draws of one call
+
+
+@dataclass(frozen=True, eq=False)
+class Populations:
+    """Estimates of b populations: coefficients (b, p), covariances (b, q, q), ln sds of the error (b, s)."""
+
+    beta: Floats
+    omega: Floats
+    ln_sd: Floats
+
+
+def populations_of(fit: PopulationFit, count: int, rng: np.random.Generator) -> tuple[Populations, list[str]]:
+    """Estimates drawn from their covariance, normal on the scale of estimation; the estimates alone where 0.
+
+    Returns
+    -------
+    The estimates, and the labels of those that have no standard error and are as they were estimated.
+    """
+    design = fit.design
+    v = vector_of(design, fit.polished.theta)
+    if count:
+        covariance = np.nan_to_num(fit.polished.covariance)
+        values, vectors = np.linalg.eigh(covariance)
+        z = rng.normal(size=(count, len(v)))
+        v = v + z @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+    drawn = np.atleast_2d(v)
+    p, q, linked = len(design.effects), len(design.random), len(design.pairs)
+    omega = np.array([omega_of(design, row[p : p + q], row[p + q : p + q + linked]) for row in drawn])
+    table = fit.parameters
+    known = (table["kind"] == "fixed") | (table["status"] == "fixed")
+    lost = [str(name) for name in table.index[~known & table["stderr"].isna()]] if count else []
+    return Populations(drawn[:, :p], omega, drawn[:, p + q + linked :]), lost
+
+
+def factors_of(omega: Floats) -> Floats:
+    """(b, q, q) of each covariance, also of one that is hardly positive definite."""
+    values, vectors = np.linalg.eigh(omega)
+    return vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+
+
+def regimens_as_patients(fit: PopulationFit, regimens: dict[str, tuple[Doses, Courses]], samples: Samples) -> Patients:
+    """A patient a regimen, all with the same samples ahead."""
+    patients = fit.patients
+    case = next(iter(patients.cases.values()))
+    cases = {
+        name: replace(case, problem=replace(case.problem, samples=samples, doses=doses, courses=courses))
+        for name, (doses, courses) in regimens.items()
+    }
+    return replace(patients, cases=cases, left_out={})
+
+
+def solved(patients: Patients, x: Floats, first: Method, rows: int) -> Floats:
+    """(m, a, rows) ln f of draws x (m, a, k) on the estimation scale, NaN where no way of solving had a curve.
+
+    A block of draws is solved at a time: the memory that it takes does not depend on m.
+    """
+    every = methods(patients.model)
+    ways = every[every.index(first) :]
+    found: Any = np.full((*x.shape[:2], rows), np.nan, np.float32)  # half of the memory
+    open_draws = np.arange(len(x))
+    for method in ways:
+        if not len(open_draws):
+            break
+        data = patients.data(method)
+        run = _program(patients.model, patients.problems[0].ties, method)
+        for start in range(0, len(open_draws), AT_ONCE):
+            own = open_draws[start : start + AT_ONCE]
+            block = x[np.resize(own, AT_ONCE)].reshape(SLICES_AT_ONCE, SLICE, *x.shape[1:])
+            g, fine = (np.asarray(part).reshape(AT_ONCE, *part.shape[2:])[: len(own)] for part in run(block, data))
+            fine = fine & np.isfinite(g[..., :rows]).all(axis=-1)
+            found[own] = np.where(fine[..., None], g[..., :rows], found[own])
+        open_draws = np.flatnonzero(np.isnan(found[..., 0]).any(axis=1))
+    return found
+
+
+@cache.kept
+def _program(model: Model, ties: Ties, method: Method) -> Callable[..., tuple[Any, Any]]:
+    """The compiled function of draws (slices, SLICE, a, k), data of a patients -> ln f (..., rows), solved."""
+
+    def of_patient(x: Any, data: Data) -> tuple[Any, Any]:
+        return curves.ln_f(model, ties, method, x, data)
+
+    @Program
+    def run(x: Any, data: Data) -> tuple[Any, Any]:
+        return jax.lax.map(lambda some: jax.vmap(jax.vmap(of_patient), in_axes=(0, None))(some, data), x)
+
+    return run
+
+
+def drawn_about(
+    patients: Patients, ln_curves: Floats, ln_sd: Floats, member: Ints, limited: Flags, seed: int
+) -> Floats:
+    """(m, a, rows) copies of a sample about each curve; draw i has the errors of population ``member`` (m,)."""
+    problem = patients.problems[0]
+    samples, outputs = problem.samples, len(patients.model.outputs)
+    copies = np.empty_like(ln_curves)
+    mass, above = samples.mass[: ln_curves.shape[-1]], ~limited
+    for at, own in enumerate(ln_sd):
+        sds = np.exp(own).reshape(-1, outputs)[:, samples.output[: ln_curves.shape[-1]]]
+        which = np.flatnonzero(member == at)
+        for arm in range(ln_curves.shape[1]):
+            rng = np.random.default_rng([seed, at])  # the same errors whatever was given
+            copies[which, arm] = problem.error.drawn(np.exp(ln_curves[which, arm].astype(float)), sds, mass, above, rng)
+    return copies

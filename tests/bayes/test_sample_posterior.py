@@ -1,0 +1,185 @@
+"""`sample_posterior`: both samplers against importance sampling of a linear model whose likelihood is a normal's."""
+
+import sys
+
+import arviz
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from populations import line
+from scipy import stats
+
+import cellkinetics as ck
+from cellkinetics.bayes.posterior import outcome_of
+from cellkinetics.statistics import mixing
+
+DAYS = np.array([1.0, 3, 7, 14, 21])
+PATIENTS, BETWEEN, SD = 9, (0.6, 0.03), 0.3
+PRIOR = {"c": ck.LogNormal(200, 1.0), "k": ck.Normal(0.1, 0.1), "sd": ck.LogNormal(0.4, 0.5)}
+LABELS = ["c", "k", "sd between c", "sd between k", "sd"]
+
+
+@pytest.fixture(scope="module")
+def ln_y():
+    rng = np.random.default_rng(12)
+    effects = rng.normal(size=(PATIENTS, 2)) * BETWEEN
+    ln_f = np.log(300) + effects[:, :1] - (0.1 + effects[:, 1:]) * DAYS
+    return ln_f + SD * rng.normal(size=ln_f.shape)
+
+
+def fitted(ln_y, **asked):
+    from populations import study_of
+
+    study = study_of(ln_y, DAYS, 0.0, np.random.default_rng(0), limit=1e-6)
+    return ck.fit_population(line(), study, progress=False, **asked)
+
+
+@pytest.fixture(scope="module")
+def fit(ln_y):
+    return fitted(ln_y)
+
+
+@pytest.fixture(scope="module")
+def gibbs(fit):
+    return ck.sample_posterior(fit, prior=PRIOR, progress=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_left():
+    yield
+    plt.close("all")
+
+
+def density(v, ln_y, scales, correlated):
+    """ln of the posterior (m,) of ln c, k, ln spreads, (atanh of the correlation,) ln sd, effects integrated out."""
+    design = np.column_stack([np.ones_like(DAYS), -DAYS])
+    value = stats.norm.logpdf(v[:, 0], np.log(200), 1.0) + stats.norm.logpdf(v[:, 1], 0.1, 0.1)
+    value = value + stats.norm.logpdf(v[:, -1], np.log(0.4), 0.5)
+    r = np.tanh(v[:, 4]) if correlated else np.zeros(len(v))
+    spread = np.exp(v[:, 2:4])
+    omega = (
+        spread[:, :, None] * np.stack([[np.ones_like(r), r], [r, np.ones_like(r)]]).transpose(2, 0, 1) * spread[:, None]
+    )
+    covariance = design @ omega @ design.T + np.exp(2 * v[:, -1])[:, None, None] * np.eye(len(DAYS))
+    away = ln_y[None] - (v[:, :2] @ design.T)[:, None]
+    z = np.linalg.solve(np.linalg.cholesky(covariance), away.transpose(0, 2, 1))
+    value = value - 0.5 * (z**2).sum(axis=(1, 2)) - 0.5 * PATIENTS * np.linalg.slogdet(covariance)[1]
+    if not correlated:
+        return value + (stats.t.logpdf(spread / scales, 2) + v[:, 2:4]).sum(axis=1)
+    # Huang and Wand 2013 with 2 degrees of freedom, of the covariance; then from it to ln spreads and atanh.
+    rates = 2 * np.diagonal(np.linalg.inv(omega), axis1=1, axis2=2) + 1 / scales**2
+    value = value - 3 * np.linalg.slogdet(omega)[1] - 2 * np.log(rates).sum(axis=1)
+    return value + 3 * v[:, 2:4].sum(axis=1) + np.log1p(-(r**2))
+
+
+def exactly(found, ln_y, scales, correlated=False):
+    """Means and sds of each label by importance sampling from a t about the draws, and the effective sample size."""
+    rows = found.v.reshape(-1, found.v.shape[2])
+    proposal = stats.multivariate_t(rows.mean(axis=0), 1.5 * np.cov(rows.T), df=4, seed=5)
+    v = proposal.rvs(30_000)
+    ln_w = density(v, ln_y, scales, correlated) - proposal.logpdf(v)
+    weight = np.exp(ln_w - ln_w.max())
+    weight /= weight.sum()
+    mean = weight @ v
+    return mean, np.sqrt(weight @ (v - mean) ** 2), 1 / (weight**2).sum()
+
+
+def check(found, exact, within=0.15):
+    mean, sd, effective = exact
+    assert effective > 2000
+    for at, label in enumerate(found.labels):
+        own = found.v[..., at]
+        error = sd[at] * np.sqrt(1 / mixing.ess_mean(own) + 1 / effective)
+        assert abs(own.mean() - mean[at]) < 4.5 * error, label
+        assert own.std() == pytest.approx(sd[at], rel=within), label
+
+
+def test_gibbs_sampling_is_the_posterior(gibbs, fit, ln_y):
+    assert list(gibbs.labels) == LABELS
+    assert gibbs.parameters["r_hat"].max() < 1.03
+    check(gibbs, exactly(gibbs, ln_y, fit.population.spread_units))
+
+
+def test_nuts_is_the_same_posterior(fit, gibbs, ln_y):
+    found = ck.sample_posterior(fit, prior=PRIOR, method="nuts", draws=150, warmup=150, chains=2)
+    check(found, exactly(gibbs, ln_y, fit.population.spread_units), within=0.35)
+    assert found.divergences == int((found.diverged > 0).sum())
+
+
+def test_correlated_effects_have_the_posterior_of_huang_and_wand(ln_y):
+    fit = fitted(ln_y, correlated=[("c", "k")])
+    found = ck.sample_posterior(fit, prior=PRIOR, draws=500, progress=False)
+    assert found.labels[4] == "correlation c, k"
+    check(found, exactly(found, ln_y, fit.population.spread_units, correlated=True))
+
+
+def test_the_table_is_of_the_draws_on_the_natural_scale(gibbs, fit):
+    row = gibbs.parameters.loc["c"]
+    draws = gibbs.draws["c"]
+    assert (len(draws), row["mean"], row["sd"]) == (4000, pytest.approx(draws.mean()), pytest.approx(draws.std()))
+    assert row["lower"] == pytest.approx(draws.quantile(0.025))
+    assert gibbs.parameters.loc["k", "mean"] == pytest.approx(gibbs.v[..., 1].mean())
+    assert row["estimate"] == fit.parameters.loc["c", "value"]
+    assert row["prior"] == "LogNormal(median=200, sd=1.0)"
+    assert gibbs.parameters.loc["sd between c", "prior"] == "half-t(2, 1)"
+    first = gibbs.individuals.iloc[0]
+    assert first["mean"] == pytest.approx(np.exp(gibbs.phi[..., 0, 0].mean()))
+
+
+def test_a_prior_of_a_spread_holds_where_the_samples_say_nothing_else(fit):
+    narrow = {**PRIOR, "sd between c": ck.LogNormal(0.2, 0.02)}
+    found = ck.sample_posterior(fit, prior=narrow, draws=200, warmup=150, progress=False)
+    assert found.parameters.loc["sd between c", "mean"] == pytest.approx(0.2, rel=0.05)
+
+
+def test_r_hat_and_effective_sizes_are_those_of_arviz(gibbs):
+    for at in range(len(LABELS)):
+        draws = gibbs.natural[..., at]
+        assert mixing.r_hat(draws) == pytest.approx(float(arviz.rhat(draws)), rel=1e-6)
+        assert mixing.ess_bulk(draws) == pytest.approx(float(arviz.ess(draws, method="bulk")), rel=0.02)
+        assert mixing.ess_tail(draws) == pytest.approx(float(arviz.ess(draws, method="tail")), rel=0.02)
+    apart = np.random.default_rng(1).normal(size=(4, 400)) + np.array([0, 0, 0, 2.0])[:, None]
+    assert mixing.r_hat(apart) == pytest.approx(float(arviz.rhat(apart)), rel=1e-6)
+    assert mixing.r_hat(apart) > 1.1
+
+
+def test_what_is_not_to_be_trusted_is_said(gibbs):
+    good = gibbs.parameters.assign(r_hat=1.0, ess_bulk=2000.0, ess_tail=2000.0)
+    assert outcome_of(good, 4, 1000, 0) == "mixed"
+    assert outcome_of(good, 4, 1000, 12).startswith("12 of 4,000 draws diverged: near a spread of 0")
+    bad = good.copy()
+    bad.loc["k", ["r_hat", "ess_tail"]] = 1.2, 57.0
+    said = outcome_of(bad, 4, 1000, 0)
+    assert "chains have not told the same of k (R-hat up to 1.20, more than 1.01)" in said
+    assert "k: few independent draws (57, fewer than 400), rough intervals. Give draws=7,100" in said
+
+
+def test_a_posterior_is_saved_drawn_and_handed_to_arviz(gibbs, tmp_path):
+    gibbs.save(tmp_path / "posterior.json")
+    again = ck.load(tmp_path / "posterior.json")
+    assert again.parameters.equals(gibbs.parameters)
+    np.testing.assert_array_equal(again.v, gibbs.v)
+    data = gibbs.inference_data
+    assert data.posterior["c"].shape == (4, 1000)
+    assert data.posterior["ln_or_logit c"].dims[-1] == "subject"
+    titles = [ax.get_title(loc="left") for ax in gibbs.plot().axes]
+    assert titles[: len(LABELS)] == LABELS
+    assert "Gibbs sampling, 4 chains of 1,000 draws after 500 of warm-up" in gibbs.summary()
+
+
+def test_what_cannot_be_is_refused(fit, monkeypatch):
+    def call(**asked):
+        return lambda: ck.sample_posterior(fit, progress=False, **asked)
+
+    for wrong, error, text in (
+        (call(prior={"d": ck.LogNormal(1, 1)}), ck.ModelError, "prior of d: it is not estimated"),
+        (call(prior={"k": ck.LogNormal(1, 1)}), ck.ModelError, r"prior of k is .*: give ck\.Normal"),
+        (call(prior={"sd between c": ck.Normal(1, 1)}), ck.ModelError, r"give ck\.LogNormal"),
+        (call(method="hmc"), ValueError, "method='hmc': take one of gibbs, nuts"),
+        (lambda: ck.sample_posterior(3), TypeError, "population is a int"),
+    ):
+        with pytest.raises(error, match=text):
+            wrong()
+    monkeypatch.setitem(sys.modules, "numpyro.infer", None)
+    with pytest.raises(ImportError, match=r"of the extra bayes: pip install 'cellkinetics\[bayes\]'"):
+        ck.sample_posterior(fit, method="nuts")

@@ -1,0 +1,79 @@
+"""Whether posteriors of populations hold what they say: simulation-based calibration (Talts et al. 2018).
+
+    python tests/benchmarks/posterior_calibration.py [minutes]
+
+Means, spreads and the sd of the error are drawn from their priors, a study of 11 patients with 8 samples from them
+(biexponential decline, limit 3 copies/ug), and the posterior under these priors is sampled (Gibbs sampling, 4 chains of
+250 draws after 250, every tenth kept). If the sampler is right the rank of the truth among the 100 kept draws is
+uniform: chi-squared over 10 bins, its p by parameter, and how often central intervals of 50% and 90% hold the truth.
+Studies are simulated one after the other from seed 1 on until the minutes (20) are over; every one counts, whatever its
+outcome says. Writes posterior_calibration.csv.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy
+from table import machine
+
+import cellkinetics as ck
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "population"))
+
+import populations  # pyright: ignore[reportMissingImports]
+
+DAYS = np.array([1.0, 3, 7, 14, 28, 60, 90, 180])
+PATIENTS, KEPT_EVERY, BINS = 11, 10, 10
+PRIOR = {
+    "a": ck.LogNormal(1000, 0.5), "fast": ck.LogNormal(0.3, 0.3), "b": ck.LogNormal(30, 0.5),
+    "slow": ck.LogNormal(0.01, 0.4), "sd between a": ck.LogNormal(0.5, 0.4), "sd between fast": ck.LogNormal(0.3, 0.4),
+    "sd between b": ck.LogNormal(0.5, 0.4), "sd between slow": ck.LogNormal(0.3, 0.4), "sd": ck.LogNormal(0.4, 0.3),
+}  # fmt: skip
+
+
+def one(model, seed):
+    """Ranks of the truth among the kept draws, by parameter, and whether the chains mixed."""
+    rng = np.random.default_rng(seed)
+    truth = {name: prior.median * np.exp(prior.sd * rng.normal()) for name, prior in PRIOR.items()}
+    own = {name: truth[name] * np.exp(truth[f"sd between {name}"] * rng.normal(size=(PATIENTS, 1)))
+           for name in model.parameters}  # fmt: skip
+    ln_f = np.log(own["a"] * np.exp(-own["fast"] * DAYS) + own["b"] * np.exp(-own["slow"] * DAYS))
+    study = populations.study_of(ln_f, DAYS, truth["sd"], rng)
+    fit = ck.fit_population(model, study, progress=False)
+    posterior = ck.sample_posterior(
+        fit, prior=PRIOR, draws=250, warmup=250, seed=seed, progress=False, method="gibbs"
+    )  # fmt: skip
+    kept = posterior.draws.iloc[::KEPT_EVERY]
+    return {name: int((kept[name] < truth[name]).sum()) for name in PRIOR}, len(kept), posterior.outcome
+
+
+def main():
+    minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
+    model, began, ranks, mixed, size = populations.biexponential(), time.time(), [], 0, 0
+    while time.time() - began < 60 * minutes:
+        found, size, outcome = one(model, len(ranks) + 1)
+        ranks.append(found)
+        mixed += not outcome.startswith("chains")
+        print(len(ranks), f"{time.time() - began:.0f}", found, outcome[:90], flush=True)
+    table, rows = pd.DataFrame(ranks), []
+    for name, column in table.items():
+        # 101 ranks in bins of 10, the last of 11.
+        counts = np.bincount(np.minimum(column // (size // BINS), BINS - 1), minlength=BINS)
+        expected = len(table) * np.append(np.full(BINS - 1, size // BINS), size // BINS + 1) / (size + 1)
+        inside = [float(((column > size * (1 - level) / 2) & (column <= size * (1 + level) / 2)).mean())
+                  for level in (0.5, 0.9)]  # fmt: skip
+        rows.append({
+            "parameter": name, "studies": len(table), "mean_rank": column.mean() / size,
+            "p": scipy.stats.chisquare(counts, expected).pvalue, "in_50": inside[0], "in_90": inside[1],
+            "chains_alike": mixed, **machine(),
+        })  # fmt: skip
+    found = pd.DataFrame(rows).map(lambda value: f"{value:.3g}" if isinstance(value, float) else value)
+    found.to_csv(Path(__file__).with_suffix(".csv"), index=False)
+    print(found.to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""`virtual_trial` and what plans take of a population: against closed forms of a model linear in its random effects."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from at_truth import BETWEEN, EXPONENT, MEAN, SD, fitted, moved_to, simulated
+from scipy.stats import norm
+
+import cellkinetics as ck
+
+TIMES = np.array([0.0, 7.0, 28.0])
+ARMS = {"1e6": 1e6, "1e7": 1e7, "1e6 twice": [(0, 1e6), (28, 1e6)]}
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return fitted()
+
+
+@pytest.fixture(scope="module")
+def truth(fit):
+    return moved_to(fit, simulated())
+
+
+@pytest.fixture(scope="module")
+def known(truth):
+    """Estimates taken as known."""
+    return truth.virtual_trial(TIMES, ARMS, patients=20_000, populations=0)
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_left():
+    yield
+    plt.close("all")
+
+
+def ln_f(dose):
+    """Mean and sd of ln f at the times."""
+    mean = np.log(MEAN["c"]) + EXPONENT * np.log(dose / 1e6) - MEAN["k"] * TIMES
+    return mean, np.hypot(BETWEEN["c"], BETWEEN["k"] * TIMES)
+
+
+def test_bands_of_curves_and_samples_are_those_of_the_normal_that_they_have(known):
+    for arm, dose in (("1e6", 1e6), ("1e7", 1e7)):
+        own = known.table[known.table["arm"] == arm]
+        mean, sd = ln_f(dose)
+        error = 4 * 2.1 * sd / np.sqrt(known.patients)  # of a 5% point of normal draws
+        np.testing.assert_allclose(np.log(own["typical"]), mean, atol=1e-5)
+        for end, share in (("lower", 0.05), ("median", 0.5), ("upper", 0.95)):
+            assert np.all(np.abs(np.log(own[end]) - mean - norm.ppf(share) * sd) < error)
+        whole = np.hypot(sd, SD)
+        for end, share in (("sample_lower", 0.05), ("sample_upper", 0.95)):
+            assert np.all(np.abs(np.log(own[end]) - mean - norm.ppf(share) * whole) < 4 * 2.1 * whole / 141)
+        assert own["typical_lower"].isna().all()
+
+
+def test_shares_are_those_of_the_normal_and_a_trial_of_known_estimates_has_no_interval(known):
+    for arm, dose in (("1e6", 1e6), ("1e7", 1e7)):
+        mean, sd = ln_f(dose)
+        curves = known.share_above(20.0, 28).loc[arm]
+        assert curves["share"] == pytest.approx(norm.sf(np.log(20), mean[2], sd[2]), abs=4 * 0.5 / np.sqrt(20_000))
+        assert np.isnan(curves["lower"])
+        samples = known.detectable(28).loc[arm, "share"]
+        assert samples == pytest.approx(norm.sf(np.log(5), mean[2], np.hypot(sd[2], SD)), abs=4 * 0.5 / np.sqrt(20_000))
+    assert known.limits == {"copies_per_ug": 5.0}
+
+
+def test_the_same_patients_are_in_every_arm_and_their_first_are_the_same_however_many(known, truth):
+    # The dose drives c alone, and a second infusion is nothing to this model.
+    np.testing.assert_allclose(known.ln_curves[:, 1] - known.ln_curves[:, 0], EXPONENT * np.log(10), atol=1e-4)
+    np.testing.assert_array_equal(known.ln_curves[:, 2], known.ln_curves[:, 0])
+    np.testing.assert_array_equal(known.drawn[:, 2], known.drawn[:, 0])
+    few = truth.virtual_trial(TIMES, ARMS, patients=30, populations=0)
+    np.testing.assert_array_equal(few.ln_curves, known.ln_curves[:30])
+    ratio = known.ratio_to("1e6").set_index(["arm", "day"])["ratio"]
+    assert ratio["1e7", 7.0] == pytest.approx(10**EXPONENT, rel=1e-5)
+    assert ratio["1e6 twice", 28.0] == 1.0
+
+
+def test_the_errors_of_the_estimates_reach_the_median_patient(fit):
+    trial = fit.virtual_trial(TIMES, {"1e7": 1e7}, patients=3000, populations=3000)
+    labels = [effect.label for effect in fit.design.effects]
+    away = np.log(1e7 / fit.design.effects[1].centre)
+    weights = np.array([np.ones(3), np.full(3, away), -TIMES])
+    covariance = fit.covariance.loc[labels, labels].to_numpy()
+    sd = np.sqrt(np.einsum("pt,pr,rt->t", weights, covariance, weights))
+    np.testing.assert_allclose(np.std(trial.typical[:, 0], axis=0), sd, rtol=4 / np.sqrt(2 * 3000))
+    half = np.log(trial.table["typical_upper"] / trial.table["typical_lower"]) / 2
+    np.testing.assert_allclose(half, norm.ppf(0.95) * sd, rtol=0.1)
+
+
+def test_the_interval_of_a_share_is_that_of_the_estimates_and_not_of_who_was_drawn(fit):
+    wide, narrow = (fit.virtual_trial(TIMES, {"A": 1e6}, patients=n, populations=100) for n in (4000, 40_000))
+    one, other = (trial.share_above(20.0, 28).loc["A"] for trial in (wide, narrow))
+    assert other["lower"] < other["share"] < other["upper"]
+    assert one["upper"] - one["lower"] == pytest.approx(other["upper"] - other["lower"], rel=0.35)
+    certain = replace(fit, polished=replace(fit.polished, information=1e8 * fit.polished.information))
+    same = certain.virtual_trial(TIMES, {"A": 1e6}, patients=40_000, populations=100).share_above(20.0, 28).loc["A"]
+    assert same["upper"] - same["lower"] < 0.3 * (other["upper"] - other["lower"])
+
+
+def test_a_trial_is_saved_shown_and_told(known, tmp_path):
+    known.save(tmp_path / "trial.json")
+    again = ck.load(tmp_path / "trial.json")
+    assert again.table.equals(known.table)
+    assert again.detectable(28).equals(known.detectable(28))
+    assert "20,000 patients" in known.summary() and "1e6 on day 0, 1e6 on day 28" in known.summary()
+    figure = known.plot()
+    assert [ax.get_title(loc="left") for ax in figure.axes[::2]] == list(ARMS)
+
+
+def test_what_cannot_be_is_refused(truth):
+    with pytest.raises(ck.ModelError, match=r"arms=\{\}: give \{name: doses\}"):
+        truth.virtual_trial(TIMES, {})
+    with pytest.raises(ck.ModelError, match="arm 'A' has no dose of cells"):
+        truth.virtual_trial(TIMES, {"A": 0.0})
+    with pytest.raises(ck.ModelError, match="age drives nothing here; dose does"):
+        truth.virtual_trial(TIMES, ARMS, covariates={"age": 3})
+    with pytest.raises(ValueError, match="patients=50: give as many as populations=100"):
+        truth.virtual_trial(TIMES, ARMS, patients=50)
+    few = truth.virtual_trial(TIMES, {"1e6": 1e6}, patients=30, populations=0)
+    with pytest.raises(ck.ModelError, match="day 9 is not among the times"):
+        few.share_above(1.0, 9)
+    with pytest.raises(ck.ModelError, match="no arm '1e5'"):
+        few.ratio_to("1e5")
+    with pytest.raises(TypeError, match="population is a int"):
+        ck.virtual_trial(3, TIMES, ARMS)  # pyright: ignore[reportArgumentType]
+
+
+def test_power_takes_a_population_as_it_takes_its_numbers(truth):
+    asked = {"lloq": 5.0, "studies": 60, "patients": [6], "progress": False}
+    design = ([1e5, 1e7], [3, 3], [7, 28])
+    of_population = ck.power(truth, *design, **asked)
+    said = ck.power(
+        truth.model, *design, effect={"c": EXPONENT}, between=BETWEEN, parameters=MEAN, sd=SD, **asked
+    )  # fmt: skip
+    np.testing.assert_allclose(of_population.truth["exponent"], said.truth["exponent"], rtol=1e-6)
+    np.testing.assert_allclose(of_population.table["power"], said.table["power"], atol=1e-12)
+    assert of_population.plan.between == pytest.approx(BETWEEN)
+
+
+def test_patients_of_a_plan_are_correlated_as_those_of_the_population(truth):
+    spread = np.diag(list(BETWEEN.values()))
+    omega = spread @ np.array([[1.0, 0.8], [0.8, 1.0]]) @ spread
+    linked = replace(truth, polished=replace(truth.polished, theta=truth.polished.theta._replace(omega=omega)))
+    plan = ck.power(linked, [1e5, 1e7], [3, 3], [7, 28], studies=10, patients=[6], progress=False).plan
+    drawn = plan.parameters(0, np.random.default_rng(3).normal(size=(20_000, 2)))
+    effects = np.array([np.log(drawn["c"]), drawn["k"]])
+    assert np.corrcoef(effects)[0, 1] == pytest.approx(0.8, abs=0.02)
+    np.testing.assert_allclose(np.std(effects, axis=1), list(BETWEEN.values()), rtol=0.03)
+
+
+def test_identifiability_of_a_population_is_the_exact_posterior_of_one_patient(truth):
+    found = ck.identifiability(truth, [7, 14, 28], doses=1e7)
+    slopes = np.column_stack([np.ones(3), [-7.0, -14.0, -28.0]])
+    precision = slopes.T @ slopes / SD**2 + np.diag(1 / np.array(list(BETWEEN.values())) ** 2)
+    left = np.diag(np.linalg.inv(precision)) / np.array(list(BETWEEN.values())) ** 2
+    np.testing.assert_allclose(found.parameters["shrinkage"], left, rtol=1e-4)
+    np.testing.assert_allclose(found.parameters["between"], list(BETWEEN.values()), rtol=1e-6)
+    assert found.origin.options["parameters"]["c"] == pytest.approx(MEAN["c"] * 10**EXPONENT, rel=1e-5)
+
+
+def test_a_plan_needs_errors_on_the_ln_scale(truth):
+    other = replace(truth, request=replace(truth.request, error="proportional"))
+    for call in (
+        lambda: ck.identifiability(other, [7, 14]),
+        lambda: ck.power(other, [1e5, 1e7], [3, 3], [7, 28], progress=False),
+    ):
+        with pytest.raises(ck.ModelError, match="errors on the ln scale: give sd="):
+            call()
