@@ -12,6 +12,8 @@ jax.config.update("jax_enable_x64", True)
 __version__ = "0.2.0"
 
 from cellkinetics import models
+from cellkinetics.charts.models import plot_models
+from cellkinetics.charts.values import plot_nca, plot_waterfall
 from cellkinetics.cohorts.comparison import Comparison, compare_cohorts
 from cellkinetics.cohorts.curves import cohort_curves
 from cellkinetics.cohorts.nca import nca
@@ -34,7 +36,7 @@ from cellkinetics.errors import (
     TextWarning,
     TimeWarning,
 )
-from cellkinetics.figures.models import plot_models
+from cellkinetics.figures.paper import style
 from cellkinetics.fitting.fit import fit
 from cellkinetics.fitting.fits import Fits, fit_each
 from cellkinetics.fitting.identifiability import Identifiability, identifiability
@@ -112,11 +114,14 @@ __all__ = [
     "nca_summary",
     "npde",
     "plot_models",
+    "plot_nca",
+    "plot_waterfall",
     "population_log_likelihood",
     "power",
     "read_study",
     "save",
     "simulate",
+    "style",
     "vpc",
 ]
 

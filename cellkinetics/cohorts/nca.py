@@ -127,6 +127,7 @@ def nca(
     # What was asked, for `ck.save`, which keeps a table with its attributes.
     options = {"window": window, "blq": blq, "method": method, "terminal": terminal, "tolerance": tolerance}
     table.attrs |= {"verb": "nca", "data": study.sha256, "options": options}
+    table.attrs |= {"unit": study.unit, "simulated": study.simulated}
     return table
 
 
