@@ -37,6 +37,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "numpydoc",
+    "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build"]
@@ -46,13 +47,22 @@ default_role = "code"
 autosummary_generate = True
 # Beside the page of `fit`, for file systems that take upper and lower case for the same.
 autosummary_filename_map = {"cellkinetics.Fit": "cellkinetics.Fit-class"}
-autodoc_typehints = "none"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+# A line an argument, where a signature with its types is longer than a page is wide.
+python_maximum_signature_line_length = 88
+# Code is copied without its prompts, and without what it shows.
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 
 # Strings only: Sphinx cannot keep functions in its cache and warns about them.
 sphinx_gallery_conf = {
     "examples_dirs": "../fits",
+    # For "Examples using ..." below each function.
+    "backreferences_dir": "generated/examples",
+    "doc_module": ("cellkinetics",),
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
     "abort_on_example_error": True,

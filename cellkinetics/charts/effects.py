@@ -37,7 +37,7 @@ def plot(found: ModelComparison, ax: Axes | None) -> Axes:
         with np.errstate(divide="ignore"):
             ends = np.log10(ends)
     shown = np.clip(ends[np.isfinite(ends)], -FURTHEST, FURTHEST)
-    low, high = min(1.1 * shown.min(initial=0.0), -AT_LEAST), max(1.1 * shown.max(initial=0.0), SHORTEST)
+    low, high = min(1.1 * shown.min(initial=0.0), -AT_LEAST), max(1.1 * shown.max(initial=0.0), AT_LEAST)
     limits = (low, high) if exponents else (10**low, 10**high)
     forest.draw(ax, rows, limits, log=not exponents)
     ax.axvline(0.0 if exponents else 1.0, color=tone.ink, linewidth=0.9, zorder=1)

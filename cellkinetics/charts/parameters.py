@@ -34,7 +34,7 @@ def plot_parameters(fits: Fits, by: str, parameters: Sequence[str] | None, axes:
     tables, (members, shades) = estimated(fits, parameters), style.coloured(fits.study, by)
     order = [subject for name in shades for subject in fits if members[subject] == name]
     many = len(order) > MANY_ROWS
-    height = 0.75 + (9.0 if many else 0.17 * len(order) + 0.2)
+    height = 0.75 + (9.0 if many else max(0.17 * len(order) + 0.2, 1.1))
     panels = style.panels(axes, len(tables), min(len(tables), 3), (2.5, height), simulated=fits.study.simulated)
     columns = _columns(panels)
     for number, (ax, (name, own)) in enumerate(zip(panels, tables.items(), strict=True)):

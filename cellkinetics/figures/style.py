@@ -201,7 +201,8 @@ def panels(
         return given[:count]
     columns = min(columns, count, math.floor(min(asked_width() / LEAST_PANEL, 99)) if wrap else columns)
     rows, columns = max(math.ceil(count / max(columns, 1)), 1), max(columns, 1)
-    page = figure((columns * size[0], rows * size[1]))
+    # A legend below takes more lines of a narrow figure.
+    page = figure((columns * size[0], rows * size[1] + 0.9 * (asked_width() < SIDE_BY_SIDE)))
     made = list(np.array(page.subplots(rows, columns, squeeze=False)).ravel())
     for ax in made[count:]:
         ax.remove()
