@@ -45,8 +45,9 @@ templates_path = ["_templates"]
 default_role = "code"
 
 autosummary_generate = True
-# Beside the page of `fit`, for file systems that take upper and lower case for the same.
-autosummary_filename_map = {"cellkinetics.Fit": "cellkinetics.Fit-class"}
+# Beside the page of the function, for file systems that take upper and lower case for the same.
+TWINS = ("Fit", "Forecast", "Identifiability", "NPDE", "Power", "VPC")
+autosummary_filename_map = {f"cellkinetics.{name}": f"cellkinetics.{name}-class" for name in TWINS}
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 # A line an argument, where a signature with its types is longer than a page is wide.
@@ -178,7 +179,7 @@ def write_figures(app: Sphinx) -> None:
 def describe_pictures(app: Sphinx, doctree: nodes.document) -> None:
     """Words for the pictures of the gallery: the title of their page, and what stands over the panels."""
     title = next((each.astext() for each in doctree.findall(nodes.title)), "")
-    if not app.env.docname.startswith("gallery/"):
+    if not app.env.docname.startswith(("gallery/", "generated/")):
         return
     for image in doctree.findall(lambda node: "uri" in getattr(node, "attributes", {})):
         script = re.match(r".*sphx_glr_(.+)_thumb\.png$", image["uri"])
@@ -186,7 +187,7 @@ def describe_pictures(app: Sphinx, doctree: nodes.document) -> None:
         if script:
             page = (Path(app.srcdir).parent / "fits" / f"{script[1]}.py").read_text(encoding="utf-8")
             image["alt"] = f"Figure of: {page.splitlines()[1]}"
-        else:
+        elif app.env.docname.startswith("gallery/"):
             image["alt"] = f"Figure of: {title}" + (f". Panels: {panels}" if panels else "")
 
 

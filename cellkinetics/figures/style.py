@@ -140,7 +140,7 @@ def on(colour: Any) -> str:
     from matplotlib.colors import to_rgb
 
     linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
-    return "#16181b" if float(np.dot((0.2126, 0.7152, 0.0722), linear)) > 0.18 else "#ffffff"
+    return "#000000" if float(np.dot((0.2126, 0.7152, 0.0722), linear)) > 0.18 else "#ffffff"
 
 
 def shortened(text: str, most: int) -> str:

@@ -294,12 +294,8 @@ class Fits(Saves, Mapping[str, Fit]):
     def plot_predicted(self, by: str = "cohort", ax: Axes | None = None) -> Axes:
         """Every sample against the fitted curve, both on log axes, with the line of equal values; returns the axes.
 
-        Samples beyond a limit are open triangles at it. ``by`` is what the colour says.
-
-        Raises
-        ------
-        ValueError
-            Nobody was fitted, or no such covariate.
+        Samples beyond a limit are open triangles at it. ``by`` is what the colour says. A ValueError where nobody was
+        fitted, or there is no such covariate.
         """
         from cellkinetics.charts import predicted
 
@@ -350,6 +346,12 @@ def fit_each(
         What is wrong for every subject: an unknown parameter, no dose in the whole study for a model that needs one.
     ValueError
         A checkpoint of another question.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> ck.fit_each(ck.models.load("nk_decline"), ck.example(), starts=1, progress=False)
+    <Fits of 11 subjects: 5 converged>
     """
     fitting.check_kinds(model, study, "ck.fit_each")
     fitting.check_asked(asked)

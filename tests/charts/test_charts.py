@@ -11,7 +11,7 @@ import cellkinetics as ck
 from cellkinetics.charts import parameters as chart
 from cellkinetics.joint.comparison import EFFECT_COLUMNS, ModelComparison
 
-DECLINE, STEIN = ck.models.load("nk_decline"), ck.models.load("stein_2019_tisagenlecleucel")
+DECLINE = ck.models.load("nk_decline")
 STUDY = ck.example()
 
 
@@ -36,6 +36,11 @@ def study():
 @pytest.fixture(scope="module")
 def fits(study):
     return ck.fit_each(DECLINE, study, starts=1, progress=False)
+
+
+@pytest.fixture(scope="module")
+def table(study):
+    return ck.nca(study)
 
 
 def marks(ax, gid="value"):
@@ -113,9 +118,8 @@ def test_the_triangle_of_correlations_is_the_table(fits):
     assert shown.mask[np.triu_indices(len(table))].all()
 
 
-def test_nca_by_group_says_how_many_have_a_value(study):
+def test_nca_by_group_says_how_many_have_a_value(study, table):
     figure = ck.plot_nca(study, by="response", metrics=["cmax", "half_life"])
-    table = ck.nca(study)
     response = study.covariates["response"]
     half_lives = table.set_index("subject")["half_life"]
     (names,) = [[text.get_text() for text in ax.get_xticklabels()] for ax in figure.axes[1:]]
@@ -138,7 +142,7 @@ def test_an_area_that_a_limit_hides_is_drawn_between_its_ends(study):
     np.testing.assert_allclose(sorted(drawn[:, 1]), sorted(hidden[f"{metric}_upper"]))
 
 
-def test_a_waterfall_falls_and_cmax_stands_below_the_same_patient(study):
+def test_a_waterfall_falls_and_cmax_stands_below_the_same_patient(study, table):
     figure = ck.plot_waterfall(study, "best_change", by="response")
     bars, cmax = figure.axes
     heights = [patch.get_height() for patch in bars.patches]
@@ -146,14 +150,14 @@ def test_a_waterfall_falls_and_cmax_stands_below_the_same_patient(study):
     assert np.isnan(heights[-1])  # who has no response stands last, without a bar
     order = [text.get_text() for text in cmax.get_xticklabels()]
     assert order[-1] == "P08"
-    table = ck.nca(study).set_index("subject")
+    table = table.set_index("subject")
     drawn = marks(cmax, "quantified")
     np.testing.assert_allclose(drawn[np.argsort(drawn[:, 0]), 1], table.loc[order, "cmax"])
 
 
 def test_weights_of_models_fill_a_bar_a_subject(study):
     some = study.select(subjects=["P06", "P07"])
-    each = [ck.fit_each(model, some, starts=1, progress=False) for model in (DECLINE, STEIN)]
+    each = [ck.fit_each(DECLINE, some, starts=1, fixed=fixed, progress=False) for fixed in ({}, {"f_b": 0.01})]
     ax = ck.plot_models(each)
     table = ck.compare_models(each)
     for y, subject in enumerate(["all", "P06", "P07"]):
