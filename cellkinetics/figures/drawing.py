@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.lines import Line2D
 
 from cellkinetics.data.study import AFTER, Study
 from cellkinetics.figures import style
@@ -18,6 +17,7 @@ from cellkinetics.figures.style import MARKS, SMALL, plain, tone
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 
 def new_axes(size: tuple[float, float]) -> Axes:
