@@ -14,6 +14,8 @@ __version__ = "0.2.0"
 from cellkinetics import models
 from cellkinetics.bayes.posterior import PopulationPosterior
 from cellkinetics.bayes.sample import sample_posterior
+from cellkinetics.charts.models import plot_models
+from cellkinetics.charts.values import plot_nca, plot_waterfall
 from cellkinetics.cohorts.comparison import Comparison, compare_cohorts
 from cellkinetics.cohorts.curves import cohort_curves
 from cellkinetics.cohorts.nca import nca
@@ -36,7 +38,7 @@ from cellkinetics.errors import (
     TextWarning,
     TimeWarning,
 )
-from cellkinetics.figures.models import plot_models
+from cellkinetics.figures.paper import style
 from cellkinetics.fitting.fit import fit
 from cellkinetics.fitting.fits import Fits, fit_each
 from cellkinetics.fitting.identifiability import Identifiability, identifiability
@@ -117,12 +119,15 @@ __all__ = [
     "nca_summary",
     "npde",
     "plot_models",
+    "plot_nca",
+    "plot_waterfall",
     "population_log_likelihood",
     "power",
     "read_study",
     "sample_posterior",
     "save",
     "simulate",
+    "style",
     "virtual_trial",
     "vpc",
 ]

@@ -1,5 +1,6 @@
 """The figures of the guide that are not pages of the gallery: drawn when the docs are built."""
 
+from functools import cache
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -35,10 +36,31 @@ def censored_sample(path: Path) -> None:
     save(figure, path)
 
 
+@cache
+def fits() -> ck.Fits:
+    """The example, by the model that simulated it."""
+    return ck.fit_each(ck.models.load("il15_persistence"), ck.example(), progress=False)
+
+
 def diagnostics(path: Path) -> None:
-    """Quantile residuals of the example, by the model that simulated it."""
-    fits = ck.fit_each(ck.models.load("il15_persistence"), ck.example(), progress=False)
-    save(fits.diagnostics(), path)
+    """Quantile residuals of the example."""
+    save(fits().diagnostics(), path)
+
+
+def parameters(path: Path) -> None:
+    """Estimates of the example by cohort."""
+    save(fits().plot_parameters(), path)
+
+
+def nca(path: Path) -> None:
+    """The example without a model."""
+    save(ck.plot_nca(ck.example()), path)
+
+
+def column(path: Path) -> None:
+    """The example at the width of a journal's column."""
+    with ck.style(width="column"):
+        save(style.whole(ck.example().plot()), path)
 
 
 def dose(path: Path) -> None:
@@ -51,7 +73,10 @@ def save(figure: plt.Figure, path: Path) -> None:
     plt.close(figure)
 
 
-FIGURES = {"censoring": censored_sample, "diagnostics": diagnostics, "dose": dose}
+FIGURES = {
+    "censoring": censored_sample, "diagnostics": diagnostics, "dose": dose, "parameters": parameters, "nca": nca,
+    "column": column,
+}  # fmt: skip
 
 
 def write(folder: Path) -> None:

@@ -37,6 +37,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "numpydoc",
+    "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build"]
@@ -44,15 +45,25 @@ templates_path = ["_templates"]
 default_role = "code"
 
 autosummary_generate = True
-# Beside the page of `fit`, for file systems that take upper and lower case for the same.
-autosummary_filename_map = {"cellkinetics.Fit": "cellkinetics.Fit-class"}
-autodoc_typehints = "none"
+# Beside the page of the function, for file systems that take upper and lower case for the same.
+TWINS = ("Fit", "Forecast", "Identifiability", "NPDE", "Power", "VPC")
+autosummary_filename_map = {f"cellkinetics.{name}": f"cellkinetics.{name}-class" for name in TWINS}
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+# A line an argument, where a signature with its types is longer than a page is wide.
+python_maximum_signature_line_length = 88
+# Code is copied without its prompts, and without what it shows.
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 
 # Strings only: Sphinx cannot keep functions in its cache and warns about them.
 sphinx_gallery_conf = {
     "examples_dirs": "../fits",
+    # For "Examples using ..." below each function.
+    "backreferences_dir": "generated/examples",
+    "doc_module": ("cellkinetics",),
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
     "abort_on_example_error": True,
@@ -168,7 +179,7 @@ def write_figures(app: Sphinx) -> None:
 def describe_pictures(app: Sphinx, doctree: nodes.document) -> None:
     """Words for the pictures of the gallery: the title of their page, and what stands over the panels."""
     title = next((each.astext() for each in doctree.findall(nodes.title)), "")
-    if not app.env.docname.startswith("gallery/"):
+    if not app.env.docname.startswith(("gallery/", "generated/")):
         return
     for image in doctree.findall(lambda node: "uri" in getattr(node, "attributes", {})):
         script = re.match(r".*sphx_glr_(.+)_thumb\.png$", image["uri"])
@@ -176,7 +187,7 @@ def describe_pictures(app: Sphinx, doctree: nodes.document) -> None:
         if script:
             page = (Path(app.srcdir).parent / "fits" / f"{script[1]}.py").read_text(encoding="utf-8")
             image["alt"] = f"Figure of: {page.splitlines()[1]}"
-        else:
+        elif app.env.docname.startswith("gallery/"):
             image["alt"] = f"Figure of: {title}" + (f". Panels: {panels}" if panels else "")
 
 

@@ -248,6 +248,50 @@ def test_search_finds_the_limit_of_quantification(reader):
     assert reader.visit.messages == []
 
 
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("NLME", "/glossary.html"), ("mixed effects", "/glossary.html"), ("VPC", "/generated/cellkinetics.vpc.html"),
+        ("shrinkage", "/populations.html"), ("BLQ", "/data.html"), ("M3", "/censoring.html"),
+        ("Emax", "/glossary.html"), ("waterfall", "/figures.html"), ("forest", "/figures.html"),
+        ("PKNCA", "/in_r.html"),
+        ("half-life", "/glossary.html"), ("own ODE", "/own_ode.html"), ("regimen", "/another_regimen.html"),
+        ("goodness", "/figures.html"),
+    ],
+)  # fmt: skip
+def test_words_of_users_lead_to_their_page(reader, words, page):
+    reader.visit = Visit()
+    reader.page.goto(f"http://docs.test/search.html?q={words.replace(' ', '+')}")
+    reader.page.wait_for_selector("#search-results li a", timeout=20_000)
+    reader.page.wait_for_function("!/Searching/.test(document.querySelector('#search-results').textContent)")
+    pages = reader.page.eval_on_selector_all("#search-results li a", "links => links.map(link => link.pathname)")
+    assert page in pages[:12]
+
+
+def test_code_is_copied_without_prompts_and_without_what_it_shows(reader):
+    reader.visit = Visit()
+    reader.page.goto("http://docs.test/three_models.html")
+    # Outside https a page copies what it selects; that is kept here.
+    reader.page.evaluate(
+        "() => { document.execCommand = () => { window.taken = document.activeElement.value; return true } }"
+    )
+    reader.page.eval_on_selector("button.copybtn", "button => button.click()")
+    taken = reader.page.evaluate("window.taken")
+    assert taken.startswith("import cellkinetics as ck\nstudy = ck.example()")
+    assert ">>>" not in taken
+    assert "0.99" not in taken
+    code = reader.page.eval_on_selector_all("div.highlight", "blocks => blocks.length")
+    buttons = reader.page.eval_on_selector_all("button.copybtn", "buttons => buttons.length")
+    assert buttons == code > 2
+
+
+def test_every_function_of_the_reference_that_a_script_uses_leads_to_it():
+    page = (SITE / "generated" / "cellkinetics.fit_each.html").read_text()
+    scripts = [each.stem for each in (ROOT / "fits").glob("[0-9]*.py") if "ck.fit_each(" in each.read_text()]
+    assert scripts
+    assert [name for name in scripts if f"gallery/{name}.html" not in page] == []
+
+
 def test_every_page_of_the_gallery_ends_in_a_figure_and_has_its_picture_in_the_index(visits):
     scripts = sorted(script.stem for script in (ROOT / "fits").glob("[0-9]*.py"))
     index = (SITE / "gallery" / "index.html").read_text()

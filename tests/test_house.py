@@ -3,6 +3,8 @@
 import importlib
 import runpy
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,3 +65,10 @@ def test_no_public_function_is_hidden_by_a_module_of_its_name():
 def test_nothing_is_imported_from_the_tests_or_the_scripts():
     sources = [Path(file).read_text(encoding="utf-8") for file in house.modules().values()]
     assert not any("import tests" in source or "from tests" in source for source in sources)
+
+
+def test_the_import_leaves_what_draws_and_what_few_need_for_later():
+    late = ("matplotlib", "lmfit", "scipy.stats", "scipy.optimize", "joblib", "jinja2", "rich", "IPython")
+    code = f"import sys, cellkinetics; print([name for name in {late} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

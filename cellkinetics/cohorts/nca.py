@@ -131,6 +131,7 @@ def nca(
     options = {"window": window, "blq": blq, "method": method, "terminal": terminal, "tolerance": tolerance}
     table.attrs |= {"verb": "nca", "data": study.sha256, "options": options}
     table.attrs["timings"] = phases.done(f"nca of {count(len(study.subjects), 'patient')}")
+    table.attrs |= {"unit": study.unit, "simulated": study.simulated}
     return table
 
 

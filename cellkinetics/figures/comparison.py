@@ -14,6 +14,7 @@ from cellkinetics.cohorts.comparison import Comparison, WindowResult
 from cellkinetics.cohorts.curves import cohort_curves, quantile, turnbull
 from cellkinetics.cohorts.values import Kind
 from cellkinetics.figures import drawing, style
+from cellkinetics.figures.paper import THREE_ABREAST
 from cellkinetics.figures.study import plot_study
 from cellkinetics.figures.style import MARKS, tone
 from cellkinetics.meaning.placing import status_of
@@ -38,14 +39,18 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
     -------
     Figure
     """
-    import matplotlib.pyplot as plt
-
     if axes is not None and len(axes) != 3:
         raise ValueError(f"three panels are drawn and axes= has {len(axes)}. Give three, or none.")
     given = axes
     if given is None:
-        figure = plt.figure(figsize=(10.4, 4.2), layout="constrained")
-        given = list(figure.subplots(1, 3, width_ratios=[1.9, 1, 1]))
+        # Beside each other where there is room, else the curves above the two others, or all below each other.
+        width = style.asked_width()
+        if width >= THREE_ABREAST:
+            given = list(style.figure((10.4, 4.2)).subplots(1, 3, width_ratios=[1.9, 1, 1]))
+        elif width >= style.SIDE_BY_SIDE:
+            given = list(style.figure((7.0, 6.6)).subplot_mosaic("aa;bc").values())
+        else:
+            given = list(style.figure((6.0, 9.6)).subplots(3, 1))
     curves, *panels = given
     plot_study(found.study, curves, found.by, found.tolerance)
     # Its medians are by visit; these are by the windows of the comparison.
@@ -58,7 +63,8 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
         "curves" if found.individual else "curves and medians", loc="left", fontsize=style.TITLE, color=tone.ink, pad=9
     )
     levels = [result for result in found.results if result.window.kind is Kind.LEVEL]
-    levels = [result for result in levels if _seen_by_most(found, result)] or levels
+    # Of days that few have the one that most have: the last would show who was followed longest.
+    levels = [result for result in levels if _seen_by_most(found, result)] or sorted(levels, key=_seen)
     peaks = [result for result in found.results if result.window.kind is Kind.PEAK]
     for ax, shown in zip(panels, (peaks[:1], levels[-1:]), strict=True):
         if shown and found.individual:
@@ -82,9 +88,12 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
         key += [(Line2D([], [], color=shade, linewidth=3), f"median, {name}") for name, shade in ramp]
     if axes is None:
         style.legend_below(curves, key)
-    figure = curves.get_figure(root=True)
-    assert figure is not None
-    return figure
+    return style.whole(curves)
+
+
+def _seen(result: WindowResult) -> int:
+    """How many patients have a value."""
+    return int(result.window.values["lower"].notna().sum())
 
 
 def _seen_by_most(found: Comparison, result: WindowResult) -> bool:
@@ -125,7 +134,7 @@ def _draw_over_doses(ax: Axes, found: Comparison, result: WindowResult) -> None:
     own = values[there]
     both = own[["lower", "upper"]].to_numpy(float)
     for subject, (lower, upper), status in zip(own.index, both, status_of(*both.T), strict=True):
-        _draw_value(ax, float(doses[subject]), lower, upper, status, shades[str(found.groups[subject])])
+        drawing.draw_value(ax, float(doses[subject]), lower, upper, status, shades[str(found.groups[subject])])
     ax.set_xscale("log")
     if there.any():
         ax.set_xlim(float(doses[there].min()) / 1.5, float(doses[there].max()) * 1.5)
@@ -144,25 +153,17 @@ def _value_axis(ax: Axes, found: Comparison, values: pd.DataFrame) -> None:
         drawing.draw_limits(ax, found.study.used)
 
 
-def _draw_value(ax: Axes, at: float, lower: float, upper: float, status: str, shade: str) -> None:
-    level = lower if status in ("quantified", "above") else upper
-    if status == "interval":
-        ax.vlines(at, lower, upper, color=shade, linewidth=1, zorder=3)
-    ax.plot(at, level, **style.marker(status, shade), zorder=3.2, gid=status)
-
-
 def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
     values, ticks, shades = result.window.values, [], style.shades(found.order)
     _value_axis(ax, found, values)
     for place, name in enumerate(found.names):
         own = values[(found.groups == name).to_numpy() & values["lower"].notna().to_numpy()]
         shade, n = shades[name], len(own)
-        # The key beside the curves has the unit; four names with it would run into each other.
-        ticks.append(f"{name.partition(' ')[0] if len(found.names) > 3 else name}\nn = {n}")
+        ticks.append(f"{name}\nn = {n}")
         aside = np.linspace(-JITTER, JITTER, n) if n > 1 else np.zeros(n)
         both = own[["lower", "upper"]].to_numpy(float)
         for shift, (lower, upper), status in zip(aside, both, status_of(*both.T), strict=True):
-            _draw_value(ax, place + float(shift), lower, upper, status, shade)
+            drawing.draw_value(ax, place + float(shift), lower, upper, status, shade)
         if n:
             lower, upper = quantile(turnbull(own["lower"], own["upper"]), 0.5)
             at = upper if math.isfinite(upper) else lower
@@ -170,9 +171,7 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
             ax.hlines(
                 at, place - 0.4, place + 0.4, color=shade, linewidth=2.8, linestyle=look, zorder=3.4, gid="median"
             )
-    ax.set_xticks(range(len(found.names)), ticks, fontsize=style.TEXT, color=tone.ink, parse_math=False)
-    ax.set_xlim(-0.6, len(found.names) - 0.4)
-    ax.tick_params(axis="x", length=0)
+    style.names_across(ax, ticks)
     _title(ax, found, result)
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.lines import Line2D
 
 from cellkinetics.data.study import AFTER, Study
 from cellkinetics.figures import style
@@ -18,13 +17,12 @@ from cellkinetics.figures.style import MARKS, SMALL, plain, tone
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 
 def new_axes(size: tuple[float, float]) -> Axes:
     """Axes of a figure of their own, of a size in inches."""
-    import matplotlib.pyplot as plt
-
-    return plt.figure(figsize=size, layout="constrained").add_subplot()
+    return style.figure(size).add_subplot()
 
 
 def png(figure: Figure, dpi: float = 150) -> bytes:
@@ -63,6 +61,14 @@ def draw_samples(ax: Axes, samples: pd.DataFrame, colour: str, size: float = 5.0
             ax.vlines(day, rows["lower"], rows["upper"], color=shade, linewidth=1, zorder=3, transform=place)
         look = style.marker(str(status), shade, size)
         ax.plot(day, at, **look, zorder=3.2, gid=str(status), transform=place)
+
+
+def draw_value(ax: Axes, at: float, lower: float, upper: float, status: str, colour: str) -> None:
+    """A value, or the open end that is known of it with a line to the other."""
+    level = lower if status in ("quantified", "above") else upper
+    if status == "interval":
+        ax.vlines(at, lower, upper, color=colour, linewidth=1, zorder=3)
+    ax.plot(at, level, **style.marker(status, colour), zorder=3.2, gid=status)
 
 
 def draw_limits(ax: Axes, samples: pd.DataFrame, *, named: bool = True, in_layout: bool = True) -> None:

@@ -24,13 +24,18 @@ if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit
 
 
+BAND_NAME = "fit, 95% interval"
+HIDDEN_BAND_NAME = "fit, 95% interval\n(not where it fills the axes)"
+
+
 def plot_fit(fit: Fit, ax: Axes | None = None, *, output: str | None = None, colour: str | None = None) -> Axes:
     """One patient's samples, limit and fitted curve with its 95% interval, on a log axis.
 
     Filled points are quantified samples; open triangles are samples beyond a limit, at that limit (one
     between detection and quantification has a line down to its lower end); samples after the end of the
     follow-up are grey; other excluded samples are not shown. Short bars at the top are infusions. A fit that
-    did not converge says why. The samples and the curve set the axes; a very wide interval runs off them.
+    did not converge says why. The samples and the curve set the axes; a very wide interval runs off them, and is not
+    drawn where it would fill them from bottom to top (the legend says so).
     When the follow-up is longer than 60 days, days are evenly spaced up to day 28 and compressed after it,
     like a logarithm; a shorter one is linear. Axes that show a fit already keep it in view, so that two fits
     of a patient can be laid over each other.
@@ -59,7 +64,8 @@ def plot_fit(fit: Fit, ax: Axes | None = None, *, output: str | None = None, col
     if fit.study.simulated:
         style.tag(ax)
     if own_figure:
-        style.legend_below(ax, key_of([samples], [fit], [curve], colour))
+        hidden = filling(curve, ax.get_ylim()).any()
+        style.legend_below(ax, key_of([samples], [fit], [curve], colour, hidden=bool(hidden)))
     return ax
 
 
@@ -75,7 +81,10 @@ def draw_fit(
     """Curve, samples, doses, title (of at most `width` points) and the words of a fit that did not converge."""
     if len(curve):
         lower, upper = (curve[end].clip(1e-30, 1e30).to_numpy() for end in ("lower", "upper"))
-        ax.fill_between(curve["day"], lower, upper, color=colour, alpha=0.16, linewidth=0, zorder=1.5)
+        ax.fill_between(
+            curve["day"], lower, upper, where=~filling(curve, ax.get_ylim()), color=colour, alpha=0.16, linewidth=0,
+            zorder=1.5, gid="band",
+        )  # fmt: skip
         ax.plot(curve["day"], curve["value"].clip(lower=1e-30), color=colour, linewidth=1.6, zorder=2.6)
     draw_samples(ax, samples, colour)
     _draw_doses(ax, fit.study)
@@ -96,6 +105,11 @@ def draw_fit(
     )  # fmt: skip
 
 
+def filling(curve: pd.DataFrame, ends: tuple[float, float]) -> np.ndarray[Any, Any]:
+    """Where the interval of a curve fills axes with these ends from bottom to top, and says nothing."""
+    return ((curve["lower"] <= ends[0]) & (curve["upper"] >= ends[1])).to_numpy(bool)
+
+
 def _draw_doses(ax: Axes, study: Study) -> None:
     """Marks on the top edge: bars for cells, open diamonds for another drug."""
     doses = study.doses.assign(since=study.doses["day"] - study.infusion_day(study.subjects[0]))
@@ -110,7 +124,12 @@ def room_of(words: Sequence[str], height: float) -> float:
 
 
 def key_of(
-    samples: Sequence[pd.DataFrame], fits: Sequence[Fit], curves: Sequence[pd.DataFrame], colour: str
+    samples: Sequence[pd.DataFrame],
+    fits: Sequence[Fit],
+    curves: Sequence[pd.DataFrame],
+    colour: str,
+    *,
+    hidden: bool = False,
 ) -> list[tuple[Any, str]]:
     """Handles and names of what is there to be explained."""
     rows = pd.concat(samples)
@@ -118,7 +137,7 @@ def key_of(
     key: list[tuple[Any, str]] = [(style.handle(status, colour), MARKS[status][1]) for status in seen]
     line, band = Line2D([], [], color=colour, linewidth=1.6), Patch(facecolor=colour, alpha=0.2, linewidth=0)
     if any(curve["upper"].notna().any() for curve in curves):
-        key.append(((band, line), "fit, 95% interval"))
+        key.append(((band, line), HIDDEN_BAND_NAME if hidden else BAND_NAME))
     elif any(len(curve) for curve in curves):
         key.append((line, "fit"))
     if rows["late"].any():

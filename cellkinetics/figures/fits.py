@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.lines import Line2D
 
 from cellkinetics import domains
-from cellkinetics.data.groups import NOBODY
 from cellkinetics.figures import style
 from cellkinetics.figures.drawing import draw_limits, extent, raised, samples_of, top_of
-from cellkinetics.figures.fit import curve_of, draw_fit, key_of, names_of, output_of, reason_of, room_of
+from cellkinetics.figures.fit import curve_of, draw_fit, filling, key_of, names_of, output_of, reason_of, room_of
+from cellkinetics.figures.paper import THREE_ABREAST
 from cellkinetics.figures.style import tone
 from cellkinetics.words import count
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit
 
 PER_PAGE = 24
+LEAST_WIDTH = 1.3  # inches of a panel
 
 
 def plot_fits(
@@ -66,7 +67,7 @@ def plot_fits(
     groups, shades = style.coloured(fits.study, by)
     order = sorted(fits, key=lambda subject: list(shades).index(groups[subject]))
     shown = {subject: fits[subject] for subject in order[page * PER_PAGE : (page + 1) * PER_PAGE]}
-    return _page(fits, shown, groups, shades, min(columns, len(fits)), axes_size)
+    return _page(fits, shown, groups, shades, min(columns, len(fits)), axes_size, by)
 
 
 def pages(fits: Mapping[str, Fit]) -> int:
@@ -81,10 +82,14 @@ def _page(
     shades: Mapping[str, str],
     columns: int,
     size: tuple[float, float],
+    by: str,
 ) -> Figure:
-    import matplotlib.pyplot as plt
-
-    rows, count = math.ceil(len(shown) / columns), len(shown)
+    asked, count = style.asked_width(), len(shown)
+    narrow = asked < THREE_ABREAST  # the legend takes no room beside the panels
+    if math.isfinite(asked):
+        columns = max(1, min(columns, math.floor((asked - 0.4 - 2.2 * (not narrow)) / LEAST_WIDTH)))
+        size = (min(size[0], (asked - 0.5 - 2.2 * (not narrow)) / columns), size[1])
+    rows = math.ceil(count / columns)
     names = {subject: output_of(fit, None) for subject, fit in fits.items()}
     samples = {subject: samples_of(fit.study, names_of(fit, names[subject])) for subject, fit in fits.items()}
     curves = {subject: curve_of(fit, names[subject]) for subject, fit in shown.items()}
@@ -95,15 +100,18 @@ def _page(
     for subject in shown:
         upper = max(upper, raised(lower, top_of(samples[subject]), room_of(words[subject], height)))
     last, one_limit = float(whole["day"].max()), whole["lloq"].nunique() == 1
-    key: list[tuple[Any, str]] = []
-    if set(shades) != {NOBODY}:
-        key = [(Line2D([], [], color=shade, linewidth=4), name) for name, shade in shades.items()]
-    key += key_of([samples[s] for s in shown], list(shown.values()), list(curves.values()), tone.faint)
+    key = style.named(shades, by)
+    hidden = any(filling(curve, (lower, upper)).any() for curve in curves.values())
+    key += key_of(
+        [samples[s] for s in shown], list(shown.values()), list(curves.values()), tone.faint, hidden=bool(hidden)
+    )
     if fits.study.simulated:
         key.append((Line2D([], [], linestyle="none"), "simulated"))
-    beside = 1.0 + 0.064 * max((len(text) for _, text in key), default=0)
-    width = columns * size[0] + 0.5 + beside
-    figure = plt.figure(figsize=(width, rows * size[1] + 0.35), layout="constrained")
+    beside = (
+        0.0 if narrow else 1.0 + 0.064 * max((len(line) for _, text in key for line in text.splitlines()), default=0)
+    )
+    figure = style.figure((columns * size[0] + 0.5 + beside, rows * size[1] + 0.35 + 0.6 * narrow))
+    width = figure.get_figwidth()
     grid, first = figure.add_gridspec(rows, columns), None
     for place, (subject, fit) in enumerate(shown.items()):
         ax = figure.add_subplot(grid[divmod(place, columns)], sharex=first, sharey=first)
@@ -118,13 +126,20 @@ def _page(
         # Beside the last panel there is an empty place: its label needs no wider gap between the columns.
         draw_limits(ax, samples[subject], named=named, in_layout=right or place < count - 1)
         ax.tick_params(labelleft=place % columns == 0, labelbottom=place + columns >= count)
-    if key:
+    if narrow:
+        style.legend_below(next(iter(figure.axes)), key)
+    elif key:
         legend = figure.legend(*style.entries(key), loc="outside right upper", frameon=False)
         style.tidy(legend)
         if fits.study.simulated:
             legend.get_texts()[-1].set(style="italic", color=tone.faint, gid="simulated")
-    middle = (0.7 + width - beside) / 2 / width
-    figure.supxlabel("days since infusion", x=middle, fontsize=style.LABEL, color=tone.ink)
     unit = style.unit_label(fits.study.unit)
     figure.supylabel(unit, fontsize=style.LABEL, color=tone.ink, parse_math=False)
+    if narrow:
+        # A name of all panels would stand in the legend.
+        for ax in figure.axes[-columns:]:
+            style.label(ax, "days")
+        return figure
+    middle = (0.7 + width - beside) / 2 / width
+    figure.supxlabel("days since infusion", x=middle, fontsize=style.LABEL, color=tone.ink)
     return figure

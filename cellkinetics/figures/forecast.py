@@ -30,11 +30,9 @@ REACH = 1e7  # of the axis of values, where no limit ends it
 
 def plot(found: Forecast, output: str) -> Figure:
     """See `Forecast.plot`."""
-    import matplotlib.pyplot as plt
-
     limit = found.limits[output]
     limited = bool(np.isfinite(limit))
-    figure = plt.figure(figsize=(WIDTH, 4.6 if limited else 3.6), layout="constrained")
+    figure = style.figure((WIDTH, 4.6 if limited else 3.6))
     grid = figure.add_gridspec(2 if limited else 1, 1, height_ratios=[2.7, 1] if limited else [1])
     top = figure.add_subplot(grid[0, 0])
     table = found.table[found.table["output"] == output].sort_values("day")
@@ -46,7 +44,7 @@ def plot(found: Forecast, output: str) -> Figure:
     day = table["day"].to_numpy(float)
     last = max(float(day.max()), float(samples["day"].max()) if len(samples) else 0.0)
     style.decades(top, low, high)
-    style.days(top, last, 0.8 * 72 * WIDTH)
+    style.days(top, last, 0.8 * 72 * figure.get_figwidth())
     more = MORE_IN_DARK if tone.dark else 0.0
     for lower, upper, solid in (("sample_lower", "sample_upper", BAND_OF_SAMPLE), ("lower", "upper", BAND_OF_CURVE)):
         ends = (np.maximum(table[end].to_numpy(float), low / 10) for end in (lower, upper))

@@ -23,11 +23,9 @@ TITLES = {
 
 def plot_power(found: Power) -> Figure:
     """Three panels: trend test, dose exponent, equivalence. A line at 80%, bars of 95% Monte Carlo error."""
-    import matplotlib.pyplot as plt
-
     names = list(found.truth.index)
     shades = dict(zip(names, style.ramp(len(names)), strict=True))
-    figure = plt.figure(figsize=(10.4, 3.9), layout="constrained")
+    figure = style.figure((10.4, 3.9))
     panels = figure.subplots(1, 3, sharey=True)
     totals = sorted(found.table["patients"].unique())
     for ax, (question, title) in zip(panels, TITLES.items(), strict=True):

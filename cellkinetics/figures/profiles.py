@@ -41,9 +41,7 @@ def plot(profile: Profile, axes: Sequence[Axes] | None = None) -> Figure:
         ax.set_ylim(-0.05 * limit, ABOVE * limit)
         ax.set_title(f"{name}: {row['shape']}", loc="left", fontsize=style.TEXT, color=tone.ink, parse_math=False)
         style.label(ax, y="2 ln L below the best" if place % PANELS_A_ROW == 0 else "")
-    figure = panels[0].get_figure(root=True)
-    assert figure is not None
-    return figure
+    return style.whole(panels[0])
 
 
 def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None) -> Axes:

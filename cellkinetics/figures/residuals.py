@@ -52,9 +52,7 @@ def plot(
     if axes is None:
         marks = {"quantified": "quantified", "below": "censored, drawn within its ends"}
         style.legend_below(panels[0], [(style.handle(status, tone.one), text) for status, text in marks.items()])
-    figure = panels[0].get_figure(root=True)
-    assert figure is not None
-    return figure
+    return style.whole(panels[0])
 
 
 def _normal(ax: Axes, z: np.ndarray[Any, Any], quantified: np.ndarray[Any, Any]) -> None:

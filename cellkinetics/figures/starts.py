@@ -9,7 +9,7 @@ import numpy as np
 
 from cellkinetics.arrays import Floats
 from cellkinetics.figures import style
-from cellkinetics.figures.style import LABEL, SMALL, tone
+from cellkinetics.figures.style import LABEL, SMALL, TEXT, tone
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def plot_one(fit: Fit, ax: Axes | None = None) -> Axes:
     _frame(ax, [behind], simulated=fit.study.simulated)
     reached = int((behind <= SAME_OPTIMUM).sum())
     text = f"{fit.subject}: {reached} of {count(len(behind), 'start')} reached the best optimum"
-    ax.set_title(text if len(behind) else f"{fit.subject}: no start ended anywhere", loc="left", fontsize=LABEL)
+    _title(ax, text if len(behind) else f"{fit.subject}: no start ended anywhere", simulated=fit.study.simulated)
     return ax
 
 
@@ -54,9 +54,11 @@ def plot_each(fits: Fits, ax: Axes | None = None) -> Axes:
         _draw(ax, behind, 3.0, max(0.15, 1 / max(len(each), 1) ** 0.5))
     _frame(ax, each, simulated=fits.study.simulated)
     alone = sum(int((behind <= SAME_OPTIMUM).sum()) == 1 < len(behind) for behind in each)
-    ax.set_title(
-        f"{count(len(each), 'subject')}; for {alone} only one start reached the best", loc="left", fontsize=LABEL
-    )
+    text = f"for {alone} only one start reached the best" if alone else "no best optimum is that of one start alone"
+    if all(len(behind) < 2 for behind in each):
+        text = "one start each"
+    text = f"{count(len(each), 'subject')}; {text}"
+    _title(ax, text, simulated=fits.study.simulated)
     return ax
 
 
@@ -78,6 +80,12 @@ def _draw(ax: Axes, behind: Floats, size: float, alpha: float) -> None:
         )  # fmt: skip
 
 
+def _title(ax: Axes, text: str, *, simulated: bool) -> None:
+    """Above the axes, in lines that leave room for the word "simulated"."""
+    room = style.size(ax)[0] - 45 * simulated
+    ax.set_title("\n".join(style.wrapped(text, room)), loc="left", fontsize=TEXT, color=tone.ink, parse_math=False)
+
+
 def _frame(ax: Axes, each: Sequence[Floats], *, simulated: bool) -> None:
     most = max([1, *(len(behind) for behind in each)])
     worst = max([1.0, *(float(np.clip(behind, LEAST_SHOWN, MOST_SHOWN).max(initial=0.0)) for behind in each)])
@@ -85,14 +93,11 @@ def _frame(ax: Axes, each: Sequence[Floats], *, simulated: bool) -> None:
     ax.invert_yaxis()
     ax.axhline(SAME_OPTIMUM, color=tone.faint, linewidth=0.9, dashes=(4, 3))
     ax.annotate(
-        "the same optimum above this line", (1, SAME_OPTIMUM), xycoords=("axes fraction", "data"), xytext=(-2, 3),
-        textcoords="offset points", ha="right", fontsize=SMALL, color=tone.faint,
+        "the same optimum above this line", (0, SAME_OPTIMUM), xycoords=("axes fraction", "data"), xytext=(3, -3),
+        textcoords="offset points", va="top", fontsize=SMALL, color=tone.faint, zorder=1.5,
     )  # fmt: skip
     if simulated:
-        ax.annotate(
-            "simulated", (1, 1), xycoords="axes fraction", xytext=(-2, -2), textcoords="offset points", ha="right",
-            va="top", fontsize=SMALL, style="italic", color=tone.faint,
-        )  # fmt: skip
+        style.tag(ax)
     ax.set_xlim(0.5, most + 0.5)
     ax.set_xticks(np.unique(np.linspace(1, most, min(most, 10)).round()))
     ax.set_xlabel("start, from the best to the worst", fontsize=LABEL, color=tone.ink)

@@ -52,7 +52,8 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort", toleran
     samples = samples_of(study, set(study.used["output"].iloc[:1]))
     samples = samples[~samples["late"]]
     groups, shades = style.coloured(study, by)
-    ax = ax or new_axes((6.8, 3.9))
+    below = ax is None and style.asked_width() < style.SIDE_BY_SIDE
+    ax = ax or new_axes((6.8, 5.6 if below else 3.9))
     frame(ax, samples, study.unit)
     step = min(5.0, 20 / len(shades))
     aside = {name: step * (place - (len(shades) - 1) / 2) for place, name in enumerate(shades)}
@@ -70,7 +71,7 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort", toleran
     if study.simulated:
         style.tag(ax)
     members = groups.value_counts()
-    key: list[tuple[Any, str]] = []
+    key: list[tuple[Any, str]] = [style.heading(by)] if set(shades) != {NOBODY} else []
     for name, shade in shades.items() if set(shades) != {NOBODY} else ():
         sample = Line2D([], [], color=shade, marker="o", markersize=4, linewidth=1.2)
         key.append((sample, f"{name} (n = {members[name]})"))
@@ -80,7 +81,9 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort", toleran
         key.append((Line2D([], [], color=tone.faint, linewidth=THICK), text))
     beyond = [status for status in list(MARKS)[1:] if (samples["status"] == status).any()]
     key += [(style.handle(status, tone.faint), MARKS[status][1]) for status in beyond]
-    if key:
+    if key and below:
+        style.legend_below(ax, key)
+    elif key:
         style.tidy(ax.legend(*style.entries(key), loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False))
     return ax
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from cellkinetics.arrays import Floats
 from cellkinetics.data import groups
 from cellkinetics.data.groups import NOBODY
+from cellkinetics.figures.paper import LEAST_PANEL, SIDE_BY_SIDE, asked_width, figure
 from cellkinetics.words import dose_text, plain
 
 # What is drawn with is imported where it is drawn: it takes as long as the rest of the library.
@@ -54,8 +55,10 @@ MARKS = {
 WIDE_DAYS, LONG, PACE = 28.0, 60.0, 14.0
 MANY_ZEROS = 1e8  # zeros of more than this are not read but counted: 1e8 on an axis
 HOURS = 3.0  # days; a shorter follow-up has fractions of a day on its axis
+STEPS = ((1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0), (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,))  # of a decade
 TICKS = (0, 28, 90, 365, 180, 14, 7, 730, 1825, 60)
 UNITS = {"copies/ug": "CAR copies per µg genomic DNA"}
+SHORT_UNITS = {"copies/ug": "CAR copies/µg DNA"}  # in a narrow figure
 
 
 class _Tones:
@@ -111,14 +114,16 @@ def coloured(study: Study, by: str) -> tuple[pd.Series, dict[str, str]]:
 
 
 def shades(names: Sequence[str]) -> dict[str, str]:
-    """{group: colour}, in the order of the names; grey for patients without a group."""
+    """{group: colour}, in the order of the names; grey for patients without a group, where others have one."""
     known = [name for name in names if name != NOBODY]
+    if not known:
+        return dict.fromkeys(names, tone.one)
     return dict(zip(known, ramp(len(known)), strict=True)) | ({NOBODY: tone.grey} if NOBODY in names else {})
 
 
 def unit_label(unit: str) -> str:
     """The unit of the samples in words, where the words are known."""
-    return UNITS.get(unit, unit)
+    return (SHORT_UNITS if asked_width() < SIDE_BY_SIDE else UNITS).get(unit, unit)
 
 
 def wrapped(text: str, width: float) -> list[str]:
@@ -128,6 +133,14 @@ def wrapped(text: str, width: float) -> list[str]:
     lines = textwrap.wrap(text, most)
     fewest = (textwrap.wrap(text, narrow) for narrow in range(12, most))
     return next((even for even in fewest if len(even) == len(lines)), lines)
+
+
+def on(colour: Any) -> str:
+    """The ink that stands out from a colour: dark on light ones."""
+    from matplotlib.colors import to_rgb
+
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    return "#000000" if float(np.dot((0.2126, 0.7152, 0.0722), linear)) > 0.18 else "#ffffff"
 
 
 def shortened(text: str, most: int) -> str:
@@ -167,8 +180,12 @@ def tag_all(figure: Figure) -> None:
     figure.suptitle("simulated", x=0.99, ha="right", fontsize=SMALL, style="italic", color=tone.faint)
 
 
-def panels(axes: Any, count: int, columns: int, size: tuple[float, float], *, simulated: bool) -> list[Axes]:
+def panels(
+    axes: Any, count: int, columns: int, size: tuple[float, float], *, simulated: bool, wrap: bool = True
+) -> list[Axes]:
     """The first `count` of the axes given or, when None, of a new figure with panels of `size` in inches.
+
+    wrap : whether fewer columns are made of them where the figure is to be narrow.
 
     Raises
     ------
@@ -182,16 +199,42 @@ def panels(axes: Any, count: int, columns: int, size: tuple[float, float], *, si
         if simulated:
             tag(given[0])
         return given[:count]
-    import matplotlib.pyplot as plt
-
-    rows, columns = max(math.ceil(count / columns), 1), max(min(count, columns), 1)
-    figure = plt.figure(figsize=(columns * size[0], rows * size[1]), layout="constrained")
-    made = list(np.array(figure.subplots(rows, columns, squeeze=False)).ravel())
+    columns = min(columns, count, math.floor(min(asked_width() / LEAST_PANEL, 99)) if wrap else columns)
+    rows, columns = max(math.ceil(count / max(columns, 1)), 1), max(columns, 1)
+    # A legend below takes more lines of a narrow figure.
+    page = figure((columns * size[0], rows * size[1] + 0.9 * (asked_width() < SIDE_BY_SIDE)))
+    made = list(np.array(page.subplots(rows, columns, squeeze=False)).ravel())
     for ax in made[count:]:
         ax.remove()
     if simulated:
-        tag_all(figure)
+        tag_all(page)
     return made[:count]
+
+
+def whole(ax: Axes) -> Figure:
+    """The figure that axes belong to."""
+    found = ax.get_figure(root=True)
+    assert found is not None
+    return found
+
+
+def names_across(ax: Axes, names: Sequence[str]) -> None:
+    """Names of groups under axes, in the lines that their room allows; slanted where a word is too long for it.
+
+    A name may have lines of its own; its places are 0, 1, ... and the axes end 0.6 beside the first and the last.
+    """
+    ax.set_xlim(-0.6, len(names) - 0.4)
+    letters = int(size(ax)[0] / (len(names) + 0.2) / (0.5 * TEXT))
+    lines = [_broken(name, max(letters, 1)) for name in names]
+    slanted = max((len(part) for each in lines for part in each), default=0) > letters
+    texts = ["\n".join(each) for each in lines]
+    if slanted:
+        texts = [", ".join([shortened(first, 16), *rest]) for first, *rest in (name.split("\n") for name in names)]
+    ax.set_xticks(range(len(names)), texts, fontsize=TEXT, color=tone.ink, parse_math=False)
+    if slanted:
+        for text in ax.get_xticklabels():
+            text.set(rotation=35, ha="right", rotation_mode="anchor")
+    ax.tick_params(axis="x", length=0)
 
 
 def size(ax: Axes) -> tuple[float, float]:
@@ -226,16 +269,20 @@ def decades(ax: Axes, lower: float, upper: float, *, minor: bool = True) -> None
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def few_ticks(ax: Axes) -> None:
-    """A log axis across, whose range may be less than a decade: few numbers, written out."""
+def few_ticks(ax: Axes, *, upright: bool = False) -> None:
+    """A log axis across (or upright), whose range may be less than a decade: few numbers, written out."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    ax.set_xscale("log")
-    span = math.log10(max(ax.dataLim.x1 / max(ax.dataLim.x0, 1e-300), 1.0))
-    subs = (1.0,) if span > 3 else (1.0, 3.0) if span > 1.5 else (1.0, 2.0, 5.0)
-    ax.xaxis.set_major_locator(LogLocator(subs=subs, numticks=6))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, at: _tick(value, at) if value >= 1e-4 else f"{value:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
+    scale, axis = (ax.set_yscale, ax.yaxis) if upright else (ax.set_xscale, ax.xaxis)
+    low, high = ax.get_ylim() if upright else (ax.dataLim.x0, ax.dataLim.x1)
+    scale("log")
+    span = math.log10(max(high / max(low, 1e-300), 1.0))
+    # A number of seven digits is about as wide as three of its heights.
+    most = max(2, min(6, int(size(ax)[1] / (2 * TEXT) if upright else size(ax)[0] / (3.4 * TEXT))))
+    subs = next((each for each in STEPS if span * len(each) <= most), STEPS[-1])
+    axis.set_major_locator(LogLocator(subs=subs, numticks=most))
+    axis.set_major_formatter(FuncFormatter(lambda value, at: _tick(value, at) if value >= 1e-4 else f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def days(ax: Axes, last: float, width: float) -> None:
@@ -300,11 +347,11 @@ def _tick(value: float, position: int | None) -> str:
 
 
 def marker(status: str, colour: str, size: float = 5.0) -> dict[str, Any]:
-    """How a sample is drawn: filled when quantified, else open."""
+    """How a sample is drawn: filled when quantified, else open; an open circle for what is no status of a sample."""
     filled = status == "quantified"
     return {
         "linestyle": "none",
-        "marker": MARKS[status][0],
+        "marker": MARKS.get(status, "o")[0],
         "markersize": size if filled else size + 0.6,
         "markerfacecolor": colour if filled else tone.ground,
         "markeredgecolor": tone.ground if filled else colour,
@@ -334,12 +381,35 @@ def entries(key: Sequence[tuple[Any, str]]) -> tuple[list[Any], list[str]]:
     return [handle for handle, _ in key], [f" {text}" if text.startswith("_") else text for _, text in key]
 
 
-def legend_below(ax: Axes, key: Sequence[tuple[Any, str]]) -> None:
-    """A legend under the axes, in as many columns as fit."""
+def _broken(name: str, most: int) -> list[str]:
+    """Lines of at most so many letters, words whole."""
+    wrap = textwrap.TextWrapper(most, break_long_words=False, break_on_hyphens=False)
+    return [part for line in name.split("\n") for part in wrap.wrap(line) or [""]]
+
+
+def heading(text: str) -> tuple[Any, str]:
+    """A line of a legend that says what the entries after it are."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], linestyle="none", gid="heading"), text
+
+
+def named(shades: Mapping[str, str], by: str) -> list[tuple[Any, str]]:
+    """Groups in a legend, under what they are; nothing where there is no group."""
+    from matplotlib.lines import Line2D
+
+    if set(shades) == {NOBODY}:
+        return []
+    return [heading(by), *((Line2D([], [], color=shade, linewidth=4), name) for name, shade in shades.items())]
+
+
+def legend_below(ax: Axes, key: Sequence[tuple[Any, str]], title: str = "") -> None:
+    """A legend under the axes, in as many columns as fit; ``title`` where one says what all entries are."""
     figure = ax.get_figure(root=True)
     if figure is None or not key:
         return
-    lengths, width = [len(text) for _, text in key], 72 * figure.get_figwidth()
+    lengths = [max(map(len, text.splitlines()), default=0) for _, text in key]
+    width = 72 * figure.get_figwidth()
     columns, wide = len(key) + 1, math.inf
     while wide > width and columns > 1:
         columns -= 1
@@ -349,12 +419,16 @@ def legend_below(ax: Axes, key: Sequence[tuple[Any, str]]) -> None:
         wide = sum(max(lengths[first:end]) * 0.58 * TEXT + 34 for first, end in itertools.pairwise(ends.tolist()))
     legend = figure.legend(
         *entries(key), loc="outside lower center", ncols=columns, frameon=False, columnspacing=1.4,
-        handlelength=1.6, handletextpad=0.5, fontsize=TEXT,
+        handlelength=1.6, handletextpad=0.5, fontsize=TEXT, title=title or None,
     )  # fmt: skip
     tidy(legend)
 
 
 def tidy(legend: Legend) -> None:
-    """Small text, in which no dollar sign is mathematics."""
-    for text in legend.get_texts():
+    """Small text, in which no dollar sign is mathematics; headings are pale."""
+    for text in [*legend.get_texts(), legend.get_title()]:
         text.set(fontsize=TEXT, color=tone.ink, parse_math=False)
+    for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
+        if handle is not None and handle.get_gid() == "heading":
+            text.set(color=tone.faint, style="italic")
+    legend.get_title().set(color=tone.faint, style="italic")

@@ -32,12 +32,10 @@ def plot_model(
     inputs: Mapping[str, Any] | None,
 ) -> Axes:
     """`Model.plot`: a line for each output, on axes that are those of a fit."""
-    import matplotlib.pyplot as plt
-
     days = domains.positive(days, "days", 365)
     if doses is None and model.channels:
         doses = USUAL_DOSE
-    ax = ax or plt.figure(figsize=(5.6, 3.7), layout="constrained").add_subplot()
+    ax = ax or style.figure((5.6, 3.7)).add_subplot()
     events = model.doses(doses).times
     later = np.array([time for time in np.asarray(events) if 0 < time < days])
     even = style.expanded(np.linspace(0, style.compressed(days), 300))

@@ -29,13 +29,12 @@ BAND, MEDIAN_BAND, DARKER = 0.16, 0.32, 0.1  # how solid areas are, and how much
 
 def plot(found: VPC, columns: int) -> Figure:
     """See `VPC.plot`."""
-    import matplotlib.pyplot as plt
-
     keys = list(dict.fromkeys(zip(found.table["output"], found.table["stratum"], strict=True)))
-    columns = min(columns, len(keys))
+    columns = min(columns, len(keys), max(1, math.floor(min(style.asked_width() / style.LEAST_PANEL, 99))))
     strips = math.ceil(len(keys) / columns)
     width, height = PANEL if columns > 1 else ONE_PANEL
-    figure = plt.figure(figsize=(columns * width + 0.6, strips * height + 0.5), layout="constrained")
+    figure = style.figure((columns * width + 0.6, strips * height + 0.5))
+    width = min(width, (figure.get_figwidth() - 0.6) / columns)
     grid = figure.add_gridspec(2 * strips, columns, height_ratios=[2.6, 1] * strips)
     lower, upper, last = _extent(found)
     first: Axes | None = None

@@ -117,6 +117,13 @@ def fit(
         An unknown parameter or a value outside its bounds.
     StudyError
         More than one subject without ``shared``, no dose for a model that needs one, a unit that is not the model's.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> fit = ck.fit(ck.models.load("nk_decline"), ck.example()["P03"], starts=1)
+    >>> fit.status, fit.parameters.loc["alpha", "unit"]
+    (<Status.CONVERGED: 'converged'>, '1/day')
     """
     check_kinds(model, study, "ck.fit")
     check_asked(asked)

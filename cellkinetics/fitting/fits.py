@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import pandas as pd
 
@@ -33,6 +33,7 @@ from cellkinetics.optimising.request import Asked, Request, asking
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
 from cellkinetics.optimising.uncertainty import Uncertainty, uncertainties
 from cellkinetics.progress import bar
+from cellkinetics.running.later import Later
 from cellkinetics.running.phases import Phases
 from cellkinetics.running.run import HERE, Run
 from cellkinetics.saving import Saves
@@ -218,9 +219,7 @@ class Fits(Saves, Mapping[str, Fit]):
         """Visual predictive check with each patient's own estimates, as `cellkinetics.vpc`: new errors alone."""
         from cellkinetics.predictive import vpc
 
-        return vpc.vpc(
-            self, replicates=replicates, by=by, bins=bins, quantiles=quantiles, level=level, seed=seed
-        )  # fmt: skip
+        return vpc.vpc(self, replicates=replicates, by=by, bins=bins, quantiles=quantiles, level=level, seed=seed)
 
     def plot_starts(self, ax: Axes | None = None) -> Axes:
         """Where each start of every subject ended, below that subject's best; returns the axes."""
@@ -228,11 +227,79 @@ class Fits(Saves, Mapping[str, Fit]):
 
         return starts_plot.plot_each(self, ax)
 
-    def plot(self, page: int = 0, *, columns: int = 4) -> Figure:
-        """One panel a patient, coloured by dose cohort; 24 panels a page. Returns the figure."""
+    def plot(self, page: int = 0, *, columns: int = 4, by: str = "cohort") -> Figure:
+        """One panel a patient, coloured by dose cohort or another covariate; 24 panels a page. Returns the figure."""
         from cellkinetics.figures import fits as fits_plot
 
-        return fits_plot.plot_fits(self, columns=columns, page=page)
+        return fits_plot.plot_fits(self, columns=columns, page=page, by=by)
+
+    def plot_parameters(
+        self,
+        by: str = "cohort",
+        *,
+        parameters: Sequence[str] | None = None,
+        axes: Sequence[Axes] | None = None,
+    ) -> Figure:
+        """Estimates of all patients with their 95% intervals, by group: a panel a parameter, a row a patient.
+
+        The median of each group's filled marks is a thick line. Open marks are estimates at a bound or not
+        identifiable; an interval that goes on beyond the axes ends in an arrow.
+
+        Parameters
+        ----------
+        by : what the colour says: "cohort", "dose", or another covariate; groups stand in the order of their dose.
+        parameters : names of estimated parameters and sds; all when not given.
+        axes : one for each parameter; a new figure when not given. Its figure is returned.
+
+        Raises
+        ------
+        ValueError
+            Nobody was fitted, a parameter that nobody's fit estimated, too few axes, no such covariate.
+        """
+        from cellkinetics.charts import parameters as chart
+
+        return chart.plot_parameters(self, by, parameters, axes)
+
+    def plot_covariates(
+        self,
+        covariates: Sequence[str] | None = None,
+        *,
+        parameters: Sequence[str] | None = None,
+        by: str = "cohort",
+        axes: Sequence[Axes] | None = None,
+    ) -> Figure:
+        """Estimates over covariates: a row a parameter, a column a covariate.
+
+        Over a number there is the line of least squares with the correlation r (of logarithms where the axis is one);
+        over groups their means. Estimates at a bound or not identifiable are left out.
+
+        Parameters
+        ----------
+        covariates : of the study; the dose and the cohort when not given, as far as patients differ in them.
+        parameters : names of estimated parameters and sds; all when not given.
+        by : what the colour says, as in `plot_parameters`.
+        axes : one for each pair, row by row; a new figure when not given. Its figure is returned.
+
+        Raises
+        ------
+        ValueError
+            As of `plot_parameters`; patients do not differ in any covariate.
+        ModelError
+            No such covariate, or one that is the same in all patients.
+        """
+        from cellkinetics.charts import parameters as chart
+
+        return chart.plot_covariates(self, covariates, parameters, by, axes)
+
+    def plot_predicted(self, by: str = "cohort", ax: Axes | None = None) -> Axes:
+        """Every sample against the fitted curve, both on log axes, with the line of equal values; returns the axes.
+
+        Samples beyond a limit are open triangles at it. ``by`` is what the colour says. A ValueError where nobody was
+        fitted, or there is no such covariate.
+        """
+        from cellkinetics.charts import predicted
+
+        return predicted.plot_fits(self, by, ax)
 
     def summary(self) -> str:
         """The fits in words: method, counts, what was fixed and why, who needs a look."""
@@ -279,6 +346,12 @@ def fit_each(
         What is wrong for every subject: an unknown parameter, no dose in the whole study for a model that needs one.
     ValueError
         A checkpoint of another question.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> ck.fit_each(ck.models.load("nk_decline"), ck.example(), starts=1, progress=False)
+    <Fits of 11 subjects: 5 converged>
     """
     fitting.check_kinds(model, study, "ck.fit_each")
     fitting.check_asked(asked)
@@ -355,30 +428,6 @@ def _spreads(problems: Sequence[Problem], optimums: Sequence[Optimum]) -> list[U
         if len(problems) == 1:
             return [None]
     return [_spreads([problem], [optimum])[0] for problem, optimum in zip(problems, optimums, strict=True)]
-
-
-class Later(Mapping[str, Fit]):
-    """Fits that are put together when they are first asked for."""
-
-    def __init__(self, subjects: Iterable[str], make: Callable[[str], Fit]) -> None:
-        self._made: dict[str, Fit | None] = dict.fromkeys(subjects)
-        self._make = make
-
-    def __getitem__(self, subject: str) -> Fit:
-        fit = self._made[subject]
-        if fit is None:
-            fit = self._made[subject] = self._make(subject)
-        return fit
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._made)
-
-    def __len__(self) -> int:
-        return len(self._made)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # What is still to be put together cannot travel: it travels made.
-        return dict, (dict(self),)
 
 
 def one_by_one(

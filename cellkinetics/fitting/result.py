@@ -436,6 +436,20 @@ class Fit(Saves, Criteria):
 
         return starts_plot.plot_one(self, ax)
 
+    def plot_correlations(self, ax: Axes | None = None) -> Axes:
+        """`correlations` as a triangle of numbers, those beyond 0.9 in bold; returns the axes.
+
+        On the estimation scale (mostly logarithms); "none" where the samples give an estimate no variance.
+
+        Raises
+        ------
+        ValueError
+            The patient was not fitted, or nothing has a variance.
+        """
+        from cellkinetics.charts import parameters
+
+        return parameters.plot_correlations(self, ax)
+
     def plot(self, ax: Axes | None = None) -> Axes:
         """Samples, limit and fitted curve with its 95% interval on a log axis; returns the axes."""
         from cellkinetics.figures import fit as fit_plot

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -29,6 +30,9 @@ from cellkinetics.running.run import Run
 from cellkinetics.saving import Saves, storable
 from cellkinetics.statistics.ranks import holm
 from cellkinetics.words import count
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 INDIVIDUAL = "individual"
 PAIRS = 1024  # of a patient and a permutation in one compiled evaluation
@@ -78,6 +82,29 @@ class ModelComparison(Saves, HandsOutCopies):
     def interrupted(self) -> bool:
         """Whether it was stopped from the keyboard before all permutations were done."""
         return bool((self.table["permutations"] < self.asked).any())
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Dose exponents, or ratios of groups, of the parameters that were tested, with 95% intervals and p.
+
+        The line is at no effect. An interval that goes on beyond the axes ends in an arrow; a set of parameters, which
+        has no single effect, has its p alone.
+
+        Parameters
+        ----------
+        ax : axes to draw on; new ones when not given.
+
+        Returns
+        -------
+        Axes
+
+        Raises
+        ------
+        ValueError
+            Nothing was compared; the error says why.
+        """
+        from cellkinetics.charts import effects
+
+        return effects.plot(self, ax)
 
     def summary(self) -> str:
         """The comparison in words."""

@@ -15,7 +15,7 @@ from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
 from cellkinetics.errors import one_problem, suggest
 from cellkinetics.fitting.fit import finished
-from cellkinetics.fitting.fits import Fits, Later
+from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.misfit import Misfit, joined
 from cellkinetics.fitting.result import Fit
 from cellkinetics.joint import fitting as joint_fitting
@@ -32,6 +32,7 @@ from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.stacking import places
 from cellkinetics.optimising.status import Status
 from cellkinetics.optimising.uncertainty import Uncertainty
+from cellkinetics.running.later import Later
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import UNSAVED, Saves
 from cellkinetics.words import count

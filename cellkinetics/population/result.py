@@ -18,7 +18,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.fitting.bootstrap import Bootstrap
-from cellkinetics.fitting.fits import Fits, Later
+from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.model import Model
@@ -32,6 +32,7 @@ from cellkinetics.population.patients import Patients
 from cellkinetics.population.polish import Polished
 from cellkinetics.population.running import Population
 from cellkinetics.population.schedule import Path, labels_of
+from cellkinetics.running.later import Later
 from cellkinetics.running.run import Run
 from cellkinetics.saving import UNSAVED, Saves
 from cellkinetics.words import count
@@ -408,11 +409,14 @@ class PopulationFit(Criteria, Saves):
             return self[subject].plot(ax)
         return self._fits.plot(page)
 
-    def plot_predicted(self) -> Figure:
-        """Samples against the prediction for no random effect, and against that of each patient at its mode."""
-        from cellkinetics.figures import population
+    def plot_predicted(self, axes: Sequence[Axes] | None = None) -> Figure:
+        """Samples against the prediction for no random effect, and against that of each patient at its mode.
 
-        return population.plot_predicted(self)
+        On two axes where given.
+        """
+        from cellkinetics.charts import population
+
+        return population.plot_predicted(self, axes)
 
     def plot_effects(self, by: Sequence[str] | None = None) -> Figure:
         """Distributions of random effects with their shrinkage, one against another, and against covariates.
@@ -421,19 +425,19 @@ class PopulationFit(Criteria, Saves):
         ----------
         by : covariates; where None the dose, the cohort and what drives a parameter, as far as patients differ in them.
         """
-        from cellkinetics.figures import population
+        from cellkinetics.charts import population
 
         return population.plot_effects(self, by)
 
     def plot_forest(self, level: float = 0.95) -> Figure:
         """Effects of covariates as ratios with their intervals, beside 0.8 to 1.25; ``level`` as of `effects`."""
-        from cellkinetics.figures import population
+        from cellkinetics.charts import population
 
         return population.plot_forest(self, domains.level(level))
 
     def plot_trace(self) -> Figure:
         """How the estimates moved over the iterations, a panel each, and the log-likelihood of the chains."""
-        from cellkinetics.figures import population
+        from cellkinetics.charts import population
 
         return population.plot_trace(self)
 

@@ -378,6 +378,7 @@ def test_the_study_is_shown_whole_with_a_legend_off_the_data():
     assert lines == [[3], [14, 28], [7, 14]]
     legend: Any = ax.get_legend()
     assert [text.get_text() for text in legend.get_texts()] == [
+        "cohort",
         "B (n = 2)",
         "median, broken beyond a limit",
         "below the limit",

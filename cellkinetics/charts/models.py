@@ -1,0 +1,105 @@
+"""Several models compared: their curves over one subject's samples, or their weights in every subject."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cellkinetics.fitting.fits import Fits
+from cellkinetics.fitting.model_choice import EVERYONE, compare_models
+from cellkinetics.fitting.result import Fit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LEAST_WRITTEN = 0.12  # of a weight, in the bar
+
+
+def plot_models(fits: Sequence[Fit] | Sequence[Fits], ax: Axes | None = None) -> Axes:
+    """Models compared in a picture, as `compare_models` weighs them; returns the axes.
+
+    Fits of one subject are curves over its samples, each with its weight. Results of several `fit_each` are a bar a
+    subject, divided among the models by their weights, and one of all together; where no model has a weight the bar is
+    empty.
+
+    Parameters
+    ----------
+    fits : as in `compare_models`.
+    ax : axes to draw on; new ones, with a legend below, when not given.
+
+    Raises
+    ------
+    TypeError, ValueError, StudyError
+        As of `compare_models`.
+    """
+    table = compare_models(fits)
+    if each := [fit for fit in fits if isinstance(fit, Fits)]:
+        return _weights(each, ax)
+    # matplotlib is heavy, and `ck.plot_models` is imported with the library.
+    from cellkinetics.figures import style
+    from cellkinetics.figures.drawing import new_axes
+    from cellkinetics.figures.fit import plot_fit
+
+    alone = [fit for fit in fits if isinstance(fit, Fit)]
+    key = []
+    own_figure = ax is None
+    ax = ax or new_axes((5.6, 3.7))
+    for fit, (name, row), colour in zip(alone, table.iterrows(), _colours(len(alone)), strict=True):
+        plot_fit(fit, ax, colour=colour)
+        drawn = ax.lines[-1]
+        line = type(drawn)([], [], color=colour, linewidth=1.6)
+        key.append((line, f"{name}: weight {row['weight']:.2f}"))
+    if own_figure:
+        style.legend_below(ax, key)
+    else:
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False}
+        style.tidy(ax.legend(*style.entries(key), **place))
+    return ax
+
+
+def _colours(count: int) -> list[str]:
+    from cellkinetics.figures import style
+
+    return [style.tone.one, *style.ramp(max(count - 1, 1))][:count]
+
+
+def _weights(fits: Sequence[Fits], ax: Axes | None) -> Axes:
+    """A bar a subject, divided by weight."""
+    from matplotlib.patches import Patch
+
+    from cellkinetics.figures import style
+
+    table = compare_models(fits)
+    subjects = list(dict.fromkeys(table.index.get_level_values("subject")))
+    names = list(dict.fromkeys(table.index.get_level_values("model")))
+    own, study = ax is None, fits[0].study
+    size = (5.6, 0.24 * len(subjects) + 1.3)
+    ax = style.panels(None if own else [ax], 1, 1, size, simulated=study.simulated)[0]
+    style.dress(ax)
+    ax.grid(False)
+    weights = dict(zip(table.index, table["weight"].to_numpy(float), strict=True))
+    shades = dict(zip(names, _colours(len(names)), strict=True))
+    for y, subject in enumerate(subjects):
+        left = 0.0
+        for name in names:
+            weight = weights[subject, name]
+            if not weight > 0:
+                continue
+            ax.barh(y, weight, left=left, height=0.72, color=shades[name], gid=name)
+            if weight >= LEAST_WRITTEN:
+                ax.text(left + weight / 2, y, f"{weight:.2f}", ha="center", va="center", fontsize=style.SMALL,
+                        color=style.on(shades[name]))  # fmt: skip
+            left += weight
+    ax.set_yticks(range(len(subjects)), [style.shortened(str(subject), 14) for subject in subjects], parse_math=False)
+    if EVERYONE in subjects:
+        ax.get_yticklabels()[subjects.index(EVERYONE)].set_fontweight("bold")
+    ax.set_ylim(len(subjects) - 0.4, -0.6)
+    ax.set_xlim(0, 1)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    style.label(ax, "\n".join(style.wrapped(f"weight by {table.attrs['criterion']}", style.size(ax)[0])))
+    if own:
+        style.legend_below(ax, [(Patch(color=shades[name]), name) for name in names])
+    else:
+        ax.legend([Patch(color=shades[name]) for name in names], names, frameon=False, fontsize=style.TEXT)
+    return ax

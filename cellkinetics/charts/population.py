@@ -1,0 +1,196 @@
+"""Pictures of a population fit: samples against predictions, effects of patients, traces of the iterations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import scipy
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from cellkinetics.arrays import Floats
+from cellkinetics.charts import against, forest, predicted
+from cellkinetics.charts.forest import Row
+from cellkinetics.data.groups import NOBODY
+from cellkinetics.errors import ModelError
+from cellkinetics.figures import style
+from cellkinetics.figures.style import SMALL, TITLE, tone
+from cellkinetics.joint.design import BY_DOSE
+from cellkinetics.population.table import GROUP
+from cellkinetics.words import percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from cellkinetics.population.result import PopulationFit
+
+EQUIVALENT = (0.8, 1.25)
+FARTHEST = 1000.0  # ratio that an axis goes to
+HIGH = 0.3  # shrinkage from which on effects say little of their distribution
+
+
+def plot_predicted(fit: PopulationFit, axes: Sequence[Axes] | None) -> Figure:
+    """See `PopulationFit.plot_predicted`."""
+    table, study = fit.residuals, fit.study
+    panels = style.panels(axes, 2, 2, (4.1, 3.9), simulated=study.simulated)
+    for ax, column, name in zip(panels, ("population", "predicted"), ("population", "individual"), strict=True):
+        predicted.draw(ax, table, column, {NOBODY: tone.one}, table["status"].map(lambda _: NOBODY))
+        style.label(ax, f"predicted, {name}")
+    style.label(panels[0], y=f"observed, {style.unit_label(study.unit)}")
+    if axes is None:
+        style.legend_below(panels[0], predicted.key_of(table))
+    return style.whole(panels[0])
+
+
+def plot_effects(fit: PopulationFit, by: Sequence[str] | None) -> Figure:
+    """See `PopulationFit.plot_effects`."""
+    driving = [effect.covariate for effect in fit.design.effects if effect.covariate]
+    names, covariates = fit.design.random, against.covariates_of(fit.study, fit.subjects, by, driving)
+    effects = fit.individuals.pivot_table(index="subject", columns="parameter", values="effect")
+    effects = effects.reindex(index=list(fit.subjects), columns=list(names))
+    q, columns = len(names), len(names) + len(covariates)
+    figure = style.figure((2.35 * columns + 0.5, 2.15 * q + 0.4))
+    grid = figure.subplots(q, columns, squeeze=False)
+    sds = np.sqrt(np.diag(np.asarray(fit.polished.theta.omega)))
+    for row, name in enumerate(names):
+        for column in range(columns):
+            ax, y = grid[row, column], effects[name].to_numpy(float)
+            if column > row and column < q:
+                ax.remove()
+                continue
+            style.dress(ax)
+            ax.locator_params(nbins=5)
+            if column == row:
+                _distribution(ax, y, sds[row], fit.shrinkage[name])
+                ax.set_title(name, loc="left", fontsize=TITLE, color=tone.ink)
+            elif column < row:
+                _pair(ax, effects[names[column]].to_numpy(float), y)
+            else:
+                against.draw(ax, fit.study, covariates[column - q], effects[name])
+                ax.axhline(0.0, color=tone.faint, linewidth=0.9, dashes=(4, 3), zorder=1.5)
+            if column == 0 and row > 0:
+                style.label(ax, y=f"effect on {name}")
+            if row == q - 1:
+                style.label(ax, f"effect on {names[column]}" if column < q else covariates[column - q])
+            elif column == q and row < q:
+                ax.tick_params(labelbottom=False)
+            if column == q:
+                style.label(ax, y=f"effect on {name}")
+    if fit.study.simulated:
+        style.tag_all(figure)
+    return figure
+
+
+def plot_forest(fit: PopulationFit, level: float) -> Figure:
+    """See `PopulationFit.plot_forest`."""
+    table = fit.effects(level)
+    if table.empty:
+        raise ModelError("no covariate drives a parameter: there is no forest. Give covariates= of fit_population.")
+    rows: list[Row] = []
+    for parameter, own in table.groupby("parameter", sort=False):
+        rows.append(Row(str(parameter)))
+        rows += [_row(fit, row) for _, row in own.iterrows()]
+    ax = style.panels(None, 1, 1, (7.4, 0.27 * len(rows) + 1.15), simulated=fit.study.simulated)[0]
+    ax.axvspan(*EQUIVALENT, color=tone.faint, alpha=0.2, linewidth=0, zorder=0.5, gid="equivalent")
+    for end in EQUIVALENT:
+        ax.axvline(end, color=tone.faint, linewidth=0.9, dashes=(4, 3), zorder=1)
+    ax.axvline(1.0, color=tone.ink, linewidth=0.9, zorder=1)
+    seen = table[["ratio", "lower", "upper"]].to_numpy(float)
+    seen = np.clip(seen[np.isfinite(seen)], 1 / FARTHEST, FARTHEST)
+    forest.draw(ax, rows, (min(seen.min(initial=1.0), 0.8) / 1.12, max(seen.max(initial=1.0), 1.25) * 1.12))
+    style.label(ax, f"ratio to the median patient or the first group, {100 * level:g}% interval")
+    band = Line2D([], [], color=tone.faint, linewidth=6, alpha=0.25)
+    style.legend_below(ax, [(band, "0.8 to 1.25")])
+    return style.whole(ax)
+
+
+def _row(fit: PopulationFit, row: pd.Series[Any]) -> Row:
+    """An effect, with its numbers beside it."""
+    ratio, lower, upper = (float(row[name]) for name in ("ratio", "lower", "upper"))
+    text = str(row["note"]) if not math.isfinite(ratio) else f"{ratio:.2f}, no interval"
+    text = f"{ratio:.2f} ({lower:.2f} to {upper:.2f})" if math.isfinite(lower) else text
+    return Row(_place(row), ratio, lower, upper, _colour(fit, row), text)
+
+
+def _place(row: pd.Series[Any]) -> str:
+    """A row of a forest in words: dose 1e7 (95th percentile), cohort high for low."""
+    if row["what"] == GROUP:
+        return (
+            f"{row['covariate']} {style.shortened(str(row['at']), 18)} : {style.shortened(str(row['reference']), 18)}"
+        )
+    value, middle = (
+        style.dose_text(float(f"{number:.3g}")) if row["covariate"] == BY_DOSE else f"{number:.3g}"
+        for number in (row["at"], row["reference"])
+    )
+    return f"{row['covariate']} {value} : {middle} ({row['what']})"
+
+
+def _colour(fit: PopulationFit, row: pd.Series[Any]) -> str:
+    """Of a group its own, of a number that of low and of high doses."""
+    if row["what"] == GROUP:
+        return style.coloured(fit.study, str(row["covariate"]))[1].get(str(row["at"]), tone.one)
+    return style.ramp(2)[int(row["at"] > row["reference"])]
+
+
+def plot_trace(fit: PopulationFit) -> Figure:
+    """See `PopulationFit.plot_trace`."""
+    trace = fit.trace
+    shares = [name for name in trace if str(name).startswith("accepted") or name == "refused"]
+    names = [name for name in trace if name not in shares]
+    panels = style.panels(None, len(names), 3, (3.1, 1.9), simulated=fit.study.simulated)
+    for number, (ax, name) in enumerate(zip(panels, names, strict=True)):
+        style.dress(ax)
+        ax.plot(trace.index, trace[name], color=tone.one, linewidth=1.1)
+        ax.axvspan(len(trace) - _averaged(fit), len(trace), color=tone.faint, alpha=0.12, linewidth=0, gid="averaged")
+        ax.set_title(str(name), loc="left", fontsize=style.TEXT, color=tone.ink, parse_math=False)
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        ax.yaxis.set_major_locator(MaxNLocator(4))
+        # The first iterations are far off: what matters is where it ends.
+        later = trace[name].to_numpy(float)[min(10, len(trace) - 1) :]
+        span = float(later.max() - later.min()) or 1.0
+        ax.set_ylim(later.min() - 0.15 * span, later.max() + 0.15 * span)
+        if number >= len(names) - 3:
+            style.label(ax, "iteration")
+    key = [(Line2D([], [], color=tone.faint, linewidth=6, alpha=0.25), "averaged (gains fall)")]
+    style.legend_below(panels[0], key)
+    return style.whole(panels[0])
+
+
+def _averaged(fit: PopulationFit) -> int:
+    """Iterations at the end whose gains fall."""
+    from cellkinetics.population.saem import ITERATIONS
+    from cellkinetics.population.schedule import AVERAGED
+
+    return min(AVERAGED * ITERATIONS, len(fit.trace))
+
+
+def _distribution(ax: Axes, effects: Floats, sd: float, shrinkage: float) -> None:
+    """Effects of the patients, beside the normal of the population."""
+    bins = int(np.clip(math.ceil(2 * len(effects) ** 0.5), 5, 20))
+    ax.hist(effects, bins=bins, density=True, color=tone.one, alpha=0.35, gid="effects")
+    grid = np.linspace(-3.2 * sd, 3.2 * sd, 121)
+    ax.plot(grid, scipy.stats.norm.pdf(grid, scale=sd), color=tone.faint, linewidth=1.2, gid="population")
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+    ax.grid(False)
+    high = shrinkage > HIGH
+    ax.annotate(
+        f"shrinkage {percent(round(1000 * max(shrinkage, 0.0)), 1000)}", (1, 1), (0, 3), xycoords="axes fraction",
+        textcoords="offset points", ha="right", va="bottom", fontsize=SMALL, color=tone.ramp[2] if high else tone.faint,
+    )  # fmt: skip
+
+
+def _pair(ax: Axes, x: Floats, y: Floats) -> None:
+    ax.plot(x, y, **style.marker("quantified", tone.one, 4.2))
+    _zero(ax)
+    against.said(ax, f"r = {np.corrcoef(x, y)[0, 1]:.2f}")
+
+
+def _zero(ax: Axes) -> None:
+    for line in (ax.axhline, ax.axvline):
+        line(0.0, color=tone.faint, linewidth=0.9, dashes=(4, 3), zorder=1.5)

@@ -1,0 +1,123 @@
+"""Five ways into the library, each as its page has it, word for word, in an empty folder.
+
+What Python shows is compared with what the page says it shows; blocks of Python and of a terminal are run.
+"""
+
+import contextlib
+import doctest
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import textwrap
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+import cellkinetics as ck
+from cellkinetics.cli import main
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PARTS = re.compile(r"^\.\. code-block:: (python|bash|r)\n\n((?:   .*\n|\n)+)", re.MULTILINE)
+R = shutil.which("Rscript")
+
+
+def parts(page):
+    """(language, text) of a page in its order; "shown" is Python with what it shows."""
+    text, at, found = (DOCS / page).read_text(encoding="utf-8"), 0, []
+    for block in PARTS.finditer(text):
+        found += [("shown", text[at : block.start()]), (block[1], textwrap.dedent(block[2]))]
+        at = block.end()
+    return [*found, ("shown", text[at:])]
+
+
+def follow(page, **known):
+    """Run a page from its top to its end in the folder one is in; the names that it leaves."""
+    names, flags = dict(known), doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    before = ""
+    runner = doctest.DocTestRunner(optionflags=flags, verbose=False)
+    for number, (language, text) in enumerate(parts(page)):
+        if language == "shown":
+            test = doctest.DocTestParser().get_doctest(text, names, f"{page}, part {number}", page, 0)
+            wrong = io.StringIO()
+            assert runner.run(test, out=wrong.write, clear_globs=False).failed == 0, wrong.getvalue()
+            names = test.globs
+        elif language == "python":
+            exec(compile(text, f"{page}, part {number}", "exec"), names)
+        elif language == "r" and R:
+            # What a block makes the next one knows: each run begins with the blocks before it.
+            before += text
+            Path("blocks.R").write_text(before, encoding="utf-8")
+            subprocess.run([R, "blocks.R"], check=True, capture_output=True)
+        elif language == "bash":
+            for line in text.splitlines():
+                if line.startswith("cellkinetics "):
+                    run(shlex.split(line, comments=True)[1:])
+    return names
+
+
+def run(arguments):
+    """A command, which may end by the status 0."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            main(arguments)
+        except SystemExit as ended:
+            assert not ended.code, arguments
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    plt.close("all")
+
+
+def test_from_a_file_to_an_answer_in_python_and_in_a_terminal(folder):
+    ck.example().select(subjects=["P01", "P04", "P07"]).to_csv(folder / "patients.csv")
+    follow("from_file_to_answer.rst")
+    made = set(os.listdir(folder))
+    assert {"dose.pdf", "fits.pdf", "parameters.csv", "derived.csv", "fits.json"} <= made
+    (report,) = folder.glob("cellkinetics-fit-*/report.html")
+    assert "P07" in report.read_text(encoding="utf-8")
+
+
+def test_an_ode_of_ones_own(folder):
+    names = follow("own_ode.rst")
+    assert names["fit"].converged
+
+
+def test_three_models_compared():
+    names = follow("three_models.rst")
+    assert len(names["each"]) == 3
+
+
+def test_a_regimen_that_was_not_given():
+    names = follow("another_regimen.rst")
+    curve = names["again"]
+    assert (curve["copies_per_ug_lower"] < curve["copies_per_ug"]).all()
+
+
+def test_in_r_and_back(folder):
+    if R is None:
+        follow_python = [text for language, text in parts("in_r.rst") if language == "python"]
+        exec(follow_python[0], {})
+        assert {"samples.csv", "parameters.csv", "curves.csv", "nca.csv", "fits.json"} <= set(os.listdir(folder))
+        pytest.skip("no Rscript: what R reads was written, and not read by R")
+    names = follow("in_r.rst")
+    assert names["back"].subjects == names["study"].subjects
+    assert len(names["back"].doses) == 11
+
+
+def test_figures_for_a_paper(folder):
+    study = ck.example()
+    fits = ck.fit_each(ck.models.load("il15_persistence"), study.select(subjects=["P05", "P06"]), progress=False)
+    page = (DOCS / "figures.rst").read_text(encoding="utf-8")
+    (first, *_) = [text for language, text in parts("figures.rst") if language == "python"]
+    # Arial is not on every machine; what matters is that a name goes through.
+    exec(first.replace('"Arial"', '"DejaVu Sans"'), {"ck": ck, "study": study, "fits": fits})
+    assert {"curves.pdf", "parameters.svg"} <= set(os.listdir(folder))
+    shown = re.findall(r"`(?:\w+\.)+(plot\w*)\(", page)
+    assert {"plot_nca", "plot_waterfall", "plot_parameters", "plot_covariates", "plot_predicted"} <= set(shown)
