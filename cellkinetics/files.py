@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+BEGINNING = 60  # letters of a name that a temporary one begins with
 
 
 @contextmanager
@@ -18,7 +21,9 @@ def whole(path: Path) -> Iterator[IO[str]]:
     """
     # A link stays one: what it points to is replaced.
     place = Path(os.path.realpath(path))
-    partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+    partial = place.with_name(f".{place.name[:BEGINNING]}.{uuid.uuid4().hex}")
+    if place.exists() and not os.access(place, os.W_OK):
+        raise PermissionError(errno.EACCES, "the file that is there may not be written to", str(path))
     try:
         with partial.open("x", encoding="utf-8", newline="") as file:
             yield file

@@ -12,6 +12,7 @@ import types
 from collections.abc import Hashable, Iterator, Mapping
 from enum import Enum
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -38,8 +39,9 @@ class Itself:
 def made_of(what: Any, inside: tuple[int, ...] = ()) -> Hashable:
     """What a thing is to a program that is made of it: equal for things of which the same program would be made.
 
-    Functions are their code with constants, defaults, and what they reach in closures and globals; numbers, texts,
-    arrays and containers are what they hold at this moment. An object that has a method ``made_of`` is asked.
+    Functions are their code with constants, defaults, and what they reach in closures, globals and modules of the
+    user's; numbers, texts, arrays and containers are what they hold at this moment, as are classes of the user's. An
+    object that has a method ``made_of`` is asked.
     """
     if what is None or isinstance(what, bool | int | float | complex | str | bytes | Enum):
         # -0.0 is 0.0 to a dictionary, and not to a program.
@@ -69,30 +71,77 @@ def _other(what: Any, inside: tuple[int, ...]) -> Hashable:
     said = getattr(type(what), "made_of", None)
     if callable(said):
         return said(what, inside)
-    if isinstance(what, types.ModuleType | type) or not hasattr(what, "__dict__"):
+    if isinstance(what, type):
+        held = attributes(what)
+        return (Itself(what), *((name, made_of(each, inside)) for name, each in held.items())) if held else Itself(what)
+    if isinstance(what, types.ModuleType) or not hasattr(what, "__dict__"):
         return Itself(what)
+    of = made_of(type(what), inside)
     if dataclasses.is_dataclass(what):
-        fields = [getattr(what, field.name) for field in dataclasses.fields(what)]
-        return Itself(type(what)), *(made_of(each, inside) for each in fields)
+        return of, *(made_of(getattr(what, field.name), inside) for field in dataclasses.fields(what))
     # Of another library, or with a state of its own that may have changed since.
-    return Itself(what), *((name, made_of(each, inside)) for name, each in sorted(vars(what).items()))
+    return Itself(what), of, *((name, made_of(each, inside)) for name, each in sorted(vars(what).items()))
 
 
 def _function(what: types.FunctionType, inside: tuple[int, ...]) -> Hashable:
-    names = names_of(what.__code__)
-    reached = what.__globals__
-    closed = tuple(_cell(cell, inside) for cell in what.__closure__ or ())
     return (
-        what.__code__, made_of(what.__defaults__, inside), made_of(what.__kwdefaults__, inside), closed,
-        tuple((name, made_of(reached[name], inside)) for name in names if name in reached),
+        what.__code__, made_of(what.__defaults__, inside), made_of(what.__kwdefaults__, inside),
+        tuple((name, made_of(each, inside)) for name, each in reached(what).items()),
     )  # fmt: skip
 
 
-def _cell(cell: Any, inside: tuple[int, ...]) -> Hashable:
-    try:
-        return made_of(cell.cell_contents, inside)
-    except ValueError:  # Not yet filled.
-        return "empty"
+def reached(function: types.FunctionType) -> dict[str, Any]:
+    """{name: value} of what a function finds in its closure and among the globals that it names.
+
+    Of a module of the user's also what stands in it by one of the names: ``settings.K``.
+    """
+    names, there, found = names_of(function.__code__), function.__globals__, dict[str, Any]()
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            found[f"closure {name}"] = cell.cell_contents
+        except ValueError:  # Not yet filled.
+            found[f"closure {name}"] = "empty"
+    # A module that is imported inside the function is in no global.
+    found |= {
+        name: there[name] if name in there else sys.modules[name] for name in names if name in there or _own(name)
+    }
+    waiting, seen = list(found.items()), set[int]()
+    for path, value in waiting:
+        if isinstance(value, types.ModuleType) and id(value) not in seen and is_users(value.__name__):
+            seen.add(id(value))
+            inner = {f"{path}.{name}": vars(value)[name] for name in names if name in vars(value)}
+            found |= inner
+            waiting += inner.items()
+    return found
+
+
+def attributes(kind: type) -> dict[str, Any]:
+    """What a class of the user's holds, with what it inherits from others of theirs; nothing of a library's class."""
+    held: dict[str, Any] = {}
+    for one in reversed(kind.__mro__):
+        if is_users(one.__module__):
+            held |= {name: _plain(each) for name, each in vars(one).items() if not name.startswith("__")}
+    return held
+
+
+def _plain(held: Any) -> Any:
+    if isinstance(held, staticmethod | classmethod):
+        return held.__func__
+    return held.fget if isinstance(held, property) else held
+
+
+def _own(name: str) -> bool:
+    return name in sys.modules and is_users(name)
+
+
+@lru_cache(maxsize=4096)
+def is_users(module: str) -> bool:
+    """Whether a module is the user's, and may be another tomorrow: of no library, and not installed as a package."""
+    package = module.split(".")[0]
+    if package in VERSIONED or (package in sys.stdlib_module_names and package != "__main__"):
+        return False
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    return not {"site-packages", "dist-packages"} & set(Path(file).parts)
 
 
 @lru_cache(maxsize=4096)

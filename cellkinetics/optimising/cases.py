@@ -133,6 +133,12 @@ def _case(
         problem = replace(problem, values=values | {n: initial[n] for n in levels.levels(model) if n in free})
     own = [name for name in free if name not in priors and name not in shared]
     reason = reason or (_refusal(seen, samples, own) if own or not shared else _nothing(samples))
+    if reason is not None and reason.status is Status.NO_SAMPLE and (left := only(subject).exclusions):
+        text = ", ".join(f"{n} {why}" for why, n in left.items())
+        reason = Outcome(
+            Status.NO_SAMPLE,
+            f"no sample: every row is excluded ({text}), or of an output that the model does not have.",
+        )
     reason = reason or _not_countable(problem)
     return Case(samples, problem if reason else _with_sd(problem, request, initial), initial, reason)
 
@@ -227,7 +233,7 @@ def doses_of(request: Request, events: Sequence[Event]) -> tuple[Doses, Outcome 
         if kind in model.channels:
             given.setdefault(kind, []).append((day, amount))
     if model.channels[0] not in given:
-        kinds = ", ".join(sorted({kind for _, _, kind in events})) or "nothing"
+        kinds = ", ".join(sorted({kind for _, _, kind in events})) or "nothing above 0"
         text = f"no dose: {model.name} takes {model.channels[0]}, and the table has {kinds}."
         return model.doses(None), Outcome(Status.NO_DOSE, f"{text} Give it in the table, or doses=.")
     try:

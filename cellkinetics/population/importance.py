@@ -26,7 +26,7 @@ from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising.engine import Data
 from cellkinetics.population import chains, curves
 from cellkinetics.population.saem import PROBED, Theta
-from cellkinetics.saving import storable
+from cellkinetics.saving import Saves, storable
 from cellkinetics.solving.sensitivity import Ties
 
 WIDER = 1.2  # than the moments of the chains
@@ -60,7 +60,7 @@ class Draws:
 
 @storable
 @dataclass(frozen=True, eq=False)
-class LogLikelihood:
+class LogLikelihood(Saves):
     """A log-likelihood of ln(copies).
 
     Parameters

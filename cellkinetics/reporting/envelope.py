@@ -49,7 +49,12 @@ def seal(path: Path, head: dict[str, Any], parts: dict[str, Any]) -> None:
 
 def part_of(path: Path, name: str) -> Any:
     """A part that agrees with its own checksum, of a file that may be damaged elsewhere; None where it does not."""
-    return _part_in(path.read_bytes(), name)
+    return _part_in(_read(path), name)
+
+
+def _read(path: Path) -> bytes:
+    # What mail or git made of the ends of lines is no change: texts in JSON have none.
+    return path.read_bytes().replace(b"\r\n", b"\n")
 
 
 def open_sealed(path: Path) -> dict[str, Any]:
@@ -60,7 +65,7 @@ def open_sealed(path: Path) -> dict[str, Any]:
     StudyError
         Another file, one of a newer version, or one that was altered since.
     """
-    written = path.read_bytes()
+    written = _read(path)
     try:
         content = json.loads(written.decode("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cellkinetics.modelling import absent
 from cellkinetics.modelling.absent import AbsentModel
 from cellkinetics.modelling.loading import with_changes
 from cellkinetics.modelling.model import Model
+from cellkinetics.running.digest import digest
 
 
 def in_library(model: Model) -> bool:
@@ -35,6 +37,17 @@ def fingerprint(model: Model) -> str:
 def text_of(model: Model) -> str:
     """The text of the file of a model, as it was read; of one that was made in memory, that of its functions."""
     return model.file or _content(model).decode("utf-8", "replace")
+
+
+def _equations(model: Model) -> dict[str, str]:
+    """Hash of the functions of a model with what they reach, numbers of other files among it; none without functions.
+
+    It is of what Python compiled them to, which another version of Python does otherwise.
+    """
+    if isinstance(model, AbsentModel):
+        return {}
+    by = "Python " + ".".join(map(str, sys.version_info[:2]))
+    return {"sha256": digest([model.curve, model.rhs, model.observe]), "by": by}
 
 
 def _content(model: Model) -> bytes:
@@ -74,12 +87,15 @@ class Given:
         if changes and not model.changes:
             model = with_changes(model, changes)
         if saved["sha256"] != fingerprint(model):
-            text = (
-                f"the file of {model.name} has changed since this fit: its curves may differ from the saved estimates"
-            )
-            known = (ModelWarning, f"{text}.")
-            self.said += [] if known in self.said else [known]
+            self._changed(f"the file of {model.name} has")
+        elif (said := saved.get("equations")) and said != (now := _equations(model)) and said["by"] == now.get("by"):
+            self._changed(f"what the functions of {model.name} take from elsewhere has")
         return model
+
+    def _changed(self, what: str) -> None:
+        text = f"{what} changed since this fit: its curves may differ from the saved estimates."
+        known = (ModelWarning, text)
+        self.said += [] if known in self.said else [known]
 
     def model_of(self, saved: Mapping[str, Any]) -> Model:
         """What `plain` wrote."""
@@ -91,6 +107,8 @@ class Given:
 def plain(model: Model) -> dict[str, Any]:
     """A model of the library by its name, any other as `absent.described`; with the text of its file and its hash."""
     saved = {"name": model.name, "path": model.path, "sha256": fingerprint(model), "file": text_of(model)}
+    if not in_library(model):
+        saved["equations"] = _equations(model)
     # A tie is a function: with a model of the library without it, what is computed anew would be another's.
     if in_library(model) and "tie" not in model.changes:
         return {**saved, "changes": dict(model.changes)}

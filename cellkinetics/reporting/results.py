@@ -89,16 +89,16 @@ def save(result: Saves | pd.DataFrame, path: str | Path) -> None:
 def load(path: str | Path, *, model: Model | None = None, part: str | None = None) -> Any:
     """Read what ``result.save(path)`` or `save` wrote.
 
-    Tables, estimates, intervals and curves come back as they were, to the last bit; nothing is computed again, and no
-    file but this one is read or run. A tie is kept as its values, and curves of a tied fit come without a band.
+    Tables, estimates and intervals come back as they were, to the last bit, and curves with their model too. No other
+    file is read or run. A tie is kept as its values, and curves of a tied fit come without a band.
 
     Parameters
     ----------
     path : the file.
     model
         for results of a model file of your own: the model, ``ck.load_model(file)``, wherever that file lies now.
-        Without it tables, outcomes and the fitted curves up to the last sample are there, and what has to be computed
-        anew raises a ModelError.
+        Without it tables, outcomes and the fitted curves up to the last sample are there (drawn through some 200 days:
+        between those within 0.3%), and what has to be computed anew raises a ModelError.
     part
         "study" for the samples alone, which are read of a damaged file too, where they agree with a checksum of their
         own.

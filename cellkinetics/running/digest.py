@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from cellkinetics.sameness import names_of
+from cellkinetics.sameness import attributes, reached
 
 # What is known by its name: not the user's, and not a file of the model library.
 _BY_NAME = {"jax", "jaxlib", "numpy", "scipy", "cellkinetics", *sys.stdlib_module_names} - {"__main__"}
@@ -86,26 +86,18 @@ def _other_parts(what: Any) -> tuple[str, list[Any]]:
     module = getattr(what, "__module__", None) or ""
     own = getattr(what, "__qualname__", "") or getattr(what, "__name__", "")
     known = module.partition(".")[0] in _BY_NAME and not module.startswith(_OF_MODELS)
+    if isinstance(what, type) and (held := attributes(what)):
+        return f"class {own}", [held]
     if own and (known or isinstance(what, type) or not isinstance(what, types.FunctionType)):
         return f"name {own}" + (f" of {module}" if known else ""), []
     if isinstance(what, types.FunctionType):
-        return "function", [what.__code__, what.__defaults__, what.__kwdefaults__, *_reached(what)]
+        return "function", [what.__code__, what.__defaults__, what.__kwdefaults__, reached(what)]
     told = getattr(what, "digested", None)
     if isinstance(told, str):
         return f"{type(what).__qualname__} {told}", []
+    held = [attributes(type(what))] if attributes(type(what)) else []
     if dataclasses.is_dataclass(what):
         named = {each.name: getattr(what, each.name) for each in dataclasses.fields(what) if each.init}
-        return type(what).__qualname__, [named]
-    return type(what).__qualname__, [dict(sorted(vars(what).items()))] if hasattr(what, "__dict__") else []
-
-
-def _reached(function: types.FunctionType) -> list[Any]:
-    """What a function finds in its closure and among the globals that it names."""
-    cells = []
-    for cell in function.__closure__ or ():
-        try:
-            cells.append(cell.cell_contents)
-        except ValueError:  # Not yet filled.
-            cells.append("empty")
-    there = function.__globals__
-    return [cells, {name: there[name] for name in names_of(function.__code__) if name in there}]
+        return type(what).__qualname__, [named, *held]
+    state = [dict(sorted(vars(what).items()))] if hasattr(what, "__dict__") else []
+    return type(what).__qualname__, state + held
