@@ -15,6 +15,7 @@ from cellkinetics.figures.drawing import png
 from cellkinetics.files import whole
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
+from cellkinetics.population.result import PopulationFit
 from cellkinetics.reporting import report as reports
 from cellkinetics.reporting import results
 
@@ -28,14 +29,14 @@ def report(
     out: Path | None = None,
     force: Flag = False,
 ) -> int:
-    """Write the report of fits that were saved, fits.json of `cellkinetics fit` or what fits.save(path) wrote.
+    """Write the report of saved fits, or of a saved population: fits.json of `cellkinetics fit`, or what save wrote.
 
     Nothing is fitted again.
 
     Parameters
     ----------
     file
-        The saved fits.
+        The saved fits, or the saved population.
     model
         The Python file of their model, where it is not of the library, wherever it lies now.
     out
@@ -48,11 +49,12 @@ def report(
         target = target / reports.REPORT_NAME
     if target.exists() and not force:
         raise FileExistsError(f"{target} exists already: add --force to write over it, or name another with --out.")
-    fits = _fits(results.load(file, model=None if model is None else find_model(model)), file)
+    result = results.load(file, model=None if model is None else find_model(model))
+    population, fits = (result, result.as_fits) if isinstance(result, PopulationFit) else (None, _fits(result, file))
     words = ["cellkinetics", "report", str(file), *(() if model is None else ("--model", model))]
     origin = reports.Origin.of(file, shlex.join(words))
     html = reports.page(
-        fits, [png(fits_plot.plot_fits(fits, page=page)) for page in range(fits_plot.pages(fits))], origin
+        fits, [png(fits_plot.plot_fits(fits, page=page)) for page in range(fits_plot.pages(fits))], origin, population
     )
     with whole(target) as opened:
         opened.write(html)
@@ -65,6 +67,7 @@ def _fits(result: object, file: Path) -> Fits:
     if isinstance(result, Fit):
         return Fits(result.study, {result.subject: result})
     if not isinstance(result, Fits):
-        text = f"{file} holds a {type(result).__name__}: a report is made of fits, as fits.save(path) writes them."
+        kind = type(result).__name__
+        text = f"{file} holds a {kind}: a report is made of fits or of a population, as fits.save(path) writes them."
         raise ValueError(text)
     return result

@@ -407,7 +407,7 @@ class PopulationFit(Criteria, Saves):
         """One panel a patient at its mode, 24 a page, as a figure; of one ``subject`` its axes."""
         if subject is not None:
             return self[subject].plot(ax)
-        return self._fits.plot(page)
+        return self.as_fits.plot(page)
 
     def plot_predicted(self, axes: Sequence[Axes] | None = None) -> Figure:
         """Samples against the prediction for no random effect, and against that of each patient at its mode.
@@ -442,7 +442,8 @@ class PopulationFit(Criteria, Saves):
         return population.plot_trace(self)
 
     @property
-    def _fits(self) -> Fits:
+    def as_fits(self) -> Fits:
+        """Every patient at its mode, as fits of single patients are kept."""
         return Fits(self.study.select(subjects=list(self.each)), self.each)
 
     def without(self, *labels: str) -> PopulationFit:

@@ -28,6 +28,8 @@ from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.summary import CENSORING_TEXTS, left_out
 from cellkinetics.fitting.table import FIXED
+from cellkinetics.population.result import PopulationFit
+from cellkinetics.population.table import OTHER
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -68,7 +70,9 @@ class Origin:
         return cls(command, name or str(path), digest)
 
 
-def page(fits: Fits, figures: Sequence[bytes], origin: Origin | None = None) -> str:
+def page(
+    fits: Fits, figures: Sequence[bytes], origin: Origin | None = None, population: PopulationFit | None = None
+) -> str:
     """The report as one HTML page that needs no other file and no network.
 
     Parameters
@@ -79,6 +83,8 @@ def page(fits: Fits, figures: Sequence[bytes], origin: Origin | None = None) -> 
         PNG pictures of all patients, one a page of `fits_plot.plot_fits`.
     origin : Origin, optional
         Command, input file and its hash; said to be unknown when not given.
+    population : PopulationFit, optional
+        Whose patients at their modes ``fits`` are: it has a section of its own.
     """
     import jinja2
 
@@ -110,6 +116,7 @@ def page(fits: Fits, figures: Sequence[bytes], origin: Origin | None = None) -> 
         ],
         cohorts=overview.cohorts(study),
         compared=_compared(study),
+        population=None if population is None else _population(population),
         measured=_measured(study),
         statuses=_statuses(fits),
         method=CENSORING_TEXTS[first.censoring],
@@ -134,6 +141,17 @@ def _compared(study: Study) -> dict[str, str] | None:
         return None
     text, picture = answer.of(found), _picture(found.plot())
     return {"by": by, "answer": text[0].upper() + text[1:], "picture": picture, "summary": found.summary()}
+
+
+def _population(population: PopulationFit) -> dict[str, Any]:
+    """What the section of a population shows: its table, checks, and effects with their shrinkage."""
+    table = population.parameters.reset_index()
+    check = population.vpc()
+    return {
+        "outcome": population.outcome, "summary": population.summary(), "check": check.summary(),
+        "rows": table[table["kind"] != OTHER].to_dict("records"), "vpc": _picture(check.plot()),
+        "effects": _picture(population.plot_effects()), "predicted": _picture(population.plot_predicted()),
+    }  # fmt: skip
 
 
 def _measured(study: Study) -> list[dict[str, str]]:

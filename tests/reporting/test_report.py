@@ -282,3 +282,20 @@ def test_a_report_of_one_dose_compares_nothing(cohorts):
     page = report.page(replace(cohorts, study=study, by_subject={name: cohorts[name] for name in study}), [])
     assert "Does the dose matter?" not in page
     assert "What was measured, without a model" in page
+
+
+def test_a_population_has_a_section_and_its_patients_stand_at_their_modes():
+    from populations import line, study_of
+
+    rng = np.random.default_rng(4)
+    ln_f = np.log(300) + 0.6 * rng.normal(size=(6, 1)) - 0.1 * np.array([1.0, 7, 14, 21])
+    study = study_of(ln_f, np.array([1.0, 7, 14, 21]), 0.3, rng)
+    population = ck.fit_population(line(), study, random=["c"], progress=False)
+    page = report.page(population.as_fits, [PNG], population=population)
+    text = Tags(page).text
+    assert text.index("The population") < text.index("The fits")
+    assert f"{population.outcome}." in text
+    assert "sd between c" in text and report.number(population.parameters.loc["c", "value"]) in text
+    assert "Visual predictive check: 1,000 simulated studies." in text
+    assert "The population" not in Tags(report.page(population.as_fits, [PNG])).text
+    plt.close("all")
