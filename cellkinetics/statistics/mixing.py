@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special, stats
+import pandas as pd
+from scipy import special
 
 from cellkinetics.arrays import Floats
 
@@ -41,7 +42,7 @@ def _split(chains: Floats) -> Floats:
 
 
 def _normal_scores(chains: Floats) -> Floats:
-    ranks = stats.rankdata(chains, method="average").reshape(chains.shape)
+    ranks = pd.Series(chains.ravel()).rank().to_numpy(float).reshape(chains.shape)
     return special.ndtri((ranks - 0.375) / (chains.size + 0.25))
 
 
