@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.patches import Rectangle
 
 import cellkinetics as ck
 from cellkinetics.charts import parameters as chart
@@ -179,8 +180,9 @@ def test_weights_of_models_fill_a_bar_a_subject(study):
     ax = ck.plot_models(each)
     table = ck.compare_models(each)
     for y, subject in enumerate(["all", "P06", "P07"]):
-        own = {patch.get_gid(): patch.get_width() for patch in ax.patches if round(patch.get_y() + 0.36) == y}
-        weights = table.loc[subject, "weight"]
+        bars = [patch for patch in ax.patches if isinstance(patch, Rectangle) and round(patch.get_y() + 0.36) == y]
+        own = {patch.get_gid(): patch.get_width() for patch in bars}
+        weights = table["weight"].loc[subject]
         assert own == pytest.approx(weights[weights > 0].to_dict())
 
 
