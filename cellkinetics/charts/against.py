@@ -66,7 +66,7 @@ def draw(
     known, scaled = np.isfinite(y), np.log(y) if log else y
     shade = [tone.one] * len(y) if colours is None else [colours[str(subject)] for subject in values.index]
     given = study.covariates[covariate].reindex(list(values.index))
-    if is_numeric_dtype(given) and (covariate == BY_DOSE or given.nunique() > groups.MOST_GROUPS):
+    if is_numeric_dtype(given) and (covariate == BY_DOSE or _many(given)):
         x = given.to_numpy(float)
         known &= np.isfinite(x) & (x > 0 if covariate == BY_DOSE else True)
         _marks(ax, x, y, known, shade)
@@ -78,7 +78,7 @@ def draw(
         _line(ax, np.log(x[known]) if covariate == BY_DOSE else x[known], x[known], scaled[known], log=log)
         return
     members, order = groups.of(study, covariate)
-    own = members.reindex(list(values.index))
+    own = members.reindex(list(values.index)).where(given.notna())
     shown = [name for name in order if ((own == name).to_numpy() & known).any()]
     for at, name in enumerate(shown):
         inside = (own == name).to_numpy() & known
@@ -119,6 +119,11 @@ def doses(ax: Axes) -> None:
 
     ax.xaxis.set_major_locator(LogLocator(numticks=4))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.dose_text(float(f"{value:.4g}"))))
+
+
+def _many(values: pd.Series[Any]) -> bool:
+    """Whether values are a quantity: more than groups may be, or most patients have one of their own."""
+    return values.nunique() > groups.MOST_GROUPS or 2 * values.nunique() > values.count()
 
 
 def _few(values: pd.Series[Any]) -> bool:

@@ -108,7 +108,10 @@ def _metric(ax: Axes, table: pd.DataFrame, by: str, order: Sequence[str], metric
     lower, upper = ends_of(table, metric)
     shades, members = style.shades(order), table[by].to_numpy(str)
     finite = np.concatenate([each[np.isfinite(each) & (each > 0)] for each in (lower, upper)])
-    if metric == "tmax" or not len(finite):
+    if not len(finite):
+        _nothing(ax, table, metric)
+        return
+    if metric == "tmax":
         style.dress(ax)
         ax.set_ylim(0, 1.15 * finite.max(initial=1.0))
     else:
@@ -118,7 +121,8 @@ def _metric(ax: Axes, table: pd.DataFrame, by: str, order: Sequence[str], metric
     names = []
     for place, group in enumerate(order):
         inside = np.flatnonzero((members == group) & ~np.isnan(lower))
-        names.append(f"{group}\n{len(inside)} of {int((members == group).sum())}")
+        # Spaces at which no line ends.
+        names.append(f"{group}\n{len(inside)}\u00a0of\u00a0{int((members == group).sum())}")
         aside = np.linspace(-0.25, 0.25, len(inside)) if len(inside) > 1 else np.zeros(len(inside))
         status = status_of(lower[inside], upper[inside])
         for shift, each, one in zip(aside, inside, status, strict=True):
@@ -131,6 +135,17 @@ def _metric(ax: Axes, table: pd.DataFrame, by: str, order: Sequence[str], metric
                       linewidth=2.4, linestyle=look, zorder=2.4, gid="median")  # fmt: skip
     style.names_across(ax, names)
     style.label(ax, y=titled(metric, str(table.attrs.get("unit", ""))))
+
+
+def _nothing(ax: Axes, table: pd.DataFrame, metric: str) -> None:
+    """In place of an empty panel why nobody has a value: the most frequent reason."""
+    reasons = table[f"{metric}_reason"].value_counts()
+    why = f"of nobody:\n{reasons.index[0]}" if len(reasons) else "of nobody"
+    lines = [line for part in why.split("\n") for line in style.wrapped(part, style.size(ax)[0])]
+    ax.set_axis_off()
+    name = titled(metric, str(table.attrs.get("unit", "")))
+    ax.text(0.5, 0.5, "\n".join([name, *lines]), transform=ax.transAxes, ha="center", va="center", fontsize=style.SMALL,
+            color=tone.ink, parse_math=False, gid="reason")  # fmt: skip
 
 
 def ends_of(table: pd.DataFrame, metric: str) -> tuple[Floats, Floats]:

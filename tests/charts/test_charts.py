@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.patches import Rectangle
 
 import cellkinetics as ck
 from cellkinetics.charts import parameters as chart
@@ -126,7 +127,7 @@ def test_nca_by_group_says_how_many_have_a_value(study, table):
     for name in names:
         first = name.replace("\n", " ").split(" ")[0].split(",")[0]
         own = half_lives[response.str.startswith(first)]
-        assert f"{own.notna().sum()} of {len(own)}" in name.replace("\n", " ")
+        assert f"{own.notna().sum()} of {len(own)}" in name.replace("\u00a0", " ")
     np.testing.assert_allclose(sorted(marks(figure.axes[0], "quantified")[:, 1]), sorted(table["cmax"]))
     of_table = ck.plot_nca(table, metrics=["cmax"])
     assert of_table.axes[0].get_ylabel() == "Cmax (copies/ug)"
@@ -140,6 +141,24 @@ def test_an_area_that_a_limit_hides_is_drawn_between_its_ends(study):
     (ax,) = ck.plot_nca(table, metrics=[metric]).axes
     drawn = np.concatenate([marks(ax, status) for status in ("interval", "below") if len(marks(ax, status))])
     np.testing.assert_allclose(sorted(drawn[:, 1]), sorted(hidden[f"{metric}_upper"]))
+
+
+def test_where_nobody_has_a_value_the_reason_stands_in_the_panel(study):
+    table = ck.nca(study.select(until=7))
+    (ax,) = ck.plot_nca(table, metrics=["half_life"]).axes
+    (text,) = ax.texts
+    reason = table["half_life_reason"].value_counts().index[0]
+    assert "half-life" in text.get_text()
+    assert reason in text.get_text().replace("\n", " ")
+
+
+def test_a_number_that_most_patients_have_of_their_own_is_no_group(fits):
+    some = fits.study.select(subjects=["P01", "P03", "P05", "P06", "P08"])
+    five = type(fits)(some, {subject: fits[subject] for subject in some.subjects})
+    (ax,) = five.plot_covariates(["best_change"], parameters=["F"]).axes
+    own = some.covariates["best_change"].dropna()
+    assert set(marks(ax)[:, 0]) <= set(own)
+    assert "P08" not in own.index
 
 
 def test_a_waterfall_falls_and_cmax_stands_below_the_same_patient(study, table):
@@ -161,8 +180,9 @@ def test_weights_of_models_fill_a_bar_a_subject(study):
     ax = ck.plot_models(each)
     table = ck.compare_models(each)
     for y, subject in enumerate(["all", "P06", "P07"]):
-        own = {patch.get_gid(): patch.get_width() for patch in ax.patches if round(patch.get_y() + 0.36) == y}
-        weights = table.loc[subject, "weight"]
+        bars = [patch for patch in ax.patches if isinstance(patch, Rectangle) and round(patch.get_y() + 0.36) == y]
+        own = {patch.get_gid(): patch.get_width() for patch in bars}
+        weights = table["weight"].loc[subject]
         assert own == pytest.approx(weights[weights > 0].to_dict())
 
 

@@ -112,7 +112,7 @@ def test_where_there_is_no_ratio_or_no_interval_the_note_says_why(fit):
 def test_the_forest_has_a_point_an_interval_and_the_numbers_of_each_row(fit, study):
     table = fit.effects()
     ax = fit.plot_forest().axes[0]
-    points = [line.get_xdata()[0] for line in ax.lines if line.get_gid() == "ratio"]
+    points = [line.get_xdata()[0] for line in ax.lines if line.get_gid() == "value"]
     assert points == pytest.approx(table["ratio"].to_numpy())
     spans = [part.get_segments()[0][:, 0] for part in ax.collections if part.get_gid() == "interval"]
     assert np.array(spans) == pytest.approx(table[["lower", "upper"]].to_numpy())
