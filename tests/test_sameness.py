@@ -1,6 +1,7 @@
 """What is compiled once although the objects are others, and what is not."""
 
 import functools
+import sys
 import types
 from collections import OrderedDict
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import cellkinetics as ck
 from cellkinetics import cache
 from cellkinetics.lowered import Program
+from cellkinetics.running.digest import digest
 from cellkinetics.sameness import made_of
 
 RATE = 2.0
@@ -112,6 +114,50 @@ def test_a_thing_whose_inside_changed_is_another_one():
     before = made_of(function)
     settings["share"][0] = 3.0
     assert made_of(function) != before
+
+
+@pytest.mark.parametrize("how", ["module", "module in a module", "class", "method of a class", "inherited"])
+def test_numbers_that_stand_in_modules_and_classes_are_part_of_what_reaches_them(how, monkeypatch):
+    settings, outer = types.ModuleType("settings_of_a_user"), types.ModuleType("outer_of_a_user")
+    outer.settings = settings
+    monkeypatch.setitem(sys.modules, "settings_of_a_user", settings)
+
+    class Held:
+        share = 50.0
+
+        def tie(self, alpha):
+            return alpha / self.share
+
+    class Heir(Held):
+        pass
+
+    functions = {
+        "module": lambda alpha: alpha / settings.share,
+        "module in a module": lambda alpha: alpha / outer.settings.share,
+        "class": lambda alpha: alpha / Held.share,
+        "method of a class": Held().tie,
+        "inherited": lambda alpha: alpha / Heir.share,
+    }
+    settings.share, settings.other = 50.0, 1.0
+    before, known = made_of(functions[how]), digest(functions[how])
+    settings.other = 2.0
+    assert (made_of(functions[how]), digest(functions[how])) == (before, known), (
+        "what nobody asks for matters to nobody"
+    )
+    settings.share = Held.share = 20.0
+    assert made_of(functions[how]) != before
+    assert digest(functions[how]) != known
+
+
+def test_a_tie_that_reads_a_changed_module_is_fitted_with_the_number_of_now(patient, monkeypatch):
+    settings = types.ModuleType("settings_of_a_user")
+    monkeypatch.setitem(sys.modules, "settings_of_a_user", settings)
+    for share in (50.0, 20.0):
+        settings.share = share
+        found = ck.fit(
+            ck.models.load("nk_decline"), patient, tie={"beta": lambda alpha: alpha / settings.share}, starts=1
+        )
+        assert found.estimates["alpha"] / found.estimates["beta"] == pytest.approx(share)
 
 
 def test_functions_that_reach_themselves_end():

@@ -126,8 +126,9 @@ def test_every_result_that_a_public_verb_returns_has_save(results):
     classes = {result for name in ck.__all__ if isinstance(result := getattr(ck, name), type)}
     written = {kind for kind in classes if issubclass(kind, saving.Saves)}
     assert {kind.__name__ for kind in written} == {
-        "Comparison", "CovariateChoice", "Fit", "Fits", "Forecast", "Identifiability", "JointFit", "ModelComparison",
-        "NPDE", "PopulationComparison", "PopulationFit", "Power", "Study", "VPC",
+        "Comparison", "CovariateChoice", "Fit", "Fits", "Forecast", "Identifiability", "JointFit", "LogLikelihood",
+        "ModelComparison", "NPDE", "PopulationComparison", "PopulationFit", "PopulationPosterior", "Power", "Study", "VPC",
+        "VirtualTrial",
     }  # fmt: skip
     assert list(results) == KINDS
 

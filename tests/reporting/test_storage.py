@@ -1,7 +1,10 @@
 """Saved fits: what was altered is not read, what was saved years ago is, and no model file is run."""
 
 import json
+import os
 import shutil
+import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,6 +126,47 @@ def test_a_model_made_in_memory_goes_into_files_without_its_functions(study, tmp
     pd.testing.assert_frame_equal(whole.predict([500.0]), fit.predict([500.0]), rtol=1e-12)
     with pytest.warns(ck.ModelWarning, match="has changed since this fit"):
         ck.load(tmp_path / "fit.json", model=models.load("nk_decline"))
+
+
+def test_a_number_of_another_file_that_changed_is_told_when_the_model_is_given(study, tmp_path, monkeypatch):
+    helper = types.ModuleType("helper_of_a_user")
+    helper.factor = 1.0
+    monkeypatch.setitem(sys.modules, "helper_of_a_user", helper)
+    curve = models.load("nk_decline").curve
+    assert curve is not None
+    text = Path(curve.__code__.co_filename).read_text()
+    path = tmp_path / "mine.py"
+    # The level of its curve is multiplied with a number of another module.
+    text = text.replace("import annotations\n", "import annotations\n\nimport helper_of_a_user\n", 1)
+    path.write_text(text.replace("return F * dose", "return helper_of_a_user.factor * F * dose"))
+    ck.fit(ck.load_model(path), study, starts=1).save(tmp_path / "fit.json")
+    ck.load(tmp_path / "fit.json", model=ck.load_model(path))
+    helper.factor = 100.0
+    with pytest.warns(ck.ModelWarning, match="what the functions of nk_decline take from elsewhere has changed"):
+        ck.load(tmp_path / "fit.json", model=ck.load_model(path))
+
+
+def test_ends_of_lines_that_git_or_mail_changed_are_no_damage(fit, tmp_path):
+    path = tmp_path / "fit.json"
+    fit.save(path)
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    pd.testing.assert_frame_equal(ck.load(path).parameters, fit.parameters, check_exact=True)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="an administrator may write over any file")
+def test_a_file_that_may_not_be_written_to_is_not_replaced(fit, tmp_path):
+    path = tmp_path / "fit.json"
+    path.write_text("final")
+    path.chmod(0o444)
+    with pytest.raises(PermissionError, match=r"may not be written to.*fit\.json"):
+        fit.save(path)
+    assert path.read_text() == "final"
+
+
+def test_a_long_name_is_written(fit, tmp_path):
+    path = tmp_path / f"{'n' * 240}.json"
+    fit.save(path)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_link_stays_one_and_what_it_points_to_is_replaced(fit, tmp_path):
