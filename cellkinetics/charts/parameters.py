@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MANY_ROWS = 48  # from which on rows have no names
 GIVEN = (FIXED, "tied", "not estimated")
 LONG_NAME = 18  # letters of a parameter and its unit, from which on they stand in two lines
-ROOM = 10.0  # times the range of the estimates, which intervals may take of the axes
+INTERVALS_UP_TO = 10.0  # times the range of the estimates, which intervals may take of the axes
 
 
 def plot_parameters(fits: Fits, by: str, parameters: Sequence[str] | None, axes: Sequence[Axes] | None) -> Figure:
@@ -175,8 +175,8 @@ def ends_of(own: pd.DataFrame, *, log: bool) -> AxisEnds:
         low, high = values.min(), values.max()
         bounds = bounds[np.isfinite(bounds) & (bounds > 0)]
         low, high = (
-            max(bounds.min(initial=low), low / ROOM),
-            min(bounds.max(initial=high), high * ROOM),
+            max(bounds.min(initial=low), low / INTERVALS_UP_TO),
+            min(bounds.max(initial=high), high * INTERVALS_UP_TO),
         )
         room = max((high / low) ** 0.06, 1.25)
         return float(low / room), float(high * room)

@@ -127,8 +127,8 @@ def test_every_result_that_a_public_verb_returns_has_save(results):
     written = {kind for kind in classes if issubclass(kind, saving.Saves)}
     assert {kind.__name__ for kind in written} == {
         "Comparison", "CovariateChoice", "Fit", "Fits", "Forecast", "Identifiability", "JointFit", "LogLikelihood",
-        "ModelComparison", "NPDE", "PopulationComparison", "PopulationFit", "PopulationPosterior", "Power", "Study", "VPC",
-        "VirtualTrial",
+        "ModelComparison", "NPDE", "PopulationComparison", "PopulationFit", "PopulationPosterior", "Power", "Study",
+        "VPC", "VirtualTrial",
     }  # fmt: skip
     assert list(results) == KINDS
 
