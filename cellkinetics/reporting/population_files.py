@@ -28,6 +28,7 @@ OF_FIT = (
 OF_POLISHED = ("v", "information", "scores", "noise", "step", "moving")
 OF_PATH = ("trace", "moved", "refused_each", "interrupted", "chains")
 OF_LIKELIHOOD = ("value", "error", "draws", "smallest_ess", "each", "worst")
+OF_APPROXIMATION = ("value", "error", "draws", "smallest_ess", "each", "method")
 ASKED = ("random", "free", "covariates", "correlated")  # besides what a request has
 
 
@@ -51,6 +52,8 @@ def parts_of(fit: PopulationFit) -> dict[str, Any]:
         "polished": {name: np.asarray(getattr(fit.polished, name)) for name in OF_POLISHED},
         "path": {name: getattr(fit.path, name) for name in OF_PATH},
         "likelihood": {name: getattr(fit.likelihood, name) for name in OF_LIKELIHOOD},
+        "maximised": {"method": fit.asked["method"], "nodes": fit.asked["nodes"]},
+        "approximation": fit.approximation and {name: getattr(fit.approximation, name) for name in OF_APPROXIMATION},
     }
 
 
@@ -62,14 +65,18 @@ def population_of(parts: Mapping[str, Any], given: Given) -> PopulationFit:
         "fixed": request.fixed, "initial": request.initial, "tie": None, "prior": request.prior, "error": request.error,
         "censoring": request.censoring, "doses": request.doses, "seed": request.seed, "progress": True,
     }  # fmt: skip
+    # Files of the time before there was anything else are of SAEM.
+    asked |= parts.get("maximised") or {"method": "saem", "nodes": 5}
     patients = patients_of(request, study, asked["random"])
     design = design_of(patients, asked["random"], asked["covariates"], asked["correlated"])
     method = next(each for each in methods(patients.model) if str(each) == parts["method"])
     population = Population(patients, design, prior_of(patients, design), method)
     polished = Polished(theta=theta_of(design, parts["polished"]["v"]), sample=None, **parts["polished"])
+    likelihood, approximated = LogLikelihood(**parts["likelihood"]), parts.get("approximation")
     return PopulationFit(
         request=request, study=study, patients=patients, design=design, population=population, polished=polished,
-        likelihood=LogLikelihood(**parts["likelihood"]), path=Path(population, None, **parts["path"]),
+        likelihood=likelihood, path=Path(population, None, **parts["path"]),
+        approximation=approximated and LogLikelihood(**approximated, exact=likelihood),
         status=Status(parts["status"]), asked=asked, refit=fit_population, **parts["fit"],
     )  # fmt: skip
 
