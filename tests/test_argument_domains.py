@@ -65,6 +65,9 @@ COUNTS = {
     ),
     "draws of a likelihood": ("draws", lambda r, n: population_log_likelihood(draws=n)),
     "nodes of a likelihood": ("nodes", lambda r, n: population_log_likelihood(method="agq", nodes=n)),
+    "nodes of a population": (
+        "nodes", lambda r, n: ck.fit_population(DECLINE, STUDY, method="agq", nodes=n, progress=False)
+    ),
     "bootstrap of a population": ("n", lambda r, n: ck.PopulationFit.bootstrap(r["fit"], n)),
     "replicates of vpc": ("replicates", lambda r, n: ck.vpc(r["fits"], replicates=n)),
     "replicates of fits.vpc": ("replicates", lambda r, n: r["fits"].vpc(replicates=n)),

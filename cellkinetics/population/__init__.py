@@ -1,4 +1,4 @@
 """Populations: parameters that vary between patients, fitted on the samples of all of them.
 
-It may import `joint`, `fitting`, `statistics` and what stands below them.
+It may import `sampling`, `joint`, `fitting`, `statistics` and what stands below them.
 """

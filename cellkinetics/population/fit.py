@@ -1,9 +1,10 @@
-"""`fit_population`: what is asked, the start, stochastic approximation, the polish, and how it ended."""
+"""`fit_population`: what is asked, the start, the way to the maximum, and how it ended."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -19,13 +20,16 @@ from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import Prior, centre
 from cellkinetics.optimising.request import Request
+from cellkinetics.population import marginal
 from cellkinetics.population import text as words
+from cellkinetics.population.climbing import MOST_ASCENTS, ascended
 from cellkinetics.population.design import Covariates, Design, design_of
 from cellkinetics.population.importance import FEW_EFFECTIVE, Moments
+from cellkinetics.population.marginal import Marginal
 from cellkinetics.population.patients import Patients, patients_of
 from cellkinetics.population.polish import Polished, polish
 from cellkinetics.population.result import PopulationFit
-from cellkinetics.population.running import SEED_OF_DRAWS, Population
+from cellkinetics.population.running import SEED_OF_DRAWS, Population, Sample, too_many
 from cellkinetics.population.saem import ITERATIONS, LEAST_SD, Theta
 from cellkinetics.population.schedule import AVERAGED, MOST_BLOCKS, Path, climb
 from cellkinetics.progress import bar
@@ -34,7 +38,7 @@ from cellkinetics.running.run import Run
 from cellkinetics.solving.sensitivity import Tie
 from cellkinetics.words import count
 
-FITTED_BY = ("saem",)
+FITTED_BY = ("saem", *marginal.APPROXIMATIONS)
 POLISH_DRAWS = (1000, 2000)  # of each patient, that Newton climbs on; the second where the first are too few
 LIKELIHOOD_DRAWS = 2000  # others, for the likelihood
 SEED_OF_POLISH, SEED_OF_SECOND_POLISH = 101, 102  # added to the seed
@@ -59,6 +63,7 @@ def fit_population(
     doses: object = None,
     common_sd: bool = True,
     method: str = "saem",
+    nodes: int = 5,
     seed: int = 2020,
     progress: bool = True,
     checkpoint: str | FilePath | None = None,
@@ -84,13 +89,17 @@ def fit_population(
     correlated : blocks of names whose random effects are correlated, such as ``[("c_max", "alpha")]``.
     prior : {name: `LogNormal`, `LogitNormal` or `Normal`} of means.
     error : "log", "proportional", "combined", "student" or "counting", with one sd (an output) for all.
-    method : "saem": stochastic approximation EM, then Newton steps on the importance-sampled likelihood.
+    method
+        "saem": stochastic approximation EM, then Newton steps on the importance-sampled likelihood. Approximations, for
+        smooth curves: "laplace", "focei" or "agq", as of `population_log_likelihood`, maximised by exact gradients;
+        "laplace" and "agq" of closed forms alone. The likelihood, AIC and BICc are those of the integral all the same.
+    nodes : of "agq", for each random effect.
     seed : of all that is drawn.
     progress : whether a bar is shown.
     common_sd : sds by patient are not there yet.
     checkpoint
-        folder in which blocks of iterations are kept: the same call goes on where a killed one ended, to the same
-        result. Newton steps are not kept.
+        folder in which blocks of iterations of "saem" are kept: the same call goes on where a killed one ended, to the
+        same result. Newton steps are not kept.
 
     Returns
     -------
@@ -101,13 +110,19 @@ def fit_population(
     Raises
     ------
     ModelError
-        An unknown name, a covariate that is missing or the same in all, too few patients for the effects.
+        An unknown name, a covariate that is missing or the same in all, too few patients for the effects; an
+        approximation of a curve with a corner, or one that needs too many nodes.
     StudyError
         Nobody can take part, no dose for a model that needs one, a unit that is not the model's.
     """
     phases = Phases()
     fitting.check_kinds(model, study, "ck.fit_population")
+    nodes = domains.count(nodes, "nodes")
     _not_there_yet(method, common_sd, prior)
+    if method != FITTED_BY[0]:
+        marginal.refuse(model, method, FITTED_BY[0])
+        if checkpoint is not None:
+            raise ValueError(f"checkpoint=: iterations of method='saem' are kept, steps of {method!r} are not.")
     request = Request.of(
         model, fixed=fixed, free=free, initial=initial, tie=tie, censoring=censoring, doses=doses, prior=prior,
         error=error, seed=seed,
@@ -115,7 +130,7 @@ def fit_population(
     asked: dict[str, Any] = {
         "random": random, "free": free, "fixed": fixed, "initial": initial, "tie": tie, "covariates": covariates,
         "correlated": correlated, "prior": prior, "error": error, "censoring": censoring, "doses": doses,
-        "seed": seed, "progress": progress,
+        "method": method, "nodes": nodes, "seed": seed, "progress": progress,
     }  # fmt: skip
     if free is not None and random is not None:
         request = replace(request, free=tuple(dict.fromkeys([*(request.free or ()), *random])))
@@ -133,13 +148,43 @@ def fit_population(
     )
     population = Population(patients, design, prior_of(patients, design), patients.method, run.checkpoint)
     start = _start(patients, design)
+    if method != FITTED_BY[0]:
+        return _approximated(population, start, method, nodes, progress, asked, phases)
     try:
         with phases("iterations"), bar((MOST_BLOCKS + AVERAGED) * ITERATIONS, progress, "population") as more:
             path = climb(population, start, request.seed, more)
-        return _ended(path, asked, phases)
+        with phases("polish"):
+            polished, moments, population = _polished(path, int(request.seed))
+        with phases("likelihood"):
+            fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, int(request.seed) + SEED_OF_DRAWS)
+        return _ended(path, polished, fresh, lambda theta: population.at(theta, request.seed)[0], None, asked, phases)
     finally:
         if run.checkpoint is not None:
             run.checkpoint.write("iterations")
+
+
+def _approximated(
+    population: Population, start: Theta, method: str, nodes: int, progress: bool, asked: dict[str, Any], phases: Phases
+) -> PopulationFit:
+    """The maximum of an approximation, and the integral there."""
+    marginal.refuse_nodes(method, nodes, len(population.design.random), FITTED_BY[0])
+    if not marginal.third_derivatives(population, method):
+        raise ModelError(
+            f"{population.patients.model.name} is solved numerically, where method={method!r} finds no gradient. Take "
+            "method='focei' or 'saem'."
+        )
+    seed = int(population.patients.request.seed)
+    with phases("climbing"), bar(MOST_ASCENTS, progress, "population") as more:
+        polished, path, moments = ascended(population, start, method, nodes, more)
+        population = path.population
+        fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
+        while too_many(fresh.unsolved) and (finer := population.finer()) is not None and not path.interrupted:
+            polished, path, moments = ascended(finer, polished.theta, method, nodes, more)
+            population = path.population
+            fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
+    there = marginal.marginal(population, polished.theta, np.asarray(moments.centre), method, nodes)
+    near = partial(marginal.moments_at, population, x=there.modes.x, method=method)
+    return _ended(path, polished, fresh, near, (there, method), asked, phases)
 
 
 def _plain(value: Any) -> Any:
@@ -151,7 +196,7 @@ def _plain(value: Any) -> Any:
 
 def _not_there_yet(method: str, common_sd: bool, prior: object) -> None:
     if method not in FITTED_BY:
-        raise ValueError(f"method={method!r}: take one of {', '.join(FITTED_BY)}; others are not there yet.")
+        raise ValueError(f"method={method!r}: take one of {', '.join(FITTED_BY)}.")
     if not domains.flag(common_sd, "common_sd"):
         raise ValueError("common_sd=False: an sd of each patient is not there yet. Leave it out.")
     if isinstance(prior, str):
@@ -195,20 +240,27 @@ def _mean_of(design: Design, name: str) -> int:
     return next(i for i, effect in enumerate(design.effects) if effect.parameter == name and not effect.covariate)
 
 
-def _ended(path: Path, asked: dict[str, Any], phases: Phases) -> PopulationFit:
-    """Polish, likelihood, individuals, and how it ended."""
-    seed = int(path.population.patients.request.seed)
-    with phases("polish"):
-        polished, moments, population = _polished(path, seed)
-    with phases("likelihood"):
-        fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
+def _ended(
+    path: Path,
+    polished: Polished,
+    fresh: Sample,
+    moments_at: Callable[[Theta], Moments],
+    approximation: tuple[Marginal, str] | None,
+    asked: dict[str, Any],
+    phases: Phases,
+) -> PopulationFit:
+    """Likelihood, individuals, and how it ended; ``fresh`` is a sample at the estimates with draws of its own."""
+    population = fresh.population
     # Draws go farther out than chains do.
     path = replace(path, population=population, refused_each=np.maximum(path.refused_each, fresh.unsolved))
     likelihood = fresh.log_likelihood(polished.theta)
     mean, covariance = fresh.conditional(polished.theta)
     with phases("spreads at 0"):
-        zeros = _like_zero(population, polished, likelihood.value, seed)
+        zeros = _like_zero(population, polished, likelihood.value, moments_at)
     outcome = words.outcome_of(path, polished, likelihood, zeros)
+    beside = (
+        None if approximation is None else approximation[0].log_likelihood(population, approximation[1], likelihood)
+    )
     n = count(len(population.patients.subjects), "patient")
     timings = phases.done(f"population of {population.patients.model.name}, {n}, {outcome.status}")
     return PopulationFit(
@@ -216,7 +268,7 @@ def _ended(path: Path, asked: dict[str, Any], phases: Phases) -> PopulationFit:
         design=population.design, population=population, polished=polished, likelihood=likelihood, path=path,
         conditional_mean=mean, conditional_covariance=covariance, like_zero=zeros, outcome=outcome.words,
         status=outcome.status, seconds=phases.total, timings=timings, asked=asked, refit=fit_population,
-        log_likelihood_ln=likelihood.value, **_counts(population),
+        log_likelihood_ln=likelihood.value, approximation=beside, **_counts(population),
     )  # fmt: skip
 
 
@@ -259,9 +311,11 @@ def _counts(population: Population) -> dict[str, Any]:
     }
 
 
-def _like_zero(population: Population, polished: Polished, value: float, seed: int) -> dict[str, float]:
+def _like_zero(
+    population: Population, polished: Polished, value: float, moments_at: Callable[[Theta], Moments]
+) -> dict[str, float]:
     """{name: log-likelihood units} by which a spread of 0 is worse, where that is next to nothing."""
-    design, found = population.design, {}
+    design, found, seed = population.design, {}, int(population.patients.request.seed)
     p = len(design.effects)
     errors = np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
     for at, name in enumerate(design.random):
@@ -273,11 +327,8 @@ def _like_zero(population: Population, polished: Polished, value: float, seed: i
         omega[at, :] = omega[:, at] = 0.0
         omega[at, at] = (LEAST_SD * population.spread_units[at]) ** 2
         there = polished.theta._replace(omega=jnp.asarray(omega))
-        moments, _ = population.at(there, seed)
-        worse = (
-            value
-            - population.sampled(there, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS).log_likelihood(there).value
-        )
+        sample = population.sampled(there, moments_at(there), LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
+        worse = value - sample.log_likelihood(there).value
         if worse < COUNTS_AS_ZERO:
             found[name] = worse
     return found

@@ -24,8 +24,8 @@ from cellkinetics.lowered import Program
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising.engine import Data
-from cellkinetics.population import chains, curves
 from cellkinetics.population.saem import PROBED, Theta
+from cellkinetics.sampling import chains, curves
 from cellkinetics.saving import Saves, storable
 from cellkinetics.solving.sensitivity import Ties
 

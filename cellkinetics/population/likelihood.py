@@ -14,7 +14,7 @@ from cellkinetics.fitting import fit as fitting
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
-from cellkinetics.population import modes
+from cellkinetics.population import marginal
 from cellkinetics.population.design import Design, design_of
 from cellkinetics.population.importance import LogLikelihood
 from cellkinetics.population.patients import Patients, patients_of
@@ -22,7 +22,7 @@ from cellkinetics.population.running import SEED_OF_DRAWS, Population
 from cellkinetics.population.saem import Theta
 from cellkinetics.solving.sensitivity import Tie
 
-INTEGRATED_BY = ("importance", *modes.APPROXIMATIONS)
+INTEGRATED_BY = ("importance", *marginal.APPROXIMATIONS)
 
 
 def population_log_likelihood(
@@ -82,7 +82,8 @@ def population_log_likelihood(
         raise ValueError(f"method={method!r}: take one of {', '.join(INTEGRATED_BY)}.")
     draws, nodes = domains.count(draws, "draws"), domains.count(nodes, "nodes")
     if method != INTEGRATED_BY[0]:
-        modes.refuse_corners(model, method)
+        marginal.refuse(model, method, INTEGRATED_BY[0])
+        marginal.refuse_nodes(method, nodes, len(between), INTEGRATED_BY[0])
     names = tuple(mean)
     if not between:
         raise ModelError("between={}: give the sd between patients of one parameter at least.")
@@ -105,8 +106,11 @@ def population_log_likelihood(
     population, exact = sample.population, sample.log_likelihood(theta)
     if method == INTEGRATED_BY[0]:
         return exact
-    each = modes.approximated(population, theta, np.asarray(moments.centre), method, nodes)
-    return LogLikelihood(sum(each.values()), 0.0, draws, np.nan, each, method=method, exact=exact)
+    found = marginal.marginal(population, theta, np.asarray(moments.centre), method, nodes)
+    if (lost := np.flatnonzero(~np.isfinite(found.each))).size:
+        why = "no mode was found, or the likelihood is not curved there in every direction"
+        raise ModelError(f"patient {patients.subjects[lost[0]]}: {why}. Take method='importance'.")
+    return found.log_likelihood(population, method, exact)
 
 
 def _no_prior(design: Design) -> tuple[np.ndarray, np.ndarray]:

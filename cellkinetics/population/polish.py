@@ -21,10 +21,11 @@ from cellkinetics.arrays import Flags, Floats
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.lowered import Program
 from cellkinetics.optimising.engine import Data
-from cellkinetics.population import curves, importance
+from cellkinetics.population import importance
 from cellkinetics.population.design import Design
 from cellkinetics.population.running import Population, Sample
 from cellkinetics.population.saem import LEAST_SD, Theta
+from cellkinetics.sampling import curves
 from cellkinetics.saving import UNSAVED
 
 CLIMBS = 12
@@ -105,18 +106,23 @@ def omega_of(design: Design, ln_spread: Floats, atanh: Floats) -> Floats:
 
 def polish(population: Population, theta: Theta, sample: Sample, counts: Floats | None = None) -> Polished:
     """Climb from ``theta``, where the sample was drawn; a patient counts once, or as often as ``counts`` (n,) say."""
-    v, floors = vector_of(population.design, theta), _floors(population)
     counts = np.ones(len(sample.subjects)) if counts is None else counts
-    at = _look(population, sample, v, counts)
+    return climbed(population, vector_of(population.design, theta), lambda v: _look(population, sample, v, counts))
+
+
+def climbed(population: Population, v: Floats, look: Callable[[Floats], At]) -> Polished:
+    """Newton steps from ``v``, each halved until it leads up."""
+    floors = floors_of(population)
+    at = look(v)
     for _ in range(CLIMBS):
-        moving = _moving(population, v, at)
+        moving = moving_of(population, v, at.gradient)
         step = _step(population, at, moving)
         errors = np.sqrt(np.maximum(np.diag(np.nan_to_num(_inverse(at.information, moving))), 1e-300))
         last = bool(np.all(np.abs(step)[moving] < LAST_STEP * errors[moving]))
         share = 1.0
         while share > 0.05:
             tried = np.maximum(v + share * step, floors)
-            new = _look(population, sample, tried, counts)
+            new = look(tried)
             if np.isfinite(new.value) and new.value >= at.value - 1e-9:
                 break
             share /= 2
@@ -125,7 +131,7 @@ def polish(population: Population, theta: Theta, sample: Sample, counts: Floats 
         v, at = tried, new
         if last:
             break
-    moving = _moving(population, v, at)
+    moving = moving_of(population, v, at.gradient)
     return Polished(
         theta_of(population.design, v), v, at.information, at.scores, at.noise, _step(population, at, moving), moving,
         at.sample,
@@ -133,18 +139,18 @@ def polish(population: Population, theta: Theta, sample: Sample, counts: Floats 
 
 
 @dataclass(frozen=True, eq=False)
-class _At:
-    """The sampled log-likelihood with its derivatives at one point."""
+class At:
+    """A log-likelihood with its derivatives at one point, as `Polished` has them; ``sample`` None of what has none."""
 
     value: float
     gradient: Floats
     information: Floats
     scores: Floats
     noise: Floats
-    sample: Sample
+    sample: Sample | None
 
 
-def _look(population: Population, sample: Sample, v: Floats, counts: Floats | None = None) -> _At:
+def _look(population: Population, sample: Sample, v: Floats, counts: Floats | None = None) -> At:
     counts = np.ones(len(sample.subjects)) if counts is None else counts
     design, patients = population.design, population.patients
     theta = theta_of(design, v)
@@ -153,7 +159,7 @@ def _look(population: Population, sample: Sample, v: Floats, counts: Floats | No
         np.linalg.cholesky(omega)
     except np.linalg.LinAlgError:
         nothing = np.zeros((len(v), len(v)))
-        return _At(-np.inf, np.zeros(len(v)), nothing, np.zeros((1, len(v))), nothing, sample)
+        return At(-np.inf, np.zeros(len(v)), nothing, np.zeros((1, len(v))), nothing, sample)
     if population.scored:
         value, curve, slopes = population.solved(theta, sample.draws.phi)
         sample = Sample(population, sample.draws, value, curve, slopes, sample.subjects)
@@ -169,7 +175,7 @@ def _look(population: Population, sample: Sample, v: Floats, counts: Floats | No
     d, p, q, linked = len(v), len(design.effects), len(design.random), len(design.pairs)
     places = [*(p + q + linked + np.array(changes, int)), *population.scored]
     score = np.zeros((*weight.shape, d))
-    score[:, :, : p + q + linked] = _of_population(population, sample.draws.phi, v)
+    score[:, :, : p + q + linked] = of_population(population, sample.draws.phi, v)
     score[:, :, places] += first
     mean = np.einsum("mn,mnd->nd", weight, score)
     away = score - mean
@@ -185,7 +191,7 @@ def _look(population: Population, sample: Sample, v: Floats, counts: Floats | No
     gradient = counts @ mean
     gradient[:p] -= precision * (v[:p] - mean_prior)
     hessian[:p, :p] -= np.diag(precision)
-    return _At(total, gradient, -(hessian + covariance), mean, noise, sample)
+    return At(total, gradient, -(hessian + covariance), mean, noise, sample)
 
 
 @cache.kept
@@ -232,7 +238,7 @@ def _by_differences(
     )  # fmt: skip
 
 
-def _directions(design: Design, v: Floats) -> Floats:
+def directions(design: Design, v: Floats) -> Floats:
     """(q + pairs, q, q) derivatives of the covariance by ln spreads and atanh correlations."""
     p, q = len(design.effects), len(design.random)
     ln_spread, atanh = v[p : p + q], v[p + q : p + q + len(design.pairs)]
@@ -246,7 +252,7 @@ def _directions(design: Design, v: Floats) -> Floats:
     return ways
 
 
-def _of_population(population: Population, phi: Floats, v: Floats) -> Floats:
+def of_population(population: Population, phi: Floats, v: Floats) -> Floats:
     """(m, n, p + q + pairs) scores of draws under the population."""
     design = population.design
     theta = theta_of(design, v)
@@ -254,7 +260,7 @@ def _of_population(population: Population, phi: Floats, v: Floats) -> Floats:
     away = phi - importance.mean_of(design.matrix, theta, population.random)
     whitened = away @ inverse
     by_beta = np.einsum("nqp,mnq->mnp", design.matrix[:, design.places], whitened)
-    ways = _directions(design, v)
+    ways = directions(design, v)
     by_spread = 0.5 * np.einsum("mnq,aqr,mnr->mna", whitened, ways, whitened, optimize=True)
     by_spread -= 0.5 * np.einsum("qr,aqr->a", inverse, ways)
     return np.concatenate([by_beta, by_spread], axis=-1)
@@ -277,7 +283,7 @@ def _curved(population: Population, phi: Floats, weight: Floats, v: Floats, coun
         by_beta = np.einsum("n,nqp,qr,nr->p", counts, design.matrix[:, design.places], inverse, mean - middle)
         across = second - mean[:, :, None] * middle[:, None] - middle[:, :, None] * mean[:, None]
         across = np.einsum("n,nqr->qr", counts, across + middle[:, :, None] * middle[:, None])
-        ways = _directions(design, v)
+        ways = directions(design, v)
         of_spread = 0.5 * np.einsum("qr,ars,st,qt->a", inverse, ways, inverse, across)
         return np.append(by_beta, of_spread - 0.5 * counts.sum() * np.einsum("qr,aqr->a", inverse, ways))
 
@@ -290,7 +296,8 @@ def _curved(population: Population, phi: Floats, weight: Floats, v: Floats, coun
     return 0.5 * (hessian + hessian.T)
 
 
-def _floors(population: Population) -> Floats:
+def floors_of(population: Population) -> Floats:
+    """(d,) the lowest value of each estimate."""
     design = population.design
     free = np.full(len(design.effects), -np.inf)
     spreads, linked = np.log(LEAST_SD * population.spread_units), np.full(len(design.pairs), -4.0)
@@ -298,17 +305,17 @@ def _floors(population: Population) -> Floats:
     return np.concatenate([free, spreads, linked, floors])
 
 
-def _moving(population: Population, v: Floats, at: _At) -> Flags:
+def moving_of(population: Population, v: Floats, gradient: Floats) -> Flags:
     """What Newton moves: not what is given, not an sd at its floor, nor a spread too small to matter."""
     design = population.design
     p, q = len(design.effects), len(design.random)
     moving = np.ones(len(v), bool)
     moving[p : p + q] = v[p : p + q] > np.log(NO_SPREAD * population.spread_units)
     moving[len(v) - len(population.patients.sd_free) :] = population.patients.sd_free
-    return moving & ~((v <= _floors(population) + 1e-9) & (at.gradient <= 0))
+    return moving & ~((v <= floors_of(population) + 1e-9) & (gradient <= 0))
 
 
-def _step(population: Population, at: _At, moving: Flags) -> Floats:
+def _step(population: Population, at: At, moving: Flags) -> Floats:
     """A Newton step of what moves, where the information is positive; a damped one in other directions."""
     step = np.zeros(len(at.gradient))
     if not moving.any():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -18,9 +19,10 @@ from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.levels import column_of
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.modelling.typical import Typical
+from cellkinetics.population.climbing import Objective
 from cellkinetics.population.design import Design
 from cellkinetics.population.importance import Moments
-from cellkinetics.population.polish import polish
+from cellkinetics.population.polish import Polished, climbed, polish
 from cellkinetics.population.schedule import labels_of
 from cellkinetics.population.text import STILL
 from cellkinetics.progress import bar
@@ -79,9 +81,14 @@ def bootstrapped(fit: PopulationFit, n: int, level: float, seed: int, run: Run, 
     labels, ends = labels_of(fit.population), dict[int, Any]()
 
     def here(missing: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        sample = fit.population.sampled(theta, moments, BOOTSTRAP_DRAWS, seed + SEED_OF_BOOTSTRAP)
+        if (by := fit.approximation) is not None:
+            objective = Objective(fit.population, by.method, fit.asked["nodes"], fit.conditional_mean)
+            refitted = partial(_climbed, fit, objective)
+        else:
+            sample = fit.population.sampled(theta, moments, BOOTSTRAP_DRAWS, seed + SEED_OF_BOOTSTRAP)
+            refitted = partial(polish, fit.population, theta, sample)
         for number in missing:
-            refits = [polish(fit.population, theta, sample, own) for own in chunks[number][0]]
+            refits = [refitted(own) for own in chunks[number][0]]
             yield number, np.array([np.append(one.v, float(np.max(one.still_moves) <= STILL)) for one in refits])
 
     with suppress(KeyboardInterrupt), bar(n, progress, "refitting") as more:
@@ -102,6 +109,10 @@ def bootstrapped(fit: PopulationFit, n: int, level: float, seed: int, run: Run, 
     origin = Provenance("", fit.study.sha256, fit.model, {"n": n, "kind": "patients", "level": level, "seed": seed})
     intervals = pd.DataFrame(rows).loc[free].rename_axis("parameter")
     return Bootstrap(draws, intervals, len(done) - len(kept), "patients", level, seed, None, origin, note)
+
+
+def _climbed(fit: PopulationFit, objective: Objective, counts: Floats) -> Polished:
+    return climbed(fit.population, fit.polished.v, lambda v: objective.look(v, counts))
 
 
 def natural_of(fit: PopulationFit, v: Floats, labels: Sequence[str]) -> pd.DataFrame:

@@ -66,6 +66,7 @@ class PopulationFit(Criteria, Saves):
     n_quantified, n_censored : samples in the likelihood.
     seconds, timings : that it took, and {phase: seconds}, with "compiling" for what of them the compiler took.
     n_free : what is estimated: means, coefficients, sds between patients, correlations, sds of the error.
+    approximation : what was maximised instead of the likelihood, with the likelihood there as its ``exact``; else None.
     """
 
     request: Request = field(metadata=UNSAVED)
@@ -90,6 +91,7 @@ class PopulationFit(Criteria, Saves):
     asked: Mapping[str, Any] = field(repr=False, metadata=UNSAVED)
     refit: Callable[..., PopulationFit] = field(repr=False, metadata=UNSAVED)
     timings: Mapping[str, float] = field(default_factory=dict, repr=False)
+    approximation: LogLikelihood | None = None
 
     @property
     def model(self) -> Model:
@@ -470,8 +472,8 @@ class PopulationFit(Criteria, Saves):
         Returns
         -------
         Series
-            statistic (twice the difference of log-likelihoods), its Monte Carlo ``error``, df and p: chi-squared,
-            which is asymptotic; with few patients p is too small.
+            statistic (twice the difference of log-likelihoods; of fits by one approximation, of its values), its Monte
+            Carlo ``error``, df and p: chi-squared, which is asymptotic; with few patients p is too small.
         """
         same = self.subjects == smaller.subjects and self.n == smaller.n and self.request.error == smaller.request.error
         df = self.n_free - smaller.n_free
@@ -480,8 +482,16 @@ class PopulationFit(Criteria, Saves):
                 "a likelihood ratio is of two fits of the same samples and random effects, the second with fewer "
                 "coefficients. Take fit.likelihood_ratio(fit.without(...))."
             )
-        statistic = 2 * (self.log_likelihood_ln - smaller.log_likelihood_ln)
-        error = 2 * float(np.hypot(self.log_likelihood_error, smaller.log_likelihood_error))
+        ours, theirs = (self.asked["method"], self.asked["nodes"]), (smaller.asked["method"], smaller.asked["nodes"])
+        one, other = self.approximation, smaller.approximation
+        if (one is None) != (other is None) or (one is not None and ours != theirs):
+            raise ModelError(
+                f"a likelihood ratio is of two maxima of one thing: these are by method={ours[0]!r} and {theirs[0]!r}"
+                f"{'' if ours[0] != theirs[0] else ' with other nodes'}. Fit both alike."
+            )
+        first, second = one or self.likelihood, other or smaller.likelihood
+        statistic = 2 * (first.value - second.value)
+        error = 2 * float(np.hypot(first.error, second.error))
         p = float(special.chdtrc(df, max(statistic, 0.0)))
         return pd.Series({"statistic": statistic, "error": error, "df": float(df), "p": p})
 

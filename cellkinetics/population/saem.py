@@ -27,8 +27,8 @@ from cellkinetics.lowered import Program
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising.engine import Data
-from cellkinetics.population import chains, curves
-from cellkinetics.population.chains import Chains, Noise
+from cellkinetics.sampling import chains, curves
+from cellkinetics.sampling.chains import Chains, Noise
 from cellkinetics.solving.sensitivity import Ties
 
 if TYPE_CHECKING:

@@ -198,19 +198,22 @@ def drifting(population: Population, state: Iterate, traces: Sequence[Trace]) ->
 
 
 def _table(population: Population, traces: Sequence[Trace]) -> pd.DataFrame:
-    """One row an iteration: what is estimated on the estimation scale, the chains' log-likelihood, shares accepted."""
-    design = population.design
+    """One row an iteration: what is estimated, the chains' log-likelihood, shares accepted."""
     beta, omega, ln_sd, value, accepted, refused = (np.concatenate(part) for part in zip(*traces, strict=True))
-    values = values_of(design, beta, omega, ln_sd)
-    q, effects = len(design.random), len(design.effects)
-    values[:, effects : effects + q] = np.exp(values[:, effects : effects + q])
-    values[:, effects + q : effects + q + len(design.pairs)] = np.tanh(
-        values[:, effects + q : effects + q + len(design.pairs)]
-    )
-    values[:, len(values[0]) - ln_sd.shape[1] :] = np.exp(ln_sd)
-    table = pd.DataFrame(values, columns=labels_of(population))
+    table = as_table(population, values_of(population.design, beta, omega, ln_sd))
     table["log-likelihood of the chains"] = value
     for column, name in enumerate(("population", "walk", "own")):
         table[f"accepted {name}"] = accepted[:, column]
     table["refused"] = refused.mean(axis=1)
-    return table.rename_axis("iteration")
+    return table
+
+
+def as_table(population: Population, values: Floats) -> pd.DataFrame:
+    """Of `values_of`, a row an iteration: means on the estimation scale, sds and correlations as they are."""
+    design, values = population.design, values.copy()
+    q, effects, sds = len(design.random), len(design.effects), len(population.patients.sd_free)
+    linked = slice(effects + q, effects + q + len(design.pairs))
+    for part in (slice(effects, effects + q), slice(values.shape[1] - sds, None)):
+        values[:, part] = np.exp(values[:, part])
+    values[:, linked] = np.tanh(values[:, linked])
+    return pd.DataFrame(values, columns=labels_of(population)).rename_axis("iteration")

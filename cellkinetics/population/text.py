@@ -11,13 +11,15 @@ from cellkinetics.fitting.summary import CENSORING_TEXTS
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.population import table
-from cellkinetics.population.importance import FEW_EFFECTIVE, LogLikelihood
+from cellkinetics.population.importance import APPROXIMATED_BY, FEW_EFFECTIVE, LogLikelihood
+from cellkinetics.population.marginal import QUADRATURE
 from cellkinetics.population.polish import Polished
 from cellkinetics.population.schedule import WINDOW, Path, labels_of
 from cellkinetics.words import WIDE, count, labelled
 
 if TYPE_CHECKING:
     from cellkinetics.population.result import PopulationFit
+    from cellkinetics.population.running import Population
 
 STILL = 0.1  # standard errors that a last step may move an estimate, and twice that in other draws
 
@@ -40,11 +42,7 @@ def summary(fit: PopulationFit) -> str:
         *_wide("samples", f"{fit.n_quantified} quantified, {fit.n_censored} censored"),
         *_wide("censored", CENSORING_TEXTS[fit.request.censoring]),
         *([] if fit.request.error == LOG else _wide("error", fit.request.error_model.words)),
-        *_wide(
-            "method",
-            f"SAEM, {len(fit.trace)} iterations of {count(fit.path.chains, 'chain')} a patient, then "
-            "Newton steps on the likelihood by importance sampling",
-        ),
+        *_wide("method", _method(fit)),
         *_wide("ln L", _criteria(fit)),
         "",
         estimates(fit),
@@ -58,9 +56,26 @@ def _blocks(fit: PopulationFit) -> str:
     return "; ".join(" with ".join(block) for block in fit.design.correlated)
 
 
+def _method(fit: PopulationFit) -> str:
+    if (by := fit.approximation) is not None:
+        of = f" with {fit.asked['nodes']} nodes for each random effect" if by.method == QUADRATURE else ""
+        return f"{APPROXIMATED_BY[by.method]}{of}, maximised in {count(len(fit.trace), 'step')} on its exact gradient"
+    chains = count(fit.path.chains, "chain")
+    return (
+        f"SAEM, {len(fit.trace)} iterations of {chains} a patient, then Newton steps on the likelihood by importance "
+        "sampling"
+    )
+
+
 def _criteria(fit: PopulationFit) -> str:
     sampled = f"{fit.log_likelihood:.2f} +- {fit.log_likelihood_error:.2f} by importance sampling"
     sampled += f", {fit.likelihood.draws:,} draws; {count(fit.n_free, 'value')}"
+    if (by := fit.approximation) is not None:
+        value = by.value - fit.sum_ln_quantified
+        sampled += (
+            f" (its maximum lies elsewhere); {value:.2f} by {APPROXIMATED_BY[by.method]}, which is compared with "
+        )
+        sampled += "values of the same approximation only"
     if fit.has_priors:
         return f"{sampled}; no AIC: with priors this is not the maximum of the likelihood"
     return f"{sampled}; AIC {fit.aic:.2f}, BICc {fit.bicc:.2f}"
@@ -95,7 +110,7 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
         )
     if path.unsolved:
         notes.append(path.unsolved)
-    outside = outside_bounds(path)
+    outside = outside_bounds(path.population, polished)
     if outside:
         notes.append(f"the population reaches beyond the bounds of {', '.join(outside)}, which do not truncate it")
     if path.interrupted:
@@ -121,11 +136,11 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
     return Outcome(Status.CONVERGED, "; ".join(["converged", *notes]))
 
 
-def outside_bounds(path: Path) -> list[str]:
+def outside_bounds(population: Population, polished: Polished) -> list[str]:
     """Parameters whose mean lies beyond a bound that holds in a fit of one patient."""
-    design, parameters = path.population.design, path.population.patients.model.parameters
+    design, parameters = population.design, population.patients.model.parameters
     found = []
-    for effect, value in zip(design.effects, np.asarray(path.theta.beta), strict=True):
+    for effect, value in zip(design.effects, np.asarray(polished.theta.beta), strict=True):
         lower, upper = parameters[effect.parameter].bounds
         if not effect.covariate and not lower <= value <= upper:
             found.append(effect.parameter)

@@ -25,6 +25,7 @@ from cellkinetics.reporting import first_format
 from cellkinetics.reporting.model_files import Given, in_library
 
 # Of what is asked, that a request has too; but for free=, which a request has together with random=.
+SAEM = {"progress": True, "method": "saem", "nodes": 5}  # of files of the time before there was anything else
 _IN_REQUEST = {each.name for each in fields(Request)} - {"free"}
 
 
@@ -70,7 +71,7 @@ def population(saved: Mapping[str, Plain], reader: Reader) -> PopulationFit:
 def population_of_version_one(parts: Mapping[str, Any], given: Given) -> PopulationFit:
     """The same of a file of the first version."""
     own = {"status": Status(parts["status"]), "likelihood": LogLikelihood(**parts["likelihood"])}
-    request, asked = first_format.request_in(parts["request"], given), {**parts["asked"], "progress": True}
+    request, asked = first_format.request_in(parts["request"], given), {**SAEM, **parts["asked"]}
     fit = {**parts["fit"], **own}
     return _again(parts["study"], request, asked, parts["method"], fit, parts["polished"], parts["path"])
 

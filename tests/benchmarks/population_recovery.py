@@ -1,16 +1,18 @@
 """Whether a population fit gives back the population that its patients were simulated from.
 
-    python tests/benchmarks/population_recovery.py
+    python tests/benchmarks/population_recovery.py [two_phases | il15_persistence [minutes]]
 
-Simulated studies of 24 patients, 8 each at 1e5, 1e6 and 1e7 cells/kg. two_phases: a biexponential decline whose four
-parameters vary and whose level follows dose^0.5, 12 samples, noise 0.4 on the ln scale. il15_persistence: F, rho, r,
-mu0 and N vary, 14 samples, noise 0.5. The limit is put where 0 or 45% of all samples lie below it. m3: the
-probability of lying below; half: values below set to half the limit.
+Simulated studies of 11, 24 or 100 patients, spread evenly over 1e5, 1e6 and 1e7 cells/kg. two_phases: a biexponential
+decline whose four parameters vary and whose level follows dose^0.5, 12 samples, noise 0.4 on the ln scale.
+il15_persistence: F, rho, r, mu0 and N vary, 14 samples, noise 0.5. The limit is put where 0, 20 or 45% of all samples
+lie below it. m3: the probability of lying below; half: values below set to half the limit.
 
 A row is one thing estimated, on its estimation scale (ln, of sds their ln): truth, bias (mean of estimate - truth) with
 its Monte Carlo error, rmse, stderr (mean of the reported one), coverage of the 95% interval, studies, and those whose
 outcome has a note or is not "converged" (most often a spread that cannot be told from 0; they count all the same).
-cpu_seconds: of a fit, the mean without the first. Writes population_recovery.csv.
+cpu_seconds: of a fit, the mean without the first. Studies are fitted in rounds, one of each row, until each row has as
+many as it is to have (rows of 100 patients take part in one round of five) or the minutes are over; a row says how many
+it has. Writes population_recovery.csv; rows of a model that was not asked for stay.
 """
 
 import sys
@@ -27,8 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "population"))
 
 import populations  # pyright: ignore[reportMissingImports]
 
-SEED, PATIENTS = 2020, 24
-DOSES = np.repeat([1e5, 1e6, 1e7], 8)
+SEED, MANY, ONE_ROUND_OF = 2020, 100, 5
 NORMAL = 1.959964
 TWO_PHASES, IL15 = populations.biexponential(), models.load("il15_persistence")
 DAYS = {
@@ -41,44 +42,62 @@ BETWEEN = {
 }
 NOISE = {"two_phases": 0.4, "il15_persistence": 0.5}
 EXPONENT = {"two_phases": {"a": 0.5}, "il15_persistence": {}}
-# model, share below the limit, how such samples enter, studies.
+# model, patients, share below the limit, how such samples enter, studies.
 DESIGNS = [
-    (TWO_PHASES, 0.0, "m3", 24),
-    (TWO_PHASES, 0.45, "m3", 16),
-    (IL15, 0.0, "m3", 6),
-    (IL15, 0.45, "m3", 6),
-    (TWO_PHASES, 0.45, "half", 8),
+    (TWO_PHASES, 11, 0.0, "m3", 200),
+    (TWO_PHASES, 11, 0.2, "m3", 200),
+    (TWO_PHASES, 11, 0.45, "m3", 200),
+    (TWO_PHASES, 24, 0.0, "m3", 200),
+    (TWO_PHASES, 24, 0.2, "m3", 200),
+    (TWO_PHASES, 24, 0.45, "m3", 200),
+    (TWO_PHASES, MANY, 0.0, "m3", 40),
+    (TWO_PHASES, MANY, 0.2, "m3", 40),
+    (TWO_PHASES, MANY, 0.45, "m3", 40),
+    (TWO_PHASES, 24, 0.45, "half", 200),
+    (IL15, 24, 0.0, "m3", 6),
+    (IL15, 24, 0.45, "m3", 6),
 ]
 
 
-def copies(model, rng):
-    """(24, days) noisy copies/ug of new patients."""
+def doses_of(patients):
+    """(patients,) cells/kg, in the order of the dose."""
+    return np.sort(np.resize([1e7, 1e6, 1e5], patients))
+
+
+def copies(model, doses, rng):
+    """(patients, days) noisy copies/ug of new patients."""
     found, days = [], DAYS[model.name]
-    for dose in DOSES:
+    for dose in doses:
         values = {
             name: model.parameters[name].value * np.exp(sd * rng.normal()) for name, sd in BETWEEN[model.name].items()
         }
         for name, exponent in EXPONENT[model.name].items():
             values[name] *= (dose / 1e6) ** exponent
         found.append(np.asarray(model.solve(days, values, dose if model.channels else None)["copies_per_ug"]))
-    return np.array(found) * np.exp(NOISE[model.name] * rng.normal(size=(PATIENTS, len(days))))
+    return np.array(found) * np.exp(NOISE[model.name] * rng.normal(size=(len(doses), len(days))))
 
 
-def study_of(model, values, limit):
+def limit_of(model, doses, share, rng):
+    """The limit below which a share of many samples lies; next to 0 where none does."""
+    pilot = np.concatenate([copies(model, doses, rng) for _ in range(20)])
+    return float(np.quantile(pilot, share)) if share else 1e-6
+
+
+def study_of(model, doses, values, limit):
     days = DAYS[model.name]
     table = pd.DataFrame(
         {
-            "subject": np.repeat([f"P{i + 1:02d}" for i in range(PATIENTS)], len(days)),
-            "day": np.tile(days, PATIENTS),
+            "subject": np.repeat([f"P{i + 1:02d}" for i in range(len(doses))], len(days)),
+            "day": np.tile(days, len(doses)),
             "copies_per_ug": [f"<{limit:.6g}" if value < limit else f"{value:.8g}" for value in values.ravel()],
-            "dose": np.repeat(DOSES, len(days)),
+            "dose": np.repeat(doses, len(days)),
         }
     )
     return ck.read_study(table, lloq=limit)
 
 
 def truth_of(model):
-    """{label: truth on its estimation scale}; the level is that at the geometric mean of the doses, 1e6."""
+    """{label: truth on its estimation scale}; the level is that at a dose of 1e6."""
     parameters = model.parameters
     truth = {name: parameters[name].to_estimation(parameters[name].value) for name in BETWEEN[model.name]}
     truth |= {f"{name}:dose": exponent for name, exponent in EXPONENT[model.name].items()}
@@ -86,42 +105,62 @@ def truth_of(model):
     return truth | {"sd": np.log(NOISE[model.name])}
 
 
-def main():
-    rows = []
-    for model, share, censoring, studies in DESIGNS:
-        rng = np.random.default_rng(SEED)
-        pilot = np.concatenate([copies(model, rng) for _ in range(20)])
-        limit = float(np.quantile(pilot, share)) if share else 1e-6
-        covariates = dict.fromkeys(EXPONENT[model.name], "dose") or None
-        tables, seconds, unsure = [], [], 0
-        for number in range(studies):
-            study = study_of(model, copies(model, rng), limit)
-            began = time.process_time()
-            fit = ck.fit_population(
-                model, study, free=tuple(BETWEEN[model.name]), covariates=covariates, censoring=censoring,
-                seed=number, progress=False,
-            )  # fmt: skip
-            seconds.append(time.process_time() - began)
-            unsure += fit.outcome != "converged"
-            tables.append(fit.parameters)
-        for label, truth in truth_of(model).items():
-            estimate = np.array([table.loc[label, "estimate"] for table in tables], float)
-            error = np.array([table.loc[label, "estimate_stderr"] for table in tables], float)
+class Row:
+    """A design with its studies so far."""
+
+    def __init__(self, model, patients, share, censoring, studies):
+        self.model, self.share, self.censoring, self.studies = model, share, censoring, studies
+        self.doses, self.rng = doses_of(patients), np.random.default_rng(SEED)
+        self.limit = limit_of(model, self.doses, share, self.rng)
+        self.tables, self.seconds, self.unsure = [], [], 0
+
+    def one_more(self):
+        model, number = self.model, len(self.tables)
+        study = study_of(model, self.doses, copies(model, self.doses, self.rng), self.limit)
+        began = time.process_time()
+        fit = ck.fit_population(
+            model, study, free=tuple(BETWEEN[model.name]), censoring=self.censoring, seed=number, progress=False,
+            covariates=dict.fromkeys(EXPONENT[model.name], "dose") or None,
+        )  # fmt: skip
+        self.seconds.append(time.process_time() - began)
+        self.unsure += fit.outcome != "converged"
+        self.tables.append(fit.parameters)
+
+    def rows(self):
+        """One for each thing estimated; the mean of a parameter is that at the geometric mean of these doses."""
+        name, centre = self.model.name, np.log(self.doses / 1e6).mean()
+        for label, truth in truth_of(self.model).items():
+            truth = truth + EXPONENT[name].get(label, 0.0) * centre
+            estimate = np.array([table.loc[label, "estimate"] for table in self.tables], float)
+            error = np.array([table.loc[label, "estimate_stderr"] for table in self.tables], float)
             away = estimate - truth
-            rows.append(
-                {
-                    "model": model.name, "share_below": share, "censoring": censoring, "what": label, "truth": truth,
-                    "bias": away.mean(), "monte_carlo_error": away.std(ddof=1) / np.sqrt(studies),
-                    "rmse": np.sqrt(np.mean(away**2)), "stderr": np.nanmean(error),
-                    "coverage": np.mean(np.abs(away)[np.isfinite(error)] < NORMAL * error[np.isfinite(error)]),
-                    "studies": studies, "with_a_note": unsure, "cpu_seconds": np.mean(seconds[1:]),
-                    "seed": SEED,
-                }
-            )  # fmt: skip
-        table = pd.DataFrame(rows)
-        print(table[table["model"] == model.name].to_string(index=False), flush=True)
-        numbers = table.map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
-        numbers.to_csv(Path(__file__).with_suffix(".csv"), index=False)
+            known = np.isfinite(error)
+            yield {
+                "model": name, "patients": len(self.doses), "share_below": self.share, "censoring": self.censoring,
+                "what": label, "truth": truth, "bias": away.mean(),
+                "monte_carlo_error": away.std(ddof=1) / np.sqrt(len(away)), "rmse": np.sqrt(np.mean(away**2)),
+                "stderr": np.nanmean(error), "coverage": np.mean(np.abs(away)[known] < NORMAL * error[known]),
+                "studies": len(away), "with_a_note": self.unsure, "cpu_seconds": np.mean(self.seconds[1:]),
+                "seed": SEED,
+            }  # fmt: skip
+
+
+def main():
+    asked = sys.argv[1:2] or list(DAYS)
+    ends = time.monotonic() + 60 * float(sys.argv[2] if len(sys.argv) > 2 else np.inf)
+    file = Path(__file__).with_suffix(".csv")
+    others = pd.read_csv(file) if file.exists() else pd.DataFrame(columns=["model"])
+    others = others[~others["model"].isin(asked)]
+    every = [Row(*design) for design in DESIGNS if design[0].name in asked]
+    for number in range(max(row.studies for row in every)):
+        for row in every:
+            takes_part = len(row.doses) < MANY or number % ONE_ROUND_OF == 0
+            if takes_part and len(row.tables) < row.studies and time.monotonic() < ends:
+                row.one_more()
+        table = pd.DataFrame([line for row in every if len(row.tables) > 1 for line in row.rows()])
+        table = table.map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
+        pd.concat([table, others]).to_csv(file, index=False)
+        print(number + 1, [len(row.tables) for row in every], flush=True)
 
 
 if __name__ == "__main__":

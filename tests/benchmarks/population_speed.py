@@ -30,10 +30,9 @@ BLOCKS = 16  # of 25 iterations
 
 def study_of(model, patients):
     """Simulated; a quarter of a pilot's samples lies below the limit."""
-    recovery.PATIENTS, recovery.DOSES = patients, np.resize([1e5, 1e6, 1e7], patients)
-    rng = np.random.default_rng(recovery.SEED)
-    pilot = np.concatenate([recovery.copies(model, rng) for _ in range(3)])
-    return recovery.study_of(model, recovery.copies(model, rng), float(np.quantile(pilot, 0.25)))
+    doses, rng = np.resize([1e5, 1e6, 1e7], patients), np.random.default_rng(recovery.SEED)
+    pilot = np.concatenate([recovery.copies(model, doses, rng) for _ in range(3)])
+    return recovery.study_of(model, doses, recovery.copies(model, doses, rng), float(np.quantile(pilot, 0.25)))
 
 
 def measured(name, patients):

@@ -234,7 +234,7 @@ def test_what_cannot_be_fitted_is_refused_with_the_remedy(study):
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"method": "laplace"}, "method='laplace': take one of saem; others are not there yet"),
+        ({"method": "nuts"}, "method='nuts': take one of saem, laplace, focei, agq"),
         ({"prior": "published"}, "prior='published' is of one patient, whose population is known"),
         ({"common_sd": False}, "an sd of each patient is not there yet"),
     ],

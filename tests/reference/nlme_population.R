@@ -1,4 +1,4 @@
-# R's Theoph and Indometh by nlme (maximum likelihood, Lindstrom and Bates), for tests/population/test_modes.py.
+# R's Theoph and Indometh by nlme (maximum likelihood, Lindstrom and Bates), for tests/population/test_marginal.py.
 # Writes nlme_population.csv and nlme_population.json. Run in this folder:
 #   Rscript nlme_population.R
 library(nlme)

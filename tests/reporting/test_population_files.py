@@ -1,6 +1,7 @@
 """Population fits in files, on a model of the library and simulated patients."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -53,6 +54,17 @@ def test_what_is_saved_comes_back_to_the_last_bit(fit, tmp_path):
     assert once["content"] == twice["content"]
     with pytest.raises(ck.ModelError, match="chains are not kept in files"):
         _ = again.path.theta
+
+
+def test_an_approximation_comes_back_with_the_integral_beside_it(fit, tmp_path):
+    beside = replace(fit.likelihood, value=-1.5, error=0.0, smallest_ess=np.nan, method="focei", exact=fit.likelihood)
+    own = replace(fit, approximation=beside, asked={**fit.asked, "method": "focei", "nodes": 3})
+    own.save(tmp_path / "population.json")
+    again = ck.load(tmp_path / "population.json")
+    assert again.summary() == own.summary()
+    assert again.approximation.value == -1.5
+    assert again.approximation.exact is again.likelihood
+    assert (again.asked["method"], again.asked["nodes"]) == ("focei", 3)
 
 
 def test_a_population_from_a_file_is_checked_and_forecasts_as_the_one_that_was_saved(fit, tmp_path):
