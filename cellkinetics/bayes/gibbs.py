@@ -1,6 +1,6 @@
 """Gibbs sampling with the moves of stochastic approximation EM, and draws of what is conjugate.
 
-A sweep moves every patient's parameters as an iteration of `population.chains` does; draws coefficients from their
+A sweep moves every patient's parameters as an iteration of `sampling.chains` does; draws coefficients from their
 normal, spreads and covariances from inverse Wishart distributions, given these; moves coefficients and spreads once
 more together with the patients, whose standardised effects stay, all at once and those of one parameter (without it
 chains crawl where the samples say little of a patient: Yu and Meng 2011); and walks the sds of the error on curves that
@@ -23,11 +23,11 @@ from cellkinetics.bayes import target as targets
 from cellkinetics.bayes.target import HALF_T, Density, Priors
 from cellkinetics.lowered import Program
 from cellkinetics.optimising.engine import Data
-from cellkinetics.population import chains
-from cellkinetics.population.chains import Chains, Noise
 from cellkinetics.population.polish import vector_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.saem import Theta
+from cellkinetics.sampling import chains
+from cellkinetics.sampling.chains import Chains, Noise
 
 SWEEPS = 50  # of one call
 A_DRAW = 4  # sweeps between draws that are kept

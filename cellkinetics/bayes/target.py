@@ -24,9 +24,9 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import SCALES, LogNormal, Normal, Prior, centre
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising.engine import Data
-from cellkinetics.population import curves
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.schedule import labels_of
+from cellkinetics.sampling import curves
 from cellkinetics.solving.sensitivity import Ties
 
 HALF_T = 2.0  # degrees of freedom

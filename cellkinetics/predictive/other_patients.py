@@ -17,11 +17,11 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising.engine import Data
 from cellkinetics.optimising.samples import Samples
-from cellkinetics.population import curves
 from cellkinetics.population.importance import SLICE, SLICES_AT_ONCE
 from cellkinetics.population.patients import Patients
 from cellkinetics.population.polish import omega_of, vector_of
 from cellkinetics.population.result import PopulationFit
+from cellkinetics.sampling import curves
 from cellkinetics.solving.sensitivity import Ties
 from cellkinetics.solving.solver import Courses
 
