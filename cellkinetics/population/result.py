@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import special
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
@@ -475,25 +474,7 @@ class PopulationFit(Criteria, Saves):
             statistic (twice the difference of log-likelihoods; of fits by one approximation, of its values), its Monte
             Carlo ``error``, df and p: chi-squared, which is asymptotic; with few patients p is too small.
         """
-        same = self.subjects == smaller.subjects and self.n == smaller.n and self.request.error == smaller.request.error
-        df = self.n_free - smaller.n_free
-        if not same or df < 1 or self.design.random != smaller.design.random:
-            raise ModelError(
-                "a likelihood ratio is of two fits of the same samples and random effects, the second with fewer "
-                "coefficients. Take fit.likelihood_ratio(fit.without(...))."
-            )
-        ours, theirs = (self.asked["method"], self.asked["nodes"]), (smaller.asked["method"], smaller.asked["nodes"])
-        one, other = self.approximation, smaller.approximation
-        if (one is None) != (other is None) or (one is not None and ours != theirs):
-            raise ModelError(
-                f"a likelihood ratio is of two maxima of one thing: these are by method={ours[0]!r} and {theirs[0]!r}"
-                f"{'' if ours[0] != theirs[0] else ' with other nodes'}. Fit both alike."
-            )
-        first, second = one or self.likelihood, other or smaller.likelihood
-        statistic = 2 * (first.value - second.value)
-        error = 2 * float(np.hypot(first.error, second.error))
-        p = float(special.chdtrc(df, max(statistic, 0.0)))
-        return pd.Series({"statistic": statistic, "error": error, "df": float(df), "p": p})
+        return table.ratio(self, smaller)
 
     def summary(self) -> str:
         """The fit in words: who takes part, what varies, counts, estimates, outcome."""

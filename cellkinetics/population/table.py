@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import special
 
 from cellkinetics.arrays import Floats
+from cellkinetics.errors import ModelError
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.modelling.levels import unit_of
 from cellkinetics.population.design import Effect
@@ -250,3 +251,26 @@ def _centre(effect: Effect) -> str:
     if effect.covariate == BY_DOSE:
         return f"a dose of {dose_text(float(f'{effect.centre:.3g}'))}"
     return f"{effect.covariate} {effect.centre:.4g}"
+
+
+def ratio(fit: PopulationFit, smaller: PopulationFit) -> pd.Series[float]:
+    """See `PopulationFit.likelihood_ratio`."""
+    same = fit.subjects == smaller.subjects and fit.n == smaller.n and fit.request.error == smaller.request.error
+    df = fit.n_free - smaller.n_free
+    if not same or df < 1 or fit.design.random != smaller.design.random:
+        raise ModelError(
+            "a likelihood ratio is of two fits of the same samples and random effects, the second with fewer "
+            "coefficients. Take fit.likelihood_ratio(fit.without(...))."
+        )
+    ours, theirs = (fit.asked["method"], fit.asked["nodes"]), (smaller.asked["method"], smaller.asked["nodes"])
+    one, other = fit.approximation, smaller.approximation
+    if (one is None) != (other is None) or (one is not None and ours != theirs):
+        raise ModelError(
+            f"a likelihood ratio is of two maxima of one thing: these are by method={ours[0]!r} and {theirs[0]!r}"
+            f"{'' if ours[0] != theirs[0] else ' with other nodes'}. Fit both alike."
+        )
+    first, second = one or fit.likelihood, other or smaller.likelihood
+    statistic = 2 * (first.value - second.value)
+    error = 2 * float(np.hypot(first.error, second.error))
+    p = float(special.chdtrc(df, max(statistic, 0.0)))
+    return pd.Series({"statistic": statistic, "error": error, "df": float(df), "p": p})

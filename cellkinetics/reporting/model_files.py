@@ -106,7 +106,12 @@ class Given:
 
 def plain(model: Model) -> dict[str, Any]:
     """A model of the library by its name, any other as `absent.described`; with the text of its file and its hash."""
-    saved = {"name": model.name, "path": model.path, "sha256": fingerprint(model), "file": text_of(model)}
+    saved: dict[str, Any] = {
+        "name": model.name,
+        "path": model.path,
+        "sha256": fingerprint(model),
+        "file": text_of(model),
+    }
     if not in_library(model):
         saved["equations"] = _equations(model)
     # A tie is a function: with a model of the library without it, what is computed anew would be another's.
