@@ -222,7 +222,9 @@ def compare_cohorts(
     parameters
         of the model that are tested, or {label: name or names} to test several together; what it frees by default.
     others : whether its other parameters are each patient's own ("individual") or "shared".
-    permutations : of the doses, or groups, over the patients, for the model; all where there are no more than that.
+    permutations
+        of the doses, or groups, over the patients, for the model, and for the likelihood ratio of a population of at
+        most 15; all where there are no more than that.
     population
         a model, {"model": model, and arguments of `fit_population`}, or a `PopulationFit`: the dose, or the group, as
         coefficients of all that varies between patients, or of those that its ``covariates`` name. See
@@ -321,7 +323,7 @@ def compare_cohorts(
     through = None
     if population is not None:
         with phases("population"):
-            through = through_population(study, by, population, seed=seed, progress=progress)
+            through = through_population(study, by, population, seed=seed, progress=progress, permutations=permutations)
     timings = phases.done(f"{count(len(study.subjects), 'patient')} compared by {by}")
     options = {"by": by, "within": within, "margin": margin, "days": days, "windows": windows, "tolerance": tolerance}
     options |= {"output": output, "interval": interval, "mid_p": mid_p, "seed": seed, "of fits": isinstance(x, Fits)}

@@ -3,8 +3,9 @@
 Each parameter's coefficients are tested twice: by a likelihood ratio against the population without them, which is
 asymptotic, and by giving the doses (groups) to other patients. The latter takes the score of each patient, the slope of
 its log-likelihood by its own mean, in the population without the coefficients: a function of the samples alone, so that
-under no effect every arrangement of the doses over these scores is as likely. No arrangement is fitted anew, and all
-are taken where there are no more than `MOST_ARRANGEMENTS`.
+under no effect every arrangement of the doses over these scores is as likely. All are taken where there are no more
+than `MOST_ARRANGEMENTS`. Of few patients the likelihood ratio itself is permuted besides, each arrangement fitted anew
+(`refits`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.cohorts import through_population_text
+from cellkinetics.cohorts.refits import refitted
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.groups import of as groups_of
@@ -46,7 +48,7 @@ SHIFTED = 0.05  # standard errors, of differences by coefficients
 DAYS_OF_PEAK = 400  # days on which the highest point of a curve is looked for
 COEFFICIENT_COLUMNS = [
     "parameter", "effect", "estimate", "lower", "upper", "level", "lr", "lr_error", "df", "p_lr", "p", "p_holm",
-    "smallest_p", "arrangements", "n", "note",
+    "smallest_p", "arrangements", "p_refits", "refits", "attained", "n", "note",
 ]  # fmt: skip
 OF_MEDIAN_CURVE = ["quantity", "effect", "estimate", "lower", "upper", "level"]
 HIGHEST, LATE_LESS_PEAK, LATE_OVER_PEAK = "peak", "persistence less peak", "persistence over peak"
@@ -63,8 +65,9 @@ class PopulationComparison(Saves, HandsOutCopies):
     table : DataFrame
         One row a coefficient: parameter, effect ("dose exponent", "ratio high : low", "change ..."), estimate, lower,
         upper (95%, Wald), lr (likelihood ratio against the population without the parameter's coefficients), lr_error
-        (its Monte Carlo error), df, p_lr (chi-squared), p (permutation), p_holm (over the parameters), smallest_p,
-        arrangements, n, note.
+        (its Monte Carlo error), df, p_lr (chi-squared), p (permutation of scores), p_holm (over the parameters),
+        smallest_p, arrangements, p_refits (of the likelihood ratio among those of refits; NaN with more than 15
+        patients), refits (how many), attained (the largest level up to 5% that it can have), n, note.
     curves : DataFrame
         The same of the curve of the median patient over the range of doses (last group : first): quantity ("peak",
         "level on day ...", the latter less the former, or of ratios over it), effect, estimate, lower, upper. Empty
@@ -102,7 +105,13 @@ class PopulationComparison(Saves, HandsOutCopies):
 
 
 def through_population(
-    study: Study, by: str, population: Model | Mapping[str, Any] | PopulationFit, *, seed: int, progress: bool
+    study: Study,
+    by: str,
+    population: Model | Mapping[str, Any] | PopulationFit,
+    *,
+    seed: int,
+    progress: bool,
+    permutations: int = 200,
 ) -> PopulationComparison:
     """See `compare_cohorts`.
 
@@ -119,6 +128,7 @@ def through_population(
         converged &= smaller.converged
         ratio = full.likelihood_ratio(smaller)
         test = permuted(_scores(smaller, name), _weights(full.design, name, by), seed)
+        again = refitted(full, smaller, name, by, permutations, seed)
         every &= test.every
         for coefficient in _coefficients(full, name, by):
             rows.append(
@@ -126,7 +136,9 @@ def through_population(
                 | {
                     "lr": max(float(ratio["statistic"]), 0.0), "lr_error": ratio["error"], "df": int(ratio["df"]),
                     "p_lr": ratio["p"], "p": test.p, "smallest_p": test.smallest_p, "arrangements": test.arrangements,
-                    "n": len(full.subjects), "note": _note(full, smaller),
+                    "p_refits": again.p if again else math.nan, "refits": again.refits if again else 0,
+                    "attained": again.attained if again else math.nan, "n": len(full.subjects),
+                    "note": _note(full, smaller),
                 }
             )  # fmt: skip
     table = pd.DataFrame(rows, columns=[name for name in COEFFICIENT_COLUMNS if name != "p_holm"])

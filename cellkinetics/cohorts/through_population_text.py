@@ -67,6 +67,11 @@ def _tests(row: pd.Series, every: bool) -> str:
     text += f"{p_equals(row['p'], kind)} over {int(row['arrangements']):,} arrangements"
     if not math.isnan(row["p_holm"]):
         text += f", {p_text(row['p_holm'])} adjusted (Holm)"
+    if (again := int(row.get("refits", 0))) > 0:
+        text += (
+            f"; {p_equals(row['p_refits'])} of the likelihood ratio among those of {count(again, 'refit')}, a level of "
+        )
+        text += f"{row['attained']:.1%} can be attained"
     if not every:
         return text
     text += f"; smallest possible {p_equals(row['smallest_p'])}"
@@ -83,7 +88,13 @@ def _legend(found: PopulationComparison) -> str:
     text += "for many patients, with eleven they are too sure. "
     text += f"The permutation gives the {what} to other patients, over the scores of the population without "
     text += "the effect: all arrangements" if found.every else "the effect: arrangements at random"
-    text += ", none fitted anew. A p above 0.05 is not evidence of no effect."
+    text += ", none fitted anew. "
+    if found.table.get("refits", pd.Series([0])).max() > 0:
+        text += (
+            f"Refits give the {what} to other patients at random, or in all ways where these are few, and have each "
+        )
+        text += "likelihood at its maximum, by the same draws: a check of the scores, which the adjusted p is of. "
+    text += "A p above 0.05 is not evidence of no effect."
     if found.infused:
         text += " The model takes the doses as infusions, which stay with the patients"
         text += f"; {found.share_below:.0%} of the samples are censored, where doses may change what a patient tells: "

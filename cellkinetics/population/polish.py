@@ -327,7 +327,9 @@ def _step(population: Population, at: At, moving: Flags) -> Floats:
     step[moving] = scale * (vectors @ ((vectors.T @ (scale * at.gradient[moving])) / values))
     units = np.ones(len(step))
     units[: len(population.units)] = population.units
-    return np.clip(step, -LONGEST_MOVE * units, LONGEST_MOVE * units)
+    cut = np.clip(step, -LONGEST_MOVE * units, LONGEST_MOVE * units)
+    # Cut in some of its coordinates it may lead down: then all are made shorter alike.
+    return cut if at.gradient @ cut > 0 else step / max(1.0, float(np.max(np.abs(step) / (LONGEST_MOVE * units))))
 
 
 def _inverse(information: Floats, moving: Flags) -> Floats:

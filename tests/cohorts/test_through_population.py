@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import cellkinetics as ck
+from cellkinetics.cohorts.refits import attained, refitted
 from cellkinetics.cohorts.through_population import permuted, through_population
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "population"))
@@ -33,7 +34,7 @@ def study():
 
 @pytest.fixture(scope="module")
 def comparison(study):
-    return ck.compare_cohorts(study, by="dose", population=populations.line(), progress=False)
+    return ck.compare_cohorts(study, by="dose", population=populations.line(), permutations=20, progress=False)
 
 
 def test_scores_are_given_to_other_patients_as_by_hand():
@@ -84,6 +85,27 @@ def test_the_dose_is_a_coefficient_with_an_interval_a_ratio_and_an_exact_p(compa
     assert np.mean(sums >= abs(np.dot(ln_dose, scores))) == pytest.approx(row["p"], abs=0.01)
 
 
+def test_refits_permute_the_likelihood_ratio_itself(comparison, study):
+    found = comparison.population_based
+    table, text = found.table.set_index("parameter"), " ".join(comparison.summary().split())
+    # None of 20 has a larger ratio: the one given is the first of 21, and no p is between 1/21 and 5%.
+    assert [table.loc["c", name] for name in ("p_refits", "refits", "attained")] == [1 / 21, 20, 1 / 21]
+    assert table.loc["k", "p_refits"] > 0.05
+    assert "p = 0.0476 of the likelihood ratio among those of 20 refits, a level of 4.8% can be attained" in text
+    smaller = found.fit.without("c:dose")
+    again = refitted(found.fit, smaller, "c", "dose", 1, seed=7)
+    # By other draws and from another start it is the ratio of the two fits.
+    assert again.statistic == pytest.approx(table.loc["c", "lr"], abs=3 * table.loc["c", "lr_error"])
+    many = replace(found.fit, patients=replace(found.fit.patients, cases=dict(enumerate([None] * 16))))
+    assert refitted(many, smaller, "c", "dose", 1, seed=7) is None
+
+
+def test_the_level_that_can_be_attained_is_the_largest_p_up_to_5_percent():
+    assert attained(np.arange(40.0)) == pytest.approx(2 / 40)
+    assert attained(np.arange(10.0)) == 0.0
+    assert attained(np.append(np.zeros(97), [3.0, 3.0, 5.0])) == pytest.approx(3 / 100)
+
+
 def test_the_dose_on_the_peak_stands_beside_the_dose_on_persistence(comparison):
     found = comparison.population_based
     peak, late, apart = (found.curves.iloc[i] for i in range(3))
@@ -107,12 +129,16 @@ def test_its_summary_answers_in_one_line(comparison):
 
 def test_a_fit_is_taken_as_it_is_and_groups_have_a_ratio(study, comparison, tmp_path):
     fit = ck.fit_population(populations.line(), study, covariates={"c": "cohort"}, progress=False)
-    found = through_population(study, "cohort", fit, seed=1, progress=False)
+    found = through_population(study, "cohort", fit, seed=1, progress=False, permutations=5)
     assert found.fit is fit
     (row,) = found.table.to_dict("records")
     assert row["effect"] == "ratio high : low"
     assert row["estimate"] == pytest.approx(np.exp(fit.parameters.loc["c:cohort high", "value"]))
     assert row["arrangements"] == 165
+    # The climb begins where the group does nothing, eight units below.
+    again = refitted(fit, fit.without("c:cohort"), "c", "cohort", 1, seed=7)
+    assert again.statistic == pytest.approx(row["lr"], abs=3 * row["lr_error"])
+    assert row["lr"] > 8
     comparison.save(tmp_path / "comparison.json")
     again = ck.load(tmp_path / "comparison.json")
     assert again.summary() == comparison.summary()
