@@ -10,8 +10,8 @@ import numpy as np
 from cellkinetics.errors import ModelError
 from cellkinetics.modelling.structure import methods
 from cellkinetics.optimising.status import Status
-from cellkinetics.population.design import design_of
-from cellkinetics.population.fit import fit_population, prior_of
+from cellkinetics.population.design import design_of, prior_of
+from cellkinetics.population.fit import fit_population
 from cellkinetics.population.importance import LogLikelihood
 from cellkinetics.population.patients import patients_of
 from cellkinetics.population.polish import Polished, theta_of
@@ -53,6 +53,7 @@ def parts_of(fit: PopulationFit) -> dict[str, Any]:
         "path": {name: getattr(fit.path, name) for name in OF_PATH},
         "likelihood": {name: getattr(fit.likelihood, name) for name in OF_LIKELIHOOD},
         "maximised": {"method": fit.asked["method"], "nodes": fit.asked["nodes"]},
+        "residual_shrinkage": dict(fit.residual_shrinkage),
         "approximation": fit.approximation and {name: getattr(fit.approximation, name) for name in OF_APPROXIMATION},
     }
 
@@ -77,7 +78,8 @@ def population_of(parts: Mapping[str, Any], given: Given) -> PopulationFit:
         request=request, study=study, patients=patients, design=design, population=population, polished=polished,
         likelihood=likelihood, path=Path(population, None, **parts["path"]),
         approximation=approximated and LogLikelihood(**approximated, exact=likelihood),
-        status=Status(parts["status"]), asked=asked, refit=fit_population, **parts["fit"],
+        residual_shrinkage=parts.get("residual_shrinkage", {}), status=Status(parts["status"]), asked=asked,
+        refit=fit_population, **parts["fit"],
     )  # fmt: skip
 
 
