@@ -97,13 +97,10 @@ class _Ratio:
         theta = smaller.polished.theta
         moments = Moments(smaller.conditional_mean, smaller.conditional_covariance)
         sample = smaller.population.sampled(theta, moments, REFIT_DRAWS, seed + SEED_OF_REFITS)
-        draws = Draws(sample.draws.phi[::ONE_DRAW_OF], sample.draws.log_proposal[::ONE_DRAW_OF])
+        some = slice(None, None, ONE_DRAW_OF)
+        draws = Draws(sample.draws.phi[some], sample.draws.log_proposal[some])
         sample = replace(
-            sample,
-            draws=draws,
-            value=sample.value[::ONE_DRAW_OF],
-            curve=sample.curve[::ONE_DRAW_OF],
-            slopes=sample.slopes[::ONE_DRAW_OF],
+            sample, draws=draws, value=sample.value[some], curve=sample.curve[some], slopes=sample.slopes[some]
         )
         # Its own maximum by these draws, so that no ratio is below 0.
         least = polish(smaller.population, theta, sample)

@@ -51,9 +51,8 @@ class Objective:
             return nothing
         self.last, self.x = found, found.modes.x
         mean, precision = self.population.prior
-        away = v[: len(mean)] - mean
-        gradient = counts @ found.gradient
-        gradient[: len(mean)] -= precision * away
+        away = v - mean
+        gradient = counts @ found.gradient - precision * away
         return float(counts @ found.each - 0.5 * precision @ away**2), gradient, found.gradient
 
     def moments(self) -> Moments:

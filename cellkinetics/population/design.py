@@ -14,8 +14,10 @@ from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.joint.design import BY_DOSE, covariate_of, levels
+from cellkinetics.modelling.prior import centre
 from cellkinetics.population.patients import Patients
 
+SD_BETWEEN = "sd between"
 Covariates = Mapping[str, str | Sequence[str]]
 
 
@@ -86,7 +88,7 @@ class Design:
     @property
     def labels(self) -> list[str]:
         """Of all that is estimated but for the sds of the error: means and coefficients, spreads, correlations."""
-        spreads = [f"sd between {name}" for name in self.random]
+        spreads = [f"{SD_BETWEEN} {name}" for name in self.random]
         linked = [f"correlation {self.random[a]}, {self.random[b]}" for a, b in self.pairs]
         return [*(effect.label for effect in self.effects), *spreads, *linked]
 
@@ -127,6 +129,21 @@ def design_of(
     if np.linalg.matrix_rank(matrix.reshape(-1, len(effects))) < len(effects):
         raise ModelError("covariates tell the same of these patients: leave one of them out.")
     return design
+
+
+def prior_of(patients: Patients, design: Design) -> tuple[Floats, Floats]:
+    """Means and precisions (d,) of all that `polish.vector_of` has, precision 0 without a prior."""
+    places = {effect.parameter: at for at, effect in enumerate(design.effects) if not effect.covariate}
+    places |= {f"{SD_BETWEEN} {name}": len(design.effects) + at for at, name in enumerate(design.random)}
+    size = len(design.labels)
+    places |= {name: size + at for at, name in enumerate(patients.sd_names)}
+    mean, precision = np.zeros(size + len(patients.sd_names)), np.zeros(size + len(patients.sd_names))
+    for name, given in patients.request.prior.items():
+        if name not in places:
+            what = "it has no random effect" if name.startswith(SD_BETWEEN) else "it is not free"
+            raise ModelError(f"prior of {name}: {what}.", name=name)
+        mean[places[name]], precision[places[name]] = centre(patients.model, name, given), 1 / given.sd**2
+    return mean, precision
 
 
 def _require(name: str, names: Sequence[str], where: str, patients: Patients) -> None:

@@ -8,22 +8,23 @@ from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics import domains
-from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting import fit as fitting
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
-from cellkinetics.modelling.prior import Prior, centre
+from cellkinetics.modelling.prior import LogNormal, Prior
+from cellkinetics.optimising.engine import Data
 from cellkinetics.optimising.request import Request
 from cellkinetics.population import marginal
 from cellkinetics.population import text as words
 from cellkinetics.population.climbing import MOST_ASCENTS, ascended
-from cellkinetics.population.design import Covariates, Design, design_of
+from cellkinetics.population.design import SD_BETWEEN, Covariates, Design, design_of, prior_of
 from cellkinetics.population.importance import FEW_EFFECTIVE, Moments
 from cellkinetics.population.marginal import Marginal
 from cellkinetics.population.patients import Patients, patients_of
@@ -87,7 +88,10 @@ def fit_population(
         {parameter: covariate, or several}: the dose as ln dose about its geometric mean, a number about its mean,
         groups such as "cohort" as differences from the first. Coefficients are on the estimation scale.
     correlated : blocks of names whose random effects are correlated, such as ``[("c_max", "alpha")]``.
-    prior : {name: `LogNormal`, `LogitNormal` or `Normal`} of means.
+    prior
+        {name: `LogNormal`, `LogitNormal` or `Normal`} of means, and `LogNormal` of spreads and of sds of the error,
+        named as in ``.parameters``: ``{"sd between F": ck.LogNormal(0.5, 0.3)}``. The maximum is that of the likelihood
+        times the priors.
     error : "log", "proportional", "combined", "student" or "counting", with one sd (an output) for all.
     method
         "saem": stochastic approximation EM, then Newton steps on the importance-sampled likelihood. Approximations, for
@@ -119,14 +123,17 @@ def fit_population(
     fitting.check_kinds(model, study, "ck.fit_population")
     nodes = domains.count(nodes, "nodes")
     _not_there_yet(method, common_sd, prior)
+    spreads = _of_spreads(prior)
     if method != FITTED_BY[0]:
         marginal.refuse(model, method, FITTED_BY[0])
         if checkpoint is not None:
             raise ValueError(f"checkpoint=: iterations of method='saem' are kept, steps of {method!r} are not.")
+    of_others = prior and {name: given for name, given in prior.items() if name not in spreads}
     request = Request.of(
-        model, fixed=fixed, free=free, initial=initial, tie=tie, censoring=censoring, doses=doses, prior=prior,
+        model, fixed=fixed, free=free, initial=initial, tie=tie, censoring=censoring, doses=doses, prior=of_others,
         error=error, seed=seed,
     )  # fmt: skip
+    request = replace(request, prior={**request.prior, **spreads})
     asked: dict[str, Any] = {
         "random": random, "free": free, "fixed": fixed, "initial": initial, "tie": tie, "covariates": covariates,
         "correlated": correlated, "prior": prior, "error": error, "censoring": censoring, "doses": doses,
@@ -206,17 +213,15 @@ def _not_there_yet(method: str, common_sd: bool, prior: object) -> None:
         )
 
 
-def prior_of(patients: Patients, design: Design) -> tuple[Floats, Floats]:
-    """Means and precisions of the coefficients."""
-    mean, precision = np.zeros(len(design.effects)), np.zeros(len(design.effects))
-    for name, given in patients.request.prior.items():
-        if name in patients.sd_names:
-            raise ModelError(f"prior of {name}: priors of sds are not there yet in a population. Fix it.", name=name)
-        if name not in design.names:
-            raise ModelError(f"prior of {name}: it is not free.", name=name)
-        at = next(i for i, e in enumerate(design.effects) if e.parameter == name and not e.covariate)
-        mean[at], precision[at] = centre(patients.model, name, given), 1 / given.sd**2
-    return mean, precision
+def _of_spreads(prior: Mapping[str, Prior] | None) -> dict[str, Prior]:
+    """Priors of spreads: a fit of one patient has none."""
+    found = {name: given for name, given in (prior or {}).items() if str(name).startswith(SD_BETWEEN)}
+    for name, given in found.items():
+        if not isinstance(given, LogNormal):
+            raise ModelError(
+                f"prior of {name} is {given!r}: an sd is positive. Give ck.LogNormal(median, sd).", name=name
+            )
+    return found
 
 
 def _start(patients: Patients, design: Design) -> Theta:
@@ -268,7 +273,8 @@ def _ended(
         design=population.design, population=population, polished=polished, likelihood=likelihood, path=path,
         conditional_mean=mean, conditional_covariance=covariance, like_zero=zeros, outcome=outcome.words,
         status=outcome.status, seconds=phases.total, timings=timings, asked=asked, refit=fit_population,
-        log_likelihood_ln=likelihood.value, approximation=beside, **_counts(population),
+        log_likelihood_ln=likelihood.value, approximation=beside,
+        residual_shrinkage=_residual_shrinkage(fresh, polished.theta), **_counts(population),
     )  # fmt: skip
 
 
@@ -298,6 +304,21 @@ def _polished(path: Path, seed: int) -> tuple[Polished, Moments, Population]:
     return polish(population, polished.theta, sample), moments, population
 
 
+def _residual_shrinkage(sample: Sample, theta: Theta) -> dict[str, float]:
+    """{output: 1 - SD of the residuals of its quantified samples from the expected curves, in sds}."""
+    patients, data = sample.population.patients, sample.population.data
+    error, outputs = patients.request.error_model, list(patients.model.outputs)
+
+    def of_patient(g: Any, data: Data) -> Any:
+        return error.residuals(g, theta.ln_sd.reshape(-1, len(outputs))[:, data.inputs.output], data.rows)
+
+    z = np.asarray(jax.vmap(of_patient)(sample.expected_curves(theta), data))
+    rows = data.rows
+    known = (np.asarray(rows.lower) == np.asarray(rows.upper)) & (np.asarray(rows.weight) > 0)
+    each = [z[known & (np.asarray(data.inputs.output) == at)] for at in range(len(outputs))]
+    return {name: float(1 - np.std(own)) if len(own) > 1 else np.nan for name, own in zip(outputs, each, strict=True)}
+
+
 def _counts(population: Population) -> dict[str, Any]:
     """What criteria count."""
     patients = population.patients
@@ -321,7 +342,7 @@ def _like_zero(
     for at, name in enumerate(design.random):
         place = p + at
         unsure = not polished.moving[place] or not errors[place] < LIKE_ZERO
-        if not unsure or len(design.random) == 1:
+        if not unsure or len(design.random) == 1 or f"{SD_BETWEEN} {name}" in population.patients.request.prior:
             continue
         omega = np.asarray(polished.theta.omega).copy()
         omega[at, :] = omega[:, at] = 0.0

@@ -15,7 +15,7 @@ from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
 from cellkinetics.population import marginal
-from cellkinetics.population.design import Design, design_of
+from cellkinetics.population.design import Design, design_of, prior_of
 from cellkinetics.population.importance import LogLikelihood
 from cellkinetics.population.patients import Patients, patients_of
 from cellkinetics.population.running import SEED_OF_DRAWS, Population
@@ -99,7 +99,7 @@ def population_log_likelihood(
     patients = patients_of(request, study, names)
     given = dict(coefficients or {})
     design = _design(patients, tuple(between), given, tuple(correlation or {}))
-    population = Population(patients, design, _no_prior(design), patients.method)
+    population = Population(patients, design, prior_of(patients, design), patients.method)
     theta = _theta(patients, design, mean, between, sd, given, dict(correlation or {}))
     moments, _ = population.at(theta, request.seed)
     sample = population.sampled_where_solved(theta, moments, draws, request.seed + SEED_OF_DRAWS)
@@ -111,10 +111,6 @@ def population_log_likelihood(
         why = "no mode was found, or the likelihood is not curved there in every direction"
         raise ModelError(f"patient {patients.subjects[lost[0]]}: {why}. Take method='importance'.")
     return found.log_likelihood(population, method, exact)
-
-
-def _no_prior(design: Design) -> tuple[np.ndarray, np.ndarray]:
-    return np.zeros(len(design.effects)), np.zeros(len(design.effects))
 
 
 def _design(

@@ -67,6 +67,16 @@ class Polished:
         return inverse @ np.where(np.outer(self.moving, self.moving), self.scores.T @ self.scores, 0.0) @ inverse
 
     @property
+    def condition_number(self) -> float:
+        """Largest over smallest eigenvalue of the correlations of what is not held; NaN where an error is not known."""
+        covariance = self.covariance[np.ix_(self.moving, self.moving)]
+        if not len(covariance) or not np.all(np.isfinite(covariance)) or not np.all(np.diag(covariance) > 0):
+            return np.nan
+        errors = np.sqrt(np.diag(covariance))
+        values = np.linalg.eigvalsh(covariance / np.outer(errors, errors))
+        return float(values[-1] / values[0]) if values[0] > 0 else np.inf
+
+    @property
     def mc_errors(self) -> Floats:
         """(d,) how far other draws would move the estimates."""
         inverse = np.nan_to_num(_inverse(self.information, self.moving))
@@ -187,10 +197,9 @@ def _look(population: Population, sample: Sample, v: Floats, counts: Floats | No
     hessian[np.ix_(places, places)] += np.einsum("mn,mnab->ab", counts * weight, second)
     hessian[: p + q + linked, : p + q + linked] += _curved(population, sample.draws.phi, weight, v, counts)
     mean_prior, precision = population.prior
-    total -= 0.5 * float(np.sum(precision * (v[:p] - mean_prior) ** 2))
-    gradient = counts @ mean
-    gradient[:p] -= precision * (v[:p] - mean_prior)
-    hessian[:p, :p] -= np.diag(precision)
+    total -= 0.5 * float(np.sum(precision * (v - mean_prior) ** 2))
+    gradient = counts @ mean - precision * (v - mean_prior)
+    hessian -= np.diag(precision)
     return At(total, gradient, -(hessian + covariance), mean, noise, sample)
 
 

@@ -66,6 +66,8 @@ class PopulationFit(Criteria, Saves):
     seconds, timings : that it took, and {phase: seconds}, with "compiling" for what of them the compiler took.
     n_free : what is estimated: means, coefficients, sds between patients, correlations, sds of the error.
     approximation : what was maximised instead of the likelihood, with the likelihood there as its ``exact``; else None.
+    residual_shrinkage : {output: 1 - SD of the residuals of quantified samples from the expected curves of their
+        patients, in sds of the error}; 0 where samples are many.
     """
 
     request: Request = field(metadata=UNSAVED)
@@ -91,6 +93,7 @@ class PopulationFit(Criteria, Saves):
     refit: Callable[..., PopulationFit] = field(repr=False, metadata=UNSAVED)
     timings: Mapping[str, float] = field(default_factory=dict, repr=False)
     approximation: LogLikelihood | None = None
+    residual_shrinkage: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def model(self) -> Model:
@@ -119,8 +122,9 @@ class PopulationFit(Criteria, Saves):
         kind, value, stderr, rse (%), lower, upper (95%, formed on the estimation scale) and unit on the natural scale;
         a mean is that of the median patient. ``estimate`` and ``estimate_stderr``: on the estimation scale, of an sd
         its ln, of a correlation atanh. ``shrinkage`` of the effects: 1 - variance of the conditional means over the
-        population's. ``mc_error``: how far other draws would move the estimate. status: free, fixed, tied, at bound (a
-        spread too small to matter, an sd at its floor), not identifiable. source.
+        population's; of an sd of the error that of the residuals, as `residual_shrinkage`. ``mc_error``: how far other
+        draws would move the estimate. status: free, fixed, tied, at bound (a spread too small to matter, an sd at its
+        floor), not identifiable. source.
         """
         return table.parameters(self)
 
@@ -131,7 +135,7 @@ class PopulationFit(Criteria, Saves):
 
     @property
     def has_priors(self) -> bool:
-        """Whether means have priors."""
+        """Whether anything has a prior."""
         return bool(self.request.prior)
 
     @property
@@ -208,6 +212,11 @@ class PopulationFit(Criteria, Saves):
         """Of the estimates on the estimation scale, by Louis' information."""
         labels = labels_of(self.population)
         return pd.DataFrame(self.polished.covariance, index=labels, columns=labels)
+
+    @property
+    def condition_number(self) -> float:
+        """Largest over smallest eigenvalue of the correlations of the estimates; above 1,000 some go together."""
+        return self.polished.condition_number
 
     @property
     def sandwich(self) -> pd.DataFrame:

@@ -32,7 +32,8 @@ UNSOLVED, UNSOLVED_OF_ONE = 0.01, 0.05
 class Population:
     """A population as its programs take it.
 
-    prior : means and precisions (p,) of the coefficients. method : how curves are solved; the model's first if None.
+    prior : means and precisions (d,) of all that is estimated, as `polish.vector_of` has it.
+    method : how curves are solved; the model's first if None.
     kept : where blocks of iterations are kept, for a run that goes on where another one was killed; None for nowhere.
     """
 
@@ -195,11 +196,19 @@ class Sample:
         """With its Monte Carlo error."""
         return importance.of_weights(self.log_weights(theta), self.subjects)
 
-    def conditional(self, theta: Theta) -> tuple[Floats, Floats]:
-        """Means (n, q) and covariances (n, q, q) of each patient's parameters given its samples."""
+    def _weights(self, theta: Theta) -> Floats:
+        """(m, n) that add up to 1 for each patient."""
         ln_w = self.log_weights(theta)
         weight = np.exp(ln_w - ln_w.max(axis=0))
-        weight /= weight.sum(axis=0)
+        return weight / weight.sum(axis=0)
+
+    def expected_curves(self, theta: Theta) -> Floats:
+        """(n, rows) conditional means of ln f."""
+        return np.einsum("mn,mnr->nr", self._weights(theta), self.curve)
+
+    def conditional(self, theta: Theta) -> tuple[Floats, Floats]:
+        """Means (n, q) and covariances (n, q, q) of each patient's parameters given its samples."""
+        weight = self._weights(theta)
         mean = np.einsum("mn,mnq->nq", weight, self.draws.phi)
         away = self.draws.phi - mean
         return mean, np.einsum("mn,mnp,mnq->npq", weight, away, away)

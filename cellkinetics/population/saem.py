@@ -63,7 +63,7 @@ class Iterate(NamedTuple):
 
 
 class Fixed(NamedTuple):
-    """What stays: the data, the design (n, k, p), its mask (q, q), prior of coefficients, which sds move, their floors.
+    """What stays: the data, the design (n, k, p), its mask (q, q), priors (d,), which sds move, their floors.
 
     units : (p,) of the coefficients. least : (q,) sds between patients that count as none.
     """
@@ -158,11 +158,15 @@ def program(
             away = state.mean - jnp.einsum("nqp,p->nq", of_random, beta)
             within = state.second - state.mean[:, :, None] * state.mean[:, None, :]
             omega = jnp.mean(within + away[:, :, None] * away[:, None, :], axis=0) * fixed.mask
-            omega = _kept_up(omega, theta.omega, plan.annealed, fixed.least)
+            omega = _kept_up(_shrunk(fixed, omega, len(theta.beta)), theta.omega, plan.annealed, fixed.least)
             slopes = by_rows(
                 lambda g, ln_sd, data: curves.by_ln_sds(error, outputs, g, ln_sd, data), at.curve, theta.ln_sd
             )
-            share = jnp.sum(jnp.where(solved[..., None], slopes, 0.0), axis=(0, 1)) / (len(at.phi) * fixed.sd_rows)
+            # An sd with a prior is drawn to it by no more than the way there.
+            known = fixed.prior_precision[-len(theta.ln_sd) :]
+            pull = known * (fixed.prior_mean[-len(theta.ln_sd) :] - theta.ln_sd)
+            total = jnp.sum(jnp.where(solved[..., None], slopes, 0.0), axis=(0, 1)) / len(at.phi) + pull
+            share = total / (fixed.sd_rows + 0.5 * known)
             ln_sd = theta.ln_sd + 0.5 * jnp.log(jnp.maximum(1 + plan.gamma * share, 0.1))
             ln_sd = jnp.where(plan.annealed, jnp.maximum(ln_sd, theta.ln_sd + 0.5 * np.log(COOLING)), ln_sd)
             ln_sd = jnp.where(fixed.sd_free, jnp.maximum(ln_sd, fixed.ln_sd_floors), theta.ln_sd)
@@ -199,6 +203,25 @@ def _means(fixed: Fixed, state: Iterate, of_random: Any, theta: Theta, driving: 
     matrix = jnp.einsum("npr,nrs->ps", weighted, design) + jnp.diag(precision)
     right = jnp.einsum("npr,nr->p", weighted, state.mean) + precision * fixed.prior_mean[driving]
     return theta.beta.at[driving].set(jnp.linalg.solve(matrix, right))
+
+
+def _shrunk(fixed: Fixed, omega: Any, p: int) -> Any:
+    """The covariance with spreads at the maximum of their likelihood and prior, its correlations kept.
+
+    Of ln sd s with second moment S the log density is -n (s + S exp(-2 s) / 2), less the prior's: concave, and Newton
+    steps from ln S / 2 end there.
+    """
+    n, q = fixed.matrix.shape[0], len(omega)
+    mean, precision = fixed.prior_mean[p : p + q], fixed.prior_precision[p : p + q]
+    variance = jnp.maximum(jnp.diagonal(omega), 1e-6 * fixed.least**2)
+    first = 0.5 * jnp.log(variance)
+    s = first
+    for _ in range(4):
+        ratio = jnp.exp(2 * (first - s))
+        step = (n * (ratio - 1) - precision * (s - mean)) / (2 * n * ratio + precision)
+        s = s + jnp.clip(step, -1.0, 1.0)
+    factor = jnp.exp(s - first)
+    return omega * factor[:, None] * factor[None, :]
 
 
 def _kept_up(omega: Any, before: Any, annealed: Any, least_sd: Any) -> Any:

@@ -13,7 +13,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.modelling.levels import unit_of
-from cellkinetics.population.design import Effect
+from cellkinetics.population.design import SD_BETWEEN, Effect
 from cellkinetics.population.importance import mean_of
 from cellkinetics.population.modes import problem_given
 from cellkinetics.population.schedule import labels_of
@@ -26,9 +26,7 @@ TABLE_COLUMNS = [
     "kind", "value", "stderr", "rse", "lower", "upper", "unit", "estimate", "estimate_stderr", "shrinkage", "mc_error",
     "status", "source",
 ]  # fmt: skip
-MEAN, COEFFICIENT, SD_BETWEEN, CORRELATION, SD, OTHER = (
-    "mean", "coefficient", "sd between", "correlation", "sd", "fixed",
-)  # fmt: skip
+MEAN, COEFFICIENT, CORRELATION, SD, OTHER = "mean", "coefficient", "correlation", "sd", "fixed"
 EFFECT_TABLE = ["parameter", "covariate", "what", "at", "reference", "ratio", "lower", "upper", "note"]
 FROM_PERCENTILE, TO_PERCENTILE, GROUP = "5th percentile", "95th percentile", "group"
 NORMAL = 1.959963984540054  # half width of a 95% interval in standard errors
@@ -60,6 +58,9 @@ def parameters(fit: PopulationFit) -> pd.DataFrame:
         rows[label] = row
     for name, shrinkage in fit.shrinkage.items():
         rows[f"sd between {name}"]["shrinkage"] = shrinkage
+    outputs = list(model.outputs)
+    for at, name in enumerate(fit.patients.sd_names):
+        rows[name]["shrinkage"] = fit.residual_shrinkage.get(outputs[at % len(outputs)], np.nan)
     for name, parameter in model.parameters.items():
         if name in design.names:
             continue
@@ -232,10 +233,10 @@ def _source(fit: PopulationFit, kind: str, at: int, status: str) -> str:
     if status == "fixed":
         return "fixed by the user"
     text = "estimated"
+    if (label := labels_of(fit.population)[at]) in fit.request.prior:
+        text += f" with the prior {fit.request.prior[label]}"
     if kind == MEAN:
         effect = fit.design.effects[at]
-        if effect.parameter in fit.request.prior:
-            text += f" with the prior {fit.request.prior[effect.parameter]}"
         others = [e for e in fit.design.effects if e.parameter == effect.parameter and e.covariate]
         at_values = dict.fromkeys(map(_centre, others))
         text += f" at {', '.join(at_values)}" if at_values else ""

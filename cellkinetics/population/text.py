@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 STILL = 0.1  # standard errors that a last step may move an estimate, and twice that in other draws
 
+ILL_CONDITIONED = 1000.0  # of correlations of the estimates
+
 _wide = partial(labelled, width=WIDE)
 
 
@@ -44,6 +46,7 @@ def summary(fit: PopulationFit) -> str:
         *([] if fit.request.error == LOG else _wide("error", fit.request.error_model.words)),
         *_wide("method", _method(fit)),
         *_wide("ln L", _criteria(fit)),
+        *_wide("condition", _condition(fit)),
         "",
         estimates(fit),
         "",
@@ -65,6 +68,14 @@ def _method(fit: PopulationFit) -> str:
         f"SAEM, {len(fit.trace)} iterations of {chains} a patient, then Newton steps on the likelihood by importance "
         "sampling"
     )
+
+
+def _condition(fit: PopulationFit) -> str:
+    number = fit.condition_number
+    if np.isnan(number):
+        return "number not known: an estimate has no standard error"
+    text = f"number {number:.3g} (correlations of the estimates)"
+    return text if number < ILL_CONDITIONED else f"{text}: some go together, and are not told apart"
 
 
 def _criteria(fit: PopulationFit) -> str:

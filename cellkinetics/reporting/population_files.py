@@ -13,8 +13,8 @@ from cellkinetics.modelling.absent import AbsentModel
 from cellkinetics.modelling.structure import methods
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.status import Status
-from cellkinetics.population.design import design_of
-from cellkinetics.population.fit import fit_population, prior_of
+from cellkinetics.population.design import design_of, prior_of
+from cellkinetics.population.fit import fit_population
 from cellkinetics.population.importance import LogLikelihood
 from cellkinetics.population.patients import patients_of
 from cellkinetics.population.polish import Polished, theta_of

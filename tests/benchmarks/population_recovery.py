@@ -153,6 +153,8 @@ def main():
     others = others[~others["model"].isin(asked)]
     every = [Row(*design) for design in DESIGNS if design[0].name in asked]
     for number in range(max(row.studies for row in every)):
+        if time.monotonic() > ends:
+            break
         for row in every:
             takes_part = len(row.doses) < MANY or number % ONE_ROUND_OF == 0
             if takes_part and len(row.tables) < row.studies and time.monotonic() < ends:

@@ -64,6 +64,36 @@ def test_the_table_has_a_row_for_each_thing_estimated(fit):
     assert (table["mc_error"] < 0.1 * table["estimate_stderr"]).all()
 
 
+def test_shrinkage_of_residuals_and_the_condition_number_are_as_by_hand(fit):
+    own = fit.residuals
+    z = own.loc[own["status"] == "quantified", "residual"]
+    # Modes there, expected curves here: the same where all is nearly linear.
+    assert fit.parameters.loc["sd", "shrinkage"] == pytest.approx(1 - np.std(z), abs=0.02)
+    assert 0 < fit.residual_shrinkage["copies_per_ug"] < 0.3
+    values = np.linalg.eigvalsh(fit.covariance / np.sqrt(np.outer(np.diag(fit.covariance), np.diag(fit.covariance))))
+    assert fit.condition_number == pytest.approx(values[-1] / values[0])
+    assert f"condition number {fit.condition_number:.3g}" in fit.summary()
+
+
+def test_priors_of_spreads_and_sds_are_maximised_with_the_likelihood(study):
+    """Two ways to the same maximum, far from that of the likelihood alone."""
+    prior = {"sd between c": ck.LogNormal(1.5, 0.1), "sd": ck.LogNormal(0.2, 0.05), "c": ck.LogNormal(300.0, 0.2)}
+    asked = {"covariates": {"c": "dose"}, "prior": prior, "progress": False}
+    sampled = ck.fit_population(populations.line(), study, **asked)
+    quick = ck.fit_population(populations.line(), study, method="focei", **asked)
+    one, other = sampled.parameters, quick.parameters
+    assert sampled.outcome == quick.outcome == "converged"
+    apart = (one["estimate"] - other["estimate"]) / one["estimate_stderr"]
+    assert apart.abs().max() < 0.1
+    assert one["estimate_stderr"].to_numpy(float) == pytest.approx(other["estimate_stderr"].to_numpy(float), rel=0.1)
+    assert one.loc["sd between c", "value"] == pytest.approx(1.3, abs=0.05)
+    assert "with the prior LogNormal(median=0.2, sd=0.05)" in one.loc["sd", "source"]
+    # The path came there by itself, before the last Newton steps.
+    assert sampled.trace.iloc[-1]["sd between c"] == pytest.approx(one.loc["sd between c", "value"], rel=0.02)
+    assert sampled.trace.iloc[-1]["sd"] == pytest.approx(one.loc["sd", "value"], rel=0.02)
+    assert np.isnan(sampled.aic)
+
+
 def test_its_likelihood_is_that_at_its_values(fit, study):
     value = fit.parameters["value"]
     again = ck.population_log_likelihood(
@@ -229,6 +259,16 @@ def test_what_cannot_be_fitted_is_refused_with_the_remedy(study):
     table["weight"] = np.where(table["subject"] == "P02", np.nan, 70.0 + np.arange(len(table)) // len(DAYS))
     with pytest.raises(ck.ModelError, match=r"no weight of P02, which drives c\. Give it, or leave the patient out"):
         ck.fit_population(line, ck.read_study(table, lloq=5.0), covariates={"c": "weight"}, progress=False)
+
+
+def test_a_prior_of_what_has_none_is_refused(study):
+    for prior, words in (
+        ({"sd between c": ck.Normal(0.5, 0.1)}, r"an sd is positive\. Give ck\.LogNormal"),
+        ({"sd between k": ck.LogNormal(0.5, 0.1)}, "prior of sd between k: it has no random effect"),
+        ({"sd betwen c": ck.LogNormal(0.5, 0.1)}, "prior of sd betwen c: line has c, k, sd"),
+    ):
+        with pytest.raises(ck.ModelError, match=words):
+            ck.fit_population(populations.line(), study, random=["c"], prior=prior, progress=False)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ import pandas as pd
 import populations
 
 import cellkinetics as ck
-from cellkinetics.population.design import design_of
-from cellkinetics.population.fit import prior_of
+from cellkinetics.population.design import design_of, prior_of
 from cellkinetics.population.patients import patients_of
 from cellkinetics.population.running import Population
 from cellkinetics.population.saem import Theta
