@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,11 @@ from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.cases import prepare
 from cellkinetics.optimising.request import Request
+from cellkinetics.optimising.status import Status
 from cellkinetics.reporting.model_files import Given, in_library
 
 
-def parts_of(result: Fit | Fits | JointFit, writer: Writer, model: Callable[[Model], Plain]) -> dict[str, Plain]:
+def parts_of(result: Fit | Fits | JointFit, writer: Writer, model: Callable[[Model, bool], Plain]) -> dict[str, Plain]:
     """A fit, fits or a joint fit as plain values; ``model`` writes theirs."""
     single = isinstance(result, Fit)
     each = {result.subject: result} if single else result.each if isinstance(result, JointFit) else result.by_subject
@@ -31,7 +33,7 @@ def parts_of(result: Fit | Fits | JointFit, writer: Writer, model: Callable[[Mod
         "study": writer.plain(result.study),
         "request": plain_request(next(iter(each.values())).request, writer, model) if each else None,
         "fits": {subject: _fit(fit, writer) for subject, fit in each.items()},
-        **({"joint": writer.fields(result)} if isinstance(result, JointFit) else {}),
+        **({"joint": _fields(result, writer)} if isinstance(result, JointFit) else {}),
     }
 
 
@@ -47,7 +49,7 @@ def result_of(content: Mapping[str, Plain], reader: Reader, given: Given) -> Fit
     only = study.each()
     each = {subject: _fit_again(fit, request, only(subject), reader) for subject, fit in saved.items()}
     if "joint" in content:
-        fields = reader.fields(JointFit, content["joint"])
+        fields = _fields_again(JointFit, content["joint"], reader)
         shared, common_sd = fields["shared"], fields["common_sd"]
         return JointFit(
             request=request, study=study,
@@ -65,11 +67,12 @@ def _fit(fit: Fit, writer: Writer) -> dict[str, Plain]:
     }  # fmt: skip
     # A model that comes back without its functions has the curve that was fitted.
     curve = None if in_library(fit.model) else kept_of(fit)
-    return {"fit": writer.fields(fit), "problem": writer.plain(made), "curve": writer.plain(curve)}
+    return {**_fields(fit, writer), "problem": writer.plain(made), "curve": writer.plain(curve)}
 
 
 def _fit_again(saved: Mapping[str, Plain], request: Request, study: Study, reader: Reader) -> Fit:
-    fields, made, curve = reader.fields(Fit, saved["fit"]), reader.value(saved["problem"]), reader.value(saved["curve"])
+    own = {name: value for name, value in saved.items() if name not in ("problem", "curve")}
+    fields, made, curve = _fields_again(Fit, own, reader), reader.value(saved["problem"]), reader.value(saved["curve"])
     columns = fields["columns"]
     values = dict(zip(columns["parameter"], columns["value"], strict=True))
     values = {name: float(values[name]) for name in request.model.parameters}
@@ -81,15 +84,27 @@ def _fit_again(saved: Mapping[str, Plain], request: Request, study: Study, reade
     return Fit(request=request, study=study, problem=problem, kept=kept, **fields)
 
 
-def plain_request(request: Request, writer: Writer, model: Callable[[Model], Plain]) -> dict[str, Plain]:
+def _fields(fit: Fit | JointFit, writer: Writer) -> dict[str, Plain]:
+    """Of its class; the status as its text, which other programs read too."""
+    return {**writer.fields(fit), "status": str(fit.status)}
+
+
+def _fields_again(kind: type, saved: Mapping[str, Plain], reader: Reader) -> dict[str, Any]:
+    return {**reader.fields(kind, saved), "status": Status(saved["status"])}
+
+
+def plain_request(request: Request, writer: Writer, model: Callable[[Model, bool], Plain]) -> dict[str, Plain]:
     """What was asked; a tie by its name alone."""
-    return {"model": model(request.model), **writer.fields(request), "tied": list(request.tie)}
+    free = None if request.free is None else list(request.free)
+    return {"model": model(request.model, True), **writer.fields(request), "free": free, "tied": list(request.tie)}
 
 
 def request_again(saved: Mapping[str, Plain], reader: Reader, given: Given) -> Request:
     """What `plain_request` wrote."""
     own = {name: value for name, value in saved.items() if name not in ("model", "tied")}
-    return Request(model=given.model_of(reader.value(saved["model"])), **reader.fields(Request, own), tie={})
+    fields = reader.fields(Request, own)
+    free = None if fields["free"] is None else tuple(fields["free"])
+    return Request(model=given.model_of(reader.value(saved["model"])), **{**fields, "free": free}, tie={})
 
 
 def plain_doses(doses: Doses, writer: Writer) -> dict[str, Plain]:

@@ -104,8 +104,11 @@ class Given:
         return absent.restored({**saved["described"], "sha256": saved["sha256"], "file": saved["file"]})
 
 
-def plain(model: Model) -> dict[str, Any]:
-    """A model of the library by its name, any other as `absent.described`; with the text of its file and its hash."""
+def plain(model: Model, by_value: bool = False) -> dict[str, Any]:
+    """A model of the library by its name, any other as `absent.described`; with the text of its file and its hash.
+
+    ``by_value``: the values of tied parameters are kept elsewhere, as those of fits are.
+    """
     saved: dict[str, Any] = {
         "name": model.name,
         "path": model.path,
@@ -114,8 +117,9 @@ def plain(model: Model) -> dict[str, Any]:
     }
     if not in_library(model):
         saved["equations"] = _equations(model)
+    saved["changes"] = {kind: change for kind, change in model.changes.items() if kind != "tie"}
     # A tie is a function: with a model of the library without it, what is computed anew would be another's.
-    if in_library(model) and "tie" not in model.changes:
-        return {**saved, "changes": dict(model.changes)}
+    if in_library(model) and (by_value or "tie" not in model.changes):
+        return saved
     described = {name: value for name, value in absent.described(model).items() if name not in ("file", "sha256")}
-    return {**saved, "changes": {}, "described": described}
+    return {**saved, "described": described}

@@ -62,8 +62,8 @@ def save(result: Saves | pd.DataFrame, path: str | Path) -> None:
         raise TypeError(text)
     seen: dict[str, str] = {}
 
-    def plain_model(model: Model) -> Any:
-        saved = model_files.plain(model)
+    def plain_model(model: Model, by_value: bool = False) -> Any:
+        saved = model_files.plain(model, by_value)
         seen[model.name] = saved["sha256"]
         return writer.plain(saved)
 

@@ -159,9 +159,6 @@ def test_what_is_not_a_list_of_fits_is_an_error(both):
     for given in (both[0], {"a": both[0], "b": both[1]}):
         with pytest.raises(ValueError, match=r"a list of fits, such as \[fit_a, fit_b\]"):
             ck.compare_models(given)
-    fits = ck.Fits(both[0].study, {"S1": both[0]})
-    with pytest.raises(ValueError, match="plot_models draws one subject"):
-        ck.plot_models([fits, fits])
 
 
 def test_an_sd_that_is_fixed_in_one_fit_and_estimated_in_the_other_is_named(expanding, both):
