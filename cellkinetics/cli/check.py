@@ -81,7 +81,7 @@ def check(
 
 def _warned(told: list[warnings.WarningMessage], source: str) -> list[str]:
     """What a table was read with, a text a warning, without the name of its file."""
-    texts = [str(each.message.args[0]) for each in told if issubclass(each.category, UserWarning)]
+    texts = [str(each.message.args[0]) for each in told if isinstance(each.message, UserWarning)]
     return list(dict.fromkeys(text.removeprefix(f"{source}: ") for text in texts))
 
 

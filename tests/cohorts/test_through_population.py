@@ -95,6 +95,7 @@ def test_refits_permute_the_likelihood_ratio_itself(comparison, study):
     smaller = found.fit.without("c:dose")
     again = refitted(found.fit, smaller, "c", "dose", 1, seed=7)
     # By other draws and from another start it is the ratio of the two fits.
+    assert again is not None
     assert again.statistic == pytest.approx(table.loc["c", "lr"], abs=3 * table.loc["c", "lr_error"])
     many = replace(found.fit, patients=replace(found.fit.patients, cases=dict(enumerate([None] * 16))))
     assert refitted(many, smaller, "c", "dose", 1, seed=7) is None
@@ -137,6 +138,7 @@ def test_a_fit_is_taken_as_it_is_and_groups_have_a_ratio(study, comparison, tmp_
     assert row["arrangements"] == 165
     # The climb begins where the group does nothing, eight units below.
     again = refitted(fit, fit.without("c:cohort"), "c", "cohort", 1, seed=7)
+    assert again is not None
     assert again.statistic == pytest.approx(row["lr"], abs=3 * row["lr_error"])
     assert row["lr"] > 8
     comparison.save(tmp_path / "comparison.json")
