@@ -204,6 +204,7 @@ def test_a_number_that_a_function_reaches_is_read_anew_at_each_call(patient):
     np.testing.assert_allclose(alphas[0], 2 * alphas[1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_programs_that_are_let_go_are_made_again(patient, monkeypatch):
     model = decaying(module(1.0).curve)
     fit = ck.fit(model, patient, starts=1)

@@ -80,6 +80,7 @@ def test_of_one_level_a_proportional_error_is_an_additive_one(level, censored):
     assert fit.sd == pytest.approx(sd / mean, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_student_is_scipys_censored_t_of_the_logarithms(level, censored):
     study, data = censored
     fit = ck.fit(level, study, error="student")
@@ -156,6 +157,7 @@ def test_m4_differs_from_m3_only_for_normal_copies(patient_fits):
 # What was simulated
 
 
+@pytest.mark.slow
 def test_aic_picks_the_error_model_of_most_of_40_patients(noisy):
     # Both have one sd: AIC is the likelihood. 32 samples each: of a dozen it is hardly better than a coin.
     right = 0
@@ -264,6 +266,7 @@ def test_residuals_are_in_the_terms_of_the_error_model(patient_fits):
         assert scores["residual"].abs().max() < 5
 
 
+@pytest.mark.slow
 def test_profile_and_bootstrap_agree_with_the_hessian_about_beta(patient_fits):
     fit = patient_fits["student"]
     value, lower, upper = fit.parameters.loc["beta", ["value", "lower", "upper"]].astype(float)

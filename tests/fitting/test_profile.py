@@ -32,6 +32,7 @@ def profile(stein):
     return stein.profile()
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_level_is_students(level):
     study = level_study()
     logs = np.log(study.observations["value"].to_numpy(float))

@@ -345,6 +345,7 @@ def test_several_subjects_without_shared_are_refused(loss, study):
         ck.fit(loss, study)
 
 
+@pytest.mark.slow
 def test_a_shared_mu0_is_recovered_better_than_individual_ones():
     """Eleven patients of il15_persistence who share mu0 = 0.25 and differ in F, rho, r and N."""
     model, days = ck.models.load("il15_persistence"), [0.1, 3, 7, 10, 14, 21, 28, 60, 90, 180, 270, 365]

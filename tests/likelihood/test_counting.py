@@ -128,6 +128,7 @@ def test_a_sample_without_a_mass_is_an_outcome_that_names_its_day(level):
     assert not fit.fitted
 
 
+@pytest.mark.slow
 def test_few_molecules_bias_the_log_normal_and_not_the_count(level):
     # Three molecules a well on average, an assay of 20%: the mean of ln N is far below ln 3.
     rng, days = np.random.default_rng(5), np.arange(30.0) + 1

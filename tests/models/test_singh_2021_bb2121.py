@@ -221,6 +221,7 @@ def test_forward_derivatives_are_those_of_finite_differences_of_scipy():
         np.testing.assert_allclose(P[name] * np.asarray(found[name]) / scale, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_one_patient_gives_the_default_free_parameters_back():
     assert tuple(MODEL.free or ()) == FREE
     days = np.array([1, 3, 5, 7, 10, 14, 17, 21, 28, 42, 60, 90, 120, 180, 270.0])

@@ -117,6 +117,7 @@ def many(monkeypatch, rough):
     return np.array([fit.log_likelihood_ln for fit in fits.values()]), fits.parameters, set(asked)
 
 
+@pytest.mark.slow
 def test_a_search_on_a_rougher_solution_ends_where_an_exact_one_does(monkeypatch):
     with monkeypatch.context() as patch:
         searched, estimates, methods = many(patch, rough=True)

@@ -309,6 +309,7 @@ def test_few_starts_are_screened_by_the_loop_and_many_by_a_program_of_their_own_
     np.testing.assert_allclose(found[0] - found[0][0], found[1] - found[1][0], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_climb_along_a_ridge_ends_in_the_batch_and_where_it_ends_alone(monkeypatch):
     # eps and delta freed on purpose: from 15 samples nobody can tell them from rho.
     model, days = models.load("il15_persistence"), np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 365.0])
@@ -388,6 +389,7 @@ def test_models_solved_by_a_stepper_end_in_lanes_as_one_by_one(tmp_path):
         assert np.max(np.abs(alone.x - together.x) / spread) < 1e-4
 
 
+@pytest.mark.slow
 def test_a_refit_that_only_a_stepper_could_solve_is_left_out_where_it_is_not_worth_it():
     model, example = models.load("il15_persistence"), ck.example()
     cases = prepare_each(Request.of(model, starts=1), example.select(["P05"]))

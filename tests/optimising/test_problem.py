@@ -447,6 +447,7 @@ def test_what_each_method_sees():
         samples.censored("m5")
 
 
+@pytest.mark.slow
 def test_m3_recovers_the_slope_that_drop_and_half_miss():
     """60 patients, 32 samples each, 44% below the limit; the table for 200 is benchmarks/censoring_bias.csv."""
     found = BIAS["table"](BIAS["slopes"](60, 32)).set_index("method")

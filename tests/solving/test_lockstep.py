@@ -246,6 +246,7 @@ def of_lane(result, at):
     return jax.tree.map(lambda part: part[at], result)
 
 
+@pytest.mark.slow
 def test_each_lane_is_what_it_is_alone(alone, together):
     found = together(*stacked([arguments(*each) for each in LANES]))
     assert np.all(found[1][1])
