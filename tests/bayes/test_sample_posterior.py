@@ -100,6 +100,7 @@ def test_gibbs_sampling_is_the_posterior(gibbs, fit, ln_y):
     check(gibbs, exactly(gibbs, ln_y, fit.population.spread_units))
 
 
+@pytest.mark.slow
 def test_nuts_is_the_same_posterior(fit, gibbs, ln_y):
     found = ck.sample_posterior(fit, prior=PRIOR, method="nuts", draws=150, warmup=150, chains=2)
     check(found, exactly(gibbs, ln_y, fit.population.spread_units), within=0.35)

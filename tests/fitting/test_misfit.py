@@ -152,6 +152,7 @@ def test_who_was_not_fitted_has_no_misfit_and_needs_a_look(spiked):
     assert few.needs_look
 
 
+@pytest.mark.slow
 def test_other_error_models_are_looked_at_too(spiked):
     study = next(iter(spiked.values())).study
     # Student's t takes a sample that is 60 times too high for one that happens.

@@ -73,6 +73,7 @@ def test_all_free_parameters_and_sd_have_a_profile_that_is_0_at_the_estimate(ste
     assert ((closed["lower"] < closed["value"]) & (closed["value"] < closed["upper"])).all()
 
 
+@pytest.mark.slow
 def test_an_end_that_the_samples_do_not_give_is_open():
     # Everything after day 60 is below the limit: the slow phase may be as fast or as small as it likes.
     copies = np.where(DAYS < 50, np.asarray(STEIN.solve(DAYS)["copies_per_ug"]), 1.0)

@@ -71,6 +71,7 @@ def test_the_summary_names_the_error_model_and_sds_have_their_units():
     assert (units["sd_add"], units["sd_prop"]) == ("copies/ug", "1")
 
 
+@pytest.mark.slow
 def test_a_model_that_is_integrated_takes_other_errors_as_its_closed_form_does(loss, integrated, cohorts):
     few = cohorts(doses={"1e6": [1e6] * 3}, lloq=None)
     found, closed = (ck.fit(model, few, shared=["k"], starts=1, error="student") for model in (integrated, loss))

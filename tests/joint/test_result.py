@@ -37,6 +37,7 @@ def log_likelihood(study, values_of):
     return total
 
 
+@pytest.mark.slow
 def test_nothing_shared_and_an_sd_each_is_a_fit_each(loss, study):
     each, together = ck.fit_each(loss, study, progress=False), ck.fit(loss, study, shared=[], common_sd=False)
     assert together.status is ck.Status.CONVERGED

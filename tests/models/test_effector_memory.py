@@ -178,6 +178,7 @@ def test_the_guess_without_a_sample_of_the_first_day_takes_the_level_from_the_ri
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the folder with real patients' curves is not here")
+@pytest.mark.slow
 def test_real_patients_are_described_about_as_well_as_by_the_closed_form_with_as_many_parameters():
     # In cells/uL and without a dose: F times dose is fitted.
     with pytest.warns(ck.StudyWarning, match="16 of 127 values of output 1|19 of 56 values of output 2"):

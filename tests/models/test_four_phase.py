@@ -82,6 +82,7 @@ def test_derivatives_are_those_of_differences_on_both_sides_of_the_switch_and_at
     assert forward == pytest.approx(differences, rel=1e-5, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_the_fit_of_a_simulated_patient_gives_back_the_truth(patient, recovered):
     fit = ck.fit(MODEL, patient(MODEL, SAMPLED, dose=1e6))
     assert recovered(fit, P)

@@ -178,6 +178,7 @@ def test_it_is_a_simulator_whose_defaults_are_called_assumptions():
         assert "assumption" in parameter.source or parameter.source.startswith("own estimate"), name
 
 
+@pytest.mark.slow
 def test_forward_derivatives_are_those_of_finite_differences_of_scipy():
     days = np.array([0.25, 3, 7, 14, 28, 365.0])
     names = ("F", "rho", "tau", "k_I", "alpha", "q_n", "R_n", "kill_B", "kill_T", "C_max")

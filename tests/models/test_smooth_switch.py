@@ -146,6 +146,7 @@ def test_derivatives_are_finite_where_the_options_are_off():
         assert all(np.isfinite(slope) for slope in slopes.values()), day
 
 
+@pytest.mark.slow
 def test_the_fit_of_a_simulated_patient_gives_back_the_truth(patient, recovered):
     fit = ck.fit(MODEL, patient(MODEL, SAMPLED), starts=1)
     assert recovered(fit, P)

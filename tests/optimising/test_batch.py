@@ -209,6 +209,7 @@ def test_interrupted_before_the_second_look_who_needs_it_is_not_finished(monkeyp
         ("a single quantified peak", np.where(np.arange(15) == 4, 900.0, 1.0), 3.0),
     ],
 )
+@pytest.mark.slow
 def test_an_odd_patient_ends_in_a_batch_as_alone(name, values, lloq):
     if values is None:
         days = np.linspace(1, 365, 60)
