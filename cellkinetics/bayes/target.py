@@ -24,13 +24,13 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import SCALES, LogNormal, Normal, Prior, centre
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising.engine import Data
+from cellkinetics.population.design import SD_BETWEEN
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.schedule import labels_of
 from cellkinetics.sampling import curves
 from cellkinetics.solving.sensitivity import Ties
 
 HALF_T = 2.0  # degrees of freedom
-OF_SPREAD = "sd between "
 
 
 class Priors(NamedTuple):
@@ -89,7 +89,7 @@ def priors_for(fit: PopulationFit, given: Mapping[str, Prior] | None) -> tuple[P
     """
     design, patients, model = fit.design, fit.patients, fit.model
     free = [name for name, own in zip(patients.sd_names, patients.sd_free, strict=True) if own]
-    labels = [*(effect.label for effect in design.effects), *(f"{OF_SPREAD}{name}" for name in design.random), *free]
+    labels = [*(effect.label for effect in design.effects), *(f"{SD_BETWEEN} {name}" for name in design.random), *free]
     asked: dict[str, Prior] = {**fit.request.prior, **(given or {})}
     p, q, s = len(design.effects), len(design.random), len(patients.sd_names)
     numbers: dict[str, Any] = {"beta": np.zeros((2, p)), "spread": np.zeros((2, q)), "sd": np.zeros((2, s))}
@@ -97,7 +97,7 @@ def priors_for(fit: PopulationFit, given: Mapping[str, Prior] | None) -> tuple[P
     linked = {name for block in design.correlated for name in block}
     scale = np.array([fit.population.spread_units[at] for at in range(q)])
     for name, unit in zip(design.random, scale, strict=True):
-        words[f"{OF_SPREAD}{name}"] = f"half-t(2, {unit:.3g})"
+        words[f"{SD_BETWEEN} {name}"] = f"half-t(2, {unit:.3g})"
     words |= dict.fromkeys(free, "flat on ln")
     for name, prior in asked.items():
         if name not in labels:
@@ -131,8 +131,8 @@ def _place(fit: PopulationFit, label: str) -> tuple[str, int, type]:
         effect = design.effects[at]
         kind = Normal if effect.covariate else SCALES[fit.model.parameters[effect.parameter].scale]
         return "beta", at, kind
-    if label.startswith(OF_SPREAD):
-        return "spread", design.random.index(label.removeprefix(OF_SPREAD)), LogNormal
+    if label.startswith(SD_BETWEEN):
+        return "spread", design.random.index(label.removeprefix(f"{SD_BETWEEN} ")), LogNormal
     return "sd", fit.patients.sd_names.index(label), LogNormal
 
 

@@ -132,13 +132,8 @@ def _case(
         # Open ends are counted from the default, which for a level is in the model's own unit: here from the start.
         problem = replace(problem, values=values | {n: initial[n] for n in levels.levels(model) if n in free})
     own = [name for name in free if name not in priors and name not in shared]
-    reason = reason or (_refusal(seen, samples, own) if own or not shared else _nothing(samples))
-    if reason is not None and reason.status is Status.NO_SAMPLE and (left := only(subject).exclusions):
-        text = ", ".join(f"{n} {why}" for why, n in left.items())
-        reason = Outcome(
-            Status.NO_SAMPLE,
-            f"no sample: every row is excluded ({text}), or of an output that the model does not have.",
-        )
+    reason = reason or (None if len(samples) else _no_sample(only(subject).exclusions))
+    reason = reason or (_refusal(seen, samples, own) if own or not shared else None)
     reason = reason or _not_countable(problem)
     return Case(samples, problem if reason else _with_sd(problem, request, initial), initial, reason)
 
@@ -242,14 +237,14 @@ def doses_of(request: Request, events: Sequence[Event]) -> tuple[Doses, Outcome 
         return model.doses(None), not_fitted(error)
 
 
-def _nothing(samples: Samples) -> Outcome | None:
-    text = "no sample: every row is excluded or of an output that the model does not have."
-    return None if len(samples) else Outcome(Status.NO_SAMPLE, text)
+def _no_sample(exclusions: Mapping[str, int]) -> Outcome:
+    """With how many rows are left out for what reason."""
+    left = ", ".join(f"{n} {why}" for why, n in exclusions.items())
+    excluded = f"every row is excluded ({left})," if left else "every row is excluded"
+    return Outcome(Status.NO_SAMPLE, f"no sample: {excluded} or of an output that the model does not have.")
 
 
 def _refusal(seen: Samples, samples: Samples, free: Sequence[str]) -> Outcome | None:
-    if not len(samples):
-        return _nothing(samples)
     if not samples.quantified.any():
         return Outcome(
             Status.NO_QUANTIFIED_SAMPLE,

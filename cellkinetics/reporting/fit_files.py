@@ -24,7 +24,7 @@ from cellkinetics.optimising.status import Status
 from cellkinetics.reporting.model_files import Given, in_library
 
 
-def parts_of(result: Fit | Fits | JointFit, writer: Writer, model: Callable[[Model, bool], Plain]) -> dict[str, Plain]:
+def parts_of(result: Fit | Fits | JointFit, writer: Writer, model: Callable[[Model], Plain]) -> dict[str, Plain]:
     """A fit, fits or a joint fit as plain values; ``model`` writes theirs."""
     single = isinstance(result, Fit)
     each = {result.subject: result} if single else result.each if isinstance(result, JointFit) else result.by_subject
@@ -93,10 +93,10 @@ def _fields_again(kind: type, saved: Mapping[str, Plain], reader: Reader) -> dic
     return {**reader.fields(kind, saved), "status": Status(saved["status"])}
 
 
-def plain_request(request: Request, writer: Writer, model: Callable[[Model, bool], Plain]) -> dict[str, Plain]:
+def plain_request(request: Request, writer: Writer, model: Callable[[Model], Plain]) -> dict[str, Plain]:
     """What was asked; a tie by its name alone."""
     free = None if request.free is None else list(request.free)
-    return {"model": model(request.model, True), **writer.fields(request), "free": free, "tied": list(request.tie)}
+    return {"model": model(request.model), **writer.fields(request), "free": free, "tied": list(request.tie)}
 
 
 def request_again(saved: Mapping[str, Plain], reader: Reader, given: Given) -> Request:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,13 @@ def save(result: Saves | pd.DataFrame, path: str | Path) -> None:
         seen[model.name] = saved["sha256"]
         return writer.plain(saved)
 
+    by_value = partial(plain_model, by_value=True)
     writer = codec.Writer(
         [
             (PopulationFit, "PopulationFit", lambda fit: population_files.plain(fit, writer)),
             (Model, "Model", plain_model),
-            (ANY_FIT, "fitted", lambda fit: fit_files.parts_of(fit, writer, plain_model)),
-            (Request, "Request", lambda request: fit_files.plain_request(request, writer, plain_model)),
+            (ANY_FIT, "fitted", lambda fit: fit_files.parts_of(fit, writer, by_value)),
+            (Request, "Request", lambda request: fit_files.plain_request(request, writer, by_value)),
             (Doses, "Doses", lambda doses: fit_files.plain_doses(doses, writer)),
         ]
     )
@@ -80,7 +82,7 @@ def save(result: Saves | pd.DataFrame, path: str | Path) -> None:
     # First, so that what comes after it refers to it.
     parts = {} if study is None or study is result else {envelope.STUDY: writer.plain(study)}
     if isinstance(result, ANY_FIT):
-        parts |= fit_files.parts_of(result, writer, plain_model) | parts
+        parts |= fit_files.parts_of(result, writer, by_value) | parts
     else:
         parts[envelope.CONTENT] = writer.plain(result)
     envelope.seal(Path(path), {"kind": type(result).__name__, **_about(result, writer), "models": seen}, parts)

@@ -86,7 +86,8 @@ def _other_parts(what: Any) -> tuple[str, list[Any]]:
     module = getattr(what, "__module__", None) or ""
     own = getattr(what, "__qualname__", "") or getattr(what, "__name__", "")
     known = module.partition(".")[0] in _BY_NAME and not module.startswith(_OF_MODELS)
-    if isinstance(what, type) and (held := attributes(what)):
+    held = attributes(what if isinstance(what, type) else type(what))
+    if isinstance(what, type) and held:
         return f"class {own}", [held]
     if own and (known or isinstance(what, type) or not isinstance(what, types.FunctionType)):
         return f"name {own}" + (f" of {module}" if known else ""), []
@@ -95,9 +96,9 @@ def _other_parts(what: Any) -> tuple[str, list[Any]]:
     told = getattr(what, "digested", None)
     if isinstance(told, str):
         return f"{type(what).__qualname__} {told}", []
-    held = [attributes(type(what))] if attributes(type(what)) else []
+    of_class = [held] if held else []
     if dataclasses.is_dataclass(what):
         named = {each.name: getattr(what, each.name) for each in dataclasses.fields(what) if each.init}
-        return type(what).__qualname__, [named, *held]
+        return type(what).__qualname__, [named, *of_class]
     state = [dict(sorted(vars(what).items()))] if hasattr(what, "__dict__") else []
-    return type(what).__qualname__, state + held
+    return type(what).__qualname__, state + of_class
