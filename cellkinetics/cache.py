@@ -166,11 +166,15 @@ class _Shelf:
             return self.kept[key]
 
     def _tidy(self) -> None:
-        """Let go of what was asked for longest ago, until there is room."""
+        """Let go of what was asked for longest ago, until there is room.
+
+        A quarter at a time: to give memory back, all objects of the process are looked at, which may take seconds.
+        """
         self.compiled = 0
         while self.kept and self._crowded():
             if len(self.kept) > FEWEST_PROGRAMS:
-                self.kept.popitem(last=False)
+                for _ in range(min(-(-len(self.kept) // 4), len(self.kept) - FEWEST_PROGRAMS)):
+                    self.kept.popitem(last=False)
             elif not self._halved():
                 self.kept.clear()
             _give_back()

@@ -126,7 +126,7 @@ class Problem:
         nothing = Doses(np.zeros(1), np.zeros((1, 0)))
         return inputs_of(self.model, self.values, self.free, [0.0], [0], nothing, length=1, prepare=False)
 
-    @property
+    @cached_property
     def bounds(self) -> tuple[Floats, Floats]:
         """Bounds of ``x``; an open end of a log or logit scale lies a factor of 1e12 away; sds have floors."""
         ends = []

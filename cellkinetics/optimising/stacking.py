@@ -47,17 +47,13 @@ def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int, fine
     outputs = len(problems[0].sd)
     fill = [*range(len(problems)), *[0] * (size - len(problems))]
 
-    def gathered(part: Callable[[Problem], Any]) -> Any:
-        each = [part(problem) for problem in problems]
-        return np.stack([each[i] for i in fill])
+    columns = [places(problem, width) for problem in problems]
+    filled = np.repeat(np.arange(len(problems)), [len(own) for own in columns]), np.concatenate(columns)
 
     def wide(values: Callable[[Problem], Floats], padding: float) -> Any:
-        def one(problem: Problem) -> Floats:
-            row = np.full(width + outputs, padding)
-            row[places(problem, width)] = values(problem)
-            return row
-
-        return gathered(one)
+        table = np.full((len(problems), width + outputs), padding)
+        table[filled] = np.concatenate([values(problem) for problem in problems])
+        return table[fill]
 
     inputs = _stacked(
         [
