@@ -34,11 +34,14 @@ BOOTSTRAPS = ("parametric", "case")
 class Bootstrap(Saves, HandsOutCopies):
     """Refits of samples that were drawn again.
 
+    Parameters
+    ----------
     draws
         one row a refit that has an optimum inside the bounds, one column a parameter or sd, natural scale: the free
         ones first, then what the fit had fixed or tied, so that `simulate` takes the table as it is.
-    intervals : by parameter: value (of the fit), lower, upper (percentiles of the draws); NaN where there are fewer
-        draws than 1/(1 - level), 20 for 95%. Where the value itself lies outside the interval is widened to it: of a
+    intervals
+        by parameter: value (of the fit), lower, upper (percentiles of the draws); NaN where there are fewer draws
+        than 1/(1 - level), 20 for 95%. Where the value itself lies outside the interval is widened to it: of a
         parameter at its bound, of which the refits that end there too are left out, or of an sd when few samples are
         drawn with replacement.
     failed : refits without such an optimum; they are in no interval.

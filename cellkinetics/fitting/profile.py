@@ -52,6 +52,8 @@ DIP = 0.5  # by which a deviance falls again where there is a second optimum
 class Profile(Saves, HandsOutCopies):
     """Profiles of one fit.
 
+    Parameters
+    ----------
     table : parameter, value (natural), log_likelihood, deviance (2 ln L below the optimum), by value.
     intervals
         by parameter: value, lower, upper, ``shape`` in words ("closed", "lower end open", "upper end open", "flat",
