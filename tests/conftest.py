@@ -1,4 +1,5 @@
 import gc
+import os
 from pathlib import Path
 
 import jax
@@ -13,6 +14,13 @@ import cellkinetics as ck
 from cellkinetics import cache
 
 matplotlib.use("Agg")
+
+# Tests compile hundreds of programs and run each a few times: a code generator that optimises less takes half of the
+# time. The arithmetic is the same; what users run is run by the pages, the gallery and the first command. Read by XLA
+# when it first compiles; a setting of the environment wins.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Programs are millions of objects that stay: looked through less often.
+gc.set_threshold(20_000, 20, 20)
 
 # A silent broadcast of (n,) with (n, 1) is a wrong answer, not a convenience. 64 bits come from the library.
 jax.config.update("jax_numpy_rank_promotion", "raise")
