@@ -10,7 +10,7 @@ comes with the library.
 # %%
 # What was measured
 # -----------------
-# Without a model: the peak, its day, the area and the half-life of each patient, by cohort. Under each cohort stands how
+# Without a model: peak, its day, area and half-life of each patient, by cohort. Under each cohort stands how
 # many of its patients have a value.
 
 import cellkinetics as ck
