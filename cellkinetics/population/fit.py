@@ -188,14 +188,17 @@ def _approximated(
             "method='focei' or 'saem'."
         )
     seed = int(population.patients.request.seed)
-    with phases("climbing"), bar(MOST_ASCENTS, progress, "population") as more:
-        polished, path, moments = ascended(population, start, method, nodes, more)
-        population = path.population
-        fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
-        while too_many(fresh.unsolved) and (finer := population.finer()) is not None and not path.interrupted:
-            polished, path, moments = ascended(finer, polished.theta, method, nodes, more)
-            population = path.population
-            fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
+    with bar(MOST_ASCENTS, progress, "population") as more:
+        while True:
+            with phases("climbing"):
+                polished, path, moments = ascended(population, start, method, nodes, more)
+            population, start = path.population, polished.theta
+            with phases("likelihood"):
+                fresh = population.sampled(start, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
+            finer = population.finer() if too_many(fresh.unsolved) and not path.interrupted else None
+            if finer is None:
+                break
+            population = finer
     there = marginal.marginal(population, polished.theta, np.asarray(moments.centre), method, nodes)
     near = partial(marginal.moments_at, population, x=there.modes.x, method=method)
     return _ended(path, polished, fresh, near, (there, method), asked, phases)

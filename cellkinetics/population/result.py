@@ -194,7 +194,10 @@ class PopulationFit(Criteria, Saves):
 
     @property
     def trace(self) -> pd.DataFrame:
-        """One row an iteration: estimates, log-likelihood of the chains, shares of accepted and refused proposals."""
+        """One row an iteration: estimates, log-likelihood of the chains, shares of accepted and refused proposals.
+
+        Of an approximation a row a step, with its log-likelihood.
+        """
         return self.path.trace
 
     @property
@@ -436,7 +439,10 @@ class PopulationFit(Criteria, Saves):
         return population.plot_forest(self, domains.level(level))
 
     def plot_trace(self) -> Figure:
-        """How the estimates moved over the iterations, a panel each, and the log-likelihood of the chains."""
+        """How the estimates moved, a panel each, and the log-likelihood of the chains, or of an approximation.
+
+        Over the iterations of SAEM, of which those that are averaged are shaded; over the steps of an approximation.
+        """
         from cellkinetics.charts import population
 
         return population.plot_trace(self)

@@ -229,7 +229,7 @@ def _source(fit: PopulationFit, kind: str, at: int, status: str) -> str:
     if (label := labels_of(fit.population)[at]) in fit.request.prior:
         text += f" with the prior {fit.request.prior[label]}"
     text += ", of the median patient" if label in fit.patients.own_sds else ""
-    if kind == MEAN:
+    if kind in (MEAN, SD) and at < len(fit.design.effects):
         effect = fit.design.effects[at]
         others = [e for e in fit.design.effects if e.parameter == effect.parameter and e.covariate]
         at_values = dict.fromkeys(map(_centre, others))

@@ -227,6 +227,13 @@ def test_where_a_fit_ends_no_estimate_leads_up(proportional):
     assert proportional.parameters["mc_error"].tolist() == [0.0] * 6
 
 
+def test_its_trace_is_of_steps_of_which_none_is_averaged(proportional):
+    axes = proportional.plot_trace().axes
+    assert {ax.get_xlabel() for ax in axes} == {"", "step"}
+    assert not any(patch.get_gid() == "averaged" for ax in axes for patch in ax.patches)
+    assert {"climbing", "likelihood"} <= set(proportional.timings)
+
+
 def test_a_fit_of_a_linear_mixed_model_is_that_of_nlme_in_all_digits():
     expected = read("linear_mixed.json")["independent"]
     study = ck.read_study(REFERENCE / "linear_mixed.csv")

@@ -140,7 +140,7 @@ def test_each_patient_has_its_sd_and_one_with_few_samples_that_of_the_population
     assert one.parameters.loc["sd", "source"] == "its own, given the population"
     residuals = fit.residuals[fit.residuals["subject"] == "P10"]
     known = residuals[residuals["status"] == "quantified"]
-    by_hand = np.log(known["value"] / known["predicted"]) / own.loc["P10", "mode"]
+    by_hand = np.log(known["observed"] / known["predicted"]) / own.loc["P10", "mode"]
     assert known["residual"].to_numpy() == pytest.approx(by_hand.to_numpy())
 
 
