@@ -88,12 +88,15 @@ def fit_population(
     covariates
         {parameter: covariate, or several}: the dose as ln dose about its geometric mean, a number about its mean,
         groups such as "cohort" as differences from the first. Coefficients are on the estimation scale.
-    correlated : blocks of names whose random effects are correlated, such as ``[("c_max", "alpha")]``.
+    correlated : blocks of names whose random effects are correlated, such as ``[("c_max", "alpha")]``; also of sds that
+        patients have of their own.
     prior
         {name: `LogNormal`, `LogitNormal` or `Normal`} of means, and `LogNormal` of spreads and of sds of the error,
         named as in ``.parameters``: ``{"sd between F": ck.LogNormal(0.5, 0.3)}``. The maximum is that of the likelihood
         times the priors.
-    error : "log", "proportional", "combined", "student" or "counting", with one sd (an output) for all.
+    error
+        "log", "proportional", "combined", "student" or "counting", with one sd (an output) for all unless
+        ``common_sd=False``.
     method
         "saem": stochastic approximation EM, then Newton steps on the importance-sampled likelihood. Approximations, for
         smooth curves: "laplace", "focei" or "agq", as of `population_log_likelihood`, maximised by exact gradients;

@@ -167,7 +167,7 @@ class Patients:
 
     @cached_property
     def guesses(self) -> Floats:
-        """(n, k + r) where each patient's samples say that its parameters are, on the estimation scale; then its sds."""
+        """(n, k + r) where each patient's samples say that its parameters are, on the estimation scale; its sds."""
         parameters = self.model.parameters
         each = [[parameters[name].to_estimation(case.initial[name]) for name in self.names] for case in self._each]
         of_sds = np.log([self._sd_start[name] for name in self.own_sds])
@@ -179,9 +179,7 @@ class Patients:
         return list(self.cases.values())
 
 
-def patients_of(
-    request: Request, study: Study, wanted: Sequence[str] | None, own_sds: Sequence[str] = ()
-) -> Patients:
+def patients_of(request: Request, study: Study, wanted: Sequence[str] | None, own_sds: Sequence[str] = ()) -> Patients:
     """Everyone with a sample in the likelihood.
 
     Parameters

@@ -115,9 +115,11 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
     if likelihood.smallest_ess < FEW_EFFECTIVE:
         notes.append(likelihood.outcome)
     for name, worse in zeros.items():
+        own = name in path.population.patients.own_sds
+        advice = "leave common_sd=False out" if own else f"give random= without {name}"
         notes.append(
             f"between-patient sd of {name} cannot be told from 0 (log-likelihood at 0 differs by {max(worse, 0):.2f}): "
-            + ("leave common_sd=False out" if name in path.population.patients.own_sds else f"give random= without {name}")
+            f"{advice}"
         )
     if path.unsolved:
         notes.append(path.unsolved)

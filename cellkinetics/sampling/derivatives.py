@@ -1,7 +1,7 @@
 """Derivatives of a patient's log-likelihood: what approximations of the integral over its parameters are made of.
 
-u stands for all that it depends on: the k parameters on their estimation scale, the r ln sds of the error that a patient
-has of its own, and those common to all.
+u stands for all that it depends on: the k parameters on their estimation scale, the r ln sds of the error that a
+patient has of its own, and those common to all.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ def program(
     turned : whether its derivatives are made too. Those of the Hessian take third derivatives of the curve, which only
         closed forms have.
     """
+
     def of_patient(estimates: Any, ln_sd: Any, data: Data) -> Looked:
         k, outputs = len(estimates) - len(own), len(model.outputs)
         # Here all sds stand together, in their own order.

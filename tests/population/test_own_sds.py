@@ -74,7 +74,7 @@ def test_quadrature_about_the_modes_tends_to_it_and_focei_is_refused(level, stud
     asked = {"mean": MEAN, "between": BETWEEN, "sd": SD, "draws": 500}
     many = ck.population_log_likelihood(level, study, method="agq", nodes=35, **asked)
     assert many.value == pytest.approx(exact(study, MEAN, BETWEEN, SD), abs=0.01)
-    with pytest.raises(ck.ModelError, match="'focei' has no information about sd of each patient. Take method='lap"):
+    with pytest.raises(ck.ModelError, match=r"'focei' has no information about sd of each patient\. Take method='lap"):
         ck.population_log_likelihood(level, study, method="focei", **asked)
 
 
@@ -237,7 +237,7 @@ def test_of_two_outputs_a_fixed_sd_stays_and_the_other_is_each_patients_own():
 
 
 def test_what_takes_one_sd_for_all_refuses_with_the_remedy(fit, level, study):
-    with pytest.raises(ck.ModelError, match="common_sd=False: sd is fixed. Leave it out of fixed="):
+    with pytest.raises(ck.ModelError, match=r"common_sd=False: sd is fixed\. Leave it out of fixed="):
         ck.fit_population(level, study, common_sd=False, fixed={"sd": 0.4}, progress=False)
     with pytest.raises(ck.ModelError, match="have sd of their own, and the sampler draws one for all"):
         ck.sample_posterior(fit, progress=False)
