@@ -148,7 +148,9 @@ def fit_population(
         "common_sd": common_sd, "method": method, "nodes": nodes, "seed": seed, "progress": progress,
     }  # fmt: skip
     if free is not None and random is not None:
-        request = replace(request, free=tuple(dict.fromkeys([*(request.free or ()), *random])))
+        sds = request.error_model.sd_names(model.outputs)
+        more = [name for name in random if name not in sds]
+        request = replace(request, free=tuple(dict.fromkeys([*(request.free or ()), *more])))
     fitting.check(request, study)
     with phases("preparing"):
         patients = patients_of(request, study, random, () if common_sd else own_sds_of(request))

@@ -80,7 +80,7 @@ class Design:
                     "truth": truth[label], "bias": away.mean(),
                     "monte_carlo_error": away.std(ddof=1) / np.sqrt(len(away)) if len(away) > 1 else np.nan,
                     "rmse": np.sqrt(np.mean(away**2)),
-                    "coverage": np.mean(np.abs(away)[known] < recovery.NORMAL * found[known, 1]),
+                    "coverage": pd.Series(np.abs(away)[known] < recovery.NORMAL * found[known, 1]).mean(),
                     "like_zero": np.mean(self.like_zero), "lower_aic": np.mean(self.aic), "studies": len(away),
                     "seed": recovery.SEED,
                 }  # fmt: skip

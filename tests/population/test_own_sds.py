@@ -245,5 +245,8 @@ def test_what_takes_one_sd_for_all_refuses_with_the_remedy(fit, level, study):
         fit.typical()
     with pytest.raises(ck.ModelError, match="method='focei' has no information about sd"):
         ck.fit_population(level, study, common_sd=False, method="focei", progress=False)
+    for asked in ({"random": ["c", "sd"], "free": ["c"]}, {"covariates": {"sd": "dose"}}):
+        with pytest.raises(ck.ModelError, match=r"sd is common to all patients\. Give common_sd=False besides"):
+            ck.fit_population(level, study, progress=False, **asked)
     with pytest.raises(ck.ModelError, match="2 random effects from 3 patients: leave common_sd=False out"):
         ck.fit_population(level, study.select(subjects=list(FEW)), common_sd=False, progress=False)
