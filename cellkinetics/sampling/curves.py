@@ -44,7 +44,14 @@ def ln_sds(phi: Any, ln_sd: Any, own: tuple[int, ...]) -> Any:
 
 
 def log_likelihood(
-    model: Model, ties: Ties, method: Method, error: ErrorModel, phi: Any, ln_sd: Any, data: Data, own: tuple[int, ...]
+    model: Model,
+    ties: Ties,
+    method: Method,
+    error: ErrorModel,
+    phi: Any,
+    ln_sd: Any,
+    data: Data,
+    own: tuple[int, ...] = (),
 ) -> tuple[Any, Any]:
     """The log-likelihood of one patient, -inf where it was not solved, and its curve g (rows,).
 
