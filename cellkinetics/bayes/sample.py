@@ -12,6 +12,7 @@ from cellkinetics import domains
 from cellkinetics.bayes import gibbs, nuts, target
 from cellkinetics.bayes.gibbs import Sampled
 from cellkinetics.bayes.posterior import PopulationPosterior, outcome_of
+from cellkinetics.errors import ModelError
 from cellkinetics.modelling.prior import Prior
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.population.prediction import natural_of
@@ -80,6 +81,11 @@ def sample_posterior(
     progress = domains.flag(progress, "progress")
     remedy = "Give what ck.fit_population returned."
     fit = domains.instance(population, PopulationFit, "population", remedy)
+    if fit.patients.own_sds:
+        raise ModelError(
+            f"patients of this population have {', '.join(fit.patients.own_sds)} of their own, and the sampler draws "
+            "one for all. Take a population with common_sd=True, or population.bootstrap()."
+        )
     priors, words = target.priors_for(fit, prior)
     if method == "nuts":
         sampled = nuts.sample(fit, priors, draws, warmup, chains, seed)

@@ -143,29 +143,34 @@ def plot_trace(fit: PopulationFit) -> Figure:
     shares = [name for name in trace if str(name).startswith("accepted") or name == "refused"]
     names = [name for name in trace if name not in shares]
     panels = style.panels(None, len(names), 3, (3.1, 1.9), simulated=fit.study.simulated)
+    averaged, counted = _averaged(fit), "iteration" if fit.approximation is None else "step"
     for number, (ax, name) in enumerate(zip(panels, names, strict=True)):
         style.dress(ax)
         ax.plot(trace.index, trace[name], color=tone.one, linewidth=1.1)
-        ax.axvspan(len(trace) - _averaged(fit), len(trace), color=tone.faint, alpha=0.12, linewidth=0, gid="averaged")
+        if averaged:
+            ax.axvspan(len(trace) - averaged, len(trace), color=tone.faint, alpha=0.12, linewidth=0, gid="averaged")
         ax.set_title(str(name), loc="left", fontsize=style.TEXT, color=tone.ink, parse_math=False)
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         ax.yaxis.set_major_locator(MaxNLocator(4))
         # The first iterations are far off: what matters is where it ends.
-        later = trace[name].to_numpy(float)[min(10, len(trace) - 1) :]
+        later = trace[name].to_numpy(float)[min(10, len(trace) // 3) :]
         span = float(later.max() - later.min()) or 1.0
         ax.set_ylim(later.min() - 0.15 * span, later.max() + 0.15 * span)
         if number >= len(names) - 3:
-            style.label(ax, "iteration")
-    key = [(Line2D([], [], color=tone.faint, linewidth=6, alpha=0.25), "averaged (gains fall)")]
-    style.legend_below(panels[0], key)
+            style.label(ax, counted)
+    if averaged:
+        key = [(Line2D([], [], color=tone.faint, linewidth=6, alpha=0.25), "averaged (gains fall)")]
+        style.legend_below(panels[0], key)
     return style.whole(panels[0])
 
 
 def _averaged(fit: PopulationFit) -> int:
-    """Iterations at the end whose gains fall."""
+    """Iterations at the end whose gains fall; none of steps, nor of a run that was stopped on its way there."""
     from cellkinetics.population.saem import ITERATIONS
     from cellkinetics.population.schedule import AVERAGED
 
+    if fit.approximation is not None or fit.path.interrupted:
+        return 0
     return min(AVERAGED * ITERATIONS, len(fit.trace))
 
 

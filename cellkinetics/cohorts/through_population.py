@@ -246,7 +246,7 @@ def permuted(scores: Floats, weights: Floats, seed: int) -> Permuted:
 
 def _coefficients(fit: PopulationFit, name: str, by: str) -> list[dict[str, Any]]:
     """Estimate and interval of each, as a factor where it is one of a group."""
-    scale, found = fit.model.parameters[name].scale, []
+    scale, found = fit.patients.parameters[name].scale, []
     for effect in fit.design.effects:
         if effect.parameter != name or effect.covariate != by:
             continue

@@ -151,13 +151,16 @@ def drawn_about(problem: Problem, ln_f: Floats, sds: Floats, rng: np.random.Gene
 
 
 def ends_about(problem: Problem, ln_f: Floats, sds: Floats, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
-    """New copies of all samples around curves ln f (..., n), and their ends as the limits of each sample leave them."""
+    """New copies of all samples around curves ln f (..., n), and their ends as the limits of each sample leave them.
+
+    sds : (parts, outputs), or (parts, ..., outputs) where they differ between curves.
+    """
     samples = problem.samples
     limit = samples.lloq
     if problem.error.needs_mass:
         # Without a limit what has no molecule is known to be less than one.
         limit = np.where(np.isnan(limit), 1 / samples.mass, limit)
-    copies = problem.error.drawn(np.exp(ln_f), sds[:, samples.output], samples.mass, ~(limit > 0), rng)
+    copies = problem.error.drawn(np.exp(ln_f), sds[..., samples.output], samples.mass, ~(limit > 0), rng)
     # A censored sample is its own witness of the limits: the upper end of "below", both ends of an interval.
     low = np.where(np.isfinite(samples.upper) & ~samples.quantified, samples.upper, np.nan_to_num(limit, nan=0.0))
     between = np.where(~samples.quantified & np.isfinite(samples.upper), samples.lower, 0.0)

@@ -47,7 +47,7 @@ class Design:
 
     Parameters
     ----------
-    names : (k,) free parameters, in the order of the model.
+    names : (k,) free parameters, in the order of the model, then the sds that patients have of their own.
     random : names of those that vary, in that order.
     effects : (p,) the columns of the matrix.
     matrix : (n, k, p).
@@ -106,10 +106,10 @@ def design_of(
     ModelError
         A name that is not free, a covariate that is unknown, missing or the same in all patients, too few patients.
     """
-    names, n = patients.names, len(patients.subjects)
-    varying = names if random is None else tuple(name for name in names if name in random)
+    names, n = (*patients.names, *patients.own_sds), len(patients.subjects)
     for name in random or ():
         _require(name, names, "random", patients)
+    varying = names if random is None else tuple(name for name in names if name in (*random, *patients.own_sds))
     effects, columns = [], []
     given = {name: (how,) if isinstance(how, str) else tuple(how) for name, how in (covariates or {}).items()}
     for name in given:
@@ -124,7 +124,7 @@ def design_of(
     matrix = np.zeros((n, len(names), len(columns)))
     for at, (name, weights) in enumerate(columns):
         matrix[:, names.index(name), at] = weights
-    _enough(n, varying, effects)
+    _enough(n, varying, effects, patients.own_sds)
     design = Design(names, varying, tuple(effects), matrix, _blocks(correlated, varying))
     if np.linalg.matrix_rank(matrix.reshape(-1, len(effects))) < len(effects):
         raise ModelError("covariates tell the same of these patients: leave one of them out.")
@@ -136,8 +136,8 @@ def prior_of(patients: Patients, design: Design) -> tuple[Floats, Floats]:
     places = {effect.parameter: at for at, effect in enumerate(design.effects) if not effect.covariate}
     places |= {f"{SD_BETWEEN} {name}": len(design.effects) + at for at, name in enumerate(design.random)}
     size = len(design.labels)
-    places |= {name: size + at for at, name in enumerate(patients.sd_names)}
-    mean, precision = np.zeros(size + len(patients.sd_names)), np.zeros(size + len(patients.sd_names))
+    places |= {name: size + at for at, name in enumerate(patients.common_sds)}
+    mean, precision = np.zeros((2, size + len(patients.common_sds)))
     for name, given in patients.request.prior.items():
         if name not in places:
             what = "it has no random effect" if name.startswith(SD_BETWEEN) else "it is not free"
@@ -149,16 +149,21 @@ def prior_of(patients: Patients, design: Design) -> tuple[Floats, Floats]:
 def _require(name: str, names: Sequence[str], where: str, patients: Patients) -> None:
     if name in names:
         return
-    patients.model.require(name)
+    if name in patients.sd_names and name not in patients.request.fixed:
+        raise ModelError(f"{where}: {name} is common to all patients. Give common_sd=False besides.", name=name)
+    if name not in patients.sd_names:
+        patients.model.require(name)
     held = "fixed" if name in patients.request.fixed else "tied" if name in patients.request.tie else "not free"
     raise ModelError(f"{where}: {name} is {held}. Free are {', '.join(names)}.", name=name)
 
 
-def _enough(n: int, varying: Sequence[str], effects: Sequence[Effect]) -> None:
+def _enough(n: int, varying: Sequence[str], effects: Sequence[Effect], own_sds: Sequence[str]) -> None:
     """A spread needs patients: as many as there are means, coefficients and one more for what varies."""
     if varying and n < len(varying) + 2:
-        most = max(n - 2, 0)
+        most = max(n - 2 - len(own_sds), 0)
         advice = f"give random= with at most {most} name{'s' if most != 1 else ''}" if most else "fit them by ck.fit"
+        if own_sds:
+            advice = f"leave common_sd=False out{f', or {advice}' if most else ''}"
         raise ModelError(f"{len(varying)} random effects from {n} patients: {advice}.")
     for name in {effect.parameter for effect in effects}:
         count = sum(effect.parameter == name for effect in effects)

@@ -27,7 +27,7 @@ from cellkinetics.population.climbing import MOST_ASCENTS, ascended
 from cellkinetics.population.design import SD_BETWEEN, Covariates, Design, design_of, prior_of
 from cellkinetics.population.importance import FEW_EFFECTIVE, Moments
 from cellkinetics.population.marginal import Marginal
-from cellkinetics.population.patients import Patients, patients_of
+from cellkinetics.population.patients import Patients, own_sds_of, patients_of
 from cellkinetics.population.polish import Polished, polish
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import SEED_OF_DRAWS, Population, Sample, too_many
@@ -36,6 +36,7 @@ from cellkinetics.population.schedule import AVERAGED, MOST_BLOCKS, Path, climb
 from cellkinetics.progress import bar
 from cellkinetics.running.phases import Phases
 from cellkinetics.running.run import Run
+from cellkinetics.sampling import curves
 from cellkinetics.solving.sensitivity import Tie
 from cellkinetics.words import count
 
@@ -87,12 +88,15 @@ def fit_population(
     covariates
         {parameter: covariate, or several}: the dose as ln dose about its geometric mean, a number about its mean,
         groups such as "cohort" as differences from the first. Coefficients are on the estimation scale.
-    correlated : blocks of names whose random effects are correlated, such as ``[("c_max", "alpha")]``.
+    correlated : blocks of names whose random effects are correlated, such as ``[("c_max", "alpha")]``; also of sds that
+        patients have of their own.
     prior
         {name: `LogNormal`, `LogitNormal` or `Normal`} of means, and `LogNormal` of spreads and of sds of the error,
         named as in ``.parameters``: ``{"sd between F": ck.LogNormal(0.5, 0.3)}``. The maximum is that of the likelihood
         times the priors.
-    error : "log", "proportional", "combined", "student" or "counting", with one sd (an output) for all.
+    error
+        "log", "proportional", "combined", "student" or "counting", with one sd (an output) for all unless
+        ``common_sd=False``.
     method
         "saem": stochastic approximation EM, then Newton steps on the importance-sampled likelihood. Approximations, for
         smooth curves: "laplace", "focei" or "agq", as of `population_log_likelihood`, maximised by exact gradients;
@@ -100,7 +104,10 @@ def fit_population(
     nodes : of "agq", for each random effect.
     seed : of all that is drawn.
     progress : whether a bar is shown.
-    common_sd : sds by patient are not there yet.
+    common_sd
+        whether all patients have one sd of the error. False: ln sd of a patient is normal about that of the population,
+        as a parameter is, with a row ``sd between sd`` (interindividual variability of the residual error; Karlsson,
+        Jonsson, Wiltse and Wade 1998, https://doi.org/10.1023/A:1020561807903). Fixed sds stay. Not by "focei".
     checkpoint
         folder in which blocks of iterations of "saem" are kept: the same call goes on where a killed one ended, to the
         same result. Newton steps are not kept.
@@ -122,7 +129,8 @@ def fit_population(
     phases = Phases()
     fitting.check_kinds(model, study, "ck.fit_population")
     nodes = domains.count(nodes, "nodes")
-    _not_there_yet(method, common_sd, prior)
+    common_sd = domains.flag(common_sd, "common_sd")
+    _refuse(method, prior)
     spreads = _of_spreads(prior)
     if method != FITTED_BY[0]:
         marginal.refuse(model, method, FITTED_BY[0])
@@ -137,19 +145,23 @@ def fit_population(
     asked: dict[str, Any] = {
         "random": random, "free": free, "fixed": fixed, "initial": initial, "tie": tie, "covariates": covariates,
         "correlated": correlated, "prior": prior, "error": error, "censoring": censoring, "doses": doses,
-        "method": method, "nodes": nodes, "seed": seed, "progress": progress,
+        "common_sd": common_sd, "method": method, "nodes": nodes, "seed": seed, "progress": progress,
     }  # fmt: skip
     if free is not None and random is not None:
-        request = replace(request, free=tuple(dict.fromkeys([*(request.free or ()), *random])))
+        sds = request.error_model.sd_names(model.outputs)
+        more = [name for name in random if name not in sds]
+        request = replace(request, free=tuple(dict.fromkeys([*(request.free or ()), *more])))
     fitting.check(request, study)
     with phases("preparing"):
-        patients = patients_of(request, study, random)
+        patients = patients_of(request, study, random, () if common_sd else own_sds_of(request))
     if not patients.names:
         raise ModelError("nothing is free: give free=, or fewer names in fixed=.")
     design = design_of(patients, random, covariates, correlated)
+    marginal.refuse_own_sds(patients, method, FITTED_BY[0])
     if not design.random:
         raise ModelError("random=[]: nothing varies between patients. Take ck.fit(model, study, shared='all').")
     more_asked = {"random": random, "covariates": covariates, "correlated": correlated}
+    more_asked |= {} if common_sd else {"own sds": patients.own_sds}
     run = Run.of(
         checkpoint, 1, lambda: {"verb": "fit_population", "data": study.sha256, **request.asked, **_plain(more_asked)}
     )
@@ -181,14 +193,17 @@ def _approximated(
             "method='focei' or 'saem'."
         )
     seed = int(population.patients.request.seed)
-    with phases("climbing"), bar(MOST_ASCENTS, progress, "population") as more:
-        polished, path, moments = ascended(population, start, method, nodes, more)
-        population = path.population
-        fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
-        while too_many(fresh.unsolved) and (finer := population.finer()) is not None and not path.interrupted:
-            polished, path, moments = ascended(finer, polished.theta, method, nodes, more)
-            population = path.population
-            fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
+    with bar(MOST_ASCENTS, progress, "population") as more:
+        while True:
+            with phases("climbing"):
+                polished, path, moments = ascended(population, start, method, nodes, more)
+            population, start = path.population, polished.theta
+            with phases("likelihood"):
+                fresh = population.sampled(start, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
+            finer = population.finer() if too_many(fresh.unsolved) and not path.interrupted else None
+            if finer is None:
+                break
+            population = finer
     there = marginal.marginal(population, polished.theta, np.asarray(moments.centre), method, nodes)
     near = partial(marginal.moments_at, population, x=there.modes.x, method=method)
     return _ended(path, polished, fresh, near, (there, method), asked, phases)
@@ -201,11 +216,9 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str) else [_plain(each) for each in value]
 
 
-def _not_there_yet(method: str, common_sd: bool, prior: object) -> None:
+def _refuse(method: str, prior: object) -> None:
     if method not in FITTED_BY:
         raise ValueError(f"method={method!r}: take one of {', '.join(FITTED_BY)}.")
-    if not domains.flag(common_sd, "common_sd"):
-        raise ValueError("common_sd=False: an sd of each patient is not there yet. Leave it out.")
     if isinstance(prior, str):
         raise ValueError(
             f"prior={prior!r} is of one patient, whose population is known. Give {{name: ck.LogNormal(median, sd)}} "
@@ -226,7 +239,7 @@ def _of_spreads(prior: Mapping[str, Prior] | None) -> dict[str, Prior]:
 
 def _start(patients: Patients, design: Design) -> Theta:
     """Means where the samples of most patients suggest, spreads wide."""
-    request, parameters = patients.request, patients.model.parameters
+    request, parameters = patients.request, patients.parameters
     middle, apart = np.median(patients.guesses, axis=0), np.std(patients.guesses, axis=0)
     beta, spread = np.zeros(len(design.effects)), np.ones(len(design.random))
     for at, effect in enumerate(design.effects):
@@ -309,10 +322,11 @@ def _residual_shrinkage(sample: Sample, theta: Theta) -> dict[str, float]:
     patients, data = sample.population.patients, sample.population.data
     error, outputs = patients.request.error_model, list(patients.model.outputs)
 
-    def of_patient(g: Any, data: Data) -> Any:
-        return error.residuals(g, theta.ln_sd.reshape(-1, len(outputs))[:, data.inputs.output], data.rows)
+    def of_patient(g: Any, phi: Any, data: Data) -> Any:
+        ln_sd = curves.ln_sds(phi, theta.ln_sd, patients.own_places).reshape(-1, len(outputs))
+        return error.residuals(g, ln_sd[:, data.inputs.output], data.rows)
 
-    z = np.asarray(jax.vmap(of_patient)(sample.expected_curves(theta), data))
+    z = np.asarray(jax.vmap(of_patient)(sample.expected_curves(theta), sample.conditional(theta)[0], data))
     rows = data.rows
     known = (np.asarray(rows.lower) == np.asarray(rows.upper)) & (np.asarray(rows.weight) > 0)
     each = [z[known & (np.asarray(data.inputs.output) == at)] for at in range(len(outputs))]

@@ -151,6 +151,7 @@ def solver(
     random: tuple[int, ...],
     scored: tuple[int, ...],
     size: int,
+    own: tuple[int, ...],
 ) -> Callable[..., tuple[Any, Any, Any]]:
     """The compiled function of draws, `SLICE` at a time.
 
@@ -162,7 +163,7 @@ def solver(
     shifts = PROBED * np.eye(size)[columns]
 
     def of_patient(phi: Any, ln_sd: Any, data: Data) -> tuple[Any, Any]:
-        return curves.log_likelihood(model, ties, method, error, phi, ln_sd, data)
+        return curves.log_likelihood(model, ties, method, error, phi, ln_sd, data, own)
 
     each = jax.vmap(jax.vmap(of_patient, in_axes=(0, None, 0)), in_axes=(0, None, None))
 

@@ -11,7 +11,7 @@ from cellkinetics import domains
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.fitting import fit as fitting
-from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.likelihood.error_models import LOG, of
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
 from cellkinetics.population import marginal
@@ -52,7 +52,8 @@ def population_log_likelihood(
     mean
         {name: natural value} of the population: of the median patient, on the log and logit scales. What is neither
         here nor ``fixed`` is at the model's default.
-    between : {name: SD between patients on the estimation scale}; names that are not here do not vary.
+    between : {name: SD between patients on the estimation scale}; names that are not here do not vary. An sd of the
+        error named here is one that each patient has of its own, ``sd`` the median patient's.
     sd : of the error, or {name of an sd: value} where there are several.
     coefficients
         {(parameter, covariate): value} on the estimation scale: of ln dose over its geometric mean, of a number over
@@ -87,8 +88,9 @@ def population_log_likelihood(
     names = tuple(mean)
     if not between:
         raise ModelError("between={}: give the sd between patients of one parameter at least.")
+    sds = of(error, censoring).sd_names(model.outputs)
     for name, spread in between.items():
-        if name not in names:
+        if name not in (*names, *sds):
             raise ModelError(f"between: {name} has no mean. {suggest(name, names)}".rstrip(), name=name)
         if not (np.isfinite(spread) and spread > 0):
             raise ModelError(f"between: {name}={spread:g} is no positive sd. Leave out what does not vary.", name=name)
@@ -96,7 +98,8 @@ def population_log_likelihood(
         model, free=names, fixed=fixed, tie=tie, error=error, censoring=censoring, doses=doses, seed=seed
     )  # fmt: skip
     fitting.check(request, study)
-    patients = patients_of(request, study, names)
+    patients = patients_of(request, study, names, [name for name in sds if name in between])
+    marginal.refuse_own_sds(patients, method, INTEGRATED_BY[0])
     given = dict(coefficients or {})
     design = _design(patients, tuple(between), given, tuple(correlation or {}))
     population = Population(patients, design, prior_of(patients, design), patients.method)
@@ -130,7 +133,7 @@ def _design(
     for pair in pairs:
         touched = [block for block in blocks if block & set(pair)]
         blocks = [block for block in blocks if block not in touched] + [set(pair).union(*touched)]
-    ordered = [tuple(name for name in patients.names if name in block) for block in blocks]
+    ordered = [tuple(name for name in (*patients.names, *patients.own_sds) if name in block) for block in blocks]
     return design_of(patients, random, covariates, ordered)
 
 
@@ -144,8 +147,13 @@ def _theta(
     correlation: Mapping[tuple[str, str], float],
 ) -> Theta:
     """What is given, as the programs take it."""
-    parameters, beta = patients.model.parameters, np.zeros(len(design.effects))
-    used = set()
+    parameters, beta = patients.parameters, np.zeros(len(design.effects))
+    names, used = patients.sd_names, set()
+    sds = dict(sd) if isinstance(sd, Mapping) else dict.fromkeys(names, float(sd))
+    for name in names:
+        if name not in sds or not sds[name] >= 0:
+            raise ModelError(f"sd: give {', '.join(names)}, each a positive number.", name=name)
+    mean = {**mean, **sds}
     for at, effect in enumerate(design.effects):
         if not effect.covariate:
             beta[at] = parameters[effect.parameter].to_estimation(float(mean[effect.parameter]))
@@ -167,10 +175,5 @@ def _theta(
         omega[a, b] = omega[b, a] = value * spread[a] * spread[b]
     if np.any(np.linalg.eigvalsh(omega) <= 0):
         raise ModelError("the covariance between patients is not positive definite: give smaller correlations.")
-    names = patients.sd_names
-    sds = dict(sd) if isinstance(sd, Mapping) else dict.fromkeys(names, float(sd))
-    for name in names:
-        if name not in sds or not sds[name] >= 0:
-            raise ModelError(f"sd: give {', '.join(names)}, each a positive number.", name=name)
-    ln_sd = np.log(np.maximum([float(sds[name]) for name in names], 1e-300))
+    ln_sd = np.log(np.maximum([float(sds[name]) for name in patients.common_sds], 1e-300))
     return Theta(jnp.asarray(beta), jnp.asarray(omega), jnp.asarray(ln_sd))

@@ -26,6 +26,7 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method
 from cellkinetics.population import importance, polish
 from cellkinetics.population.importance import LogLikelihood, Moments
+from cellkinetics.population.patients import Patients
 from cellkinetics.population.saem import Theta
 from cellkinetics.sampling import derivatives
 from cellkinetics.sampling.derivatives import Looked
@@ -86,6 +87,15 @@ def refuse(model: Model, method: str, remedy: str) -> None:
         )
 
 
+def refuse_own_sds(patients: Patients, method: str, remedy: str) -> None:
+    """The expected information is of the curve alone."""
+    if method == FOCEI and patients.own_sds:
+        raise ModelError(
+            f"method={method!r} has no information about {patients.own_sds[0]} of each patient. Take "
+            f"method={LAPLACE!r} of a closed form, or method={remedy!r}."
+        )
+
+
 def refuse_nodes(method: str, nodes: int, q: int, remedy: str) -> None:
     """Nodes of all random effects are a grid."""
     if method == QUADRATURE and nodes**q > MOST_NODES:
@@ -103,7 +113,7 @@ def _look(
     patients, design = population.patients, population.design
     run = derivatives.program(
         patients.model, patients.problems[0].ties, population.method, patients.request.error_model, population.random,
-        method == FOCEI, turned,
+        method == FOCEI, turned, patients.own_places,
     )  # fmt: skip
     looked = Looked(*map(np.asarray, run(estimates_of(population, theta, x), theta.ln_sd, population.data)))
     away = x - importance.mean_of(design.matrix, theta, population.random)
@@ -250,8 +260,9 @@ class _At:
         x = self.modes.x + np.einsum("npq,mq->mnp", factor, z)
         patients = population.patients
         run = derivatives.slopes(
-            patients.model, patients.problems[0].ties, population.method, patients.request.error_model
-        )
+            patients.model, patients.problems[0].ties, population.method, patients.request.error_model,
+            patients.own_places,
+        )  # fmt: skip
         value, by_u = map(np.asarray, run(estimates_of(population, theta, x), theta.ln_sd, population.data))
         inverse = np.linalg.inv(np.asarray(theta.omega))
         away = x - importance.mean_of(design.matrix, theta, population.random)

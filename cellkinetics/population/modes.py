@@ -21,8 +21,9 @@ def problem_given(patients: Patients, design: Design, theta: Theta, at: int) -> 
     estimates, ln_sd = design.matrix[at] @ np.asarray(theta.beta), np.asarray(theta.ln_sd)
     values = problem.natural(np.append(estimates, ln_sd[patients.sd_free]))
     return replace(
-        problem, free=design.random, values=values, sd=np.exp(ln_sd), sd_free=np.zeros(len(ln_sd), bool), priors={}
-    )
+        problem, free=tuple(name for name in design.random if name not in patients.own_sds), values=values,
+        sd=patients.sds_at(estimates, ln_sd).ravel(), sd_free=np.isin(patients.sd_names, patients.own_sds), priors={},
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

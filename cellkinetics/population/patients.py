@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.study import Study
-from cellkinetics.errors import one_problem
+from cellkinetics.errors import ModelError, one_problem
 from cellkinetics.modelling.course import Course
 from cellkinetics.modelling.dosing import Doses
+from cellkinetics.modelling.levels import unit_of
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.parameter import Parameter
 from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising.cases import Case, prepare_each
 from cellkinetics.optimising.engine import Data
@@ -21,6 +24,7 @@ from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.stacking import stacked
 from cellkinetics.optimising.status import Status
+from cellkinetics.sampling import curves
 from cellkinetics.solving.sensitivity import padded_length
 
 SAMPLES_APART = 4  # samples: programs are made for multiples of so many
@@ -36,6 +40,7 @@ class Patients:
     names : the free parameters, in the order of the model.
     cases : {subject: its samples, problem and start}.
     left_out : {subject: why}.
+    own_sds : sds of the error that each patient has of its own, in the order of `sd_names`; others are common to all.
     """
 
     request: Request
@@ -43,6 +48,7 @@ class Patients:
     names: tuple[str, ...]
     cases: Mapping[str, Case]
     left_out: Mapping[str, str]
+    own_sds: tuple[str, ...] = ()
 
     @property
     def model(self) -> Model:
@@ -88,56 +94,98 @@ class Patients:
         """Of all sds, estimated or not."""
         return self.problems[0].sd_names
 
+    @property
+    def own_places(self) -> tuple[int, ...]:
+        """Of `own_sds` among `sd_names`."""
+        return tuple(at for at, name in enumerate(self.sd_names) if name in self.own_sds)
+
+    @property
+    def common_sds(self) -> list[str]:
+        """(c,) those that all patients have in common, estimated or not."""
+        return [name for name in self.sd_names if name not in self.own_sds]
+
+    @cached_property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """Of all that a design may name: the model's, and the sds that patients have of their own, on the ln scale."""
+        own = {name: Parameter(float(self._sd_start[name]), self.unit_of(name), "estimated") for name in self.own_sds}
+        return {**self.model.parameters, **own}
+
+    def unit_of(self, name: str) -> str:
+        """Of a parameter or an sd, as the study has it."""
+        if name not in self.sd_names:
+            return unit_of(self.model, name, self.study.unit)
+        error = self.request.error_model
+        additive = error.additive(len(self.model.outputs))[self.sd_names.index(name)]
+        return self.study.unit if additive else error.sd_unit
+
     @cached_property
     def sd_free(self) -> Flags:
-        """(sds,) whether it is estimated."""
-        return np.array([name not in self.request.fixed for name in self.sd_names])
+        """(c,) whether a common sd is estimated."""
+        return np.array([name not in self.request.fixed for name in self.common_sds], bool)
 
     @cached_property
     def samples_each(self) -> Floats:
-        """(sds,) samples in the likelihood of the output of each sd."""
+        """(c,) samples in the likelihood of the output of each common sd."""
         outputs = len(self.model.outputs)
         rows = [sum(int((p.samples.output == i).sum()) for p in self.problems) for i in range(outputs)]
-        return np.tile(np.array(rows, float), len(self.sd_names) // outputs)
+        return self._of_common(np.tile(np.array(rows, float), len(self.sd_names) // outputs))
 
     @cached_property
     def ln_sd_floors(self) -> Floats:
-        """(sds,) ln of the lowest estimate."""
+        """(c,) ln of the lowest estimate of each common sd."""
         lowest = min(problem.lowest for problem in self.problems)
-        return self.request.error_model.ln_sd_floors(len(self.model.outputs), lowest)
+        return self._of_common(self.request.error_model.ln_sd_floors(len(self.model.outputs), lowest))
 
     @cached_property
     def ln_sd_start(self) -> Floats:
-        """(sds,) ln of the sds that are given, and of where others start."""
+        """(c,) ln of the common sds that are given, and of where others start."""
+        return np.log(np.maximum([self._sd_start[name] for name in self.common_sds], 1e-300))
+
+    @cached_property
+    def _sd_start(self) -> Mapping[str, float]:
         error, outputs = self.request.error_model, len(self.model.outputs)
         lowest = min(problem.lowest for problem in self.problems)
         usual = np.exp(error.ln_sd_starts(np.log(np.full(outputs, 0.7)), lowest)[0])
-        known = {**dict(zip(self.sd_names, usual, strict=True)), **self.request.initial, **self.request.fixed}
-        return np.log(np.maximum([known[name] for name in self.sd_names], 1e-300))
+        return {**dict(zip(self.sd_names, usual, strict=True)), **self.request.initial, **self.request.fixed}
+
+    def _of_common(self, values: Floats) -> Floats:
+        return np.delete(values, self.own_places)
+
+    def sds_at(self, phi: Floats, ln_sd: Floats, output: Any = slice(None)) -> Floats:
+        """Sds of samples of these outputs, those of a patient's own from phi, the last of which they are.
+
+        Parameters
+        ----------
+        phi : (..., any). ln_sd : (c,) of those in common. output : (rows,) places of outputs.
+
+        Returns
+        -------
+        (parts, ..., rows); (parts, rows) where patients have none of their own.
+        """
+        sds = np.exp(curves.ln_sds(np.asarray(phi), np.asarray(ln_sd), self.own_places))
+        return np.moveaxis(sds.reshape(*sds.shape[:-1], -1, len(self.model.outputs)), -2, 0)[..., output]
 
     @cached_property
     def guesses(self) -> Floats:
-        """(n, k) where each patient's samples say that its parameters are, on the estimation scale."""
+        """(n, k + r) where each patient's samples say that its parameters are, on the estimation scale; its sds."""
         parameters = self.model.parameters
         each = [[parameters[name].to_estimation(case.initial[name]) for name in self.names] for case in self._each]
-        return np.array(each, float).reshape(len(self._each), len(self.names))
+        of_sds = np.log([self._sd_start[name] for name in self.own_sds])
+        parts = np.array(each, float).reshape(len(each), -1), np.broadcast_to(of_sds, (len(each), len(of_sds)))
+        return np.hstack(parts)
 
     @property
     def _each(self) -> list[Case]:
         return list(self.cases.values())
 
-    def natural(self, name: str, estimate: float) -> float:
-        """Of a free parameter."""
-        return self.model.parameters[name].from_estimation(estimate)
 
-
-def patients_of(request: Request, study: Study, wanted: Sequence[str] | None) -> Patients:
+def patients_of(request: Request, study: Study, wanted: Sequence[str] | None, own_sds: Sequence[str] = ()) -> Patients:
     """Everyone with a sample in the likelihood.
 
     Parameters
     ----------
     request : as of a fit; ``free`` None for the model's default of every patient, together.
-    wanted : names that are free in any case.
+    wanted : names that are free in any case. own_sds : sds that each patient has of its own.
 
     Raises
     ------
@@ -168,7 +216,22 @@ def patients_of(request: Request, study: Study, wanted: Sequence[str] | None) ->
     if not cases:
         text = "; ".join(f"{subject}: {reason}" for subject, reason in list(left.items())[:3])
         raise one_problem(f"nobody can take part in the population ({text})", "Look at study.summary().")
-    return Patients(request, study, names, cases, left)
+    return Patients(request, study, names, cases, left, tuple(own_sds))
+
+
+def own_sds_of(request: Request) -> tuple[str, ...]:
+    """The sds that are not fixed, where each patient has its own.
+
+    Raises
+    ------
+    ModelError
+        All are fixed.
+    """
+    names = request.error_model.sd_names(request.model.outputs)
+    found = tuple(name for name in names if name not in request.fixed)
+    if not found:
+        raise ModelError(f"common_sd=False: {', '.join(names)} is fixed. Leave it out of fixed=.", name=names[0])
+    return found
 
 
 def one_more(patients: Patients, study: Study) -> Patients:

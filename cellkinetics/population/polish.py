@@ -204,13 +204,13 @@ def _look(population: Population, sample: Sample, v: Floats, counts: Floats | No
 
 
 @cache.kept
-def _values(error: ErrorModel, outputs: int) -> Callable[..., Any]:
-    """The compiled function (curves (m, n, rows), ln_sd (s,), data) -> log-likelihoods (m, n)."""
+def _values(error: ErrorModel, outputs: int, own: tuple[int, ...]) -> Callable[..., Any]:
+    """The compiled function (curves (m, n, rows), phi (m, n, q), ln_sd (c,), data) -> log-likelihoods (m, n)."""
 
-    def one(g: Any, ln_sd: Any, data: Data) -> Any:
-        return jnp.sum(curves.density(error, outputs, g, ln_sd, data))
+    def one(g: Any, phi: Any, ln_sd: Any, data: Data) -> Any:
+        return jnp.sum(curves.density(error, outputs, g, curves.ln_sds(phi, ln_sd, own), data))
 
-    return Program(jax.vmap(jax.vmap(one, in_axes=(0, None, 0)), in_axes=(0, None, None)))
+    return Program(jax.vmap(jax.vmap(one, in_axes=(0, 0, None, 0)), in_axes=(0, 0, None, None)))
 
 
 def _by_differences(
@@ -218,7 +218,7 @@ def _by_differences(
 ) -> tuple[Floats, Floats, Floats]:
     """Log-likelihoods (m, n), first (m, n, u) and second (m, n, u, u) derivatives by free ln sds and scored columns."""
     patients, data = population.patients, population.data
-    program = _values(patients.request.error_model, len(patients.model.outputs))
+    program = _values(patients.request.error_model, len(patients.model.outputs), patients.own_places)
     count, ln_sd = len(sds) + len(population.scored), np.asarray(theta.ln_sd)
     solved = np.isfinite(sample.value)
 
@@ -228,7 +228,7 @@ def _by_differences(
         curve = sample.curve
         if population.scored:
             curve = curve + sample.slopes @ change[len(sds) :]
-        return np.asarray(program(curve, moved, data))
+        return np.asarray(program(curve, sample.draws.phi, moved, data))
 
     aside = DIFFERENCE * np.eye(count)
     middle = at(np.zeros(count))

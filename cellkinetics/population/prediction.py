@@ -130,6 +130,11 @@ def natural_of(fit: PopulationFit, v: Floats, labels: Sequence[str]) -> pd.DataF
 
 def typical_of(fit: PopulationFit, dose: float | None) -> Typical:
     """See `PopulationFit.typical`."""
+    if fit.patients.own_sds:
+        raise ModelError(
+            "sds of the error differ between these patients, and studies are planned with one for all. Take a "
+            "population with common_sd=True."
+        )
     design, theta, outputs = fit.design, fit.polished.theta, list(fit.model.outputs)
     driven = [effect for effect in design.effects if effect.covariate == BY_DOSE]
     at = estimates(fit, {BY_DOSE: dose} if driven and dose is not None else {})

@@ -141,7 +141,7 @@ class PopulationFit(Criteria, Saves):
     @property
     def sd_is_known(self) -> bool:
         """Whether every sd of the error is given."""
-        return not self.patients.sd_free.any()
+        return not self.patients.sd_free.any() and not self.patients.own_sds
 
     @property
     def bicc(self) -> float:
@@ -160,35 +160,25 @@ class PopulationFit(Criteria, Saves):
     @property
     def shrinkage(self) -> dict[str, float]:
         """{parameter: 1 - variance of the conditional means of the effects over the population's variance}."""
-        away = self.conditional_mean - self._population_means
+        away = self.conditional_mean - self.population_means
         variance = np.diag(np.asarray(self.polished.theta.omega))
         share = 1 - np.mean(away**2, axis=0) / variance
         return dict(zip(self.design.random, map(float, share), strict=True))
 
     @property
-    def _population_means(self) -> Floats:
+    def population_means(self) -> Floats:
+        """(n, q) of what varies, for the covariates of each patient, on the estimation scale."""
         return np.einsum("nkp,p->nk", self.design.matrix, np.asarray(self.polished.theta.beta))[:, self.design.places]
 
     @cached_property
     def individuals(self) -> pd.DataFrame:
-        """One row a subject and random parameter.
+        """One row a subject and random parameter, sds of its own included.
 
         mode (where the density given the samples is highest), mean (conditional, formed on the estimation scale), lower
         and upper (two conditional sds about it), all on the natural scale; effect and effect_sd, the random effect and
         its conditional sd on the estimation scale.
         """
-        rows = []
-        for i, subject in enumerate(self.subjects):
-            modes = self[subject].estimates
-            for j, name in enumerate(self.design.random):
-                to = self.model.parameters[name].from_estimation
-                mean, sd = self.conditional_mean[i, j], np.sqrt(self.conditional_covariance[i, j, j])
-                rows.append((
-                    subject, name, modes[name], to(mean), to(mean - 2 * sd), to(mean + 2 * sd),
-                    mean - self._population_means[i, j], sd,
-                ))  # fmt: skip
-        names = ["subject", "parameter", "mode", "mean", "lower", "upper", "effect", "effect_sd"]
-        return pd.DataFrame(rows, columns=names)
+        return individuals.table_of(self)
 
     @cached_property
     def each(self) -> Mapping[str, Fit]:
@@ -204,7 +194,10 @@ class PopulationFit(Criteria, Saves):
 
     @property
     def trace(self) -> pd.DataFrame:
-        """One row an iteration: estimates, log-likelihood of the chains, shares of accepted and refused proposals."""
+        """One row an iteration: estimates, log-likelihood of the chains, shares of accepted and refused proposals.
+
+        Of an approximation a row a step, with its log-likelihood.
+        """
         return self.path.trace
 
     @property
@@ -446,7 +439,10 @@ class PopulationFit(Criteria, Saves):
         return population.plot_forest(self, domains.level(level))
 
     def plot_trace(self) -> Figure:
-        """How the estimates moved over the iterations, a panel each, and the log-likelihood of the chains."""
+        """How the estimates moved, a panel each, and the log-likelihood of the chains, or of an approximation.
+
+        Over the iterations of SAEM, of which those that are averaged are shaded; over the steps of an approximation.
+        """
         from cellkinetics.charts import population
 
         return population.plot_trace(self)

@@ -60,9 +60,9 @@ class Population:
     @cached_property
     def units(self) -> Floats:
         """(p,) in what coefficients are counted: 1 on a log or logit scale, the size of the guesses on the natural."""
-        parameters, patients = self.patients.model.parameters, self.patients
-        size = np.maximum(np.median(np.abs(patients.guesses), axis=0), 1e-300)
-        of = {n: 1.0 if parameters[n].scale != "identity" else float(size[i]) for i, n in enumerate(patients.names)}
+        parameters, names = self.patients.parameters, self.design.names
+        size = np.maximum(np.median(np.abs(self.patients.guesses), axis=0), 1e-300)
+        of = {n: 1.0 if parameters[n].scale != "identity" else float(size[i]) for i, n in enumerate(names)}
         return np.array([of[effect.parameter] for effect in self.design.effects])
 
     @cached_property
@@ -121,7 +121,7 @@ class Population:
         patients = self.patients
         run = saem.program(
             patients.model, patients.problems[0].ties, self.method, patients.request.error_model, self.random,
-            self.scored, len(self.design.effects),
+            self.scored, len(self.design.effects), patients.own_places,
         )  # fmt: skip
         return run(self.fixed, state, plan, saem.noise_of(state, len(self.scored), seed, block))
 
@@ -158,7 +158,7 @@ class Population:
         patients = self.patients
         run = importance.solver(
             patients.model, patients.problems[0].ties, self.method, patients.request.error_model, self.random,
-            self.scored if slopes else (), len(self.design.effects),
+            self.scored if slopes else (), len(self.design.effects), patients.own_places,
         )  # fmt: skip
         blocks = [
             run(self.design.matrix, theta.beta, theta.ln_sd, block, self.units, self.data)

@@ -109,12 +109,14 @@ def program(
     random: tuple[int, ...],
     scored: tuple[int, ...],
     size: int,
+    own: tuple[int, ...],
 ) -> Callable[..., tuple[Iterate, Trace]]:
     """The compiled block: (fixed, state, plan of `ITERATIONS` iterations, noise) -> state, trace.
 
     Parameters
     ----------
     random : places of what varies among the free parameters. scored : columns of what does not. size : coefficients.
+    own : places of the sds that each patient has of its own, which stand behind the parameters; others are given then.
     """
     outputs = len(model.outputs)
     places, columns = np.array(random, int), np.array(scored, int)
@@ -126,23 +128,26 @@ def program(
             return jnp.broadcast_to(estimates[None], (len(phi), *estimates.shape)).at[:, :, places].set(phi)
 
         def of_patient(phi: Any, ln_sd: Any, data: Data) -> tuple[Any, Any]:
-            return curves.log_likelihood(model, ties, method, error, phi, ln_sd, data)
+            return curves.log_likelihood(model, ties, method, error, phi, ln_sd, data, own)
 
         def of_all(phi: Any, beta: Any, ln_sd: Any) -> tuple[Any, Any]:
             each = jax.vmap(jax.vmap(of_patient, in_axes=(0, None, 0)), in_axes=(0, None, None))
             return each(whole(phi, beta), ln_sd, fixed.data)
 
-        def by_rows(function: Callable[..., Any], curve: Any, ln_sd: Any) -> Any:
-            return jax.vmap(jax.vmap(function, in_axes=(0, None, 0)), in_axes=(0, None, None))(curve, ln_sd, fixed.data)
+        def by_rows(function: Callable[..., Any], at: Chains, ln_sd: Any) -> Any:
+            def of_patient(g: Any, phi: Any, data: Data) -> Any:
+                return function(g, curves.ln_sds(phi, ln_sd, own), data)
+
+            return jax.vmap(jax.vmap(of_patient), in_axes=(0, 0, None))(at.curve, at.phi, fixed.data)
 
         def iteration(state: Iterate, given: tuple[Gains, Noise]) -> tuple[Iterate, Trace]:
             plan, drawn = given
             theta, at = state.theta, state.chains
-            if not scored:
+            if not scored and not own:
                 # The curves are as they were: what a new sd changes is read off them.
                 value = by_rows(
                     lambda g, ln_sd, data: jnp.sum(curves.density(error, outputs, g, ln_sd, data)),
-                    at.curve,
+                    at,
                     theta.ln_sd,
                 )
                 at = at._replace(value=jnp.where(jnp.isneginf(at.value), -jnp.inf, value))
@@ -159,19 +164,14 @@ def program(
             within = state.second - state.mean[:, :, None] * state.mean[:, None, :]
             omega = jnp.mean(within + away[:, :, None] * away[:, None, :], axis=0) * fixed.mask
             omega = _kept_up(_shrunk(fixed, omega, len(theta.beta)), theta.omega, plan.annealed, fixed.least)
-            slopes = by_rows(
-                lambda g, ln_sd, data: curves.by_ln_sds(error, outputs, g, ln_sd, data), at.curve, theta.ln_sd
-            )
-            # An sd with a prior is drawn to it by no more than the way there.
-            known = fixed.prior_precision[-len(theta.ln_sd) :]
-            pull = known * (fixed.prior_mean[-len(theta.ln_sd) :] - theta.ln_sd)
-            total = jnp.sum(jnp.where(solved[..., None], slopes, 0.0), axis=(0, 1)) / len(at.phi) + pull
-            share = total / (fixed.sd_rows + 0.5 * known)
-            ln_sd = theta.ln_sd + 0.5 * jnp.log(jnp.maximum(1 + plan.gamma * share, 0.1))
-            ln_sd = jnp.where(plan.annealed, jnp.maximum(ln_sd, theta.ln_sd + 0.5 * np.log(COOLING)), ln_sd)
-            ln_sd = jnp.where(fixed.sd_free, jnp.maximum(ln_sd, fixed.ln_sd_floors), theta.ln_sd)
+            ln_sd = theta.ln_sd
+            if not own:
+                slopes = by_rows(
+                    lambda g, ln_sd, data: curves.by_ln_sds(error, outputs, g, ln_sd, data), at, theta.ln_sd
+                )
+                ln_sd = _sds(fixed, theta, jnp.where(solved[..., None], slopes, 0.0), plan)
             if scored:
-                terms = by_rows(lambda g, ln_sd, data: row_terms(error, outputs, g, ln_sd, data), at.curve, theta.ln_sd)
+                terms = by_rows(lambda g, ln_sd, data: row_terms(error, outputs, g, ln_sd, data), at, theta.ln_sd)
                 step, information = _scored(columns, fixed, state, theta, seen, terms, plan.gamma)
                 state = state._replace(information=information)
                 beta = beta.at[columns].set(theta.beta[columns] + step)
@@ -183,6 +183,18 @@ def program(
         return jax.lax.scan(iteration, state, (plan, noise))
 
     return Program(run)
+
+
+def _sds(fixed: Fixed, theta: Theta, slopes: Any, plan: Gains) -> Any:
+    """The EM step of the sds that patients have in common, from slopes (chains, n, c) by their logarithms."""
+    # An sd with a prior is drawn to it by no more than the way there.
+    known = fixed.prior_precision[-len(theta.ln_sd) :]
+    pull = known * (fixed.prior_mean[-len(theta.ln_sd) :] - theta.ln_sd)
+    total = jnp.sum(slopes, axis=(0, 1)) / len(slopes) + pull
+    share = total / (fixed.sd_rows + 0.5 * known)
+    ln_sd = theta.ln_sd + 0.5 * jnp.log(jnp.maximum(1 + plan.gamma * share, 0.1))
+    ln_sd = jnp.where(plan.annealed, jnp.maximum(ln_sd, theta.ln_sd + 0.5 * np.log(COOLING)), ln_sd)
+    return jnp.where(fixed.sd_free, jnp.maximum(ln_sd, fixed.ln_sd_floors), theta.ln_sd)
 
 
 def _averaged(state: Iterate, gamma: Any) -> Iterate:

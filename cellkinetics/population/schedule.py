@@ -177,7 +177,7 @@ def values_of(design: Design, beta: Floats, omega: Floats, ln_sd: Floats) -> Flo
 
 def labels_of(population: Population) -> list[str]:
     """Of `values_of`."""
-    return [*population.design.labels, *population.patients.sd_names]
+    return [*population.design.labels, *population.patients.common_sds]
 
 
 def drifting(population: Population, state: Iterate, traces: Sequence[Trace]) -> tuple[str, ...]:
@@ -213,7 +213,8 @@ def as_table(population: Population, values: Floats) -> pd.DataFrame:
     design, values = population.design, values.copy()
     q, effects, sds = len(design.random), len(design.effects), len(population.patients.sd_free)
     linked = slice(effects + q, effects + q + len(design.pairs))
-    for part in (slice(effects, effects + q), slice(values.shape[1] - sds, None)):
+    own = [at for at, effect in enumerate(design.effects) if effect.label in population.patients.own_sds]
+    for part in (own, slice(effects, effects + q), slice(values.shape[1] - sds, None)):
         values[:, part] = np.exp(values[:, part])
     values[:, linked] = np.tanh(values[:, linked])
     return pd.DataFrame(values, columns=labels_of(population)).rename_axis("iteration")

@@ -12,7 +12,6 @@ from scipy import special
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
 from cellkinetics.joint.design import BY_DOSE
-from cellkinetics.modelling.levels import unit_of
 from cellkinetics.population.design import SD_BETWEEN, Effect
 from cellkinetics.population.importance import mean_of
 from cellkinetics.population.modes import problem_given
@@ -44,13 +43,14 @@ def parameters(fit: PopulationFit) -> pd.DataFrame:
     still = {name for at, name in enumerate(design.random) if not polished.moving[p + at]}
     errors[:p] = np.where([effect.parameter in still for effect in design.effects], np.nan, errors[:p])
     kinds = _kinds(fit)
+    given = [name for name in fit.patients.common_sds if name in fit.request.fixed]
     rows = {}
     for at, (label, kind) in enumerate(zip(labels, kinds, strict=True)):
         name = design.effects[at].parameter if at < len(design.effects) else label
         row = _row(fit, kind, name, float(v[at]), float(errors[at]))
         row |= {"estimate": float(v[at]), "estimate_stderr": float(errors[at]), "mc_error": float(noise[at])}
         status = "free" if polished.moving[at] else "at bound"
-        if kind == SD and not fit.patients.sd_free[labels[-len(fit.patients.sd_names) :].index(label)]:
+        if label in given:
             status = "fixed"
         elif polished.moving[at] and np.isnan(variance[at]):
             status = "not identifiable"
@@ -67,7 +67,7 @@ def parameters(fit: PopulationFit) -> pd.DataFrame:
         tied = name in dict(fit.patients.problems[0].ties)
         value = fit.natural_at(np.asarray(polished.theta.beta))[name]
         rows[name] = {
-            "kind": OTHER, "value": value, "unit": unit_of(model, name, fit.study.unit),
+            "kind": OTHER, "value": value, "unit": fit.patients.unit_of(name),
             "status": "tied" if tied else "fixed",
             "source": "tied" if tied else "fixed by the user" if name in fit.request.fixed else parameter.source,
         }  # fmt: skip
@@ -92,7 +92,7 @@ def effects(fit: PopulationFit, level: float) -> pd.DataFrame:
     driven = dict.fromkeys((effect.parameter, effect.covariate) for effect in design.effects if effect.covariate)
     rows = []
     for name, covariate in driven:
-        parameter = fit.model.parameters[name]
+        parameter = fit.patients.parameters[name]
         own = [at for at, effect in enumerate(design.effects) if effect.parameter == name]
         beta, columns = np.asarray(fit.polished.theta.beta)[own], [design.effects[at] for at in own]
         covariance = fit.polished.covariance[np.ix_(own, own)]
@@ -184,10 +184,10 @@ def influence(fit: PopulationFit) -> pd.DataFrame:
 
 def _kinds(fit: PopulationFit) -> list[str]:
     """Of each of `labels_of`."""
-    design = fit.design
+    design, own = fit.design, fit.patients.own_sds
     return [
-        *(COEFFICIENT if effect.covariate else MEAN for effect in design.effects),
-        *[SD_BETWEEN] * len(design.random), *[CORRELATION] * len(design.pairs), *[SD] * len(fit.patients.sd_names),
+        *(COEFFICIENT if effect.covariate else SD if effect.parameter in own else MEAN for effect in design.effects),
+        *[SD_BETWEEN] * len(design.random), *[CORRELATION] * len(design.pairs), *[SD] * len(fit.patients.common_sds),
     ]  # fmt: skip
 
 
@@ -196,15 +196,13 @@ def _row(fit: PopulationFit, kind: str, name: str, at: float, se: float) -> dict
     row: dict[str, Any] = {"kind": kind, "shrinkage": np.nan}
     ends = (at - NORMAL * se, at + NORMAL * se)
     if kind == MEAN:
-        parameter = fit.model.parameters[name]
+        parameter = fit.patients.parameters[name]
         value = parameter.from_estimation(at)
         lower, upper = (parameter.from_estimation(end) if np.isfinite(end) else np.nan for end in ends)
         row |= {"value": value, "stderr": abs(parameter.slope(value)) * se, "lower": lower, "upper": upper}
-        row["unit"] = unit_of(fit.model, name, fit.study.unit)
+        row["unit"] = fit.patients.unit_of(name)
     elif kind == COEFFICIENT:
-        scale = fit.model.parameters[name].scale
-        row |= {"value": at, "stderr": se, "lower": ends[0], "upper": ends[1]}
-        row["unit"] = {"log": "ln", "logit": "logit"}.get(scale, unit_of(fit.model, name, fit.study.unit))
+        row |= {"value": at, "stderr": se, "lower": ends[0], "upper": ends[1], "unit": _unit_of_effect(fit, name)}
     elif kind == CORRELATION:
         value = np.tanh(at)
         row |= {"value": value, "stderr": (1 - value**2) * se, "lower": np.tanh(ends[0]), "upper": np.tanh(ends[1])}
@@ -212,21 +210,16 @@ def _row(fit: PopulationFit, kind: str, name: str, at: float, se: float) -> dict
     else:
         value = np.exp(at)
         row |= {"value": value, "stderr": value * se, "lower": np.exp(ends[0]), "upper": np.exp(ends[1])}
-        row["unit"] = _unit_of_spread(fit, name) if kind == SD_BETWEEN else _unit_of_sd(fit, name)
+        varies = name.removeprefix(f"{SD_BETWEEN} ")
+        row["unit"] = _unit_of_effect(fit, varies) if kind == SD_BETWEEN else fit.patients.unit_of(name)
     row["rse"] = 100 * row["stderr"] / abs(row["value"]) if row["value"] else np.nan
     return row
 
 
-def _unit_of_spread(fit: PopulationFit, label: str) -> str:
-    name = label.removeprefix("sd between ")
-    scale = fit.model.parameters[name].scale
-    return {"log": "ln", "logit": "logit"}.get(scale, unit_of(fit.model, name, fit.study.unit))
-
-
-def _unit_of_sd(fit: PopulationFit, name: str) -> str:
-    error, outputs = fit.request.error_model, len(fit.model.outputs)
-    at = fit.patients.sd_names.index(name)
-    return fit.study.unit if error.additive(outputs)[at] else error.sd_unit
+def _unit_of_effect(fit: PopulationFit, name: str) -> str:
+    """Of what is added on the estimation scale."""
+    patients = fit.patients
+    return {"log": "ln", "logit": "logit"}.get(patients.parameters[name].scale, patients.unit_of(name))
 
 
 def _source(fit: PopulationFit, kind: str, at: int, status: str) -> str:
@@ -235,7 +228,8 @@ def _source(fit: PopulationFit, kind: str, at: int, status: str) -> str:
     text = "estimated"
     if (label := labels_of(fit.population)[at]) in fit.request.prior:
         text += f" with the prior {fit.request.prior[label]}"
-    if kind == MEAN:
+    text += ", of the median patient" if label in fit.patients.own_sds else ""
+    if kind in (MEAN, SD) and at < len(fit.design.effects):
         effect = fit.design.effects[at]
         others = [e for e in fit.design.effects if e.parameter == effect.parameter and e.covariate]
         at_values = dict.fromkeys(map(_centre, others))

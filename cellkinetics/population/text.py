@@ -115,9 +115,11 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
     if likelihood.smallest_ess < FEW_EFFECTIVE:
         notes.append(likelihood.outcome)
     for name, worse in zeros.items():
+        own = name in path.population.patients.own_sds
+        advice = "leave common_sd=False out" if own else f"give random= without {name}"
         notes.append(
             f"between-patient sd of {name} cannot be told from 0 (log-likelihood at 0 differs by {max(worse, 0):.2f}): "
-            f"give random= without {name}"
+            f"{advice}"
         )
     if path.unsolved:
         notes.append(path.unsolved)
@@ -149,7 +151,7 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
 
 def outside_bounds(population: Population, polished: Polished) -> list[str]:
     """Parameters whose mean lies beyond a bound that holds in a fit of one patient."""
-    design, parameters = population.design, population.patients.model.parameters
+    design, parameters = population.design, population.patients.parameters
     found = []
     for effect, value in zip(design.effects, np.asarray(polished.theta.beta), strict=True):
         lower, upper = parameters[effect.parameter].bounds

@@ -277,7 +277,7 @@ def _parameters(each: Sequence[PopulationFit], found: Sequence[Posterior], sides
         ends = weighted_quantiles(one.phi, one.weights, sides)
         for at, name in enumerate(fit.design.random):
             rows.append(
-                (number, name, *(fit.model.parameters[name].from_estimation(float(end)) for end in ends[:, at]))
+                (number, name, *(fit.patients.parameters[name].from_estimation(float(end)) for end in ends[:, at]))
             )
     return pd.DataFrame(rows, columns=["population", "parameter", "median", "lower", "upper"])
 

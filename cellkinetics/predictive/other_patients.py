@@ -78,11 +78,11 @@ def regimens_as_patients(fit: PopulationFit, regimens: dict[str, tuple[Doses, Co
 
 
 def solved(patients: Patients, x: Floats, first: Method, rows: int) -> Floats:
-    """(m, a, rows) ln f of draws x (m, a, k) on the estimation scale, NaN where no way of solving had a curve.
+    """(m, a, rows) ln f of draws x (m, a, k + r) on the estimation scale, NaN where no way of solving had a curve.
 
     A block of draws is solved at a time: the memory that it takes does not depend on m.
     """
-    every = methods(patients.model)
+    every, x = methods(patients.model), x[..., : len(patients.names)]
     ways = every[every.index(first) :]
     found: Any = np.full((*x.shape[:2], rows), np.nan, np.float32)  # half of the memory
     open_draws = np.arange(len(x))
@@ -116,17 +116,17 @@ def _program(model: Model, ties: Ties, method: Method) -> Callable[..., tuple[An
 
 
 def drawn_about(
-    patients: Patients, ln_curves: Floats, ln_sd: Floats, member: Ints, limited: Flags, seed: int
+    patients: Patients, ln_curves: Floats, x: Floats, ln_sd: Floats, member: Ints, limited: Flags, seed: int
 ) -> Floats:
-    """(m, a, rows) copies of a sample about each curve; draw i has the errors of population ``member`` (m,)."""
+    """(m, a, rows) copies of a sample about each curve; draw i of x has the errors of population ``member`` (m,)."""
     problem = patients.problems[0]
-    samples, outputs = problem.samples, len(patients.model.outputs)
+    samples = problem.samples
     copies = np.empty_like(ln_curves)
     mass, above = samples.mass[: ln_curves.shape[-1]], ~limited
     for at, own in enumerate(ln_sd):
-        sds = np.exp(own).reshape(-1, outputs)[:, samples.output[: ln_curves.shape[-1]]]
         which = np.flatnonzero(member == at)
         for arm in range(ln_curves.shape[1]):
             rng = np.random.default_rng([seed, at])  # the same errors whatever was given
+            sds = patients.sds_at(x[which, arm], own, samples.output[: ln_curves.shape[-1]])
             copies[which, arm] = problem.error.drawn(np.exp(ln_curves[which, arm].astype(float)), sds, mass, above, rng)
     return copies

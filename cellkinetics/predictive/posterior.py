@@ -105,7 +105,7 @@ def posterior_of(fit: PopulationFit, patient: Study, days: Floats, draws: int, s
     at = slice(known, known + len(days) * len(outputs))
     ln_curves = curve[:, 0, at]
     output = ahead.output[at]
-    sds = np.exp(np.asarray(theta.ln_sd)).reshape(-1, len(outputs))[:, output]
+    sds = patients.sds_at(final.phi[:, 0], theta.ln_sd, output)
     error, limited = case.problem.error, ahead.lloq[at] > 0
     copies = np.empty_like(ln_curves)
     for column in range(copies.shape[1]):
@@ -113,7 +113,7 @@ def posterior_of(fit: PopulationFit, patient: Study, days: Floats, draws: int, s
         here = slice(column, column + 1)
         rng = np.random.default_rng([seed, SEED_OF_SAMPLES])
         copies[:, here] = error.drawn(
-            np.exp(ln_curves[:, here]), sds[:, here], ahead.mass[at][here], ~limited[here], rng
+            np.exp(ln_curves[:, here]), sds[..., here], ahead.mass[at][here], ~limited[here], rng
         )  # fmt: skip
     rows = pd.DataFrame({"day": ahead.day[at], "output": [outputs[i] for i in output]})
     from_population = round(importance.FROM_POPULATION * len(ln_w))

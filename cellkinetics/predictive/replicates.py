@@ -107,7 +107,7 @@ def of_population(population: Population, theta: Theta, m: int, seed: int) -> Re
         fine[number, at] = bool(again.solved)
         own = again.value[: len(problems[at].samples)]
         curve[number, at, : len(own)] = np.where(again.solved, own, np.nan)
-    sds = [np.exp(problem.ln_sds(means[at])) for at, problem in enumerate(problems)]
+    sds = [patients.sds_at(phi[1 : m + 1, at], theta.ln_sd) for at in range(len(means))]
     curves = [curve[: m + 1, at, : len(problem.samples)] for at, problem in enumerate(problems)]
     return _drawn(patients.study, patients.subjects, problems, curves, sds, fine[1:], rng)
 

@@ -286,7 +286,7 @@ def virtual_trial(
     middle, typical, ln_curves = ln_f[0], ln_f[1 : 1 + len(means)], ln_f[1 + len(means) :]
     with phases("sampling"):
         limited = np.repeat(np.isfinite(limits), len(days))
-        copies = other_patients.drawn_about(asked, ln_curves, drawn_from.ln_sd, member, limited, seed + 1)
+        copies = other_patients.drawn_about(asked, ln_curves, x, drawn_from.ln_sd, member, limited, seed + 1)
     unsolved = np.isnan(ln_curves[..., 0]).mean(axis=0)
     if (unsolved == 1).any() or np.isnan(middle).any():
         lost_arm = list(regimens)[int(np.argmax(np.maximum(unsolved, np.isnan(middle[:, 0]))))]

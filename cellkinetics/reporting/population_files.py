@@ -16,7 +16,7 @@ from cellkinetics.optimising.status import Status
 from cellkinetics.population.design import design_of, prior_of
 from cellkinetics.population.fit import fit_population
 from cellkinetics.population.importance import LogLikelihood
-from cellkinetics.population.patients import patients_of
+from cellkinetics.population.patients import own_sds_of, patients_of
 from cellkinetics.population.polish import Polished, theta_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import Population
@@ -89,7 +89,8 @@ def _again(
         name: getattr(request, name) for name in ("fixed", "initial", "prior", "error", "censoring", "doses", "seed")
     }
     asked |= {"tie": None, **own}
-    patients = patients_of(request, study, asked["random"])
+    own_sds = () if asked.get("common_sd", True) else own_sds_of(request)
+    patients = patients_of(request, study, asked["random"], own_sds)
     design = design_of(patients, asked["random"], asked["covariates"], asked["correlated"])
     method = next(each for each in methods(patients.model) if str(each) == solved_by)
     of = Population(patients, design, prior_of(patients, design), method)

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.modelling.model import Model
@@ -27,12 +28,37 @@ def density(error: ErrorModel, outputs: int, g: Any, ln_sd: Any, data: Data) -> 
     return error.log_density(g, ln_sd.reshape(-1, outputs)[:, data.inputs.output], data.rows)
 
 
+def ln_sds(phi: Any, ln_sd: Any, own: tuple[int, ...]) -> Any:
+    """All ln sds (..., s) of patients at phi (..., any), the last of which are those that each has of its own.
+
+    ln_sd : (c,) of those that all have in common; given back as they are where a patient has none of its own.
+    own : places of its own among all.
+    """
+    if not own:
+        return ln_sd
+    array = np if isinstance(phi, np.ndarray) else jnp
+    mine = phi[..., phi.shape[-1] - len(own) :]
+    both = array.concatenate([array.broadcast_to(ln_sd, (*mine.shape[:-1], len(ln_sd))), mine], axis=-1)
+    others = [place for place in range(both.shape[-1]) if place not in own]
+    return both[..., np.argsort([*others, *own])]
+
+
 def log_likelihood(
-    model: Model, ties: Ties, method: Method, error: ErrorModel, phi: Any, ln_sd: Any, data: Data
+    model: Model,
+    ties: Ties,
+    method: Method,
+    error: ErrorModel,
+    phi: Any,
+    ln_sd: Any,
+    data: Data,
+    own: tuple[int, ...] = (),
 ) -> tuple[Any, Any]:
-    """The log-likelihood of one patient, -inf where it was not solved, and its curve g (rows,)."""
-    g, solved = ln_f(model, ties, method, phi, data)
-    value = jnp.sum(density(error, len(model.outputs), g, ln_sd, data))
+    """The log-likelihood of one patient, -inf where it was not solved, and its curve g (rows,).
+
+    phi : (k + r,) free parameters, then the ln sds in the places ``own``. ln_sd : (c,) the others.
+    """
+    g, solved = ln_f(model, ties, method, phi[: len(phi) - len(own)], data)
+    value = jnp.sum(density(error, len(model.outputs), g, ln_sds(phi, ln_sd, own), data))
     fine = solved & jnp.isfinite(value)
     # A curve that was refused still goes through sums: a number in its place keeps them finite.
     return jnp.where(fine, value, -jnp.inf), jnp.where(fine, g, 0.0)

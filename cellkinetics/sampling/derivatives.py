@@ -1,6 +1,7 @@
 """Derivatives of a patient's log-likelihood: what approximations of the integral over its parameters are made of.
 
-u stands for all that it depends on: the k parameters on their estimation scale, then the ln sds of the error.
+u stands for all that it depends on: the k parameters on their estimation scale, the r ln sds of the error that a
+patient has of its own, and those common to all.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics import cache
+from cellkinetics.arrays import Ints
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.lowered import Program
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising.engine import Data
+from cellkinetics.sampling import curves
 from cellkinetics.solving.sensitivity import Ties, evaluate, evaluate_twice
 
 if TYPE_CHECKING:
@@ -50,21 +53,25 @@ def program(
     random: tuple[int, ...],
     expected: bool,
     turned: bool,
+    own: tuple[int, ...],
 ) -> Callable[..., Looked]:
-    """The compiled function (estimates (n, k), ln_sd (s,), data) -> `Looked`.
+    """The compiled function (estimates (n, k + r), ln_sd (c,), data) -> `Looked`.
 
     Parameters
     ----------
-    random : places of what varies among the parameters. expected : the expected information instead of the Hessian.
+    random : places of what varies among the parameters. expected : the expected information instead of the Hessian;
+        not of sds of a patient's own. own : their places among the sds.
     turned : whether its derivatives are made too. Those of the Hessian take third derivatives of the curve, which only
         closed forms have.
     """
-    places = np.array(random, int)
-    square = np.ix_(places, places)
 
     def of_patient(estimates: Any, ln_sd: Any, data: Data) -> Looked:
-        k, outputs = len(estimates), len(model.outputs)
-        u = jnp.concatenate([estimates, ln_sd])
+        k, outputs = len(estimates) - len(own), len(model.outputs)
+        # Here all sds stand together, in their own order.
+        order = _order(k, len(estimates) + len(ln_sd), own)
+        places = order[np.array(random, int)]
+        square = np.ix_(places, places)
+        u = jnp.concatenate([estimates[:k], curves.ln_sds(estimates, ln_sd, own)])
 
         def second(u: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
             """The curve with its derivatives, and value, gradient and Hessian of the log-likelihood."""
@@ -103,9 +110,17 @@ def program(
                     lambda way: jax.jvp(known, at, (*still, way.reshape(-1, outputs)[:, data.inputs.output]))[1]
                 )(jnp.eye(len(u) - k))
                 change = jnp.concatenate([by_curve, by_sds])
+        if own:
+            gradient, hessian, change = gradient[order], hessian[np.ix_(order, order)], change[order[: len(change)]]
         return Looked(value, gradient, hessian, curvature, change, solved & jnp.isfinite(value))
 
     return Program(jax.vmap(of_patient, in_axes=(0, None, 0)))
+
+
+def _order(k: int, size: int, own: tuple[int, ...]) -> Ints:
+    """(u,) where each of u stands when all sds are in their own order behind the k parameters."""
+    others = [place for place in range(size - k) if place not in own]
+    return np.array([*range(k), *(k + place for place in (*own, *others))], int)
 
 
 def expected_information(error: ErrorModel, g: Any, of_rows: Any, data: Data) -> Any:
@@ -124,18 +139,20 @@ def expected_information(error: ErrorModel, g: Any, of_rows: Any, data: Data) ->
 
 @cache.kept
 def slopes(
-    model: Model, ties: Ties, method: Method, error: ErrorModel
+    model: Model, ties: Ties, method: Method, error: ErrorModel, own: tuple[int, ...]
 ) -> Callable[..., tuple[Float[Numeric, "draws patients"], Float[Numeric, "draws patients u"]]]:
-    """The compiled function (estimates (m, n, k), ln_sd (s,), data) -> log-likelihoods and gradients of each draw."""
+    """The compiled function (estimates (m, n, k + r), ln_sd (c,), data) -> log-likelihoods, gradients of each draw."""
     outputs = len(model.outputs)
 
     def of_patient(estimates: Any, ln_sd: Any, data: Data) -> tuple[Any, Any]:
-        g, jacobian, solved = evaluate(model, ties, method, estimates, data.inputs)
-        of_rows = ln_sd.reshape(-1, outputs)[:, data.inputs.output]
+        k = len(estimates) - len(own)
+        g, jacobian, solved = evaluate(model, ties, method, estimates[:k], data.inputs)
+        of_rows = curves.ln_sds(estimates, ln_sd, own).reshape(-1, outputs)[:, data.inputs.output]
         value, first, _ = error.derivatives(g, of_rows, data.rows)
         total = jnp.sum(value)
         by_output = jnp.einsum("ar,ro->ao", first[1:], jnp.eye(outputs)[data.inputs.output])
         gradient = jnp.concatenate([first[0] @ jacobian, by_output.reshape(-1)])
+        gradient = gradient[_order(k, len(gradient), own)] if own else gradient
         fine = solved & jnp.isfinite(total)
         return jnp.where(fine, total, -jnp.inf), jnp.where(fine, gradient, 0.0)
 

@@ -276,7 +276,6 @@ def test_a_prior_of_what_has_none_is_refused(study):
     [
         ({"method": "nuts"}, "method='nuts': take one of saem, laplace, focei, agq"),
         ({"prior": "published"}, "prior='published' is of one patient, whose population is known"),
-        ({"common_sd": False}, "an sd of each patient is not there yet"),
     ],
 )
 def test_what_is_not_there_yet_says_so(study, asked, words):

@@ -105,6 +105,29 @@ def test_of_indomethacin_is_that_of_nlme():
     assert value == pytest.approx(expected["log_likelihood"], abs=1e-3)
 
 
+def test_of_indomethacin_nlme_stops_where_its_own_likelihood_still_rises():
+    """Where its turns end its likelihood is flat with the place held where curves are linear, and not as it moves."""
+    points, rows = read("nlme_indometh.json"), rows_of("indometh")
+    study = ck.read_study(rows)
+    for name in ("nlme", "nlme_from_focei", "focei", "maximum"):
+        a1, fast, a2, slow, *ln = points[name]["theta"]
+        between = dict(zip(("A1", "fast", "A2"), np.exp(ln), strict=False))
+        found = ck.population_log_likelihood(
+            two_exponentials(), study, mean={"A1": a1, "A2": a2, "fast": np.exp(fast), "slow": np.exp(slow)},
+            between=between, sd={"sd_add": np.exp(ln[3]), "sd_prop": 0.0}, error="combined", method="focei", draws=500,
+        )  # fmt: skip
+        value = found.value - np.log(rows["copies_per_ug"]).sum()
+        assert value == pytest.approx(points[name]["linear"], abs=1e-4)
+    for name in ("nlme", "nlme_from_focei"):
+        assert points[name]["nlme"] == pytest.approx(points[name]["linear"], abs=1e-3)
+        assert np.abs(points[name]["gradient_place_held"]).max() < 0.04
+        assert np.abs(points[name]["gradient"]).max() > 3
+    assert np.abs(points["maximum"]["gradient"]).max() < 1e-3
+    assert np.abs(points["focei"]["gradient"]).max() < 0.03
+    assert points["maximum"]["linear"] - points["focei"]["linear"] < 0.02
+    assert points["focei"]["linear"] - points["nlme"]["nlme"] > 1.5
+
+
 def test_a_fit_of_theophylline_is_no_worse_than_that_of_nlme_and_next_to_it():
     """At nlme's sd, which the rows at the time of the dose have a part in.
 
@@ -225,6 +248,13 @@ def test_where_a_fit_ends_no_estimate_leads_up(proportional):
     errors = proportional.parameters["estimate_stderr"].to_numpy(float)
     assert np.abs(exact.sum(axis=0) * errors).max() < 1e-3
     assert proportional.parameters["mc_error"].tolist() == [0.0] * 6
+
+
+def test_its_trace_is_of_steps_of_which_none_is_averaged(proportional):
+    axes = proportional.plot_trace().axes
+    assert {ax.get_xlabel() for ax in axes} == {"", "step"}
+    assert not any(patch.get_gid() == "averaged" for ax in axes for patch in ax.patches)
+    assert {"climbing", "likelihood"} <= set(proportional.timings)
 
 
 def test_a_fit_of_a_linear_mixed_model_is_that_of_nlme_in_all_digits():

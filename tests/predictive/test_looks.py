@@ -80,6 +80,8 @@ def test_pictures_show_every_sample_effect_and_estimate(fit):
     assert sum(text.startswith("shrinkage ") for text in said) == 2
     trace = fit.plot_trace().axes
     assert [ax.get_title(loc="left") for ax in trace][:6] == list(fit.trace.columns[:6])
+    assert all([patch.get_gid() for patch in ax.patches] == ["averaged"] for ax in trace)
+    assert trace[-1].get_xlabel() == "iteration"
     with pytest.raises(ck.ModelError, match="by: there is no covariate 'weight'"):
         fit.plot_effects(["weight"])
     with pytest.raises(ck.ModelError, match="by: until_reason is the same in all patients"):
