@@ -91,7 +91,7 @@ def _(fits: Fits) -> Card:
 
 @of.register
 def _(fit: JointFit) -> Card:
-    return Card(repr(fit).strip("<>"), fit.outcome, _estimated(fit.parameters))
+    return Card(repr(fit).strip("<>").removesuffix(f": {fit.outcome}"), fit.outcome, _estimated(fit.parameters))
 
 
 @of.register

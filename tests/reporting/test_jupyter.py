@@ -44,6 +44,9 @@ def test_every_result_shows_its_card(executed, source):
     *before, card = pages(cell)
     assert 'class="cellkinetics"' in card
     assert CELLS[source] in re.sub("<[^>]*>", " ", card)
+    title, words = (re.search(f"<{tag}>(.*?)</{tag}>", card) for tag in ("strong", "div"))
+    assert title
+    assert not words or words[1] not in title[1]
     # A bar that is done has left an empty element, and nothing on the standard streams.
     assert all(page == "" for page in before)
     assert not [output for output in cell["outputs"] if output["output_type"] in ("error", "stream")]
