@@ -169,14 +169,14 @@ def _covariates(fit: PopulationFit, patient: Study) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     row = patient.covariates.iloc[0]
     for effect in fit.design.effects:
-        name = effect.covariate
+        name = effect.column
         if not name or name in found:
             continue
         if name not in row or pd.isna(row[name]):
             raise ModelError(
                 f"{patient.subjects[0]} has no {name}, which drives {effect.parameter}. Give it as a column.", name=name
             )
-        levels = [e.level for e in fit.design.effects if e.covariate == name and e.level]
+        levels = [e.level for e in fit.design.effects if e.column == name and e.level]
         if levels and str(row[name]) not in (*levels, effect.reference):
             known = ", ".join((effect.reference, *levels))
             raise ModelError(
