@@ -12,6 +12,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from cellkinetics.arrays import Flags, Floats, Ints
+from cellkinetics.data.groups import named
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.joint.design import BY_DOSE, covariate_of, levels
@@ -44,7 +45,7 @@ class Effect:
     def weight(self, value: Any) -> float:
         """What the coefficient is multiplied by in a patient with this value of the covariate."""
         if self.level:
-            return float(str(value) == self.level)
+            return float(named(value) == self.level)
         number = float(value)
         if self.on_ln and not number > 0:
             raise ModelError(f"{self.column}={number:g}: {self.covariate} is on the ln scale, give a number above 0.")

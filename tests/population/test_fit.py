@@ -412,7 +412,7 @@ def test_predictions_and_effects_take_the_covariate_itself(of_product):
     b = of_product.parameters.loc["c:ln vcn", "value"]
     centre = of_product.design.effects[1].centre
     at = [of_product.predict([0.0], covariates=given)["copies_per_ug"].iloc[0]
-          for given in ({}, {"vcn": 3 * centre}, {"donor": 11, "vcn": centre})]  # fmt: skip
+          for given in ({}, {"vcn": 3 * centre}, {"donor": 11.0, "vcn": centre})]  # fmt: skip
     assert at[1] / at[0] == pytest.approx(3**b)
     assert np.log(at[2] / at[0]) == pytest.approx(of_product.parameters.loc["c:groups of donor 11", "value"])
     effects = of_product.effects()
