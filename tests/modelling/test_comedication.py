@@ -186,8 +186,11 @@ def test_a_column_that_does_not_change_says_it_throughout_and_texts_are_refused(
         ck.fit_each(MODEL, said, progress=False)
 
 
-def test_it_is_saved_pickled_and_described(tmp_path, fits):
-    model = models.load("effector_memory").with_(comedication={"steroids": "alpha"}, lasts={"steroids": 14})
+STEROIDS = models.load("effector_memory").with_(comedication={"steroids": "alpha"}, lasts={"steroids": 14})
+
+
+def test_it_is_pickled_and_described():
+    model = STEROIDS
     again = pickle.loads(pickle.dumps(model))
     assert again.comedication == model.comedication
     assert again.changes == model.changes
@@ -195,8 +198,12 @@ def test_it_is_saved_pickled_and_described(tmp_path, fits):
     assert model.channels == ("cells", "lymphodepletion", "steroids")
     assert "steroids_on_alpha" in model.default_free(ck.example())
     assert model.with_(lasts={"steroids": 7}).comedication["steroids_on_alpha"].lasts == 7
-    data = study()["P1"]
-    fit = ck.fit(model, data, free=["F", "steroids_on_alpha"], starts=1)
+
+
+@pytest.mark.slow
+def test_a_fit_with_it_is_saved_and_computes_when_it_is_loaded(tmp_path):
+    model = STEROIDS
+    fit = ck.fit(model, study()["P1"], free=["F", "steroids_on_alpha"], starts=1)
     fit.save(tmp_path / "fit.json")
     loaded = ck.load(tmp_path / "fit.json")
     assert loaded.model.comedication == model.comedication
@@ -223,6 +230,7 @@ def test_what_cannot_be_is_refused_with_the_remedy(name, given, lasts, message):
         models.load(name).with_(comedication=given, lasts=lasts)
 
 
+@pytest.mark.slow
 def test_a_population_has_it_with_and_without_in_the_arms_of_a_trial():
     fit = ck.fit_population(MODEL, study(n=8), random=["F", "k"], method="focei", progress=False)
     row = fit.parameters.loc["IL_2_on_k"]
