@@ -10,7 +10,7 @@ also shows what a choice is silent about. The patients are **simulated**.
 # %%
 # The study
 # ---------
-# Thirty patients with one dose. The level follows VCN to the power of 0.7; viability, donor and age do nothing.
+# Thirty patients with one dose. The level follows VCN to the power of 0.7; viability and donor do nothing.
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ rng = np.random.default_rng(2020)
 n = 30
 product = pd.DataFrame({
     "vcn": np.exp(rng.normal(np.log(3), 0.5, n)).round(2), "viability": rng.uniform(70, 98, n).round(),
-    "donor": np.resize([101, 102, 103], n), "age": rng.normal(60, 10, n).round(),
+    "donor": np.resize([101, 102], n),
 })  # fmt: skip
 usual = {name: model.parameters[name].value for name in ("F", "alpha")}
 truth = pd.DataFrame({
@@ -35,7 +35,7 @@ table = ck.simulate(model, truth, days, doses=1e6).merge(product, left_on="draw"
 table["copies_per_ug"] *= np.exp(0.3 * rng.normal(size=len(table)))
 table["subject"] = "P" + (table["draw"] + 1).astype(str).str.zfill(2)
 study = ck.read_study(table.drop(columns="draw").assign(dose=1e6, SIMULATED=1), lloq=3.0)
-print(study.covariates[["vcn", "viability", "donor", "age"]].head())
+print(study.covariates[["vcn", "viability", "donor"]].head())
 
 # %%
 # Candidates
@@ -45,7 +45,7 @@ print(study.covariates[["vcn", "viability", "donor", "age"]].head())
 # first-order conditional estimation; BICc is of the integral.
 
 asked = {"free": ["F", "alpha"], "method": "focei", "progress": False}
-candidates = {"F": ["ln vcn", "viability", "groups of donor"], "alpha": ["age"]}
+candidates = {"F": ["ln vcn", "viability", "groups of donor"]}
 choice = ck.choose_covariates(model, study, candidates, **asked)
 print(choice.summary())
 
