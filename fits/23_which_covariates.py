@@ -66,7 +66,7 @@ effects = full.effects()
 print(effects[["parameter", "covariate", "what", "at", "ratio", "lower", "upper"]].round(2).to_string(index=False))
 
 # %%
-# Between the lines of 0.8 and 1.25 a change is often held to be of no matter. An interval that reaches beyond them leaves
-# the question open:
+# Between the lines of 0.8 and 1.25 a change is often held to be of no matter. An interval that reaches beyond them
+# leaves the question open:
 
 figure = full.plot_forest()
