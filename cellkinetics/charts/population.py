@@ -49,7 +49,7 @@ def plot_predicted(fit: PopulationFit, axes: Sequence[Axes] | None) -> Figure:
 
 def plot_effects(fit: PopulationFit, by: Sequence[str] | None) -> Figure:
     """See `PopulationFit.plot_effects`."""
-    driving = [effect.covariate for effect in fit.design.effects if effect.covariate]
+    driving = [effect.column for effect in fit.design.effects if effect.column]
     names, covariates = fit.design.random, against.covariates_of(fit.study, fit.subjects, by, driving)
     effects = fit.individuals.pivot_table(index="subject", columns="parameter", values="effect")
     effects = effects.reindex(index=list(fit.subjects), columns=list(names))

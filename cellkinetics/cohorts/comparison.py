@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,11 @@ from cellkinetics.cohorts.values import windows as values_of
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import Study
+from cellkinetics.fitting.diagnostics import vpc as visual_check
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.running.phases import Phases
-from cellkinetics.saving import Saves, storable
+from cellkinetics.saving import UNSAVED, Saves, storable
 from cellkinetics.statistics.dose_exponent import DoseExponent, dose_exponent
 from cellkinetics.statistics.ranks import RankTest, hodges_lehmann, holm, jonckheere, kruskal, weaker, wilcoxon
 from cellkinetics.words import count, fold
@@ -111,6 +112,8 @@ class Comparison(Saves, HandsOutCopies):
         Whose fitted curves are compared although they miss their samples.
     origin : Provenance
         What else was asked, and how long it took.
+    fits : Fits, optional
+        What was compared, where it was fits; None of a comparison that was read from a file.
     """
 
     study: Study
@@ -129,6 +132,7 @@ class Comparison(Saves, HandsOutCopies):
     missed: tuple[str, ...] = ()
     origin: Provenance = Provenance()  # noqa: RUF009
     with_population: PopulationComparison | None = None
+    fits: Fits | None = field(default=None, metadata=UNSAVED)
 
     @property
     def names(self) -> list[str]:
@@ -148,6 +152,24 @@ class Comparison(Saves, HandsOutCopies):
         if self.with_population is None:
             raise ValueError("no population was given. Ask compare_cohorts(..., population={'model': model}).")
         return self.with_population
+
+    vpc = visual_check
+
+    def checked(self, by: str | None = None) -> tuple[PopulationFit | Fits, str]:
+        """What its visual predictive check is of, its population before its fits, and by what it is stratified."""
+        if by is None and self.individual:
+            raise ValueError(
+                f"each patient has a {self.by} of their own: there are no groups to look at. Give by=, or take "
+                "comparison.population_based.fit.vpc(corrected=True), which puts all doses into one picture."
+            )
+        population = None if self.with_population is None else self.with_population.fit
+        found = population or self.fits
+        if found is None:
+            raise ValueError(
+                "samples were compared, and no fit of them is at hand (a file has none): there is nothing to simulate. "
+                "Give compare_cohorts(fits), or compare_cohorts(study, population={'model': model})."
+            )
+        return found, by or self.by
 
     def summary(self) -> str:
         """The comparison in words, with the limits of what cohorts of this size can show."""
@@ -344,6 +366,7 @@ def compare_cohorts(
         missing(x) if isinstance(x, Fits) else (),
         Provenance(data=study.sha256, options=options, seconds=phases.total, timings=timings),
         through,
+        x if isinstance(x, Fits) else None,
     )
 
 

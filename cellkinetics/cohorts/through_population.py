@@ -336,7 +336,7 @@ def _ln_peak_and_level(
     fit: PopulationFit, covariates: dict[str, Any], doses: object, days: Floats, moved: Sequence[Floats]
 ) -> Floats:
     """(coefficients moved, 2) ln of the peak, and of the last day's level, of the first output."""
-    known = {effect.covariate for effect in fit.design.effects}
+    known = {effect.column for effect in fit.design.effects}
     given = {name: value for name, value in covariates.items() if name in known}
     problem, sds = fit.patients.problems[0], np.zeros(int(fit.patients.sd_free.sum()))
     drawn = [problem.natural(np.append(prediction.estimates(fit, given, beta), sds)) for beta in moved]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from numbers import Real
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from cellkinetics.data.study import Study
@@ -51,6 +53,12 @@ def of(study: Study, by: str = "cohort") -> Groups:
         key=lambda name: (math.isnan(rank[name]), 0.0 if math.isnan(rank[name]) else rank[name], counted(name)),
     )
     return Groups(text.astype(object).fillna(NOBODY), (*names, *([NOBODY] if text.isna().any() else [])))
+
+
+def named(value: object) -> str:
+    """The name of a group whose patients have this value, as `of` has it: 11 for 11.0."""
+    number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+    return dose_text(float(value)) if number else str(value)
 
 
 def counted(name: str) -> list[tuple[float, str]]:

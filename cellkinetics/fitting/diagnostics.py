@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import comb
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from cellkinetics.optimising.batch import climbed
 
 if TYPE_CHECKING:
     from cellkinetics.fitting.result import Fit
+    from cellkinetics.predictive.vpc import VPC
 
 
 COLUMNS = ["subject", "day", "output", "status", "predicted", "residual"]
@@ -163,3 +165,26 @@ def _runs_distribution(positive: int, negative: int) -> Floats:
             ways += comb(positive - 1, half - 1) * comb(negative - 1, half)
         table[each] = ways / total
     return table
+
+
+def vpc(
+    self: Any,
+    *,
+    replicates: int = 1000,
+    by: str | None = None,
+    bins: int | Sequence[float] | None = None,
+    quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+    level: float = 0.9,
+    corrected: bool = False,
+    seed: int = 2020,
+) -> VPC:
+    """Visual predictive check, as `cellkinetics.vpc`: quantiles of the samples beside those simulated.
+
+    Of a population with other patients of it; of single fits each patient with its own estimates, where the errors of
+    the samples alone are new; of a comparison by its groups, with its population where it has one, else with its fits.
+    """
+    from cellkinetics.predictive import vpc
+
+    return vpc.vpc(
+        self, replicates=replicates, by=by, bins=bins, quantiles=quantiles, level=level, corrected=corrected, seed=seed
+    )

@@ -17,6 +17,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
 from cellkinetics.fitting import fit as fitting
 from cellkinetics.fitting import summary
+from cellkinetics.fitting.diagnostics import vpc as visual_check
 from cellkinetics.fitting.few import Settled, settled
 from cellkinetics.fitting.fit import refused
 from cellkinetics.fitting.misfit import Misfit, misfits_of
@@ -42,8 +43,6 @@ from cellkinetics.words import count
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from cellkinetics.predictive.vpc import VPC
 
 
 _UNFINISHED = "not fitted: interrupted before it was finished. Fit it again, or give fewer subjects."
@@ -206,20 +205,7 @@ class Fits(Saves, Mapping[str, Fit]):
             self, parameters, level, calibrated=calibrated, progress=progress, checkpoint=checkpoint, n_jobs=n_jobs
         )
 
-    def vpc(
-        self,
-        *,
-        replicates: int = 1000,
-        by: str | None = None,
-        bins: int | Sequence[float] | None = None,
-        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
-        level: float = 0.9,
-        seed: int = 2020,
-    ) -> VPC:
-        """Visual predictive check with each patient's own estimates, as `cellkinetics.vpc`: new errors alone."""
-        from cellkinetics.predictive import vpc
-
-        return vpc.vpc(self, replicates=replicates, by=by, bins=bins, quantiles=quantiles, level=level, seed=seed)
+    vpc = visual_check
 
     def plot_starts(self, ax: Axes | None = None) -> Axes:
         """Where each start of every subject ended, below that subject's best; returns the axes."""

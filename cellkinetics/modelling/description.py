@@ -50,6 +50,8 @@ def facts(model: Model) -> list[str]:
     lines += [f"States: {', '.join(model.states)}."] * bool(model.states)
     given = ", ".join(model.channels) or "nothing: doses of the study are ignored"
     lines += [f"Given: {given}."]
+    lines += [f"Comedication: {each.what} multiplies {each.rate} by {name} {_acting(each.lasts)}."
+              for name, each in model.comedication.items()]  # fmt: skip
     inputs = ", ".join(f"{name} ({unit})" for name, unit in model.inputs.items())
     lines += [f"Covariates over time: {inputs}."] * bool(inputs)
     lines += [f"Solved by: {SOLVED[methods(model)[0]]}."]
@@ -63,6 +65,10 @@ def facts(model: Model) -> list[str]:
         lines += [f"Free by default: {', '.join(free)}."]
     lines += [f"Tied: {', '.join(model.ties)}."] * bool(model.ties)
     return lines
+
+
+def _acting(lasts: float) -> str:
+    return f"for {lasts:g} days from each administration" if lasts < float("inf") else "from its day on"
 
 
 def tables(model: Model) -> list[Table]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from cellkinetics.errors import DoseWarning, ModelError, suggest
 
 Array = jax.Array | npt.NDArray[np.float64]
+NOTHING_ACTS: Mapping[str, float] = MappingProxyType({})
 
 
 class Doses(NamedTuple):
@@ -23,7 +25,8 @@ class Doses(NamedTuple):
         markers, such as a lymphodepletion, come before it.
     amounts : (m, c) one column a channel of the model (`Model.channels`), in its unit.
     rates
-        (m, c) change of the infusion rate at the event, amount per day; None where everything is a bolus.
+        (m, c) change of the infusion rate at the event, amount per day, and of how many administrations of a
+        comedication act; None where everything is a bolus.
     """
 
     times: Array
@@ -31,7 +34,9 @@ class Doses(NamedTuple):
     rates: Array | None = None
 
 
-def as_doses(doses: object, channels: Sequence[str], markers: Sequence[str] = ()) -> Doses:
+def as_doses(
+    doses: object, channels: Sequence[str], markers: Sequence[str] = (), acting: Mapping[str, float] = NOTHING_ACTS
+) -> Doses:
     """Read what a user gives as doses.
 
     Parameters
@@ -41,6 +46,9 @@ def as_doses(doses: object, channels: Sequence[str], markers: Sequence[str] = ()
         triples, or a dictionary {channel: either of these}; None for no dose at all.
     channels : names of what the model takes, cells first.
     markers : those of them that only mark a day and may come before the first infusion.
+    acting
+        {channel: days that one acts} of comedication, which enters no state and may come before the first infusion.
+        Days that are given with an event, infinite ones among them, are the days that it acts instead.
 
     Raises
     ------
@@ -66,19 +74,26 @@ def as_doses(doses: object, channels: Sequence[str], markers: Sequence[str] = ()
             )
         column = list(channels).index(channel)
         for day, amount, duration in _events(str(channel), value):
-            early = day < 0 and channel not in markers
-            if early or not np.all(np.isfinite([day, amount, duration])) or min(amount, duration) < 0:
+            early = day < 0 and channel not in (*markers, *acting)
+            endless = channel in acting and np.isposinf(duration)
+            if early or not np.all(np.isfinite([day, amount, 0 if endless else duration])) or min(amount, duration) < 0:
                 raise ModelError(
                     f"dose of {channel}: day {day:g}, amount {amount:g}, over {duration:g} days. All must be finite "
                     "and not negative; days count from the first infusion.",
                     name=str(channel),
                 )
+            if channel in acting:
+                # Counted, so that administrations one after the other, or side by side, are one that acts.
+                for at, change in ((day, 1.0), (day + (duration or acting[channel]), -1.0)):
+                    if amount > 0 and at < np.inf:
+                        changes.setdefault(at, np.zeros(len(channels)))[column] += change
+                continue
             if duration == 0:
                 amounts.setdefault(day, np.zeros(len(channels)))[column] += amount
                 continue
             for at, change in ((day, amount / duration), (day + duration, -amount / duration)):
                 changes.setdefault(at, np.zeros(len(channels)))[column] += change
-    times = np.array(sorted({*amounts, *changes}))
+    times = np.array(sorted({*amounts, *(at for at, change in changes.items() if np.any(change))}))
     nothing = np.zeros(len(channels))
     return padded(
         Doses(

@@ -17,7 +17,8 @@ import numpy as np
 from cellkinetics import readiness
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.modelling import travel
-from cellkinetics.modelling.model import SINCE, Model, call, factor, names_of
+from cellkinetics.modelling.functions import call, factor, names_of
+from cellkinetics.modelling.model import SINCE, Model
 from cellkinetics.modelling.parameter import Parameter
 from cellkinetics.words import count
 

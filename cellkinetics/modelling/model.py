@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -15,8 +14,10 @@ import numpy as np
 from cellkinetics import domains, readiness
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.modelling import description, travel
+from cellkinetics.modelling.comedication import Comedication, comedicated, days_acting
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import Doses, as_doses
+from cellkinetics.modelling.functions import Function, call, names_of
 from cellkinetics.modelling.parameter import AsParameters, ParameterSet
 from cellkinetics.modelling.structure import Structure
 from cellkinetics.notebook import Shown
@@ -28,12 +29,11 @@ if TYPE_CHECKING:
     from cellkinetics.data.study import Study
 
 Values = Mapping[str, Any]
-Function = Callable[..., Any]
 SINCE = "since_"
 # The fields that a compiled program depends on, besides names and scales.
 SOLVED_BY = (
     "curve", "rhs", "observe", "states", "start", "dosing", "markers", "lags", "switches", "natural", "stiff", "rtol",
-    "structure", "linear_in_dose", "ties",
+    "structure", "linear_in_dose", "ties", "comedication",
 )  # fmt: skip
 
 
@@ -117,6 +117,7 @@ class Model(Shown):
     linear_in_dose : a closed form that names ``dose`` and may be superposed over infusions.
     scale_free : the model takes the unit of the study (its level is a free parameter).
     simulator : too many parameters for the curves of one patient: meant for simulation.
+    comedication : {factor: Comedication}, as `with_` makes them.
     path, file, sha256 : where its file lay when `load_model` read it, the text of it then, and the hash of that.
 
     Raises
@@ -157,6 +158,7 @@ class Model(Shown):
     ties: Mapping[str, Function] = field(default_factory=dict)
     held: frozenset[str] = frozenset()
     changes: Mapping[str, Any] = field(default_factory=dict)
+    comedication: Mapping[str, Comedication] = field(default_factory=dict)
     path: str = ""
     file: str = ""
     sha256: str = ""
@@ -222,9 +224,9 @@ class Model(Shown):
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """What can be given: the names in `dosing` and `markers`, or cells for a closed form that names ``dose``."""
-        if self.dosing or self.markers:
-            return (*self.dosing, *self.markers)
+        """What can be given: `dosing`, `markers` and comedication, or cells for a closed form that names ``dose``."""
+        if self.rhs is not None:
+            return (*self.dosing, *self.markers, *days_acting(self))
         return ("cells",) if self.curve is not None and "dose" in names_of(self.curve) else ()
 
     def values(self, given: Values | None = None) -> dict[str, Any]:
@@ -251,7 +253,8 @@ class Model(Shown):
 
     def default_free(self, study: Study) -> tuple[str, ...]:
         """The parameters that are estimated unless the user says otherwise."""
-        chosen = self.parameters if self.free is None else self.free(study) if callable(self.free) else self.free
+        chosen = self.parameters if self.free is None else self.free
+        chosen = (*chosen(study), *self.comedication) if callable(chosen) else chosen
         return tuple(name for name in chosen if name not in self.held and name not in self.ties)
 
     def guess(self, study: Study) -> dict[str, float]:
@@ -274,6 +277,8 @@ class Model(Shown):
         tie: Mapping[str, Function] | None = None,
         bounds: Mapping[str, tuple[float, float]] | None = None,
         values: Mapping[str, float] | None = None,
+        comedication: Mapping[str, str | Sequence[str]] | None = None,
+        lasts: Mapping[str, float] | None = None,
     ) -> Model:
         """The model with other defaults; the file is not touched.
 
@@ -284,6 +289,10 @@ class Model(Shown):
         tie : {name: function of other parameters, by name}.
         bounds : {name: (lower, upper)} on the natural scale.
         values : {name: default}; stays free if it was.
+        comedication
+            {what is given: a rate of the right-hand side, or several}: while it acts, the rate is multiplied by a new
+            parameter, ``tocilizumab_on_rho`` for {"tocilizumab": "rho"}, estimated where it was given; 1 is no effect.
+        lasts : {what is given: days that an administration acts}; from its day on where not named.
 
         Returns
         -------
@@ -299,8 +308,14 @@ class Model(Shown):
         Raises
         ------
         ModelError
-            An unknown name, a value outside its bounds, a tie in terms of a tied parameter.
+            An unknown name, a value outside its bounds, a tie in terms of a tied parameter, a comedication of a
+            closed form.
         """
+        if comedication or lasts:
+            given, acting = dict(comedication or {}), domains.by_name(lasts, "lasts", {"tocilizumab": 14.0})
+            said = {name: each for name, each in (("comedication", given), ("lasts", acting)) if each}
+            other = replace(comedicated(self, given, acting), changes=_joined(self.changes, said))
+            return other.with_(fixed=fixed, free=free, tie=tie, bounds=bounds, values=values)
         free = (free,) if isinstance(free, str) else free
         fixed, values = (domains.by_name(one, of, {"alpha": 0.3}) for one, of in ((fixed, "fixed"), (values, "values")))
         fixed, tie, bounds, values = fixed or {}, tie or {}, bounds or {}, values or {}
@@ -440,7 +455,7 @@ class Model(Shown):
 
     def doses(self, doses: object) -> Doses:
         """Doses as arrays; refuses a second infusion that a closed form cannot take."""
-        events = as_doses(doses, self.channels, self.markers)
+        events = as_doses(doses, self.channels, self.markers, days_acting(self))
         if self.curve is None or not self.channels or not isinstance(events.amounts, np.ndarray):
             return events
         if events.rates is not None:
@@ -459,17 +474,6 @@ class Model(Shown):
         return events
 
 
-@lru_cache(maxsize=1024)
-def names_of(function: Function) -> tuple[str, ...]:
-    """The argument names of a model function."""
-    return tuple(inspect.signature(function).parameters)
-
-
-def call(function: Function, known: Mapping[str, Any]) -> Any:
-    """A model function with what it takes by name."""
-    return function(**{name: known[name] for name in names_of(function)})
-
-
 def check_ties(model: Model, ties: Mapping[str, Function]) -> None:
     """Raise for a tie of or in terms of an unknown parameter, or in terms of one that is tied itself."""
     for name, function in ties.items():
@@ -481,11 +485,6 @@ def check_ties(model: Model, ties: Mapping[str, Function]) -> None:
                     f"tie of {name} uses {other}, which is tied itself. Write it in terms of {other}'s own tie.",
                     name=name,
                 )
-
-
-def factor(rule: str | Function, values: Mapping[str, Any]) -> Any:
-    """The value that a rule stands for: a parameter by name, or a function of parameters."""
-    return call(rule, values) if callable(rule) else values[rule]
 
 
 def _joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from cellkinetics.errors import ModelError
 from cellkinetics.likelihood.sd_prior import MEDIAN, SdPrior
 from cellkinetics.modelling import levels
 from cellkinetics.modelling.absent import AbsentModel
+from cellkinetics.modelling.comedication import days_acting, from_columns, not_given
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import centre
@@ -24,7 +26,7 @@ from cellkinetics.solving.solver import NO_COURSES, Courses
 from cellkinetics.words import count
 
 SPARE_ROWS = 3
-Event = tuple[float, float, str]
+Event = tuple[float, float, str, float]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def prepare(request: Request, study: Study) -> Case:
 
 def prepare_each(request: Request, study: Study, shared: Sequence[str] = ()) -> dict[str, Case | Exception]:
     """{subject: its case, or what went wrong with this subject's numbers}; ``shared`` parameters are free in all."""
-    samples, events, only = samples_each(request.model, study), _events(study), study.each()
+    samples, events, only = samples_each(request.model, study), _events(request.model, study), study.each()
     designs: dict[object, tuple[str, ...]] = {}
     cases: dict[str, Case | Exception] = {}
     for subject in study.subjects:
@@ -85,6 +87,7 @@ def _case(
         # The default of a level is in the model's own unit, and says nothing in another.
         chosen |= {*levels.per_dose(model)} if request.one_amount else set()
         chosen |= {*levels.held(model, unit, {*chosen, *request.fixed, *request.tie, *model.held, *model.ties})}
+    chosen -= not_given(model, [kind for _, _, kind, _ in events]) - {*shared}
     free = tuple(n for n in model.parameters if n in chosen and n not in request.fixed and n not in request.tie)
     doses, reason = doses_of(request, events)
     error, outputs = request.error_model, len(model.outputs)
@@ -208,27 +211,35 @@ def _not_countable(problem: Problem) -> Outcome | None:
     )
 
 
-def _events(study: Study) -> dict[str, list[Event]]:
-    """{subject: (day since the first infusion, amount, kind) of each dose}."""
+def _events(model: Model, study: Study) -> dict[str, list[Event]]:
+    """{subject: (day since the first infusion, amount, kind, days or 0) of each dose, and of comedication}."""
     first = dict(zip(study.subjects, infusion_days(study), strict=True))
     events: dict[str, list[Event]] = {subject: [] for subject in study.subjects}
     columns = (study.doses[name].to_numpy(object) for name in ("subject", "day", "amount", "kind"))
     for subject, day, amount, kind in zip(*columns, strict=True):
-        events[subject].append((float(day - first[subject]), float(amount), str(kind)))
+        events[subject].append((float(day - first[subject]), float(amount), str(kind), 0.0))
+    if model.comedication:
+        for subject, given in from_columns(model, study).items():
+            events[subject] += [(max(day - first[subject], 0.0) if np.isinf(day) else float(day - first[subject]), 1.0,
+                                 what, days) for day, what, days in given]  # fmt: skip
     return events
 
 
 def doses_of(request: Request, events: Sequence[Event]) -> tuple[Doses, Outcome | None]:
     """The subject's doses as the model takes them, and why it cannot, if so."""
     model = request.model
-    if request.doses is not None or not model.channels:
-        return model.doses(1.0 if request.one_amount else request.doses), None
-    given: dict[str, list[tuple[float, float]]] = {}
-    for day, amount, kind in events:
+    given: dict[str, list[tuple[float, float, float]]] = {}
+    for day, amount, kind, days in events:
         if kind in model.channels:
-            given.setdefault(kind, []).append((day, amount))
+            given.setdefault(kind, []).append((day, amount, days))
+    if request.doses is not None or not model.channels:
+        asked: Any = 1.0 if request.one_amount else request.doses
+        beside = {what: given[what] for what in days_acting(model) if what in given}
+        if beside and not isinstance(asked, Doses):
+            asked = {**beside, **(asked if isinstance(asked, Mapping) else {model.channels[0]: asked})}
+        return model.doses(asked), None
     if model.channels[0] not in given:
-        kinds = ", ".join(sorted({kind for _, _, kind in events})) or "nothing above 0"
+        kinds = ", ".join(sorted({kind for _, _, kind, _ in events})) or "nothing above 0"
         text = f"no dose: {model.name} takes {model.channels[0]}, and the table has {kinds}."
         return model.doses(None), Outcome(Status.NO_DOSE, f"{text} Give it in the table, or doses=.")
     try:

@@ -9,7 +9,8 @@ import numpy as np
 
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import one_problem
-from cellkinetics.modelling.model import Function, Model, call
+from cellkinetics.modelling.functions import Function, call
+from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.parameter import Parameter
 from cellkinetics.optimising.samples import Samples, courses_of, samples_each
 from cellkinetics.solving.solver import NO_COURSES, Courses

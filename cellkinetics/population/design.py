@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from cellkinetics.arrays import Flags, Floats, Ints
+from cellkinetics.data.groups import named
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.joint.design import BY_DOSE, covariate_of, levels
@@ -18,6 +20,8 @@ from cellkinetics.modelling.prior import centre
 from cellkinetics.population.patients import Patients
 
 SD_BETWEEN = "sd between"
+# Words before the name of a covariate: its ln, as the dose is taken, and its values as groups, numbers or not.
+LN, GROUPS_OF = "ln ", "groups of "
 Covariates = Mapping[str, str | Sequence[str]]
 
 
@@ -25,8 +29,9 @@ Covariates = Mapping[str, str | Sequence[str]]
 class Effect:
     """One column of the design: the mean of a parameter, or what a covariate adds to it on the estimation scale.
 
-    covariate : "" for the mean. level : of a covariate with groups, the one that differs from the first. centre : of a
-    number, where the parameter is its mean; of the dose its geometric mean. reference : that first group.
+    covariate : "" for the mean, else as it was asked for: "age", "ln vcn", "groups of donor". column : of the study's
+    covariates. level : of a covariate with groups, the one that differs from the first. centre : of a number, where the
+    parameter is its mean. on_ln : whether ln of the number counts, about its geometric mean. reference : first group.
     """
 
     parameter: str
@@ -34,6 +39,17 @@ class Effect:
     level: str = ""
     centre: float = np.nan
     reference: str = ""
+    column: str = ""
+    on_ln: bool = False
+
+    def weight(self, value: Any) -> float:
+        """What the coefficient is multiplied by in a patient with this value of the covariate."""
+        if self.level:
+            return float(named(value) == self.level)
+        number = float(value)
+        if self.on_ln and not number > 0:
+            raise ModelError(f"{self.column}={number:g}: {self.covariate} is on the ln scale, give a number above 0.")
+        return float(np.log(number / self.centre)) if self.on_ln else number - self.centre
 
     @property
     def label(self) -> str:
@@ -173,33 +189,55 @@ def _enough(n: int, varying: Sequence[str], effects: Sequence[Effect], own_sds: 
 
 def _of_covariate(study: Study, subjects: Sequence[str], name: str, how: str) -> list[tuple[Effect, Floats]]:
     """The columns of one covariate of one parameter."""
-    if how not in study.covariates:
-        known = [str(each) for each in study.covariates]
-        raise ModelError(
-            f"covariates={{{name!r}: {how!r}}}: take one of {', '.join(known)}. {suggest(how, known)}".rstrip(),
-            name=name,
-        )
-    values = study.covariates[how]
-    numeric = how == BY_DOSE or (is_numeric_dtype(values) and not isinstance(values.dtype, pd.BooleanDtype))
-    driver = covariate_of(study, name, how, subjects) if not numeric or how == BY_DOSE else None
-    driver = values.astype(float).reindex(list(subjects)) if driver is None else driver
+    column, word = _column(study, name, how)
+    values = study.covariates[column]
+    on_ln = word == LN or how == BY_DOSE
+    numeric = on_ln or (is_numeric_dtype(values) and not isinstance(values.dtype, pd.BooleanDtype))
+    if word == GROUPS_OF or not numeric:
+        numeric, driver = False, covariate_of(study, name, column, subjects)
+        if column == BY_DOSE:
+            raise ModelError(f"covariates={{{name!r}: {how!r}}}: a dose is a number. Take {BY_DOSE!r}, or 'cohort'.")
+    elif on_ln and column != BY_DOSE and not is_numeric_dtype(values):
+        raise ModelError(f"covariates={{{name!r}: {how!r}}}: {column} is no number and has no ln. Take {column!r}.")
+    else:
+        driver = values.astype(float).reindex(list(subjects))
+        driver = driver.where(driver > 0) if on_ln else driver
     missing = [subject for subject, value in driver.items() if pd.isna(value)]
     if missing:
+        what = f"{column} above 0" if on_ln else column
         raise ModelError(
-            f"no {how} of {', '.join(map(str, missing[:5]))}, which drives {name}. Give it, or leave the patient out "
+            f"no {what} of {', '.join(map(str, missing[:5]))}, which drives {name}. Give it, or leave the patient out "
             "(study.select).",
             name=name,
         )
     if driver.nunique() == 1:
-        raise ModelError(f"{how} is the same in all patients: it cannot drive {name}.", name=name)
+        raise ModelError(f"{column} is the same in all patients: it cannot drive {name}.", name=name)
     if not numeric:
-        first, *others = [str(level) for level in levels(study, how, driver)]
+        first, *others = [str(level) for level in levels(study, column, driver)]
         member = driver.astype(str).to_numpy()
-        return [(Effect(name, how, level, reference=first), np.where(member == level, 1.0, 0.0)) for level in others]
-    numbers = np.log(driver.to_numpy(float)) if how == BY_DOSE else driver.to_numpy(float)
+        return [
+            (Effect(name, how, level, reference=first, column=column), np.where(member == level, 1.0, 0.0))
+            for level in others
+        ]
+    numbers = np.log(driver.to_numpy(float)) if on_ln else driver.to_numpy(float)
     centre = float(numbers.mean())
-    shown = float(np.exp(centre)) if how == BY_DOSE else centre
-    return [(Effect(name, how, centre=shown), np.asarray(numbers - centre, float))]
+    effect = Effect(name, how, centre=float(np.exp(centre)) if on_ln else centre, column=column, on_ln=on_ln)
+    return [(effect, np.asarray(numbers - centre, float))]
+
+
+def _column(study: Study, name: str, how: str) -> tuple[str, str]:
+    """The column of a covariate, and the word before it; a column of just this name comes first."""
+    known = [str(each) for each in study.covariates]
+    for word in ("", LN, GROUPS_OF):
+        if how.startswith(word) and how.removeprefix(word) in known:
+            return how.removeprefix(word), word
+    numbers = [f"{LN}{each}" for each in known if is_numeric_dtype(study.covariates[each])]
+    near = suggest(how, [*known, *numbers, *(f"{GROUPS_OF}{each}" for each in known)])
+    raise ModelError(
+        f"covariates={{{name!r}: {how!r}}}: take one of {', '.join(known)}, or {LN!r} or {GROUPS_OF!r} before it. "
+        f"{near}".rstrip(),
+        name=name,
+    )
 
 
 def _blocks(correlated: Sequence[Sequence[str]], varying: Sequence[str]) -> tuple[tuple[str, ...], ...]:

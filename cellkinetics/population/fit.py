@@ -87,7 +87,8 @@ def fit_population(
     initial : {name: natural value} where the mean starts; the median of what each patient's samples suggest where None.
     covariates
         {parameter: covariate, or several}: the dose as ln dose about its geometric mean, a number about its mean,
-        groups such as "cohort" as differences from the first. Coefficients are on the estimation scale.
+        groups such as "cohort" as differences from the first. "ln vcn" is a number on the ln scale, about its geometric
+        mean, and "groups of donor" are groups that have numbers as names. Coefficients are on the estimation scale.
     correlated : blocks of names whose random effects are correlated, such as ``[("c_max", "alpha")]``; also of sds that
         patients have of their own.
     prior

@@ -15,7 +15,7 @@ from cellkinetics.likelihood.error_models import LOG, of
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
 from cellkinetics.population import marginal
-from cellkinetics.population.design import Design, design_of, prior_of
+from cellkinetics.population.design import GROUPS_OF, LN, Design, design_of, prior_of
 from cellkinetics.population.importance import LogLikelihood
 from cellkinetics.population.patients import Patients, patients_of
 from cellkinetics.population.running import SEED_OF_DRAWS, Population
@@ -123,7 +123,7 @@ def _design(
     pairs: Sequence[tuple[str, str]],
 ) -> Design:
     """The design that names all that is given."""
-    known = [str(name) for name in patients.study.covariates]
+    known = [f"{word}{name}" for word in ("", LN, GROUPS_OF) for name in patients.study.covariates]
     covariates: dict[str, list[str]] = {}
     for parameter, what in coefficients:
         how = next((name for name in known if what == name or what.startswith(f"{name} ")), what)

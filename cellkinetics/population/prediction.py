@@ -46,7 +46,8 @@ def predicted(
     """See `PopulationFit.predict`."""
     model, given = fit.model, dict(covariates or {})
     doses = _doses(fit, doses) if model.channels else None
-    mean = estimates(fit, _covariates(fit, given, doses))
+    dose = float(doses) if isinstance(doses, (int, float)) else None
+    mean = estimates(fit, covariates_of(fit, given, dose))
     days = np.linspace(0.0, _last(fit), 100) if days is None else days
     rng = np.random.default_rng(seed)
     whole = np.linalg.cholesky(np.asarray(fit.polished.theta.omega))
@@ -162,21 +163,23 @@ def _doses(fit: PopulationFit, doses: object) -> object:
         return doses
     each = [problem.doses for problem in fit.patients.problems]
     same = all(
-        np.array_equal(one.times, each[0].times) and np.array_equal(one.amounts, each[0].amounts) for one in each
-    )
+        (one.rates is None) == (each[0].rates is None) and all(map(np.array_equal, one[:2], each[0][:2]))
+        and (one.rates is None or np.array_equal(one.rates, each[0].rates)) for one in each
+    )  # fmt: skip
     if not same:
         raise ModelError("patients had different doses: give doses=, such as doses=1e6.", name="doses")
     return each[0]
 
 
-def _covariates(fit: PopulationFit, given: Mapping[str, Any], doses: object) -> dict[str, Any]:
-    known = {effect.covariate for effect in fit.design.effects if effect.covariate}
+def covariates_of(fit: PopulationFit, given: Mapping[str, Any], dose: float | None) -> dict[str, Any]:
+    """{column: value} of what drives the population, the dose as it is given where nothing is said of it."""
+    known = {effect.column for effect in fit.design.effects if effect.column}
     for name in given:
         if name not in known:
             raise ModelError(f"covariates: {name} drives nothing here; {', '.join(sorted(known)) or 'nothing'} does.")
     found = dict(given)
-    if BY_DOSE in known and BY_DOSE not in found and isinstance(doses, (int, float)):
-        found[BY_DOSE] = float(doses)
+    if BY_DOSE in known and BY_DOSE not in found and dose is not None:
+        found[BY_DOSE] = dose
     return found
 
 
@@ -191,15 +194,7 @@ def matrix_of(design: Design, covariates: Mapping[str, Any]) -> Floats:
     """(k, p) the design of one patient with these covariates; what is not given is at its centre."""
     matrix = np.zeros((len(design.names), len(design.effects)))
     for column, effect in enumerate(design.effects):
-        weight = 1.0
-        if effect.covariate:
-            given = covariates.get(effect.covariate)
-            if effect.level:
-                weight = 1.0 if given is not None and str(given) == effect.level else 0.0
-            elif given is None:
-                weight = 0.0
-            else:
-                centre, number = effect.centre, float(given)
-                weight = np.log(number / centre) if effect.covariate == BY_DOSE else number - centre
+        given = covariates.get(effect.column)
+        weight = (effect.weight(given) if given is not None else 0.0) if effect.covariate else 1.0
         matrix[design.names.index(effect.parameter), column] = weight
     return matrix

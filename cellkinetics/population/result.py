@@ -17,6 +17,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.fitting.bootstrap import Bootstrap
+from cellkinetics.fitting.diagnostics import vpc as visual_check
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
 from cellkinetics.likelihood.criteria import Criteria
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from cellkinetics.predictive.forecast import Forecast
     from cellkinetics.predictive.npde import NPDE
     from cellkinetics.predictive.trial import VirtualTrial
-    from cellkinetics.predictive.vpc import VPC
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,24 +319,7 @@ class PopulationFit(Criteria, Saves):
         n, seed = domains.count(n, "n"), domains.seed(seed)
         return replicates.of_population(self.population, self.polished.theta, n, seed).table()
 
-    def vpc(
-        self,
-        *,
-        replicates: int = 1000,
-        by: str | None = None,
-        bins: int | Sequence[float] | None = None,
-        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
-        level: float = 0.9,
-        corrected: bool = False,
-        seed: int = 2020,
-    ) -> VPC:
-        """Visual predictive check, as `cellkinetics.vpc`: quantiles of the samples beside those simulated."""
-        from cellkinetics.predictive import vpc
-
-        return vpc.vpc(
-            self, replicates=replicates, by=by, bins=bins, quantiles=quantiles, level=level,
-            corrected=corrected, seed=seed,
-        )  # fmt: skip
+    vpc = visual_check
 
     def npde(self, *, replicates: int = 1000, imputations: int = 20, seed: int = 2020) -> NPDE:
         """Normalised prediction distribution errors, as `cellkinetics.npde`."""

@@ -89,7 +89,7 @@ def residuals(fit: PopulationFit) -> pd.DataFrame:
 def effects(fit: PopulationFit, level: float) -> pd.DataFrame:
     """See `PopulationFit.effects`."""
     design, estimates = fit.design, fit.parameters
-    driven = dict.fromkeys((effect.parameter, effect.covariate) for effect in design.effects if effect.covariate)
+    driven = dict.fromkeys((effect.parameter, effect.column) for effect in design.effects if effect.covariate)
     rows = []
     for name, covariate in driven:
         parameter = fit.patients.parameters[name]
@@ -97,7 +97,7 @@ def effects(fit: PopulationFit, level: float) -> pd.DataFrame:
         beta, columns = np.asarray(fit.polished.theta.beta)[own], [design.effects[at] for at in own]
         covariance = fit.polished.covariance[np.ix_(own, own)]
         errors = estimates.loc[[effect.label for effect in columns], "estimate_stderr"].to_numpy(float)
-        median = {effect.covariate: _median(fit, effect) for effect in columns if effect.covariate}
+        median = {effect.column: _median(fit, effect) for effect in columns if effect.covariate}
         usual = _weights(columns, median)
         constant = name in design.random and estimates.loc[f"sd between {name}", "status"] == "at bound"
         why = f"the spread of {name} is at 0 (give random= without it)" if constant else ""
@@ -132,12 +132,12 @@ def _median(fit: PopulationFit, effect: Effect) -> float | str:
 
 def _seen(fit: PopulationFit, effect: Effect) -> Floats:
     """Values of a number, of the patients."""
-    return fit.study.covariates[effect.covariate].reindex(list(fit.subjects)).to_numpy(float)
+    return fit.study.covariates[effect.column].reindex(list(fit.subjects)).to_numpy(float)
 
 
 def _places(fit: PopulationFit, columns: Sequence[Effect], covariate: str) -> list[tuple[str, float | str]]:
     """Where a covariate is looked at, but for its reference: percentiles of a number, groups."""
-    own = [effect for effect in columns if effect.covariate == covariate]
+    own = [effect for effect in columns if effect.column == covariate]
     if own[0].level:
         return [(GROUP, effect.level) for effect in own]
     seen = _seen(fit, own[0])
@@ -152,18 +152,7 @@ def _places(fit: PopulationFit, columns: Sequence[Effect], covariate: str) -> li
 
 def _weights(columns: Sequence[Effect], values: Mapping[str, float | str]) -> Floats:
     """Of the columns of one parameter, in a patient with these values."""
-    row = []
-    for effect in columns:
-        value = values.get(effect.covariate)
-        if not effect.covariate:
-            row.append(1.0)
-        elif effect.level:
-            row.append(float(value == effect.level))
-        elif effect.covariate == BY_DOSE:
-            row.append(float(np.log(float(value or np.nan) / effect.centre)))
-        else:
-            row.append(float(value if value is not None else np.nan) - effect.centre)
-    return np.array(row)
+    return np.array([effect.weight(values[effect.column]) if effect.covariate else 1.0 for effect in columns])
 
 
 def influence(fit: PopulationFit) -> pd.DataFrame:
@@ -242,10 +231,10 @@ def _source(fit: PopulationFit, kind: str, at: int, status: str) -> str:
 def _centre(effect: Effect) -> str:
     """Where a covariate changes nothing."""
     if effect.level:
-        return f"{effect.covariate} {effect.reference}"
-    if effect.covariate == BY_DOSE:
+        return f"{effect.column} {effect.reference}"
+    if effect.column == BY_DOSE:
         return f"a dose of {dose_text(float(f'{effect.centre:.3g}'))}"
-    return f"{effect.covariate} {effect.centre:.4g}"
+    return f"{effect.column} {effect.centre:.4g}"
 
 
 def ratio(fit: PopulationFit, smaller: PopulationFit) -> pd.Series[float]:

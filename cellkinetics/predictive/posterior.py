@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Floats
+from cellkinetics.data.groups import named
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
 from cellkinetics.optimising.engine import Data
@@ -169,15 +170,15 @@ def _covariates(fit: PopulationFit, patient: Study) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     row = patient.covariates.iloc[0]
     for effect in fit.design.effects:
-        name = effect.covariate
+        name = effect.column
         if not name or name in found:
             continue
         if name not in row or pd.isna(row[name]):
             raise ModelError(
                 f"{patient.subjects[0]} has no {name}, which drives {effect.parameter}. Give it as a column.", name=name
             )
-        levels = [e.level for e in fit.design.effects if e.covariate == name and e.level]
-        if levels and str(row[name]) not in (*levels, effect.reference):
+        levels = [e.level for e in fit.design.effects if e.column == name and e.level]
+        if levels and named(row[name]) not in (*levels, effect.reference):
             known = ", ".join((effect.reference, *levels))
             raise ModelError(
                 f"{name} of {patient.subjects[0]} is {row[name]}: the population knows {known}.", name=name

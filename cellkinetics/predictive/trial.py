@@ -15,13 +15,12 @@ from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import ModelError, suggest
-from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import as_doses
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.modelling.typical import first_dose
 from cellkinetics.optimising.samples import Samples
-from cellkinetics.population.prediction import matrix_of
+from cellkinetics.population.prediction import covariates_of, matrix_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import UNSOLVED
 from cellkinetics.predictive import other_patients
@@ -272,7 +271,7 @@ def virtual_trial(
     asked = other_patients.regimens_as_patients(fit, regimens, _ahead(days, limits))
     rng = np.random.default_rng(seed)
     drawn_from, lost = other_patients.populations_of(fit, b, rng)
-    matrix = np.array([matrix_of(fit.design, _covariates(fit, covariates, dose)) for dose in doses])
+    matrix = np.array([matrix_of(fit.design, covariates_of(fit, covariates or {}, dose)) for dose in doses])
     means = np.einsum("akp,bp->bak", matrix, drawn_from.beta)
     member = np.arange(m) % max(b, 1)
     z = rng.normal(size=(m, len(fit.design.random)))
@@ -331,17 +330,6 @@ def _regimens(
         doses.append(first_dose(cells))
         found[str(name)] = (model.doses(regimen if model.channels else None), courses)
     return found, doses
-
-
-def _covariates(fit: PopulationFit, given: Mapping[str, Any] | None, dose: float) -> dict[str, Any]:
-    known = {effect.covariate for effect in fit.design.effects if effect.covariate}
-    for name in given or {}:
-        if name not in known:
-            raise ModelError(f"covariates: {name} drives nothing here; {', '.join(sorted(known)) or 'nothing'} does.")
-    found = dict(given or {})
-    if BY_DOSE in known and BY_DOSE not in found:
-        found[BY_DOSE] = dose
-    return found
 
 
 def _ahead(days: Floats, limits: Floats) -> Samples:

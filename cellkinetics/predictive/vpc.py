@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -143,8 +143,17 @@ CORRECTED = (
 )
 
 
+@runtime_checkable
+class Compared(Protocol):
+    """What compares groups of patients by fits of them, as a `Comparison` does."""
+
+    def checked(self, by: str | None) -> tuple[PopulationFit | Fits, str]:
+        """The fits, and the covariate of the strata: that of the comparison where ``by`` is None."""
+        ...
+
+
 def vpc(
-    result: PopulationFit | Fits,
+    result: PopulationFit | Fits | Compared,
     *,
     replicates: int = 1000,
     by: str | None = None,
@@ -164,10 +173,14 @@ def vpc(
 
     Parameters
     ----------
-    result : a `PopulationFit`, whose other patients are drawn; or `Fits`, each patient with its own estimates, where
-        only the errors of the samples are new.
+    result
+        a `PopulationFit`, whose other patients are drawn; or `Fits`, each patient with its own estimates, where only
+        the errors of the samples are new; or a `Comparison` of cohorts, for its population where it has one, else for
+        the fits that were compared.
     replicates : studies that are simulated.
-    by : covariate of `study.covariates` by which to stratify, such as "cohort" or "dose"; None for all together.
+    by
+        covariate of `study.covariates` by which to stratify, such as "cohort" or "dose"; None for all together, and
+        of a comparison for its groups.
     bins
         samples that are looked at together: by nominal visit, or by the visits that the days show, where three quarters
         of the samples are of visits at which half of the patients came, else by quantiles of time. A number asks for
@@ -188,9 +201,10 @@ def vpc(
     Raises
     ------
     TypeError
-        Neither a population nor fits.
+        Neither a population nor fits nor a comparison.
     ValueError
-        An unknown covariate, or a quantile that is none.
+        An unknown covariate, or a quantile that is none; a comparison of samples alone, or by doses that are each
+        patient's own.
     ModelError
         Nobody was fitted; ``corrected`` of single fits, which have no prediction but their own curve.
     """
@@ -198,6 +212,8 @@ def vpc(
     m, level, seed = domains.count(replicates, "replicates"), domains.level(level), domains.seed(seed)
     corrected = domains.flag(corrected, "corrected")
     shares = tuple(domains.level(share, "quantiles") for share in domains.some(tuple(quantiles), "quantiles", "0.5"))
+    if isinstance(result, Compared):
+        result, by = result.checked(by)
     if isinstance(result, PopulationFit):
         with phases("simulating"):
             drawn = simulating.of_population(result.population, result.polished.theta, m, seed)

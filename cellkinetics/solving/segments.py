@@ -26,6 +26,7 @@ class Segments(NamedTuple):
     rates : (s, c) infused per day during the segment; None where everything is a bolus.
     since : (s, markers) day of the last event of each marker; 0 where there was none.
     phase : (s,) number of switches passed.
+    acts : (s, comedications) 1 while it acts, 0 while not.
     """
 
     begin: jax.Array
@@ -33,6 +34,7 @@ class Segments(NamedTuple):
     rates: jax.Array | None
     since: jax.Array
     phase: jax.Array
+    acts: jax.Array
 
 
 def segments(model: Model, values: Mapping[str, Any], doses: Doses) -> Segments:
@@ -43,10 +45,12 @@ def segments(model: Model, values: Mapping[str, Any], doses: Doses) -> Segments:
     if model.lags or model.switches:
         begin, amounts, changes, switched = _merged(model, values, begin, amounts, changes)
     rates = None if changes is None else jnp.cumsum(changes, axis=0)
-    marked = amounts[:, len(model.dosing) :] > 0
+    marked = amounts[:, len(model.dosing) : len(model.dosing) + len(model.markers)] > 0
     last = jax.lax.cummax(jnp.where(marked & jnp.isfinite(begin)[:, None], begin[:, None], -jnp.inf), axis=0)
     since = jnp.where(jnp.isfinite(last), last, 0.0)
-    return Segments(begin, amounts, rates, since, jnp.cumsum(switched))
+    columns = [model.channels.index(each.what) for each in model.comedication.values()]
+    acts = jnp.zeros((len(begin), len(columns))) if rates is None else (rates[:, columns] > 0.5).astype(float)
+    return Segments(begin, amounts, rates, since, jnp.cumsum(switched), acts)
 
 
 def _merged(

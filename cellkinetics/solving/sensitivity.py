@@ -19,7 +19,8 @@ from cellkinetics.arrays import Floats
 from cellkinetics.likelihood import censoring
 from cellkinetics.lowered import Program
 from cellkinetics.modelling.dosing import Doses
-from cellkinetics.modelling.model import Model, call
+from cellkinetics.modelling.functions import call
+from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.solving.solver import NO_COURSES, Courses, by, few_sizes, prepared_for
 

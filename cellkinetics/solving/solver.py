@@ -17,15 +17,18 @@ import numpy as np
 
 from cellkinetics import cache
 from cellkinetics.lowered import Program
+from cellkinetics.modelling.comedication import with_factors
 from cellkinetics.modelling.course import Course
 from cellkinetics.modelling.dosing import Doses
-from cellkinetics.modelling.model import SINCE, call, factor
+from cellkinetics.modelling.functions import call, factor
+from cellkinetics.modelling.model import SINCE
 from cellkinetics.modelling.structure import Method, Structure, methods, of_structure
 from cellkinetics.solving import lockstep
 from cellkinetics.solving.segments import Segments, segments
 
 if TYPE_CHECKING:
-    from cellkinetics.modelling.model import Function, Model
+    from cellkinetics.modelling.functions import Function
+    from cellkinetics.modelling.model import Model
 
 # Lanes wait for the longest; a curve that needs more of the first is stiff.
 LANE_STEPS, STIFF_LANE_STEPS = 1000, 4000
@@ -225,7 +228,7 @@ def solve_ode(
     assert model.observe is not None
     order = jnp.argsort(times)
     asked = jnp.maximum(times[order], 0.0)
-    parts = segments(model, values, doses)
+    parts = _told(model, segments(model, values, doses))
     gains = _gains(model, values)
     start = _start(model, values)
     slopes = _slopes(model, values, courses)
@@ -253,7 +256,7 @@ def undefined(model: Model, values: Mapping[str, Any], doses: Doses, courses: Co
     """States of an ODE whose derivative is NaN or infinite when the first cells have been given."""
     if model.rhs is None:
         return []
-    parts = segments(model, values, doses)
+    parts = _told(model, segments(model, values, doses))
     gains = _gains(model, values)
     given = parts.amounts[0] @ gains if len(model.channels) else 0.0
     infused = None if parts.rates is None else parts.rates[0] @ gains
@@ -276,6 +279,13 @@ def _field(model: Model, stiff: bool) -> lockstep.Field:
     return lockstep.Field(slopes, tuple(state not in model.natural for state in model.states), stiff)
 
 
+def _told(model: Model, parts: Segments) -> Segments:
+    """Segments with what acts in them as further columns of ``since``, which the stepper hands on as it is."""
+    if not model.comedication:
+        return parts
+    return parts._replace(since=jnp.concatenate([parts.since, parts.acts], axis=1))
+
+
 def _context(model: Model, t: Any, since: Any, phase: Any, courses: Courses) -> dict[str, Any]:
     """What a function may take by name besides parameters and states; ``since`` has one column a marker."""
     clocks = {f"{SINCE}{marker}": t - since[..., column] for column, marker in enumerate(model.markers)}
@@ -290,7 +300,8 @@ def _slopes(model: Model, values: Mapping[str, Any], courses: Courses) -> Functi
     def slopes(t: jax.Array, natural: jax.Array, args: tuple[Any, ...]) -> jax.Array:
         infused, since, phase = args
         named = dict(zip(model.states, natural, strict=True))
-        found = call(rhs, {**values, **named, **_context(model, t, since, phase, courses)})
+        rates = with_factors(model, values, since[..., len(model.markers) :]) if model.comedication else values
+        found = call(rhs, {**rates, **named, **_context(model, t, since, phase, courses)})
         found = jnp.stack([jnp.asarray(slope, float) for slope in found])
         return found if infused is None else found + infused
 

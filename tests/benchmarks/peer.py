@@ -11,7 +11,8 @@ import numpy as np
 from scipy.integrate import odeint, solve_ivp
 
 from cellkinetics.modelling import course
-from cellkinetics.modelling.model import SINCE, names_of
+from cellkinetics.modelling.functions import names_of
+from cellkinetics.modelling.model import SINCE
 from cellkinetics.solving.segments import segments
 
 LOG_SD, SEED, DOSE = 0.3, 2020, 1e6

@@ -159,3 +159,18 @@ def test_what_is_no_population_is_refused(study, comparison):
         through_population(study, "dose", 3, seed=1, progress=False)
     with pytest.raises(ValueError, match="no population was given"):
         replace(comparison, with_population=None).population_based  # noqa: B018
+
+
+def test_its_visual_predictive_check_is_of_the_population_group_by_group(comparison):
+    found = comparison.vpc(replicates=50)
+    own = comparison.population_based.fit.vpc(replicates=50, by="dose")
+    pd.testing.assert_frame_equal(found.table, own.table)
+    assert found.whose == "other patients of the population"
+    assert found.below["stratum"].unique().tolist() == comparison.names
+
+
+def test_doses_of_their_own_are_no_groups_to_look_at():
+    doses = [1e5, 3e5, 1e6, 3e6]
+    table = pd.DataFrame({"subject": list("ABCD"), "day": 7, "copies_per_ug": [9.0, 20, 30, 90], "dose": doses})
+    with pytest.raises(ValueError, match=r"no groups to look at\. Give by=, or take comparison\.population_based"):
+        ck.compare_cohorts(ck.read_study(table, lloq=3.0), by="dose").vpc()

@@ -24,6 +24,12 @@ def found(fit):
     return fit.vpc(replicates=400)
 
 
+@pytest.fixture(scope="module")
+def fits():
+    study = ck.example().select(subjects=["P02", "P06", "P07"])
+    return ck.fit_each(ck.models.load("nk_decline"), study, starts=1, progress=False)
+
+
 @pytest.fixture(autouse=True)
 def _no_figures_left():
     yield
@@ -137,17 +143,29 @@ def test_corrected_for_the_prediction_samples_and_limits_move_alike(fit):
     assert width[1] < width[0]  # doses explain part of the spread
 
 
-def test_fits_are_checked_with_each_patients_own_curve():
-    model = ck.models.load("nk_decline")
-    fits = ck.fit_each(model, ck.example().select(subjects=["P06", "P07"]), starts=1, progress=False)
+def test_fits_are_checked_with_each_patients_own_curve(fits):
     found = fits.vpc(replicates=200)
     assert found.whose.startswith("each patient's own parameters")
-    assert set(found.samples["subject"]) == {"P06", "P07"}
+    assert set(found.samples["subject"]) == {"P02", "P06", "P07"}
     assert (found.table["low"] <= found.table["high"]).sum() > 5
     with pytest.raises(ck.ModelError, match="a population, and single fits have none"):
-        ck.vpc(fits, corrected=True)
+        fits.vpc(corrected=True)
     with pytest.raises(TypeError, match=r"Give a population of ck\.fit_population, or fits"):
         ck.vpc(ck.example())
+
+
+def test_a_comparison_of_fits_is_checked_cohort_by_cohort(fits, tmp_path):
+    compared = ck.compare_cohorts(fits)
+    found, own = compared.vpc(replicates=100), fits.vpc(replicates=100, by="cohort")
+    assert found.table["stratum"].unique().tolist() == compared.names == ["1e5/kg", "1e6/kg"]
+    pd.testing.assert_frame_equal(found.table, own.table)
+    pd.testing.assert_frame_equal(found.below, own.below)
+    assert len(found.plot().axes) == 4
+    assert compared.vpc(replicates=20, by="dose").by == "dose"
+    compared.save(tmp_path / "compared.json")
+    for without in (ck.compare_cohorts(fits.study), ck.load(tmp_path / "compared.json")):
+        with pytest.raises(ValueError, match=r"there is nothing to simulate\. Give compare_cohorts\(fits\)"):
+            without.vpc()
 
 
 def test_bins_are_visits_where_visits_agree_and_quantiles_of_time_where_not():

@@ -1,0 +1,147 @@
+"""Comedication, such as tocilizumab, steroids or IL-2: what is given multiplies a rate while it acts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from cellkinetics.errors import ModelError, suggest
+from cellkinetics.modelling.functions import names_of
+from cellkinetics.modelling.parameter import Parameter
+
+if TYPE_CHECKING:
+    from cellkinetics.data.study import Study
+    from cellkinetics.modelling.model import Model
+
+FROM_THEN_ON = float("inf")
+BOUNDS_OF_FACTORS = (0.01, 100.0)
+
+
+class Comedication(NamedTuple):
+    """What is given (a channel of doses), the rate that it multiplies, and days that an administration acts."""
+
+    what: str
+    rate: str
+    lasts: float = FROM_THEN_ON
+
+
+def comedicated(model: Model, given: Mapping[str, str | Sequence[str]], lasts: Mapping[str, float]) -> Model:
+    """The model with a factor for each rate that something given changes, and with structure left to the stepper.
+
+    Raises
+    ------
+    ModelError
+        A closed form; what is no rate of the right-hand side; a name that is taken; days that are not above 0.
+    """
+    if model.rhs is None:
+        raise ModelError(
+            f"{model.name} is a closed form: a rate in it is one number for the whole curve and cannot change while "
+            "something is given. Take an ODE, such as effector_memory or il15_persistence, or write yours with rhs=.",
+            name="comedication",
+        )
+    if not (model.dosing or model.markers):
+        text = f"{model.name} takes no doses, and comedication is given as one. Give it dosing=."
+        raise ModelError(text, name="dosing")
+    known = days_acting(model)
+    for what, days in lasts.items():
+        if what not in (*known, *given):
+            raise ModelError(
+                f"lasts names {what}, which is no comedication. {suggest(what, [*known, *given])}".rstrip()
+            )
+        if not days > 0:
+            raise ModelError(f"lasts={{{what!r}: {days:g}}}: give days above 0; leave it out for 'from then on'.")
+    parameters, found = dict(model.parameters), dict(model.comedication)
+    for what, rates in given.items():
+        taken = (*model.dosing, *model.markers, *model.states, *model.inputs, "cells")
+        begin = re.sub(r"[^0-9a-zA-Z]+", "_", what).strip("_")
+        if not begin.isidentifier() or what in taken:
+            raise ModelError(f"comedication {what!r}: {model.name} has this name already, or it is none. Take another.")
+        for rate in (rates,) if isinstance(rates, str) else rates:
+            _check_rate(model, what, rate)
+            name = f"{begin}_on_{rate}"
+            if name in parameters and name not in found:
+                raise ModelError(
+                    f"{model.name} has a parameter {name} already. Take another name for {what}.", name=name
+                )
+            found[name] = Comedication(what, rate)
+            source = f"assumption: {what} does not change {rate}"
+            parameters.setdefault(name, Parameter(1.0, "1", source, *BOUNDS_OF_FACTORS))
+    acting = {**known, **lasts}
+    found = {name: each._replace(lasts=acting.get(each.what, FROM_THEN_ON)) for name, each in found.items()}
+    free = model.free if model.free is None or callable(model.free) else (*model.free, *found)
+    free = free if free is None or callable(free) else tuple(dict.fromkeys(free))
+    # The structure of the equations is that of constant rates.
+    return replace(model, parameters=parameters, comedication=found, free=free, structure=None)
+
+
+def _check_rate(model: Model, what: str, rate: str) -> None:
+    model.require(rate)
+    assert model.rhs is not None
+    if rate not in names_of(model.rhs) or model.parameters[rate].scale == "logit":
+        could = [name for name in names_of(model.rhs) if name in model.parameters]
+        could = [name for name in could if model.parameters[name].scale != "logit" and name not in model.comedication]
+        why = "a share" if rate in names_of(model.rhs) else "not in the right-hand side"
+        raise ModelError(
+            f"comedication={{{what!r}: {rate!r}}}: {rate} of {model.name} is {why}. Take one of {', '.join(could)}.",
+            name=rate,
+        )
+
+
+def days_acting(model: Model) -> dict[str, float]:
+    """{what is given: days that an administration acts}, of a model's comedications."""
+    return {each.what: each.lasts for each in model.comedication.values()}
+
+
+def not_given(model: Model, kinds: Sequence[str]) -> set[str]:
+    """Factors of what is not among the kinds of doses of a patient: nothing there says what they are."""
+    return {name for name, each in model.comedication.items() if each.what not in kinds}
+
+
+def from_columns(model: Model, study: Study) -> dict[str, list[tuple[float, str, float]]]:
+    """{subject: (day, what, days)} of what the study's columns of such names say, of its own days.
+
+    A column that is above 0 for a patient throughout says that it was given from the first infusion on (day -inf); one
+    that changes that it was given from a sample at which it is above 0 to the next one at which it is 0.
+
+    Raises
+    ------
+    ModelError
+        A column of text.
+    """
+    found: dict[str, list[tuple[float, str, float]]] = {subject: [] for subject in study.subjects}
+    for what in days_acting(model):
+        steady = what in study.covariates
+        if not steady and what not in study.observations:
+            continue
+        column = study.covariates[what] if steady else study.observations[what]
+        if not (is_numeric_dtype(column) or column.isna().all()):
+            raise ModelError(f"column {what} has texts: write 1 while {what} is given and 0 while not.", name=what)
+        if steady:
+            for subject in column.index[column.astype(float) > 0]:
+                found[str(subject)].append((-np.inf, what, np.inf))
+            continue
+        rows = pd.DataFrame({"subject": study.observations["subject"], "day": study.observations["day"], "on": column})
+        for subject, own in rows.dropna().groupby("subject", sort=False):
+            last = own.sort_values("day", kind="stable").drop_duplicates("day", keep="last")
+            day, on = last["day"].to_numpy(float), last["on"].to_numpy(float) > 0
+            turns = np.flatnonzero(np.diff(np.concatenate([[False], on, [False]])))
+            for begin, end in turns.reshape(-1, 2).tolist():
+                stop = day[end] if end < len(day) else np.inf
+                found[str(subject)].append((float(day[begin]), what, float(stop - day[begin])))
+    return found
+
+
+def with_factors(model: Model, values: Mapping[str, Any], acts: Any) -> dict[str, Any]:
+    """Parameters with each rate times the factors of what ``acts`` (comedications,), 1 or 0, now."""
+    import jax.numpy as jnp
+
+    found = dict(values)
+    for at, (name, each) in enumerate(model.comedication.items()):
+        found[each.rate] = found[each.rate] * jnp.where(acts[..., at] > 0, values[name], 1.0)
+    return found
