@@ -52,6 +52,7 @@ print(choice.summary())
 # %%
 # The chosen population:
 
+assert choice.fit  # a choice that is read from a file has none
 print(choice.fit.parameters.query("kind == 'coefficient'")[["value", "stderr", "lower", "upper"]].round(3).to_string())
 
 # %%

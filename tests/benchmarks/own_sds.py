@@ -31,6 +31,7 @@ def main():
     noise = recovery.NOISE[MODEL.name]
     ends = time.monotonic() + 60 * float(sys.argv[1] if len(sys.argv) > 1 else np.inf)
     designs = [Design(patients, spread, noise) for patients, spread in DESIGNS]
+    table = pd.DataFrame()
     for number in range(STUDIES):
         for design in designs:
             if time.monotonic() < ends:

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from inspect import signature
 
 import numpy as np
 import pandas as pd
@@ -85,6 +86,8 @@ def test_the_factor_has_exact_slopes():
 
 def test_a_model_with_a_structure_agrees_with_scipy_where_the_rate_switches():
     il15 = models.load("il15_persistence")
+    rhs = il15.rhs
+    assert rhs
     model = il15.with_(comedication={"steroids": ["rho", "mu0"]})
     days, values = np.array([2.0, 5, 8, 12, 20, 40]), {"steroids_on_rho": 0.7, "steroids_on_mu0": 2.0}
     doses = {"cells": 1e6, "steroids": [(4, 1, 6)]}
@@ -94,9 +97,9 @@ def test_a_model_with_a_structure_agrees_with_scipy_where_the_rate_switches():
     def slopes(t, y):
         acts = 4 <= t < 10
         now = known | ({"rho": 0.7 * known["rho"], "mu0": 2.0 * known["mu0"]} if acts else {})
-        names = [name for name in il15.rhs.__code__.co_varnames[: il15.rhs.__code__.co_argcount] if name in now]
         states = dict(zip(il15.states, y, strict=True))
-        return [float(v) for v in il15.rhs(since_lymphodepletion=t, **states, **{name: now[name] for name in names})]
+        given = {name: now[name] for name in signature(rhs).parameters if name in now}
+        return [float(v) for v in rhs(since_lymphodepletion=t, **states, **given)]
 
     for end in sorted({4.0, 10.0, *days}):
         # Up to the switch, not beyond it.
