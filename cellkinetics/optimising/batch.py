@@ -74,7 +74,10 @@ def optima(
             return _starts(mine, first, programs, width, starts, seed)
         twins = [error_starts.twin_of(problem) for problem in mine]
         data = stacked(twins, shape_of(mine[0]), len(programs.data.moving))
-        of_twins = replace(programs, data=data, error=twins[0].error)
+        of_twins = replace(programs, data=data, error=twins[0].error, rough=None)
+        if (rough := programs.rough) is not None:
+            roughly = prepared_with(data, twins, rough.method.fineness or 0)
+            of_twins = replace(of_twins, rough=replace(of_twins, method=rough.method, data=roughly))
         begun, whose = _starts(twins, first, of_twins, width, starts, seed)
         return error_starts.from_twins(mine, programs, of_twins, begun, whose, starts)
 

@@ -401,3 +401,29 @@ def test_a_refit_that_only_a_stepper_could_solve_is_left_out_where_it_is_not_wor
     found = batch.climbed([problem, problem], [inside, far], rescue=False)
     assert found[0] is not None
     assert found[1] is None
+
+
+class _Seen(Exception):
+    """Ends a search where what it was given is known."""
+
+
+@pytest.mark.parametrize("error", ["combined", "student", "proportional"])
+def test_a_large_batch_screens_starts_of_other_errors_on_the_rough_solution_of_their_twins(error, monkeypatch):
+    def look(problems, initial, programs, width, starts, seed):
+        raise _Seen(problems, programs, width)
+
+    monkeypatch.setattr(batch, "_starts", look)
+    study = ck.example().select("P05")
+    case = prepare_each(Request.of(models.load("il15_persistence"), error=error), study)["P05"]
+    problems, initial = [case.problem] * (engine.LANES + 1), [case.initial] * (engine.LANES + 1)
+    with pytest.raises(_Seen) as seen:
+        list(batch.optima(problems, initial, 1, 2020))
+    twins, programs, width = seen.value.args
+    columns = width + len(twins[0].sd)
+    for each in (programs, programs.rough):
+        assert each.error.least_squares
+        assert each.data.moving.shape == each.data.prior_mean.shape == (len(programs.data.moving), columns)
+    assert (
+        programs.rough.data.inputs.prepared[: programs.rough.method.fineness]
+        == (None,) * programs.rough.method.fineness
+    )
