@@ -30,8 +30,8 @@ collect_ignore_glob = ["benchmarks/*", "reference/*"]
 
 
 # Each compiled program takes memory maps, of which a process may have 65,530 on Linux: beyond, the compiler crashes.
-MOST_MAPS = cache.MOST_MAPS = 25_000
-cache.MOST_BYTES = 3_000_000_000  # many files of tests share their programs
+MOST_MAPS = cache.MOST_MAPS = 40_000
+cache.MOST_BYTES = 6_000_000_000  # many files of tests share their programs; to make room takes seconds each time
 
 
 @pytest.fixture(autouse=True, scope="module")

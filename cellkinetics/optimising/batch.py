@@ -240,6 +240,9 @@ def _climb(
             again = replace(programs, method=method, data=data, rough=None)
             found, finer_ends = again.search(ascent.x[some], np.arange(len(some)))
             ascent.take(some, _ascent(again, finer_ends))
+            if method is Method.IMPLICIT and not programs.model.stiff:
+                for i in some:
+                    problems[i].solves.implicit += 1
             for row, value in zip(some, found, strict=True):
                 tops[row] = np.array([value])
     corners.settle(problems, ascent)

@@ -32,7 +32,7 @@ OPEN_END = float(np.log(1e12))
 
 @dataclass(eq=False)
 class Solves:
-    """How many solves needed the implicit stepper where it is not the model's own."""
+    """How many solves needed the implicit stepper where it is not the model's own; a search in a batch counts once."""
 
     implicit: int = 0
 

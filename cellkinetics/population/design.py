@@ -123,6 +123,8 @@ def design_of(
         A name that is not free, a covariate that is unknown, missing or the same in all patients, too few patients.
     """
     names, n = (*patients.names, *patients.own_sds), len(patients.subjects)
+    if covariates is not None and not isinstance(covariates, Mapping):
+        raise ModelError(f"covariates={covariates!r} does not say of what. Give {{parameter: covariate}}.")
     for name in random or ():
         _require(name, names, "random", patients)
     varying = names if random is None else tuple(name for name in names if name in (*random, *patients.own_sds))
@@ -243,6 +245,10 @@ def _column(study: Study, name: str, how: str) -> tuple[str, str]:
 def _blocks(correlated: Sequence[Sequence[str]], varying: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     blocks = []
     for block in correlated:
+        if isinstance(block, str):
+            raise ModelError(
+                f"correlated={correlated!r}: give blocks of names, such as [({block!r}, ...)].", name=block
+            )
         for name in block:
             if name not in varying:
                 raise ModelError(f"correlated: {name} has no random effect.", name=name)

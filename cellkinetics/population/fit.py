@@ -28,7 +28,7 @@ from cellkinetics.population.design import SD_BETWEEN, Covariates, Design, desig
 from cellkinetics.population.importance import FEW_EFFECTIVE, Moments
 from cellkinetics.population.marginal import Marginal
 from cellkinetics.population.patients import Patients, own_sds_of, patients_of
-from cellkinetics.population.polish import Polished, polish
+from cellkinetics.population.polish import CLIMBS, Polished, polish
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import SEED_OF_DRAWS, Population, Sample, too_many
 from cellkinetics.population.saem import ITERATIONS, LEAST_SD, Theta
@@ -52,7 +52,7 @@ def fit_population(
     model: Model,
     study: Study,
     *,
-    random: Sequence[str] | None = None,
+    random: str | Sequence[str] | None = None,
     free: str | Sequence[str] | None = None,
     fixed: Mapping[str, float] | None = None,
     initial: Mapping[str, float] | None = None,
@@ -129,7 +129,7 @@ def fit_population(
     """
     phases = Phases()
     fitting.check_kinds(model, study, "ck.fit_population")
-    nodes = domains.count(nodes, "nodes")
+    nodes, random = domains.count(nodes, "nodes"), (random,) if isinstance(random, str) else random
     common_sd = domains.flag(common_sd, "common_sd")
     _refuse(method, prior)
     spreads = _of_spreads(prior)
@@ -174,9 +174,18 @@ def fit_population(
         with phases("iterations"), bar((MOST_BLOCKS + AVERAGED) * ITERATIONS, progress, "population") as more:
             path = climb(population, start, request.seed, more)
         with phases("polish"):
-            polished, moments, population = _polished(path, int(request.seed))
+            try:
+                polished, moments, population = _polished(path, int(request.seed))
+            except KeyboardInterrupt:
+                path = replace(path, interrupted=True)
+                polished, moments, population = _polished(path, int(request.seed))
         with phases("likelihood"):
-            fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, int(request.seed) + SEED_OF_DRAWS)
+            try:
+                fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, int(request.seed) + SEED_OF_DRAWS)
+            except KeyboardInterrupt:
+                if (drawn := polished.sample) is None:
+                    raise
+                path, fresh = replace(path, interrupted=True), drawn
         return _ended(path, polished, fresh, lambda theta: population.at(theta, request.seed)[0], None, asked, phases)
     finally:
         if run.checkpoint is not None:
@@ -274,8 +283,12 @@ def _ended(
     path = replace(path, population=population, refused_each=np.maximum(path.refused_each, fresh.unsolved))
     likelihood = fresh.log_likelihood(polished.theta)
     mean, covariance = fresh.conditional(polished.theta)
-    with phases("spreads at 0"):
-        zeros = _like_zero(population, polished, likelihood.value, moments_at)
+    zeros: dict[str, float] = {}
+    try:
+        with phases("spreads at 0"):
+            zeros = {} if path.interrupted else _like_zero(population, polished, likelihood.value, moments_at)
+    except KeyboardInterrupt:
+        path = replace(path, interrupted=True)
     outcome = words.outcome_of(path, polished, likelihood, zeros)
     beside = (
         None if approximation is None else approximation[0].log_likelihood(population, approximation[1], likelihood)
@@ -302,7 +315,7 @@ def _polished(path: Path, seed: int) -> tuple[Polished, Moments, Population]:
     few, many = POLISH_DRAWS
     sample = path.population.sampled_where_solved(theta, moments, few, seed + SEED_OF_POLISH)
     population = sample.population
-    polished = polish(population, theta, sample)
+    polished = polish(population, theta, sample, climbs=0 if path.interrupted else CLIMBS)
     errors = np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
     unsure = polished.moving & ~(polished.mc_errors <= words.STILL * errors)
     first = polished.sample or sample
@@ -357,7 +370,7 @@ def _like_zero(
     for at, name in enumerate(design.random):
         place = p + at
         unsure = not polished.moving[place] or not errors[place] < LIKE_ZERO
-        if not unsure or len(design.random) == 1 or f"{SD_BETWEEN} {name}" in population.patients.request.prior:
+        if not unsure or f"{SD_BETWEEN} {name}" in population.patients.request.prior:
             continue
         omega = np.asarray(polished.theta.omega).copy()
         omega[at, :] = omega[:, at] = 0.0

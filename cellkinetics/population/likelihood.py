@@ -86,6 +86,12 @@ def population_log_likelihood(
         marginal.refuse(model, method, INTEGRATED_BY[0])
         marginal.refuse_nodes(method, nodes, len(between), INTEGRATED_BY[0])
     names = tuple(mean)
+    _refuse_pairs(coefficients, "coefficients", "(parameter, covariate)")
+    _refuse_pairs(correlation, "correlation", "(parameter, parameter)")
+    for (one, other), value in (correlation or {}).items():
+        if one == other or one not in between or other not in between or not abs(value) < 1:
+            text = f"correlation: {(one, other)!r}: {value:g} is none of two names in between=, above -1 and below 1."
+            raise ModelError(text, name=str(one))
     if not between:
         raise ModelError("between={}: give the sd between patients of one parameter at least.")
     sds = of(error, censoring).sd_names(model.outputs)
@@ -114,6 +120,12 @@ def population_log_likelihood(
         why = "no mode was found, or the likelihood is not curved there in every direction"
         raise ModelError(f"patient {patients.subjects[lost[0]]}: {why}. Take method='importance'.")
     return found.log_likelihood(population, method, exact)
+
+
+def _refuse_pairs(given: Mapping[tuple[str, str], float] | None, argument: str, pair: str) -> None:
+    for key in given or {}:
+        if isinstance(key, str) or len(key) != 2:
+            raise ModelError(f"{argument}: {key!r} is no pair of names. Give {{{pair}: value}}.", name=str(key))
 
 
 def _design(
@@ -150,8 +162,10 @@ def _theta(
     parameters, beta = patients.parameters, np.zeros(len(design.effects))
     names, used = patients.sd_names, set()
     sds = dict(sd) if isinstance(sd, Mapping) else dict.fromkeys(names, float(sd))
-    for name in names:
-        if name not in sds or not sds[name] >= 0:
+    additive = dict(zip(names, patients.request.error_model.additive(len(patients.model.outputs)), strict=True))
+    for name in {**dict.fromkeys(names), **sds}:
+        given = sds.get(name, np.nan) if name in names else np.nan
+        if not (np.isfinite(given) and (given > 0 or (given == 0 and len(names) > 1 and additive[name]))):
             raise ModelError(f"sd: give {', '.join(names)}, each a positive number.", name=name)
     mean = {**mean, **sds}
     for at, effect in enumerate(design.effects):
@@ -165,6 +179,8 @@ def _theta(
         if key not in coefficients:
             raise ModelError(f"coefficients has no {key}: give the difference of every group from the first.")
         beta[at] = float(coefficients[key])
+        if not np.isfinite(beta[at]):
+            raise ModelError(f"coefficients: {key} is {beta[at]:g}. Give a number.", name=key[0])
     for key in coefficients:
         if key not in used:
             raise ModelError(f"coefficients: {key[0]} has no coefficient of {key[1]!r}.", name=key[0])

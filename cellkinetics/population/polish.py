@@ -114,17 +114,20 @@ def omega_of(design: Design, ln_spread: Floats, atanh: Floats) -> Floats:
     return spread[:, None] * correlation * spread[None, :]
 
 
-def polish(population: Population, theta: Theta, sample: Sample, counts: Floats | None = None) -> Polished:
+def polish(
+    population: Population, theta: Theta, sample: Sample, counts: Floats | None = None, climbs: int = CLIMBS
+) -> Polished:
     """Climb from ``theta``, where the sample was drawn; a patient counts once, or as often as ``counts`` (n,) say."""
     counts = np.ones(len(sample.subjects)) if counts is None else counts
-    return climbed(population, vector_of(population.design, theta), lambda v: _look(population, sample, v, counts))
+    v = vector_of(population.design, theta)
+    return climbed(population, v, lambda v: _look(population, sample, v, counts), climbs)
 
 
-def climbed(population: Population, v: Floats, look: Callable[[Floats], At]) -> Polished:
-    """Newton steps from ``v``, each halved until it leads up."""
+def climbed(population: Population, v: Floats, look: Callable[[Floats], At], climbs: int = CLIMBS) -> Polished:
+    """Newton steps from ``v``, each halved until it leads up; at most ``climbs`` of them."""
     floors = floors_of(population)
     at = look(v)
-    for _ in range(CLIMBS):
+    for _ in range(climbs):
         moving = moving_of(population, v, at.gradient)
         step = _step(population, at, moving)
         errors = np.sqrt(np.maximum(np.diag(np.nan_to_num(_inverse(at.information, moving))), 1e-300))

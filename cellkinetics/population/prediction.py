@@ -164,7 +164,7 @@ def _doses(fit: PopulationFit, doses: object) -> object:
     each = [problem.doses for problem in fit.patients.problems]
     same = all(
         (one.rates is None) == (each[0].rates is None) and all(map(np.array_equal, one[:2], each[0][:2]))
-        and (one.rates is None or np.array_equal(one.rates, each[0].rates)) for one in each
+        and (one.rates is None or np.array_equal(one.rates, np.asarray(each[0].rates))) for one in each
     )  # fmt: skip
     if not same:
         raise ModelError("patients had different doses: give doses=, such as doses=1e6.", name="doses")

@@ -16,6 +16,7 @@ from cellkinetics.population.design import SD_BETWEEN, Effect
 from cellkinetics.population.importance import mean_of
 from cellkinetics.population.modes import problem_given
 from cellkinetics.population.schedule import labels_of
+from cellkinetics.sameness import made_of
 from cellkinetics.words import dose_text
 
 if TYPE_CHECKING:
@@ -246,6 +247,11 @@ def ratio(fit: PopulationFit, smaller: PopulationFit) -> pd.Series[float]:
             "a likelihood ratio is of two fits of the same samples and random effects, the second with fewer "
             "coefficients. Take fit.likelihood_ratio(fit.without(...))."
         )
+    if differs := _asked_apart(fit, smaller):
+        raise ModelError(
+            f"a likelihood ratio is of two fits that differ in their coefficients alone: these were asked with another "
+            f"{', '.join(differs)}. Take fit.likelihood_ratio(fit.without(...))."
+        )
     ours, theirs = (fit.asked["method"], fit.asked["nodes"]), (smaller.asked["method"], smaller.asked["nodes"])
     one, other = fit.approximation, smaller.approximation
     if (one is None) != (other is None) or (one is not None and ours != theirs):
@@ -258,3 +264,13 @@ def ratio(fit: PopulationFit, smaller: PopulationFit) -> pd.Series[float]:
     error = 2 * float(np.hypot(first.error, second.error))
     p = float(special.chdtrc(df, max(statistic, 0.0)))
     return pd.Series({"statistic": statistic, "error": error, "df": float(df), "p": p})
+
+
+def _asked_apart(fit: PopulationFit, smaller: PopulationFit) -> list[str]:
+    """What of two fits is not alike, that a likelihood ratio takes for the same."""
+    one, other = fit.request, smaller.request
+    parts: dict[str, tuple[Any, Any]] = {"model": (fit.model, smaller.model)}
+    parts |= {name: (getattr(one, name), getattr(other, name)) for name in ("tie", "censoring", "doses", "prior")}
+    # A parameter that only the smaller one holds is one estimate less: that is nested.
+    parts["fixed"] = (one.fixed, {name: value for name, value in other.fixed.items() if name in one.fixed})
+    return [f"{name}=" for name, (ours, theirs) in parts.items() if made_of(ours) != made_of(theirs)]

@@ -11,6 +11,7 @@ from cellkinetics.fitting.summary import CENSORING_TEXTS
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.population import table
+from cellkinetics.population.design import SD_BETWEEN
 from cellkinetics.population.importance import APPROXIMATED_BY, FEW_EFFECTIVE, LogLikelihood
 from cellkinetics.population.marginal import QUADRATURE
 from cellkinetics.population.polish import Polished
@@ -115,8 +116,9 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
     if likelihood.smallest_ess < FEW_EFFECTIVE:
         notes.append(likelihood.outcome)
     for name, worse in zeros.items():
-        own = name in path.population.patients.own_sds
+        own, alone = name in path.population.patients.own_sds, len(path.population.design.random) == 1
         advice = "leave common_sd=False out" if own else f"give random= without {name}"
+        advice = "take ck.fit(model, study, shared='all')" if alone else advice
         notes.append(
             f"between-patient sd of {name} cannot be told from 0 (log-likelihood at 0 differs by {max(worse, 0):.2f}): "
             f"{advice}"
@@ -140,12 +142,18 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
         drifted = f" ({', '.join(path.moved)} over the last {WINDOW} iterations)" if path.moved else ""
         text = f"not converged: {names} still moved by more than {STILL} SE{drifted}. Give initial=, or free fewer"
         return Outcome(Status.NOT_CONVERGED, "; ".join([text, *notes]))
-    p, q = len(path.population.design.effects), len(path.population.design.random)
-    if not polished.moving[p : p + q].all():
-        return Outcome(Status.AT_BOUND, "; ".join(notes or [f"{', '.join(_held(path, polished))} at its lower bound"]))
     if np.nan_to_num(unsure).any():
         names = ", ".join(labels[np.nan_to_num(unsure).astype(bool)])
         notes.append(f"other draws would move {names} by up to {2 * STILL} SE and more")
+    if exact := _sds_at_floor(path.population, polished):
+        text = f"{', '.join(exact)} at its lower bound: curves go through the samples. Look for values that were copied"
+        return Outcome(Status.SD_AT_BOUND, "; ".join([f"{text}, or fix it (fixed=)", *notes]))
+    p, q = len(path.population.design.effects), len(path.population.design.random)
+    if not polished.moving[p : p + q].all():
+        known = {f"{SD_BETWEEN} {name}" for name in zeros}
+        held = [label for label in _held(path, polished) if label not in known]
+        notes = [f"{', '.join(held)} at its lower bound", *notes] if held else notes
+        return Outcome(Status.AT_BOUND, "; ".join(notes))
     return Outcome(Status.CONVERGED, "; ".join(["converged", *notes]))
 
 
@@ -160,7 +168,18 @@ def outside_bounds(population: Population, polished: Polished) -> list[str]:
     return found
 
 
+def _sds_at_floor(population: Population, polished: Polished) -> list[str]:
+    """Sds of the error that are estimated, and as low as they may be; an additive part may be nothing."""
+    patients = population.patients
+    additive = patients.request.error_model.additive(len(patients.model.outputs))
+    may = dict(zip(patients.sd_names, ~np.array(additive, bool), strict=True))
+    names = patients.common_sds
+    moving = polished.moving[len(polished.moving) - len(names) :]
+    return [name for name, free, moves in zip(names, patients.sd_free, moving, strict=True)
+            if free and not moves and may[name]]  # fmt: skip
+
+
 def _held(path: Path, polished: Polished) -> list[str]:
     """Spreads too small to matter."""
     return [label for label, moving in zip(labels_of(path.population), polished.moving, strict=True)
-            if not moving and label.startswith("sd between")]  # fmt: skip
+            if not moving and label.startswith(SD_BETWEEN)]  # fmt: skip

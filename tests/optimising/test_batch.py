@@ -427,3 +427,22 @@ def test_a_large_batch_screens_starts_of_other_errors_on_the_rough_solution_of_t
         programs.rough.data.inputs.prepared[: programs.rough.method.fineness]
         == (None,) * programs.rough.method.fineness
     )
+
+
+@pytest.mark.slow
+def test_a_search_that_needed_the_implicit_stepper_is_counted_and_said():
+    parameters = {
+        "F": ck.Parameter(1e-3, "copies/ug per cell/kg", "this test"), "d": ck.Parameter(0.1, "1/day", "this test"),
+        "kon": ck.Parameter(2000.0, "1/day", "this test"), "koff": ck.Parameter(500.0, "1/day", "this test"),
+    }  # fmt: skip
+    model = ck.Model(
+        name="binding", parameters=parameters, outputs={"copies_per_ug": "copies/ug"}, states=("C", "D"),
+        rhs=lambda C, D, d, kon, koff: (-d * C - kon * C + koff * D, kon * C - koff * D),
+        observe=lambda C, D: C + D, dosing={"cells": ("C", "F")}, free=("F", "d"),
+    )  # fmt: skip
+    days, noise = np.array([0.5, 1, 3, 7, 14, 28, 45, 60, 90]), np.random.default_rng(3).normal(size=9)
+    table = pd.DataFrame({"subject": "S", "day": days, "copies_per_ug": 1000 * np.exp(-0.02 * days + 0.3 * noise)})
+    fit = ck.fit_each(model, ck.read_study(table.assign(dose=1e6), lloq=5), starts=1, progress=False)["S"]
+    assert fit.converged
+    assert fit.solved_implicitly
+    assert "needed the implicit stepper" in fit.summary()

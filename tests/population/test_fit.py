@@ -1,5 +1,8 @@
 """`fit_population`: who takes part, what it gives, and what it refuses; on simulated patients."""
 
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import populations
@@ -129,6 +132,18 @@ def test_without_the_dose_it_is_worse_by_a_likelihood_ratio(fit):
         smaller.likelihood_ratio(fit)
     with pytest.raises(ck.ModelError, match=r"no coefficient 'k:dose'\. It has c:dose"):
         fit.without("k:dose")
+    for part, given in (
+        ("censoring", "half"),
+        ("prior", {"sd between k": ck.LogNormal(0.1, 0.1)}),
+        ("fixed", {"q": 1}),
+    ):
+        other = replace(smaller, request=replace(smaller.request, **{part: given}))
+        held = part == "fixed"  # a parameter that the smaller one holds is nested
+        if held:
+            assert fit.likelihood_ratio(other)["df"] == 1
+            other, given = smaller, replace(fit, request=replace(fit.request, fixed=given))
+        with pytest.raises(ck.ModelError, match=f"asked with another {part}="):
+            (given if held else fit).likelihood_ratio(other)
 
 
 def test_a_patient_is_between_its_samples_and_the_population(fit):
@@ -249,6 +264,9 @@ def test_what_cannot_be_fitted_is_refused_with_the_remedy(study):
     refused("has no parameter q", random=["q"])
     refused(r"covariates=\{'c': 'weight'\}: take one of", covariates={"c": "weight"})
     refused("correlated: k has no random effect", random=["c"], correlated=[("c", "k")])
+    refused(r"correlated=\('c', 'k'\): give blocks of names, such as \[\('c', ...\)\]", correlated=("c", "k"))
+    refused(r"covariates='dose' does not say of what\. Give \{parameter: covariate\}", covariates="dose")
+    refused("has no parameter level", random="level")
     refused("covariates tell the same", covariates={"c": ["dose", "cohort"]})
     few = study.select(subjects=["P01", "P02", "P03"])
     with pytest.raises(ck.ModelError, match="2 random effects from 3 patients: give random= with at most 1 name"):
@@ -305,6 +323,38 @@ def test_an_interrupt_gives_the_estimates_so_far_and_says_so(study, monkeypatch)
     assert found.outcome.startswith("interrupted: these are the estimates after 75 iterations")
     assert not found.converged
     assert np.isfinite(found.log_likelihood_ln)
+
+
+@pytest.mark.parametrize("where", ["_polished", "_like_zero"])
+def test_an_interrupt_after_the_iterations_gives_the_estimates_too(where, fit, study, monkeypatch):
+    module, calls = sys.modules["cellkinetics.population.fit"], []
+    done = getattr(module, where)
+
+    def interrupted(*given):
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return done(*given)
+
+    monkeypatch.setattr(module, where, interrupted)
+    found = ck.fit_population(populations.line(), study, covariates={"c": "dose"}, progress=False)
+    assert found.status is ck.Status.INTERRUPTED
+    assert found.outcome.startswith("interrupted: these are the estimates after")
+    assert np.isfinite(found.parameters.loc["c:dose", "stderr"])
+    assert found.parameters.loc["c", "value"] == pytest.approx(fit.parameters.loc["c", "value"], rel=0.1)
+
+
+def test_an_sd_of_the_error_that_is_nothing_and_a_single_spread_that_is_are_said():
+    rng = np.random.default_rng(2020)
+    ln_curves = np.log(300.0) + 0.5 * rng.normal(size=(12, 1)) - 0.1 * DAYS
+    exact = populations.study_of(ln_curves, DAYS, 1e-7, rng)
+    found = ck.fit_population(populations.line(), exact, random="c", fixed={"k": 0.1}, progress=False)
+    assert found.status is ck.Status.SD_AT_BOUND
+    assert found.outcome.startswith("sd at its lower bound: curves go through the samples")
+    alike = populations.study_of(np.log(300.0) - 0.1 * np.tile(DAYS, (12, 1)), DAYS, 0.3, rng)
+    found = ck.fit_population(populations.line(), alike, random="c", progress=False)
+    assert "between-patient sd of c cannot be told from 0" in found.outcome
+    assert "take ck.fit(model, study, shared='all')" in found.outcome
 
 
 def test_the_study_again_has_its_limits_and_the_spread_of_the_population(fit, study):

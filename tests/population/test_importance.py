@@ -45,10 +45,22 @@ def test_what_is_asked_of_a_likelihood_is_checked(lines):
         ck.population_log_likelihood(line, lines, mean=MEAN, between={"c": 0.8, "k": 0.0}, sd=SD)
     with pytest.raises(ck.ModelError, match="between: q has no mean"):
         ck.population_log_likelihood(line, lines, mean=MEAN, between={"q": 0.8}, sd=SD)
-    with pytest.raises(ck.ModelError, match="not positive definite"):
-        ck.population_log_likelihood(
-            line, lines, mean=MEAN, between=BETWEEN, sd=SD, correlation={("c", "k"): 1.5}
-        )  # fmt: skip
+    usual = {"mean": MEAN, "between": BETWEEN, "sd": SD}
+    for given, words in (
+        ({"correlation": {("c", "k"): 1.5}}, r"correlation: \('c', 'k'\): 1\.5 is none of two names in between="),
+        ({"correlation": {("c", "c"): 0.3}}, r"correlation: \('c', 'c'\): 0\.3 is none of two names"),
+        ({"correlation": {("c", "q"): 0.3}}, r"correlation: \('c', 'q'\): 0\.3 is none of two names"),
+        ({"correlation": {("c", "k"): np.nan}}, r"correlation: \('c', 'k'\): nan is none of two names"),
+        (
+            {"coefficients": {"c:age": 0.3}},
+            r"coefficients: 'c:age' is no pair of names\. Give \{\(parameter, covariate\)",
+        ),
+        ({"sd": 0.0}, "sd: give sd, each a positive number"),
+        ({"sd": np.inf}, "sd: give sd, each a positive number"),
+        ({"sd": {"sd": 0.4, "sdd": 3.0}}, "sd: give sd, each a positive number"),
+    ):
+        with pytest.raises(ck.ModelError, match=words):
+            ck.population_log_likelihood(line, lines, **{**usual, **given})
     with pytest.raises(ck.ModelError, match="dose is the same in all patients: it cannot drive c"):
         ck.population_log_likelihood(
             line, lines, mean=MEAN, between=BETWEEN, sd=SD, coefficients={("c", "dose"): 0.5}
