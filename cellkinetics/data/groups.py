@@ -57,8 +57,9 @@ def of(study: Study, by: str = "cohort") -> Groups:
 
 def named(value: object) -> str:
     """The name of a group whose patients have this value, as `of` has it: 11 for 11.0."""
-    number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
-    return dose_text(float(value)) if number else str(value)
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        return str(value)
+    return dose_text(float(value))
 
 
 def counted(name: str) -> list[tuple[float, str]]:
