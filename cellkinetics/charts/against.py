@@ -92,8 +92,8 @@ def draw(
 
 
 def _line(ax: Axes, at: Floats, x: Floats, y: Floats, *, log: bool) -> None:
-    """The least-squares line, and the correlation above the axes."""
-    if len(np.unique(at)) < 2 or len(np.unique(y)) < 2:
+    """The least-squares line, and the correlation above the axes; of two points neither says anything."""
+    if len(at) < 3 or len(np.unique(at)) < 2 or len(np.unique(y)) < 2:
         return
     slope, level = np.polyfit(at, y, 1)
     ends = level + slope * np.array([at.min(), at.max()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -67,9 +68,11 @@ def as_doses(
     changes: dict[float, npt.NDArray[np.float64]] = {}
     for channel, value in given.items():
         if channel not in channels:
+            remedy = suggest(str(channel), channels)
+            if isinstance(channel, Real):
+                remedy = f"Give days as pairs: doses=[({channel:g}, amount), ...], or {{{channels[0]!r}: [...]}}."
             raise ModelError(
-                f"there is no dosing channel {channel!r}; the model has {', '.join(channels)}. "
-                f"{suggest(str(channel), channels)}",
+                f"there is no dosing channel {channel!r}; the model has {', '.join(channels)}. {remedy}",
                 name=str(channel),
             )
         column = list(channels).index(channel)

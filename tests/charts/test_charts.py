@@ -9,6 +9,7 @@ import pytest
 from matplotlib.patches import Rectangle
 
 import cellkinetics as ck
+from cellkinetics.charts import against
 from cellkinetics.charts import parameters as chart
 from cellkinetics.joint.comparison import EFFECT_COLUMNS, ModelComparison
 
@@ -97,6 +98,14 @@ def test_estimates_stand_over_a_number_and_over_groups(fits):
     means = [each.get_segments()[0][0, 1] for each in over_response.collections if each.get_gid() == "mean"]
     by = fits.study.covariates.loc[free.index, "response"]
     np.testing.assert_allclose(sorted(means), sorted(np.exp(np.log(free["value"]).groupby(by).mean())))
+
+
+@pytest.mark.parametrize(("points", "lines"), [(2, 0), (3, 1)])
+def test_a_line_goes_through_three_points_and_not_through_two(points, lines):
+    _, ax = plt.subplots()
+    x = np.arange(1.0, points + 1)
+    against._line(ax, np.log(x), x, x**2, log=False)
+    assert len(ax.lines) == len(ax.texts) == lines
 
 
 def test_every_sample_is_over_its_prediction(fits):

@@ -47,6 +47,7 @@ def test_boluses_and_infusions_over_time_are_given_together():
     ("doses", "text"),
     [
         ({"cels": 1e6}, "no dosing channel 'cels'.*Did you mean cells"),
+        ({0: 1e6, 14: 1e6}, r"no dosing channel 0; .*Give days as pairs: doses=\[\(0, amount\), \.\.\.\]"),
         (-1.0, "must be finite and not negative"),
         ([(float("nan"), 1e6)], "must be finite"),
         ([(0, 1e6, -1)], "must be finite and not negative"),
