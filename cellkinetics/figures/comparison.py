@@ -28,7 +28,7 @@ JITTER = 0.28
 
 
 def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Figure:
-    """Three panels: all curves with the median of each group; the peaks; the last level that most patients have.
+    """Three panels: all curves with the median of each group; the peaks; the last level of most that could be tested.
 
     Medians (bars, thick lines) take a sample below the limit as what it is; one that a limit hides is a dashed bar at
     that limit in the panels of values, and a gap in the curve, which is drawn while half of the group (at least two)
@@ -65,6 +65,8 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
     levels = [result for result in found.results if result.window.kind is Kind.LEVEL]
     # Of days that few have the one that most have: the last would show who was followed longest.
     levels = [result for result in levels if _seen_by_most(found, result)] or sorted(levels, key=_seen)
+    # And of those one that could be tested: a day when all are below the limit shows nothing.
+    levels = [result for result in levels if not result.main.reason] or levels
     peaks = [result for result in found.results if result.window.kind is Kind.PEAK]
     for ax, shown in zip(panels, (peaks[:1], levels[-1:]), strict=True):
         if shown and found.individual:

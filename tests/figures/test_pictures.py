@@ -181,3 +181,18 @@ def lightness(colour: str) -> float:
 def test_a_higher_dose_is_darker(groups):
     shades = [lightness(colour) for colour in style.ramp(groups)]
     assert all(np.diff(shades) < 0)
+
+
+def test_the_third_panel_is_the_last_day_that_could_be_tested():
+    peaks = np.array([200.0, 260, 310, 2000, 2500, 3300])
+    table = pd.concat([
+        pd.DataFrame({"subject": [f"P{i}" for i in range(6)], "day": day, "copies_per_ug": peaks * share})
+        for day, share in ((7, 1.0), (28, 0.1), (180, 1e-4))
+    ])  # fmt: skip
+    table["cohort"] = np.where(table["subject"].isin(["P0", "P1", "P2"]), "low", "high")
+    found = ck.compare_cohorts(ck.read_study(table.assign(dose=1e6, SIMULATED=1), lloq=3.0), by="cohort")
+    last = [result for result in found.results if "180" in result.window.name]
+    assert last and last[0].main.reason
+    titles = [ax.get_title(loc="left") for ax in found.plot().axes]
+    assert titles[2].startswith("level, day 28")
+    assert "no test" not in titles[2]
