@@ -218,13 +218,18 @@ def whole(ax: Axes) -> Figure:
     return found
 
 
+SLANT = 35  # degrees, of names that are too long for their room
+
+
 def names_across(ax: Axes, names: Sequence[str]) -> None:
     """Names of groups under axes, in the lines that their room allows; slanted where a word is too long for it.
 
-    A name may have lines of its own; its places are 0, 1, ... and the axes end 0.6 beside the first and the last.
+    They stand upright where slanted ones would run into each other. A name may have lines of its own; its places are
+    0, 1, ... and the axes end 0.6 beside the first and the last.
     """
     ax.set_xlim(-0.6, len(names) - 0.4)
-    letters = int(size(ax)[0] / (len(names) + 0.2) / (0.5 * TEXT))
+    room = size(ax)[0] / (len(names) + 0.2)
+    letters = int(room / (0.5 * TEXT))
     lines = [_broken(name, max(letters, 1)) for name in names]
     slanted = max((len(part) for each in lines for part in each), default=0) > letters
     texts = ["\n".join(each) for each in lines]
@@ -232,8 +237,10 @@ def names_across(ax: Axes, names: Sequence[str]) -> None:
         texts = [", ".join([shortened(first, 16), *rest]) for first, *rest in (name.split("\n") for name in names)]
     ax.set_xticks(range(len(names)), texts, fontsize=TEXT, color=tone.ink, parse_math=False)
     if slanted:
+        upright = room * math.sin(math.radians(SLANT)) < 1.2 * TEXT
+        how = {"rotation": 90, "va": "center"} if upright else {"rotation": SLANT}
         for text in ax.get_xticklabels():
-            text.set(rotation=35, ha="right", rotation_mode="anchor")
+            text.set(ha="right", rotation_mode="anchor", **how)
     ax.tick_params(axis="x", length=0)
 
 

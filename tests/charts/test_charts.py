@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 import cellkinetics as ck
 from cellkinetics.charts import against
 from cellkinetics.charts import parameters as chart
+from cellkinetics.figures import style
 from cellkinetics.joint.comparison import EFFECT_COLUMNS, ModelComparison
 
 DECLINE = ck.models.load("nk_decline")
@@ -98,6 +99,16 @@ def test_estimates_stand_over_a_number_and_over_groups(fits):
     means = [each.get_segments()[0][0, 1] for each in over_response.collections if each.get_gid() == "mean"]
     by = fits.study.covariates.loc[free.index, "response"]
     np.testing.assert_allclose(sorted(means), sorted(np.exp(np.log(free["value"]).groupby(by).mean())))
+
+
+@pytest.mark.parametrize(("inches", "degrees"), [(0.8, 90), (1.6, 35), (4, 0)])
+def test_names_of_groups_do_not_run_into_each_other(inches, degrees):
+    names = ["complete response", "partial response", "progressive disease", "unknown"]
+    figure = plt.figure(figsize=(inches, 2))
+    ax = figure.add_axes((0, 0.5, 1, 0.5))
+    style.names_across(ax, names)
+    figure.draw_without_rendering()
+    assert {text.get_rotation() for text in ax.get_xticklabels()} == {degrees}
 
 
 @pytest.mark.parametrize(("points", "lines"), [(2, 0), (3, 1)])
