@@ -108,6 +108,9 @@ class Study(Saves, HandsOutCopies):
 
     def __getitem__(self, subject: str) -> Study:
         """The study of one subject; `select` takes several, a cohort, or another covariate."""
+        if not isinstance(subject, str):
+            text = f"study[{subject!r}] is not the name of one subject"
+            raise one_problem(text, "Several are study.select(subjects=[...]).", self.source)
         self._known("subject", [subject], self.subjects)
         return self.select(subject)
 
@@ -212,7 +215,11 @@ class Study(Saves, HandsOutCopies):
             keep &= keep.index.isin(wanted)
         if cohort is not None:
             wanted = [cohort] if isinstance(cohort, str) else [str(name) for name in cohort]
-            self._known("cohort", wanted, self.covariates["cohort"].dropna().unique())
+            there = self.covariates["cohort"].dropna().unique()
+            if wanted and wanted[0] in self.subjects and wanted[0] not in there:
+                text = f"cohort={cohort!r} is a subject"
+                raise one_problem(text, "Several subjects are one list: select(subjects=[...]).", self.source)
+            self._known("cohort", wanted, there)
             keep &= self.covariates["cohort"].isin(wanted)
         for name, asked in by.items():
             self._known("covariate", [name], self.covariates.columns)

@@ -91,11 +91,14 @@ class LogLikelihood(Saves):
             apart = f"{self.value - self.exact.value:+.2f} +- {self.exact.error:.2g} from the integral"
             text = f"{APPROXIMATED_BY[self.method]}, {apart}. Compare it with values of the same approximation only"
             return text if self.exact.outcome == "even" else f"{text}. Of the integral: {self.exact.outcome}"
-        if self.smallest_ess >= FEW_EFFECTIVE:
-            return "even"
+        return "even" if self.smallest_ess >= FEW_EFFECTIVE else f"{self.uneven}. Give draws=."
+
+    @property
+    def uneven(self) -> str:
+        """In whom the weights are how uneven."""
         return (
             f"importance sampling is uneven (smallest effective sample {self.smallest_ess:.0f} of {self.draws:,}: "
-            f"patient {self.worst}): log-likelihood +- {self.error:.2g}. Give draws=."
+            f"patient {self.worst}): log-likelihood +- {self.error:.2g}"
         )
 
     def __repr__(self) -> str:

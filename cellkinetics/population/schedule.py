@@ -25,6 +25,9 @@ DRIFT = 0.2  # standard errors in a window, or so many of the drift's own as NOI
 NOISE = 2.5
 
 
+HELD = "give a prior of the spreads, or hold what varies too far (fixed=)"  # what keeps curves that can be solved
+
+
 @dataclass(frozen=True, eq=False)
 class Path:
     """Where it ended and how it came there.
@@ -50,10 +53,10 @@ class Path:
         """In words that too many proposals could not be solved; "" where that is not so."""
         worst = int(np.argmax(self.refused_each))
         if self.refused_each.mean() > UNSOLVED:
-            return f"{self.refused_each.mean():.0%} of proposed curves could not be solved"
+            return f"{self.refused_each.mean():.0%} of proposed curves could not be solved; {HELD}"
         if self.refused_each[worst] > UNSOLVED_OF_ONE:
             of = self.population.patients.subjects[worst]
-            return f"{self.refused_each[worst]:.0%} of the proposed curves of patient {of} could not be solved"
+            return f"{self.refused_each[worst]:.0%} of the proposed curves of patient {of} could not be solved; {HELD}"
         return ""
 
     @property

@@ -114,7 +114,7 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
     labels = np.array(labels_of(path.population))
     notes = []
     if likelihood.smallest_ess < FEW_EFFECTIVE:
-        notes.append(likelihood.outcome)
+        notes.append(f"{likelihood.uneven}; give random= with fewer names, or look at that patient's samples")
     for name, worse in zeros.items():
         own, alone = name in path.population.patients.own_sds, len(path.population.design.random) == 1
         advice = "leave common_sd=False out" if own else f"give random= without {name}"

@@ -10,7 +10,7 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics.optimising.request import Request
-from cellkinetics.population import polish, prediction
+from cellkinetics.population import polish, prediction, text
 from cellkinetics.population.patients import patients_of
 from cellkinetics.population.running import Population
 
@@ -342,6 +342,16 @@ def test_an_interrupt_after_the_iterations_gives_the_estimates_too(where, fit, s
     assert found.outcome.startswith("interrupted: these are the estimates after")
     assert np.isfinite(found.parameters.loc["c:dose", "stderr"])
     assert found.parameters.loc["c", "value"] == pytest.approx(fit.parameters.loc["c", "value"], rel=0.1)
+
+
+def test_uneven_weights_and_curves_that_were_not_solved_are_said_with_what_a_fit_can_be_given(fit):
+    few = replace(fit.likelihood, smallest_ess=5.0, worst="P03")
+    path = replace(fit.path, refused_each=np.full(len(fit.subjects), 0.03))
+    words = text.outcome_of(path, fit.polished, few, {}).words
+    assert "smallest effective sample 5 of 2,000: patient P03" in words
+    assert "give random= with fewer names" in words
+    assert "draws=" not in words
+    assert "3% of proposed curves could not be solved; give a prior of the spreads" in words
 
 
 def test_an_sd_of_the_error_that_is_nothing_and_a_single_spread_that_is_are_said():

@@ -110,6 +110,14 @@ def test_a_study_has_a_length_goes_through_its_subjects_and_gives_one_by_name():
         study["P99"]
 
 
+def test_several_subjects_that_are_asked_for_in_another_way_are_answered_with_the_list():
+    study = ck.example()
+    with pytest.raises(ck.StudyError, match=r"cohort='P02' is a subject.*select\(subjects=\[\.\.\.\]\)"):
+        study.select("P01", "P02")
+    with pytest.raises(ck.StudyError, match=r"is not the name of one subject.*select\(subjects=\[\.\.\.\]\)"):
+        study[["P01", "P02"]]  # pyright: ignore[reportArgumentType]
+
+
 def test_a_study_is_selected_by_any_covariate():
     study = ck.example()
     assert study.select(dose=1e6).subjects == ("P05", "P06", "P07")
