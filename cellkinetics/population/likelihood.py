@@ -162,11 +162,10 @@ def _theta(
     parameters, beta = patients.parameters, np.zeros(len(design.effects))
     names, used = patients.sd_names, set()
     sds = dict(sd) if isinstance(sd, Mapping) else dict.fromkeys(names, float(sd))
-    additive = dict(zip(names, patients.request.error_model.additive(len(patients.model.outputs)), strict=True))
-    for name in {**dict.fromkeys(names), **sds}:
-        given = sds.get(name, np.nan) if name in names else np.nan
-        if not (np.isfinite(given) and (given > 0 or (given == 0 and len(names) > 1 and additive[name]))):
-            raise ModelError(f"sd: give {', '.join(names)}, each a positive number.", name=name)
+    whole = np.array([sds.get(name, np.nan) for name in names], float).reshape(-1, len(patients.model.outputs))
+    # One of two parts may be nothing, and not both.
+    if {*sds} - {*names} or not np.all(np.isfinite(whole)) or np.any(whole < 0) or np.any(whole.sum(axis=0) <= 0):
+        raise ModelError(f"sd: give {', '.join(names)}, each a positive number.", name=names[0])
     mean = {**mean, **sds}
     for at, effect in enumerate(design.effects):
         if not effect.covariate:
