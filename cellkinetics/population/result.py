@@ -461,6 +461,12 @@ class PopulationFit(Criteria, Saves):
         Series
             statistic (twice the difference of log-likelihoods; of fits by one approximation, of its values), its Monte
             Carlo ``error``, df and p: chi-squared, which is asymptotic; with few patients p is too small.
+
+        Raises
+        ------
+        ModelError
+            Of other samples or random effects, not fewer coefficients, another method, or asked with another model,
+            tie, censoring, doses, prior or value of what is fixed.
         """
         return table.ratio(self, smaller)
 
