@@ -75,9 +75,8 @@ def optima(
         twins = [error_starts.twin_of(problem) for problem in mine]
         data = stacked(twins, shape_of(mine[0]), len(programs.data.moving))
         of_twins = replace(programs, data=data, error=twins[0].error, rough=None)
-        if (rough := programs.rough) is not None:
-            roughly = prepared_with(data, twins, rough.method.fineness or 0)
-            of_twins = replace(of_twins, rough=replace(of_twins, method=rough.method, data=roughly))
+        if programs.rough is not None:
+            of_twins = _searching_by(programs.rough.method, of_twins, twins)
         begun, whose = _starts(twins, first, of_twins, width, starts, seed)
         return error_starts.from_twins(mine, programs, of_twins, begun, whose, starts)
 
@@ -144,8 +143,7 @@ def _each(
         programs = Programs(mine[0].model, mine[0].ties, first, stacked(mine, shape, size), mine[0].error)
         rough = searching(mine[0].model, first)
         if size > LANES and rough is not first and programs.data.inputs.prepared:
-            data = prepared_with(programs.data, mine, rough.fineness or 0)
-            programs = replace(programs, rough=replace(programs, method=rough, data=data))
+            programs = _searching_by(rough, programs, mine)
         points, whose = starting(part, programs, shape[1])
         return _climb(mine, shape, programs, _in_batch(finer), points, whose)
 
@@ -204,6 +202,12 @@ class _Climb:
     tops: list[Floats]
     x: Floats
     ascent: Ascent
+
+
+def _searching_by(method: Method, programs: Programs, problems: Sequence[Problem]) -> Programs:
+    """With the same problems solved by ``method`` to search with."""
+    data = prepared_with(programs.data, problems, method.fineness or 0)
+    return replace(programs, rough=replace(programs, method=method, data=data))
 
 
 def _climb(
