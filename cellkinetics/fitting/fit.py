@@ -20,10 +20,10 @@ from cellkinetics.meaning.units import is_log
 from cellkinetics.modelling import levels
 from cellkinetics.modelling.dosing import without_effect
 from cellkinetics.modelling.model import Model, check_ties
-from cellkinetics.optimising.batch import batchable, optima
+from cellkinetics.optimising.batch import optima
 from cellkinetics.optimising.bounds import at_lower
 from cellkinetics.optimising.cases import Case, prepare
-from cellkinetics.optimising.optimise import Optimum, optimise
+from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Asked, Request, asking
 from cellkinetics.optimising.samples import CENSORINGS, Samples
@@ -135,11 +135,6 @@ def fit(
     if shared is not None:
         from cellkinetics.joint.result import fit_joint
 
-        if not batchable(request.error_model):
-            raise ValueError(
-                f"shared= does not take error={request.error!r}: no counts of molecules. Leave out error=, or fit each "
-                "patient (ck.fit_each)."
-            )
         return fit_joint(request, study, shared, common_sd)
     check(request, study)
     if len(study.subjects) != 1:
@@ -278,9 +273,7 @@ def fit_one(request: Request, study: Study) -> Fit:
 
 
 def optimum_of(request: Request, case: Case) -> Optimum | None:
-    """By the engine where it takes the model, else by lmfit; None where the model could not be solved."""
-    if not batchable(request.error_model):
-        return optimise(case.problem, case.initial, starts=request.starts, seed=request.seed)
+    """By the engine; None where the model could not be solved."""
     (ends,) = optima([case.problem], [case.initial], request.starts, request.seed)
     return ends[0]
 

@@ -18,14 +18,13 @@ from cellkinetics.errors import suggest
 from cellkinetics.fitting import fit as fitting
 from cellkinetics.fitting import summary
 from cellkinetics.fitting.diagnostics import vpc as visual_check
-from cellkinetics.fitting.few import Settled, settled
+from cellkinetics.fitting.few import settled
 from cellkinetics.fitting.fit import refused
 from cellkinetics.fitting.misfit import Misfit, misfits_of
 from cellkinetics.fitting.profiles import Profiles, profiles
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import ESTIMATE_COLUMNS
 from cellkinetics.modelling.model import Model
-from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.cases import Case, prepare, prepare_each
 from cellkinetics.optimising.chunks import WRONG, optima_by
 from cellkinetics.optimising.optimise import Optimum
@@ -348,8 +347,7 @@ def fit_each(
     fitting.check(request, study)
     options = {**request.asked, "pool_sd": pool_sd, "chunk": chunk}
     run = Run.of(checkpoint, n_jobs, lambda: {"verb": "fit_each", "data": study.sha256, **options})
-    fitted = together if batchable(request.error_model) else one_by_one
-    return Fits(study, fitted(request, study, progress, chunk, pool_sd=pool_sd, run=run))
+    return Fits(study, together(request, study, progress, chunk, pool_sd=pool_sd, run=run))
 
 
 def together(
@@ -367,7 +365,7 @@ def together(
         cases = prepare_each(request, study)
     ready = {s: case for s, case in cases.items() if isinstance(case, Case) and not case.reason}
     problems, initial = [case.problem for case in ready.values()], [case.initial for case in ready.values()]
-    ends: dict[int, Optimum | Outcome | None] = {}
+    ends: dict[int, Optimum | None] = {}
     with suppress(KeyboardInterrupt), phases("optimising"), bar(len(ready), progress) as advance:
         for part in optima_by(run, "fits", problems, initial, request.starts, request.seed, chunk):
             ends |= part
@@ -416,59 +414,6 @@ def _spreads(problems: Sequence[Problem], optimums: Sequence[Optimum]) -> list[U
         if len(problems) == 1:
             return [None]
     return [_spreads([problem], [optimum])[0] for problem, optimum in zip(problems, optimums, strict=True)]
-
-
-def one_by_one(
-    request: Request, study: Study, progress: bool, chunk: int | None = None, *, pool_sd: bool, run: Run = HERE
-) -> Mapping[str, Fit]:
-    """Each subject by the optimiser of `fit`; what goes wrong with a subject's numbers is that subject's outcome."""
-    only, wrong, phases = study.each(), dict[str, Outcome](), Phases()
-    cases, found = dict[str, Case](), dict[str, Settled]()
-    with phases("preparing"):
-        prepared = prepare_each(request, study)
-    for subject, case in prepared.items():
-        if isinstance(case, Case):
-            cases[subject] = case
-        else:
-            wrong[subject] = not_fitted(case)
-    ready = [subject for subject, case in cases.items() if not case.reason]
-    waiting = dict.fromkeys(ready)
-    problems, initial = [cases[s].problem for s in ready], [cases[s].initial for s in ready]
-    with suppress(KeyboardInterrupt), phases("optimising"), bar(len(ready), progress) as advance:
-        for part in optima_by(run, "fits", problems, initial, request.starts, request.seed, chunk):
-            for at, end in part.items():
-                subject = ready[at]
-                del waiting[subject]
-                if isinstance(end, Optimum):
-                    found[subject] = cases[subject].problem, end
-                elif end is not None:
-                    wrong[subject] = end
-                    del cases[subject]
-            advance(len(part))
-    for subject in waiting:
-        del cases[subject]
-    # In the order of the study, whoever was finished first.
-    found = {subject: found[subject] for subject in ready if subject in found}
-    try:
-        with phases("second look"):
-            found = settled(request, found, together=pool_sd, run=run)
-    except KeyboardInterrupt:
-        # Who has too few samples for an sd of their own is not finished without a second look.
-        for subject in [s for s, (problem, _) in found.items() if problem.few]:
-            del found[subject], cases[subject]
-
-    def fit_of(subject: str) -> Fit:
-        if subject not in cases:
-            return without(request, only(subject), wrong.get(subject, INTERRUPTED))
-        problem, optimum = found.get(subject, (cases[subject].problem, None))
-        case = replace(cases[subject], problem=problem)
-        try:
-            return fitting.ended(request, only(subject), case, optimum, share)
-        except WRONG as error:
-            return without(request, only(subject), not_fitted(error))
-
-    share = _share(phases, request, study)
-    return {subject: fit_of(subject) for subject in study.subjects}
 
 
 def _share(phases: Phases, request: Request, study: Study) -> dict[str, float]:

@@ -24,7 +24,6 @@ from scipy import special
 
 from cellkinetics.arrays import Floats
 from cellkinetics.fitting.leave_out import Movable, Standing, alone, standing
-from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.chunks import climbed_by, optima_by
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
@@ -243,7 +242,7 @@ def _optima(looks: Sequence[Look], rests: Sequence[Problem], company: int, run: 
     if not used:
         return refits
     model, some = rests[0].model, [rests[i] for i in used]
-    if model.corners and batchable(some[0].error):
+    if model.corners:
         # A switch day has an optimum between any two samples, and where the sample was is not where it is without it.
         initial = [looks[i].problem.natural(looks[i].x) for i in used]
         for found in optima_by(run, "misfits", some, initial, REFIT_STARTS, REFIT_SEED, careful=False, company=company):

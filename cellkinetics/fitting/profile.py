@@ -18,7 +18,6 @@ from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import suggest
 from cellkinetics.modelling.provenance import Provenance
-from cellkinetics.optimising.batch import batchable
 from cellkinetics.optimising.chunks import climbed_by, optima_by
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
@@ -318,12 +317,8 @@ def _refit(asked: Sequence[tuple[_Side, float, Floats]], run: Run) -> None:
 def _make_sure(sides: Sequence[_Side], run: Run) -> None:
     """Refit from several starts where an interval would end: a refit may have stopped at a poorer optimum.
 
-    A point that turns out better makes the others of its side doubtful. Counts of molecules keep their one start:
-    several take seconds for each point.
+    A point that turns out better makes the others of its side doubtful.
     """
-    problem = sides[0].fit.problem
-    if not batchable(problem.error):
-        return
     doubtful = {id(side): side.around() for side in sides}
     while asked := [(side, point) for side in sides for point in doubtful[id(side)] if not point.sure]:
         problems = [side.problem(point.offset) for side, point in asked]

@@ -50,7 +50,6 @@ class ErrorModel(ABC):
     simpler : name of the error model that this one is without its additive part.
     needs_mass : whether a sample needs the mass of DNA in its wells.
     least_squares : whether the least squares of ln copies is exact: true of the log-normal error.
-    sums : whether a density is a sum of many terms, which many problems side by side do not make cheaper.
     natural : whether samples are normal on the scale of the copies, and may be negative.
     """
 
@@ -61,7 +60,6 @@ class ErrorModel(ABC):
     sd_unit: ClassVar[str]
     needs_mass: ClassVar[bool]
     least_squares: ClassVar[bool]
-    sums: ClassVar[bool]
     natural: ClassVar[bool]
     in_copies: ClassVar[tuple[str, ...]] = ()
     simpler: ClassVar[str] = ""

@@ -28,7 +28,6 @@ class Counting(ErrorModel):
     sd_unit: ClassVar[str] = "ln"
     needs_mass: ClassVar[bool] = True
     least_squares: ClassVar[bool] = False
-    sums: ClassVar[bool] = True
     natural: ClassVar[bool] = False
 
     def under(self, censoring: str) -> Self:
@@ -38,6 +37,12 @@ class Counting(ErrorModel):
     def log_density(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
         """As `ErrorModel.log_density`."""
         return rows.weight * counting.log_density(predicted, ln_sd[0], rows)
+
+    def derivatives(self, predicted: Any, ln_sd: Any, rows: Rows) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """As `ErrorModel.derivatives`."""
+        value, first, second = counting.derivatives(predicted, ln_sd[0], rows)
+        weight = rows.weight
+        return weight * value, weight[None] * first, weight[None, None] * second
 
     def residuals(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
         """(ln y - g) in sds of the delta method, sqrt(s^2 + 1/(m f))."""

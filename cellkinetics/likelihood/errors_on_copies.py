@@ -26,7 +26,6 @@ class NormalCopies(ErrorModel, shared=True):
     at_bound: ClassVar[str] = THROUGH_ALL
     needs_mass: ClassVar[bool] = False
     least_squares: ClassVar[bool] = False
-    sums: ClassVar[bool] = False
     natural: ClassVar[bool] = True
     sd_unit: ClassVar[str] = "1"
 

@@ -41,7 +41,6 @@ class NormalOnLn(ConstantOnLn):
     name: ClassVar[str] = "log"
     words: ClassVar[str] = "log-normal: constant sd on ln copies"
     least_squares: ClassVar[bool] = True
-    sums: ClassVar[bool] = False
 
     def log_density(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
         """As `ErrorModel.log_density`."""
@@ -78,7 +77,6 @@ class Student(ConstantOnLn):
     name: ClassVar[str] = "student"
     words: ClassVar[str] = "Student t with 4 degrees of freedom on ln copies, scale sd"
     least_squares: ClassVar[bool] = False
-    sums: ClassVar[bool] = False
 
     def log_density(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
         """As `ErrorModel.log_density`."""

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from cellkinetics.arrays import Floats, Ints
-from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.modelling.structure import Method, methods, searching
 from cellkinetics.optimising import corners, error_starts
 from cellkinetics.optimising.ascent import FIRST_EVALUATIONS, UNSEEN, Ascent, approach
@@ -36,11 +35,6 @@ PATIENTS_AT_ONCE = 512  # patients in memory at a time, for each processor
 # 600 simulated patients of Stein 2019 5 do, of those that are nearer than 1.
 SAME_END, RIVAL = 1e-3, 1.0
 BEYOND_STEPS = 12  # from the other side of the sampled days around a switch
-
-
-def batchable(error: ErrorModel) -> bool:
-    """Whether the engine takes problems of the error model: not counts of molecules, whose density is a sum."""
-    return not error.sums
 
 
 def optima(
@@ -89,9 +83,9 @@ def optima(
 def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = True, company: int = 1) -> list[Any]:
     """The optimum of each problem uphill from one free vector; None where the model could not be solved.
 
-    For refits near a known optimum: profiles, bootstraps, permutations, a sample left out. Counts of
-    molecules are climbed one by one. Where the solution of a model's own may not be trusted on its finest mesh, a
-    stepper takes seconds for each refit: only with ``rescue``. ``company`` as in `optima`.
+    For refits near a known optimum: profiles, bootstraps, permutations, a sample left out. Where the solution of a
+    model's own may not be trusted on its finest mesh, a stepper takes seconds for each refit: only with ``rescue``.
+    ``company`` as in `optima`.
     """
 
     def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Ints]:
@@ -108,8 +102,6 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = 
         at, second, held, converged = newton(problems[index], np.array(x[index], float), search=False)
         return Optimum(at, second, held, converged, 1, 1) if second.solved else None
 
-    if not problems or not batchable(problems[0].error):
-        return [alone(index) for index in range(len(problems))]
     optimum_of: dict[int, Optimum | None] = {}
     for ends in _each(problems, starting, alone, PATIENTS_AT_ONCE, search=False, rescue=rescue, company=company):
         optimum_of |= ends

@@ -11,10 +11,9 @@ import numpy as np
 from cellkinetics.arrays import Floats
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
-from cellkinetics.optimising.batch import PATIENTS_AT_ONCE, batchable, climbed, optima, parts_of, side_by_side
-from cellkinetics.optimising.optimise import Optimum, optimise
+from cellkinetics.optimising.batch import PATIENTS_AT_ONCE, climbed, optima, parts_of, side_by_side
+from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
-from cellkinetics.optimising.status import Outcome, not_fitted
 from cellkinetics.running.run import Run
 
 # Problems in a chunk of a model that is stepped, such that a chunk takes seconds. Of 100 patients of effector_memory 32
@@ -22,7 +21,7 @@ from cellkinetics.running.run import Run
 STEPPED_AT_ONCE = 32
 WRONG = (ArithmeticError, ValueError, np.linalg.LinAlgError)  # what a subject's numbers may raise
 
-Ends = Mapping[int, Optimum | Outcome | None]
+Ends = Mapping[int, Optimum | None]
 
 
 def at_once(model: Model) -> int:
@@ -43,7 +42,7 @@ def optima_by(
     careful: bool = True,
     company: int = 1,
 ) -> Iterator[Ends]:
-    """As `batch.optima`; of counts of molecules each on its own, by `optimise`.
+    """As `batch.optima`.
 
     Parameters
     ----------
@@ -54,14 +53,9 @@ def optima_by(
     Yields
     ------
     {position: optimum}
-        None where a problem could not be solved; of problems that are done one by one an `Outcome` where something
-        went wrong with its numbers.
+        None where a problem could not be solved.
     """
     if not problems:
-        return
-    if not batchable(problems[0].error):
-        each = [(problem, values, starts, seed) for problem, values in zip(problems, initial, strict=True)]
-        yield from _done(run, stage, problems, [[index] for index in range(len(problems))], _alone, each, 1)
         return
     size, company = chunk or at_once(problems[0].model), max(company, len(problems))
     parts = parts_of(problems, size)
@@ -82,8 +76,6 @@ def climbed_by(
     """As `batch.climbed`; ``finished`` is told of each chunk."""
     ends: dict[int, Any] = {}
     parts = parts_of(problems, at_once(problems[0].model)) if problems else []
-    if problems and not batchable(problems[0].error):
-        parts = [[index] for index in range(len(problems))]
     given = [([problems[i] for i in part], [x[i] for i in part], rescue, company) for part in parts]
     for part in _done(run, stage, problems, parts, _climbed, given):
         ends |= part
@@ -98,20 +90,17 @@ def _done(
     parts: Sequence[Sequence[int]],
     function: Callable[..., dict[str, Any]],
     arguments: Sequence[tuple[Any, ...]],
-    threads: int | None = None,
 ) -> Iterator[Ends]:
     before = [problem.solves.implicit for problem in problems]
 
     def here(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        workers = threads or os.cpu_count() or 1
-        return side_by_side(lambda number: function(*arguments[number]), numbers, workers)
+        return side_by_side(lambda number: function(*arguments[number]), numbers, os.cpu_count() or 1)
 
     for number, result in run.each(stage, function, arguments, here):
         for index, more in zip(parts[number], result["implicit"], strict=True):
             # The same whether it was counted here, by a worker or before this process.
             problems[index].solves.implicit = before[index] + more
-        ends = [Outcome(*end) if isinstance(end, tuple) else end for end in result["ends"]]
-        yield dict(zip(parts[number], ends, strict=True))
+        yield dict(zip(parts[number], result["ends"], strict=True))
 
 
 def _optima(
@@ -135,16 +124,6 @@ def _optima(
 
 def _climbed(problems: Sequence[Problem], x: Sequence[Floats], rescue: bool, company: int) -> dict[str, Any]:
     return _counted(problems, lambda: climbed(problems, x, rescue=rescue, company=company))
-
-
-def _alone(problem: Problem, initial: Mapping[str, float], starts: int, seed: int) -> dict[str, Any]:
-    def work() -> list[Any]:
-        try:
-            return [optimise(problem, initial, starts=starts, seed=seed)]
-        except WRONG as error:
-            return [tuple(not_fitted(error))]
-
-    return _counted([problem], work)
 
 
 def _counted(problems: Sequence[Problem], work: Callable[[], list[Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from scipy import stats
 import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.likelihood.error_models import of
+from cellkinetics.optimising.optimise import optimise
 
 DECLINE = models.load("nk_decline")
 TRUTH = {"F": 4e-3, "alpha": 0.4, "f_b": 0.05, "beta": 0.01}
@@ -101,6 +102,15 @@ def test_log_likelihoods_are_densities_of_the_same_copies(patient_fits):
     table = ck.compare_models(list(patient_fits.values()))
     assert list(table.index) == [f"nk_decline ({error})" for error in ERRORS]
     assert table["weight"].sum() == pytest.approx(1.0)
+
+
+def test_counted_molecules_end_in_a_batch_where_each_patient_ends_alone_by_newton_steps(noisy):
+    study = noisy("counting", (0.3,), 7, patients=3, limit=60.0, mass=0.03)
+    together = ck.fit_each(DECLINE, study, error="counting", progress=False)
+    for fit in together.values():
+        alone = optimise(fit.problem, fit.problem.values, starts=6, seed=2020)
+        assert fit.log_likelihood_ln == pytest.approx(alone.second.value, abs=1e-5)
+        np.testing.assert_allclose(fit.x, alone.x, atol=0.02)
 
 
 def test_an_optimum_is_flat_in_every_direction_that_may_move(patient_fits):

@@ -1,9 +1,11 @@
 """Joint fits under error models that are not log-normal, beside scipy's densities and optimiser."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.optimize import minimize
-from scipy.stats import norm, t
+from scipy.special import logsumexp
+from scipy.stats import norm, poisson, t
 
 import cellkinetics as ck
 
@@ -28,6 +30,18 @@ def combined(f, sd, low, high):
     return np.where(low == high, norm.logpdf(high, f, spread) + np.log(high), norm.logcdf(high, f, spread))
 
 
+MASS, LIMIT = 0.03, 60.0
+
+
+def counting(f, sd, low, high):
+    """The plain sum over all numbers of molecules that matter."""
+    n = np.arange(1, int(MASS * f.max() * 2) + 200)[None]
+    z = (np.log(MASS * high)[:, None] - np.log(n)) / sd[0]
+    kernel = np.where((low == high)[:, None], norm.logpdf(z) - np.log(sd[0]), norm.logcdf(z))
+    some = logsumexp(poisson.logpmf(n, MASS * f[:, None]) + kernel, axis=1)
+    return np.where(low == high, some, np.logaddexp(some, -MASS * f))
+
+
 def total(x, error, rows, sds):
     """ln L of alpha, then F of each patient, then the sds, all as ln."""
     values = {"alpha": np.exp(x[0]), "f_b": 0.01, "beta": 0.003}
@@ -35,19 +49,27 @@ def total(x, error, rows, sds):
     return sum(error(curve({**values, "F": F}, *of[:2]), np.exp(x[4:]), *of[2:]).sum() for F, of in each)
 
 
+def found_by(fit, sds):
+    """Where a joint fit ended, as `total` takes it, and the rows."""
+    rows = []
+    for subject in fit.study.subjects:
+        samples = fit[subject].problem.samples
+        rows.append((samples.day, fit[subject].problem.doses.amounts[0, 0], samples.lower, samples.upper))
+    values = fit.parameters.set_index(["subject", "parameter"])["value"]
+    at = np.log(
+        [values["all", "alpha"], *(values[s, "F"] for s in fit.study.subjects), *(values["all", n] for n in sds)]
+    )
+    # sds in the table are corrected for few samples; the likelihood is at those of maximum likelihood.
+    at[4:] = [fit.s[[c.parameter for c in fit.columns].index(sd)] for sd in sds]
+    return at, rows
+
+
 @pytest.mark.parametrize(
     ("name", "error", "sds"), [("student", student, ["sd"]), ("combined", combined, ["sd_add", "sd_prop"])]
 )
 def test_a_joint_fit_has_the_optimum_that_scipy_finds_of_its_own_density(name, error, sds):
     fit = ck.fit(DECLINE, STUDY, shared="alpha", error=name)
-    rows = []
-    for subject in STUDY.subjects:
-        samples = fit[subject].problem.samples
-        rows.append((samples.day, fit[subject].problem.doses.amounts[0, 0], samples.lower, samples.upper))
-    all_ = fit.parameters.set_index(["subject", "parameter"])["value"]
-    at = np.log([all_["all", "alpha"], *(all_[s, "F"] for s in STUDY.subjects), *(all_["all", sd] for sd in sds)])
-    # sds in the table are corrected for few samples; the likelihood is at those of maximum likelihood.
-    at[4:] = [fit.s[[c.parameter for c in fit.columns].index(sd)] for sd in sds]
+    at, rows = found_by(fit, sds)
     assert total(at, error, rows, sds) == pytest.approx(fit.log_likelihood_ln, abs=1e-6)
     starts = [at, at + 0.3, at - 0.3]
     found = [
@@ -62,6 +84,24 @@ def test_a_joint_fit_has_the_optimum_that_scipy_finds_of_its_own_density(name, e
     best = min(found, key=lambda end: end.fun)
     assert fit.log_likelihood_ln > -best.fun - 1e-4
     np.testing.assert_allclose(at[:4], best.x[:4], atol=2e-3)
+
+
+def test_a_joint_fit_that_counts_molecules_ends_where_the_plain_sum_is_flat():
+    rng, days, tables = np.random.default_rng(2020), np.array([1, 3, 5, 7, 10, 14, 21, 28, 42, 70.0]), []
+    for number, level in enumerate((2e-3, 4e-3, 1e-2)):
+        exact = curve({"alpha": 0.4, "f_b": 0.01, "beta": 0.003, "F": level}, days, 1e6)
+        copies = rng.poisson(MASS * exact) / MASS * np.exp(0.3 * rng.normal(size=len(days)))
+        shown = [f"<{LIMIT:g}" if copy < LIMIT else copy for copy in copies]
+        tables.append(pd.DataFrame({"subject": f"S{number}", "day": days, "copies_per_ug": shown, "dose": 1e6}))
+    study = ck.read_study(pd.concat(tables), lloq=LIMIT, dna_ug=MASS)
+    fit = ck.fit(DECLINE, study, shared="alpha", error="counting", starts=1)
+    at, rows = found_by(fit, ["sd"])
+    assert sum((low < high).sum() for *_, low, high in rows) > 5
+    assert total(at, counting, rows, ["sd"]) == pytest.approx(fit.log_likelihood_ln, abs=1e-7)
+    aside = 1e-4 * np.eye(len(at))
+    around = np.array([[total(at + sign * step, counting, rows, ["sd"]) for step in aside] for sign in (1, -1)])
+    assert np.abs(around[0] - around[1]).max() / 2e-4 < 1e-3
+    assert around.max() < fit.log_likelihood_ln
 
 
 def test_the_summary_names_the_error_model_and_sds_have_their_units():

@@ -11,6 +11,8 @@ from cellkinetics import models
 from cellkinetics.data.wells import dna_mass
 from cellkinetics.likelihood import counting
 from cellkinetics.likelihood.censoring import Rows
+from cellkinetics.likelihood.error_model import ErrorModel
+from cellkinetics.likelihood.error_models import ERRORS
 
 INF = np.inf
 MEANS = (1e-3, 0.3, 1.0, 3.0, 20.0, 100.0, 150.0, 180.0, 250.0, 1e3, 2e4)
@@ -55,6 +57,20 @@ def test_the_mixture_is_the_plain_sum_from_a_thousandth_of_a_molecule_to_20000(k
     expected = np.array([plain(*one) for one in zip(mean, sd, lower, upper, strict=True)])
     # scipy's own ln pmf is a difference of numbers of the size of n ln n: 1e-10 at 20,000.
     np.testing.assert_allclose(found, expected, rtol=3e-9, atol=2e-10)
+
+
+def test_derivatives_from_the_terms_are_those_of_the_density_itself():
+    mean, sd, away = (part.ravel() for part in np.meshgrid((0.3, 3.0, 100.0, 180.0, 2e4), (0.1, 0.3, 1.0), AWAY))
+    y = np.log(mean) + away
+    kinds = np.arange(len(y)) % 4
+    lower = np.select([kinds == 0, kinds == 1, kinds == 2], [y, -INF, y], y - 1.1)
+    rows = Rows(lower, np.where(kinds == 2, INF, y), np.ones(len(y)), np.ones(len(y)))
+    given = np.log(mean), np.log(sd)[None], rows
+    counts = ERRORS["counting"]
+    found = jax.jit(counts.derivatives)(*given)
+    by_density = jax.jit(lambda *given: ErrorModel.derivatives(counts, *given))(*given)
+    for ours, expected in zip(found, by_density, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-8, atol=1e-9)
 
 
 def test_with_many_molecules_the_noise_is_that_of_the_log_normal():

@@ -58,7 +58,7 @@ def test_m4_changes_a_normal_error_on_the_scale_of_copies_alone():
 
 
 ASKED = (
-    "name", "parts", "words", "at_bound", "sd_unit", "needs_mass", "least_squares", "sums", "natural",
+    "name", "parts", "words", "at_bound", "sd_unit", "needs_mass", "least_squares", "natural",
     "under", "log_density", "residuals", "root_of_residual", "information", "drawn",
 )  # fmt: skip
 

@@ -163,26 +163,7 @@ def test_interrupted_from_the_keyboard_it_returns_what_is_finished(fits, monkeyp
     assert [some[s].outcome for s in finished] == [fits[s].outcome for s in finished]
 
 
-def test_interrupted_one_by_one_it_returns_what_is_finished(monkeypatch):
-    study, whole, seen = STUDY.select(STUDY.subjects[:3]), chunks.optimise, []
-
-    def interrupted(problem, initial, **options):
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(problem)
-        return whole(problem, initial, **options)
-
-    monkeypatch.setattr(chunks, "optimise", interrupted)
-    for module in (fits_module, chunks):
-        monkeypatch.setattr(module, "batchable", lambda *asked: False)
-    some = ck.fit_each(STEIN, study, starts=1, progress=True)
-    assert some["S000"].fitted
-    assert some["S001"].outcome.startswith("not fitted: interrupted")
-    assert some["S002"].outcome.startswith("not fitted: interrupted")
-
-
-@pytest.mark.parametrize("one_by_one", [False, True])
-def test_interrupted_before_the_second_look_who_needs_it_is_not_finished(monkeypatch, one_by_one):
+def test_interrupted_before_the_second_look_who_needs_it_is_not_finished(monkeypatch):
     days = [0.1, 0.5, 1, 2, 3, 4, 7, 12]
     copies = [380, 190, 95, 31, 18, 12, 8, 5]
     table = pd.DataFrame({"subject": "A", "day": days, "copies_per_ug": copies, "dose": 1e6, "lloq": 3.0})
@@ -192,8 +173,6 @@ def test_interrupted_before_the_second_look_who_needs_it_is_not_finished(monkeyp
         raise KeyboardInterrupt
 
     monkeypatch.setattr(fits_module, "settled", interrupted)
-    if one_by_one:
-        monkeypatch.setattr(fits_module, "batchable", lambda *asked: False)
     some = ck.fit_each(models.load("nk_decline"), study, starts=1, progress=False)
     assert some["A"].fitted
     assert some["B"].outcome.startswith("not fitted: interrupted")
