@@ -11,8 +11,7 @@ With m the mass of DNA in the wells and :math:`\lambda = m f` the expected numbe
 and likewise above a limit and between two: no molecule in the wells is a sample below every limit. For wells that are
 averaged m is the mass of all of them, as if they had been pooled.
 
-Derivatives are means over the same terms: of ln of a sum of :math:`e^t` the first is E[t'] and the second
-E[t''] + Var[t'], with the weights of the terms.
+Derivatives are sums over the same terms, without a logarithm in any: that would take longer than all the rest.
 
 The sum is taken over n = 1 ... 256 where no later term counts. Where one does, a term is a smooth bell many molecules
 wide, and 256 points across the bell give the same sum: the trapezoidal rule converges faster than any power of the
@@ -28,11 +27,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import logsumexp
 from scipy.special import gammaln
 
 from cellkinetics.likelihood.censoring import Rows, nearer_tail
-from cellkinetics.likelihood.normal_tail import excess, hazard, log_ndtr
+from cellkinetics.likelihood.normal_tail import scaled_tail
 
 SUM_POINTS = 256
 HALF_WIDTH = 12.0  # half width of the sum in standard deviations of the number of molecules
@@ -44,35 +42,40 @@ SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
 
 def log_density(predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
     """Log density of ln y of each sample, or the log probability of its interval; shapes as in `error_models`."""
-    return logsumexp(_sum(predicted, ln_sd, rows).terms, axis=1)
+    return _sum(predicted, ln_sd, rows).value
 
 
 def derivatives(predicted: Any, ln_sd: Any, rows: Rows) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Log density (n,), its slopes (2, n) and second derivatives (2, 2, n) by ln copies and ln sd."""
     each = _sum(predicted, ln_sd, rows)
-    value = logsumexp(each.terms, axis=1)
-    share = jnp.exp(each.terms - value[:, None])
-    # The last term, of no molecule, has no kernel.
-    by_ln_sd = [jnp.pad(part, ((0, 0), (0, 1))) for part in each.kernel[1:]]
-    slopes = jnp.stack([each.by_mean, by_ln_sd[0]])
-    first = jnp.sum(share[None] * slopes, axis=2)
-    away = slopes - first[:, :, None]
-    second = jnp.sum(share[None, None] * away[:, None] * away[None, :], axis=3)
-    curved = jnp.stack([-each.mean, jnp.sum(share * by_ln_sd[1], axis=1)])
-    return value, first, second + jnp.eye(2)[:, :, None] * curved[:, None]
+    share = each.weight / each.total[:, None]
+    # Counted from the middle, of which the differences are small: n itself may be 1e9.
+    off, kernel, by_sd, twice = each.off, each.kernel, each.by_ln_sd, each.by_ln_sd_twice
+    mean, slope = jnp.sum(share * kernel * off, axis=1), jnp.sum(share * by_sd, axis=1)
+    spread = jnp.sum(share * kernel * off**2, axis=1) - mean**2
+    mixed = jnp.sum(share * by_sd * off, axis=1) - mean * slope
+    curved = jnp.sum(share * twice, axis=1) - slope**2
+    first = jnp.stack([mean + each.middle - each.mean, slope])
+    return each.value, first, jnp.stack([jnp.stack([spread - each.mean, mixed]), jnp.stack([mixed, curved])])
 
 
 class _Sum(NamedTuple):
-    """What the sum is made of.
+    """What the sum of ``weight * kernel`` is made of; the last of 257 terms is that of no molecule.
 
-    mean : (n,) molecules. terms : (n, 257) ln of each; the last is that of no molecule. by_mean : (n, 257) their slopes
-    by ln of the mean. kernel : (n, 256) its ln, and the first and second derivative of that by ln sd.
+    value : (n,) its ln. total : (n,) itself, as much smaller as the weights are. mean, middle : (n,) molecules that are
+    expected, and where the terms are largest. off : (n, 257) molecules of each term, from the middle. kernel, by_ln_sd,
+    by_ln_sd_twice : (n, 257) the density or probability of the sample and its derivatives, over what is in the weight.
     """
 
+    value: jax.Array
+    total: jax.Array
     mean: jax.Array
-    terms: jax.Array
-    by_mean: jax.Array
-    kernel: tuple[jax.Array, jax.Array, jax.Array]
+    middle: jax.Array
+    weight: jax.Array
+    off: jax.Array
+    kernel: jax.Array
+    by_ln_sd: jax.Array
+    by_ln_sd_twice: jax.Array
 
 
 def _sum(predicted: Any, ln_sd: Any, rows: Rows) -> _Sum:
@@ -80,26 +83,36 @@ def _sum(predicted: Any, ln_sd: Any, rows: Rows) -> _Sum:
     ln_mean, sd = predicted + ln_mass, jnp.exp(ln_sd)
     ends = rows.lower + ln_mass, rows.upper + ln_mass
     points = _points(*map(jax.lax.stop_gradient, (ln_mean, sd, *ends)))
-    kernel = _log_kernel(points.ln_n, ends[0][:, None], ends[1][:, None], sd[:, None])
+    bell, kernel, *slopes = _kernel(points.ln_n, ends[0][:, None], ends[1][:, None], sd[:, None])
     # Ln Pois(n; mean) without the cancellation of n ln(mean) - mean - ln n! (Loader 2000).
     off = points.ln_n - ln_mean[:, None]
-    fewer = jnp.expm1(-off)
-    some = kernel[0] - points.n * (fewer + off) - points.ln_rest
+    some = bell - points.n * (jnp.expm1(-off) + off) - points.ln_rest
     # No molecule at all is below every limit.
     nothing, mean = jnp.isneginf(rows.lower), jnp.exp(ln_mean)
-    none = jnp.where(nothing, -jnp.where(nothing, mean, 0.0), -jnp.inf)
+    exponent = jnp.concatenate([some, jnp.where(nothing, -jnp.where(nothing, mean, 0.0), -jnp.inf)[:, None]], axis=1)
+    highest = jax.lax.stop_gradient(jnp.max(exponent, axis=1))
+    weight = jnp.exp(exponent - highest[:, None])
+    kernel = jnp.pad(kernel, ((0, 0), (0, 1)), constant_values=1.0)
+    total = jnp.sum(weight * kernel, axis=1)
     return _Sum(
+        highest + jnp.log(total) - jnp.where(rows.lower == rows.upper, HALF_LN_2PI + ln_sd, 0.0),
+        total,
         mean,
-        jnp.concatenate([some, none[:, None]], axis=1),
-        jnp.concatenate([-points.n * fewer, -mean[:, None]], axis=1),
+        points.middle,
+        weight,
+        jnp.concatenate([points.n - points.middle[:, None], -points.middle[:, None]], axis=1),
         kernel,
+        *(jnp.pad(slope, ((0, 0), (0, 1))) for slope in slopes),
     )
 
 
-def _log_kernel(ln_n: Any, lower: Any, upper: Any, sd: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Ln of the density, or of the probability, of a sample given n molecules (ends in ln molecules).
+def _kernel(ln_n: Any, lower: Any, upper: Any, sd: Any) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """The density, or the probability, of a sample given n molecules (ends in ln molecules), without a logarithm.
 
-    With its first and second derivative by ln sd.
+    Returns
+    -------
+    Ln of a bell, what it is to be multiplied by, and by what for the first and second derivative by ln sd. The bell is
+    the normal density of a quantified sample without its constant; of an interval in the tail, what makes it small.
     """
     no_lower, no_upper = jnp.isneginf(lower), jnp.isposinf(upper)
     z_lower = jnp.where(no_lower, -jnp.inf, (jnp.where(no_lower, 0.0, lower) - ln_n) / sd)
@@ -109,23 +122,29 @@ def _log_kernel(ln_n: Any, lower: Any, upper: Any, sd: Any) -> tuple[jax.Array, 
     small, large = nearer_tail(quantified, z_lower, z_upper)
     one = jnp.isneginf(small)
     small = jnp.where(one, -1.0, small)
-    log_large, of_large = log_ndtr(large), hazard(large)
-    # Of one tail, ln Phi(z); between two ends, ln(Phi(large) - Phi(small)).
-    left = jnp.where(one, 1.0, -jnp.expm1(jnp.minimum(log_ndtr(small) - log_large, 0.0)))
-    at_small, at_large = hazard(small) * (1 - left) / left, of_large / left
-    by_ends = small * at_small - large * at_large
-    of_ends = (small**3 - small) * at_small - (large**3 - large) * at_large - by_ends**2
-    of_tail = large * of_large * (1 - large * excess(large, of_large))
+    # Phi of a negative end is a half of erfcx times its bell, which is taken out; the farther end has less than that.
+    tail = large < 0
+    bell = jnp.where(tail, -0.5 * large**2, 0.0)
+    at_large = jnp.where(tail, 1.0, jnp.exp(-0.5 * large**2))
+    at_small = jnp.where(one, 0.0, jnp.exp(-0.5 * small**2 - bell))
+    half = 0.5 * scaled_tail(jnp.abs(large))
+    inside = jnp.where(tail, half, 1 - half * at_large) - 0.5 * scaled_tail(-small) * at_small
+    # d/d ln s of Phi(z) is -z phi(z), and of that -(z^3 - z) phi(z).
+    density = math.sqrt(0.5 / math.pi)
+    first = density * (small * at_small - large * at_large)
+    second = density * (small * (small**2 - 1) * at_small - large * (large**2 - 1) * at_large)
     return (
-        jnp.where(quantified, -0.5 * square - HALF_LN_2PI - jnp.log(sd), log_large + jnp.log(left)),
-        jnp.select([quantified, one], [square - 1, -large * of_large], by_ends),
-        jnp.select([quantified, one], [-2 * square, of_tail], of_ends),
+        jnp.where(quantified, -0.5 * square, bell),
+        jnp.where(quantified, 1.0, inside),
+        jnp.where(quantified, square - 1, first),
+        jnp.where(quantified, (square - 1) ** 2 - 2 * square, second),
     )
 
 
 class _Points(NamedTuple):
-    """(n, 256) numbers of molecules, their ln, and ln n! - n ln n + n less ln of the step between them."""
+    """(n, 256) numbers of molecules, their ln, and ln n! - n ln n + n less ln of the step; (n,) the middle of them."""
 
+    middle: jax.Array
     n: jax.Array
     ln_n: jax.Array
     ln_rest: jax.Array
@@ -143,7 +162,7 @@ def _points(ln_mean: Any, sd: Any, lower: Any, upper: Any) -> _Points:
     # Where points are spread, fewer molecules than the series is for are ten sds from the middle.
     of_spread = HALF_LN_2PI + 0.5 * ln_spread + _stirling(jnp.maximum(spread, STIRLING)) - jnp.log(step)[:, None]
     return _Points(
-        jnp.where(few, WHOLE, spread), jnp.where(few, LN_WHOLE, ln_spread), jnp.where(few, OF_WHOLE, of_spread)
+        middle, jnp.where(few, WHOLE, spread), jnp.where(few, LN_WHOLE, ln_spread), jnp.where(few, OF_WHOLE, of_spread)
     )
 
 
@@ -161,7 +180,10 @@ def _mode(ln_mean: Any, sd: Any, lower: Any, upper: Any) -> jax.Array:
 
     def slope(x: jax.Array) -> jax.Array:
         # d/dn of ln Pois(n) + ln kernel(ln n), times n.
-        _, by_x = jax.jvp(lambda at: _log_kernel(at, lower, upper, sd)[0], (x,), (jnp.ones_like(x),))
+        bell, kernel, *_ = _kernel(x, lower, upper, sd)
+        at_ends = [jnp.where(jnp.isfinite(end), -0.5 * ((end - x) / sd) ** 2, -jnp.inf) for end in (lower, upper)]
+        between = [math.sqrt(0.5 / math.pi) * jnp.exp(end - bell) for end in at_ends]
+        by_x = jnp.where(quantified, (upper - x) / sd, (between[0] - between[1]) / kernel) / sd
         return jnp.exp(x) * (ln_mean - x) + by_x
 
     def halve(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:

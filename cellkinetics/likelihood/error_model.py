@@ -114,6 +114,11 @@ class ErrorModel(ABC):
         """Whether values below a limit are taken as positive (M4), which changes only a normal y."""
         return False
 
+    @property
+    def rough(self) -> ErrorModel | None:
+        """Nearly the same with the same parts and less work, to search with; None where that is not worth it."""
+        return None
+
     @abstractmethod
     def under(self, censoring: str) -> Self:
         """The same under a method of handling values below the limit."""

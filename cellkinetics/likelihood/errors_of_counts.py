@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics.arrays import Flags, Floats
-from cellkinetics.likelihood import counting
+from cellkinetics.likelihood import censoring, counting
 from cellkinetics.likelihood.censoring import Rows
 from cellkinetics.likelihood.error_model import ErrorModel, residuals_on_ln
 
@@ -33,6 +33,11 @@ class Counting(ErrorModel):
     def under(self, censoring: str) -> Self:
         """The same; a fit refuses "m4"."""
         return self
+
+    @property
+    def rough(self) -> ErrorModel | None:
+        """With the moments of the number of molecules in the place of the sum."""
+        return CountingRoughly()
 
     def log_density(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
         """As `ErrorModel.log_density`."""
@@ -62,3 +67,29 @@ class Counting(ErrorModel):
     ) -> Floats:
         """As `ErrorModel.drawn`."""
         return rng.poisson(mass * predicted) / mass * np.exp(sds[0] * rng.normal(size=predicted.shape))
+
+
+@dataclass(frozen=True)
+class CountingRoughly(Counting):
+    """As if the logarithm of the number of molecules were normal where there are some; to search with."""
+
+    @property
+    def rough(self) -> ErrorModel | None:
+        """Nothing rougher."""
+        return None
+
+    def log_density(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
+        """With mean and variance of N given that N > 0, and of a sample below a limit P(N = 0) beside."""
+        ln_mass = jnp.log(rows.mass)
+        mean = jnp.exp(predicted + ln_mass)
+        some = -jnp.expm1(-mean)
+        variance = (1 + mean) * some / mean - 1
+        sd = jnp.sqrt(jnp.exp(2 * ln_sd[0]) + jnp.maximum(variance, 0.0))
+        ln_some = jnp.log(some)
+        value = ln_some + censoring.log_density(predicted - ln_some, sd, rows._replace(weight=jnp.ones_like(mean)))
+        nothing = jnp.isneginf(rows.lower)
+        return rows.weight * jnp.where(nothing, jnp.logaddexp(value, -jnp.where(nothing, mean, 0.0)), value)
+
+    def derivatives(self, predicted: Any, ln_sd: Any, rows: Rows) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """As `ErrorModel.derivatives`."""
+        return ErrorModel.derivatives(self, predicted, ln_sd, rows)

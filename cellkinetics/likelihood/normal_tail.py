@@ -33,7 +33,7 @@ ERFCX = (
 @jax.custom_jvp
 def log_ndtr(z: jax.Array) -> jax.Array:
     """Ln of the standard normal probability of lying below z (no infinity)."""
-    half, bell = 0.5 * _erfcx(jnp.abs(z) * math.sqrt(0.5)), 0.5 * z**2
+    half, bell = 0.5 * scaled_tail(jnp.abs(z)), 0.5 * z**2
     # A logarithm takes longer than all the rest: one serves both sides, on the right as ln(1 + x) by ln(u) x/(u - 1).
     x = -half * jnp.exp(-bell)
     u = jnp.where(z < 0, half, 1 + x)
@@ -44,7 +44,7 @@ def log_ndtr(z: jax.Array) -> jax.Array:
 @jax.custom_jvp
 def hazard(z: jax.Array) -> jax.Array:
     """Density over probability: the slope of `log_ndtr`."""
-    left = math.sqrt(2 / math.pi) / (tail := _erfcx(jnp.abs(z) * math.sqrt(0.5)))
+    left = math.sqrt(2 / math.pi) / (tail := scaled_tail(jnp.abs(z)))
     density = norm.pdf(z)
     return jnp.where(z < 0, left, density / (1 - 0.5 * tail * jnp.exp(-0.5 * z**2)))
 
@@ -54,8 +54,9 @@ def excess(z: jax.Array, slope: jax.Array) -> jax.Array:
     return jnp.where(z < -FAR_TAIL, _excess(jnp.maximum(-z, FAR_TAIL)), jnp.maximum(z, -FAR_TAIL) + slope)
 
 
-def _erfcx(x: jax.Array) -> jax.Array:
-    """exp(x^2) erfc(x) of x >= 0."""
+def scaled_tail(z: jax.Array) -> jax.Array:
+    """Twice the normal probability beyond z >= 0, times exp(z^2/2): erfcx(z/sqrt(2))."""
+    x = z * math.sqrt(0.5)
     at, value = (x - K) / (x + K), jnp.full_like(x, ERFCX[-1])
     for term in ERFCX[-2::-1]:
         value = value * at + term

@@ -69,7 +69,7 @@ def optima(
         twins = [error_starts.twin_of(problem) for problem in mine]
         data = stacked(twins, shape_of(mine[0]), len(programs.data.moving))
         of_twins = replace(programs, data=data, error=twins[0].error, rough=None)
-        if programs.rough is not None:
+        if programs.rough is not None and programs.rough.method is not programs.method:
             of_twins = _searching_by(programs.rough.method, of_twins, twins)
         begun, whose = _starts(twins, first, of_twins, width, starts, seed)
         return error_starts.from_twins(mine, programs, of_twins, begun, whose, starts)
@@ -136,6 +136,8 @@ def _each(
         rough = searching(mine[0].model, first)
         if size > LANES and rough is not first and programs.data.inputs.prepared:
             programs = _searching_by(rough, programs, mine)
+        if programs.error.rough is not None:
+            programs = replace(programs, rough=replace(programs.rough or programs, error=programs.error.rough))
         points, whose = starting(part, programs, shape[1])
         return _climb(mine, shape, programs, _in_batch(finer), points, whose)
 

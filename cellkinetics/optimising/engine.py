@@ -187,8 +187,16 @@ def scores(model: Model, ties: Ties, method: Method, error: ErrorModel) -> Calla
 
 def score(model: Model, ties: Ties, method: Method, error: ErrorModel, x: Any, data: Data) -> Score:
     """Log posterior at x (d,) and its derivatives."""
-    free, outputs = data.inputs.basis.shape[-1], len(model.outputs)
-    predicted, jacobian, solved = evaluate(model, ties, method, x[:free], data.inputs)
+    free = data.inputs.basis.shape[-1]
+    return _scored(error, x, data, *evaluate(model, ties, method, x[:free], data.inputs))[0]
+
+
+def _scored(
+    error: ErrorModel, x: Any, data: Data, predicted: Any, jacobian: Any, solved: Any
+) -> tuple[Score, Any, Any, Any]:
+    """The score of a curve, slopes (1 + parts, n) and second derivatives of each row, and (n, outputs) whose it is."""
+    free = data.inputs.basis.shape[-1]
+    outputs = (len(x) - free) // len(error.parts)
     belongs = (data.inputs.output[:, None] == jnp.arange(outputs)[None, :]).astype(float)
     ln_sd = x[free:].reshape(-1, outputs)[:, data.inputs.output]
     value, first, second = error.derivatives(predicted, ln_sd, data.rows)
@@ -206,7 +214,7 @@ def score(model: Model, ties: Ties, method: Method, error: ErrorModel, x: Any, d
     free_sd = jnp.any(data.moving[free:].reshape(-1, outputs) > 0, axis=0).astype(float)
     of_quantified = jacobian.T @ (jnp.where(belongs @ free_sd > 0, known, 0.0)[:, None] * jacobian)
     both = jnp.outer(data.moving, data.moving)
-    return Score(
+    at = Score(
         total,
         (gradient - data.prior_precision * away) * data.moving,
         information * both,
@@ -214,6 +222,7 @@ def score(model: Model, ties: Ties, method: Method, error: ErrorModel, x: Any, d
         _by_output(second[1:, 1:], belongs),
         solved,
     )
+    return at, first, second, belongs
 
 
 def _information(error: ErrorModel, predicted: Any, ln_sd: Any, data: Data, known: Any, second: Any) -> Any:
@@ -310,12 +319,18 @@ def curvatures(model: Model, ties: Ties, method: Method, error: ErrorModel) -> C
 
 
 def _by_derivatives(model: Model, ties: Ties, method: Method, error: ErrorModel, x: Any, data: Data) -> Curvature:
-    at, free = score(model, ties, method, error, x, data), data.inputs.basis.shape[-1]
+    free = data.inputs.basis.shape[-1]
 
-    def gradient(curve: Any) -> Any:
-        return score(model, ties, method, error, jnp.concatenate([curve, x[free:]]), data).gradient
+    def evaluated(curve: Any) -> Any:
+        return evaluate(model, ties, method, curve, data.inputs)
 
-    return curvature(at, jax.jacfwd(gradient)(x[:free]), data, jnp)
+    predicted, jacobian, solved = evaluated(x[:free])
+    bent = jax.jacfwd(lambda curve: evaluated(curve)[1])(x[:free])
+    at, first, second, belongs = _scored(error, x, data, predicted, jacobian, solved)
+    curve = jacobian.T @ (second[0, 0][:, None] * jacobian) + jnp.einsum("n,nij->ij", first[0], bent)
+    mixed = jnp.einsum("pn,no,nk->pok", second[1:, 0], belongs, jacobian).reshape(-1, free)
+    columns = jnp.concatenate([curve - jnp.diag(data.prior_precision[:free]), mixed])
+    return curvature(at, columns, data, jnp)
 
 
 def _by_differences(

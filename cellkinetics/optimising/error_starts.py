@@ -84,7 +84,8 @@ def from_twins(
         for sds in [np.stack(sds_to_try(problems[i], np.exp(at[width:])))]
     ]
     points, owner = np.concatenate(tried), np.repeat(owner, [len(each) for each in tried])
-    values, _ = programs.search(points, owner, most=1)
+    # Compared with each other alone: roughly where there is a rough way.
+    values, _ = (programs.rough or programs).search(points, owner, most=1)
     taken: list[int] = []
     for i, problem in enumerate(problems):
         keep, mine = places(problem, width), np.flatnonzero(owner == i)

@@ -37,7 +37,8 @@ def ln_sd(error):
 
 
 def test_the_table_has_every_error_model_of_the_package_once():
-    assert {type(error) for error in ERRORS.values()} == set(classes(ErrorModel))
+    rough = {type(error.rough) for error in ERRORS.values() if error.rough is not None}
+    assert {type(error) for error in ERRORS.values()} | rough == set(classes(ErrorModel))
     assert [error.name for error in ERRORS.values()] == list(ERRORS)
     assert list(ERRORS) == ["log", "proportional", "combined", "student", "counting"]
     assert len({error.words for error in ERRORS.values()}) == len(ERRORS)
