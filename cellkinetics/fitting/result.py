@@ -35,7 +35,8 @@ from cellkinetics.optimising.status import Status
 from cellkinetics.optimising.uncertainty import Uncertainty
 from cellkinetics.running.run import Run
 from cellkinetics.saving import UNSAVED, Saves
-from cellkinetics.solving.sensitivity import CURVE_DAYS, curve, pad
+from cellkinetics.solving.sensitivity import curve, pad
+from cellkinetics.solving.solver import CURVE_DAYS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

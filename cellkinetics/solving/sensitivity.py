@@ -22,7 +22,7 @@ from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.functions import call
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
-from cellkinetics.solving.solver import NO_COURSES, Courses, by, few_sizes, prepared_for
+from cellkinetics.solving.solver import CURVE_DAYS, NO_COURSES, Courses, by, few_sizes, prepared_for
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 # Programs are compiled for few numbers of samples, and for multiples of free parameters: few serve every patient.
 SAMPLE_ROWS = 32
-CURVE_DAYS = 128  # of a curve that is drawn: all patients share a program
 FREE_COLUMNS = 3
 HESSIAN_STEP = 1e-4  # of central differences, on the estimation scale
 Tie = Callable[..., Any]
@@ -222,6 +221,10 @@ def curve(
     basis = np.hstack([inputs.basis, np.zeros((len(inputs.basis), width - count))])
     inputs, free = inputs._replace(basis=basis), np.append(free, np.zeros(width - count))
     first, *others = methods(model)
+    if first.fineness is not None and others[0].fineness is not None and len(inputs.times) >= CURVE_DAYS:
+        # A curve that is drawn is solved more finely at once: what is too coarse for one patient of many would cost a
+        # program more.
+        first, *others = others
     result, again = program(model, ties, order, first)(free, _for(first, inputs)), False
     for method in others if rescue else ():
         if bool(result.solved):

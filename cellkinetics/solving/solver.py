@@ -37,6 +37,8 @@ Curves = dict[str, jax.Array]
 Courses = Mapping[str, Course]
 NO_COURSES: Courses = {}
 SIZES_APART = 40  # of what is prepared; programs are made for few sizes, see `few_sizes`
+# Of a curve that is drawn: all patients share a program, whatever their doses.
+CURVE_DAYS, CURVE_SIZES = 128, 160
 
 
 def solve(
@@ -173,10 +175,11 @@ def _prepared(structure: Structure, *given: tuple[bytes, tuple[int, ...]]) -> tu
     # Kept: to make it takes longer than a curve, and all curves of a schedule share it.
     days, events, amounts = (np.frombuffer(numbers).reshape(shape) for numbers, shape in given)
     doses, made = Doses(events, amounts), []
+    apart = SIZES_APART if len(days) < CURVE_DAYS else CURVE_SIZES
     for fineness in range(structure.finenesses):
         each = structure.prepare(days, doses, fineness, 0)
         size = structure.size_of(each)
-        length = few_sizes(size, SIZES_APART)
+        length = few_sizes(size, apart)
         made.append(each if length == size else structure.prepare(days, doses, fineness, length))
     return tuple(made)
 
