@@ -20,13 +20,13 @@ from cellkinetics.running.checkpoint import Checkpoint
 
 TARGET_ACCEPT = 0.9
 DEEPEST = 8  # at most 2^8 steps a draw
-DRAWS = 25  # of one call
+DRAWS_OF_A_CALL = 25  # of one call
 NO_NUMPYRO = (
     "method='nuts' needs numpyro, of the extra bayes: pip install 'cellkinetics[bayes]'. method='gibbs' needs nothing."
 )
 
 
-class Drawn(NamedTuple):
+class DrawsOfNuts(NamedTuple):
     """Of a block of draws (draws, chains, ...): the coordinates of `_potential`, and how the moves went."""
 
     u: Any
@@ -71,18 +71,18 @@ def sample(
     keys = jax.random.split(jax.random.PRNGKey(seed), chains)
 
     @jax.jit
-    def some(state: Any) -> tuple[Any, Drawn]:
-        def one(state: Any, _: None) -> tuple[Any, Drawn]:
+    def some(state: Any) -> tuple[Any, DrawsOfNuts]:
+        def one(state: Any, _: None) -> tuple[Any, DrawsOfNuts]:
             state = kernel.sample(state, (), {})
-            return state, Drawn(state.z["u"], state.z["z"], state.diverging, state.accept_prob)
+            return state, DrawsOfNuts(state.z["u"], state.z["z"], state.diverging, state.accept_prob)
 
-        return jax.lax.scan(one, state, length=DRAWS)
+        return jax.lax.scan(one, state, length=DRAWS_OF_A_CALL)
 
-    found: list[Drawn] = []
-    blocks_of_warmup, blocks = -(-warmup // DRAWS), -(-draws // DRAWS)
+    found: list[DrawsOfNuts] = []
+    blocks_of_warmup, blocks = -(-warmup // DRAWS_OF_A_CALL), -(-draws // DRAWS_OF_A_CALL)
     # numpyro's own arrays are promoted, wherever that is an error.
     with jax.numpy_rank_promotion("allow"):
-        state = jax.jit(lambda keys, begun: kernel.init(keys, blocks_of_warmup * DRAWS, begun))(keys, begun)
+        state = jax.jit(lambda keys, begun: kernel.init(keys, blocks_of_warmup * DRAWS_OF_A_CALL, begun))(keys, begun)
         for number in range(blocks_of_warmup + blocks):
             try:
                 state, told = block_of(some, state, (number, warmup, seed), checkpoint)
@@ -90,9 +90,9 @@ def sample(
                 if not found:
                     raise
                 break
-            found += [Drawn(*told)] if number >= blocks_of_warmup else []
-            more(DRAWS)
-    whole = Drawn(*(np.moveaxis(np.concatenate(parts)[:draws], 1, 0) for parts in zip(*found, strict=True)))
+            found += [DrawsOfNuts(*told)] if number >= blocks_of_warmup else []
+            more(DRAWS_OF_A_CALL)
+    whole = DrawsOfNuts(*(np.moveaxis(np.concatenate(parts)[:draws], 1, 0) for parts in zip(*found, strict=True)))
     v, phi, value = jax.jit(jax.vmap(jax.vmap(unpacked)))(whole.u, whole.z)
     return Sampled(
         np.asarray(v), np.asarray(phi), np.asarray(value), whole.accepted.mean(axis=1), whole.diverging.astype(bool)

@@ -1,5 +1,8 @@
 """`npde`: against the exact errors of a model whose ln samples are normal, and another engine's algorithm in numpy."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -8,7 +11,10 @@ from at_truth import BETWEEN, DAYS, EXPONENT, MEAN, SD, fitted, moved_to, simula
 from scipy.stats import norm
 
 import cellkinetics as ck
+from cellkinetics.predictive.npde import errors_of
 from cellkinetics.predictive.replicates import of_population
+
+REFERENCE = Path(__file__).parents[1] / "reference"
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +105,32 @@ def test_with_limits_they_are_those_of_the_published_algorithm_written_out_in_nu
     assert np.abs(mine - theirs)[quantified].max() < 0.6
     assert found.tests.loc["variance", "statistic"] == pytest.approx(other.var(axis=1, ddof=1).mean(), abs=0.06)
     assert found.tests.loc["mean", "statistic"] == pytest.approx(other.mean(), abs=0.03)
+
+
+@pytest.mark.parametrize("limit", [0.0, 30.0])
+def test_they_are_those_of_the_published_algorithm_in_base_r(limit):
+    """Same samples, same simulations; of 50 imputations each where there is a limit."""
+    table = pd.read_csv(REFERENCE / "npde_samples.csv")
+    known = pd.read_csv(REFERENCE / "npde.csv").query("limit == @limit")
+    y, copies = np.exp(table["ln_y"].to_numpy()), np.exp(table.iloc[:, 3:].to_numpy().T)
+    ends = [(np.where(each < limit, 0.0, each), np.where(each < limit, limit, each)) for each in (y, copies)]
+    subjects, place = np.unique(table["subject"], return_inverse=True)
+    rows = pd.DataFrame({"lower": ends[0][0], "upper": ends[0][1]})
+    drawn = SimpleNamespace(
+        rows=rows, subjects=subjects, place=place, copies=copies, lower=ends[1][0], upper=ends[1][1],
+        solved=np.ones((len(copies), len(subjects)), bool),
+    )  # fmt: skip
+    z, _ = errors_of(drawn, 50, np.random.default_rng(1))
+    npd, npde = z.mean(axis=1)
+    quantified = y >= limit
+    assert (~quantified).mean() == (0.2 if limit else 0)
+    # A discrepancy is the same but for its ends: 1 of 400.
+    share = norm.cdf(npd) - norm.cdf(known["npd"])
+    assert np.abs(share[quantified]).max() < 2 / 400
+    assert np.corrcoef(npde, known["npde"])[0, 1] > 0.97
+    assert np.abs(npde - known["npde"].to_numpy())[quantified].max() < 0.6
+    assert npde.mean() == pytest.approx(known["npde"].mean(), abs=0.03)
+    assert z[1].var(axis=1, ddof=1).mean() == pytest.approx(known["variance"].iloc[0], abs=0.06)
 
 
 def test_a_censored_sample_is_drawn_between_the_ends_of_what_is_known(censored):
