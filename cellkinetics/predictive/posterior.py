@@ -22,12 +22,13 @@ from cellkinetics.population.patients import one_more
 from cellkinetics.population.prediction import matrix_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import Population
+from cellkinetics.solving.solver import few_sizes
 
 # Rounds in which draws of their own find out where the patient is; the last draws are about what these found.
 ROUNDS_OF_DRAWS, DRAWS_OF_A_ROUND = 8, 500
 GOOD_ENOUGH = 0.25  # effective share of the draws of a round after which there is no other
 LEAST_EFFECTIVE = 60.0  # draws that moments are made of; weights are tempered as far as that takes
-ROWS_APART_AHEAD = 32  # samples and times together: programs are made for multiples of so many
+ROWS_APART_AHEAD = 8  # samples and times together, see `few_sizes`
 SEED_OF_ROUNDS, SEED_OF_SAMPLES = 1000, 2000  # added to the seed
 
 
@@ -150,7 +151,7 @@ def _ahead(samples: Samples, days: Floats, limits: Floats) -> Samples:
     """The samples, then a row for each time of each output; filled up with the last to a length that many share."""
     n, outputs = len(samples), len(limits)
     asked = len(days) * outputs
-    spare = -(n + asked) % ROWS_APART_AHEAD
+    spare = few_sizes(n + asked, ROWS_APART_AHEAD) - n - asked
     last = float(np.max(np.append(samples.day, days), initial=0.0))
     day = np.concatenate([np.tile(days, outputs), np.full(spare, last)])
     output = np.concatenate([np.repeat(np.arange(outputs), len(days)), np.zeros(spare)]).astype(np.int64)
