@@ -321,11 +321,11 @@ class PopulationFit(Criteria, Saves):
 
     vpc = visual_check
 
-    def npde(self, *, replicates: int = 1000, imputations: int = 20, seed: int = 2020) -> NPDE:
+    def npde(self, *, replicates: int = 1000, imputations: int = 20, by: str | None = None, seed: int = 2020) -> NPDE:
         """Normalised prediction distribution errors, as `cellkinetics.npde`."""
         from cellkinetics.predictive import npde
 
-        return npde.npde(self, replicates=replicates, imputations=imputations, seed=seed)
+        return npde.npde(self, replicates=replicates, imputations=imputations, by=by, seed=seed)
 
     def forecast(
         self, patient: Study, times: npt.ArrayLike, *, draws: int = 2000, level: float = 0.9, seed: int = 2020
@@ -420,6 +420,17 @@ class PopulationFit(Criteria, Saves):
         from cellkinetics.charts import population
 
         return population.plot_forest(self, domains.level(level))
+
+    def plot_influence(self, most: int = 30) -> Figure:
+        """Parts of the log-likelihood and Cook's distances of ``most`` patients, and what moves most without each."""
+        from cellkinetics.charts import population
+
+        return population.plot_influence(self, domains.count(most, "most"))
+
+    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None) -> Figure:
+        """Quantile residuals of every sample at its patient's mode in four panels, as `Fit.diagnostics`."""
+        seed = domains.seed(seed)
+        return self.as_fits.diagnostics(seed, axes)
 
     def plot_trace(self) -> Figure:
         """How the estimates moved, a panel each, and the log-likelihood of the chains, or of an approximation.

@@ -152,6 +152,8 @@ def test_what_cannot_be_asked_is_refused_with_the_remedy(population, new):
         population.forecast(new, TIMES)
     with pytest.raises(TypeError, match=r"Give what ck\.fit_population returned"):
         ck.forecast([found], patient, TIMES)
+    with pytest.raises(TypeError, match=r"populations is a Model.*Give what ck\.fit_population returned"):
+        ck.forecast(population.model, patient, TIMES)
     with pytest.raises(TypeError, match=r"Give a study of one subject"):
         population.forecast("P01", TIMES)
     with pytest.raises(ValueError, match="weights has 1 values for 2 populations"):

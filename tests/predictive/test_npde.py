@@ -158,6 +158,31 @@ def test_tests_see_a_model_that_is_wrong_in_its_mean_or_in_its_spread(fit, censo
     assert wide.tests.loc["variance", "statistic"] < 0.7
 
 
+def test_an_effect_that_the_model_lacks_shows_in_its_groups(fit, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        patch.setattr("at_truth.EXPONENT", 0.0)
+        study = simulated(n=24, seed=3)
+    # The model has the level follow dose^0.5; in these patients it does not.
+    found = moved_to(fit, study).npde(replicates=300, imputations=2, by="dose")
+    assert found.strata["stratum"].tolist() == ["1e5 cells/kg", "1e6 cells/kg", "1e7 cells/kg"]
+    assert found.strata["n"].sum() == len(found.table)
+    low, middle, high = found.strata["mean"]
+    assert low > 0.2 > middle > -0.2 > high
+    assert found.strata["p"].iloc[[0, 2]].max() < 0.01
+    own = found.table["stratum"] == "1e5 cells/kg"
+    assert found.table.loc[own, "npde"].mean() == pytest.approx(low)
+    assert "1e5 cells/kg: 48 samples, mean " in " ".join(found.summary().split())
+    figure = found.plot()
+    assert [ax.get_title(loc="left") for ax in figure.axes[::2]] == found.strata["stratum"].tolist()
+    assert len(figure.axes) == 6
+    found.save(tmp_path / "npde.json")
+    assert ck.load(tmp_path / "npde.json").strata.equals(found.strata)
+    right = moved_to(fit, simulated(n=24, seed=3)).npde(replicates=300, imputations=2, by="dose")
+    assert right.strata["p"].min() > 0.05
+    with pytest.raises(ValueError, match=r"there is no covariate 'nope'\. The study has .*dose"):
+        moved_to(fit, study).npde(by="nope")
+
+
 def test_it_is_saved_and_drawn(censored, tmp_path):
     found = censored.npde(replicates=200, imputations=3)
     found.save(tmp_path / "npde.json")
