@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cellkinetics.modelling.prior import Prior
     from cellkinetics.predictive.forecast import Forecast
     from cellkinetics.predictive.npde import NPDE
     from cellkinetics.predictive.trial import VirtualTrial
@@ -335,6 +336,13 @@ class PopulationFit(Criteria, Saves):
 
         return forecast.forecast(self, patient, times, draws=draws, level=level, seed=seed)
 
+    def prior(self, patient: Study) -> dict[str, Prior]:
+        """What it says of one patient before its samples: ``prior=`` of `fit`, beside ``fixed`` for all that is common.
+
+        Medians at the patient's covariates, and the sds between patients; correlations are left out.
+        """
+        return prediction.prior_of(self, patient)
+
     def virtual_trial(
         self,
         times: npt.ArrayLike,
@@ -381,13 +389,8 @@ class PopulationFit(Criteria, Saves):
             ``draws``, one row a refit that ended; ``intervals`` by parameter; ``failed``, how many did not end.
         """
         n, level, seed = domains.count(n, "n"), domains.level(level), domains.seed(seed)
-        run = Run.of(checkpoint, 1, lambda: self._asked_of_bootstrap(n, seed))
+        run = Run.of(checkpoint, 1, lambda: prediction.asked_of_bootstrap(self, n, seed))
         return prediction.bootstrapped(self, n, level, seed, run, domains.flag(progress, "progress"))
-
-    def _asked_of_bootstrap(self, n: int, seed: int) -> dict[str, Any]:
-        """What a checkpoint is of; the estimates stand in each chunk."""
-        own = {"verb": "bootstrap of a population", "data": self.study.sha256, **self.request.asked}
-        return {**own, "varying": list(self.design.random), "labels": self.design.labels, "n": n, "seed of draws": seed}
 
     def plot(self, subject: str | None = None, ax: Axes | None = None, page: int = 0) -> Figure | Axes:
         """One panel a patient at its mode, 24 a page, as a figure; of one ``subject`` its axes."""

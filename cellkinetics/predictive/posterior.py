@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Floats
-from cellkinetics.data.groups import named
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
 from cellkinetics.optimising.engine import Data
@@ -19,7 +18,7 @@ from cellkinetics.optimising.samples import Samples
 from cellkinetics.population import importance
 from cellkinetics.population.importance import Moments
 from cellkinetics.population.patients import one_more
-from cellkinetics.population.prediction import matrix_of
+from cellkinetics.population.prediction import known_of, matrix_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import Population
 from cellkinetics.solving.solver import few_sizes
@@ -79,7 +78,7 @@ def posterior_of(fit: PopulationFit, patient: Study, days: Floats, draws: int, s
     outputs, known = list(fit.model.outputs), len(case.problem.samples)
     limits = limits_of(fit, patient)
     ahead = _ahead(case.problem.samples, days, limits)
-    matrix = matrix_of(fit.design, _covariates(fit, patient))
+    matrix = matrix_of(fit.design, known_of(fit, patient))
     design = replace(fit.design, matrix=matrix[None])
     nothing = np.zeros(len(design.effects))
     rates = case.problem.doses.rates is not None
@@ -164,28 +163,6 @@ def _ahead(samples: Samples, days: Floats, limits: Floats) -> Samples:
         "mass": np.full(len(day), mass[-1] if len(mass) else 1.0), "lloq": limits[output],
     }  # fmt: skip
     return Samples(**{name: np.concatenate([getattr(samples, name), values]) for name, values in more.items()})
-
-
-def _covariates(fit: PopulationFit, patient: Study) -> Mapping[str, Any]:
-    """What drives the population, of this patient."""
-    found: dict[str, Any] = {}
-    row = patient.covariates.iloc[0]
-    for effect in fit.design.effects:
-        name = effect.column
-        if not name or name in found:
-            continue
-        if name not in row or pd.isna(row[name]):
-            raise ModelError(
-                f"{patient.subjects[0]} has no {name}, which drives {effect.parameter}. Give it as a column.", name=name
-            )
-        levels = [e.level for e in fit.design.effects if e.column == name and e.level]
-        if levels and named(row[name]) not in (*levels, effect.reference):
-            known = ", ".join((effect.reference, *levels))
-            raise ModelError(
-                f"{name} of {patient.subjects[0]} is {row[name]}: the population knows {known}.", name=name
-            )
-        found[name] = row[name]
-    return found
 
 
 def _found(one: Population, theta: Any, mean: Floats, omega: Floats, seed: int) -> Moments:

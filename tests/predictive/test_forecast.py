@@ -167,6 +167,21 @@ def test_what_cannot_be_asked_is_refused_with_the_remedy(population, new):
         population.forecast(cells, TIMES)
 
 
+def test_the_mode_of_a_patient_is_the_fit_under_the_prior_that_the_population_is(population):
+    sd = float(np.exp(population.polished.theta.ln_sd[0]))
+    for subject in ("P01", "P03"):
+        own = population.study.select(subject)
+        alone = ck.fit(population.model, own, prior=population.prior(own), fixed={"sd": sd})
+        mode = population[subject].parameters["value"]
+        assert alone.parameters["value"].to_dict() == pytest.approx(mode.to_dict(), rel=1e-5)
+    dose = own.covariates["dose"].iloc[0]
+    prior = population.prior(own)["c"]
+    assert prior.median == pytest.approx(population.typical(dose).values["c"])
+    assert prior.sd == pytest.approx(BETWEEN["c"])
+    with pytest.raises(ck.ModelError, match="a prior is of one patient, and the study has 24"):
+        population.prior(population.study)
+
+
 def test_it_is_saved_and_drawn(population, new, tmp_path):
     found = population.forecast(new["P04"], np.linspace(0, 60, 31))
     found.save(tmp_path / "forecast.json")
