@@ -2,13 +2,14 @@
 
     python tests/benchmarks/comedication_cost.py
 
-64 simulated patients, parameters log-normal (log-SD 0.3) around the defaults, residual SD 0.3 on the ln scale, 12
+32 simulated patients, parameters log-normal (log-SD 0.3) around the defaults, residual SD 0.3 on the ln scale, 12
 samples from day 1 to 180, 1e6 cells/kg, the lower limit at the 20% quantile of all values. Three ways on the same
 samples, one after the other in one process: structure (no comedication); steps (a comedication that nobody had); given
 (tocilizumab from day 5 on in every other patient, whose factor on rho is estimated, simulated as 1.3). CPU of the
 process with its threads, of a second call (warm): of a batch of fits from one start, a patient (fit_cpu_ms); of a
-population with three random effects, 40 of its patients (population_cpu_s); and its iterations. Seed, SDs, days and
-factor were fixed before the first run. Writes comedication_cost.csv.
+population with three random effects, 12 of the patients (population_cpu_s); and its iterations. Seed, SDs, days and
+factor were fixed before the first run, the numbers of patients lowered once (from 64 and 40) for time alone. Writes
+comedication_cost.csv.
 """
 
 import time
@@ -20,7 +21,7 @@ from table import machine, shown
 import cellkinetics as ck
 from cellkinetics import models
 
-SEED, PATIENTS, OF_POPULATION, LOG_SD, SD, BELOW, FACTOR, FROM = 2020, 64, 40, 0.3, 0.3, 0.2, 1.3, 5.0
+SEED, PATIENTS, OF_POPULATION, LOG_SD, SD, BELOW, FACTOR, FROM = 2020, 32, 12, 0.3, 0.3, 0.2, 1.3, 5.0
 DAYS = np.array([1, 2, 3, 5, 7, 10, 14, 21, 28, 60, 90, 180.0])
 RANDOM = ["F", "rho", "mu0"]
 ACTING = {"tocilizumab": "rho"}
