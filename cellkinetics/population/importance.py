@@ -195,8 +195,11 @@ def in_blocks(phi: Floats) -> Floats:
     """(blocks, slices, draws of one, n, q) of draws (m, n, q), m as `whole_blocks` says.
 
     A slice has `SLICE` draws, and more where there are few patients: a step of a program costs as much for few curves.
+    Fewer draws than a block are one of their own.
     """
     n = phi.shape[1]
+    if len(phi) < SLICE * SLICES_AT_ONCE:
+        return phi[None, None]
     several = next((by for by in (SLICES_AT_ONCE, 5, 2) if by * SLICE * n <= CURVES_OF_A_SLICE), 1)
     return phi.reshape(-1, SLICES_AT_ONCE // several, several * SLICE, *phi.shape[1:])
 

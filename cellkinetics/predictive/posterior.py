@@ -96,7 +96,7 @@ def posterior_of(fit: PopulationFit, patient: Study, days: Floats, draws: int, s
         alone = among(_ahead(case.problem.samples, days[:0], limits))
         moments = _found(alone, theta, mean, omega, seed + SEED_OF_ROUNDS)
     final = importance.drawn(moments, mean, omega, importance.whole_blocks(draws), seed)
-    value, curve, _ = one.solved(theta, final.phi, slopes=False)
+    value, curve = _solved_again(one, theta, final.phi)
     ln_w = importance.log_weights(value, final, mean, omega)
     told = importance.of_weights(ln_w, (subject,))
     solved = np.isfinite(ln_w[:, 0])
@@ -122,6 +122,26 @@ def posterior_of(fit: PopulationFit, patient: Study, days: Floats, draws: int, s
         rows, final.phi[:, 0], weights, ln_curves, copies, _table(case.samples, outputs),
         dict(zip(outputs, map(float, limits), strict=True)), told.value if known else 0.0, told.smallest_ess, unsolved,
     )  # fmt: skip
+
+
+def _solved_again(one: Population, theta: Any, phi: Floats) -> tuple[Floats, Floats]:
+    """Log-likelihoods (m, 1) and curves (m, 1, rows), where a solution does not trust itself by the finer ones.
+
+    Draws of the population go farther out than a fit does: to leave them out would cut off who is unusual.
+    """
+    value, curve, _ = one.solved(theta, phi, slopes=False)
+    finer = one.finer()
+    while finer is not None and finer.method.fineness is not None:
+        lost = np.flatnonzero(~np.isfinite(value[:, 0]))
+        if not len(lost):
+            break
+        among = np.resize(lost, few_sizes(len(lost), importance.SLICE))
+        if len(among) >= len(phi):
+            break
+        again, curves, _ = finer.solved(theta, phi[among], slopes=False)
+        value[lost], curve[lost] = again[: len(lost)], curves[: len(lost)]
+        finer = finer.finer()
+    return value, curve
 
 
 def _table(samples: Samples, outputs: Sequence[str]) -> pd.DataFrame:
