@@ -13,8 +13,10 @@ from cellkinetics.arrays import Floats
 from cellkinetics.bayes import target as targets
 from cellkinetics.bayes.gibbs import USUAL, Sampled, block_of
 from cellkinetics.bayes.target import Priors
+from cellkinetics.modelling.structure import Method
 from cellkinetics.population.polish import vector_of
 from cellkinetics.population.result import PopulationFit
+from cellkinetics.population.running import Population
 from cellkinetics.population.saem import Theta
 from cellkinetics.running.checkpoint import Checkpoint
 
@@ -99,6 +101,15 @@ def sample(
     )
 
 
+def _trusted(population: Population) -> Population:
+    """With the finer solution in place of the first of a structure.
+
+    A path of NUTS ends, and diverges, where a curve is refused: 5% of the draws of il15_persistence.
+    """
+    finer = population.finer() if population.method is Method.STRUCTURE else None
+    return population if finer is None else finer
+
+
 def _potential(fit: PopulationFit, priors: Priors) -> tuple[Callable[..., Any], Callable[..., Any], Floats]:
     """Minus the log density of (u, z), what (u, z) are as (v, phi, log-likelihood), and u of the estimates.
 
@@ -106,11 +117,12 @@ def _potential(fit: PopulationFit, priors: Priors) -> tuple[Callable[..., Any], 
     """
     from numpyro.distributions.transforms import CorrCholeskyTransform
 
-    target, design, patients = targets.target_of(fit), fit.design, fit.patients
+    population = _trusted(fit.population)
+    target, design, patients = targets.target_of(fit)._replace(method=population.method), fit.design, fit.patients
     theta = fit.polished.theta
     p, q, free = len(design.effects), len(design.random), np.flatnonzero(patients.sd_free)
     # As JAX's own arrays: a derivative written by hand takes no constants of NumPy.
-    data, matrix = jax.tree.map(jnp.asarray, fit.population.data), jnp.asarray(design.matrix)
+    data, matrix = jax.tree.map(jnp.asarray, population.data), jnp.asarray(design.matrix)
     of_random = matrix[:, design.places]
     likelihood = targets.likelihood_of(target, matrix, data, reverse=True)
     to_factor = CorrCholeskyTransform()

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import arviz
 import jax
@@ -270,6 +271,14 @@ def test_a_spread_that_ended_at_0_moves_in_nuts(fit):
     assert at_0.polished.covariance[2, 2] == 0
     _, factor = nuts._whitening(at_0, [], [0])
     assert factor[2, 2] == pytest.approx(0.3)
+
+
+def test_nuts_takes_the_finer_solution_of_a_structure_and_others_as_they_are(fit):
+    finer = SimpleNamespace(method=Method.FINER_STRUCTURE, finer=lambda: 1 / 0)
+    assert nuts._trusted(SimpleNamespace(method=Method.STRUCTURE, finer=lambda: finer)) is finer
+    only = SimpleNamespace(method=Method.STRUCTURE, finer=lambda: None)
+    for population in (finer, only, fit.population):
+        assert nuts._trusted(population) is population
 
 
 @pytest.mark.slow
