@@ -106,7 +106,7 @@ def test_influence_and_residuals_are_drawn(fit):
     moves = table.drop(columns=["samples", "log_likelihood", "cook"]).iloc[0]
     said = f"{moves.abs().idxmax()} {moves[moves.abs().idxmax()]:+.1f} SE"
     assert said in [text.get_text() for text in cook.texts]
-    assert part.get_title(loc="left") == f"the 5 that move the estimates most, of {len(fit.subjects)}"
+    assert part.get_title(loc="left") == f"largest 5 of {len(fit.subjects)}"
     panels = fit.diagnostics().axes
     assert [ax.get_xlabel() for ax in panels[:2]] == ["days since infusion", "predicted"]
     assert len(panels[0].lines[0].get_xdata()) + len(panels[0].lines[1].get_xdata()) == fit.n
