@@ -77,6 +77,7 @@ COUNTS = {
     "chains of a posterior": ("chains", lambda r, n: ck.sample_posterior(r["fit"], chains=n)),
     "patients of a trial": ("patients", lambda r, n: ck.virtual_trial(r["fit"], [7], {"A": 1e6}, patients=n)),
     "draws of population.predict": ("draws", lambda r, n: ck.PopulationFit.predict(r["fit"], [7], draws=n)),
+    "influence of a population": ("most", lambda r, n: ck.PopulationFit.plot_influence(r["fit"], n)),
     "plot of fits": ("columns", lambda r, n: r["fits"].plot(columns=n)),
 }  # fmt: skip
 SEEDS = {
@@ -87,6 +88,7 @@ SEEDS = {
     "diagnostics": lambda r, seed: r["fit"].diagnostics(seed=seed),
     "quantile_residuals of fits": lambda r, seed: r["fits"].quantile_residuals(seed=seed),
     "diagnostics of fits": lambda r, seed: r["fits"].diagnostics(seed=seed),
+    "diagnostics of a population": lambda r, seed: ck.PopulationFit.diagnostics(r["fit"], seed=seed),
     "quantile_residuals of a joint fit": lambda r, seed: r["joint"].quantile_residuals(seed=seed),
     "compare_cohorts": lambda r, seed: ck.compare_cohorts(STUDY, seed=seed),
     "power": lambda r, seed: ck.power(STEIN, [1e5, 1e7], [3, 3], [7, 28], seed=seed, progress=False),
@@ -395,6 +397,7 @@ def test_no_public_function_with_such_an_argument_is_forgotten():
                   "Forecast.probability_below", "PopulationFit.virtual_trial", "virtual_trial",
                   "VirtualTrial.share_above"},
         "seed": {"fit", "fit_each", "Fit.bootstrap", "Fit.quantile_residuals", "Fit.diagnostics",
+                 "PopulationFit.diagnostics",
                  "Fits.quantile_residuals", "Fits.diagnostics", "Fits.bootstrap", "JointFit.quantile_residuals",
                  "compare_cohorts",
                  "power", "fit_population", "population_log_likelihood", "PopulationFit.predict",

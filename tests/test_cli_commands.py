@@ -13,6 +13,7 @@ import cellkinetics as ck
 from cellkinetics import cli
 from cellkinetics.cli import compare, nca, profile, simulate
 from cellkinetics.cli.app import BAD, DONE, NONE_FITTED, STOPPED, app
+from cellkinetics.cli.asked import Acting, command
 from cellkinetics.fitting.fits import Fits
 
 EXAMPLE = ck.example()
@@ -108,6 +109,50 @@ def test_simulate_writes_the_curve_of_the_doses_and_values(folder, capsys):
     assert "copies/ug" in capsys.readouterr().out
     assert run("simulate", "nk_decline", "--dose", 1e6) == 0
     assert pd.read_csv("cellkinetics-simulate-1/simulation.csv")["day"].tolist() == list(range(366))
+
+
+def test_comedication_reaches_a_model_and_its_administrations_are_doses(folder, capsys):
+    acting = ["--comedication", "tocilizumab=rho", "steroids=rho,alpha", "--lasts", "steroids=2"]
+    doses = ["--dose", "1e6", "tocilizumab:5=1", "steroids:7=1"]
+    values = ["--set", "tocilizumab_on_rho=1.2", "steroids_on_alpha=1.5"]
+    code = run("simulate", "effector_memory", *acting, *doses, *values, "--days", 5, 9, 28, "--out", "s")
+    assert code == 0
+    given = {"tocilizumab": ["rho"], "steroids": ["rho", "alpha"]}
+    model = ck.models.load("effector_memory").with_(comedication=given, lasts={"steroids": 2})
+    expected = ck.simulate(
+        model, {"tocilizumab_on_rho": 1.2, "steroids_on_alpha": 1.5}, [5, 9, 28],
+        doses={"cells": 1e6, "tocilizumab": [(5, 1)], "steroids": [(7, 1)]},
+    )  # fmt: skip
+    assert np.allclose(pd.read_csv("s/simulation.csv"), expected)
+    assert Acting(["tocilizumab=rho", "steroids=rho,alpha"], ["steroids=2"]).on(
+        ck.models.load("effector_memory")
+    ).changes == {"comedication": given, "lasts": {"steroids": 2.0}}
+    capsys.readouterr()
+    for asked, text in (
+        (["compare", "--comedication", "tocilizumab=rho"], "act on a model. Give --model"),
+        (["fit", "--comedication", "tocilizumab"], "write name=value, such as tocilizumab=rho"),
+        (["fit", "--comedication", "tocilizumab=,"], "comedication 'tocilizumab' has no rate"),
+        (["fit", "--lasts", "steroids=1"], "Give comedication={'steroids': rate} with it"),
+        (["fit", "--model", "nk_decline", "--comedication", "tocilizumab=alpha"], "nk_decline is a closed form"),
+    ):
+        assert run(*asked) == BAD
+        assert text in " ".join(capsys.readouterr().err.split())
+
+
+def test_comedication_reaches_a_fit_and_stands_in_its_command(folder, few, monkeypatch, capsys):
+    seen = []
+
+    def caught(model, *_others, **_asked):
+        seen.append(model)
+        raise ValueError("seen")
+
+    monkeypatch.setattr("cellkinetics.cli.fit.fit_each", caught)
+    monkeypatch.setattr("cellkinetics.cli.profile.fit_each", caught)
+    for verb in ("fit", "profile"):
+        asked = ["--model", "effector_memory", "--comedication", "tocilizumab=rho"]
+        assert run(verb, few[0], *asked, "--out", "f") == BAD
+    assert [list(model.comedication) for model in seen] == [["tocilizumab_on_rho"]] * 2
+    assert command("fit", None, Acting(["tocilizumab=rho"])) == "cellkinetics fit --comedication tocilizumab=rho"
 
 
 def test_doses_of_other_channels_are_named():

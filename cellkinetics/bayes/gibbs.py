@@ -9,8 +9,9 @@ are known. Proposals learn in the warm-up alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +27,7 @@ from cellkinetics.optimising.engine import Data
 from cellkinetics.population.polish import vector_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.saem import Theta
+from cellkinetics.running.checkpoint import Checkpoint
 from cellkinetics.sampling import chains
 from cellkinetics.sampling.chains import Chains, Noise
 
@@ -244,33 +246,65 @@ def _sds(
     return ln_sd, value[None], ln_walk
 
 
+def block_of(
+    run: Callable[[Any], tuple[Any, Any]], state: Any, given: Any, checkpoint: Checkpoint | None
+) -> tuple[Any, list[Any]]:
+    """A block of draws from a state: the state after it and arrays of what was drawn; ``given`` is what else counts."""
+    # What a program gives back is tied to a device: as arguments those arrays would have it compiled once more.
+    state = jax.tree.map(np.asarray, state)
+    if checkpoint is None:
+        ended, told = run(state)
+        return ended, [np.asarray(leaf) for leaf in jax.tree.leaves(told)]
+    ends, told = checkpoint.once("draws", (jax.tree.leaves(state), given), lambda: run(state))
+    return jax.tree.unflatten(jax.tree.structure(state), ends), told
+
+
 def sample(
-    fit: PopulationFit, priors: Priors, draws: int, warmup: int, chains_: int, seed: int, more: Callable[[int], None]
+    fit: PopulationFit,
+    priors: Priors,
+    draws: int,
+    warmup: int,
+    chains_: int,
+    seed: int,
+    more: Callable[[int], None],
+    checkpoint: Checkpoint | None = None,
 ) -> Sampled:
-    """Chains from the estimates of a population; ``warmup`` and ``draws`` are of what is kept, `A_DRAW` sweeps each."""
+    """Chains from the estimates of a population; ``warmup`` and ``draws`` are of what is kept, `A_DRAW` sweeps each.
+
+    An interrupt from the keyboard after the warm-up leaves the draws so far.
+    """
     target, design = targets.target_of(fit), fit.design
     run = _program(target, len(design.effects))
     fixed, states = _begun(fit, priors, chains_, seed)
-    kept: dict[str, list[Any]] = {name: [] for name in Sweep._fields}
+
+    def sweeps(fixed: Settings, number: int, states: ChainState) -> tuple[ChainState, Sweep]:
+        return run(fixed, states, _noise(fit, target, chains_, (seed, number)))
+
+    kept: list[Sweep] = []
     blocks_of_warmup, blocks = -(-warmup * A_DRAW // SWEEPS), -(-draws * A_DRAW // SWEEPS)
     for number in range(blocks_of_warmup + blocks):
+        if number == blocks_of_warmup:
+            kept = []
         learning = number < blocks_of_warmup
         fixed = fixed._replace(learning=LEARNING if learning else 0.0)
-        noise = _noise(fit, target, chains_, (seed, number))
-        states, told = run(fixed, jax.tree.map(np.asarray, states), noise)
-        for name, part in zip(Sweep._fields, told, strict=True):
-            kept[name].append(np.asarray(part))
+        of_block = partial(sweeps, fixed, number)
+        try:
+            states, told = block_of(of_block, states, (jax.tree.leaves(fixed), number, seed), checkpoint)
+        except KeyboardInterrupt:
+            if not kept or learning:
+                raise
+            break
+        kept.append(Sweep(*told))
         if number + 1 in (blocks_of_warmup // 4, blocks_of_warmup // 2):
             fixed, states = _learnt(fit, fixed, states, kept)
-        if number + 1 == blocks_of_warmup:
-            kept = {name: [] for name in Sweep._fields}
         more(SWEEPS)
-    whole = {name: np.concatenate(parts)[A_DRAW - 1 :: A_DRAW][:draws] for name, parts in kept.items()}
+    parts_of = zip(Sweep._fields, zip(*kept, strict=True), strict=True)
+    whole = {name: np.concatenate(parts)[A_DRAW - 1 :: A_DRAW][:draws] for name, parts in parts_of}
     v = np.array([
         [vector_of(design, Theta(b, o, s)) for b, o, s in zip(*parts, strict=True)]
         for parts in zip(*(np.moveaxis(whole[name], 1, 0) for name in ("beta", "omega", "ln_sd")), strict=True)
     ])  # fmt: skip
-    accepted = np.concatenate(kept["accepted"]).mean(axis=(0, 2))
+    accepted = np.concatenate([one.accepted for one in kept]).mean(axis=(0, 2))
     phi, value = np.moveaxis(whole["phi"], 1, 0), np.moveaxis(whole["value"], 1, 0)
     return Sampled(v, phi, value, accepted, np.zeros(value.shape, bool))
 
@@ -311,7 +345,7 @@ def _each(count: int, *arrays: Floats) -> list[Floats]:
 def _factors(fit: PopulationFit, p: int, q: int) -> tuple[Floats, Floats]:
     """Cholesky factors of what the fit says of its errors, for the walks."""
     covariance = fit.polished.covariance.copy()
-    lost = np.isnan(np.diag(covariance))
+    lost = ~(np.diag(covariance) > 0)
     covariance[lost, :] = covariance[:, lost] = 0.0
     units = np.concatenate([fit.population.units, np.ones(len(covariance) - p)])
     covariance[lost, lost] = (USUAL * units[lost]) ** 2
@@ -326,11 +360,14 @@ def _factor(covariance: Floats) -> Floats:
 
 
 def _learnt(
-    fit: PopulationFit, fixed: Settings, states: ChainState, kept: dict[str, list[Any]]
+    fit: PopulationFit, fixed: Settings, states: ChainState, kept: Sequence[Sweep]
 ) -> tuple[Settings, ChainState]:
     """Proposals from what the chains saw in the last half of the sweeps so far."""
-    half = len(kept["beta"]) // 2
-    beta, omega, ln_sd, phi = (np.concatenate(kept[name][half:]) for name in ("beta", "omega", "ln_sd", "phi"))
+    late = kept[len(kept) // 2 :]
+    beta, omega, ln_sd, phi = (
+        np.concatenate(parts)
+        for parts in zip(*((one.beta, one.omega, one.ln_sd, one.phi) for one in late), strict=True)
+    )
     v = np.concatenate([beta, 0.5 * np.log(np.diagonal(omega, axis1=2, axis2=3))], axis=2).reshape(
         -1, beta.shape[2] + omega.shape[2]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,38 +11,55 @@ import numpy as np
 
 from cellkinetics.arrays import Floats
 from cellkinetics.bayes import target as targets
-from cellkinetics.bayes.gibbs import Sampled
+from cellkinetics.bayes.gibbs import USUAL, Sampled, block_of
 from cellkinetics.bayes.target import Priors
-from cellkinetics.errors import ModelError
 from cellkinetics.modelling.structure import Method
 from cellkinetics.population.polish import vector_of
 from cellkinetics.population.result import PopulationFit
+from cellkinetics.population.running import Population
 from cellkinetics.population.saem import Theta
+from cellkinetics.running.checkpoint import Checkpoint
 
 TARGET_ACCEPT = 0.9
 DEEPEST = 8  # at most 2^8 steps a draw
-FORWARD_ONLY = (Method.EXPLICIT, Method.IMPLICIT)
+DRAWS_OF_A_CALL = 25  # of one call
 NO_NUMPYRO = (
     "method='nuts' needs numpyro, of the extra bayes: pip install 'cellkinetics[bayes]'. method='gibbs' needs nothing."
 )
 
 
-def sample(fit: PopulationFit, priors: Priors, draws: int, warmup: int, chains: int, seed: int) -> Sampled:
+class DrawsOfNuts(NamedTuple):
+    """Of a block of draws (draws, chains, ...): the coordinates of `_potential`, and how the moves went."""
+
+    u: Any
+    z: Any
+    diverging: Any
+    accepted: Any
+
+
+def sample(
+    fit: PopulationFit,
+    priors: Priors,
+    draws: int,
+    warmup: int,
+    chains: int,
+    seed: int,
+    more: Callable[[int], None],
+    checkpoint: Checkpoint | None = None,
+) -> Sampled:
     """Chains side by side in one program, from the estimates of the population.
+
+    An interrupt from the keyboard after the warm-up leaves the draws so far.
 
     Raises
     ------
     ImportError
         numpyro is not installed.
-    ModelError
-        Curves that are stepped through have no derivative backwards.
     """
     try:
-        from numpyro.infer import MCMC, NUTS
+        from numpyro.infer import NUTS
     except ImportError:
         raise ImportError(NO_NUMPYRO) from None
-    if fit.population.method in FORWARD_ONLY:
-        raise ModelError(f"{fit.model.name} is solved by steps, through which NUTS cannot go. Take method='gibbs'.")
     potential, unpacked, start = _potential(fit, priors)
     rng = np.random.default_rng([seed, 17])
     n, q = len(fit.subjects), len(fit.design.random)
@@ -52,20 +69,45 @@ def sample(fit: PopulationFit, priors: Priors, draws: int, warmup: int, chains: 
         "z": middle + 0.5 * rng.normal(size=(chains, n, q)),
     }
     kernel = NUTS(potential_fn=potential, target_accept_prob=TARGET_ACCEPT, max_tree_depth=DEEPEST)
-    run = MCMC(
-        kernel, num_warmup=warmup, num_samples=draws, num_chains=chains, chain_method="vectorized", progress_bar=False
-    )  # fmt: skip
-    if chains == 1:
-        begun = {name: part[0] for name, part in begun.items()}
+    # Keys that are plain numbers: a state is kept on disk.
+    keys = jax.random.split(jax.random.PRNGKey(seed), chains)
+
+    @jax.jit
+    def some(state: Any) -> tuple[Any, DrawsOfNuts]:
+        def one(state: Any, _: None) -> tuple[Any, DrawsOfNuts]:
+            state = kernel.sample(state, (), {})
+            return state, DrawsOfNuts(state.z["u"], state.z["z"], state.diverging, state.accept_prob)
+
+        return jax.lax.scan(one, state, length=DRAWS_OF_A_CALL)
+
+    found: list[DrawsOfNuts] = []
+    blocks_of_warmup, blocks = -(-warmup // DRAWS_OF_A_CALL), -(-draws // DRAWS_OF_A_CALL)
     # numpyro's own arrays are promoted, wherever that is an error.
     with jax.numpy_rank_promotion("allow"):
-        run.run(jax.random.key(seed), init_params=begun, extra_fields=("diverging", "accept_prob", "potential_energy"))
-    found, extra = run.get_samples(group_by_chain=True), run.get_extra_fields(group_by_chain=True)
-    v, phi, value = jax.jit(jax.vmap(jax.vmap(unpacked)))(found["u"], found["z"])
+        state = jax.jit(lambda keys, begun: kernel.init(keys, blocks_of_warmup * DRAWS_OF_A_CALL, begun))(keys, begun)
+        for number in range(blocks_of_warmup + blocks):
+            try:
+                state, told = block_of(some, state, (number, warmup, seed), checkpoint)
+            except KeyboardInterrupt:
+                if not found:
+                    raise
+                break
+            found += [DrawsOfNuts(*told)] if number >= blocks_of_warmup else []
+            more(DRAWS_OF_A_CALL)
+    whole = DrawsOfNuts(*(np.moveaxis(np.concatenate(parts)[:draws], 1, 0) for parts in zip(*found, strict=True)))
+    v, phi, value = jax.jit(jax.vmap(jax.vmap(unpacked)))(whole.u, whole.z)
     return Sampled(
-        np.asarray(v), np.asarray(phi), np.asarray(value), np.asarray(extra["accept_prob"]).mean(axis=1),
-        np.asarray(extra["diverging"], bool),
-    )  # fmt: skip
+        np.asarray(v), np.asarray(phi), np.asarray(value), whole.accepted.mean(axis=1), whole.diverging.astype(bool)
+    )
+
+
+def _trusted(population: Population) -> Population:
+    """With the finer solution in place of the first of a structure.
+
+    A path of NUTS ends, and diverges, where a curve is refused: 5% of the draws of il15_persistence.
+    """
+    finer = population.finer() if population.method is Method.STRUCTURE else None
+    return population if finer is None else finer
 
 
 def _potential(fit: PopulationFit, priors: Priors) -> tuple[Callable[..., Any], Callable[..., Any], Floats]:
@@ -75,13 +117,14 @@ def _potential(fit: PopulationFit, priors: Priors) -> tuple[Callable[..., Any], 
     """
     from numpyro.distributions.transforms import CorrCholeskyTransform
 
-    target, design, patients = targets.target_of(fit), fit.design, fit.patients
+    population = _trusted(fit.population)
+    target, design, patients = targets.target_of(fit)._replace(method=population.method), fit.design, fit.patients
     theta = fit.polished.theta
     p, q, free = len(design.effects), len(design.random), np.flatnonzero(patients.sd_free)
     # As JAX's own arrays: a derivative written by hand takes no constants of NumPy.
-    data, matrix = jax.tree.map(jnp.asarray, fit.population.data), jnp.asarray(design.matrix)
+    data, matrix = jax.tree.map(jnp.asarray, population.data), jnp.asarray(design.matrix)
     of_random = matrix[:, design.places]
-    likelihood = targets.likelihood_of(target, matrix, data)
+    likelihood = targets.likelihood_of(target, matrix, data, reverse=True)
     to_factor = CorrCholeskyTransform()
     linked = [block for block in target.blocks if len(block) > 1]
     sizes = [len(block) * (len(block) - 1) // 2 for block in linked]
@@ -148,7 +191,8 @@ def _whitening(fit: PopulationFit, linked: list[tuple[int, ...]], free: Any) -> 
     start = np.concatenate([v[:p], ln_spread, *correlations, np.asarray(theta.ln_sd)[free]])
     errors = np.sqrt(np.diag(fit.polished.covariance))
     units = np.concatenate([fit.population.units, np.ones(len(errors) - p)])
-    errors = np.where(np.isfinite(errors), np.minimum(errors, units), 0.3 * units)
+    # A spread that ended at 0 has no error, and moves here all the same.
+    errors = np.where(errors > 0, np.minimum(errors, units), USUAL * units)
     tail = errors[len(errors) - len(fit.patients.sd_names) :][free]
     between = np.full(sum(map(len, correlations)), 0.5)
     scales = np.concatenate([errors[:p], errors[p : p + q], between, tail])

@@ -152,9 +152,9 @@ class PopulationPosterior(Saves, HandsOutCopies):
 WELL_MIXED = "mixed"
 
 
-def outcome_of(table: pd.DataFrame, chains: int, draws: int, diverged: int) -> str:
-    """Whether the draws may be trusted, in plain words."""
-    notes = []
+def outcome_of(table: pd.DataFrame, chains: int, draws: int, diverged: int, asked: int) -> str:
+    """Whether the draws may be trusted, in plain words; ``asked`` draws of each chain, where they were interrupted."""
+    notes = [f"interrupted after {draws:,} of {asked:,} draws of each chain"] if draws < asked else []
     if diverged:
         notes.append(
             f"{diverged} of {chains * draws:,} draws diverged: near a spread of 0 the posterior may be cut short. "

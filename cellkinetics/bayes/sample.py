@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.population.prediction import natural_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.progress import bar
+from cellkinetics.running.run import Run
 from cellkinetics.statistics import mixing
 
 SAMPLED_BY = ("gibbs", "nuts")
@@ -34,6 +37,7 @@ def sample_posterior(
     method: str = "gibbs",
     seed: int = 2020,
     progress: bool = True,
+    checkpoint: str | FilePath | None = None,
 ) -> PopulationPosterior:
     """The posterior of a population: means, coefficients, spreads, correlations, sds of the error, every patient.
 
@@ -56,22 +60,28 @@ def sample_posterior(
         no-U-turn sampler of numpyro (extra ``bayes``) on standardised effects; slower, and better where a spread is
         near 0. Both draw from the same density.
     seed : of all that is drawn.
-    progress : whether a bar is shown (Gibbs sampling).
+    progress : whether a bar is shown.
+    checkpoint
+        folder in which blocks of draws, with the chains where they end, are kept: the same call goes on where a killed
+        one ended, to the same draws. With the folder of fewer draws the others are added.
 
     Returns
     -------
     PopulationPosterior
         ``.parameters`` with R-hat and effective sample sizes, ``.outcome``, ``.draws``, ``.individuals``,
-        ``.inference_data`` for ArviZ, ``.plot()``, ``.summary()``.
+        ``.inference_data`` for ArviZ, ``.plot()``, ``.summary()``. An interrupt from the keyboard after the warm-up
+        gives the draws so far, and the outcome says so.
 
     Raises
     ------
     TypeError
         No population.
     ModelError
-        A prior of what is not estimated, or of another kind than its scale; NUTS of a model that is solved by steps.
+        A prior of what is not estimated, or of another kind than its scale.
     ImportError
         NUTS without numpyro.
+    ValueError
+        A checkpoint of another run.
     """
     began = time.perf_counter()
     draws, chains = domains.count(draws, "draws", 4), domains.count(chains, "chains")
@@ -87,16 +97,35 @@ def sample_posterior(
             "one for all. Take a population with common_sd=True, or population.bootstrap()."
         )
     priors, words = target.priors_for(fit, prior)
-    if method == "nuts":
-        sampled = nuts.sample(fit, priors, draws, warmup, chains, seed)
-    else:
-        with bar((draws + warmup) * gibbs.A_DRAW, progress, "sampling") as more:
-            sampled = gibbs.sample(fit, priors, draws, warmup, chains, seed, more)
-    return _told(fit, sampled, words, method, warmup, seed, time.perf_counter() - began)
+    kept = Run.of(checkpoint, 1, lambda: _asked(fit, words, chains, warmup, method, seed)).checkpoint
+    sampler, of_a_draw = (nuts.sample, 1) if method == "nuts" else (gibbs.sample, gibbs.A_DRAW)
+    try:
+        with bar((draws + warmup) * of_a_draw, progress, "sampling") as more:
+            sampled = sampler(fit, priors, draws, warmup, chains, seed, more, kept)
+    finally:
+        if kept is not None:
+            kept.write("draws")
+    return _told(fit, sampled, words, method, draws, warmup, seed, time.perf_counter() - began)
+
+
+def _asked(
+    fit: PopulationFit, words: Mapping[str, str], chains: int, warmup: int, method: str, seed: int
+) -> dict[str, Any]:
+    """What a checkpoint is of; more draws go on from fewer."""
+    own = {"verb": "sample_posterior", "data": fit.study.sha256, **fit.request.asked, "labels": target.labels(fit)}
+    own |= {"estimates": fit.polished.v, "prior": dict(words), "method": method, "chains": chains, "warmup": warmup}
+    return {**own, "seed of draws": seed}
 
 
 def _told(
-    fit: PopulationFit, sampled: Sampled, words: Mapping[str, str], method: str, warmup: int, seed: int, seconds: float
+    fit: PopulationFit,
+    sampled: Sampled,
+    words: Mapping[str, str],
+    method: str,
+    draws: int,
+    warmup: int,
+    seed: int,
+    seconds: float,
 ) -> PopulationPosterior:
     labels = target.labels(fit)
     m, n, d = sampled.v.shape
@@ -117,8 +146,8 @@ def _told(
             "estimate": given.loc[label, "value"],
         }  # fmt: skip
     parameters = pd.DataFrame.from_dict(table, orient="index").rename_axis("parameter")
-    outcome = outcome_of(parameters, m, n, int(sampled.diverged.sum()))
-    options = {"method": method, "draws": n, "chains": m, "warmup": warmup, "seed": seed, "prior": dict(words)}
+    outcome = outcome_of(parameters, m, n, int(sampled.diverged.sum()), draws)
+    options = {"method": method, "draws": draws, "chains": m, "warmup": warmup, "seed": seed, "prior": dict(words)}
     origin = Provenance("", fit.study.sha256, fit.model, options, seconds)
     return PopulationPosterior(
         parameters, _individuals(fit, sampled), outcome, method, warmup, seed, seconds, tuple(labels),

@@ -171,12 +171,16 @@ def ln_prior_sds(priors: Priors, ln_sd: Any) -> Any:
     return jnp.where(jnp.all(ln_sd >= priors.floors), value, -jnp.inf)
 
 
-def likelihood_of(target: Density, matrix: Any, data: Data) -> Callable[..., tuple[Any, Any]]:
-    """The function of phi (m, n, q), beta (p,), ln_sd (s,) -> log-likelihoods (m, n), curves (m, n, rows)."""
+def likelihood_of(target: Density, matrix: Any, data: Data, *, reverse: bool = False) -> Callable[..., tuple[Any, Any]]:
+    """The function of phi (m, n, q), beta (p,), ln_sd (s,) -> log-likelihoods (m, n), curves (m, n, rows).
+
+    reverse : whether it has derivatives backwards.
+    """
     places = np.array(target.random, int)
 
     def of_patient(x: Any, ln_sd: Any, own: Data) -> tuple[Any, Any]:
-        return curves.log_likelihood(target.model, target.ties, target.method, target.error, x, ln_sd, own)
+        how = target.model, target.ties, target.method, target.error
+        return curves.log_likelihood(*how, x, ln_sd, own, reverse=reverse)
 
     def of_all(phi: Any, beta: Any, ln_sd: Any) -> tuple[Any, Any]:
         estimates = jnp.einsum("nkp,p->nk", matrix, beta)

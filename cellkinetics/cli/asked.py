@@ -153,6 +153,31 @@ class Fitting:
 
 @Option(name="*")
 @dataclass(frozen=True)
+class Acting:
+    """What acts on a model's rates besides, as `Model.with_` takes it.
+
+    Parameters
+    ----------
+    comedication
+        Rates that are multiplied while something is given, of an ODE: tocilizumab=rho steroids=rho,alpha. Each is a new
+        parameter, tocilizumab_on_rho. When it is given the table says, in rows of doses or a column of that name.
+    lasts
+        Days that an administration acts: steroids=1. Without it from then on.
+    """
+
+    comedication: Words = None
+    lasts: Words = None
+
+    def on(self, model: Model) -> Model:
+        """The model with it."""
+        given = pairs(self.comedication, "comedication", "tocilizumab=rho")
+        rates = {what: names([text]) or [] for what, text in given.items()}
+        lasts = numbers(self.lasts, "lasts", "steroids=1")
+        return model.with_(comedication=rates, lasts=lasts) if given or lasts else model
+
+
+@Option(name="*")
+@dataclass(frozen=True)
 class Working:
     """How long work is done, as `fit_each` takes it. None of it changes a result.
 
@@ -184,7 +209,7 @@ def find_model(name: str) -> Model:
     return load_model(name) if name.endswith(".py") else models.load(name)
 
 
-def command(verb: str, table: Path | None, *groups: Reading | Fitting, **options: Any) -> str:
+def command(verb: str, table: Path | None, *groups: Reading | Fitting | Acting, **options: Any) -> str:
     """The command line that does it again: what differs from the defaults, and the seed."""
     words = ["cellkinetics", verb, *([] if table is None else [str(table)])]
     given = dict(options)
@@ -212,9 +237,9 @@ def pairs(given: Sequence[str] | None, option: str, example: str = "beta=0.0032"
     return found
 
 
-def numbers(given: Sequence[str] | None, option: str) -> dict[str, float]:
+def numbers(given: Sequence[str] | None, option: str, example: str = "beta=0.0032") -> dict[str, float]:
     """{name: number} of texts such as beta=0.0032."""
-    return {name: number(text, f"--{option} {name}={text}") for name, text in pairs(given, option).items()}
+    return {name: number(text, f"--{option} {name}={text}") for name, text in pairs(given, option, example).items()}
 
 
 def names(given: Sequence[str] | None) -> list[str] | None:

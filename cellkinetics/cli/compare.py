@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cellkinetics.cli import asked, showing
 from cellkinetics.cli.app import DONE, STOPPED, app
-from cellkinetics.cli.asked import Flag, Numbers, Reading, Words, find_model, names, usual
+from cellkinetics.cli.asked import Acting, Flag, Numbers, Reading, Words, find_model, names, usual
 from cellkinetics.cli.stopping import ctrl_c
 from cellkinetics.cli.writing import Target, write_csv, write_figure
 from cellkinetics.cohorts.comparison import Comparison, compare_cohorts
@@ -38,6 +38,7 @@ def compare(
     others: Literal["individual", "shared"] = usual(compare_cohorts, "others"),
     permutations: int = usual(compare_cohorts, "permutations"),
     seed: int = usual(compare_cohorts, "seed"),
+    acting: Acting | None = None,
     reading: Reading | None = None,
     out: Path | None = None,
     force: Flag = False,
@@ -81,6 +82,8 @@ def compare(
         Of the doses or groups over the patients, for the model.
     seed
         Seed of the bootstrap and of permutations.
+    acting
+        What acts on rates of the model besides.
     reading
         How the table is read.
     out
@@ -88,11 +91,14 @@ def compare(
     force
         Write into an existing folder.
     """
-    study = (reading or Reading()).study(table)
+    study, acting = (reading or Reading()).study(table), acting or Acting()
+    if model is None and acting != Acting():
+        raise ValueError("--comedication and --lasts act on a model. Give --model, such as --model effector_memory.")
     target = Target.of("compare", out, force, COMPARISON_FILES)
+    chosen = None if model is None else acting.on(find_model(model))
     found = compare_cohorts(
         study, by, within=within, margin=margin, days=days, windows=asked.windows(windows), tolerance=tolerance,
-        output=output, interval=interval, mid_p=mid_p, seed=seed, model=None if model is None else find_model(model),
+        output=output, interval=interval, mid_p=mid_p, seed=seed, model=chosen,
         parameters=names(parameters), others=others, permutations=permutations,
     )  # fmt: skip
     summary = found.summary()

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cellkinetics.cli import asked, showing
 from cellkinetics.cli.app import DONE, NONE_FITTED, STOPPED, app
-from cellkinetics.cli.asked import USUAL_MODEL, Fitting, Flag, Reading, Working, find_model
+from cellkinetics.cli.asked import USUAL_MODEL, Acting, Fitting, Flag, Reading, Working, find_model
 from cellkinetics.cli.stopping import ctrl_c
 from cellkinetics.cli.writing import Target, write_csv
 from cellkinetics.data.study import Study
@@ -38,6 +38,7 @@ def fit(
     model: Annotated[list[str] | None, Option(negative="")] = None,
     reading: Reading | None = None,
     how: Fitting | None = None,
+    acting: Acting | None = None,
     work: Working | None = None,
     out: Path | None = None,
     force: Flag = False,
@@ -60,6 +61,8 @@ def fit(
         How the table is read.
     how
         How the models are fitted.
+    acting
+        What acts on rates besides.
     work
         How long work is done.
     out
@@ -68,6 +71,7 @@ def fit(
         Write into an existing folder.
     """
     reading, how, work = reading or Reading(), how or Fitting(), work or Working()
+    acting = acting or Acting()
     study = reading.study(table)
     chosen = model or [USUAL_MODEL]
     # The file as it was read: it may change before the report is written.
@@ -76,7 +80,7 @@ def fit(
         "",
         "example.csv, which comes with the library" if table is None else None,
     )
-    models = _different([find_model(name) for name in chosen])
+    models = _different([acting.on(find_model(name)) for name in chosen])
     target = Target.of("fit", out, force, output.FIT_FILES)
     for one in models:
         # What one of them refuses costs the fits of no other.
@@ -100,7 +104,7 @@ def fit(
         for name, fits in each.items():
             own = folder if len(models) == 1 else folder / models[chosen.index(name)].name
             own.mkdir(exist_ok=True)
-            again = asked.command("fit", table, reading, how, model=None if name == USUAL_MODEL else name)
+            again = asked.command("fit", table, reading, how, acting, model=None if name == USUAL_MODEL else name)
             output.fit_files(fits, own, report.Origin(again, origin.source, origin.sha256))
         if compared is not None:
             write_csv(compared.reset_index(), folder / "models.csv")

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from cellkinetics.cli import showing
 from cellkinetics.cli.app import DONE, NONE_FITTED, STOPPED, app
-from cellkinetics.cli.asked import USUAL_MODEL, Fitting, Flag, Reading, Words, find_model, names, usual
+from cellkinetics.cli.asked import USUAL_MODEL, Acting, Fitting, Flag, Reading, Words, find_model, names, usual
 from cellkinetics.cli.stopping import ctrl_c
 from cellkinetics.cli.writing import Target, write_csv, write_figure
 from cellkinetics.fitting.fits import Fits, fit_each
@@ -37,6 +37,7 @@ def profile(
     calibrated: bool = usual(Fits.profile, "calibrated"),
     reading: Reading | None = None,
     how: Fitting | None = None,
+    acting: Acting | None = None,
     out: Path | None = None,
     force: Flag = False,
 ) -> int:
@@ -64,6 +65,8 @@ def profile(
         How the table is read.
     how
         How the model is fitted.
+    acting
+        What acts on rates besides.
     out
         Folder to write; it must not exist yet. By default cellkinetics-profile-1, -2, ... in the current folder.
     force
@@ -73,7 +76,7 @@ def profile(
     study = (reading or Reading()).study(table)
     if subject:
         study = study.select(subjects=names(subject))
-    chosen = find_model(model)
+    chosen = (acting or Acting()).on(find_model(model))
     target = Target.of("profile", out, force, PROFILE_FILES)
     console = Console()
     fits = fit_each(chosen, study, pool_sd=how.pool_sd, **how.of(chosen))

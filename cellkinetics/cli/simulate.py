@@ -12,7 +12,7 @@ from rich.console import Console
 
 from cellkinetics.cli import showing
 from cellkinetics.cli.app import DONE, app
-from cellkinetics.cli.asked import Flag, Numbers, Words, find_model, number, numbers, usual
+from cellkinetics.cli.asked import Acting, Flag, Numbers, Words, find_model, number, numbers, usual
 from cellkinetics.cli.writing import Target, write_csv, write_figure
 from cellkinetics.modelling.model import Model
 from cellkinetics.solving import simulation
@@ -29,6 +29,7 @@ def simulate(
     days: Numbers = None,
     dose: Words = None,
     set: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
+    acting: Acting | None = None,
     out: Path | None = None,
     force: Flag = False,
 ) -> int:
@@ -47,12 +48,14 @@ def simulate(
         rimiducid:30=0.4. In the unit of the model, cells/kg for most.
     set
         Parameters in place of the model's values: F=2e-4 r=0.3.
+    acting
+        What acts on rates besides: when it is given is a dose, --dose 1e6 tocilizumab:5=1.
     out
         Folder to write; it must not exist yet. By default cellkinetics-simulate-1, -2, ... in the current folder.
     force
         Write into an existing folder.
     """
-    chosen = find_model(model)
+    chosen = (acting or Acting()).on(find_model(model))
     target = Target.of("simulate", out, force, SIMULATION_FILES)
     times = np.arange(usual(Model.plot, "days") + 1) if not days else np.array(days)
     doses, values = events(chosen, dose), numbers(set, "set")

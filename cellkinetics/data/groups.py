@@ -43,7 +43,8 @@ def of(study: Study, by: str = "cohort") -> Groups:
     """The groups of a study by a covariate; a number is written with its unit where that is known."""
     table = study.covariates
     if by not in table:
-        raise ValueError(f"there is no covariate {by!r}. {suggest(by, map(str, table))}".rstrip())
+        advice = suggest(by, map(str, table)) or f"The study has {', '.join(map(str, table)) or 'none'}."
+        raise ValueError(f"there is no covariate {by!r}. {advice}")
     values, suffix = table[by], f" {study.dose_unit}" if by == "dose" else ""
     numeric = pd.api.types.is_numeric_dtype(values)
     text = values.map(lambda value: f"{dose_text(value) if numeric else value}{suffix}", na_action="ignore")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,8 +10,8 @@ import pandas as pd
 import scipy
 
 from cellkinetics.arrays import Floats, Ints
-from cellkinetics.figures import residuals
-from cellkinetics.figures.style import tone
+from cellkinetics.figures import residuals, style
+from cellkinetics.figures.style import TITLE, tone
 from cellkinetics.statistics.visits import visit_days
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 SHARES_SHOWN = (0.05, 0.5, 0.95)
 LEAST_OF_A_BIN, MOST_BINS = 10, 12  # samples of a bin, and bins
 SHADE = 0.15
+STRATUM, MOST_COLUMNS = (3.3, 4.4), 3  # inches of a group, and groups side by side
 
 
 def plot(found: NPDE) -> Figure:
@@ -30,19 +32,61 @@ def plot(found: NPDE) -> Figure:
     table = table.assign(residual=table["npde"])
     figure = residuals.plot(table, simulated=found.simulated, name="npde")
     over_time, over_curve, _, counts = figure.axes[:4]
-    visit = pd.Series(visit_days(table["subject"].tolist(), table["day"].to_numpy(float)))
-    many = visit.map(visit.value_counts()) >= LEAST_OF_A_BIN
-    day = table["day"].to_numpy(float)
-    bins = np.asarray(visit.rank(method="dense"), np.int64) if many.mean() > 0.5 else _quantiles(day)
-    _bands(over_time, day, table["npde"].to_numpy(float), bins)
+    _bands_of_days(over_time, table)
     predicted = table["predicted"].to_numpy(float)
     _bands(over_curve, predicted, table["npde"].to_numpy(float), _quantiles(predicted))
     _expected(counts, len(table))
     return figure
 
 
-def _quantiles(x: Floats) -> Ints:
-    bins = max(1, min(MOST_BINS, len(x) // (2 * LEAST_OF_A_BIN)))
+def plot_strata(found: NPDE) -> Figure:
+    """A column a group: npde over time above, against the normal below."""
+    table, names = found.drawn().dropna(subset=["npde"]), list(found.strata["stratum"])
+    columns = min(MOST_COLUMNS, len(names), max(1, math.floor(min(style.asked_width() / style.LEAST_PANEL, 99))))
+    strips = math.ceil(len(names) / columns)
+    width, height = STRATUM
+    figure = style.figure((columns * width + 0.6, strips * height + 0.5))
+    width = min(width, (figure.get_figwidth() - 0.6) / columns)
+    grid = figure.add_gridspec(2 * strips, columns)
+    last, first = float(table["day"].max()), None
+    for number, name in enumerate(names):
+        strip, column = divmod(number, columns)
+        top = figure.add_subplot(grid[2 * strip, column], sharey=first)
+        first = first or top
+        bottom = figure.add_subplot(grid[2 * strip + 1, column], sharey=first)
+        own = table[table["stratum"] == name]
+        z, quantified = own["npde"].to_numpy(float), (own["status"] == "quantified").to_numpy()
+        residuals.scatter(top, own["day"].to_numpy(float), z, quantified)
+        residuals.lines(top)
+        _bands_of_days(top, own)
+        residuals.normal(bottom, z, quantified)
+        for ax in (top, bottom):
+            style.dress(ax)
+            ax.tick_params(labelleft=column == 0)
+        style.days(top, last, 0.72 * 72 * width)
+        top.set_title(name, loc="left", fontsize=TITLE, color=tone.ink, parse_math=False)
+        style.label(top, "days since infusion", "npde" if column == 0 else "")
+        style.label(bottom, "expected of a normal", "npde" if column == 0 else "")
+    if found.simulated:
+        style.tag_all(figure)
+    assert first is not None
+    style.legend_below(first, residuals.key())
+    return figure
+
+
+def _bands_of_days(ax: Axes, table: pd.DataFrame) -> None:
+    """Over time, by visit where most samples are of visits with enough of them."""
+    visit = pd.Series(visit_days(table["subject"].tolist(), table["day"].to_numpy(float)))
+    many = visit.map(visit.value_counts()) >= LEAST_OF_A_BIN
+    day = table["day"].to_numpy(float)
+    by_visit = many.mean() > 0.5
+    bins = np.asarray(visit.rank(method="dense"), np.int64) if by_visit else _quantiles(day, LEAST_OF_A_BIN)
+    _bands(ax, day, table["npde"].to_numpy(float), bins)
+
+
+def _quantiles(x: Floats, samples: int = 2 * LEAST_OF_A_BIN) -> Ints:
+    """Bins of at least so many samples."""
+    bins = max(1, min(MOST_BINS, len(x) // samples))
     edges = np.quantile(x, np.arange(1, bins) / bins)
     return np.asarray(np.searchsorted(edges, x), np.int64)
 

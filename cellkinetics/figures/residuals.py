@@ -28,18 +28,17 @@ def plot(
 
     name : of the residuals, on the axes.
     """
-    over_time, over_curve, normal, counts = panels = style.panels(axes, 4, 2, (4.2, 2.8), simulated=simulated)
+    over_time, over_curve, quantiles, counts = panels = style.panels(axes, 4, 2, (4.2, 2.8), simulated=simulated)
     quantified = (residuals["status"] == "quantified").to_numpy()
     z, day = residuals["residual"].to_numpy(float), residuals["day"].to_numpy(float)
-    _scatter(over_time, day, z, quantified)
-    _scatter(over_curve, residuals["predicted"].to_numpy(float), z, quantified)
-    _normal(normal, z, quantified)
+    scatter(over_time, day, z, quantified)
+    scatter(over_curve, residuals["predicted"].to_numpy(float), z, quantified)
+    normal(quantiles, z, quantified)
     counts.hist(np.clip(z, -3.99, 3.99), bins=EDGES.tolist(), color=tone.one, alpha=0.35)
     grid = np.linspace(-4, 4, 161)
     counts.plot(grid, len(z) * 0.5 * scipy.stats.norm.pdf(grid), color=tone.faint, linewidth=1.2)
     for ax in (over_time, over_curve):
-        for line in (-1.96, 0.0, 1.96):
-            ax.axhline(line, color=tone.faint, linewidth=0.9, dashes=(4, 3) if line else (1, 0))
+        lines(ax)
     for ax in panels:
         style.dress(ax)
     if len(day):
@@ -47,15 +46,26 @@ def plot(
         style.few_ticks(over_curve)
     style.label(over_time, "days since infusion", name)
     style.label(over_curve, "predicted", name)
-    style.label(normal, "expected of a normal", name)
+    style.label(quantiles, "expected of a normal", name)
     style.label(counts, name, "samples")
     if axes is None:
-        marks = {"quantified": "quantified", "below": "censored, drawn within its ends"}
-        style.legend_below(panels[0], [(style.handle(status, tone.one), text) for status, text in marks.items()])
+        style.legend_below(panels[0], key())
     return style.whole(panels[0])
 
 
-def _normal(ax: Axes, z: np.ndarray[Any, Any], quantified: np.ndarray[Any, Any]) -> None:
+def key() -> list[tuple[Any, str]]:
+    """Entries of the legend."""
+    marks = {"quantified": "quantified", "below": "censored, drawn within its ends"}
+    return [(style.handle(status, tone.one), text) for status, text in marks.items()]
+
+
+def lines(ax: Axes) -> None:
+    """At 0, and where 95% of normal values lie between."""
+    for line in (-1.96, 0.0, 1.96):
+        ax.axhline(line, color=tone.faint, linewidth=0.9, dashes=(4, 3) if line else (1, 0))
+
+
+def normal(ax: Axes, z: np.ndarray[Any, Any], quantified: np.ndarray[Any, Any]) -> None:
     """Sorted residuals over those expected of as many normal values, with the band in which 95% of each would lie."""
     order, count = np.argsort(z, kind="stable"), len(z)
     ranks = np.arange(1, count + 1)
@@ -63,10 +73,11 @@ def _normal(ax: Axes, z: np.ndarray[Any, Any], quantified: np.ndarray[Any, Any])
     low, high = (special.ndtri(scipy.stats.beta.ppf(share, ranks, count + 1 - ranks)) for share in (0.025, 0.975))
     ax.fill_between(expected, low, high, color=tone.faint, alpha=0.15, linewidth=0)
     ax.axline((0, 0), slope=1, color=tone.faint, linewidth=0.9, dashes=(4, 3))
-    _scatter(ax, expected, z[order], quantified[order])
+    scatter(ax, expected, z[order], quantified[order])
 
 
-def _scatter(ax: Axes, x: np.ndarray[Any, Any], z: np.ndarray[Any, Any], quantified: np.ndarray[Any, Any]) -> None:
+def scatter(ax: Axes, x: np.ndarray[Any, Any], z: np.ndarray[Any, Any], quantified: np.ndarray[Any, Any]) -> None:
+    """Residuals as marks, smaller where there are many."""
     small, alpha = (2.6, 0.5) if len(z) > MANY_RESIDUALS else (4.0, 1.0)
     ax.plot(x[quantified], z[quantified], **style.marker("quantified", tone.one, small), alpha=alpha)
     ax.plot(x[~quantified], z[~quantified], **style.marker("below", tone.one, small), alpha=alpha)

@@ -25,7 +25,7 @@ from cellkinetics.optimising.samples import Samples
 from cellkinetics.optimising.uncertainty import inverse_of
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
-from cellkinetics.solving.simulation import possible
+from cellkinetics.solving.simulation import possible, refuse_none
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -141,12 +141,14 @@ def identifiability(
     Raises
     ------
     ModelError
-        An unknown parameter; a population whose errors are not on the ln scale, without ``sd``.
+        An unknown parameter, no dose for a model that takes some; a population whose errors are not on the ln scale,
+        without ``sd``.
     ValueError
         No days, or days before the infusion; no names in `free`.
     """
     phases = Phases()
     model, typical = of(model, _first_dose(doses))
+    refuse_none(model, doses)
     schedule = domains.some(domains.since_infusion(days), "days", "[7, 14, 28]")
     if sd is None:
         sd = 0.5 if typical is None else typical.sd(next(iter(model.outputs)))

@@ -51,9 +51,8 @@ def comedicated(model: Model, given: Mapping[str, str | Sequence[str]], lasts: M
     known = days_acting(model)
     for what, days in lasts.items():
         if what not in (*known, *given):
-            raise ModelError(
-                f"lasts names {what}, which is no comedication. {suggest(what, [*known, *given])}".rstrip()
-            )
+            advice = suggest(what, [*known, *given]) or f"Give comedication={{{what!r}: rate}} with it."
+            raise ModelError(f"lasts names {what}, which is no comedication. {advice}")
         if not days > 0:
             raise ModelError(f"lasts={{{what!r}: {days:g}}}: give days above 0; leave it out for 'from then on'.")
     parameters, found = dict(model.parameters), dict(model.comedication)
@@ -62,7 +61,10 @@ def comedicated(model: Model, given: Mapping[str, str | Sequence[str]], lasts: M
         begin = re.sub(r"[^0-9a-zA-Z]+", "_", what).strip("_")
         if not begin.isidentifier() or what in taken:
             raise ModelError(f"comedication {what!r}: {model.name} has this name already, or it is none. Take another.")
-        for rate in (rates,) if isinstance(rates, str) else rates:
+        rates = (rates,) if isinstance(rates, str) else tuple(rates)
+        if not rates:
+            raise ModelError(f"comedication {what!r} has no rate: name one or several that it multiplies.")
+        for rate in rates:
             _check_rate(model, what, rate)
             name = f"{begin}_on_{rate}"
             if name in parameters and name not in found:

@@ -32,6 +32,7 @@ from cellkinetics.solving.sensitivity import Ties
 WIDER = 1.2  # than the moments of the chains
 FROM_POPULATION = 0.1  # share of the draws
 SLICE, SLICES_AT_ONCE = 50, 10  # draws of each patient that are solved at once, and how many times in one call
+CURVES_OF_A_SLICE = 500  # at most, where a slice has more draws
 FEW_EFFECTIVE = 100.0  # draws: below, the weights are uneven
 
 APPROXIMATED_BY = {
@@ -156,11 +157,11 @@ def solver(
     size: int,
     own: tuple[int, ...],
 ) -> Callable[..., tuple[Any, Any, Any]]:
-    """The compiled function of draws, `SLICE` at a time.
+    """The compiled function of draws, a slice at a time.
 
-    (matrix (n, k, p), beta (p,), ln_sd (s,), phi (slices, SLICE, n, q), units (p,), data) -> log-likelihoods
-    (slices, SLICE, n),
-    curves (..., samples), slopes (..., samples, scored) of the curves by the scored columns; `SLICES_AT_ONCE` slices.
+    (matrix (n, k, p), beta (p,), ln_sd (s,), phi (slices, draws, n, q), units (p,), data) -> log-likelihoods
+    (slices, draws, n), curves (..., samples), slopes (..., samples, scored) of the curves by the scored columns; slices
+    are those of a block of `in_blocks`.
     """
     places, columns = np.array(random, int), np.array(scored, int)
     shifts = PROBED * np.eye(size)[columns]
@@ -191,8 +192,16 @@ def solver(
 
 
 def in_blocks(phi: Floats) -> Floats:
-    """(blocks, SLICES_AT_ONCE, SLICE, n, q) of draws (m, n, q), m as `whole_blocks` says."""
-    return phi.reshape(-1, SLICES_AT_ONCE, SLICE, *phi.shape[1:])
+    """(blocks, slices, draws of one, n, q) of draws (m, n, q), m as `whole_blocks` says.
+
+    A slice has `SLICE` draws, and more where there are few patients: a step of a program costs as much for few curves.
+    Fewer draws than a block are one of their own.
+    """
+    n = phi.shape[1]
+    if len(phi) < SLICE * SLICES_AT_ONCE:
+        return phi[None, None]
+    several = next((by for by in (SLICES_AT_ONCE, 5, 2) if by * SLICE * n <= CURVES_OF_A_SLICE), 1)
+    return phi.reshape(-1, SLICES_AT_ONCE // several, several * SLICE, *phi.shape[1:])
 
 
 def whole_blocks(draws: int) -> int:

@@ -57,7 +57,7 @@ class Polished:
 
     @property
     def covariance(self) -> Floats:
-        """(d, d) of the estimates, by Louis' information; NaN where something is held or not determined."""
+        """(d, d) of the estimates, by Louis' information; 0 where one is held, NaN where it is not determined."""
         return _inverse(self.information, self.moving)
 
     @property

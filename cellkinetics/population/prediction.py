@@ -11,12 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
+from cellkinetics.data.groups import named
+from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.bootstrap import Bootstrap
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.levels import column_of
+from cellkinetics.modelling.prior import SCALES, Prior
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.modelling.typical import Typical
 from cellkinetics.population.climbing import Objective
@@ -112,6 +116,12 @@ def bootstrapped(fit: PopulationFit, n: int, level: float, seed: int, run: Run, 
     return Bootstrap(draws, intervals, len(done) - len(kept), "patients", level, seed, None, origin, note)
 
 
+def asked_of_bootstrap(fit: PopulationFit, n: int, seed: int) -> dict[str, Any]:
+    """What a checkpoint is of; the estimates stand in each chunk."""
+    own = {"verb": "bootstrap of a population", "data": fit.study.sha256, **fit.request.asked}
+    return {**own, "varying": list(fit.design.random), "labels": fit.design.labels, "n": n, "seed of draws": seed}
+
+
 def _climbed(fit: PopulationFit, objective: Objective, counts: Floats) -> Polished:
     return climbed(fit.population, fit.polished.v, lambda v: objective.look(v, counts))
 
@@ -198,3 +208,40 @@ def matrix_of(design: Design, covariates: Mapping[str, Any]) -> Floats:
         weight = (effect.weight(given) if given is not None else 0.0) if effect.covariate else 1.0
         matrix[design.names.index(effect.parameter), column] = weight
     return matrix
+
+
+def known_of(fit: PopulationFit, patient: Study) -> Mapping[str, Any]:
+    """What drives the population, of this patient."""
+    found: dict[str, Any] = {}
+    row = patient.covariates.iloc[0]
+    for effect in fit.design.effects:
+        name = effect.column
+        if not name or name in found:
+            continue
+        if name not in row or pd.isna(row[name]):
+            raise ModelError(
+                f"{patient.subjects[0]} has no {name}, which drives {effect.parameter}. Give it as a column.", name=name
+            )
+        levels = [e.level for e in fit.design.effects if e.column == name and e.level]
+        if levels and named(row[name]) not in (*levels, effect.reference):
+            known = ", ".join((effect.reference, *levels))
+            raise ModelError(
+                f"{name} of {patient.subjects[0]} is {row[name]}: the population knows {known}.", name=name
+            )
+        found[name] = row[name]
+    return found
+
+
+def prior_of(fit: PopulationFit, patient: Study) -> dict[str, Prior]:
+    """See `PopulationFit.prior`."""
+    domains.instance(patient, Study, "patient", "Give a study of one subject, such as study.select('P07').")
+    if len(patient) != 1:
+        raise ModelError(f"a prior is of one patient, and the study has {len(patient)}. Select one.")
+    estimates = matrix_of(fit.design, known_of(fit, patient)) @ np.asarray(fit.polished.theta.beta)
+    spreads = np.sqrt(np.diag(np.asarray(fit.polished.theta.omega)))
+    found: dict[str, Prior] = {}
+    for name, spread in zip(fit.design.random, spreads, strict=True):
+        parameter = fit.patients.parameters[name]
+        middle = parameter.from_estimation(float(estimates[fit.design.names.index(name)]))
+        found[name] = SCALES[parameter.scale](middle, float(spread))
+    return found

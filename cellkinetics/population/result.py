@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cellkinetics.modelling.prior import Prior
     from cellkinetics.predictive.forecast import Forecast
     from cellkinetics.predictive.npde import NPDE
     from cellkinetics.predictive.trial import VirtualTrial
@@ -321,11 +322,11 @@ class PopulationFit(Criteria, Saves):
 
     vpc = visual_check
 
-    def npde(self, *, replicates: int = 1000, imputations: int = 20, seed: int = 2020) -> NPDE:
+    def npde(self, *, replicates: int = 1000, imputations: int = 20, by: str | None = None, seed: int = 2020) -> NPDE:
         """Normalised prediction distribution errors, as `cellkinetics.npde`."""
         from cellkinetics.predictive import npde
 
-        return npde.npde(self, replicates=replicates, imputations=imputations, seed=seed)
+        return npde.npde(self, replicates=replicates, imputations=imputations, by=by, seed=seed)
 
     def forecast(
         self, patient: Study, times: npt.ArrayLike, *, draws: int = 2000, level: float = 0.9, seed: int = 2020
@@ -334,6 +335,13 @@ class PopulationFit(Criteria, Saves):
         from cellkinetics.predictive import forecast
 
         return forecast.forecast(self, patient, times, draws=draws, level=level, seed=seed)
+
+    def prior(self, patient: Study) -> dict[str, Prior]:
+        """What it says of one patient before its samples: ``prior=`` of `fit`, beside ``fixed`` for all that is common.
+
+        Medians at the patient's covariates, and the sds between patients; correlations are left out.
+        """
+        return prediction.prior_of(self, patient)
 
     def virtual_trial(
         self,
@@ -381,13 +389,8 @@ class PopulationFit(Criteria, Saves):
             ``draws``, one row a refit that ended; ``intervals`` by parameter; ``failed``, how many did not end.
         """
         n, level, seed = domains.count(n, "n"), domains.level(level), domains.seed(seed)
-        run = Run.of(checkpoint, 1, lambda: self._asked_of_bootstrap(n, seed))
+        run = Run.of(checkpoint, 1, lambda: prediction.asked_of_bootstrap(self, n, seed))
         return prediction.bootstrapped(self, n, level, seed, run, domains.flag(progress, "progress"))
-
-    def _asked_of_bootstrap(self, n: int, seed: int) -> dict[str, Any]:
-        """What a checkpoint is of; the estimates stand in each chunk."""
-        own = {"verb": "bootstrap of a population", "data": self.study.sha256, **self.request.asked}
-        return {**own, "varying": list(self.design.random), "labels": self.design.labels, "n": n, "seed of draws": seed}
 
     def plot(self, subject: str | None = None, ax: Axes | None = None, page: int = 0) -> Figure | Axes:
         """One panel a patient at its mode, 24 a page, as a figure; of one ``subject`` its axes."""
@@ -420,6 +423,17 @@ class PopulationFit(Criteria, Saves):
         from cellkinetics.charts import population
 
         return population.plot_forest(self, domains.level(level))
+
+    def plot_influence(self, most: int = 30) -> Figure:
+        """Parts of the log-likelihood and Cook's distances of ``most`` patients, and what moves most without each."""
+        from cellkinetics.charts import population
+
+        return population.plot_influence(self, domains.count(most, "most"))
+
+    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None) -> Figure:
+        """Quantile residuals of every sample at its patient's mode in four panels, as `Fit.diagnostics`."""
+        seed = domains.seed(seed)
+        return self.as_fits.diagnostics(seed, axes)
 
     def plot_trace(self) -> Figure:
         """How the estimates moved, a panel each, and the log-likelihood of the chains, or of an approximation.

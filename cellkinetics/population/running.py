@@ -18,7 +18,6 @@ from cellkinetics.population.importance import LogLikelihood, Moments
 from cellkinetics.population.patients import Patients
 from cellkinetics.population.saem import ITERATIONS, LEAST_SD, Fixed, Gains, Iterate, Theta, Trace
 from cellkinetics.running.checkpoint import Checkpoint
-from cellkinetics.running.digest import digest
 from cellkinetics.solving.sensitivity import padded_length
 
 WARM_UP, SETTLED = 4, 4  # blocks of iterations before, and while, the moments at given values are taken
@@ -107,15 +106,9 @@ class Population:
         if self.kept is None:
             return self._run(state, plan, seed, block)
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves((state, plan))]
-        key = digest((leaves, str(self.method), seed, block))
-        if key in self.kept.found():
-            ends, trace = self.kept.value(key)
-            return jax.tree.unflatten(jax.tree.structure(state), ends), Trace(*trace)
-        ended, trace = self._run(state, plan, seed, block)
-        self.kept.add(
-            "iterations", key, tuple([np.asarray(x) for x in jax.tree.leaves(part)] for part in (ended, trace))
-        )
-        return ended, trace
+        given = leaves, str(self.method), seed, block
+        ends, trace = self.kept.once("iterations", given, lambda: self._run(state, plan, seed, block))
+        return jax.tree.unflatten(jax.tree.structure(state), ends), Trace(*trace)
 
     def _run(self, state: Iterate, plan: Gains, seed: int, block: int) -> tuple[Iterate, Trace]:
         patients = self.patients

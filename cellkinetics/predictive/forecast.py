@@ -188,7 +188,8 @@ def forecast(
     phases = Phases()
     days = domains.since_infusion(domains.some(domains.days(times, "times"), "times", "[28, 180]"), "times")
     m, level, seed = domains.count(draws, "draws", 100), domains.level(level), domains.seed(seed)
-    each = [populations] if isinstance(populations, PopulationFit) else list(populations)
+    given: Any = populations
+    each: list[PopulationFit] = [*given] if isinstance(given, list | tuple) else [given]
     for one in domains.some(each, "populations", "ck.fit_population(model, study)"):
         domains.instance(one, PopulationFit, "populations", "Give what ck.fit_population returned, or several of it.")
     domains.instance(patient, Study, "patient", "Give a study of one subject, such as study.select('P07').")

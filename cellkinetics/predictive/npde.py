@@ -15,8 +15,9 @@ curve that falls to nothing, whose ln has no end, from ruling the covariance.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ from cellkinetics.copies import HandsOutCopies
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.predictive import replicates as simulating
-from cellkinetics.predictive.replicates import Replicates
+from cellkinetics.predictive.replicates import Replicates, strata_of
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
 from cellkinetics.words import WIDE, count, labelled, p_equals
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 TESTS = ("mean", "mean (Wilcoxon)", "variance", "normality", "global")
 ALMOST_NOTHING = 1e-9  # a share that is not 0, whose normal score would have no end
+FEWEST_TESTED = 3
 AT_MOST = 5000  # values of which the test of Shapiro and Wilk is exact enough
 
 
@@ -50,16 +52,20 @@ class NPDE(Saves, HandsOutCopies):
     Parameters
     ----------
     table
-        One row a sample: subject, day (since the first infusion), output, status, lower, upper, predicted (by the
-        population at no random effect), pit (share of the simulated below it), npd and npde (means over imputations)
-        and their spread (standard deviation over imputations, 0 where nothing is imputed). The mean of a censored
-        sample varies less than one draw: distributions are judged by draws, as ``tests`` and the picture do.
+        One row a sample: subject, day (since the first infusion), output, stratum, status, lower, upper, predicted (by
+        the population at no random effect), pit (share of the simulated below it), npd and npde (means over
+        imputations) and their spread (standard deviation over imputations, 0 where nothing is imputed). The mean of a
+        censored sample varies less than one draw: distributions are judged by draws, as ``tests`` and the picture do.
     tests
         By test: statistic, spread over imputations, expected, p (the median over imputations). mean: t test; Wilcoxon's
         signed ranks; variance: chi-squared; normality: W of Shapiro and Wilk; global: the smallest p of the last three
         times three (Bonferroni).
     draws : npd and npde of each imputation: imputation, row (position in the table), npd, npde.
     replicates, imputations, seed : as asked.
+    by : the covariate of the strata; "" for none.
+    strata
+        One row a group of ``by``: stratum, n samples, mean and variance of its npde, p as "global" of ``tests`` for
+        this group alone; NaN with fewer than three samples.
     unsolved : simulated patients whose curve could not be solved; they are left out.
     simulated : whether the study says that it is simulated. origin : of which fit it is.
     """
@@ -73,6 +79,8 @@ class NPDE(Saves, HandsOutCopies):
     unsolved: int
     simulated: bool
     origin: Provenance = field(default=Provenance(), repr=False)
+    by: str = ""
+    strata: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     def drawn(self, imputation: int = 0) -> pd.DataFrame:
         """The table with npd and npde of one imputation, from 0."""
@@ -83,11 +91,12 @@ class NPDE(Saves, HandsOutCopies):
         """One imputation in four panels: over time, over the prediction, against the normal, histogram; with 95% bands.
 
         Lines over time and prediction are the 5%, 50% and 95% quantiles of a bin, areas where they would lie if the
-        model were right. Open triangles are draws for censored samples.
+        model were right. Open triangles are draws for censored samples. With ``by`` each group has a panel over time
+        and one against the normal.
         """
         from cellkinetics.figures import npde as npde_plot
 
-        return npde_plot.plot(self)
+        return npde_plot.plot_strata(self) if self.by else npde_plot.plot(self)
 
     def summary(self) -> str:
         """The errors in words: how they were made, their mean and variance, and what the tests say."""
@@ -109,6 +118,12 @@ class NPDE(Saves, HandsOutCopies):
             spread = f" +- {rows[name]['spread']:.3g} over imputations" if self.imputations > 1 else ""
             lines += labelled(label, f"{rows[name]['statistic']:.4g}{spread}, {p_equals(p[name])}", width=WIDE)
         lines += labelled("together", f"{p_equals(p['global'], 'adjusted p')}: {verdict}", width=WIDE)
+        for row in self.strata.to_dict("records"):
+            text = (
+                f"{row['stratum']}: {count(row['n'], 'sample')}, mean {row['mean']:.2f}, variance {row['variance']:.2f}"
+            )
+            tested = np.isfinite(row["p"])
+            lines += labelled(self.by, f"{text}, {p_equals(row['p'])}" if tested else f"{text}, too few", width=WIDE)
         return "\n".join(lines) + "\n"
 
     def __repr__(self) -> str:
@@ -116,7 +131,14 @@ class NPDE(Saves, HandsOutCopies):
         return f"<NPDE of {count(len(self.table), 'sample')}: mean {mean:.2f}, variance {variance:.2f}>"
 
 
-def npde(population: PopulationFit, *, replicates: int = 1000, imputations: int = 20, seed: int = 2020) -> NPDE:
+def npde(
+    population: PopulationFit,
+    *,
+    replicates: int = 1000,
+    imputations: int = 20,
+    by: str | None = None,
+    seed: int = 2020,
+) -> NPDE:
     """Normalised prediction distribution errors of every sample in the likelihood.
 
     Parameters
@@ -124,6 +146,9 @@ def npde(population: PopulationFit, *, replicates: int = 1000, imputations: int 
     population : a fit.
     replicates : studies that are simulated, at least 100. The tails of npde end at its normal score, 3.3 of 1,000.
     imputations : draws of what is censored; 1 where nothing is.
+    by
+        covariate of `study.covariates` by whose groups npde are looked at too: where the model lacks its effect they
+        lie above 0 in one group and below it in another.
     seed : of all that is drawn.
 
     Returns
@@ -136,17 +161,21 @@ def npde(population: PopulationFit, *, replicates: int = 1000, imputations: int 
     ------
     TypeError
         No population.
+    ValueError
+        An unknown covariate.
     """
     phases = Phases()
     k, j = domains.count(replicates, "replicates", 100), domains.count(imputations, "imputations")
     seed = domains.seed(seed)
     domains.instance(population, PopulationFit, "population", "Give a population of ck.fit_population.")
+    members, names = strata_of(population.study, population.subjects, by)
     with phases("simulating"):
         drawn = simulating.of_population(population.population, population.polished.theta, k, seed)
     with phases("ranking"):
         z, pit = errors_of(drawn, j, np.random.default_rng([seed, 1]))
     j = z.shape[1]
     rows = drawn.rows.drop(columns="lloq")
+    rows.insert(list(rows).index("output") + 1, "stratum", rows["subject"].map(members))
     spread = z.std(axis=1, ddof=1) if j > 1 else np.zeros((2, z.shape[2]))
     table = rows.assign(
         predicted=np.exp(drawn.predicted), pit=pit.mean(axis=0), npd=z[0].mean(axis=0), npd_spread=spread[0],
@@ -154,11 +183,24 @@ def npde(population: PopulationFit, *, replicates: int = 1000, imputations: int 
     )  # fmt: skip
     imputation, row = np.repeat(np.arange(j), len(rows)), np.tile(np.arange(len(rows)), j)
     draws = pd.DataFrame({"imputation": imputation, "row": row, "npd": z[0].ravel(), "npde": z[1].ravel()})
-    options = {"replicates": k, "imputations": j, "seed": seed}
+    options = {"replicates": k, "imputations": j, "by": by, "seed": seed}
     timings = phases.done(f"npde of {population.model.name}, {k} replicates")
     origin = Provenance("", population.study.sha256, population.model, options, phases.total, timings)
     unsolved = int((~drawn.solved).sum())
-    return NPDE(table, tests_of(z[1]), draws, k, j, seed, unsolved, population.study.simulated, origin)
+    each = _by_stratum(table["stratum"].to_numpy(object), names, z[1]) if by is not None else pd.DataFrame()
+    return NPDE(table, tests_of(z[1]), draws, k, j, seed, unsolved, population.study.simulated, origin, by or "", each)
+
+
+def _by_stratum(stratum: np.ndarray[Any, Any], names: Sequence[str], z: Floats) -> pd.DataFrame:
+    """See `NPDE.strata`."""
+    rows = []
+    for name in names:
+        own = z[:, stratum == name]
+        n = own.shape[1]
+        variance = float(own.var(axis=1, ddof=1).mean()) if n > 1 else np.nan
+        p = dict(zip(TESTS, tests_of(own)["p"].to_numpy(float), strict=True)) if n >= FEWEST_TESTED else {}
+        rows.append((name, n, float(own.mean()), variance, p.get("global", np.nan)))
+    return pd.DataFrame(rows, columns=["stratum", "n", "mean", "variance", "p"])
 
 
 def errors_of(drawn: Replicates, imputations: int, rng: np.random.Generator) -> tuple[Floats, Floats]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,23 +11,22 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Floats
-from cellkinetics.data.groups import named
 from cellkinetics.data.study import Study
-from cellkinetics.errors import ModelError
 from cellkinetics.optimising.engine import Data
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.population import importance
 from cellkinetics.population.importance import Moments
 from cellkinetics.population.patients import one_more
-from cellkinetics.population.prediction import matrix_of
+from cellkinetics.population.prediction import known_of, matrix_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import Population
+from cellkinetics.solving.solver import few_sizes
 
 # Rounds in which draws of their own find out where the patient is; the last draws are about what these found.
 ROUNDS_OF_DRAWS, DRAWS_OF_A_ROUND = 8, 500
 GOOD_ENOUGH = 0.25  # effective share of the draws of a round after which there is no other
 LEAST_EFFECTIVE = 60.0  # draws that moments are made of; weights are tempered as far as that takes
-ROWS_APART_AHEAD = 32  # samples and times together: programs are made for multiples of so many
+ROWS_APART_AHEAD = 8  # samples and times together, see `few_sizes`
 SEED_OF_ROUNDS, SEED_OF_SAMPLES = 1000, 2000  # added to the seed
 
 
@@ -78,7 +77,7 @@ def posterior_of(fit: PopulationFit, patient: Study, days: Floats, draws: int, s
     outputs, known = list(fit.model.outputs), len(case.problem.samples)
     limits = limits_of(fit, patient)
     ahead = _ahead(case.problem.samples, days, limits)
-    matrix = matrix_of(fit.design, _covariates(fit, patient))
+    matrix = matrix_of(fit.design, known_of(fit, patient))
     design = replace(fit.design, matrix=matrix[None])
     nothing = np.zeros(len(design.effects))
     rates = case.problem.doses.rates is not None
@@ -97,7 +96,7 @@ def posterior_of(fit: PopulationFit, patient: Study, days: Floats, draws: int, s
         alone = among(_ahead(case.problem.samples, days[:0], limits))
         moments = _found(alone, theta, mean, omega, seed + SEED_OF_ROUNDS)
     final = importance.drawn(moments, mean, omega, importance.whole_blocks(draws), seed)
-    value, curve, _ = one.solved(theta, final.phi, slopes=False)
+    value, curve = _solved_again(one, theta, final.phi)
     ln_w = importance.log_weights(value, final, mean, omega)
     told = importance.of_weights(ln_w, (subject,))
     solved = np.isfinite(ln_w[:, 0])
@@ -125,6 +124,26 @@ def posterior_of(fit: PopulationFit, patient: Study, days: Floats, draws: int, s
     )  # fmt: skip
 
 
+def _solved_again(one: Population, theta: Any, phi: Floats) -> tuple[Floats, Floats]:
+    """Log-likelihoods (m, 1) and curves (m, 1, rows), where a solution does not trust itself by the finer ones.
+
+    Draws of the population go farther out than a fit does: to leave them out would cut off who is unusual.
+    """
+    value, curve, _ = one.solved(theta, phi, slopes=False)
+    finer = one.finer()
+    while finer is not None and finer.method.fineness is not None:
+        lost = np.flatnonzero(~np.isfinite(value[:, 0]))
+        if not len(lost):
+            break
+        among = np.resize(lost, few_sizes(len(lost), importance.SLICE))
+        if len(among) >= len(phi):
+            break
+        again, curves, _ = finer.solved(theta, phi[among], slopes=False)
+        value[lost], curve[lost] = again[: len(lost)], curves[: len(lost)]
+        finer = finer.finer()
+    return value, curve
+
+
 def _table(samples: Samples, outputs: Sequence[str]) -> pd.DataFrame:
     """What is known of the patient."""
     return pd.DataFrame({
@@ -150,7 +169,7 @@ def _ahead(samples: Samples, days: Floats, limits: Floats) -> Samples:
     """The samples, then a row for each time of each output; filled up with the last to a length that many share."""
     n, outputs = len(samples), len(limits)
     asked = len(days) * outputs
-    spare = -(n + asked) % ROWS_APART_AHEAD
+    spare = few_sizes(n + asked, ROWS_APART_AHEAD) - n - asked
     last = float(np.max(np.append(samples.day, days), initial=0.0))
     day = np.concatenate([np.tile(days, outputs), np.full(spare, last)])
     output = np.concatenate([np.repeat(np.arange(outputs), len(days)), np.zeros(spare)]).astype(np.int64)
@@ -163,28 +182,6 @@ def _ahead(samples: Samples, days: Floats, limits: Floats) -> Samples:
         "mass": np.full(len(day), mass[-1] if len(mass) else 1.0), "lloq": limits[output],
     }  # fmt: skip
     return Samples(**{name: np.concatenate([getattr(samples, name), values]) for name, values in more.items()})
-
-
-def _covariates(fit: PopulationFit, patient: Study) -> Mapping[str, Any]:
-    """What drives the population, of this patient."""
-    found: dict[str, Any] = {}
-    row = patient.covariates.iloc[0]
-    for effect in fit.design.effects:
-        name = effect.column
-        if not name or name in found:
-            continue
-        if name not in row or pd.isna(row[name]):
-            raise ModelError(
-                f"{patient.subjects[0]} has no {name}, which drives {effect.parameter}. Give it as a column.", name=name
-            )
-        levels = [e.level for e in fit.design.effects if e.column == name and e.level]
-        if levels and named(row[name]) not in (*levels, effect.reference):
-            known = ", ".join((effect.reference, *levels))
-            raise ModelError(
-                f"{name} of {patient.subjects[0]} is {row[name]}: the population knows {known}.", name=name
-            )
-        found[name] = row[name]
-    return found
 
 
 def _found(one: Population, theta: Any, mean: Floats, omega: Floats, seed: int) -> Moments:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats, Ints
+from cellkinetics.data import groups
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.bootstrap import ends_about
@@ -23,6 +24,7 @@ from cellkinetics.population.patients import Patients
 from cellkinetics.population.running import Population
 from cellkinetics.population.saem import Theta
 
+ALL_TOGETHER = "all"  # the name of the only stratum
 KEEP_ALL = ("m3", "m4")  # ways of handling values below a limit that take the samples as they are
 
 
@@ -85,6 +87,14 @@ class Replicates:
                 "status": pd.Series(status_of(lower, upper), dtype="str"), "solved": self.solved_rows.ravel(),
             }
         )  # fmt: skip
+
+
+def strata_of(study: Study, subjects: Sequence[str], by: str | None) -> tuple[pd.Series, list[str]]:
+    """The group of each subject by a covariate, and the groups that there are; one of all where ``by`` is None."""
+    if by is None:
+        return pd.Series(ALL_TOGETHER, index=list(subjects)), [ALL_TOGETHER]
+    members, found = groups.of(study, by)
+    return members, [name for name in found if (members[list(subjects)] == name).any()]
 
 
 def of_population(population: Population, theta: Theta, m: int, seed: int) -> Replicates:

@@ -28,6 +28,7 @@ from cellkinetics.predictive.ahead import Ahead, beyond
 from cellkinetics.predictive.posterior import ROWS_APART_AHEAD, limits_of
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
+from cellkinetics.solving.solver import few_sizes
 from cellkinetics.words import WIDE, count, dose_text, labelled, plain
 
 if TYPE_CHECKING:
@@ -335,7 +336,7 @@ def _regimens(
 def _ahead(days: Floats, limits: Floats) -> Samples:
     """A row for each time of each output, filled up to a length that many share."""
     asked = len(days) * len(limits)
-    spare = -asked % ROWS_APART_AHEAD
+    spare = few_sizes(asked, ROWS_APART_AHEAD) - asked
     day = np.concatenate([np.tile(days, len(limits)), np.full(spare, days.max())])
     output = np.concatenate([np.repeat(np.arange(len(limits)), len(days)), np.zeros(spare)]).astype(np.int64)
     table = pd.DataFrame({"day": day, "output": output, "lower": 1.0, "upper": 1.0})

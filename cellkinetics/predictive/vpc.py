@@ -13,7 +13,6 @@ import pandas as pd
 from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.copies import HandsOutCopies
-from cellkinetics.data import groups
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.modelling.provenance import Provenance
@@ -29,7 +28,6 @@ from cellkinetics.words import WIDE, count, labelled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ALL_TOGETHER = "all"
 # What a bin is known by in both tables.
 KEYS = ["output", "stratum", "bin", "day", "first_day", "last_day", "n"]
 
@@ -232,11 +230,7 @@ def vpc(
         raise TypeError(f"result is a {type(result).__name__}. Give a population of ck.fit_population, or fits.")
     with phases("comparing"):
         rows = drawn.rows
-        if by is None:
-            members, names = pd.Series(ALL_TOGETHER, index=list(drawn.subjects)), [ALL_TOGETHER]
-        else:
-            members, found = groups.of(drawn.study, by)
-            names = [name for name in found if (members[list(drawn.subjects)] == name).any()]
+        members, names = simulating.strata_of(drawn.study, drawn.subjects, by)
         put = bins_of(drawn.study, rows["subject"].tolist(), rows["day"].to_numpy(float), bins)
         rows = rows.assign(stratum=rows["subject"].map(members), bin=put.number)
         ends = _Ends.of(drawn, rows, corrected)

@@ -146,9 +146,13 @@ def _compared(study: Study) -> dict[str, str] | None:
 def _population(population: PopulationFit) -> dict[str, Any]:
     """What the section of a population shows: its table, checks, and effects with their shrinkage."""
     table = population.parameters.reset_index()
-    check = population.vpc()
+    check, errors = population.vpc(), population.npde()
+    driven = any(effect.covariate for effect in population.design.effects)
     return {
         "outcome": population.outcome, "summary": population.summary(), "check": check.summary(),
+        "errors": errors.summary(), "npde": _picture(errors.plot()), "trace": _picture(population.plot_trace()),
+        "forest": _picture(population.plot_forest()) if driven else "",
+        "influence": _picture(population.plot_influence()),
         "rows": table[table["kind"] != OTHER].to_dict("records"), "vpc": _picture(check.plot()),
         "effects": _picture(population.plot_effects()), "predicted": _picture(population.plot_predicted()),
     }  # fmt: skip

@@ -7,9 +7,12 @@ import json
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import jax
+import numpy as np
 
 from cellkinetics import codec
 from cellkinetics.files import whole
@@ -111,6 +114,15 @@ class Checkpoint:
         self._waiting[key] = codec.Writer().plain(value)
         if time.monotonic() - self._written >= SOON:
             self.write(stage)
+
+    def once(self, stage: str, given: Any, work: Callable[[], tuple[Any, ...]]) -> tuple[list[Any], ...]:
+        """The arrays in each part of what ``work`` gives, read where it was finished before; ``given`` is what of."""
+        key = digest((stage, given))
+        if key in self.found():
+            return self.value(key)
+        done = tuple([np.asarray(leaf) for leaf in jax.tree.leaves(part)] for part in work())
+        self.add(stage, key, done)
+        return done
 
     def write(self, stage: str) -> None:
         """Put what is finished on disk."""

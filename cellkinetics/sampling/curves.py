@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,13 +14,19 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising.engine import Data
 from cellkinetics.solving.sensitivity import Ties, ln_curve
+from cellkinetics.solving.solver import reversible
+
+STEPPED = (Method.EXPLICIT, Method.IMPLICIT)  # without derivatives backwards
 
 
-def ln_f(model: Model, ties: Ties, method: Method, phi: Any, data: Data) -> tuple[Any, Any]:
+def ln_f(model: Model, ties: Ties, method: Method, phi: Any, data: Data, *, reverse: bool = False) -> tuple[Any, Any]:
     """Ln f at the samples of one patient (rows,), and whether it was solved.
 
-    phi : (k,) free parameters on the estimation scale. data : one row of it.
+    phi : (k,) free parameters on the estimation scale. data : one row of it. reverse : whether it has derivatives
+    backwards by phi, whatever the method.
     """
+    if reverse and method in STEPPED:
+        return reversible(partial(ln_curve, model, ties, method), phi, data.inputs)
     return ln_curve(model, ties, method, phi, data.inputs)
 
 
@@ -52,12 +59,15 @@ def log_likelihood(
     ln_sd: Any,
     data: Data,
     own: tuple[int, ...] = (),
+    *,
+    reverse: bool = False,
 ) -> tuple[Any, Any]:
     """The log-likelihood of one patient, -inf where it was not solved, and its curve g (rows,).
 
-    phi : (k + r,) free parameters, then the ln sds in the places ``own``. ln_sd : (c,) the others.
+    phi : (k + r,) free parameters, then the ln sds in the places ``own``. ln_sd : (c,) the others. reverse : as of
+    `ln_f`.
     """
-    g, solved = ln_f(model, ties, method, phi[: len(phi) - len(own)], data)
+    g, solved = ln_f(model, ties, method, phi[: len(phi) - len(own)], data, reverse=reverse)
     value = jnp.sum(density(error, len(model.outputs), g, ln_sds(phi, ln_sd, own), data))
     fine = solved & jnp.isfinite(value)
     # A curve that was refused still goes through sums: a number in its place keeps them finite.

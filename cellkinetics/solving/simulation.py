@@ -105,15 +105,20 @@ def simulate(
         raise TypeError(
             f"parameters is a {kind}: give {{name: value}}, a fit, its .parameters, a bootstrap or its .draws."
         )
-    if model.channels and (doses is None or (isinstance(doses, (list, tuple, dict)) and not doses)):
-        itself = ", or the fit or bootstrap itself, which knows what its patient was given"
-        itself = itself if isinstance(found, (pd.DataFrame, pd.Series)) else ""
-        raise ModelError(f"{model.name} needs a dose. Give doses=1e6, or (day, amount) pairs{itself}.", name="doses")
+    itself = ", or the fit or bootstrap itself, which knows what its patient was given"
+    refuse_none(model, doses, itself if isinstance(found, (pd.DataFrame, pd.Series)) else "")
     if isinstance(found, pd.DataFrame) and not _is_of_fit(found):
         draws = {index: one(model, _by_name(row), days, events, courses) for index, row in found.iterrows()}
         return pd.concat(draws, names=["draw"]).reset_index(level="draw").reset_index(drop=True)
     column = found["value"] if isinstance(found, pd.DataFrame) else found
     return one(model, None if column is None else _by_name(column), days, events, courses)
+
+
+def refuse_none(model: Model, doses: object, otherwise: str = "") -> None:
+    """A ModelError where a model takes doses and none are given; ``otherwise`` is what could be given besides."""
+    if model.channels and (doses is None or (isinstance(doses, (list, tuple, dict)) and not doses)):
+        text = f"{model.name} needs a dose. Give doses=1e6, or (day, amount) pairs{otherwise}."
+        raise ModelError(text, name="doses")
 
 
 def possible(model: Model, values: dict[str, Any]) -> dict[str, Any]:

@@ -140,26 +140,39 @@ def by(
 
 
 def _reversible(solved: Callable[..., tuple[Curves, jax.Array]], *given: Any) -> tuple[Curves, jax.Array]:
-    """The same with reverse derivatives, from those of forward mode by all that is given: few numbers."""
+    """The same with reverse derivatives by all that is given."""
     flat, back = jax.flatten_util.ravel_pytree(given)
+    return reversible(lambda flat: solved(*back(flat)), flat)
 
-    def value(flat: jax.Array) -> tuple[Curves, tuple[Curves, jax.Array]]:
-        curves, done = solved(*back(flat))
-        return curves, (curves, done)
+
+def reversible(function: Callable[..., tuple[Any, Any]], free: Any, *given: Any) -> tuple[Any, Any]:
+    """Values and whether they were found, with reverse derivatives by the free values alone, made in forward mode.
+
+    Steps have no derivatives backwards, and free values are few. Where nothing was found the derivatives are 0.
+
+    Parameters
+    ----------
+    function : of (k,) free values and what else is ``given`` -> arrays in any structure, and a flag.
+    """
 
     @jax.custom_vjp
-    def of(flat: jax.Array) -> tuple[Curves, jax.Array]:
-        return value(flat)[1]
+    def of(free: Any, *given: Any) -> tuple[Any, Any]:
+        return function(free, *given)
 
-    def ahead(flat: jax.Array) -> tuple[tuple[Curves, jax.Array], Curves]:
-        slopes, result = jax.jacfwd(value, has_aux=True)(flat)
-        return result, slopes
+    def ahead(free: Any, *given: Any) -> tuple[tuple[Any, Any], Any]:
+        def value(free: Any) -> tuple[Any, tuple[Any, Any]]:
+            values, found = function(free, *given)
+            return values, (values, found)
 
-    def behind(slopes: Curves, along: tuple[Curves, Any]) -> tuple[jax.Array]:
-        return (jnp.sum(jnp.stack([along[0][name] @ slopes[name] for name in slopes]), axis=0),)
+        slopes, (values, found) = jax.jacfwd(value, has_aux=True)(free)
+        return (values, found), jax.tree.map(lambda slope: jnp.where(found, slope, 0.0), slopes)
+
+    def behind(slopes: Any, along: tuple[Any, Any]) -> tuple[Any, ...]:
+        each = jax.tree.map(lambda way, slope: jnp.tensordot(way, slope, way.ndim), along[0], slopes)
+        return jnp.sum(jnp.stack(jax.tree.leaves(each)), axis=0), *(None for _ in given)
 
     of.defvjp(ahead, behind)
-    return of(flat)
+    return of(free, *given)
 
 
 def prepared_for(model: Model, times: Any, doses: Doses) -> tuple[Any, ...]:

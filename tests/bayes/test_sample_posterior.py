@@ -1,8 +1,11 @@
 """`sample_posterior`: both samplers against importance sampling of a linear model whose likelihood is a normal's."""
 
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import arviz
+import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -10,7 +13,12 @@ from populations import line
 from scipy import stats
 
 import cellkinetics as ck
+from cellkinetics.bayes import nuts, target
 from cellkinetics.bayes.posterior import outcome_of
+from cellkinetics.modelling.structure import Method
+from cellkinetics.optimising.request import Request
+from cellkinetics.population.patients import patients_of
+from cellkinetics.running.checkpoint import Checkpoint
 from cellkinetics.statistics import mixing
 
 DAYS = np.array([1.0, 3, 7, 14, 21])
@@ -146,11 +154,11 @@ def test_r_hat_and_effective_sizes_are_those_of_arviz(gibbs):
 
 def test_what_is_not_to_be_trusted_is_said(gibbs):
     good = gibbs.parameters.assign(r_hat=1.0, ess_bulk=2000.0, ess_tail=2000.0)
-    assert outcome_of(good, 4, 1000, 0) == "mixed"
-    assert outcome_of(good, 4, 1000, 12).startswith("12 of 4,000 draws diverged: near a spread of 0")
+    assert outcome_of(good, 4, 1000, 0, 1000) == "mixed"
+    assert outcome_of(good, 4, 1000, 12, 1000).startswith("12 of 4,000 draws diverged: near a spread of 0")
     bad = good.copy()
     bad.loc["k", ["r_hat", "ess_tail"]] = 1.2, 57.0
-    said = outcome_of(bad, 4, 1000, 0)
+    said = outcome_of(bad, 4, 1000, 0, 1000)
     assert "chains have not told the same of k (R-hat up to 1.20, more than 1.01)" in said
     assert "k: few independent draws (57, fewer than 400), rough intervals. Give draws=7,100" in said
 
@@ -184,3 +192,97 @@ def test_what_cannot_be_is_refused(fit, monkeypatch):
     monkeypatch.setitem(sys.modules, "numpyro.infer", None)
     with pytest.raises(ImportError, match=r"of the extra bayes: pip install 'cellkinetics\[bayes\]'"):
         ck.sample_posterior(fit, method="nuts")
+
+
+@pytest.mark.parametrize("method", ["gibbs", pytest.param("nuts", marks=pytest.mark.slow)])
+def test_a_run_that_was_stopped_goes_on_to_the_same_draws(fit, method, tmp_path, monkeypatch):
+    from cellkinetics.bayes import gibbs
+
+    how = {"prior": PRIOR, "draws": 50, "warmup": 50, "chains": 2, "method": method, "progress": False}
+    whole = ck.sample_posterior(fit, **how)
+    calls, once, sampler = [], gibbs.block_of, {"gibbs": gibbs, "nuts": nuts}[method]
+    last = {"gibbs": 6, "nuts": 3}[method]
+
+    def stopped(*given):
+        if len(calls) == last:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return once(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sampler, "block_of", stopped)
+        some = ck.sample_posterior(fit, **how, checkpoint=tmp_path / "kept")
+        calls[:] = [1] * last
+        with pytest.raises(KeyboardInterrupt):
+            ck.sample_posterior(fit, **how, checkpoint=tmp_path / "kept")
+    done = some.v.shape[1]
+    assert 0 < done < 50
+    assert not some.mixed
+    assert some.outcome.startswith(f"interrupted after {done} of 50 draws of each chain")
+    np.testing.assert_array_equal(some.v, whole.v[:, :done])
+    # Programs of blocks that are there are not run.
+    calls.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "add", lambda self, stage, key, value: calls.append(key))
+        again = ck.sample_posterior(fit, **how, checkpoint=tmp_path / "kept")
+    assert len(calls) == {"gibbs": 8, "nuts": 4}[method] - last
+    for name in ("v", "phi", "log_likelihood", "diverged"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
+    with pytest.raises(ValueError, match="is of another run: seed of draws is 2020 there and 7 here"):
+        ck.sample_posterior(fit, **how, seed=7, checkpoint=tmp_path / "kept")
+
+
+def decay():
+    """The line as an ODE, which steps go through."""
+    return ck.Model(
+        name="decay", states=("C",), rhs=lambda C, k: (-k * C,), observe=lambda C: C, start={"C": "c"},
+        parameters=dict(line().parameters), outputs=dict(line().outputs), scale_free=True, free=("c", "k"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def of_ode(fit):
+    """The same fit, its curves solved by steps."""
+    patients = patients_of(Request.of(decay()), fit.study, None)
+    return replace(
+        fit, population=replace(fit.population, patients=patients, method=Method.EXPLICIT), patients=patients
+    )
+
+
+def test_what_nuts_climbs_is_of_steps_what_it_is_of_the_closed_form(fit, of_ode):
+    priors, _ = target.priors_for(fit, PRIOR)
+    rng = np.random.default_rng(1)
+    at = {"u": 0.3 * rng.normal(size=5), "z": 0.5 * rng.normal(size=(PATIENTS, 2))}
+    (value, slopes), (known, expected) = (
+        jax.jit(jax.value_and_grad(nuts._potential(each, priors)[0]))(at) for each in (of_ode, fit)
+    )
+    assert float(value) == pytest.approx(float(known), rel=1e-7)
+    for name in at:
+        np.testing.assert_allclose(slopes[name], expected[name], rtol=1e-5, atol=1e-5)
+    # And by differences.
+    potential = jax.jit(nuts._potential(of_ode, priors)[0])
+    ahead, behind = (potential({**at, "u": at["u"] + side * 1e-4 * np.eye(5)[1]}) for side in (1, -1))
+    assert float(ahead - behind) / 2e-4 == pytest.approx(float(slopes["u"][1]), rel=1e-4)
+
+
+def test_a_spread_that_ended_at_0_moves_in_nuts(fit):
+    held = np.array([True, True, False, True, True])
+    at_0 = replace(fit, polished=replace(fit.polished, moving=held))
+    assert at_0.polished.covariance[2, 2] == 0
+    _, factor = nuts._whitening(at_0, [], [0])
+    assert factor[2, 2] == pytest.approx(0.3)
+
+
+def test_nuts_takes_the_finer_solution_of_a_structure_and_others_as_they_are(fit):
+    finer = SimpleNamespace(method=Method.FINER_STRUCTURE, finer=lambda: 1 / 0)
+    assert nuts._trusted(SimpleNamespace(method=Method.STRUCTURE, finer=lambda: finer)) is finer
+    only = SimpleNamespace(method=Method.STRUCTURE, finer=lambda: None)
+    for population in (finer, only, fit.population):
+        assert nuts._trusted(population) is population
+
+
+@pytest.mark.slow
+def test_nuts_of_an_ode_is_the_same_posterior(of_ode, fit, gibbs, ln_y):
+    found = ck.sample_posterior(of_ode, prior=PRIOR, method="nuts", draws=200, warmup=150, chains=2, progress=False)
+    assert of_ode.population.method is Method.EXPLICIT
+    check(found, exactly(gibbs, ln_y, fit.population.spread_units), within=0.35)

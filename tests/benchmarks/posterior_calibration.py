@@ -1,15 +1,17 @@
 """Whether posteriors of populations hold what they say: simulation-based calibration (Talts et al. 2018).
 
-    python tests/benchmarks/posterior_calibration.py [minutes]
+    python tests/benchmarks/posterior_calibration.py [minutes] [kept.jsonl]
 
 Means, spreads and the sd of the error are drawn from their priors, a study of 11 patients with 8 samples from them
 (biexponential decline, limit 3 copies/ug), and the posterior under these priors is sampled (Gibbs sampling, 4 chains of
 250 draws after 250, every tenth kept). If the sampler is right the rank of the truth among the 100 kept draws is
 uniform: chi-squared over 10 bins, its p by parameter, and how often central intervals of 50% and 90% hold the truth.
 Studies are simulated one after the other from seed 1 on until the minutes (20) are over; every one counts, whatever its
-outcome says. Writes posterior_calibration.csv.
+outcome says. With a file they are kept in it, a line each, and a later run goes on behind them. Writes
+posterior_calibration.csv.
 """
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -52,13 +54,17 @@ def one(model, seed):
 
 def main():
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
-    model, began, ranks, mixed, size = populations.biexponential(), time.time(), [], 0, 0
+    kept = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+    done = [json.loads(line) for line in kept.read_text().splitlines()] if kept is not None and kept.exists() else []
+    model, began = populations.biexponential(), time.time()
     while time.time() - began < 60 * minutes:
-        found, size, outcome = one(model, len(ranks) + 1)
-        ranks.append(found)
-        mixed += not outcome.startswith("chains")
-        print(len(ranks), f"{time.time() - began:.0f}", found, outcome[:90], flush=True)
-    table, rows = pd.DataFrame(ranks), []
+        done.append(one(model, len(done) + 1))
+        if kept is not None:
+            with kept.open("a") as file:
+                file.write(json.dumps(done[-1]) + "\n")
+        print(len(done), f"{time.time() - began:.0f}", *done[-1], flush=True)
+    table, size, rows = pd.DataFrame([each[0] for each in done]), done[0][1], []
+    mixed = sum(not outcome.startswith("chains") for *_, outcome in done)
     for name, column in table.items():
         # 101 ranks in bins of 10, the last of 11.
         counts = np.bincount(np.minimum(column // (size // BINS), BINS - 1), minlength=BINS)

@@ -1,5 +1,7 @@
 """`forecast`: against the exact posterior of a model that is linear in its random effects, with and without limits."""
 
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -8,8 +10,9 @@ from at_truth import BETWEEN, EXPONENT, MEAN, SD, fitted, moved_to, simulated
 from scipy.stats import norm
 
 import cellkinetics as ck
+from cellkinetics.modelling.structure import Method
 from cellkinetics.predictive.forecast import weighted_quantiles
-from cellkinetics.predictive.posterior import _tempered
+from cellkinetics.predictive.posterior import _solved_again, _tempered
 
 TIMES = np.array([0.0, 14.0, 28.0, 60.0])
 
@@ -152,6 +155,8 @@ def test_what_cannot_be_asked_is_refused_with_the_remedy(population, new):
         population.forecast(new, TIMES)
     with pytest.raises(TypeError, match=r"Give what ck\.fit_population returned"):
         ck.forecast([found], patient, TIMES)
+    with pytest.raises(TypeError, match=r"populations is a Model.*Give what ck\.fit_population returned"):
+        ck.forecast(population.model, patient, TIMES)
     with pytest.raises(TypeError, match=r"Give a study of one subject"):
         population.forecast("P01", TIMES)
     with pytest.raises(ValueError, match="weights has 1 values for 2 populations"):
@@ -163,6 +168,46 @@ def test_what_cannot_be_asked_is_refused_with_the_remedy(population, new):
     cells = ck.read_study(table, unit="cells/uL", columns={"value": "cells_per_ul"})
     with pytest.raises(ck.ModelError, match="are in cells/uL, those of the population of line in copies/ug"):
         population.forecast(cells, TIMES)
+
+
+def test_draws_without_a_curve_are_solved_by_finer_solutions_and_by_no_stepper():
+    phi, asked = np.arange(500.0)[:, None, None], []
+
+    def way(method, trusts, after):
+        def solved(_theta, phi, *, slopes):
+            asked.append((method, len(phi), slopes))
+            at = phi[:, :, 0]
+            fine = trusts(at)
+            return np.where(fine, at, -np.inf), np.where(fine, at, 0.0)[..., None] * np.ones(3), None
+
+        return SimpleNamespace(method=method, solved=solved, finer=lambda: after)
+
+    stepper = way(Method.EXPLICIT, lambda at: at >= 0, None)
+    finest = way(Method.FINEST_STRUCTURE, lambda at: at != 7, stepper)
+    finer = way(Method.FINER_STRUCTURE, lambda at: at > 10, finest)
+    one = way(Method.STRUCTURE, lambda at: at > 60, finer)
+    value, curve = _solved_again(one, None, phi)
+    expected = np.arange(500.0)
+    expected[7] = -np.inf
+    assert value[:, 0].tolist() == expected.tolist()
+    assert curve[:, 0, 2].tolist() == np.where(np.isfinite(expected), expected, 0).tolist()
+    assert asked == [(Method.STRUCTURE, 500, False), (Method.FINER_STRUCTURE, 100, False),
+                     (Method.FINEST_STRUCTURE, 50, False)]  # fmt: skip
+
+
+def test_the_mode_of_a_patient_is_the_fit_under_the_prior_that_the_population_is(population):
+    sd = float(np.exp(population.polished.theta.ln_sd[0]))
+    for subject in ("P01", "P03"):
+        own = population.study.select(subject)
+        alone = ck.fit(population.model, own, prior=population.prior(own), fixed={"sd": sd})
+        mode = population[subject].parameters["value"]
+        assert alone.parameters["value"].to_dict() == pytest.approx(mode.to_dict(), rel=1e-5)
+    dose = own.covariates["dose"].iloc[0]
+    prior = population.prior(own)["c"]
+    assert prior.median == pytest.approx(population.typical(dose).values["c"])
+    assert prior.sd == pytest.approx(BETWEEN["c"])
+    with pytest.raises(ck.ModelError, match="a prior is of one patient, and the study has 24"):
+        population.prior(population.study)
 
 
 def test_it_is_saved_and_drawn(population, new, tmp_path):

@@ -94,3 +94,19 @@ def test_the_matrix_of_a_patient_is_that_of_the_design(fit):
         row = prediction.matrix_of(fit.design, {"dose": dose[subject]})
         assert row == pytest.approx(fit.design.matrix[at])
     assert simulated().subjects == fit.subjects
+
+
+def test_influence_and_residuals_are_drawn(fit):
+    figure = fit.plot_influence(5)
+    part, cook = figure.axes
+    table = fit.influence().sort_values("cook", ascending=False).head(5)
+    assert [text.get_text() for text in part.get_yticklabels()] == table.index.tolist()
+    drawn = [float(line.get_xdata()[0]) for line in cook.lines if line.get_gid() == "value"]
+    assert drawn == pytest.approx(table["cook"].tolist())
+    moves = table.drop(columns=["samples", "log_likelihood", "cook"]).iloc[0]
+    said = f"{moves.abs().idxmax()} {moves[moves.abs().idxmax()]:+.1f} SE"
+    assert said in [text.get_text() for text in cook.texts]
+    assert part.get_title(loc="left") == f"largest 5 of {len(fit.subjects)}"
+    panels = fit.diagnostics().axes
+    assert [ax.get_xlabel() for ax in panels[:2]] == ["days since infusion", "predicted"]
+    assert len(panels[0].lines[0].get_xdata()) + len(panels[0].lines[1].get_xdata()) == fit.n

@@ -1,5 +1,8 @@
 """`npde`: against the exact errors of a model whose ln samples are normal, and another engine's algorithm in numpy."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -8,7 +11,10 @@ from at_truth import BETWEEN, DAYS, EXPONENT, MEAN, SD, fitted, moved_to, simula
 from scipy.stats import norm
 
 import cellkinetics as ck
+from cellkinetics.predictive.npde import errors_of
 from cellkinetics.predictive.replicates import of_population
+
+REFERENCE = Path(__file__).parents[1] / "reference"
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +107,32 @@ def test_with_limits_they_are_those_of_the_published_algorithm_written_out_in_nu
     assert found.tests.loc["mean", "statistic"] == pytest.approx(other.mean(), abs=0.03)
 
 
+@pytest.mark.parametrize("limit", [0.0, 30.0])
+def test_they_are_those_of_the_published_algorithm_in_base_r(limit):
+    """Same samples, same simulations; of 50 imputations each where there is a limit."""
+    table = pd.read_csv(REFERENCE / "npde_samples.csv")
+    known = pd.read_csv(REFERENCE / "npde.csv").query("limit == @limit")
+    y, copies = np.exp(table["ln_y"].to_numpy()), np.exp(table.iloc[:, 3:].to_numpy().T)
+    ends = [(np.where(each < limit, 0.0, each), np.where(each < limit, limit, each)) for each in (y, copies)]
+    subjects, place = np.unique(table["subject"], return_inverse=True)
+    rows = pd.DataFrame({"lower": ends[0][0], "upper": ends[0][1]})
+    drawn = SimpleNamespace(
+        rows=rows, subjects=subjects, place=place, copies=copies, lower=ends[1][0], upper=ends[1][1],
+        solved=np.ones((len(copies), len(subjects)), bool),
+    )  # fmt: skip
+    z, _ = errors_of(drawn, 50, np.random.default_rng(1))
+    npd, npde = z.mean(axis=1)
+    quantified = y >= limit
+    assert (~quantified).mean() == (0.2 if limit else 0)
+    # A discrepancy is the same but for its ends: 1 of 400.
+    share = norm.cdf(npd) - norm.cdf(known["npd"])
+    assert np.abs(share[quantified]).max() < 2 / 400
+    assert np.corrcoef(npde, known["npde"])[0, 1] > 0.97
+    assert np.abs(npde - known["npde"].to_numpy())[quantified].max() < 0.6
+    assert npde.mean() == pytest.approx(known["npde"].mean(), abs=0.03)
+    assert z[1].var(axis=1, ddof=1).mean() == pytest.approx(known["variance"].iloc[0], abs=0.06)
+
+
 def test_a_censored_sample_is_drawn_between_the_ends_of_what_is_known(censored):
     found = censored.npde(replicates=300, imputations=8)
     drawn = of_population(censored.population, censored.polished.theta, 300, 2020)
@@ -124,6 +156,31 @@ def test_tests_see_a_model_that_is_wrong_in_its_mean_or_in_its_spread(fit, censo
     wide = moved_to(fit, censored.study, sd=0.6).npde(replicates=500, imputations=5)
     assert wide.tests.loc["variance", "p"] < 1e-4
     assert wide.tests.loc["variance", "statistic"] < 0.7
+
+
+def test_an_effect_that_the_model_lacks_shows_in_its_groups(fit, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        patch.setattr("at_truth.EXPONENT", 0.0)
+        study = simulated(n=24, seed=3)
+    # The model has the level follow dose^0.5; in these patients it does not.
+    found = moved_to(fit, study).npde(replicates=300, imputations=2, by="dose")
+    assert found.strata["stratum"].tolist() == ["1e5 cells/kg", "1e6 cells/kg", "1e7 cells/kg"]
+    assert found.strata["n"].sum() == len(found.table)
+    low, middle, high = found.strata["mean"]
+    assert low > 0.2 > middle > -0.2 > high
+    assert found.strata["p"].iloc[[0, 2]].max() < 0.01
+    own = found.table["stratum"] == "1e5 cells/kg"
+    assert found.table.loc[own, "npde"].mean() == pytest.approx(low)
+    assert "1e5 cells/kg: 48 samples, mean " in " ".join(found.summary().split())
+    figure = found.plot()
+    assert [ax.get_title(loc="left") for ax in figure.axes[::2]] == found.strata["stratum"].tolist()
+    assert len(figure.axes) == 6
+    found.save(tmp_path / "npde.json")
+    assert ck.load(tmp_path / "npde.json").strata.equals(found.strata)
+    right = moved_to(fit, simulated(n=24, seed=3)).npde(replicates=300, imputations=2, by="dose")
+    assert right.strata["p"].min() > 0.05
+    with pytest.raises(ValueError, match=r"there is no covariate 'nope'\. The study has .*dose"):
+        moved_to(fit, study).npde(by="nope")
 
 
 def test_it_is_saved_and_drawn(censored, tmp_path):

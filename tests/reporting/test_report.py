@@ -295,6 +295,8 @@ def test_a_population_has_a_section_and_its_patients_stand_at_their_modes():
     text = Tags(page).text
     assert text.index("The population") < text.index("The fits")
     assert f"{population.outcome}." in text
+    assert "npde: standard normal if the model is right" in text and "NPDE of " in text
+    assert "What each patient is to the likelihood" in text
     assert "sd between c" in text and report.number(population.parameters.loc["c", "value"]) in text
     assert "Visual predictive check: 1,000 simulated studies." in text
     assert "The population" not in Tags(report.page(population.as_fits, [PNG])).text
