@@ -13,6 +13,7 @@ from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.cohorts.nca import Days, nca
 from cellkinetics.cohorts.nca_summary import CONFIDENCE, ENDS, nca_summary
+from cellkinetics.cohorts.nca_table import area_of
 from cellkinetics.data import groups
 from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import Study
@@ -69,8 +70,8 @@ def plot_nca(
     table, order = _table_of(of, by)
     known = [str(name)[: -len("_reason")] for name in table if str(name).endswith("_reason")]
     if metrics is None:
-        area = [name for name in known if name.startswith("auc_") and name.split("_")[-1].isdecimal()]
-        metrics = ["cmax", "tmax", *area[:1], "half_life"]
+        area = area_of(table)
+        metrics = ["cmax", "tmax", *([area] if area in known else []), "half_life"]
     for metric in domains.some(metrics, "metrics", "['cmax']", "leave it out"):
         if metric not in known:
             raise ValueError(f"metrics: there is no {metric!r}. {suggest(metric, known)}".rstrip())

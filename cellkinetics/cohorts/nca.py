@@ -13,6 +13,7 @@ from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.cohorts.areas import AREA_METHODS, Point, area
 from cellkinetics.cohorts.half_lives import best_line, censored_line, given_line
+from cellkinetics.cohorts.nca_table import NCATable
 from cellkinetics.data.overview import since_infusion
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
@@ -60,8 +61,8 @@ def nca(
     Returns
     -------
     DataFrame
-        subject, cohort, output, n_samples, n_censored (in the window), then in the unit of the study, days, or their
-        product:
+        With a card of its own in a notebook. subject, cohort, output, n_samples, n_censored (in the window), then in
+        the unit of the study, days, or their product:
 
         - cmax (the highest sample of the window; with ``_lower`` and ``_upper`` where a limit hides it), tmax (its
           first day);
@@ -126,7 +127,7 @@ def nca(
             found.append({"subject": subject, "cohort": cohort, "output": output} | metrics)
     table = pd.DataFrame(found)
     reasons = [column for column in table if str(column).endswith("_reason")]
-    table = table[[column for column in table if column not in reasons] + reasons]
+    table = NCATable(table[[column for column in table if column not in reasons] + reasons])
     # What was asked, for `ck.save`, which keeps a table with its attributes.
     options = {"window": window, "blq": blq, "method": method, "terminal": terminal, "tolerance": tolerance}
     table.attrs |= {"verb": "nca", "data": study.sha256, "options": options}

@@ -148,6 +148,16 @@ class VirtualTrial(Ahead, Saves, HandsOutCopies):
             raise ModelError("there is one arm only: give two or more in arms=.")
         return pd.concat(tables, ignore_index=True)
 
+    def last_day(self) -> pd.DataFrame:
+        """The last day of each arm, first output: arm, given, day, typical, lower and upper of patients, detectable."""
+        first = self.table["output"].iloc[0]
+        last = self.table["day"].max()
+        rows = self.table[(self.table["output"] == first) & (self.table["day"] == last)]
+        table = self.arms[["arm", "given"]].merge(rows[["arm", "day", "typical", "lower", "upper"]], on="arm")
+        if np.isfinite(self.limits[str(first)]):
+            table["detectable"] = self.detectable(float(last))["share"].to_numpy()
+        return table
+
     def plot(self, *, output: str | None = None) -> Figure:
         """A panel an arm: the median patient, the band of others and of samples; below it who is detectable.
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from cellkinetics import codec
+from cellkinetics.cohorts import nca_table
 from cellkinetics.data.study import Study
 from cellkinetics.errors import FileWarning, ModelError, StudyError, one_problem
 from cellkinetics.fitting.fits import Fits
@@ -164,7 +165,8 @@ def load(path: str | Path, *, model: Model | None = None, part: str | None = Non
     for kind, text in dict.fromkeys(given.said):
         warnings.warn(text, kind, stacklevel=2)
     if part is None:
-        return result
+        of_nca = isinstance(result, pd.DataFrame) and result.attrs.get("verb") == "nca"
+        return nca_table.again(result) if of_nca else result
     if (study := _study_of(result)) is None:
         raise one_problem("has no samples in it", "Read them with ck.read_study.", str(path))
     return study
