@@ -157,7 +157,7 @@ def test_report_makes_the_page_of_saved_fits_without_fitting(folder, few, monkey
     fits.save("mine.json")
     fits["P06"].save("one.json")
     ck.save(ck.nca(EXAMPLE), "table.json")
-    monkeypatch.setattr("cellkinetics.fitting.fits.fit_each", lambda *_args, **_kwargs: pytest.fail("fitted"))
+    monkeypatch.setattr("cellkinetics.fitting.each.fit_each", lambda *_args, **_kwargs: pytest.fail("fitted"))
     assert run("report", "mine.json") == 0
     page = Path("report.html").read_text(encoding="utf-8")
     assert "nk_decline fitted to 3 patients<" in page

@@ -17,7 +17,8 @@ from cellkinetics.cli.writing import Target, write_csv
 from cellkinetics.data.study import Study
 from cellkinetics.errors import StudyError
 from cellkinetics.fitting import fit as fitting
-from cellkinetics.fitting.fits import Fits, fit_each
+from cellkinetics.fitting.each import fit_each
+from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.model_choice import EVERYONE, compare_models
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request

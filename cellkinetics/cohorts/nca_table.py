@@ -31,6 +31,8 @@ class NCATable(Shown, pd.DataFrame):
 
 def again(table: pd.DataFrame) -> pd.DataFrame:
     """A table that was read from a file, as it was made."""
+    if table.attrs.get("verb") != "nca":
+        return table
     made = NCATable(table)
     made.attrs = table.attrs
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import scipy
 
 from cellkinetics.arrays import Floats, Ints
-from cellkinetics.figures import residuals
+from cellkinetics.figures import residuals, style
 from cellkinetics.figures.style import tone
 from cellkinetics.statistics.visits import visit_days
 
@@ -24,12 +25,11 @@ LEAST_OF_A_BIN, MOST_BINS = 10, 12  # samples of a bin, and bins
 SHADE = 0.15
 
 
-def plot(found: NPDE) -> Figure:
+def plot(found: NPDE, axes: Sequence[Axes] | None) -> Figure:
     """See `NPDE.plot`."""
     table = found.drawn().dropna(subset=["npde"])
     table = table.assign(residual=table["npde"])
-    figure = residuals.plot(table, simulated=found.simulated, name="npde")
-    over_time, over_curve, _, counts = figure.axes[:4]
+    over_time, over_curve, _, counts = residuals.draw(table, simulated=found.simulated, axes=axes, name="npde")
     visit = pd.Series(visit_days(table["subject"].tolist(), table["day"].to_numpy(float)))
     many = visit.map(visit.value_counts()) >= LEAST_OF_A_BIN
     day = table["day"].to_numpy(float)
@@ -38,7 +38,7 @@ def plot(found: NPDE) -> Figure:
     predicted = table["predicted"].to_numpy(float)
     _bands(over_curve, predicted, table["npde"].to_numpy(float), _quantiles(predicted))
     _expected(counts, len(table))
-    return figure
+    return style.whole(over_time)
 
 
 def _quantiles(x: Floats) -> Ints:

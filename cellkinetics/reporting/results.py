@@ -165,8 +165,7 @@ def load(path: str | Path, *, model: Model | None = None, part: str | None = Non
     for kind, text in dict.fromkeys(given.said):
         warnings.warn(text, kind, stacklevel=2)
     if part is None:
-        of_nca = isinstance(result, pd.DataFrame) and result.attrs.get("verb") == "nca"
-        return nca_table.again(result) if of_nca else result
+        return nca_table.again(result) if isinstance(result, pd.DataFrame) else result
     if (study := _study_of(result)) is None:
         raise one_problem("has no samples in it", "Read them with ck.read_study.", str(path))
     return study
