@@ -2,6 +2,7 @@
 
 import re
 import sys
+from importlib.metadata import files
 from pathlib import Path
 
 import matplotlib
@@ -36,6 +37,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
     "numpydoc",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
@@ -77,7 +79,13 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "furo"
-html_static_path = ["_static"]
+# MathJax travels with the pages, in one file without fonts: they ask no other host.
+MATHJAX = "tex-svg.js"
+html_static_path = [
+    "_static",
+    str(next(each.locate() for each in files("sphinx-mathjax-offline") or () if each.name == MATHJAX)),
+]
+mathjax_path = MATHJAX
 html_css_files = ["pages.css"]
 html_title = f"cellkinetics {version}"
 html_show_sphinx = False
