@@ -193,8 +193,8 @@ def describe_pictures(app: Sphinx, doctree: nodes.document) -> None:
         script = re.match(r".*sphx_glr_(.+)_thumb\.png$", image["uri"])
         panels = image.get("alt", "")
         if script:
-            page = (Path(app.srcdir).parent / "fits" / f"{script[1]}.py").read_text(encoding="utf-8")
-            image["alt"] = f"Figure of: {page.splitlines()[1]}"
+            page = next((Path(app.srcdir).parent / "fits").rglob(f"{script[1]}.py"))
+            image["alt"] = f"Figure of: {page.read_text(encoding='utf-8').splitlines()[1]}"
         elif app.env.docname.startswith("gallery/"):
             image["alt"] = f"Figure of: {title}" + (f". Panels: {panels}" if panels else "")
 

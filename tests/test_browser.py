@@ -37,6 +37,7 @@ EVERY_PAGE = sorted(str(page.relative_to(SITE)) for page in SITE.rglob("*.html")
 SOURCE = "_modules/"
 PAGES = [page for page in EVERY_PAGE if not page.startswith(SOURCE)]
 PAGES += [page for page in EVERY_PAGE if page.startswith(SOURCE)][-1:]
+SCRIPTS = sorted(str(script.relative_to(ROOT / "fits").with_suffix("")) for script in (ROOT / "fits").rglob("*.py"))
 RULES = ["color-contrast", "image-alt", "link-name", "button-name", "label", "document-title", "html-has-lang", "list"]
 
 LOOK = """async () => {
@@ -299,7 +300,7 @@ def test_code_is_copied_without_prompts_and_without_what_it_shows(reader):
 
 def test_every_function_of_the_reference_that_a_script_uses_leads_to_it():
     page = (SITE / "generated" / "cellkinetics.fit_each.html").read_text()
-    scripts = [each.stem for each in (ROOT / "fits").glob("[0-9]*.py") if "ck.fit_each(" in each.read_text()]
+    scripts = [name for name in SCRIPTS if "ck.fit_each(" in (ROOT / "fits" / f"{name}.py").read_text()]
     assert scripts
     assert [name for name in scripts if f"gallery/{name}.html" not in page] == []
 
@@ -314,9 +315,17 @@ def test_what_the_reference_describes_leads_to_its_source():
 
 
 def test_every_page_of_the_gallery_ends_in_a_figure_and_has_its_picture_in_the_index(visits):
-    scripts = sorted(script.stem for script in (ROOT / "fits").glob("[0-9]*.py"))
     index = (SITE / "gallery" / "index.html").read_text()
-    for script in scripts:
-        page = (SITE / "gallery" / f"{script}.html").read_text()
-        assert re.search(rf"_images/sphx_glr_{script}_\d+\.png", page), script
-        assert f"_images/sphx_glr_{script}_thumb.png" in index, script
+    for script in SCRIPTS:
+        page, name = (SITE / "gallery" / f"{script}.html").read_text(), Path(script).name
+        assert re.search(rf"_images/sphx_glr_{name}_\d+\.png", page), script
+        assert f"_images/sphx_glr_{name}_thumb.png" in index, script
+
+
+def test_the_gallery_has_sections_in_the_order_of_a_study_each_with_what_it_is_about():
+    index = (SITE / "gallery" / "index.html").read_text()
+    sections = re.findall(r"<h2>([^<]*)<", index)
+    assert sections == ["Read", "Look", "Fit", "Doubt", "Compare", "Population", "Forecast", "Design", "Report"]
+    for folder in sorted({script.split("/")[0] for script in SCRIPTS}):
+        header = (ROOT / "fits" / folder / "GALLERY_HEADER.rst").read_text().splitlines()
+        assert header[3] in index, folder

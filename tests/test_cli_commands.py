@@ -1,6 +1,7 @@
 """The commands beside fit and check: compare, nca, simulate, profile, report."""
 
 import inspect
+import re
 import shlex
 import signal
 from pathlib import Path
@@ -13,6 +14,7 @@ import cellkinetics as ck
 from cellkinetics import cli
 from cellkinetics.cli import compare, nca, profile, simulate
 from cellkinetics.cli.app import BAD, DONE, NONE_FITTED, STOPPED, app
+from cellkinetics.cohorts import answer
 from cellkinetics.fitting.fits import Fits
 
 EXAMPLE = ck.example()
@@ -108,6 +110,38 @@ def test_simulate_writes_the_curve_of_the_doses_and_values(folder, capsys):
     assert "copies/ug" in capsys.readouterr().out
     assert run("simulate", "nk_decline", "--dose", 1e6) == 0
     assert pd.read_csv("cellkinetics-simulate-1/simulation.csv")["day"].tolist() == list(range(366))
+
+
+def test_simulate_in_another_unit_wants_the_level_in_it_and_names_its_column(folder, capsys):
+    asked = ["simulate", "stein_2019_tisagenlecleucel", "--unit", "cells/uL", "--days", 7, 14, "--out", "s"]
+    assert run(*asked) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "gives copies/ug; c_max is" in said
+    assert "Give its level in cells/uL: --set c_max=..." in said
+    assert run(*asked, "--set", "c_max=40") == 0
+    expected = ck.simulate(ck.models.load("stein_2019_tisagenlecleucel"), {"c_max": 40.0}, [7, 14])
+    written = pd.read_csv("s/simulation.csv")
+    assert list(written) == ["day", "cells_per_ul"]
+    assert np.allclose(written["cells_per_ul"], expected["copies_per_ug"])
+    assert "cells_per_ul (cells/uL)" in capsys.readouterr().out
+
+
+def test_fit_and_report_tell_groups_by_any_covariate(folder, capsys):
+    EXAMPLE.to_csv("all.csv")
+    asked = ["fit", "all.csv", "--model", "nk_decline", "--starts", 1, "--out", "f"]
+    assert run(*asked, "--by", "respons") == 2
+    assert "there is no covariate 'respons'. Did you mean response" in " ".join(capsys.readouterr().err.split())
+    assert not Path("f").exists()
+    assert run(*asked, "--by", "response") == 0
+    assert run("report", "f/fits.json", "--by", "response", "--out", "again.html") == 0
+    pages = [Path(name).read_text(encoding="utf-8") for name in ("f/report.html", "again.html")]
+    answers = [re.findall(r"<h2>(?:Does|Compared).*</h2>\n<p><strong>(.*?)</strong></p>", page)[0] for page in pages]
+    found = ck.compare_cohorts(EXAMPLE, by="response")
+    assert answers == [f"{(said := answer.of(found))[0].upper()}{said[1:]}."] * 2
+    assert "<h2>Compared by response</h2>" in pages[0]
+    assert "cellkinetics fit all.csv --model nk_decline --by response --starts 1" in pages[0]
+    assert "cellkinetics report f/fits.json --by response" in pages[1]
+    assert '<th scope="col">response</th>' in pages[0]
 
 
 def test_doses_of_other_channels_are_named():

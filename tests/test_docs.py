@@ -21,6 +21,25 @@ def test_every_table_of_a_study_is_shown_with_the_command_that_makes_it_again():
         assert f"python tests/benchmarks/{table.stem}.py" in page, table.stem
 
 
+def test_scripts_of_the_gallery_are_numbered_through_its_sections():
+    scripts = sorted((DOCS.parent / "fits").rglob("*.py"))
+    assert [int(script.name[:2]) for script in scripts] == [*range(1, len(scripts) + 1)]
+    assert len(scripts) >= 24
+
+
+def test_scripts_of_the_gallery_take_from_the_library_what_the_reference_has():
+    listed = set(re.findall(r"^   ([\w.]+)$", (DOCS / "api.rst").read_text(), re.MULTILINE))
+    rooms = {name.rpartition(".")[0] for name in listed}
+    for script in (DOCS.parent / "fits").rglob("*.py"):
+        text = script.read_text(encoding="utf-8")
+        for place, names in re.findall(r"^from cellkinetics\.?([\w.]*) import ([\w, ]+)$", text, re.MULTILINE):
+            for name in names.split(", "):
+                whole = f"{place}.{name}".lstrip(".")
+                assert whole in listed | rooms | {"models"}, f"{script.name}: {whole}"
+                used = set(re.findall(rf"\b{name}\.([a-z]\w*)\(", text)) if whole in rooms - {"models"} else set()
+                assert {f"{whole}.{each}" for each in used} <= listed, f"{script.name}: {used}"
+
+
 def test_one_version_is_told_everywhere():
     root = Path(__file__).resolve().parents[1]
     said = f"## {ck.__version__}, "

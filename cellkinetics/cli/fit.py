@@ -11,9 +11,10 @@ from rich.console import Console
 
 from cellkinetics.cli import asked, showing
 from cellkinetics.cli.app import DONE, NONE_FITTED, STOPPED, app
-from cellkinetics.cli.asked import USUAL_MODEL, Fitting, Flag, Reading, Working, find_model
+from cellkinetics.cli.asked import USUAL_MODEL, Fitting, Flag, Reading, Working, find_model, usual
 from cellkinetics.cli.stopping import ctrl_c
 from cellkinetics.cli.writing import Target, write_csv
+from cellkinetics.data import groups
 from cellkinetics.data.study import Study
 from cellkinetics.errors import StudyError
 from cellkinetics.fitting import fit as fitting
@@ -40,6 +41,7 @@ def fit(
     reading: Reading | None = None,
     how: Fitting | None = None,
     work: Working | None = None,
+    by: str = usual(Fits.plot, "by"),
     out: Path | None = None,
     force: Flag = False,
 ) -> int:
@@ -63,6 +65,8 @@ def fit(
         How the models are fitted.
     work
         How long work is done.
+    by
+        What colours and the report's comparison are by: cohort, dose, or another column such as response.
     out
         Folder to write; it must not exist yet. By default cellkinetics-fit-1, -2, ... in the current folder.
     force
@@ -70,6 +74,7 @@ def fit(
     """
     reading, how, work = reading or Reading(), how or Fitting(), work or Working()
     study = reading.study(table)
+    groups.of(study, by)
     chosen = model or [USUAL_MODEL]
     # The file as it was read: it may change before the report is written.
     origin = report.Origin.of(
@@ -101,8 +106,15 @@ def fit(
         for name, fits in each.items():
             own = folder if len(models) == 1 else folder / models[chosen.index(name)].name
             own.mkdir(exist_ok=True)
-            again = asked.command("fit", table, reading, how, model=None if name == USUAL_MODEL else name)
-            output.fit_files(fits, own, report.Origin(again, origin.source, origin.sha256))
+            again = asked.command(
+                "fit",
+                table,
+                reading,
+                how,
+                model=None if name == USUAL_MODEL else name,
+                by=None if by == usual(Fits.plot, "by") else by,
+            )
+            output.fit_files(fits, own, report.Origin(again, origin.source, origin.sha256), by)
         if compared is not None:
             write_csv(compared.reset_index(), folder / "models.csv")
 
