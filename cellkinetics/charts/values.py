@@ -123,7 +123,7 @@ def _metric(ax: Axes, table: pd.DataFrame, by: str, order: Sequence[str], metric
     for place, group in enumerate(order):
         inside = np.flatnonzero((members == group) & ~np.isnan(lower))
         # Spaces at which no line ends.
-        names.append(f"{group}\n{len(inside)}\u00a0of\u00a0{int((members == group).sum())}")
+        names.append(f"{groups.shown(group, by)}\n{len(inside)}\u00a0of\u00a0{int((members == group).sum())}")
         aside = np.linspace(-0.25, 0.25, len(inside)) if len(inside) > 1 else np.zeros(len(inside))
         status = status_of(lower[inside], upper[inside])
         for shift, each, one in zip(aside, inside, status, strict=True):

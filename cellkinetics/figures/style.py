@@ -432,7 +432,10 @@ def named(shades: Mapping[str, str], by: str) -> list[tuple[Any, str]]:
 
     if set(shades) == {NOBODY}:
         return []
-    return [heading(by), *((Line2D([], [], color=shade, linewidth=4), name) for name, shade in shades.items())]
+    return [
+        heading(by),
+        *((Line2D([], [], color=shade, linewidth=4), groups.shown(name, by)) for name, shade in shades.items()),
+    ]
 
 
 def legend_below(ax: Axes, key: Sequence[tuple[Any, str]], title: str = "") -> None:

@@ -238,6 +238,9 @@ def vpc(
             members, names = pd.Series(ALL_TOGETHER, index=list(drawn.subjects)), [ALL_TOGETHER]
         else:
             members, found = groups.of(drawn.study, by)
+            members, found = (
+                pd.Series(each).map(lambda name: groups.shown(str(name), by)) for each in (members, found)
+            )
             names = [name for name in found if (members[list(drawn.subjects)] == name).any()]
         put = bins_of(drawn.study, rows["subject"].tolist(), rows["day"].to_numpy(float), bins)
         rows = rows.assign(stratum=rows["subject"].map(members), bin=put.number)

@@ -1,5 +1,6 @@
 """Pictures on axes of the user: each takes as many as it has panels, and says so where it gets fewer."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import at_truth
@@ -114,6 +115,20 @@ def test_a_picture_of_many_patients_is_coloured_by_a_covariate(fits, draw):
     assert {handle.get_color() for handle in figure.legends[0].legend_handles[1:3]} <= drawn
     with pytest.raises(ValueError, match=r"no covariate 'respons'\. Did you mean response"):
         getattr(fits, draw)(by="respons")
+
+
+def test_who_has_no_response_is_called_so(fits):
+    study = ck.example()
+    covariates = study.covariates.copy()
+    covariates.loc["P01", "response"] = None
+    some = replace(study, covariates=covariates)
+    pictures = [some.plot(by="response").figure, ck.plot_nca(some, by="response", metrics=["cmax"])]
+    pictures.append(replace(fits, study=some).plot_predicted(by="response").figure)
+    for figure in pictures:
+        texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+        texts += [label.get_text().replace("\n", " ") for label in figure.axes[0].get_xticklabels()]
+        assert any(text.startswith("no response") for text in texts)
+        assert not any("no cohort" in text for text in texts)
 
 
 def test_predictions_of_a_population_are_coloured_by_dose(population):
