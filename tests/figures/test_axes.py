@@ -126,6 +126,7 @@ def test_who_has_no_response_is_called_so(fits):
     pictures.append(replace(fits, study=some).plot_predicted(by="response").figure)
     for figure in pictures:
         texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+        texts += [text.get_text() for ax in figure.axes if ax.get_legend() for text in ax.get_legend().get_texts()]
         texts += [label.get_text().replace("\n", " ") for label in figure.axes[0].get_xticklabels()]
         assert any(text.startswith("no response") for text in texts)
         assert not any("no cohort" in text for text in texts)
