@@ -11,9 +11,8 @@ import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
-from cellkinetics.cohorts.nca import Days, nca
+from cellkinetics.cohorts.nca import Days, area_of, nca
 from cellkinetics.cohorts.nca_summary import CONFIDENCE, ENDS, nca_summary
-from cellkinetics.cohorts.nca_table import area_of
 from cellkinetics.data import groups
 from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import Study

@@ -9,9 +9,9 @@ import pandas as pd
 
 from cellkinetics.bayes.posterior import PopulationPosterior
 from cellkinetics.charts import values
-from cellkinetics.cohorts import answer, nca_table
+from cellkinetics.cohorts import answer
 from cellkinetics.cohorts.comparison import Comparison
-from cellkinetics.cohorts.nca_table import NCATable
+from cellkinetics.cohorts.nca import NCATable, shown_of, words_of
 from cellkinetics.cohorts.power import Power
 from cellkinetics.cohorts.through_population import PopulationComparison
 from cellkinetics.data import overview
@@ -200,7 +200,7 @@ def _(table: NCATable) -> Card:
     unit = table.attrs.get("unit", "")
     title = f"Non-compartmental analysis ({unit}, days)" if unit else "Non-compartmental analysis"
     picture = partial(values.plot_nca, table) if table["cmax_lower"].notna().any() else None
-    return Card(title, nca_table.words(table), nca_table.shown(table), picture)
+    return Card(title, words_of(table), shown_of(table), picture)
 
 
 @of.register

@@ -86,7 +86,7 @@ def test_a_population_its_likelihood_and_a_trial_are_shown_with_their_outcome():
     assert fit.subjects[0] in cells(fit.likelihood._repr_html_())
     assert "importance weights are even" in fit.likelihood._repr_html_()
     trial = fit.virtual_trial([7, 60, 28], {"low": 1e6, "<b>high": 1e7}, patients=200, populations=0)
-    page = trial._repr_html_()
+    page = trial._repr_html_() or ""
     assert "complete; simulated data" in page
     assert "<b>" not in page
     low = trial.table[(trial.table["arm"] == "low") & (trial.table["day"] == 60)].iloc[0]
