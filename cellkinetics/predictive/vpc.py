@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -238,9 +239,7 @@ def vpc(
             members, names = pd.Series(ALL_TOGETHER, index=list(drawn.subjects)), [ALL_TOGETHER]
         else:
             members, found = groups.of(drawn.study, by)
-            members, found = (
-                pd.Series(each).map(lambda name: groups.shown(str(name), by)) for each in (members, found)
-            )
+            members, found = (pd.Series(each).map(partial(groups.shown, by=by)) for each in (members, found))
             names = [name for name in found if (members[list(drawn.subjects)] == name).any()]
         put = bins_of(drawn.study, rows["subject"].tolist(), rows["day"].to_numpy(float), bins)
         rows = rows.assign(stratum=rows["subject"].map(members), bin=put.number)
