@@ -39,12 +39,12 @@ from cellkinetics.errors import (
     TimeWarning,
 )
 from cellkinetics.figures.paper import style
+from cellkinetics.fitting.each import fit_each
 from cellkinetics.fitting.fit import fit
-from cellkinetics.fitting.fits import Fits, fit_each
+from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.identifiability import Identifiability, identifiability
 from cellkinetics.fitting.model_choice import compare_models, forecast_error
 from cellkinetics.fitting.result import Fit
-from cellkinetics.fitting.simulating import simulate
 from cellkinetics.joint.comparison import ModelComparison
 from cellkinetics.joint.result import JointFit
 from cellkinetics.modelling.loading import load_model
@@ -62,6 +62,7 @@ from cellkinetics.predictive.npde import NPDE, npde
 from cellkinetics.predictive.trial import VirtualTrial, virtual_trial
 from cellkinetics.predictive.vpc import VPC, vpc
 from cellkinetics.reporting.results import load, save
+from cellkinetics.solving.simulating import simulate
 
 __all__ = [
     "NPDE",

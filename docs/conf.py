@@ -2,11 +2,13 @@
 
 import re
 import sys
+from importlib.metadata import files
 from pathlib import Path
 
 import matplotlib
 import pandas as pd
 from docutils import nodes
+from PIL import Image
 from sphinx.application import Sphinx
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
@@ -36,6 +38,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
     "numpydoc",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
@@ -76,8 +79,35 @@ sphinx_gallery_conf = {
     "thumbnail_size": (640, 448),
 }
 
+# What stands for a page in the index: one thing. {script: number of its picture, and the part of it that is shown, from
+# the left, the top, to the right, the bottom}; a page that is not named has its first picture whole.
+THUMBNAILS = {
+    "02_from_other_programs_and_back": (1, (0.0, 0.0, 0.345, 1.0)),
+    "04_what_the_tables_say": (5, (0.0, 0.0, 1.0, 1.0)),
+    "06_eleven_patients": (1, (0.0, 0.0, 0.29, 0.235)),
+    "09_your_own_ode": (1, (0.0, 0.0, 0.355, 1.0)),
+    "12_qpcr_and_flow": (1, (0.0, 0.0, 1.0, 0.38)),
+    "13_a_thousand_patients": (2, (0.0, 0.0, 1.0, 1.0)),
+    "14_a_run_that_goes_on": (1, (0.0, 0.0, 0.24, 1.0)),
+    "15_a_patient_who_does_not_expand": (1, (0.0, 0.0, 0.49, 1.0)),
+    "16_lag_and_fold": (1, (0.0, 0.0, 0.345, 0.52)),
+    "18_the_study_reproduced": (1, (0.0, 0.0, 0.465, 0.84)),
+    "19_with_and_without_il15": (1, (0.0, 0.0, 0.54, 1.0)),
+    "21_a_population_with_a_dose_effect": (1, (0.0, 0.0, 0.36, 1.0)),
+    "23_is_the_population_right": (1, (0.0, 0.0, 0.375, 0.9)),
+    "26_another_dose": (1, (0.0, 0.0, 0.54, 0.43)),
+    "27_when_should_one_sample": (1, (0.0, 0.0, 1.0, 0.53)),
+    "28_the_report": (1, (0.0, 0.0, 0.29, 0.235)),
+}
+
 html_theme = "furo"
-html_static_path = ["_static"]
+# MathJax travels with the pages, in one file without fonts: they ask no other host.
+MATHJAX = "tex-svg.js"
+html_static_path = [
+    "_static",
+    str(next(each.locate() for each in files("sphinx-mathjax-offline") or () if each.name == MATHJAX)),
+]
+mathjax_path = MATHJAX
 html_css_files = ["pages.css"]
 html_title = f"cellkinetics {version}"
 html_show_sphinx = False
@@ -176,6 +206,16 @@ def write_figures(app: Sphinx) -> None:
     _figures.write(Path(app.srcdir) / "generated" / "figures")
 
 
+def cut_thumbnails(app: Sphinx) -> None:
+    """The part of a picture that the index shows, where that is not all of the first."""
+    for script, (number, (left, top, right, bottom)) in THUMBNAILS.items():
+        for whole in (Path(app.srcdir) / "gallery").rglob(f"sphx_glr_{script}_{number:03d}.png"):
+            with Image.open(whole) as picture:
+                width, height = picture.size
+                part = picture.crop((int(left * width), int(top * height), int(right * width), int(bottom * height)))
+                part.save(whole.parent / "thumb" / f"sphx_glr_{script}_thumb.png")
+
+
 def describe_pictures(app: Sphinx, doctree: nodes.document) -> None:
     """Words for the pictures of the gallery: the title of their page, and what stands over the panels."""
     title = next((each.astext() for each in doctree.findall(nodes.title)), "")
@@ -185,8 +225,8 @@ def describe_pictures(app: Sphinx, doctree: nodes.document) -> None:
         script = re.match(r".*sphx_glr_(.+)_thumb\.png$", image["uri"])
         panels = image.get("alt", "")
         if script:
-            page = (Path(app.srcdir).parent / "fits" / f"{script[1]}.py").read_text(encoding="utf-8")
-            image["alt"] = f"Figure of: {page.splitlines()[1]}"
+            page = next((Path(app.srcdir).parent / "fits").rglob(f"{script[1]}.py"))
+            image["alt"] = f"Figure of: {page.read_text(encoding='utf-8').splitlines()[1]}"
         elif app.env.docname.startswith("gallery/"):
             image["alt"] = f"Figure of: {title}" + (f". Panels: {panels}" if panels else "")
 
@@ -196,3 +236,5 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", write_model_pages)
     app.connect("builder-inited", write_tall_tables)
     app.connect("builder-inited", write_figures)
+    # After the gallery has drawn them.
+    app.connect("builder-inited", cut_thumbnails, priority=900)

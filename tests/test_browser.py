@@ -1,11 +1,11 @@
 """The built pages and a report in a real browser: Chromium, driven by playwright.
 
     sphinx-build -W docs docs/_build/html
-    npm install --prefix docs/_build/browser mathjax@4 axe-core@4
+    npm install --prefix docs/_build/browser axe-core@4
     python -m pytest tests/test_browser.py
 
-Nothing outside is opened: MathJax, which the pages load from its usual address, comes from the folder of npm, and any
-other address is refused and a finding. Each page is opened once and looked at in both widths, in daylight and at night.
+Nothing outside is opened: any other address is refused and a finding. Each page is opened once and looked at in both
+widths, in daylight and at night; of the pages of source, which are all alike, one.
 Where something is missing the tests are skipped, unless BROWSER_TESTS is "required".
 """
 
@@ -32,22 +32,25 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 FLAGS += ["--disable-background-networking", "--disable-component-update"]
 SIZES = {1280: 900, 390: 844}
-CDN = "cdn.jsdelivr.net"
 # Redirects of old names and indices without words of their own.
-PAGES = sorted(str(page.relative_to(SITE)) for page in SITE.rglob("*.html") if "_static" not in page.parts)
+EVERY_PAGE = sorted(str(page.relative_to(SITE)) for page in SITE.rglob("*.html") if "_static" not in page.parts)
+SOURCE = "_modules/"
+PAGES = [page for page in EVERY_PAGE if not page.startswith(SOURCE)]
+PAGES += [page for page in EVERY_PAGE if page.startswith(SOURCE)][-1:]
+SCRIPTS = sorted(str(script.relative_to(ROOT / "fits").with_suffix("")) for script in (ROOT / "fits").rglob("*.py"))
 RULES = ["color-contrast", "image-alt", "link-name", "button-name", "label", "document-title", "html-has-lang", "list"]
 
 LOOK = """async () => {
     const images = [...document.images];
     images.forEach(image => image.loading = 'eager');
     await Promise.all(images.map(image => image.decode().catch(() => null)));
-    if (document.querySelector('.math') && window.MathJax) await MathJax.startup.promise;
+    if (document.querySelector('.math')) await MathJax.startup.promise;
     const formulas = [...document.querySelectorAll('span.math, div.math')];
     return {
         broken: images.filter(image => !image.naturalWidth).map(image => image.src),
         wordless: images.filter(image => (image.alt || '').trim().length < 4).map(image => image.src),
         formulas: formulas.length,
-        unset: formulas.filter(each => !each.querySelector('mjx-container')).map(each => each.textContent),
+        unset: formulas.filter(each => !each.querySelector('mjx-container svg')).map(each => each.textContent),
         wrong: [...document.querySelectorAll('mjx-merror, [data-mjx-error]')].map(each => each.textContent),
     }
 }"""
@@ -72,8 +75,8 @@ def missing() -> str:
         return "there is no Chromium: apt-get install chromium"
     if not (SITE / "index.html").exists():
         return "the pages are not built: sphinx-build -W docs docs/_build/html"
-    if not all((NPM / name).exists() for name in ("mathjax", "axe-core")):
-        return "npm install --prefix docs/_build/browser mathjax@4 axe-core@4"
+    if not (NPM / "axe-core").exists():
+        return "npm install --prefix docs/_build/browser axe-core@4"
     try:
         import playwright  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError:
@@ -98,7 +101,7 @@ class Visit:
 
 
 class Reader:
-    """A browser that knows the site, a report and the folder of npm, and nothing else."""
+    """A browser that knows the site and a report, and nothing else."""
 
     def __init__(self, chromium: Any, folder: Path) -> None:
         self.roots = {"docs.test": SITE, "report.test": folder}
@@ -113,10 +116,7 @@ class Reader:
     def serve(self, route: Any) -> None:
         address = urlsplit(route.request.url)
         path = unquote(address.path).lstrip("/")
-        package = re.fullmatch(r"npm/((?:@[\w-]+/)?[\w-]+)(?:@[\w.]+)?/(.+)", path)
-        if address.netloc == CDN and package:
-            file = NPM / package[1] / package[2]
-        elif address.netloc in self.roots:
+        if address.netloc in self.roots:
             file = self.roots[address.netloc] / path
         else:
             self.visit.outside.append(route.request.url)
@@ -185,6 +185,19 @@ def test_nothing_outside_is_asked_for(visits):
     assert found(visits, "outside") == {}
 
 
+def test_no_page_names_a_script_a_style_or_a_font_of_another_host():
+    """Of what a browser loads by itself; links that a reader follows may lead anywhere."""
+    loads = re.compile(
+        r"""<(?:script|img|iframe|source)[^>]*\ssrc="(?:https?:)?//[^"]*"|<link[^>]*\shref="https?://[^"]*\""""
+    )
+    pages = {page: loads.findall((SITE / page).read_text(encoding="utf-8")) for page in EVERY_PAGE}
+    assert {page: each for page, each in pages.items() if each} == {}
+    styles = {file.name: re.findall(r"(?:@import|url\()\s*[\"']?https?://[^\"')]*", file.read_text(encoding="utf-8"))
+              for file in (SITE / "_static").rglob("*.css")}  # fmt: skip
+    assert styles
+    assert {name: each for name, each in styles.items() if each} == {}
+
+
 def test_every_picture_is_there(visits):
     assert found(visits, "broken") == {}
 
@@ -224,7 +237,7 @@ class Anchors(HTMLParser):
 
 
 def test_every_link_inside_leads_somewhere():
-    pages, lost = {SITE / page: Anchors(SITE / page) for page in PAGES}, []
+    pages, lost = {SITE / page: Anchors(SITE / page) for page in EVERY_PAGE}, []
     for page, anchors in pages.items():
         for link in anchors.links:
             address = urlsplit(link)
@@ -287,15 +300,32 @@ def test_code_is_copied_without_prompts_and_without_what_it_shows(reader):
 
 def test_every_function_of_the_reference_that_a_script_uses_leads_to_it():
     page = (SITE / "generated" / "cellkinetics.fit_each.html").read_text()
-    scripts = [each.stem for each in (ROOT / "fits").glob("[0-9]*.py") if "ck.fit_each(" in each.read_text()]
+    scripts = [name for name in SCRIPTS if "ck.fit_each(" in (ROOT / "fits" / f"{name}.py").read_text()]
     assert scripts
     assert [name for name in scripts if f"gallery/{name}.html" not in page] == []
 
 
+def test_what_the_reference_describes_leads_to_its_source():
+    page = (SITE / "generated" / "cellkinetics.fit_each.html").read_text(encoding="utf-8")
+    place = re.search(r'href="\.\./(_modules/[^"#]+)#([\w.]+)"', page)
+    assert place
+    source = (SITE / place[1]).read_text(encoding="utf-8")
+    assert f'id="{place[2]}"' in source
+    assert "def</span>" in source.split(f'id="{place[2]}"')[1][:600]
+
+
 def test_every_page_of_the_gallery_ends_in_a_figure_and_has_its_picture_in_the_index(visits):
-    scripts = sorted(script.stem for script in (ROOT / "fits").glob("[0-9]*.py"))
     index = (SITE / "gallery" / "index.html").read_text()
-    for script in scripts:
-        page = (SITE / "gallery" / f"{script}.html").read_text()
-        assert re.search(rf"_images/sphx_glr_{script}_\d+\.png", page), script
-        assert f"_images/sphx_glr_{script}_thumb.png" in index, script
+    for script in SCRIPTS:
+        page, name = (SITE / "gallery" / f"{script}.html").read_text(), Path(script).name
+        assert re.search(rf"_images/sphx_glr_{name}_\d+\.png", page), script
+        assert f"_images/sphx_glr_{name}_thumb.png" in index, script
+
+
+def test_the_gallery_has_sections_in_the_order_of_a_study_each_with_what_it_is_about():
+    index = (SITE / "gallery" / "index.html").read_text()
+    sections = re.findall(r"<h2>([^<]*)<", index)
+    assert sections == ["Read", "Look", "Fit", "Doubt", "Compare", "Population", "Forecast", "Design", "Report"]
+    for folder in sorted({script.split("/")[0] for script in SCRIPTS}):
+        header = (ROOT / "fits" / folder / "GALLERY_HEADER.rst").read_text().splitlines()
+        assert header[3] in index, folder

@@ -298,7 +298,7 @@ def test_ctrl_c_writes_who_is_finished_and_marks_the_others(patients, folder, mo
     table = pd.read_csv(patients)
     both = [table[table["subject"] == "A"].assign(subject=name) for name in ("A", "C")]
     pd.concat(both).to_csv(patients, index=False)
-    monkeypatch.setattr("cellkinetics.fitting.fits.optima_by", stopped)
+    monkeypatch.setattr("cellkinetics.fitting.each.optima_by", stopped)
     assert run("fit", patients, *DECLINE, "--out", "results") == 130
     printed = " ".join(capsys.readouterr().out.split())
     assert "Stopped by Ctrl-C: nk_decline: 1 of 2 patients are finished" in printed
@@ -314,7 +314,7 @@ def test_ctrl_c_before_anybody_is_finished_writes_nothing(patients, folder, monk
 
     table = pd.read_csv(patients)
     table[table["subject"] == "A"].to_csv(patients, index=False)
-    monkeypatch.setattr("cellkinetics.fitting.fits.optima_by", stopped)
+    monkeypatch.setattr("cellkinetics.fitting.each.optima_by", stopped)
     assert run("fit", patients, *DECLINE) == 130
     assert "before a patient was fitted. Nothing is written" in capsys.readouterr().out
     monkeypatch.setattr("cellkinetics.cli.fit.fit_each", lambda *_args, **_kwargs: signal.raise_signal(signal.SIGINT))

@@ -1,6 +1,7 @@
 """The commands beside fit and check: compare, nca, simulate, profile, report."""
 
 import inspect
+import re
 import shlex
 import signal
 from pathlib import Path
@@ -14,6 +15,7 @@ from cellkinetics import cli
 from cellkinetics.cli import compare, nca, profile, simulate
 from cellkinetics.cli.app import BAD, DONE, NONE_FITTED, STOPPED, app
 from cellkinetics.cli.asked import Acting, command
+from cellkinetics.cohorts import answer
 from cellkinetics.fitting.fits import Fits
 
 EXAMPLE = ck.example()
@@ -155,6 +157,38 @@ def test_comedication_reaches_a_fit_and_stands_in_its_command(folder, few, monke
     assert command("fit", None, Acting(["tocilizumab=rho"])) == "cellkinetics fit --comedication tocilizumab=rho"
 
 
+def test_simulate_in_another_unit_wants_the_level_in_it_and_names_its_column(folder, capsys):
+    asked = ["simulate", "stein_2019_tisagenlecleucel", "--unit", "cells/uL", "--days", 7, 14, "--out", "s"]
+    assert run(*asked) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "gives copies/ug; c_max is" in said
+    assert "Give its level in cells/uL: --set c_max=..." in said
+    assert run(*asked, "--set", "c_max=40") == 0
+    expected = ck.simulate(ck.models.load("stein_2019_tisagenlecleucel"), {"c_max": 40.0}, [7, 14])
+    written = pd.read_csv("s/simulation.csv")
+    assert list(written) == ["day", "cells_per_ul"]
+    assert np.allclose(written["cells_per_ul"], expected["copies_per_ug"])
+    assert "cells_per_ul (cells/uL)" in capsys.readouterr().out
+
+
+def test_fit_and_report_tell_groups_by_any_covariate(folder, capsys):
+    EXAMPLE.to_csv("all.csv")
+    asked = ["fit", "all.csv", "--model", "nk_decline", "--starts", 1, "--out", "f"]
+    assert run(*asked, "--by", "respons") == 2
+    assert "there is no covariate 'respons'. Did you mean response" in " ".join(capsys.readouterr().err.split())
+    assert not Path("f").exists()
+    assert run(*asked, "--by", "response") == 0
+    assert run("report", "f/fits.json", "--by", "response", "--out", "again.html") == 0
+    pages = [Path(name).read_text(encoding="utf-8") for name in ("f/report.html", "again.html")]
+    answers = [re.findall(r"<h2>(?:Does|Compared).*</h2>\n<p><strong>(.*?)</strong></p>", page)[0] for page in pages]
+    found = ck.compare_cohorts(EXAMPLE, by="response")
+    assert answers == [f"{(said := answer.of(found))[0].upper()}{said[1:]}."] * 2
+    assert "<h2>Compared by response</h2>" in pages[0]
+    assert "cellkinetics fit all.csv --model nk_decline --by response --starts 1" in pages[0]
+    assert "cellkinetics report f/fits.json --by response" in pages[1]
+    assert '<th scope="col">response</th>' in pages[0]
+
+
 def test_doses_of_other_channels_are_named():
     model = ck.models.load("il15_persistence")
     assert simulate.events(model, ["1e6", "14=2e6", "rimiducid:30=0.4"]) == {
@@ -202,7 +236,7 @@ def test_report_makes_the_page_of_saved_fits_without_fitting(folder, few, monkey
     fits.save("mine.json")
     fits["P06"].save("one.json")
     ck.save(ck.nca(EXAMPLE), "table.json")
-    monkeypatch.setattr("cellkinetics.fitting.fits.fit_each", lambda *_args, **_kwargs: pytest.fail("fitted"))
+    monkeypatch.setattr("cellkinetics.fitting.each.fit_each", lambda *_args, **_kwargs: pytest.fail("fitted"))
     assert run("report", "mine.json") == 0
     page = Path("report.html").read_text(encoding="utf-8")
     assert "nk_decline fitted to 3 patients<" in page

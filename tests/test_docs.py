@@ -15,10 +15,43 @@ def test_every_public_name_is_in_the_reference():
 
 
 def test_every_table_of_a_study_is_shown_with_the_command_that_makes_it_again():
-    page = (DOCS / "validation.rst").read_text()
+    page = "".join((DOCS / f"{name}.rst").read_text() for name in ("validation", "benchmarks"))
     for table in sorted(BENCHMARKS.glob("*.csv")):
         assert f"{table.name}" in page, table.name
         assert f"python tests/benchmarks/{table.stem}.py" in page, table.stem
+
+
+def test_the_validation_page_opens_with_its_claims_and_each_leads_to_its_proof():
+    page = (DOCS / "validation.rst").read_text()
+    claims = page.partition("What is claimed")[2].partition("\n\n")[0]
+    assert page.index("What is claimed") < page.index("\n---")
+    titles = set(re.findall(r"^([^\n]+)\n-{4,}$", page, re.MULTILINE))
+    labels = set(re.findall(r"^\.\. _([\w-]+):$", (DOCS / "benchmarks.rst").read_text(), re.MULTILINE))
+    rows = claims.split("   * - ")[1:]
+    assert len(rows) >= 10
+    for row in rows:
+        inside, outside = set(re.findall(r"(?<!:)`([^`<]+)`_", row)), set(re.findall(r":ref:`([^`]+)`", row))
+        assert inside | outside, row
+        assert inside <= titles and outside <= labels, row
+
+
+def test_scripts_of_the_gallery_are_numbered_through_its_sections():
+    scripts = sorted((DOCS.parent / "fits").rglob("*.py"))
+    assert [int(script.name[:2]) for script in scripts] == [*range(1, len(scripts) + 1)]
+    assert len(scripts) >= 24
+
+
+def test_scripts_of_the_gallery_take_from_the_library_what_the_reference_has():
+    listed = set(re.findall(r"^   ([\w.]+)$", (DOCS / "api.rst").read_text(), re.MULTILINE))
+    rooms = {name.rpartition(".")[0] for name in listed}
+    for script in (DOCS.parent / "fits").rglob("*.py"):
+        text = script.read_text(encoding="utf-8")
+        for place, names in re.findall(r"^from cellkinetics\.?([\w.]*) import ([\w, ]+)$", text, re.MULTILINE):
+            for name in names.split(", "):
+                whole = f"{place}.{name}".lstrip(".")
+                assert whole in listed | rooms | {"models"}, f"{script.name}: {whole}"
+                used = set(re.findall(rf"\b{name}\.([a-z]\w*)\(", text)) if whole in rooms - {"models"} else set()
+                assert {f"{whole}.{each}" for each in used} <= listed, f"{script.name}: {used}"
 
 
 def test_one_version_is_told_everywhere():

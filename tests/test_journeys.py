@@ -3,6 +3,7 @@
 What Python shows is compared with what the page says it shows; blocks of Python and of a terminal are run.
 """
 
+import ast
 import contextlib
 import doctest
 import io
@@ -98,6 +99,33 @@ def test_a_regimen_that_was_not_given():
     names = follow("another_regimen.rst")
     curve = names["again"]
     assert (curve["copies_per_ug_lower"] < curve["copies_per_ug"]).all()
+
+
+def test_every_cell_of_the_notebook_page_runs_and_shows_a_card_or_a_table(folder):
+    names, shown = {}, []
+    for language, text in parts("in_a_notebook.rst"):
+        if language == "python" and not text.startswith("%"):
+            tree = ast.parse(text)
+            last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+            exec(compile(tree, "in_a_notebook.rst", "exec"), names)
+            if last is not None:
+                assert isinstance(last, ast.Expr)
+                shown.append(eval(compile(ast.Expression(last.value), "in_a_notebook.rst", "eval"), names))
+    assert [type(each).__name__ for each in shown] == ["Study", "Fits", "Fit", "NCATable", "DataFrame"]
+    assert all("<table" in each._repr_html_() for each in shown)
+    assert names["fits"].parameters.equals(ck.load(folder / "fits.json").parameters)
+
+
+@pytest.mark.slow
+def test_a_job_on_a_cluster_goes_on_and_parts_put_together_are_the_whole(folder):
+    names = follow("on_a_cluster.rst")
+    (part,) = folder.glob("parameters-*.csv")
+    assert part.name == "parameters-0.csv"
+    whole = ck.load(folder / "fits.json").parameters
+    assert set(names["parameters"]["subject"]) == {"P01", "P05", "P09"}
+    for row in names["parameters"].query("status == 'free'").to_dict("records"):
+        same = whole[(whole["subject"] == row["subject"]) & (whole["parameter"] == row["parameter"])].iloc[0]
+        assert row["value"] == pytest.approx(same["value"], rel=1e-6)
 
 
 def test_in_r_and_back(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from cellkinetics.saving import Saves, storable
 from cellkinetics.words import WIDE, count, labelled
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_R_HAT, FEWEST_EFFECTIVE = 1.01, 100.0  # of a label; the second of a chain
@@ -138,11 +140,14 @@ class PopulationPosterior(Saves, HandsOutCopies):
         ]
         return "\n".join(lines) + "\n"
 
-    def plot(self) -> Figure:
-        """A panel an estimate: its distribution by chain, the interval, and where `fit_population` ended."""
+    def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
+        """A panel an estimate: its distribution by chain, the interval, and where `fit_population` ended.
+
+        On as many axes where given.
+        """
         from cellkinetics.figures import posterior
 
-        return posterior.plot(self)
+        return posterior.plot(self, axes)
 
     def __repr__(self) -> str:
         m, n, _ = self.v.shape

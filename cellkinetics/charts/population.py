@@ -34,28 +34,36 @@ FARTHEST = 1000.0  # ratio that an axis goes to
 HIGH = 0.3  # shrinkage from which on effects say little of their distribution
 
 
-def plot_predicted(fit: PopulationFit, axes: Sequence[Axes] | None) -> Figure:
+def plot_predicted(fit: PopulationFit, axes: Sequence[Axes] | None, by: str | None) -> Figure:
     """See `PopulationFit.plot_predicted`."""
     table, study = fit.residuals, fit.study
     panels = style.panels(axes, 2, 2, (4.1, 3.9), simulated=study.simulated)
+    if by is None:
+        members, shades = pd.Series(NOBODY, index=list(study.subjects)), {NOBODY: tone.one}
+    else:
+        members, shades = style.coloured(study, by)
     for ax, column, name in zip(panels, ("population", "predicted"), ("population", "individual"), strict=True):
-        predicted.draw(ax, table, column, {NOBODY: tone.one}, table["status"].map(lambda _: NOBODY))
+        predicted.draw(ax, table, column, shades, table["subject"].map(members))
         style.label(ax, f"predicted, {name}")
     style.label(panels[0], y=f"observed, {style.unit_label(study.unit)}")
     if axes is None:
-        style.legend_below(panels[0], predicted.key_of(table))
+        key = predicted.key_of(table, None if by is None else tone.faint)
+        style.legend_below(panels[0], [*([] if by is None else style.named(shades, by)), *key])
     return style.whole(panels[0])
 
 
-def plot_effects(fit: PopulationFit, by: Sequence[str] | None) -> Figure:
+def plot_effects(fit: PopulationFit, by: Sequence[str] | None, axes: Sequence[Axes] | None) -> Figure:
     """See `PopulationFit.plot_effects`."""
     driving = [effect.column for effect in fit.design.effects if effect.column]
     names, covariates = fit.design.random, against.covariates_of(fit.study, fit.subjects, by, driving)
     effects = fit.individuals.pivot_table(index="subject", columns="parameter", values="effect")
     effects = effects.reindex(index=list(fit.subjects), columns=list(names))
     q, columns = len(names), len(names) + len(covariates)
-    figure = style.figure((2.35 * columns + 0.5, 2.15 * q + 0.4))
-    grid = figure.subplots(q, columns, squeeze=False)
+    if axes is None:
+        grid = style.figure((2.35 * columns + 0.5, 2.15 * q + 0.4)).subplots(q, columns, squeeze=False)
+    else:
+        grid = np.array(style.given(axes, q * columns, simulated=False), object).reshape(q, columns)
+    figure = style.whole(grid[0, 0])
     sds = np.sqrt(np.diag(np.asarray(fit.polished.theta.omega)))
     for row, name in enumerate(names):
         for column in range(columns):
@@ -67,7 +75,9 @@ def plot_effects(fit: PopulationFit, by: Sequence[str] | None) -> Figure:
             ax.locator_params(nbins=5)
             if column == row:
                 _distribution(ax, y, sds[row], fit.shrinkage[name])
-                ax.set_title(name, loc="left", fontsize=TITLE, color=tone.ink)
+                # On axes of the user there is no place for the word above all.
+                tagged = ", simulated" if fit.study.simulated and axes is not None and row == 0 else ""
+                ax.set_title(f"{name}{tagged}", loc="left", fontsize=TITLE, color=tone.ink, parse_math=False)
             elif column < row:
                 _pair(ax, effects[names[column]].to_numpy(float), y)
             else:
@@ -81,12 +91,12 @@ def plot_effects(fit: PopulationFit, by: Sequence[str] | None) -> Figure:
                 ax.tick_params(labelbottom=False)
             if column == q:
                 style.label(ax, y=f"effect on {name}")
-    if fit.study.simulated:
+    if fit.study.simulated and axes is None:
         style.tag_all(figure)
     return figure
 
 
-def plot_forest(fit: PopulationFit, level: float) -> Figure:
+def plot_forest(fit: PopulationFit, level: float, given: Axes | None) -> Figure:
     """See `PopulationFit.plot_forest`."""
     table = fit.effects(level)
     if table.empty:
@@ -95,7 +105,8 @@ def plot_forest(fit: PopulationFit, level: float) -> Figure:
     for parameter, own in table.groupby("parameter", sort=False):
         rows.append(Row(str(parameter)))
         rows += [_row(fit, row) for _, row in own.iterrows()]
-    ax = style.panels(None, 1, 1, (7.4, 0.27 * len(rows) + 1.15), simulated=fit.study.simulated)[0]
+    axes = None if given is None else [given]
+    ax = style.panels(axes, 1, 1, (7.4, 0.27 * len(rows) + 1.15), simulated=fit.study.simulated)[0]
     ax.axvspan(*EQUIVALENT, color=tone.faint, alpha=0.2, linewidth=0, zorder=0.5, gid="equivalent")
     for end in EQUIVALENT:
         ax.axvline(end, color=tone.faint, linewidth=0.9, dashes=(4, 3), zorder=1)
@@ -104,8 +115,9 @@ def plot_forest(fit: PopulationFit, level: float) -> Figure:
     seen = np.clip(seen[np.isfinite(seen)], 1 / FARTHEST, FARTHEST)
     forest.draw(ax, rows, (min(seen.min(initial=1.0), 0.8) / 1.12, max(seen.max(initial=1.0), 1.25) * 1.12))
     style.label(ax, f"ratio to the median patient or the first group, {100 * level:g}% interval")
-    band = Line2D([], [], color=tone.faint, linewidth=6, alpha=0.25)
-    style.legend_below(ax, [(band, "0.8 to 1.25")])
+    if given is None:
+        band = Line2D([], [], color=tone.faint, linewidth=6, alpha=0.25)
+        style.legend_below(ax, [(band, "0.8 to 1.25")])
     return style.whole(ax)
 
 
@@ -173,12 +185,12 @@ def plot_influence(fit: PopulationFit, most: int) -> Figure:
     return style.whole(panels[0])
 
 
-def plot_trace(fit: PopulationFit) -> Figure:
+def plot_trace(fit: PopulationFit, axes: Sequence[Axes] | None) -> Figure:
     """See `PopulationFit.plot_trace`."""
     trace = fit.trace
     shares = [name for name in trace if str(name).startswith("accepted") or name == "refused"]
     names = [name for name in trace if name not in shares]
-    panels = style.panels(None, len(names), 3, (3.1, 1.9), simulated=fit.study.simulated)
+    panels = style.panels(axes, len(names), 3, (3.1, 1.9), simulated=fit.study.simulated)
     averaged, counted = _averaged(fit), "iteration" if fit.approximation is None else "step"
     for number, (ax, name) in enumerate(zip(panels, names, strict=True)):
         style.dress(ax)
@@ -192,9 +204,9 @@ def plot_trace(fit: PopulationFit) -> Figure:
         later = trace[name].to_numpy(float)[min(10, len(trace) // 3) :]
         span = float(later.max() - later.min()) or 1.0
         ax.set_ylim(later.min() - 0.15 * span, later.max() + 0.15 * span)
-        if number >= len(names) - 3:
+        if axes is not None or number >= len(names) - 3:
             style.label(ax, counted)
-    if averaged:
+    if averaged and axes is None:
         key = [(Line2D([], [], color=tone.faint, linewidth=6, alpha=0.25), "averaged (gains fall)")]
         style.legend_below(panels[0], key)
     return style.whole(panels[0])

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
-from cellkinetics.cohorts.nca import Days, nca
+from cellkinetics.cohorts.nca import Days, area_of, nca
 from cellkinetics.cohorts.nca_summary import CONFIDENCE, ENDS, nca_summary
 from cellkinetics.data import groups
 from cellkinetics.data.groups import NOBODY
@@ -69,8 +69,8 @@ def plot_nca(
     table, order = _table_of(of, by)
     known = [str(name)[: -len("_reason")] for name in table if str(name).endswith("_reason")]
     if metrics is None:
-        area = [name for name in known if name.startswith("auc_") and name.split("_")[-1].isdecimal()]
-        metrics = ["cmax", "tmax", *area[:1], "half_life"]
+        area = area_of(table)
+        metrics = ["cmax", "tmax", *([area] if area in known else []), "half_life"]
     for metric in domains.some(metrics, "metrics", "['cmax']", "leave it out"):
         if metric not in known:
             raise ValueError(f"metrics: there is no {metric!r}. {suggest(metric, known)}".rstrip())
@@ -122,7 +122,7 @@ def _metric(ax: Axes, table: pd.DataFrame, by: str, order: Sequence[str], metric
     for place, group in enumerate(order):
         inside = np.flatnonzero((members == group) & ~np.isnan(lower))
         # Spaces at which no line ends.
-        names.append(f"{group}\n{len(inside)}\u00a0of\u00a0{int((members == group).sum())}")
+        names.append(f"{groups.shown(group, by)}\n{len(inside)}\u00a0of\u00a0{int((members == group).sum())}")
         aside = np.linspace(-0.25, 0.25, len(inside)) if len(inside) > 1 else np.zeros(len(inside))
         status = status_of(lower[inside], upper[inside])
         for shift, each, one in zip(aside, inside, status, strict=True):

@@ -17,7 +17,7 @@ from cellkinetics.data.example import example
 from cellkinetics.data.reading import read_study
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
-from cellkinetics.fitting.fits import fit_each
+from cellkinetics.fitting.each import fit_each
 from cellkinetics.modelling.loading import load_model
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import PUBLISHED, SCALES, Prior

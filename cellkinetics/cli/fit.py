@@ -11,13 +11,15 @@ from rich.console import Console
 
 from cellkinetics.cli import asked, showing
 from cellkinetics.cli.app import DONE, NONE_FITTED, STOPPED, app
-from cellkinetics.cli.asked import USUAL_MODEL, Acting, Fitting, Flag, Reading, Working, find_model
+from cellkinetics.cli.asked import USUAL_MODEL, Acting, Fitting, Flag, Reading, Working, find_model, usual
 from cellkinetics.cli.stopping import ctrl_c
 from cellkinetics.cli.writing import Target, write_csv
+from cellkinetics.data import groups
 from cellkinetics.data.study import Study
 from cellkinetics.errors import StudyError
 from cellkinetics.fitting import fit as fitting
-from cellkinetics.fitting.fits import Fits, fit_each
+from cellkinetics.fitting.each import fit_each
+from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.model_choice import EVERYONE, compare_models
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
@@ -40,6 +42,7 @@ def fit(
     how: Fitting | None = None,
     acting: Acting | None = None,
     work: Working | None = None,
+    by: str = usual(Fits.plot, "by"),
     out: Path | None = None,
     force: Flag = False,
 ) -> int:
@@ -65,6 +68,8 @@ def fit(
         What acts on rates besides.
     work
         How long work is done.
+    by
+        What colours and the report's comparison are by: cohort, dose, or another column such as response.
     out
         Folder to write; it must not exist yet. By default cellkinetics-fit-1, -2, ... in the current folder.
     force
@@ -73,6 +78,7 @@ def fit(
     reading, how, work = reading or Reading(), how or Fitting(), work or Working()
     acting = acting or Acting()
     study = reading.study(table)
+    groups.of(study, by)
     chosen = model or [USUAL_MODEL]
     # The file as it was read: it may change before the report is written.
     origin = report.Origin.of(
@@ -104,8 +110,16 @@ def fit(
         for name, fits in each.items():
             own = folder if len(models) == 1 else folder / models[chosen.index(name)].name
             own.mkdir(exist_ok=True)
-            again = asked.command("fit", table, reading, how, acting, model=None if name == USUAL_MODEL else name)
-            output.fit_files(fits, own, report.Origin(again, origin.source, origin.sha256))
+            again = asked.command(
+                "fit",
+                table,
+                reading,
+                how,
+                acting,
+                model=None if name == USUAL_MODEL else name,
+                by=None if by == usual(Fits.plot, "by") else by,
+            )
+            output.fit_files(fits, own, report.Origin(again, origin.source, origin.sha256), by)
         if compared is not None:
             write_csv(compared.reset_index(), folder / "models.csv")
 

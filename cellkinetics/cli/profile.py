@@ -13,7 +13,8 @@ from cellkinetics.cli.app import DONE, NONE_FITTED, STOPPED, app
 from cellkinetics.cli.asked import USUAL_MODEL, Acting, Fitting, Flag, Reading, Words, find_model, names, usual
 from cellkinetics.cli.stopping import ctrl_c
 from cellkinetics.cli.writing import Target, write_csv, write_figure
-from cellkinetics.fitting.fits import Fits, fit_each
+from cellkinetics.fitting.each import fit_each
+from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.profile import Profile
 from cellkinetics.fitting.profiles import Profiles
 from cellkinetics.progress import bar

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
 from cellkinetics.cli.app import DONE, app
-from cellkinetics.cli.asked import Flag, find_model
+from cellkinetics.cli.asked import Flag, find_model, usual
 from cellkinetics.figures import fits as fits_plot
 from cellkinetics.figures.drawing import png
 from cellkinetics.files import whole
@@ -26,6 +27,7 @@ def report(
     /,
     *,
     model: str | None = None,
+    by: str = usual(Fits.plot, "by"),
     out: Path | None = None,
     force: Flag = False,
 ) -> int:
@@ -39,6 +41,8 @@ def report(
         The saved fits, or the saved population.
     model
         The Python file of their model, where it is not of the library, wherever it lies now.
+    by
+        What colours and the comparison are by: cohort, dose, or another column such as response.
     out
         The page to write; it must not exist yet. By default report.html beside the file.
     force
@@ -52,10 +56,10 @@ def report(
     result = results.load(file, model=None if model is None else find_model(model))
     population, fits = (result, result.as_fits) if isinstance(result, PopulationFit) else (None, _fits(result, file))
     words = ["cellkinetics", "report", str(file), *(() if model is None else ("--model", model))]
+    words += [] if by == usual(Fits.plot, "by") else ["--by", by]
     origin = reports.Origin.of(file, shlex.join(words))
-    html = reports.page(
-        fits, [png(fits_plot.plot_fits(fits, page=page)) for page in range(fits_plot.pages(fits))], origin, population
-    )
+    pictures = [png(fits_plot.plot_fits(fits, page=page, by=by)) for page in range(fits_plot.pages(fits))]
+    html = reports.page(fits, pictures, origin, population, by)
     with whole(target) as opened:
         opened.write(html)
     Console().print(f"Written to {escape(str(target))}.", soft_wrap=True)
@@ -67,7 +71,7 @@ def _fits(result: object, file: Path) -> Fits:
     if isinstance(result, Fit):
         return Fits(result.study, {result.subject: result})
     if not isinstance(result, Fits):
-        kind = type(result).__name__
+        kind = "DataFrame" if isinstance(result, pd.DataFrame) else type(result).__name__
         text = f"{file} holds a {kind}: a report is made of fits or of a population, as fits.save(path) writes them."
         raise ValueError(text)
     return result

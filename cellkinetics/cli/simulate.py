@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +15,11 @@ from cellkinetics.cli import showing
 from cellkinetics.cli.app import DONE, app
 from cellkinetics.cli.asked import Acting, Flag, Numbers, Words, find_model, number, numbers, usual
 from cellkinetics.cli.writing import Target, write_csv, write_figure
+from cellkinetics.figures import style
+from cellkinetics.fitting.result import Estimates
+from cellkinetics.modelling import levels
 from cellkinetics.modelling.model import Model
-from cellkinetics.solving import simulation
+from cellkinetics.solving import simulating
 
 SIMULATION_FILES = re.compile(r"simulation\.(csv|png)")
 Events = list[tuple[float, float]]
@@ -30,6 +34,7 @@ def simulate(
     dose: Words = None,
     set: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
     acting: Acting | None = None,
+    unit: str | None = None,
     out: Path | None = None,
     force: Flag = False,
 ) -> int:
@@ -50,6 +55,9 @@ def simulate(
         Parameters in place of the model's values: F=2e-4 r=0.3.
     acting
         What acts on rates besides: when it is given is a dose, --dose 1e6 tocilizumab:5=1.
+    unit
+        Unit of the curve and of the values given for its level, where it is not the model's: cells/uL with --set
+        c_max=40. Every parameter in the model's unit has to be given then.
     out
         Folder to write; it must not exist yet. By default cellkinetics-simulate-1, -2, ... in the current folder.
     force
@@ -58,23 +66,50 @@ def simulate(
     chosen = (acting or Acting()).on(find_model(model))
     target = Target.of("simulate", out, force, SIMULATION_FILES)
     times = np.arange(usual(Model.plot, "days") + 1) if not days else np.array(days)
-    doses, values = events(chosen, dose), numbers(set, "set")
-    found = simulation.simulate(chosen, values, times, doses)
+    doses, values = events(chosen, dose), Estimates(numbers(set, "set") or {})
+    if unit is not None:
+        _refuse(chosen, unit, values)
+        values.attrs = {"unit": unit}
+    found = simulating.simulate(chosen, values, times, doses)
 
     def files(folder: Path) -> None:
         write_csv(found, folder / "simulation.csv")
         axes = chosen.plot(doses=doses, days=max(float(times.max()), 1.0), parameters=values)
+        if unit is not None and levels.own_unit(chosen):
+            style.label(axes, y=style.unit_label(unit))
         figure = axes.get_figure(root=True)
         assert figure is not None
         write_figure(figure, folder / "simulation.png")
 
     folder = target.put(files)
     console = Console()
-    headings = {"day": "day"} | {name: f"{name} ({unit})" for name, unit in chosen.outputs.items()}
+    said = {
+        levels.column_of(chosen, name, unit or own): levels.unit_of_output(chosen, name, unit or own)
+        for name, own in chosen.outputs.items()
+    }
+    headings = {"day": "day"} | {name: f"{name} ({of})" for name, of in said.items()}
     if days:
         console.print(showing.table_of(found, f"{chosen.name}, simulated", headings))
     showing.say_written(console, None, folder)
     return DONE
+
+
+def _refuse(model: Model, unit: str, given: Collection[str]) -> None:
+    """A ValueError where the model cannot be in a unit, or a value that is in its own was not given."""
+    if unit in model.outputs.values():
+        return
+    gives, names = ", ".join(sorted({*model.outputs.values()})), levels.levels(model)
+    if not names:
+        raise ValueError(f"--unit {unit}: {model.name} gives {gives} and has no parameter that sets its level.")
+    missing = [name for name in names if name not in given and model.parameters[name].value != 0]
+    if missing:
+        values = ", ".join(
+            f"{name} is {model.parameters[name].value:g} {model.parameters[name].unit}" for name in missing
+        )
+        asked = " ".join(f"{name}=..." for name in missing)
+        raise ValueError(
+            f"--unit {unit}: {model.name} gives {gives}; {values}. Give its level in {unit}: --set {asked}"
+        )
 
 
 def events(model: Model, given: list[str] | None) -> dict[str, Events] | None:

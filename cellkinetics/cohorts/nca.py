@@ -16,6 +16,7 @@ from cellkinetics.cohorts.half_lives import best_line, censored_line, given_line
 from cellkinetics.data.overview import since_infusion
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
+from cellkinetics.notebook import Shown
 from cellkinetics.running.phases import Phases
 from cellkinetics.statistics.visits import combined
 from cellkinetics.words import count, number_text
@@ -23,6 +24,9 @@ from cellkinetics.words import count, number_text
 # Days by which the last sample may come before the end of a window.
 DAYS_SHORT = 3.0
 BLQ = ("interval", "zero", "half", "drop", "pknca")
+# Of the many columns those that a reader looks for first; the area is the one of the window.
+SHOWN_FIRST, SHOWN_LAST = ("n_samples", "n_censored", "cmax", "tmax"), ("half_life", "below_from")
+SPELLED = {"cmax": "Cmax", "half_life": "half-life"}
 Days = tuple[float, float]
 Metrics = dict[str, Any]
 
@@ -60,8 +64,8 @@ def nca(
     Returns
     -------
     DataFrame
-        subject, cohort, output, n_samples, n_censored (in the window), then in the unit of the study, days, or their
-        product:
+        With a card of its own in a notebook. subject, cohort, output, n_samples, n_censored (in the window), then in
+        the unit of the study, days, or their product:
 
         - cmax (the highest sample of the window; with ``_lower`` and ``_upper`` where a limit hides it), tmax (its
           first day);
@@ -126,7 +130,7 @@ def nca(
             found.append({"subject": subject, "cohort": cohort, "output": output} | metrics)
     table = pd.DataFrame(found)
     reasons = [column for column in table if str(column).endswith("_reason")]
-    table = table[[column for column in table if column not in reasons] + reasons]
+    table = NCATable(table[[column for column in table if column not in reasons] + reasons])
     # What was asked, for `ck.save`, which keeps a table with its attributes.
     options = {"window": window, "blq": blq, "method": method, "terminal": terminal, "tolerance": tolerance}
     table.attrs |= {"verb": "nca", "data": study.sha256, "options": options}
@@ -305,3 +309,64 @@ def _value(name: str, value: float, reason: str = "", *ends: float) -> Metrics:
     if ends:
         found |= {f"{name}_lower": ends[0], f"{name}_upper": ends[1]}
     return found | {f"{name}_reason": reason if math.isnan(value) else ""}
+
+
+class NCATable(Shown, pd.DataFrame):
+    """A DataFrame with a card of its own in a notebook; whatever is made of it is a plain DataFrame."""
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def _repr_html_(self) -> str | None:
+        # Columns may have been taken from it in place.
+        return (
+            super()._repr_html_()
+            if area_of(self) and {"subject", *SHOWN_FIRST, *SHOWN_LAST} <= set(self)
+            else self._plain()
+        )
+
+    def _plain(self) -> str | None:
+        return pd.DataFrame(self)._repr_html_()  # pyright: ignore[reportCallIssue]
+
+
+def table_again(table: pd.DataFrame) -> pd.DataFrame:
+    """A table that was read from a file, as it was made."""
+    if table.attrs.get("verb") != "nca":
+        return table
+    made = NCATable(table)
+    made.attrs = table.attrs
+    return made
+
+
+def area_of(table: pd.DataFrame) -> str:
+    """The column of the area of the window; "" where there is none."""
+    known = (str(name) for name in table)
+    return next((name for name in known if name.startswith("auc_") and name.split("_")[-1].isdecimal()), "")
+
+
+def shown_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Its first columns: a value, or between which it lies, or nothing."""
+    who = [name for name in ("subject", "cohort") if not table[name].isna().all()]
+    several = ["output"] if table["output"].nunique() > 1 else []
+    columns = {name: table[name] for name in (*who, *several)}
+    for name in (*SHOWN_FIRST, area_of(table), *SHOWN_LAST):
+        columns[name] = pd.Series([_cell(row, name) for row in table.to_dict("records")], index=table.index)
+    return pd.DataFrame(columns)
+
+
+def _cell(row: Any, name: str) -> Any:
+    value, lower, upper = (float(row.get(each, math.nan)) for each in (name, f"{name}_lower", f"{name}_upper"))
+    if not math.isnan(value) or math.isnan(lower) or math.isnan(upper):
+        return value if name not in SHOWN_FIRST[:2] else int(value)
+    return f"above {lower:.4g}" if math.isinf(upper) else f"{lower:.4g} to {upper:.4g}"
+
+
+def words_of(table: pd.DataFrame) -> str:
+    """How many have a value, and where the reasons of the others stand."""
+    names = ("cmax", area_of(table), "half_life")
+    have = [f"{SPELLED.get(name, name)} of {int(table[name].notna().sum())}" for name in names]
+    text = (
+        f"Of {len(table)} curves {', '.join(have)}. A value that is missing has its reason beside it, in <name>_reason"
+    )
+    return f"{text}; simulated data" if table.attrs.get("simulated") else text

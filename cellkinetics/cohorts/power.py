@@ -34,6 +34,7 @@ from cellkinetics.statistics.trend import trend_p
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 QUESTIONS = ("trend test", "trend test, adjusted", "dose exponent", "equivalence")
@@ -85,11 +86,14 @@ class Power(Saves, HandsOutCopies):
 
         return power_text.of_power(self)
 
-    def plot(self) -> Figure:
-        """Power against the number of patients, one panel a question, one line a window; returns the figure."""
+    def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
+        """Power against the number of patients, one panel a question, one line a window; returns the figure.
+
+        On three axes where given.
+        """
         from cellkinetics.figures import power as power_plot
 
-        return power_plot.plot_power(self)
+        return power_plot.plot_power(self, axes)
 
     def __repr__(self) -> str:
         sizes = ", ".join(map(str, self.sizes))

@@ -56,6 +56,11 @@ def of(study: Study, by: str = "cohort") -> Groups:
     return Groups(text.astype(object).fillna(NOBODY), (*names, *([NOBODY] if text.isna().any() else [])))
 
 
+def shown(name: str, by: str) -> str:
+    """A group as a picture or a sentence names it: "no response" for those who have none."""
+    return f"no {by}" if name == NOBODY else name
+
+
 def named(value: object) -> str:
     """The name of a group whose patients have this value, as `of` has it: 11 for 11.0."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, Real):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,6 +19,7 @@ from cellkinetics.figures.style import tone
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from cellkinetics.fitting.fits import Fits
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 PER_PAGE = 24
 LEAST_WIDTH = 1.3  # inches of a panel
+# Of many patients in the width of a journal's column: inches of all panels together, and of one at least.
+PAGE_HEIGHT, SMALL_WIDTH, SMALL_HEIGHT = 8.2, 0.93, 1.0
 
 
 def plot_fits(
@@ -34,6 +38,7 @@ def plot_fits(
     page: int = 0,
     *,
     by: str = "cohort",
+    axes: Sequence[Axes] | None = None,
 ) -> Figure:
     """One panel a patient on shared axes, as `plot_fit` draws it, from the cohort of the lowest dose on.
 
@@ -47,6 +52,7 @@ def plot_fits(
     axes_size : width and height of a panel in inches, its title and margins included.
     page : which page of at most 24 panels, from 0; ``pages(fits)`` says how many there are.
     by : what the colour says, as in `plot_study`.
+    axes : one for each patient of the page; a new figure when not given.
 
     Returns
     -------
@@ -55,7 +61,7 @@ def plot_fits(
     Raises
     ------
     ValueError
-        There are no fits.
+        There are no fits; too few axes.
     IndexError
         There is no such page.
     """
@@ -67,12 +73,77 @@ def plot_fits(
     groups, shades = style.coloured(fits.study, by)
     order = sorted(fits, key=lambda subject: list(shades).index(groups[subject]))
     shown = {subject: fits[subject] for subject in order[page * PER_PAGE : (page + 1) * PER_PAGE]}
+    if axes is not None:
+        panels = style.given(axes, len(shown), simulated=fits.study.simulated)
+        return _on(panels, _Drawn.of(fits, shown, style.size(panels[0])), groups, shades)
     return _page(fits, shown, groups, shades, min(columns, len(fits)), axes_size, by)
 
 
 def pages(fits: Mapping[str, Fit]) -> int:
     """How many pages of at most 24 patients `plot_fits` has for these fits."""
     return math.ceil(len(fits) / PER_PAGE)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What the panels of a page share.
+
+    samples, curves, words : of each patient. whole : samples of the study. lower, upper, last : ends of the axes.
+    """
+
+    shown: Mapping[str, Fit]
+    samples: Mapping[str, pd.DataFrame]
+    curves: Mapping[str, pd.DataFrame]
+    words: Mapping[str, list[str]]
+    whole: pd.DataFrame
+    lower: float
+    upper: float
+
+    @classmethod
+    def of(cls, fits: Fits, shown: Mapping[str, Fit], size: tuple[float, float]) -> _Drawn:
+        """Of panels of a size in points."""
+        names = {subject: output_of(fit, None) for subject, fit in fits.items()}
+        samples = {subject: samples_of(fit.study, names_of(fit, names[subject])) for subject, fit in fits.items()}
+        curves = {subject: curve_of(fit, names[subject]) for subject, fit in shown.items()}
+        words = {subject: style.wrapped(_words(fit, size[0]), size[0]) for subject, fit in shown.items()}
+        whole = pd.concat(samples)
+        lower, upper = extent(whole, list(curves.values()), reach=10)
+        for subject in shown:
+            upper = max(upper, raised(lower, top_of(samples[subject]), room_of(words[subject], size[1])))
+        return cls(shown, samples, curves, words, whole, lower, upper)
+
+    def draw(self, ax: Axes, subject: str, colour: str, width: float) -> None:
+        """One patient, on axes `width` points long."""
+        # Small panels have no room for ticks between decades, which would be most of the time of drawing.
+        style.decades(ax, self.lower, self.upper, minor=False)
+        style.days(ax, float(self.whole["day"].max()), width)
+        samples, curve = self.samples[subject], self.curves[subject]
+        draw_fit(ax, self.shown[subject], samples, curve, colour, self.words[subject], width)
+
+
+def _words(fit: Fit, width: float) -> str:
+    """Why a fit needs a look, in a word or two where the panel has no room for more."""
+    words = reason_of(fit)
+    return words if width > 72 else words.partition(":")[0]
+
+
+def _on(panels: Sequence[Axes], drawn: _Drawn, groups: pd.Series, shades: Mapping[str, str]) -> Figure:
+    """On axes of the user, whose names are theirs."""
+    for ax, subject in zip(panels, drawn.shown, strict=True):
+        drawn.draw(ax, subject, shades[groups[subject]], style.size(ax)[0])
+        draw_limits(ax, drawn.samples[subject])
+    return style.whole(panels[0])
+
+
+def _fitting(count: int, columns: int, size: tuple[float, float], width: float) -> tuple[int, tuple[float, float]]:
+    """Columns and size of panels in a width that is asked for; more and smaller ones where they would exceed a page."""
+    columns = max(1, min(columns, math.floor((width + 0.1) / LEAST_WIDTH)))
+    height = size[1]
+    if math.ceil(count / columns) * height > PAGE_HEIGHT:
+        columns = min(count, max(columns, math.floor(width / SMALL_WIDTH)))
+        height = min(height, max(1.6 * width / columns, SMALL_HEIGHT))
+        height = min(height, max(PAGE_HEIGHT / math.ceil(count / columns), SMALL_HEIGHT))
+    return columns, (min(size[0], width / columns), height)
 
 
 def _page(
@@ -87,21 +158,13 @@ def _page(
     asked, count = style.asked_width(), len(shown)
     narrow = asked < THREE_ABREAST  # the legend takes no room beside the panels
     if math.isfinite(asked):
-        columns = max(1, min(columns, math.floor((asked - 0.4 - 2.2 * (not narrow)) / LEAST_WIDTH)))
-        size = (min(size[0], (asked - 0.5 - 2.2 * (not narrow)) / columns), size[1])
+        columns, size = _fitting(count, columns, size, asked - 0.5 - 2.2 * (not narrow))
     rows = math.ceil(count / columns)
-    names = {subject: output_of(fit, None) for subject, fit in fits.items()}
-    samples = {subject: samples_of(fit.study, names_of(fit, names[subject])) for subject, fit in fits.items()}
-    curves = {subject: curve_of(fit, names[subject]) for subject, fit in shown.items()}
     inside, height = 0.84 * 72 * size[0], 0.74 * 72 * size[1]
-    words = {subject: style.wrapped(reason_of(fit), inside) for subject, fit in shown.items()}
-    whole = pd.concat(samples)
-    lower, upper = extent(whole, list(curves.values()), reach=10)
-    for subject in shown:
-        upper = max(upper, raised(lower, top_of(samples[subject]), room_of(words[subject], height)))
-    last, one_limit = float(whole["day"].max()), whole["lloq"].nunique() == 1
+    drawn = _Drawn.of(fits, shown, (inside, height))
+    samples, curves, one_limit = drawn.samples, drawn.curves, drawn.whole["lloq"].nunique() == 1
     key = style.named(shades, by)
-    hidden = any(filling(curve, (lower, upper)).any() for curve in curves.values())
+    hidden = any(filling(curve, (drawn.lower, drawn.upper)).any() for curve in curves.values())
     key += key_of(
         [samples[s] for s in shown], list(shown.values()), list(curves.values()), tone.faint, hidden=bool(hidden)
     )
@@ -113,14 +176,10 @@ def _page(
     figure = style.figure((columns * size[0] + 0.5 + beside, rows * size[1] + 0.35 + 0.6 * narrow))
     width = figure.get_figwidth()
     grid, first = figure.add_gridspec(rows, columns), None
-    for place, (subject, fit) in enumerate(shown.items()):
+    for place, subject in enumerate(shown):
         ax = figure.add_subplot(grid[divmod(place, columns)], sharex=first, sharey=first)
         first = first or ax
-        # Small panels have no room for ticks between decades, which would be most of the time of drawing.
-        style.decades(ax, lower, upper, minor=False)
-        style.days(ax, last, inside)
-        shade = shades[groups[subject]]
-        draw_fit(ax, fit, samples[subject], curves[subject], shade, words[subject], inside)
+        drawn.draw(ax, subject, shades[groups[subject]], inside)
         right = place % columns == columns - 1
         named = right or place == count - 1 or not one_limit
         # Beside the last panel there is an empty place: its label needs no wider gap between the columns.

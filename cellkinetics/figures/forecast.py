@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,13 +29,21 @@ BAND_OF_ESTIMATES = 0.55
 REACH = 1e7  # of the axis of values, where no limit ends it
 
 
-def plot(found: Forecast, output: str) -> Figure:
+def plot(found: Forecast, output: str, axes: Sequence[Axes] | None) -> Figure:
     """See `Forecast.plot`."""
     limit = found.limits[output]
     limited = bool(np.isfinite(limit))
-    figure = style.figure((WIDTH, 4.6 if limited else 3.6))
-    grid = figure.add_gridspec(2 if limited else 1, 1, height_ratios=[2.7, 1] if limited else [1])
-    top = figure.add_subplot(grid[0, 0])
+    bottom: Axes | None
+    if axes is None:
+        figure = style.figure((WIDTH, 4.6 if limited else 3.6))
+        grid = figure.add_gridspec(2 if limited else 1, 1, height_ratios=[2.7, 1] if limited else [1])
+        top = figure.add_subplot(grid[0, 0])
+        bottom = figure.add_subplot(grid[1, 0], sharex=top) if limited else None
+        width = 0.8 * 72 * figure.get_figwidth()
+    else:
+        top, bottom = [*style.given(axes, 1 + limited, simulated=found.simulated), None][:2]
+        assert top is not None
+        figure, width = style.whole(top), style.size(top)[0]
     table = found.table[found.table["output"] == output].sort_values("day")
     samples = found.samples[found.samples["output"] == output].assign(late=False, lloq=limit)
     curve = table.rename(columns={"median": "value"})
@@ -44,7 +53,7 @@ def plot(found: Forecast, output: str) -> Figure:
     day = table["day"].to_numpy(float)
     last = max(float(day.max()), float(samples["day"].max()) if len(samples) else 0.0)
     style.decades(top, low, high)
-    style.days(top, last, 0.8 * 72 * figure.get_figwidth())
+    style.days(top, last, width)
     more = MORE_IN_DARK if tone.dark else 0.0
     for lower, upper, solid in (("sample_lower", "sample_upper", BAND_OF_SAMPLE), ("lower", "upper", BAND_OF_CURVE)):
         ends = (np.maximum(table[end].to_numpy(float), low / 10) for end in (lower, upper))
@@ -57,18 +66,22 @@ def plot(found: Forecast, output: str) -> Figure:
     style.label(top, y=output if several else style.unit_label(found.unit))
     top.set_title(found.subject, loc="left", fontsize=style.TITLE, color=tone.ink, parse_math=False)
     axis = top
-    if limited:
-        bottom = figure.add_subplot(grid[1, 0], sharex=top)
+    if bottom is not None:
         style.dress(bottom)
+        if axes is not None:
+            style.days(bottom, last, width)
         shares = [found.detectable(float(at), output=output) for at in day]
         bottom.plot(day, shares, color=tone.ink, linewidth=1.5, gid="detectable")
         bottom.set_ylim(-0.05, 1.05)
         bottom.set_yticks([0, 0.5, 1])
         bottom.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         style.label(bottom, y="detectable")
-        top.tick_params(labelbottom=False)
+        if axes is None:
+            top.tick_params(labelbottom=False)
         axis = bottom
     style.label(axis, "days since infusion")
+    if axes is not None:
+        return figure
     if found.simulated:
         style.tag_all(figure)
     key: list[tuple[Any, str]] = [
@@ -84,51 +97,63 @@ def plot(found: Forecast, output: str) -> Figure:
     return figure
 
 
-def plot_trial(found: VirtualTrial, output: str) -> Figure:
+def plot_trial(found: VirtualTrial, output: str, axes: Sequence[Axes] | None) -> Figure:
     """See `VirtualTrial.plot`."""
-    import matplotlib.pyplot as plt
-
     arms = list(found.arms["arm"])
-    limit, columns = found.limits[output], 2 if len(arms) == 4 else min(ACROSS, len(arms))
-    strips, limited = math.ceil(len(arms) / columns), bool(np.isfinite(limit))
+    limited = bool(np.isfinite(found.limits[output]))
+    if axes is not None:
+        chosen = style.given(axes, len(arms) * (1 + limited), simulated=found.simulated)
+        below = chosen[len(arms) :] if limited else [None] * len(arms)
+        for arm, top, bottom in zip(arms, chosen, below, strict=False):
+            _arm(found, arm, output, top, bottom, style.size(top)[0], left=True)
+        return style.whole(chosen[0])
+    columns = 2 if len(arms) == 4 else min(ACROSS, len(arms))
+    columns = min(columns, max(1, math.floor(min(style.asked_width() / style.LEAST_PANEL, 99))))
+    strips = math.ceil(len(arms) / columns)
     width, height = OF_ARM if columns > 1 else OF_ONE_ARM
-    figure = plt.figure(figsize=(columns * width + 0.6, strips * height + 0.5), layout="constrained")
+    figure = style.figure((columns * width + 0.6, strips * height + 0.5 + style.room_below()))
+    width = min(width, (figure.get_figwidth() - 0.6) / columns)
     grid = figure.add_gridspec(2 * strips, columns, height_ratios=[2.6, 1 if limited else 1e-3] * strips)
-    table = found.table[found.table["output"] == output].sort_values("day")
-    high = 1.1 * float(table["sample_upper"].max())
-    low = limit / 3 if limited else max(float(table["lower"].min()), high / REACH)
-    usual = table[table["arm"] == arms[0]]
     first: Axes | None = None
     for number, arm in enumerate(arms):
         strip, column = divmod(number, columns)
-        own = table[table["arm"] == arm]
         top = figure.add_subplot(grid[2 * strip, column], sharey=first)
+        bottom = figure.add_subplot(grid[2 * strip + 1, column], sharex=top) if limited else None
         first = first or top
-        style.decades(top, low, high, minor=False)
-        style.days(top, float(table["day"].max()), 0.72 * 72 * width)
-        _curves(top, own, low)
-        if number:
-            top.plot(
-                usual["day"], usual["typical"], color=tone.ink, linewidth=1.0, linestyle=(0, (3, 2)), gid="first arm"
-            )
-        top.set_title(str(arm), loc="left", fontsize=style.TITLE, color=tone.ink, parse_math=False)
-        axis = top
-        if limited:
-            draw_limits(top, own.iloc[:1].assign(lloq=limit, day=0.0, late=False))
-            axis = figure.add_subplot(grid[2 * strip + 1, column], sharex=top)
-            _detectable(axis, found, str(arm), output, own["day"].to_numpy(float))
-            top.tick_params(labelbottom=False)
-            axis.tick_params(labelleft=column == 0)
-        top.tick_params(labelleft=column == 0)
-        style.label(axis, "days since infusion", "detectable" if limited and column == 0 else "")
-        if column == 0:
-            several = found.table["output"].nunique() > 1
-            style.label(top, y=output if several else style.unit_label(found.unit))
+        _arm(found, arm, output, top, bottom, 0.72 * 72 * width, left=column == 0)
+        top.tick_params(labelleft=column == 0, labelbottom=not limited)
+        if bottom is not None:
+            bottom.tick_params(labelleft=column == 0)
     if found.simulated:
         style.tag_all(figure)
     assert first is not None
     style.legend_below(first, _key_of_trial(found))
     return figure
+
+
+def _arm(
+    found: VirtualTrial, arm: str, output: str, top: Axes, bottom: Axes | None, width: float, *, left: bool
+) -> None:
+    """An arm with the median patient of the first; below it who is detectable, where a limit is known."""
+    limit, table = found.limits[output], found.table[found.table["output"] == output].sort_values("day")
+    own, usual = table[table["arm"] == arm], table[table["arm"] == found.arms["arm"].iloc[0]]
+    high = 1.1 * float(table["sample_upper"].max())
+    low = limit / 3 if bottom is not None else max(float(table["lower"].min()), high / REACH)
+    style.decades(top, low, high, minor=False)
+    style.days(top, float(table["day"].max()), width)
+    _curves(top, own, low)
+    if arm != found.arms["arm"].iloc[0]:
+        top.plot(usual["day"], usual["typical"], color=tone.ink, linewidth=1.0, linestyle=(0, (3, 2)), gid="first arm")
+    top.set_title(str(arm), loc="left", fontsize=style.TITLE, color=tone.ink, parse_math=False)
+    if bottom is not None:
+        draw_limits(top, own.iloc[:1].assign(lloq=limit, day=0.0, late=False))
+        if bottom not in top.get_shared_x_axes().get_siblings(top):
+            style.days(bottom, float(table["day"].max()), width)
+        _detectable(bottom, found, arm, output, own["day"].to_numpy(float))
+    style.label(bottom or top, "days since infusion", "detectable" if left and bottom is not None else "")
+    if left:
+        several = found.table["output"].nunique() > 1
+        style.label(top, y=output if several else style.unit_label(found.unit))
 
 
 def _curves(ax: Axes, own: Any, low: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,17 +27,16 @@ SHADE = 0.15
 STRATUM, MOST_COLUMNS = (3.3, 4.4), 3  # inches of a group, and groups side by side
 
 
-def plot(found: NPDE) -> Figure:
+def plot(found: NPDE, axes: Sequence[Axes] | None) -> Figure:
     """See `NPDE.plot`."""
     table = found.drawn().dropna(subset=["npde"])
     table = table.assign(residual=table["npde"])
-    figure = residuals.plot(table, simulated=found.simulated, name="npde")
-    over_time, over_curve, _, counts = figure.axes[:4]
+    over_time, over_curve, _, counts = residuals.draw(table, simulated=found.simulated, axes=axes, name="npde")
     _bands_of_days(over_time, table)
     predicted = table["predicted"].to_numpy(float)
     _bands(over_curve, predicted, table["npde"].to_numpy(float), _quantiles(predicted))
     _expected(counts, len(table))
-    return figure
+    return style.whole(over_time)
 
 
 def plot_strata(found: NPDE) -> Figure:
@@ -56,10 +56,11 @@ def plot_strata(found: NPDE) -> Figure:
         bottom = figure.add_subplot(grid[2 * strip + 1, column], sharey=first)
         own = table[table["stratum"] == name]
         z, quantified = own["npde"].to_numpy(float), (own["status"] == "quantified").to_numpy()
-        residuals.scatter(top, own["day"].to_numpy(float), z, quantified)
+        shades = np.full(len(z), tone.one)
+        residuals.scatter(top, own["day"].to_numpy(float), z, quantified, shades)
         residuals.lines(top)
         _bands_of_days(top, own)
-        residuals.normal(bottom, z, quantified)
+        residuals.normal(bottom, z, quantified, shades)
         for ax in (top, bottom):
             style.dress(ax)
             ax.tick_params(labelleft=column == 0)
@@ -70,7 +71,7 @@ def plot_strata(found: NPDE) -> Figure:
     if found.simulated:
         style.tag_all(figure)
     assert first is not None
-    style.legend_below(first, residuals.key())
+    style.legend_below(first, residuals.marks_key())
     return figure
 
 

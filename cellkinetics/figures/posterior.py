@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 FILLED, MORE_FILLED, GRID_POINTS = 0.22, 0.2, 160  # how solid an interval is, more so in dark, and points of a density
 
 
-def plot(found: PopulationPosterior) -> Figure:
+def plot(found: PopulationPosterior, axes: Sequence[Axes] | None) -> Figure:
     """See `PopulationPosterior.plot`."""
     shown = [at for at in range(len(found.labels)) if np.ptp(found.v[..., at]) > 0]
-    panels = style.panels(None, len(shown), 3, (3.1, 1.9), simulated=found.simulated)
+    panels = style.panels(axes, len(shown), 3, (3.1, 1.9), simulated=found.simulated)
     rows: dict[str, Any] = found.parameters.to_dict("index")  # pyright: ignore[reportAssignmentType]
     for ax, at in zip(panels, shown, strict=True):
         style.dress(ax)
@@ -35,15 +36,15 @@ def plot(found: PopulationPosterior) -> Figure:
         ax.axvline(row["estimate"], color=tone.ink, linewidth=1.1, dashes=(4, 3), gid="estimate")
         ax.set_title(found.labels[at], loc="left", fontsize=style.TEXT, color=tone.ink, parse_math=False)
         style.label(ax, str(row["unit"]))
+    if axes is not None:
+        return style.whole(panels[0])
     key: list[tuple[Any, str]] = [
         (Line2D([], [], color=tone.one, linewidth=1.1), "a chain"),
         (Patch(color=tone.one, alpha=FILLED + (MORE_FILLED if tone.dark else 0.0), linewidth=0), "95% interval"),
         (Line2D([], [], color=tone.ink, linewidth=1.1, dashes=(4, 3)), "where the fit ended"),
     ]
     style.legend_below(panels[0], key)
-    figure = panels[0].get_figure(root=True)
-    assert figure is not None
-    return figure
+    return style.whole(panels[0])
 
 
 def _densities(ax: Axes, draws: Floats, lower: float, upper: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
@@ -12,6 +13,7 @@ from cellkinetics.figures import style
 from cellkinetics.figures.style import tone
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TITLES = {
@@ -21,12 +23,14 @@ TITLES = {
 }
 
 
-def plot_power(found: Power) -> Figure:
+def plot_power(found: Power, axes: Sequence[Axes] | None) -> Figure:
     """Three panels: trend test, dose exponent, equivalence. A line at 80%, bars of 95% Monte Carlo error."""
     names = list(found.truth.index)
     shades = dict(zip(names, style.ramp(len(names)), strict=True))
-    figure = style.figure((10.4, 3.9))
-    panels = figure.subplots(1, 3, sharey=True)
+    if axes is None:
+        panels = list(style.figure((10.4, 3.9)).subplots(1, 3, sharey=True))
+    else:
+        panels = style.given(axes, 3, simulated=False)
     totals = sorted(found.table["patients"].unique())
     for ax, (question, title) in zip(panels, TITLES.items(), strict=True):
         style.dress(ax)
@@ -46,7 +50,9 @@ def plot_power(found: Power) -> Figure:
         ax.set_title(title, loc="left", fontsize=style.TEXT, color=tone.ink, pad=9)
         ax.set_xlabel("patients", fontsize=style.LABEL, color=tone.ink)
     panels[0].set_ylabel("share of simulated studies", fontsize=style.LABEL, color=tone.ink)
+    if axes is not None:
+        return style.whole(panels[0])
     key = [(Line2D([], [], color=shade, marker="o", markersize=3.2, linewidth=1.4), n) for n, shade in shades.items()]
     key.append((Line2D([], [], color=tone.faint, linewidth=0.9, linestyle=(0, (4, 3))), f"{100 * AIM:.0f}%"))
     style.legend_below(panels[1], key)
-    return figure
+    return style.whole(panels[0])

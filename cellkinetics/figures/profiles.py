@@ -44,7 +44,7 @@ def plot(profile: Profile, axes: Sequence[Axes] | None = None) -> Figure:
     return style.whole(panels[0])
 
 
-def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None) -> Axes:
+def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None, by: str = "cohort") -> Axes:
     """Estimates with their intervals, one row a patient; an end that the samples do not give is an arrow."""
     from cellkinetics.figures import drawing
 
@@ -52,9 +52,10 @@ def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None) ->
     table = table[table["parameter"] == parameter].set_index("subject")
     if table.empty:
         raise ValueError(f"{parameter} has no profile. Give fits.profile([{parameter!r}]).")
-    groups, shades = style.coloured(profiles.fits.study, "cohort")
+    groups, shades = style.coloured(profiles.fits.study, by)
     order = sorted(map(str, table.index), key=lambda subject: list(shades).index(groups[subject]))
-    ax = ax or drawing.new_axes((5.2, 1.1 + 0.2 * max(len(order), 4)))
+    own = ax is None
+    ax = ax or drawing.new_axes((5.2, 1.3 + 0.2 * max(len(order), 4)))
     values = table["value"].astype(float)
     known = profiles.fits[order[0]].model.parameters.get(parameter)
     # An sd is estimated on the log scale.
@@ -86,4 +87,6 @@ def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None) ->
     ax.set_xlabel(f"{parameter} ({unit}), {profiles.level:.0%} profile interval", fontsize=LABEL, color=tone.ink)
     if profiles.fits.study.simulated:
         ax.set_title("simulated", loc="right", fontsize=SMALL, style="italic", color=tone.faint)
+    if own:
+        style.legend_below(ax, style.named(shades, by))
     return ax

@@ -37,7 +37,7 @@ def plot_one(fit: Fit, ax: Axes | None = None) -> Axes:
     """See `Fit.plot_starts`."""
     ax = ax or _new_axes()
     behind = np.sort(below_best(fit))
-    _draw(ax, behind, 6.0, 1.0)
+    _draw(ax, behind, 6.0, 1.0, tone.one)
     _frame(ax, [behind], simulated=fit.study.simulated)
     reached = int((behind <= SAME_OPTIMUM).sum())
     text = f"{fit.subject}: {reached} of {count(len(behind), 'start')} reached the best optimum"
@@ -45,13 +45,16 @@ def plot_one(fit: Fit, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_each(fits: Fits, ax: Axes | None = None) -> Axes:
+def plot_each(fits: Fits, ax: Axes | None = None, by: str | None = None) -> Axes:
     """See `Fits.plot_starts`."""
-    ax = ax or _new_axes()
-    each = [np.sort(below_best(fit)) for fit in fits.values()]
-    each = [behind for behind in each if len(behind)]
-    for behind in each:
-        _draw(ax, behind, 3.0, max(0.15, 1 / max(len(each), 1) ** 0.5))
+    own, ax = ax is None, ax or _new_axes()
+    members, shades = (None, {}) if by is None else style.coloured(fits.study, by)
+    of = {subject: np.sort(below_best(fit)) for subject, fit in fits.items()}
+    of = {subject: behind for subject, behind in of.items() if len(behind)}
+    each = list(of.values())
+    for subject, behind in of.items():
+        colour = tone.one if members is None else shades[members[subject]]
+        _draw(ax, behind, 3.0, max(0.15, 1 / max(len(each), 1) ** 0.5), colour)
     _frame(ax, each, simulated=fits.study.simulated)
     alone = sum(int((behind <= SAME_OPTIMUM).sum()) == 1 < len(behind) for behind in each)
     text = f"for {alone} only one start reached the best" if alone else "no best optimum is that of one start alone"
@@ -59,6 +62,8 @@ def plot_each(fits: Fits, ax: Axes | None = None) -> Axes:
         text = "one start each"
     text = f"{count(len(each), 'subject')}; {text}"
     _title(ax, text, simulated=fits.study.simulated)
+    if own and by is not None:
+        style.legend_below(ax, style.named(shades, by))
     return ax
 
 
@@ -68,15 +73,15 @@ def _new_axes() -> Axes:
     return drawing.new_axes((4.6, 3.1))
 
 
-def _draw(ax: Axes, behind: Floats, size: float, alpha: float) -> None:
+def _draw(ax: Axes, behind: Floats, size: float, alpha: float, colour: str) -> None:
     order = np.arange(1, len(behind) + 1)
     shown = np.clip(behind, LEAST_SHOWN, MOST_SHOWN)
-    ax.plot(order, shown, color=tone.one, linewidth=1.2, alpha=alpha, zorder=2)
-    for reached, look in ((True, tone.one), (False, tone.ground)):
+    ax.plot(order, shown, color=colour, linewidth=1.2, alpha=alpha, zorder=2)
+    for reached, look in ((True, colour), (False, tone.ground)):
         which = (behind <= SAME_OPTIMUM) == reached
         ax.plot(
             order[which], shown[which], linestyle="none", marker="o", markersize=size, alpha=alpha,
-            markerfacecolor=look, markeredgecolor=tone.one, zorder=3,
+            markerfacecolor=look, markeredgecolor=colour, zorder=3,
         )  # fmt: skip
 
 

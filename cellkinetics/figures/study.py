@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from cellkinetics import domains
-from cellkinetics.data.groups import NOBODY
+from cellkinetics.data.groups import NOBODY, shown
 from cellkinetics.data.study import Study
 from cellkinetics.figures import style
 from cellkinetics.figures.drawing import draw_limits, draw_samples, frame, new_axes, samples_of
@@ -74,7 +74,7 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort", toleran
     key: list[tuple[Any, str]] = [style.heading(by)] if set(shades) != {NOBODY} else []
     for name, shade in shades.items() if set(shades) != {NOBODY} else ():
         sample = Line2D([], [], color=shade, marker="o", markersize=4, linewidth=1.2)
-        key.append((sample, f"{name} (n = {members[name]})"))
+        key.append((sample, f"{shown(name, by)} (n = {members[name]})"))
     if len(medians):
         broken = (medians["lower"] < medians["upper"]).any()
         text = ("median, broken beyond a limit" if broken else "median") + _matched(samples, medians, tolerance)

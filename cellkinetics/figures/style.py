@@ -180,6 +180,30 @@ def tag_all(figure: Figure) -> None:
     figure.suptitle("simulated", x=0.99, ha="right", fontsize=SMALL, style="italic", color=tone.faint)
 
 
+def given(axes: Any, count: int, *, simulated: bool) -> list[Axes]:
+    """The first `count` of the axes that a user gives, row by row where they are an array.
+
+    Raises
+    ------
+    TypeError
+        Something else than axes.
+    ValueError
+        Fewer axes than panels.
+    """
+    from matplotlib.axes import Axes
+
+    found = list(np.asarray(axes, object).ravel())
+    for each in found:
+        if not isinstance(each, Axes):
+            raise TypeError(f"axes= has a {type(each).__name__}. Give axes of matplotlib, as plt.subplots makes them.")
+    if len(found) < count:
+        panels_are = "panel is" if count == 1 else "panels are"
+        raise ValueError(f"{count} {panels_are} drawn and axes= has {len(found)}. Give {count}, or none.")
+    if simulated:
+        tag(found[0])
+    return found[:count]
+
+
 def panels(
     axes: Any, count: int, columns: int, size: tuple[float, float], *, simulated: bool, wrap: bool = True
 ) -> list[Axes]:
@@ -189,16 +213,11 @@ def panels(
 
     Raises
     ------
-    ValueError
-        Fewer axes than panels.
+    TypeError, ValueError
+        As of `given`.
     """
     if axes is not None:
-        given = list(np.asarray(axes, object).ravel())
-        if len(given) < count:
-            raise ValueError(f"{count} panels are drawn and axes= has {len(given)}. Give {count}, or none.")
-        if simulated:
-            tag(given[0])
-        return given[:count]
+        return given(axes, count, simulated=simulated)
     columns = min(columns, count, math.floor(min(asked_width() / LEAST_PANEL, 99)) if wrap else columns)
     rows, columns = max(math.ceil(count / max(columns, 1)), 1), max(columns, 1)
     # A legend below takes more lines of a narrow figure.
@@ -209,6 +228,11 @@ def panels(
     if simulated:
         tag_all(page)
     return made[:count]
+
+
+def room_below() -> float:
+    """Inches more for a legend that takes more lines, in a narrow figure of panels above each other."""
+    return 2.0 if asked_width() < SIDE_BY_SIDE else 0.0
 
 
 def whole(ax: Axes) -> Figure:
@@ -269,7 +293,8 @@ def decades(ax: Axes, lower: float, upper: float, *, minor: bool = True) -> None
     dress(ax)
     ax.set_yscale("log")
     ax.set_ylim(lower, upper)
-    ax.yaxis.set_major_locator(LogLocator(numticks=12))
+    # Each decade has a number where there is room for it.
+    ax.yaxis.set_major_locator(LogLocator(numticks=max(3, min(12, int(size(ax)[1] / (1.4 * TEXT))))))
     ax.yaxis.set_major_formatter(FuncFormatter(_tick))
     between = LogLocator(subs=np.arange(2, 10).tolist(), numticks=99)
     ax.yaxis.set_minor_locator(between if minor else NullLocator())
@@ -407,7 +432,10 @@ def named(shades: Mapping[str, str], by: str) -> list[tuple[Any, str]]:
 
     if set(shades) == {NOBODY}:
         return []
-    return [heading(by), *((Line2D([], [], color=shade, linewidth=4), name) for name, shade in shades.items())]
+    return [
+        heading(by),
+        *((Line2D([], [], color=shade, linewidth=4), groups.shown(name, by)) for name, shade in shades.items()),
+    ]
 
 
 def legend_below(ax: Axes, key: Sequence[tuple[Any, str]], title: str = "") -> None:

@@ -27,43 +27,54 @@ PANEL, ONE_PANEL = (3.6, 3.9), (5.6, 4.3)  # inches of a stratum, and of the onl
 BAND, MEDIAN_BAND, DARKER = 0.16, 0.32, 0.1  # how solid areas are, and how much more on a dark ground
 
 
-def plot(found: VPC, columns: int) -> Figure:
+def plot(found: VPC, columns: int, axes: Sequence[Axes] | None) -> Figure:
     """See `VPC.plot`."""
     keys = list(dict.fromkeys(zip(found.table["output"], found.table["stratum"], strict=True)))
+    if axes is not None:
+        chosen = style.given(axes, 2 * len(keys), simulated=found.simulated)
+        for (output, stratum), top, bottom in zip(keys, chosen, chosen[len(keys) :], strict=False):
+            _stratum(found, output, stratum, top, bottom, style.size(top)[0], left=True)
+        return style.whole(chosen[0])
     columns = min(columns, len(keys), max(1, math.floor(min(style.asked_width() / style.LEAST_PANEL, 99))))
     strips = math.ceil(len(keys) / columns)
     width, height = PANEL if columns > 1 else ONE_PANEL
-    figure = style.figure((columns * width + 0.6, strips * height + 0.5))
+    figure = style.figure((columns * width + 0.6, strips * height + 0.5 + style.room_below()))
     width = min(width, (figure.get_figwidth() - 0.6) / columns)
     grid = figure.add_gridspec(2 * strips, columns, height_ratios=[2.6, 1] * strips)
-    lower, upper, last = _extent(found)
     first: Axes | None = None
     for number, (output, stratum) in enumerate(keys):
         strip, column = divmod(number, columns)
         top = figure.add_subplot(grid[2 * strip, column], sharey=first)
         first = first or top
         bottom = figure.add_subplot(grid[2 * strip + 1, column], sharex=top)
-        own = [each[(each["output"] == output) & (each["stratum"] == stratum)] for each in
-               (found.table, found.below, found.samples)]  # fmt: skip
-        style.decades(top, lower, upper, minor=False)
-        style.days(top, last, 0.72 * 72 * width)
-        _quantiles(top, own[0], own[2], found)
-        _below(bottom, own[1])
+        _stratum(found, output, stratum, top, bottom, 0.72 * 72 * width, left=column == 0)
         top.tick_params(labelbottom=False, labelleft=column == 0)
         bottom.tick_params(labelleft=column == 0)
-        name = " ".join(filter(None, [output if found.table["output"].nunique() > 1 else "", _name(found, stratum)]))
-        if name:
-            top.set_title(name, loc="left", fontsize=TITLE, color=tone.ink, parse_math=False)
-        style.label(bottom, "days since infusion", "below limit" if column == 0 else "")
-        if column == 0:
-            several = found.table["output"].nunique() > 1
-            text = "value in the unit of each output" if several else style.unit_label(found.unit)
-            style.label(top, y=f"{text}\ncorrected by prediction" if found.corrected else text)
     if found.simulated:
         style.tag_all(figure)
     assert first is not None
     style.legend_below(first, _key(found))
     return figure
+
+
+def _stratum(found: VPC, output: str, stratum: str, top: Axes, bottom: Axes, width: float, *, left: bool) -> None:
+    """Two panels, the axis of days `width` points long; names of the axes upright for those on the left."""
+    lower, upper, last = _extent(found)
+    own = [each[(each["output"] == output) & (each["stratum"] == stratum)] for each in
+           (found.table, found.below, found.samples)]  # fmt: skip
+    style.decades(top, lower, upper, minor=False)
+    for ax in {top, *([] if bottom in top.get_shared_x_axes().get_siblings(top) else [bottom])}:
+        style.days(ax, last, width)
+    _quantiles(top, own[0], own[2], found)
+    _below(bottom, own[1])
+    several = found.table["output"].nunique() > 1
+    name = " ".join(filter(None, [output if several else "", _name(found, stratum)]))
+    if name:
+        top.set_title(name, loc="left", fontsize=TITLE, color=tone.ink, parse_math=False)
+    style.label(bottom, "days since infusion", "below limit" if left else "")
+    if left:
+        text = "value in the unit of each output" if several else style.unit_label(found.unit)
+        style.label(top, y=f"{text}\ncorrected by prediction" if found.corrected else text)
 
 
 def _name(found: VPC, stratum: str) -> str:

@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
-from cellkinetics.fitting import fit as fitting
 from cellkinetics.fitting import summary
 from cellkinetics.fitting.diagnostics import vpc as visual_check
-from cellkinetics.fitting.few import settled
-from cellkinetics.fitting.fit import refused
-from cellkinetics.fitting.misfit import Misfit, misfits_of
 from cellkinetics.fitting.profiles import Profiles, profiles
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import ESTIMATE_COLUMNS
-from cellkinetics.modelling.model import Model
-from cellkinetics.optimising.cases import Case, prepare, prepare_each
-from cellkinetics.optimising.chunks import WRONG, optima_by
-from cellkinetics.optimising.optimise import Optimum
-from cellkinetics.optimising.problem import Problem
-from cellkinetics.optimising.request import Asked, Request, asking
-from cellkinetics.optimising.status import Outcome, Status, not_fitted
-from cellkinetics.optimising.uncertainty import Uncertainty, uncertainties
 from cellkinetics.progress import bar
-from cellkinetics.running.later import Later
-from cellkinetics.running.phases import Phases
-from cellkinetics.running.run import HERE, Run
 from cellkinetics.saving import Saves
 from cellkinetics.words import count
 
@@ -44,8 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_UNFINISHED = "not fitted: interrupted before it was finished. Fit it again, or give fewer subjects."
-INTERRUPTED = Outcome(Status.INTERRUPTED, _UNFINISHED)
 OUTCOME_COLUMNS = ["outcome", "n_quantified", "n_censored", "n_excluded", "n_free", "log_likelihood", "aic", "bic"]
 
 
@@ -155,6 +137,22 @@ class Fits(Saves, Mapping[str, Fit]):
         """What each patient's samples determine: subject, parameter, se, se_alone, as `Fit.identifiability`."""
         return self._long(lambda fit: fit.identifiability().parameters.rename_axis("parameter").reset_index())
 
+    @property
+    def correlations(self) -> pd.DataFrame:
+        """Every pair of estimates of each patient, as `Fit.correlations`: subject, parameter, other, correlation.
+
+        On the estimation scale (mostly logarithms); NaN where the samples give an estimate no variance. Each pair is
+        there once, of those who were fitted.
+        """
+
+        def pairs(fit: Fit) -> pd.DataFrame:
+            table = fit.correlations
+            first, other = np.tril_indices(len(table), -1)
+            names, r = table.columns.to_numpy(), table.to_numpy()[first, other]
+            return pd.DataFrame({"parameter": names[first], "other": names[other], "correlation": r})
+
+        return self._long(pairs, fitted=True)
+
     def influence(self) -> pd.DataFrame:
         """What leaving out each sample does to the estimates, as `Fit.influence`, with ``subject`` in front."""
         return self._long(lambda fit: fit.influence(), fitted=True)
@@ -172,11 +170,16 @@ class Fits(Saves, Mapping[str, Fit]):
         parts = [fit.quantile_residuals(seed + number) for number, fit in enumerate(self.values())]
         return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
-    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None) -> Figure:
-        """Quantile residuals of all subjects in four panels, as `Fit.diagnostics`. Returns the figure."""
+    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None, *, by: str | None = None) -> Figure:
+        """Quantile residuals of all subjects in four panels, as `Fit.diagnostics`. Returns the figure.
+
+        ``by`` is the covariate that the colour says; one colour when not given.
+        """
         from cellkinetics.figures import residuals as diagnostics_plot
 
-        return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated, axes=axes)
+        return diagnostics_plot.plot(
+            self.quantile_residuals(seed), simulated=self.study.simulated, axes=axes, study=self.study, by=by
+        )
 
     def profile(
         self,
@@ -206,17 +209,25 @@ class Fits(Saves, Mapping[str, Fit]):
 
     vpc = visual_check
 
-    def plot_starts(self, ax: Axes | None = None) -> Axes:
-        """Where each start of every subject ended, below that subject's best; returns the axes."""
+    def plot_starts(self, ax: Axes | None = None, *, by: str | None = None) -> Axes:
+        """Where each start of every subject ended, below that subject's best; returns the axes.
+
+        ``by`` is the covariate that the colour says; one colour when not given.
+        """
         from cellkinetics.figures import starts as starts_plot
 
-        return starts_plot.plot_each(self, ax)
+        return starts_plot.plot_each(self, ax, by)
 
-    def plot(self, page: int = 0, *, columns: int = 4, by: str = "cohort") -> Figure:
-        """One panel a patient, coloured by dose cohort or another covariate; 24 panels a page. Returns the figure."""
+    def plot(
+        self, page: int = 0, *, columns: int = 4, by: str = "cohort", axes: Sequence[Axes] | None = None
+    ) -> Figure:
+        """One panel a patient, coloured by dose cohort or another covariate; 24 panels a page. Returns the figure.
+
+        On ``axes``, one for each patient of the page, where given.
+        """
         from cellkinetics.figures import fits as fits_plot
 
-        return fits_plot.plot_fits(self, columns=columns, page=page, by=by)
+        return fits_plot.plot_fits(self, columns=columns, page=page, by=by, axes=axes)
 
     def plot_parameters(
         self,
@@ -289,142 +300,3 @@ class Fits(Saves, Mapping[str, Fit]):
     def summary(self) -> str:
         """The fits in words: method, counts, what was fixed and why, who needs a look."""
         return summary.of_fits(self)
-
-
-@asking
-def fit_each(
-    model: Model,
-    study: Study,
-    *,
-    pool_sd: bool = False,
-    progress: bool = True,
-    chunk: int | None = None,
-    checkpoint: str | Path | None = None,
-    n_jobs: int = 1,
-    **asked: Unpack[Asked],
-) -> Fits:
-    """Fit a model to every subject of a study, each on its own.
-
-    A subject who cannot be fitted is an outcome with its reason and does not cost the others theirs. Interrupted from
-    the keyboard it returns what is finished; the others have the outcome "not fitted: interrupted".
-
-    Parameters
-    ----------
-    model, study : the model, and a study of any number of subjects.
-    fixed, free, initial, tie, censoring, doses, prior, starts, seed, error : as in `fit`.
-    pool_sd
-        what is taken to be known of an sd that a subject's samples are too few for: the stated prior of `fit` alone, or
-        with it the residuals of the other subjects, pooled over their degrees of freedom. Intervals are narrower then,
-        and a subject's depend on who else is there; the outcome says on how many.
-    progress : whether a bar with the time left is shown on the terminal.
-    chunk
-        subjects fitted together in one batch; 512 where not given, and 32 of a model that is integrated. Fewer take
-        less memory, and are shown, kept and shared among processes earlier. Results are those of any other size, but
-        that more than 64 patients of il15_persistence are searched on a rougher solution first: log-likelihoods then
-        agree to 1e-4, and of what the samples do not determine, another value of the same ridge may be found.
-    checkpoint
-        a folder in which finished chunks are kept, so that a run that was killed goes on when it is called again with
-        the same arguments. Of another question it is refused, with what differs.
-    n_jobs : processes that chunks are shared among, -1 for as many as there are; ``joblib.parallel_config`` says where.
-
-    Raises
-    ------
-    ModelError, StudyError
-        What is wrong for every subject: an unknown parameter, no dose in the whole study for a model that needs one.
-    ValueError
-        A checkpoint of another question.
-
-    Examples
-    --------
-    >>> import cellkinetics as ck
-    >>> ck.fit_each(ck.models.load("nk_decline"), ck.example(), starts=1, progress=False)
-    <Fits of 11 subjects: 5 converged>
-    """
-    fitting.check_kinds(model, study, "ck.fit_each")
-    fitting.check_asked(asked)
-    request, chunk = Request.of(model, **asked), None if chunk is None else domains.count(chunk, "chunk")
-    pool_sd, progress = domains.flag(pool_sd, "pool_sd"), domains.flag(progress, "progress")
-    fitting.check(request, study)
-    options = {**request.asked, "pool_sd": pool_sd, "chunk": chunk}
-    run = Run.of(checkpoint, n_jobs, lambda: {"verb": "fit_each", "data": study.sha256, **options})
-    return Fits(study, together(request, study, progress, chunk, pool_sd=pool_sd, run=run))
-
-
-def together(
-    request: Request,
-    study: Study,
-    progress: bool,
-    chunk: int | None = None,
-    *,
-    pool_sd: bool = False,
-    run: Run = HERE,
-) -> Mapping[str, Fit]:
-    """All subjects on the batch engine, a chunk at a time."""
-    phases = Phases()
-    with phases("preparing"):
-        cases = prepare_each(request, study)
-    ready = {s: case for s, case in cases.items() if isinstance(case, Case) and not case.reason}
-    problems, initial = [case.problem for case in ready.values()], [case.initial for case in ready.values()]
-    ends: dict[int, Optimum | None] = {}
-    with suppress(KeyboardInterrupt), phases("optimising"), bar(len(ready), progress) as advance:
-        for part in optima_by(run, "fits", problems, initial, request.starts, request.seed, chunk):
-            ends |= part
-            advance(len(part))
-    at = {subject: number for number, subject in enumerate(ready)}
-    found = {s: (case.problem, end) for s, case in ready.items() if isinstance(end := ends.get(at[s]), Optimum)}
-    try:
-        with phases("second look"):
-            found = settled(request, found, together=pool_sd, run=run)
-    except KeyboardInterrupt:
-        # Who has too few samples for an sd of their own is not finished without a second look.
-        for subject in [s for s, (problem, _) in found.items() if problem.few]:
-            del found[subject], ends[at[subject]]
-    only, share = study.each(), _share(phases, request, study)
-
-    @cache
-    def judged() -> dict[str, tuple[Misfit, Uncertainty | None]]:
-        # Of all at once, when the first fit is asked for: refits are one batch, and Hessians arrays.
-        subjects, (problems, optimums) = list(found), zip(*found.values(), strict=True) if found else ((), ())
-        each = misfits_of(problems, optimums, lambda i: study.infusion_day(subjects[i]), study.unit, run)
-        return dict(zip(subjects, zip(each, _spreads(problems, optimums), strict=True), strict=True))
-
-    def fit_of(subject: str) -> Fit:
-        case, alone = cases[subject], only(subject)
-        if not isinstance(case, Case):
-            return without(request, alone, not_fitted(case))
-        if subject in at and at[subject] not in ends:
-            return without(request, alone, INTERRUPTED)
-        problem, optimum = found.get(subject, (case.problem, None))
-        case = replace(case, problem=problem)
-        try:
-            misfit, spread = judged().get(subject, (None, None))
-            return fitting.ended(request, alone, case, optimum, share, misfit, spread)
-        except WRONG as error:
-            # One patient's numbers do not cost the others theirs.
-            return without(request, alone, not_fitted(error))
-
-    return Later(cases, fit_of)
-
-
-def _spreads(problems: Sequence[Problem], optimums: Sequence[Optimum]) -> list[Uncertainty | None]:
-    """Of all at once; where one patient's numbers go wrong one by one, and None for who has none."""
-    try:
-        return [*uncertainties(problems, optimums)]
-    except WRONG:
-        if len(problems) == 1:
-            return [None]
-    return [_spreads([problem], [optimum])[0] for problem, optimum in zip(problems, optimums, strict=True)]
-
-
-def _share(phases: Phases, request: Request, study: Study) -> dict[str, float]:
-    """Seconds of each phase, of one patient among those that were fitted together."""
-    patients = len(study.subjects)
-    timings = phases.done(f"{request.model.name} fitted to {count(patients, 'patient')}")
-    return {name: seconds / max(patients, 1) for name, seconds in timings.items()}
-
-
-def without(request: Request, alone: Study, outcome: Outcome) -> Fit:
-    """The fit of a subject with whose numbers something went wrong."""
-    plain = replace(request, model=replace(request.model, initial=None), initial={})
-    case = prepare(plain, alone)
-    return refused(request, alone, case.problem, outcome, case.samples, 0.0)

@@ -13,8 +13,9 @@ import scipy
 from cellkinetics import domains
 from cellkinetics.data.study import Study
 from cellkinetics.errors import one_problem
+from cellkinetics.fitting.each import fit_each
 from cellkinetics.fitting.few import words
-from cellkinetics.fitting.fits import Fits, fit_each
+from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import FIXED
 from cellkinetics.modelling.model import Model

@@ -60,11 +60,11 @@ class Profiles(Saves, Mapping[str, Profile]):
         """Long table of all points: subject, parameter, value, log_likelihood, deviance."""
         return self._long("table")
 
-    def plot(self, parameter: str, ax: Axes | None = None) -> Axes:
-        """Estimate and interval of one parameter, patient by patient, coloured by cohort; open ends are arrows."""
+    def plot(self, parameter: str, ax: Axes | None = None, *, by: str = "cohort") -> Axes:
+        """Estimate and interval of one parameter, patient by patient, coloured by a covariate; open ends are arrows."""
         from cellkinetics.figures import profiles as profile_plot
 
-        return profile_plot.plot_patients(self, parameter, ax)
+        return profile_plot.plot_patients(self, parameter, ax, by)
 
     def _long(self, name: str) -> pd.DataFrame:
         tables = {subject: getattr(profile, name) for subject, profile in self.items()}

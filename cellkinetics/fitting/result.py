@@ -451,11 +451,11 @@ class Fit(Saves, Criteria):
 
         return parameters.plot_correlations(self, ax)
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Samples, limit and fitted curve with its 95% interval on a log axis; returns the axes."""
+    def plot(self, ax: Axes | None = None, *, output: str | None = None, colour: str | None = None) -> Axes:
+        """Samples, limit and curve with its 95% interval, of the first ``output`` if not said; returns the axes."""
         from cellkinetics.figures import fit as fit_plot
 
-        return fit_plot.plot_fit(self, ax)
+        return fit_plot.plot_fit(self, ax, output=output, colour=colour)
 
     def summary(self) -> str:
         """The fit in words: method, counts, what was fixed and why, estimates, outcome."""

@@ -170,11 +170,13 @@ class JointFit(Saves, HandsOutCopies, Criteria):
         """Randomised quantile residuals of all subjects, as `Fits.quantile_residuals`."""
         return self._fits.quantile_residuals(seed)
 
-    def plot(self, subject: str | None = None, ax: Axes | None = None, page: int = 0) -> Figure | Axes:
-        """One panel a patient, 24 a page, as a figure; of one ``subject`` its axes."""
+    def plot(
+        self, subject: str | None = None, ax: Axes | None = None, page: int = 0, *, by: str = "cohort"
+    ) -> Figure | Axes:
+        """One panel a patient, 24 a page, coloured by a covariate, as a figure; of one ``subject`` its axes."""
         if subject is not None:
             return self[subject].plot(ax)
-        return self._fits.plot(page)
+        return self._fits.plot(page, by=by)
 
     def summary(self) -> str:
         """The fit in words: who takes part, what is shared, counts, estimates, outcome."""

@@ -392,37 +392,45 @@ class PopulationFit(Criteria, Saves):
         run = Run.of(checkpoint, 1, lambda: prediction.asked_of_bootstrap(self, n, seed))
         return prediction.bootstrapped(self, n, level, seed, run, domains.flag(progress, "progress"))
 
-    def plot(self, subject: str | None = None, ax: Axes | None = None, page: int = 0) -> Figure | Axes:
-        """One panel a patient at its mode, 24 a page, as a figure; of one ``subject`` its axes."""
+    def _asked_of_bootstrap(self, n: int, seed: int) -> dict[str, Any]:
+        """What a checkpoint is of; the estimates stand in each chunk."""
+        own = {"verb": "bootstrap of a population", "data": self.study.sha256, **self.request.asked}
+        return {**own, "varying": list(self.design.random), "labels": self.design.labels, "n": n, "seed of draws": seed}
+
+    def plot(
+        self, subject: str | None = None, ax: Axes | None = None, page: int = 0, *, by: str = "cohort"
+    ) -> Figure | Axes:
+        """One panel a patient at its mode, 24 a page, by covariate, as a figure; of one ``subject`` its axes."""
         if subject is not None:
             return self[subject].plot(ax)
-        return self.as_fits.plot(page)
+        return self.as_fits.plot(page, by=by)
 
-    def plot_predicted(self, axes: Sequence[Axes] | None = None) -> Figure:
+    def plot_predicted(self, axes: Sequence[Axes] | None = None, *, by: str | None = None) -> Figure:
         """Samples against the prediction for no random effect, and against that of each patient at its mode.
 
-        On two axes where given.
+        On two axes where given; ``by`` is the covariate that the colour says.
         """
         from cellkinetics.charts import population
 
-        return population.plot_predicted(self, axes)
+        return population.plot_predicted(self, axes, by)
 
-    def plot_effects(self, by: Sequence[str] | None = None) -> Figure:
+    def plot_effects(self, by: Sequence[str] | None = None, *, axes: Sequence[Axes] | None = None) -> Figure:
         """Distributions of random effects with their shrinkage, one against another, and against covariates.
 
         Parameters
         ----------
         by : covariates; where None the dose, the cohort and what drives a parameter, as far as patients differ in them.
+        axes : row by row: a row a random effect, a column a random effect and then a covariate.
         """
         from cellkinetics.charts import population
 
-        return population.plot_effects(self, by)
+        return population.plot_effects(self, by, axes)
 
-    def plot_forest(self, level: float = 0.95) -> Figure:
+    def plot_forest(self, level: float = 0.95, *, ax: Axes | None = None) -> Figure:
         """Effects of covariates as ratios with their intervals, beside 0.8 to 1.25; ``level`` as of `effects`."""
         from cellkinetics.charts import population
 
-        return population.plot_forest(self, domains.level(level))
+        return population.plot_forest(self, domains.level(level), ax)
 
     def plot_influence(self, most: int = 30) -> Figure:
         """Parts of the log-likelihood and Cook's distances of ``most`` patients, and what moves most without each."""
@@ -435,14 +443,14 @@ class PopulationFit(Criteria, Saves):
         seed = domains.seed(seed)
         return self.as_fits.diagnostics(seed, axes)
 
-    def plot_trace(self) -> Figure:
+    def plot_trace(self, axes: Sequence[Axes] | None = None) -> Figure:
         """How the estimates moved, a panel each, and the log-likelihood of the chains, or of an approximation.
 
         Over the iterations of SAEM, of which those that are averaged are shaded; over the steps of an approximation.
         """
         from cellkinetics.charts import population
 
-        return population.plot_trace(self)
+        return population.plot_trace(self, axes)
 
     @property
     def as_fits(self) -> Fits:

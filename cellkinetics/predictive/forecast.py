@@ -25,6 +25,7 @@ from cellkinetics.saving import Saves, storable
 from cellkinetics.words import WIDE, count, labelled, plain
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -101,16 +102,17 @@ class Forecast(Ahead, Saves, HandsOutCopies):
         limit = self._limit(limit, output)
         return 1 - self.probability_below(limit, day, output=output, sample=True)
 
-    def plot(self, *, output: str | None = None) -> Figure:
+    def plot(self, *, output: str | None = None, axes: Sequence[Axes] | None = None) -> Figure:
         """Samples, median and band of the curve, the range of a sample about it, and how likely it is detectable.
 
         Parameters
         ----------
         output : which; the first when not given.
+        axes : one, and where a limit is known a second, for the chance of a sample above it.
         """
         from cellkinetics.figures import forecast as forecast_plot
 
-        return forecast_plot.plot(self, self._called(output))
+        return forecast_plot.plot(self, self._called(output), axes)
 
     def summary(self) -> str:
         """The forecast in words: what is known of the patient, under which populations, and what is to be expected."""

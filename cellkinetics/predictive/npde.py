@@ -36,6 +36,7 @@ from cellkinetics.saving import Saves, storable
 from cellkinetics.words import WIDE, count, labelled, p_equals
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TESTS = ("mean", "mean (Wilcoxon)", "variance", "normality", "global")
@@ -87,16 +88,16 @@ class NPDE(Saves, HandsOutCopies):
         own = self.draws[self.draws["imputation"] == imputation].set_index("row")
         return self.table.assign(npd=own["npd"], npde=own["npde"])
 
-    def plot(self) -> Figure:
+    def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
         """One imputation in four panels: over time, over the prediction, against the normal, histogram; with 95% bands.
 
         Lines over time and prediction are the 5%, 50% and 95% quantiles of a bin, areas where they would lie if the
         model were right. Open triangles are draws for censored samples. With ``by`` each group has a panel over time
-        and one against the normal.
+        and one against the normal. On four axes where given, all together.
         """
         from cellkinetics.figures import npde as npde_plot
 
-        return npde_plot.plot_strata(self) if self.by else npde_plot.plot(self)
+        return npde_plot.plot_strata(self) if self.by and axes is None else npde_plot.plot(self, axes)
 
     def summary(self) -> str:
         """The errors in words: how they were made, their mean and variance, and what the tests say."""

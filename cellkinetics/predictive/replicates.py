@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
@@ -94,6 +94,7 @@ def strata_of(study: Study, subjects: Sequence[str], by: str | None) -> tuple[pd
     if by is None:
         return pd.Series(ALL_TOGETHER, index=list(subjects)), [ALL_TOGETHER]
     members, found = groups.of(study, by)
+    members, found = (pd.Series(each).map(partial(groups.shown, by=by)) for each in (members, found))
     return members, [name for name in found if (members[list(subjects)] == name).any()]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from cellkinetics.solving.solver import few_sizes
 from cellkinetics.words import WIDE, count, dose_text, labelled, plain
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FEW_OF_ONE = 20  # patients of one population, from which on shares of it are looked at
@@ -149,16 +150,28 @@ class VirtualTrial(Ahead, Saves, HandsOutCopies):
             raise ModelError("there is one arm only: give two or more in arms=.")
         return pd.concat(tables, ignore_index=True)
 
-    def plot(self, *, output: str | None = None) -> Figure:
+    def last_day(self) -> pd.DataFrame:
+        """The last day of each arm, first output: arm, given, day, typical, lower and upper of patients, detectable."""
+        first = self.table["output"].iloc[0]
+        last = self.table["day"].max()
+        rows = self.table[(self.table["output"] == first) & (self.table["day"] == last)]
+        table = self.arms[["arm", "given"]].merge(rows[["arm", "day", "typical", "lower", "upper"]], on="arm")
+        if np.isfinite(self.limits[str(first)]):
+            table["detectable"] = self.detectable(float(last))["share"].to_numpy()
+        return table
+
+    def plot(self, *, output: str | None = None, axes: Sequence[Axes] | None = None) -> Figure:
         """A panel an arm: the median patient, the band of others and of samples; below it who is detectable.
 
         Parameters
         ----------
         output : which; the first when not given.
+        axes
+            one for each arm and, where a limit is known, one more for each below: as of ``plt.subplots(2, arms)``.
         """
         from cellkinetics.figures import forecast
 
-        return forecast.plot_trial(self, self._called(output))
+        return forecast.plot_trial(self, self._called(output), axes)
 
     def summary(self) -> str:
         """The trial in words: who was simulated, what was given, and the last day of each arm."""

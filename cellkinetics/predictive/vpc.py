@@ -26,6 +26,7 @@ from cellkinetics.saving import Saves, storable
 from cellkinetics.words import WIDE, count, labelled
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # What a bin is known by in both tables.
@@ -77,7 +78,7 @@ class VPC(Saves, HandsOutCopies):
     simulated: bool
     origin: Provenance = field(default=Provenance(), repr=False)
 
-    def plot(self, *, columns: int = 3) -> Figure:
+    def plot(self, *, columns: int = 3, axes: Sequence[Axes] | None = None) -> Figure:
         """A column of two panels a stratum: the quantiles, and below them the share below the limit.
 
         Lines with marks are what was observed, areas the bands of what was simulated and thin lines their medians. A
@@ -86,10 +87,11 @@ class VPC(Saves, HandsOutCopies):
         Parameters
         ----------
         columns : strata side by side.
+        axes : two for each stratum, as of ``plt.subplots(2, strata)``: above all quantiles, below all shares.
         """
         from cellkinetics.figures import vpc as vpc_plot
 
-        return vpc_plot.plot(self, domains.count(columns, "columns"))
+        return vpc_plot.plot(self, domains.count(columns, "columns"), axes)
 
     def summary(self) -> str:
         """The check in words: what was simulated, bins, and how much of what was observed lies beyond the bands."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from functools import singledispatch
+from functools import partial, singledispatch
 
 import pandas as pd
 
+from cellkinetics.bayes.posterior import PopulationPosterior
+from cellkinetics.charts import values
 from cellkinetics.cohorts import answer
 from cellkinetics.cohorts.comparison import Comparison
+from cellkinetics.cohorts.nca import NCATable, shown_of, words_of
 from cellkinetics.cohorts.power import Power
 from cellkinetics.cohorts.through_population import PopulationComparison
 from cellkinetics.data import overview
@@ -24,11 +27,13 @@ from cellkinetics.joint.comparison import ModelComparison
 from cellkinetics.joint.result import JointFit
 from cellkinetics.modelling.model import Model
 from cellkinetics.notebook import Card
+from cellkinetics.population.importance import LogLikelihood
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.table import OTHER
 from cellkinetics.predictive.covariate_choice import CovariateChoice
 from cellkinetics.predictive.forecast import Forecast
 from cellkinetics.predictive.npde import NPDE
+from cellkinetics.predictive.trial import VirtualTrial
 from cellkinetics.predictive.vpc import VPC
 from cellkinetics.words import count
 
@@ -43,12 +48,26 @@ _INNER = {
         "output_names", "problem", "request", "sd_is_known", "solved_implicitly", "spread", "sum_ln_quantified", "x",
     },
     "Fits": {"by_subject"},
-    "JointFit": {"columns", "has_priors", "problem", "request", "sd_is_known", "sum_ln_quantified", "x"},
-    "Model": {"look_again", "made_of", "require", "description"},
+    "JointFit": {
+        "columns", "degrees_of_freedom", "has_priors", "inflation", "request", "sd_is_known", "sum_ln_quantified",
+    },
+    "Model": {
+        "alternatives", "canonical", "changes", "corners", "description", "doses", "file", "held", "initial",
+        "linear_in_dose", "look_again", "made_of", "natural", "require", "rtol", "scale_free", "sha256", "simulator",
+        "stiff", "structure",
+    },
+    "Comparison": {"checked", "names", "with_model", "with_population"},
     "Profiles": {"by_subject"},
     "Bootstrap": {"problem"},
-    "PopulationFit": {"design", "polished", "population", "request"},
+    "PopulationFit": {
+        "asked", "conditional_covariance", "conditional_mean", "design", "has_priors", "like_zero", "natural_at",
+        "path", "patients", "polished", "population", "population_means", "refit", "request", "sd_is_known",
+        "sum_ln_quantified",
+    },
+    "PopulationPosterior": {"labels", "natural", "phi", "random", "v"},
+    "LogLikelihood": {"uneven"},
     "Forecast": {"drawn", "ln_curves", "weights"},
+    "VirtualTrial": {"drawn", "ln_curves", "typical"},
 }  # fmt: skip
 
 
@@ -157,6 +176,34 @@ def _(found: Forecast) -> Card:
 
 
 @of.register
+def _(found: VirtualTrial) -> Card:
+    title = f"Virtual trial of {found.patients:,} patients an arm"
+    return Card(title, _also_simulated(found.outcome, found.simulated), found.last_day(), found.plot)
+
+
+@of.register
+def _(found: PopulationPosterior) -> Card:
+    table = found.parameters[["mean", "sd", "lower", "upper", "unit", "ess_bulk", "r_hat"]].rename_axis("parameter")
+    words = _also_simulated(found.outcome, found.simulated)
+    return Card(f"Posterior of a population of {count(len(found.subjects), 'subject')}", words, table, found.plot)
+
+
+@of.register
+def _(found: LogLikelihood) -> Card:
+    outcome = f"importance weights are {found.outcome}" if found.outcome == "even" else found.outcome
+    each = pd.DataFrame(list(found.each.items()), columns=["subject", "log-likelihood"])
+    return Card(repr(found).strip("<>"), outcome, each)
+
+
+@of.register
+def _(table: NCATable) -> Card:
+    unit = table.attrs.get("unit", "")
+    title = f"Non-compartmental analysis ({unit}, days)" if unit else "Non-compartmental analysis"
+    picture = partial(values.plot_nca, table) if table["cmax_lower"].notna().any() else None
+    return Card(title, words_of(table), shown_of(table), picture)
+
+
+@of.register
 def _(choice: CovariateChoice) -> Card:
     shown = choice.steps[["step", "tried", "change", "bicc", "difference", "error", "status"]]
     return Card(repr(choice).strip("<>"), choice.outcome, shown)
@@ -176,3 +223,7 @@ def _estimated(parameters: pd.DataFrame) -> pd.DataFrame:
 
 def _simulated(study: Study) -> str:
     return "simulated data" if study.simulated else ""
+
+
+def _also_simulated(outcome: str, simulated: bool) -> str:
+    return f"{outcome}; simulated data" if simulated else outcome

@@ -122,8 +122,8 @@ def _merge(partial: Path, target: Path, ours: re.Pattern[str]) -> None:
                 old.rmdir()
 
 
-def fit_files(fits: Fits, target: Path, origin: report.Origin | None = None) -> None:
-    """Tables, figures, the fits and the report of one model, into a folder that is there."""
+def fit_files(fits: Fits, target: Path, origin: report.Origin | None = None, by: str = report.COHORT) -> None:
+    """Tables, figures, the fits and the report of one model into a folder that is there, by a covariate."""
     inert_table(fits.parameters).to_csv(target / "parameters.csv", index=False)
     inert_table(fits.predict()).to_csv(target / "predictions.csv", index=False)
     inert_table(fits.outcomes).to_csv(target / "outcomes.csv")
@@ -134,6 +134,6 @@ def fit_files(fits: Fits, target: Path, origin: report.Origin | None = None) -> 
     pages = fits_plot.pages(fits)
     pictures = [target / ("fits.png" if pages == 1 else f"fits-{page + 1}.png") for page in range(pages)]
     for page, picture in enumerate(pictures):
-        picture.write_bytes(png(fits_plot.plot_fits(fits, page=page)))
-    html = report.page(fits, [picture.read_bytes() for picture in pictures], origin)
+        picture.write_bytes(png(fits_plot.plot_fits(fits, page=page, by=by)))
+    html = report.page(fits, [picture.read_bytes() for picture in pictures], origin, by=by)
     (target / report.REPORT_NAME).write_text(html, encoding="utf-8")

@@ -19,7 +19,8 @@ import pandas as pd
 from cellkinetics.cohorts import answer
 from cellkinetics.cohorts.comparison import compare_cohorts
 from cellkinetics.cohorts.nca import nca
-from cellkinetics.data import overview
+from cellkinetics.data import groups, overview
+from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import Study
 from cellkinetics.errors import Doubt
 from cellkinetics.figures import fits as fits_plot
@@ -40,6 +41,7 @@ REPORT_NAME = "report.html"
 TEMPLATE = Path(__file__).parents[1] / "_data" / "report.html.jinja"
 PACKAGES = ("jax", "lmfit", "numpy", "scipy", "pandas", "matplotlib")
 NONE = "–"
+COHORT = "cohort"
 # Patients with a picture of their own; the others are in the figures of all patients, and have their tables.
 PICTURES = 120
 _DOI = re.compile(r"doi:(10\.\d{4,9}/[-._;()/:A-Za-z0-9]*[A-Za-z0-9])")
@@ -71,7 +73,11 @@ class Origin:
 
 
 def page(
-    fits: Fits, figures: Sequence[bytes], origin: Origin | None = None, population: PopulationFit | None = None
+    fits: Fits,
+    figures: Sequence[bytes],
+    origin: Origin | None = None,
+    population: PopulationFit | None = None,
+    by: str = COHORT,
 ) -> str:
     """The report as one HTML page that needs no other file and no network.
 
@@ -85,6 +91,9 @@ def page(
         Command, input file and its hash; said to be unknown when not given.
     population : PopulationFit, optional
         Whose patients at their modes ``fits`` are: it has a section of its own.
+    by : str
+        The covariate by which colours, comparison and what was measured are told; the dose is compared instead of the
+        cohort where not everybody has one.
     """
     import jinja2
 
@@ -115,14 +124,14 @@ def page(
             ("Infusions of cells", overview.doses(study).reset_index()),
         ],
         cohorts=overview.cohorts(study),
-        compared=_compared(study),
+        compared=_compared(study, by),
         population=None if population is None else _population(population),
-        measured=_measured(study),
+        measured=_measured(study, by),
         statuses=_statuses(fits),
         method=CENSORING_TEXTS[first.censoring],
         fixed=_fixed(fits),
         figures=[_encoded(figure) for figure in figures],
-        picture=_picture(study.plot().figure),
+        picture=_picture(study.plot(by=by).figure),
         per_figure=fits_plot.PER_PAGE,
         pictured=len(pictured),
         patients=[_patient(fit, subject in pictured) for subject, fit in fits.items()],
@@ -131,11 +140,12 @@ def page(
     )
 
 
-def _compared(study: Study) -> dict[str, str] | None:
+def _compared(study: Study, by: str) -> dict[str, str] | None:
     """The answer, its picture and its words; None where all were given one dose, or there is nothing to compare."""
-    if study.covariates["dose"].nunique() < 2:
+    if by == COHORT and study.covariates["dose"].nunique() < 2:
         return None
-    by = "cohort" if study.covariates["cohort"].notna().all() else "dose"
+    if by == COHORT and not study.covariates[COHORT].notna().all():
+        by = "dose"
     found = _asked(lambda: compare_cohorts(study, by=by))
     if found is None:
         return None
@@ -158,7 +168,7 @@ def _population(population: PopulationFit) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _measured(study: Study) -> list[dict[str, str]]:
+def _measured(study: Study, by: str) -> list[dict[str, str]]:
     """Peak, area, half-life and persistence of each patient as texts, by the heads of their columns."""
     table = _asked(lambda: nca(study))
     # Of several outputs each has its table by `cellkinetics nca`.
@@ -168,8 +178,9 @@ def _measured(study: Study) -> list[dict[str, str]]:
         "cmax": f"Cmax, {study.unit}", "tmax": "tmax, days", "auc_0_28": f"AUC 0-28, {study.unit} x day",
         "half_life": "half-life, days", "days_above_lloq": "days above the limit",
     }  # fmt: skip
+    members, _ = groups.of(study, by)
     return [
-        {"patient": row["subject"], "cohort": row["cohort"] if pd.notna(row["cohort"]) else ""}
+        {"patient": row["subject"], by: "" if members[row["subject"]] == NOBODY else members[row["subject"]]}
         | {head: _ends(row, name) for name, head in heads.items()}
         for row in table.to_dict("records")
     ]

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from cellkinetics import codec
+from cellkinetics.cohorts.nca import table_again
 from cellkinetics.data.study import Study
 from cellkinetics.errors import FileWarning, ModelError, StudyError, one_problem
 from cellkinetics.fitting.fits import Fits
@@ -164,7 +165,7 @@ def load(path: str | Path, *, model: Model | None = None, part: str | None = Non
     for kind, text in dict.fromkeys(given.said):
         warnings.warn(text, kind, stacklevel=2)
     if part is None:
-        return result
+        return table_again(result) if isinstance(result, pd.DataFrame) else result
     if (study := _study_of(result)) is None:
         raise one_problem("has no samples in it", "Read them with ck.read_study.", str(path))
     return study

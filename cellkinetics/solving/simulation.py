@@ -78,7 +78,7 @@ def simulate(
     *,
     inputs: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """What `ck.simulate` gives (`cellkinetics.fitting.simulating`), in the unit of the model's outputs."""
+    """What `ck.simulate` gives (`cellkinetics.solving.simulating`), in the unit of the model's outputs."""
     if isinstance(parameters, Model) and not isinstance(model, Model):
         raise TypeError("the model comes first: ck.simulate(model, parameters, times, doses=...).")
     domains.instance(model, Model, "model", "Take models.load(name) or ck.load_model(path).")

@@ -173,6 +173,13 @@ def test_a_posterior_is_saved_drawn_and_handed_to_arviz(gibbs, tmp_path):
     assert data.posterior["ln_or_logit c"].dims[-1] == "subject"
     titles = [ax.get_title(loc="left") for ax in gibbs.plot().axes]
     assert titles[: len(LABELS)] == LABELS
+    figure, axes = plt.subplots(3, 2)
+    assert gibbs.plot(axes) is figure
+    with pytest.raises(ValueError, match=r"5 panels are drawn and axes= has 2"):
+        gibbs.plot(axes[0])
+    card = gibbs._repr_html_()
+    assert f"<div>{gibbs.outcome}</div>" in card
+    assert all(label in card for label in LABELS)
     assert "Gibbs sampling, 4 chains of 1,000 draws after 500 of warm-up" in gibbs.summary()
 
 

@@ -30,7 +30,7 @@ from table import machine
 import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.fitting import diagnostics
-from cellkinetics.fitting import fits as fitting
+from cellkinetics.fitting import each as fitting
 from cellkinetics.fitting.misfit import CALLED
 
 FILE, POOLED = Path(__file__).with_suffix(".csv"), 60

@@ -265,7 +265,13 @@ def test_what_cannot_be_simulated_says_what_to_do(level, changes, words):
 
 
 def test_the_figure_has_a_line_at_eighty_percent_in_each_panel(level):
-    figure = plain(level, studies=50, patients=[12, 24]).plot()
+    found = plain(level, studies=50, patients=[12, 24])
+    given, axes = plt.subplots(1, 3)
+    assert found.plot(axes) is given
+    assert axes[2].get_title(loc="left") == "equivalence is shown"
+    assert given.legends == []
+    plt.close(given)
+    figure = found.plot()
     assert len(figure.axes) == 3
     for ax in figure.axes:
         aim = next(line for line in ax.lines if line.get_gid() == "aim")

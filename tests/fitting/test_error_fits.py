@@ -109,6 +109,7 @@ def test_counted_molecules_end_in_a_batch_where_each_patient_ends_alone_by_newto
     together = ck.fit_each(DECLINE, study, error="counting", progress=False)
     for fit in together.values():
         alone = optimise(fit.problem, fit.problem.values, starts=6, seed=2020)
+        assert alone is not None
         assert fit.log_likelihood_ln == pytest.approx(alone.second.value, abs=1e-5)
         np.testing.assert_allclose(fit.x, alone.x, atol=0.02)
 

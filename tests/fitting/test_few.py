@@ -7,7 +7,7 @@ from scipy import optimize, special
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.fitting import fits as fits_module
+from cellkinetics.fitting import each as fits_module
 from cellkinetics.optimising import chunks
 
 STEIN = models.load("stein_2019_tisagenlecleucel")

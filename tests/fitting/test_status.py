@@ -10,7 +10,7 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.fitting.fits import fit_each
+from cellkinetics.fitting.each import fit_each
 from cellkinetics.optimising.request import DEFAULTS, Asked
 
 FILES = Path(__file__).parents[1] / "files"

@@ -9,7 +9,7 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.fitting import fits as fits_module
+from cellkinetics.fitting import each as fits_module
 from cellkinetics.fitting.few import again
 from cellkinetics.fitting.fit import ended
 from cellkinetics.likelihood.error_models import ERRORS, LOG

@@ -4,14 +4,16 @@ import re
 import sys
 from types import SimpleNamespace
 
+import at_truth
 import numpy as np
 import pandas as pd
 import pytest
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.notebook import ROWS_SHOWN, Card
+from cellkinetics.notebook import ROWS_SHOWN, Card, Shown
 from cellkinetics.progress import bar
+from cellkinetics.reporting import cards
 
 NK = models.load("nk_decline")
 
@@ -58,6 +60,40 @@ def test_what_was_profiled_drawn_again_and_looked_at_is_shown_as_its_table(fits)
         assert "alpha" in cells(result._repr_html_())
 
 
+def test_a_table_of_nca_shows_values_intervals_and_where_its_reasons_stand(tmp_path):
+    samples = {"day": [1.0, 7, 14, 28] * 2, "copies_per_ug": ["9", "800", "20", "<3", "5", "90", "40", "20"]}
+    study = ck.read_study(pd.DataFrame({"subject": ["A"] * 4 + ["B"] * 4, **samples, "dose": 1e6}), lloq=3)
+    table = ck.nca(study)
+    page = table._repr_html_() or ""
+    assert {"A", "800", "B", "7"} <= set(cells(page))
+    row = table.iloc[0]
+    assert f"{row['auc_0_28_lower']:.4g} to {row['auc_0_28_upper']:.4g}" in cells(page)
+    assert "Of 2 curves Cmax of 2, auc_0_28 of 1" in page
+    assert page.count("data:image/png;base64,") == 1
+    ck.save(table, tmp_path / "nca.json")
+    assert cells(ck.load(tmp_path / "nca.json")._repr_html_())[:5] == cells(page)[:5]
+
+
+def test_a_part_of_a_table_of_nca_is_a_table_like_any_other():
+    table = ck.nca(ck.example())
+    assert type(table.head()) is type(table[["subject", "cmax"]]) is pd.DataFrame
+    del table["tmax"]
+    assert "cellkinetics" not in (table._repr_html_() or "cellkinetics")
+
+
+def test_a_population_its_likelihood_and_a_trial_are_shown_with_their_outcome():
+    fit = at_truth.moved_to(at_truth.fitted(), at_truth.simulated())
+    assert fit.subjects[0] in cells(fit.likelihood._repr_html_())
+    assert "importance weights are even" in fit.likelihood._repr_html_()
+    trial = fit.virtual_trial([7, 60, 28], {"low": 1e6, "<b>high": 1e7}, patients=200, populations=0)
+    page = trial._repr_html_() or ""
+    assert "complete; simulated data" in page
+    assert "<b>" not in page
+    low = trial.table[(trial.table["arm"] == "low") & (trial.table["day"] == 60)].iloc[0]
+    assert {f"{low['typical']:.4g}", f"{low['upper']:.4g}", "&lt;b&gt;high"} <= set(cells(page))
+    assert page.count("data:image/png;base64,") == 1
+
+
 def test_no_text_of_a_file_is_read_as_html():
     table = pd.DataFrame({"subject": "<script>alert(1)</script>", "day": [1.0, 3, 7], "copies_per_ug": [9.0, 80, 20]})
     page = ck.read_study(table.assign(cohort="<b>one</b>", dose=1e6), lloq=3, progress=False)._repr_html_()
@@ -78,6 +114,30 @@ def test_dir_of_a_fit_has_nouns_and_verbs_alone(fits, noun, verb, inner):
     assert {noun, verb} <= set(names)
     assert inner not in names
     assert hasattr(fits["P05"], inner)
+
+
+def test_dir_of_a_model_is_what_one_asks_it_for():
+    names = set(dir(NK))
+    assert {"name", "parameters", "outputs", "solve", "plot", "with_", "describe", "reference"} <= names
+    assert not {"canonical", "changes", "corners", "held", "sha256", "look_again", "rtol"} & names
+    assert NK.canonical is not None
+
+
+def test_every_name_that_dir_leaves_out_is_there():
+    """A name that was renamed would come up in `dir` again."""
+    kinds = {kind.__name__: kind for kind in every_kind(Shown)}
+    for name, hidden in cards._INNER.items():
+        kind = kinds[name]
+        known = {*vars(object), *(each for base in kind.__mro__ for each in (*vars(base), *annotations_of(base)))}
+        assert set(hidden) <= known, name
+
+
+def every_kind(kind):
+    return [each for child in kind.__subclasses__() for each in (child, *every_kind(child))]
+
+
+def annotations_of(kind):
+    return getattr(kind, "__annotations__", {})
 
 
 def test_in_a_notebook_a_bar_is_renewed_in_place_and_leaves_nothing(monkeypatch):

@@ -50,7 +50,7 @@ legend = ax.legend(frameon=False, fontsize=9, loc="upper right", bbox_to_anchor=
 # %%
 # On average
 # ----------
-# Of 200 such patients with 44% of their samples below the limit (:doc:`/validation`, censored samples), half the limit
+# Of 200 such patients with 44% of their samples below the limit (:doc:`/benchmarks`, censored samples), half the limit
 # takes a quarter of the slope; with few samples maximum likelihood itself is a little biased.
 
 # %%

@@ -21,7 +21,6 @@ import pandas as pd
 import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.figures import style
-from cellkinetics.figures.fit import plot_fit
 
 model = models.load("qpcr_and_flow")
 leukocytes = [(0, 300.0), (4, 150.0), (8, 150.0), (10, 600.0), (12, 2000.0), (14, 4500.0), (21, 6000.0)]
@@ -71,7 +70,7 @@ print(f"t_max from both: {fit.parameters.loc['t_max', 'value']:.1f} days; the tr
 
 figure, axes = plt.subplots(3, 1, figsize=(7.0, 7.4), layout="constrained", sharex=True, height_ratios=[1, 1, 0.55])
 for ax, output, label in zip(axes, model.outputs, ("copies/µg (qPCR)", "cells/µL (flow cytometry)"), strict=False):
-    plot_fit(fit, ax, output=output, colour=style.ONE if output == "copies_per_ug" else style.RAMP[2])
+    fit.plot(ax, output=output, colour=style.ONE if output == "copies_per_ug" else style.RAMP[2])
     ax.axvline(truth["t_max"], color=style.FAINT, linewidth=0.9, dashes=(1, 2))
     ax.set(ylabel=label, xlabel="", title="")
 axes[0].annotate("true peak of the cells", (truth["t_max"], 0.97), (4, 0), xycoords=axes[0].get_xaxis_transform(),

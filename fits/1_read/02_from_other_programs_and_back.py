@@ -22,7 +22,6 @@ import pandas as pd
 import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.figures import style
-from cellkinetics.figures.fit import plot_fit
 
 study = ck.example().select(subjects=["P01", "P04", "P08"])
 folder = Path(tempfile.mkdtemp())
@@ -85,7 +84,7 @@ print(again.observations[columns].equals(back["monolix"].observations[columns]))
 
 figure, axes = plt.subplots(1, 3, figsize=(10.0, 3.4), layout="constrained", sharey=True)
 for ax, (name, fit), colour in zip(axes, fits.items(), style.ramp(3), strict=True):
-    plot_fit(fit, ax, colour=colour)
+    fit.plot(ax, colour=colour)
     ax.set_title(f"{name}.csv", loc="left", fontsize=style.TITLE, pad=9)
     ax.set_ylabel(ax.get_ylabel() if ax is axes[0] else "")
 plt.show()

@@ -1,0 +1,148 @@
+"""Pictures on axes of the user: each takes as many as it has panels, and says so where it gets fewer."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import at_truth
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import cellkinetics as ck
+from cellkinetics import models
+from cellkinetics.figures.fits import PAGE_HEIGHT
+
+NK = models.load("nk_decline")
+
+
+@pytest.fixture(scope="module")
+def fits():
+    return ck.fit_each(NK, ck.example(), starts=1, progress=False)
+
+
+@pytest.fixture(scope="module")
+def population():
+    return at_truth.moved_to(at_truth.fitted(), at_truth.simulated())
+
+
+@pytest.fixture(scope="module")
+def checks(population):
+    study = at_truth.simulated().select("P01")
+    return {
+        "vpc": population.vpc(by="dose", replicates=30).plot,
+        "npde": population.npde(replicates=100).plot,
+        "trial": population.virtual_trial([7, 28, 60], {"low": 1e6, "high": 1e7}, patients=50, populations=0).plot,
+        "forecast": ck.forecast(population, study, [7, 28]).plot,
+        "effects": population.plot_effects,
+        "trace": population.plot_trace,
+        "predicted": population.plot_predicted,
+    }
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_left():
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "columns"),
+    [("vpc", 2, 3), ("npde", 2, 2), ("trial", 2, 2), ("forecast", 2, 1), ("effects", 2, 3), ("trace", 1, 7),
+     ("predicted", 1, 2)],
+)  # fmt: skip
+def test_a_picture_of_a_population_is_drawn_on_the_axes_that_are_given(checks, name, rows, columns):
+    figure, axes = plt.subplots(rows, columns, squeeze=False)
+    assert checks[name](axes=axes) is figure
+    assert plt.get_fignums() == [figure.number]
+    left = [ax for ax in figure.axes if not (ax.lines or ax.collections or ax.patches)]
+    assert left == []
+    assert figure.legends == []
+    texts = [text.get_text() for ax in axes.ravel() for text in (*ax.texts, ax.title, ax._left_title)]
+    assert sum("simulated" in text for text in texts) == 1
+    few = plt.figure().subplots(1, rows * columns - 1, squeeze=False) if rows * columns > 1 else []
+    number = rows * columns
+    with pytest.raises(ValueError, match=rf"{number} panels are drawn and axes= has {number - 1}\. Give {number}, or"):
+        checks[name](axes=few)
+
+
+def test_what_is_no_axes_is_said(checks):
+    with pytest.raises(TypeError, match=r"axes= has a int\. Give axes of matplotlib"):
+        checks["npde"](axes=[1, 2, 3, 4])
+
+
+def test_below_the_curves_of_a_trial_stand_the_shares_of_the_same_arm(checks):
+    _, axes = plt.subplots(2, 2)
+    checks["trial"](axes=axes)
+    assert [ax.get_title(loc="left") for ax in axes[0]] == ["low", "high"]
+    assert [ax.get_ylabel() for ax in axes[1]] == ["detectable"] * 2
+    np.testing.assert_allclose(axes[1, 1].lines[0].get_xdata(), [7, 28, 60])
+
+
+def test_a_forest_is_drawn_on_axes_that_are_given(population):
+    figure, ax = plt.subplots()
+    assert population.plot_forest(ax=ax) is figure
+    assert len(ax.get_yticks()) == 3
+
+
+def test_fits_are_drawn_on_one_axes_a_patient(fits):
+    figure, axes = plt.subplots(3, 4)
+    assert fits.plot(axes=axes) is figure
+    assert [ax.get_title(loc="left")[:3] for ax in axes.ravel()[:11]] == sorted(fits)
+    with pytest.raises(ValueError, match="11 panels are drawn and axes= has 2"):
+        fits.plot(axes=axes[0, :2])
+
+
+def test_many_patients_in_the_width_of_a_column_stay_within_a_page(fits):
+    with ck.style(width="column"):
+        figure = fits.plot()
+        figure.draw_without_rendering()
+        boxes = [[label.get_window_extent() for label in ax.get_yticklabels()] for ax in figure.axes[::3]]
+    assert figure.get_figheight() < PAGE_HEIGHT + 1.2
+    for labels in boxes:
+        places = sorted({(box.y0, box.y1) for box in labels if box.height})
+        assert all(upper[0] >= lower[1] - 1 for lower, upper in pairwise(places))
+
+
+@pytest.mark.parametrize("draw", ["diagnostics", "plot_starts"])
+def test_a_picture_of_many_patients_is_coloured_by_a_covariate(fits, draw):
+    figure = getattr(fits, draw)(by="response")
+    figure = getattr(figure, "figure", figure)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names[:3] == ["response", "non-responder", "responder"]
+    drawn = {line.get_markeredgecolor() for line in figure.axes[0].lines} | {
+        line.get_markerfacecolor() for line in figure.axes[0].lines
+    }
+    assert {handle.get_color() for handle in figure.legends[0].legend_handles[1:3]} <= drawn
+    with pytest.raises(ValueError, match=r"no covariate 'respons'\. Did you mean response"):
+        getattr(fits, draw)(by="respons")
+
+
+def test_who_has_no_response_is_called_so(fits):
+    study = ck.example()
+    covariates = study.covariates.copy()
+    covariates.loc["P01", "response"] = None
+    some = replace(study, covariates=covariates)
+    pictures = [some.plot(by="response").figure, ck.plot_nca(some, by="response", metrics=["cmax"])]
+    pictures.append(replace(fits, study=some).plot_predicted(by="response").figure)
+    for figure in pictures:
+        texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+        texts += [text.get_text() for ax in figure.axes if ax.get_legend() for text in ax.get_legend().get_texts()]
+        texts += [label.get_text().replace("\n", " ") for label in figure.axes[0].get_xticklabels()]
+        assert any(text.startswith("no response") for text in texts)
+        assert not any("no cohort" in text for text in texts)
+
+
+def test_predictions_of_a_population_are_coloured_by_dose(population):
+    names = [text.get_text() for text in population.plot_predicted(by="dose").legends[0].get_texts()]
+    assert names[:4] == ["dose", "1e5 cells/kg", "1e6 cells/kg", "1e7 cells/kg"]
+
+
+def test_correlations_of_all_patients_are_those_of_each(fits):
+    table = fits.correlations
+    assert list(table.columns) == ["subject", "parameter", "other", "correlation"]
+    fit = next(fit for fit in fits.values() if fit.converged)
+    own = table[table["subject"] == fit.subject]
+    n = len(fit.correlations)
+    assert len(own) == n * (n - 1) // 2
+    for row in own.itertuples():
+        assert row.correlation == fit.correlations.loc[row.parameter, row.other]
