@@ -392,11 +392,6 @@ class PopulationFit(Criteria, Saves):
         run = Run.of(checkpoint, 1, lambda: prediction.asked_of_bootstrap(self, n, seed))
         return prediction.bootstrapped(self, n, level, seed, run, domains.flag(progress, "progress"))
 
-    def _asked_of_bootstrap(self, n: int, seed: int) -> dict[str, Any]:
-        """What a checkpoint is of; the estimates stand in each chunk."""
-        own = {"verb": "bootstrap of a population", "data": self.study.sha256, **self.request.asked}
-        return {**own, "varying": list(self.design.random), "labels": self.design.labels, "n": n, "seed of draws": seed}
-
     def plot(
         self, subject: str | None = None, ax: Axes | None = None, page: int = 0, *, by: str = "cohort"
     ) -> Figure | Axes:
