@@ -42,7 +42,7 @@ from cellkinetics.words import count
 
 FITTED_BY = ("saem", *marginal.APPROXIMATIONS)
 POLISH_DRAWS = (1000, 2000)  # of each patient, that Newton climbs on; the second where the first are too few
-LIKELIHOOD_DRAWS = 2000  # others, for the likelihood
+LIKELIHOOD_DRAWS, HURRIED_DRAWS = 2000, 200  # others, for the likelihood; where Ctrl-C cut them short
 SEED_OF_POLISH, SEED_OF_SECOND_POLISH = 101, 102  # added to the seed
 LIKE_ZERO = 0.5  # stderr of ln sd between patients from which on it is compared with 0
 COUNTS_AS_ZERO = 1.35  # log-likelihood units: half of the 95% point of a variance at its bound (Self and Liang 1987)
@@ -209,7 +209,11 @@ def _approximated(
                 polished, path, moments = ascended(population, start, method, nodes, more)
             population, start = path.population, polished.theta
             with phases("likelihood"):
-                fresh = population.sampled(start, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
+                try:
+                    fresh = population.sampled(start, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
+                except KeyboardInterrupt:
+                    path = replace(path, interrupted=True)
+                    fresh = population.sampled(start, moments, HURRIED_DRAWS, seed + SEED_OF_DRAWS)
             finer = population.finer() if too_many(fresh.unsolved) and not path.interrupted else None
             if finer is None:
                 break

@@ -344,6 +344,24 @@ def test_an_interrupt_after_the_iterations_gives_the_estimates_too(where, fit, s
     assert found.parameters.loc["c", "value"] == pytest.approx(fit.parameters.loc["c", "value"], rel=0.1)
 
 
+def test_an_interrupt_of_the_likelihood_of_an_approximation_leaves_what_was_climbed(study, monkeypatch):
+    sampled, calls = Population.sampled, []
+
+    def interrupted(*given):
+        calls.append(given[3])
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return sampled(*given)
+
+    whole = ck.fit_population(populations.line(), study, method="laplace", progress=False)
+    monkeypatch.setattr(Population, "sampled", interrupted)
+    found = ck.fit_population(populations.line(), study, method="laplace", progress=False)
+    assert calls[:2] == [2000, 200]
+    assert found.status is ck.Status.INTERRUPTED
+    assert found.log_likelihood_ln == pytest.approx(whole.log_likelihood_ln, abs=0.5)
+    np.testing.assert_allclose(found.parameters["value"], whole.parameters["value"])
+
+
 def test_uneven_weights_and_curves_that_were_not_solved_are_said_with_what_a_fit_can_be_given(fit):
     few = replace(fit.likelihood, smallest_ess=5.0, worst="P03")
     path = replace(fit.path, refused_each=np.full(len(fit.subjects), 0.03))
