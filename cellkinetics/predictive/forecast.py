@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+STRANGE = 4.0  # sds between patients, from which on a patient is none of the population
+
 
 @storable
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,7 @@ class Forecast(Ahead, Saves, HandsOutCopies):
         (share of the population's curves that could not be solved).
     samples : of the patient: day (since the first infusion), output, status, value (NaN unless quantified), lower and
         upper.
-    outcome : "even", or in words that the draws are too few for what was asked.
+    outcome : "even", or in words that the draws are too few, or that the population has nobody like the patient.
     subject, level, draws, seed, unit : of whom it is, as asked.
     limits : {output: the lower limit of its samples, NaN where none is known}.
     simulated : whether the study of the patient says that it is simulated.
@@ -223,11 +225,12 @@ def forecast(
         }
     )  # fmt: skip
     options = {"draws": m, "level": level, "seed": seed, "times": days.tolist()}
+    outcome = _outcome(about, weight, m, _strange(each, found))
     subject = patient.subjects[0]
     timings = phases.done(f"forecast of {subject}")
     origin = Provenance(subject, patient.sha256, each[0].model, options, phases.total, timings)
     return Forecast(
-        table, _parameters(each, found, sides), about, found[0].samples, _outcome(about, weight, m), subject, level, m,
+        table, _parameters(each, found, sides), about, found[0].samples, outcome, subject, level, m,
         seed, patient.unit, found[0].limits, patient.simulated, weights_of, ln_curves, drawn, origin,
     )  # fmt: skip
 
@@ -285,10 +288,22 @@ def _parameters(each: Sequence[PopulationFit], found: Sequence[Posterior], sides
     return pd.DataFrame(rows, columns=["population", "parameter", "median", "lower", "upper"])
 
 
-def _outcome(about: pd.DataFrame, weight: Floats, draws: int) -> str:
+def _strange(each: Sequence[PopulationFit], found: Sequence[Posterior]) -> list[str]:
+    """Of each population in words that the patient is none of it, if so."""
+    said = []
+    for fit, one in zip(each, found, strict=True):
+        at = int(np.argmax(np.abs(one.away)))
+        said.append("" if abs(one.away[at]) < STRANGE else (
+            f"the samples are of a patient {abs(one.away[at]):.1f} sds between patients from the population of "
+            f"{fit.model.name} ({fit.design.random[at]}): it has nobody like that; look at the samples and their unit"
+        ))  # fmt: skip
+    return said
+
+
+def _outcome(about: pd.DataFrame, weight: Floats, draws: int, strange: Sequence[str]) -> str:
     """Whether draws are enough, of the populations that count."""
     notes = []
-    for row, share in zip(about.to_dict("records"), weight, strict=True):
+    for row, share, text in zip(about.to_dict("records"), weight, strange, strict=True):
         if share < 0.01:
             continue
         if row["effective"] < FEW_EFFECTIVE:
@@ -298,4 +313,5 @@ def _outcome(about: pd.DataFrame, weight: Floats, draws: int) -> str:
             )
         if row["unsolved"] > 0.01:
             notes.append(f"{row['unsolved']:.0%} of the curves of {row['model']} could not be solved and are left out")
+        notes += [text] if text else []
     return "; ".join(notes) or "even"

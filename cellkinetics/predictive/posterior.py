@@ -37,7 +37,8 @@ class Posterior:
     rows : day and output of each time asked for. phi : (m, q) on the estimation scale. weights : (m,), sum 1.
     ln_curves, drawn : (m, rows) ln f, and new samples about it. log_likelihood : ln of the predictive density of the
     samples, 0 without any. samples : those of the patient. limits : {output: lower limit}. effective : sample size.
-    unsolved : share of draws of the population without a curve.
+    unsolved : share of draws of the population without a curve. away : (q,) how far the mean of the patient is from
+    that of the population, in sds between patients.
     """
 
     rows: pd.DataFrame
@@ -50,6 +51,7 @@ class Posterior:
     log_likelihood: float
     effective: float
     unsolved: float
+    away: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +123,7 @@ def posterior_of(fit: PopulationFit, patient: Study, days: Floats, draws: int, s
     return Posterior(
         rows, final.phi[:, 0], weights, ln_curves, copies, _table(case.samples, outputs),
         dict(zip(outputs, map(float, limits), strict=True)), told.value if known else 0.0, told.smallest_ess, unsolved,
+        (weights @ final.phi[:, 0] - mean[0]) / np.sqrt(np.diag(omega)),
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from cellkinetics.population.patients import Patients
 from cellkinetics.population.running import Population
 from cellkinetics.population.saem import Theta
 
+MOST_STRATA = 12  # panels
 ALL_TOGETHER = "all"  # the name of the only stratum
 KEEP_ALL = ("m3", "m4")  # ways of handling values below a limit that take the samples as they are
 
@@ -93,7 +94,11 @@ def strata_of(study: Study, subjects: Sequence[str], by: str | None) -> tuple[pd
     """The group of each subject by a covariate, and the groups that there are; one of all where ``by`` is None."""
     if by is None:
         return pd.Series(ALL_TOGETHER, index=list(subjects)), [ALL_TOGETHER]
+    if not isinstance(by, str):
+        raise TypeError(f"by={by!r}: give the name of one covariate, such as 'cohort'.")
     members, found = groups.of(study, by)
+    if len(found) > MOST_STRATA:
+        raise ValueError(f"by={by!r} has {len(found)} values: each would have a panel. Cut it into a few groups first.")
     members, found = (pd.Series(each).map(partial(groups.shown, by=by)) for each in (members, found))
     return members, [name for name in found if (members[list(subjects)] == name).any()]
 

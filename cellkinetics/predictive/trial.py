@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FAR_DOSE = 3.0  # times the largest dose of the population, from which on a trial says so
 FEW_OF_ONE = 20  # patients of one population, from which on shares of it are looked at
 
 
@@ -313,6 +314,7 @@ def virtual_trial(
     notes = [f"{share:.0%} of the curves of {name} could not be solved and are left out"
              for name, share in zip(regimens, unsolved, strict=True) if share > UNSOLVED]  # fmt: skip
     notes += [f"no standard error of {', '.join(lost)}, taken as known"] if lost else []
+    notes += _unseen(fit, arms, doses)
     options = {"arms": list(regimens), "patients": m, "populations": b, "level": level, "seed": seed}
     timings = phases.done(f"trial of {m} patients")
     origin = Provenance("", fit.study.sha256, fit.model, options, phases.total, timings)
@@ -344,6 +346,38 @@ def _regimens(
         doses.append(first_dose(cells))
         found[str(name)] = (model.doses(regimen if model.channels else None), courses)
     return found, doses
+
+
+def _unseen(fit: PopulationFit, arms: Mapping[str, Any], doses: Sequence[float]) -> list[str]:
+    """What the population says nothing of: first doses far from its own, and infusions that its model does not know."""
+    notes, table = list[str](), fit.study.doses
+    several = [
+        name
+        for name, regimen in arms.items()
+        if not fit.model.channels
+        and np.isfinite(
+            as_doses(regimen.get("cells") if isinstance(regimen, Mapping) else regimen, ("cells",)).times
+        ).sum()
+        > 1
+    ]
+    if several:
+        notes.append(
+            f"{fit.model.name} takes no dose: of the infusions of {', '.join(map(str, several))} its curve knows the "
+            "first alone, where the dose drives a parameter"
+        )
+    had = table.loc[table["kind"] == "cells", "amount"].to_numpy(float)
+    had = had[had > 0]
+    far = [
+        str(name)
+        for name, dose in zip(arms, doses, strict=True)
+        if len(had) and not had.min() / FAR_DOSE <= dose <= FAR_DOSE * had.max()
+    ]
+    if far:
+        notes.append(
+            f"the dose of {', '.join(far)} is far from the {had.min():.3g} to {had.max():.3g} of these patients: "
+            "nothing was seen there"
+        )
+    return notes
 
 
 def _ahead(days: Floats, limits: Floats) -> Samples:

@@ -1,5 +1,6 @@
 """`npde`: against the exact errors of a model whose ln samples are normal, and another engine's algorithm in numpy."""
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from scipy.stats import norm
 
 import cellkinetics as ck
 from cellkinetics.predictive.npde import errors_of
-from cellkinetics.predictive.replicates import of_population
+from cellkinetics.predictive.replicates import of_population, strata_of
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 
@@ -131,6 +132,38 @@ def test_they_are_those_of_the_published_algorithm_in_base_r(limit):
     assert np.abs(npde - known["npde"].to_numpy())[quantified].max() < 0.6
     assert npde.mean() == pytest.approx(known["npde"].mean(), abs=0.03)
     assert z[1].var(axis=1, ddof=1).mean() == pytest.approx(known["variance"].iloc[0], abs=0.06)
+
+
+def test_a_right_model_with_many_samples_a_patient_has_a_variance_of_one():
+    n, patients, k = 100, 12, 400
+    rng, day = np.random.default_rng(2020), np.arange(n)
+    factor = np.linalg.cholesky(0.3 * np.eye(n) + 0.6 * np.exp(-np.abs(day[:, None] - day) / 20.0))
+    ln_y = rng.normal(size=(k + 1, patients, n)) @ factor.T
+    copies = np.exp(ln_y.reshape(k + 1, -1))
+    drawn = SimpleNamespace(
+        rows=pd.DataFrame({"lower": copies[0], "upper": copies[0]}), subjects=np.arange(patients),
+        place=np.repeat(np.arange(patients), n), copies=copies[1:], lower=copies[1:], upper=copies[1:],
+        solved=np.ones((k, patients), bool),
+    )  # fmt: skip
+    z, _ = errors_of(drawn, 1, rng)
+    # As if the correlations were known the variance would be 1.31 on average; its own error is 0.04.
+    assert z[1].var() == pytest.approx(1.0, abs=0.12)
+    np.testing.assert_allclose(np.mean((1 - np.arange(1, n + 1) / k) ** -2.0), 1.31, atol=0.03)
+
+
+def test_too_few_replicates_for_the_samples_of_a_patient_are_refused(fit, monkeypatch):
+    module = sys.modules["cellkinetics.predictive.npde"]
+    monkeypatch.setattr(module, "LEAST_REPLICATES", 40)
+    with pytest.raises(ValueError, match=r"replicates=100: one patient has \d+ samples.*Give replicates=1000"):
+        fit.npde(replicates=100)
+
+
+def test_a_covariate_with_too_many_values_and_a_list_of_them_are_refused(fit):
+    with pytest.raises(TypeError, match="give the name of one covariate"):
+        fit.npde(by=["dose", "cohort"])
+    ages = fit.study.covariates.assign(age=np.arange(24))
+    with pytest.raises(ValueError, match="by='age' has 24 values: each would have a panel"):
+        strata_of(SimpleNamespace(covariates=ages), fit.subjects, "age")
 
 
 def test_a_censored_sample_is_drawn_between_the_ends_of_what_is_known(censored):

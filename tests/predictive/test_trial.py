@@ -56,6 +56,19 @@ def test_bands_of_curves_and_samples_are_those_of_the_normal_that_they_have(know
         assert own["typical_lower"].isna().all()
 
 
+def test_what_the_population_says_nothing_of_is_said(known, truth):
+    assert known.outcome == (
+        "line takes no dose: of the infusions of 1e6 twice its curve knows the first alone, where the dose drives a "
+        "parameter"
+    )
+    far = truth.virtual_trial([28], {"usual": 1e6, "huge": 1e12}, patients=20, populations=0)
+    assert "the dose of huge is far from the 1e+05 to 1e+07 of these patients: nothing was seen there" in far.outcome
+    with pytest.warns(ck.DoseWarning, match="line takes no dose"):
+        truth.predict([28], doses=[(0, 1e6), (28, 1e6)], covariates={"dose": 1e6})
+    by_dose, given = truth.predict([28], doses=1e7), truth.predict([28], covariates={"dose": 1e7})
+    np.testing.assert_allclose(by_dose["copies_per_ug"], given["copies_per_ug"])
+
+
 def test_shares_are_those_of_the_normal_and_a_trial_of_known_estimates_has_no_interval(known):
     for arm, dose in (("1e6", 1e6), ("1e7", 1e7)):
         mean, sd = ln_f(dose)
