@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 EQUIVALENT = (0.8, 1.25)
 FARTHEST = 1000.0  # ratio that an axis goes to
+NEXT_LINE = "\n"
 HIGH = 0.3  # shrinkage from which on effects say little of their distribution
 
 
@@ -38,13 +39,14 @@ def plot_predicted(fit: PopulationFit, axes: Sequence[Axes] | None, by: str | No
     """See `PopulationFit.plot_predicted`."""
     table, study = fit.residuals, fit.study
     panels = style.panels(axes, 2, 2, (4.1, 3.9), simulated=study.simulated)
+    narrow = axes is None and style.asked_width() < style.SIDE_BY_SIDE
     if by is None:
         members, shades = pd.Series(NOBODY, index=list(study.subjects)), {NOBODY: tone.one}
     else:
         members, shades = style.coloured(study, by)
     for ax, column, name in zip(panels, ("population", "predicted"), ("population", "individual"), strict=True):
         predicted.draw(ax, table, column, shades, table["subject"].map(members))
-        style.label(ax, f"predicted, {name}")
+        style.label(ax, f"predicted,{NEXT_LINE if narrow else ' '}{name}")
     style.label(panels[0], y=f"observed, {style.unit_label(study.unit)}")
     if axes is None:
         key = predicted.key_of(table, None if by is None else tone.faint)
@@ -63,7 +65,7 @@ def plot_effects(fit: PopulationFit, by: Sequence[str] | None, axes: Sequence[Ax
         grid = style.figure((2.35 * columns + 0.5, 2.15 * q + 0.4)).subplots(q, columns, squeeze=False)
     else:
         grid = np.array(style.given(axes, q * columns, simulated=False), object).reshape(q, columns)
-    figure = style.whole(grid[0, 0])
+    figure, narrow = style.whole(grid[0, 0]), axes is None and style.asked_width() < style.SIDE_BY_SIDE
     sds = np.sqrt(np.diag(np.asarray(fit.polished.theta.omega)))
     for row, name in enumerate(names):
         for column in range(columns):
@@ -72,12 +74,14 @@ def plot_effects(fit: PopulationFit, by: Sequence[str] | None, axes: Sequence[Ax
                 ax.remove()
                 continue
             style.dress(ax)
-            ax.locator_params(nbins=5)
+            ax.locator_params(nbins=2 if narrow else 5)
             if column == row:
-                _distribution(ax, y, sds[row], fit.shrinkage[name])
+                _distribution(ax, y, sds[row], fit.shrinkage[name], short=narrow)
                 # On axes of the user there is no place for the word above all.
                 tagged = ", simulated" if fit.study.simulated and axes is not None and row == 0 else ""
-                ax.set_title(f"{name}{tagged}", loc="left", fontsize=TITLE, color=tone.ink, parse_math=False)
+                ax.set_title(
+                    f"{name}{tagged}{NEXT_LINE * narrow}", loc="left", fontsize=TITLE, color=tone.ink, parse_math=False
+                )
             elif column < row:
                 _pair(ax, effects[names[column]].to_numpy(float), y)
             else:
@@ -87,6 +91,8 @@ def plot_effects(fit: PopulationFit, by: Sequence[str] | None, axes: Sequence[Ax
                 style.label(ax, y=f"effect on {name}")
             if row == q - 1:
                 style.label(ax, f"effect on {names[column]}" if column < q else covariates[column - q])
+                if narrow and column >= q:
+                    ax.tick_params(axis="x", labelrotation=45)
             elif column == q and row < q:
                 ax.tick_params(labelbottom=False)
             if column == q:
@@ -114,7 +120,8 @@ def plot_forest(fit: PopulationFit, level: float, given: Axes | None) -> Figure:
     seen = table[["ratio", "lower", "upper"]].to_numpy(float)
     seen = np.clip(seen[np.isfinite(seen)], 1 / FARTHEST, FARTHEST)
     forest.draw(ax, rows, (min(seen.min(initial=1.0), 0.8) / 1.12, max(seen.max(initial=1.0), 1.25) * 1.12))
-    style.label(ax, f"ratio to the median patient or the first group, {100 * level:g}% interval")
+    words = f"ratio to the median patient or the first group, {100 * level:g}% interval"
+    style.label(ax, "\n".join(style.wrapped(words, 72 * style.whole(ax).get_figwidth() / 2)))
     if given is None:
         band = Line2D([], [], color=tone.faint, linewidth=6, alpha=0.25)
         style.legend_below(ax, [(band, "0.8 to 1.25")])
@@ -222,7 +229,7 @@ def _averaged(fit: PopulationFit) -> int:
     return min(AVERAGED * ITERATIONS, len(fit.trace))
 
 
-def _distribution(ax: Axes, effects: Floats, sd: float, shrinkage: float) -> None:
+def _distribution(ax: Axes, effects: Floats, sd: float, shrinkage: float, *, short: bool) -> None:
     """Effects of the patients, beside the normal of the population."""
     bins = int(np.clip(math.ceil(2 * len(effects) ** 0.5), 5, 20))
     ax.hist(effects, bins=bins, density=True, color=tone.one, alpha=0.35, gid="effects")
@@ -231,9 +238,9 @@ def _distribution(ax: Axes, effects: Floats, sd: float, shrinkage: float) -> Non
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     ax.grid(False)
-    high = shrinkage > HIGH
+    text, high = percent(round(1000 * max(shrinkage, 0.0)), 1000), shrinkage > HIGH
     ax.annotate(
-        f"shrinkage {percent(round(1000 * max(shrinkage, 0.0)), 1000)}", (1, 1), (0, 3), xycoords="axes fraction",
+        f"{'shrunk' if short else 'shrinkage'} {text}", (1, 1), (0, 3), xycoords="axes fraction",
         textcoords="offset points", ha="right", va="bottom", fontsize=SMALL, color=tone.ramp[2] if high else tone.faint,
     )  # fmt: skip
 

@@ -409,7 +409,7 @@ class PopulationFit(Criteria, Saves):
 
         return population.plot_predicted(self, axes, by)
 
-    def plot_effects(self, by: Sequence[str] | None = None, *, axes: Sequence[Axes] | None = None) -> Figure:
+    def plot_effects(self, by: str | Sequence[str] | None = None, *, axes: Sequence[Axes] | None = None) -> Figure:
         """Distributions of random effects with their shrinkage, one against another, and against covariates.
 
         Parameters
@@ -419,7 +419,7 @@ class PopulationFit(Criteria, Saves):
         """
         from cellkinetics.charts import population
 
-        return population.plot_effects(self, by, axes)
+        return population.plot_effects(self, [by] if isinstance(by, str) else by, axes)
 
     def plot_forest(self, level: float = 0.95, *, ax: Axes | None = None) -> Figure:
         """Effects of covariates as ratios with their intervals, beside 0.8 to 1.25; ``level`` as of `effects`."""
