@@ -93,7 +93,7 @@ class PopulationPosterior(Saves, HandsOutCopies):
 
     @cached_property
     def inference_data(self) -> Any:
-        """The draws as ArviZ has them: groups posterior (natural scale), sample_stats, constant_data.
+        """The draws as ArviZ has them: groups posterior (natural scale) and sample_stats.
 
         Raises
         ------
@@ -169,8 +169,9 @@ def outcome_of(table: pd.DataFrame, chains: int, draws: int, diverged: int, aske
     if far.any():
         worst = float(table["r_hat"].max())
         notes.append(
-            f"chains have not told the same of {_named(table, far, 'r_hat', False)} (R-hat up to {worst:.2f}, more "
-            f"than {MOST_R_HAT:g}). Give draws= and warmup= of more"
+            f"{'halves of the chain' if chains == 1 else 'chains'} have not told the same of "
+            f"{_named(table, far, 'r_hat', False)} (R-hat up to {worst:.2f}, more than {MOST_R_HAT:g}). Give draws= "
+            "and warmup= of more"
         )
     smallest = table[["ess_bulk", "ess_tail"]].min(axis=1)
     few = smallest.to_numpy(float) < FEWEST_EFFECTIVE * chains

@@ -194,6 +194,9 @@ def power(
     linked: Floats | None = typical.linked if typical is not None and between is None else None
     between = typical.between if typical is not None and between is None else between
     sd = 0.5 if sd is None else sd
+    for name, value in (("sizes", sizes), ("patients", patients)):
+        if isinstance(value, int | float):
+            raise TypeError(f"{name}={value:g}: give a list, such as {name}=[{value:g}].")
     plan, counts = _plan(model, doses, sizes, schedule, effect, between, parameters, sd, lloq, output)
     if linked is not None:
         plan = replace(plan, factor=tuple(map(tuple, np.linalg.cholesky(linked).tolist())))

@@ -277,3 +277,10 @@ def test_the_figure_has_a_line_at_eighty_percent_in_each_panel(level):
         aim = next(line for line in ax.lines if line.get_gid() == "aim")
         assert list(aim.get_ydata()) == [0.8, 0.8]
     plt.close(figure)
+
+
+def test_a_number_in_the_place_of_a_list_is_refused_with_the_list():
+    asked = {"model": models.load("stein_2019_tisagenlecleucel"), "doses": [1e6, 1e7], "schedule": [7, 14, 28]}
+    for name, given in (("sizes", {"sizes": 8}), ("patients", {"sizes": [4, 4], "patients": 8})):
+        with pytest.raises(TypeError, match=rf"{name}=8: give a list, such as {name}=\[8\]"):
+            ck.power(**asked, **given)
