@@ -9,16 +9,19 @@ estimates.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from scipy import special
 
 from cellkinetics import cache
 from cellkinetics.arrays import Floats
+from cellkinetics.errors import ModelError
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.lowered import Program
 from cellkinetics.modelling.model import Model
@@ -26,7 +29,7 @@ from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising.engine import Data
 from cellkinetics.population.saem import PROBED, Theta
 from cellkinetics.sampling import chains, curves
-from cellkinetics.saving import Saves, storable
+from cellkinetics.saving import UNSAVED, Saves, storable
 from cellkinetics.solving.sensitivity import Ties
 
 WIDER = 1.2  # than the moments of the chains
@@ -59,6 +62,15 @@ class Draws:
     log_proposal: Floats
 
 
+class Told(NamedTuple):
+    """What the weighted draws tell of the patients and of the values; see `LogLikelihood`."""
+
+    individuals: pd.DataFrame
+    scores: pd.DataFrame
+    information: pd.DataFrame
+    covariance: pd.DataFrame
+
+
 @storable
 @dataclass(frozen=True, eq=False)
 class LogLikelihood(Saves):
@@ -74,6 +86,7 @@ class LogLikelihood(Saves):
     worst : the patient with the smallest effective sample.
     method : "importance", or the approximation: "laplace", "focei" or "agq".
     exact : of an approximation, the integral by importance sampling at the same values.
+    look : what else the draws tell, made when it is asked for; None of one that was read from a file.
     """
 
     value: float
@@ -84,6 +97,52 @@ class LogLikelihood(Saves):
     worst: str = ""
     method: str = "importance"
     exact: LogLikelihood | None = None
+    look: Callable[[], Told] | None = field(default=None, repr=False, metadata=UNSAVED)
+
+    @property
+    def individuals(self) -> pd.DataFrame:
+        """By subject and parameter: conditional mean and sd given the samples, on the estimation scale."""
+        return self._told.individuals
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """(subjects, values) derivative of each patient's log-likelihood, zero in sum at the maximum (Fisher).
+
+        By coefficients on the estimation scale, ln of sds, atanh of correlations: as in `information`.
+        """
+        return self._told.scores
+
+    @property
+    def information(self) -> pd.DataFrame:
+        """(values, values) minus the second derivatives of the log-likelihood (Louis 1982)."""
+        return self._told.information
+
+    @property
+    def covariance(self) -> pd.DataFrame:
+        """(values, values) inverse of the information; NaN where that is not determined."""
+        return self._told.covariance
+
+    @property
+    def sandwich(self) -> pd.DataFrame:
+        """(values, values) the same without trusting the model: the scores between inverses of the information."""
+        return self.covariance @ self.scores.T @ self.scores @ self.covariance
+
+    @property
+    def influence(self) -> pd.DataFrame:
+        """(subjects, values) how far an estimate would move without the patient, in standard errors, to first order."""
+        errors = pd.Series(np.sqrt(np.diag(self.covariance)), index=self.covariance.columns)
+        return -(self.scores @ self.covariance).div(errors, axis="columns")
+
+    @cached_property
+    def _told(self) -> Told:
+        if self.exact is not None:
+            return self.exact._told
+        if self.look is None:
+            raise ModelError(
+                "only what ck.population_log_likelihood returned, before it was saved, has the draws that this is made "
+                "of; a population fit has .individuals, .covariance and .influence()."
+            )
+        return self.look()
 
     @property
     def outcome(self) -> str:

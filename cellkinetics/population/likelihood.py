@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.data.study import Study
@@ -14,12 +17,13 @@ from cellkinetics.fitting import fit as fitting
 from cellkinetics.likelihood.error_models import LOG, of
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
-from cellkinetics.population import marginal
+from cellkinetics.population import marginal, polish
 from cellkinetics.population.design import GROUPS_OF, LN, Design, design_of, prior_of
-from cellkinetics.population.importance import LogLikelihood
+from cellkinetics.population.importance import LogLikelihood, Told
 from cellkinetics.population.patients import Patients, patients_of
-from cellkinetics.population.running import SEED_OF_DRAWS, Population
+from cellkinetics.population.running import SEED_OF_DRAWS, Population, Sample
 from cellkinetics.population.saem import Theta
+from cellkinetics.population.schedule import labels_of
 from cellkinetics.solving.sensitivity import Tie
 
 INTEGRATED_BY = ("importance", *marginal.APPROXIMATIONS)
@@ -70,7 +74,8 @@ def population_log_likelihood(
     -------
     LogLikelihood
         ``value`` with its Monte Carlo standard ``error``, ``smallest_ess``, and the parts of ``each`` patient; of an
-        approximation the integral as ``exact``.
+        approximation the integral as ``exact``. The draws of the integral also give ``individuals``, ``scores``,
+        ``information``, ``covariance``, ``sandwich`` and ``influence`` at these values.
 
     Raises
     ------
@@ -113,6 +118,7 @@ def population_log_likelihood(
     moments, _ = population.at(theta, request.seed)
     sample = population.sampled_where_solved(theta, moments, draws, request.seed + SEED_OF_DRAWS)
     population, exact = sample.population, sample.log_likelihood(theta)
+    exact = replace(exact, look=partial(_told, population, sample, theta))
     if method == INTEGRATED_BY[0]:
         return exact
     found = marginal.marginal(population, theta, np.asarray(moments.centre), method, nodes)
@@ -120,6 +126,23 @@ def population_log_likelihood(
         why = "no mode was found, or the likelihood is not curved there in every direction"
         raise ModelError(f"patient {patients.subjects[lost[0]]}: {why}. Take method='importance'.")
     return found.log_likelihood(population, method, exact)
+
+
+def _told(population: Population, sample: Sample, theta: Theta) -> Told:
+    """See `Told`."""
+    design, patients = population.design, population.patients
+    mean, covariance = sample.conditional(theta)
+    spread = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0.0))
+    index = pd.MultiIndex.from_product([patients.subjects, design.random], names=["subject", "parameter"])
+    at = polish.derivatives_at(population, sample, polish.vector_of(design, theta))
+    labels = pd.Index(labels_of(population), name="value")
+    known = np.ones(len(labels), bool)
+    return Told(
+        pd.DataFrame({"mean": mean.ravel(), "sd": spread.ravel()}, index=index),
+        pd.DataFrame(at.scores, index=pd.Index(patients.subjects, name="subject"), columns=labels),
+        pd.DataFrame(at.information, index=labels, columns=labels),
+        pd.DataFrame(polish.inverse_of(at.information, known), index=labels, columns=labels),
+    )
 
 
 def _refuse_pairs(given: Mapping[tuple[str, str], float] | None, argument: str, pair: str) -> None:

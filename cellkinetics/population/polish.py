@@ -58,12 +58,12 @@ class Polished:
     @property
     def covariance(self) -> Floats:
         """(d, d) of the estimates, by Louis' information; 0 where one is held, NaN where it is not determined."""
-        return _inverse(self.information, self.moving)
+        return inverse_of(self.information, self.moving)
 
     @property
     def sandwich(self) -> Floats:
         """(d, d) the same without trusting the model: the scores' covariance between inverses of the information."""
-        inverse = _inverse(self.information, self.moving)
+        inverse = inverse_of(self.information, self.moving)
         return inverse @ np.where(np.outer(self.moving, self.moving), self.scores.T @ self.scores, 0.0) @ inverse
 
     @property
@@ -79,7 +79,7 @@ class Polished:
     @property
     def mc_errors(self) -> Floats:
         """(d,) how far other draws would move the estimates."""
-        inverse = np.nan_to_num(_inverse(self.information, self.moving))
+        inverse = np.nan_to_num(inverse_of(self.information, self.moving))
         return np.where(self.moving, np.sqrt(np.maximum(np.diag(inverse @ self.noise @ inverse), 0.0)), np.nan)
 
     @property
@@ -120,7 +120,7 @@ def polish(
     """Climb from ``theta``, where the sample was drawn; a patient counts once, or as often as ``counts`` (n,) say."""
     counts = np.ones(len(sample.subjects)) if counts is None else counts
     v = vector_of(population.design, theta)
-    return climbed(population, v, lambda v: _look(population, sample, v, counts), climbs)
+    return climbed(population, v, lambda v: derivatives_at(population, sample, v, counts), climbs)
 
 
 def climbed(population: Population, v: Floats, look: Callable[[Floats], At], climbs: int = CLIMBS) -> Polished:
@@ -130,7 +130,7 @@ def climbed(population: Population, v: Floats, look: Callable[[Floats], At], cli
     for _ in range(climbs):
         moving = moving_of(population, v, at.gradient)
         step = _step(population, at, moving)
-        errors = np.sqrt(np.maximum(np.diag(np.nan_to_num(_inverse(at.information, moving))), 1e-300))
+        errors = np.sqrt(np.maximum(np.diag(np.nan_to_num(inverse_of(at.information, moving))), 1e-300))
         last = bool(np.all(np.abs(step)[moving] < LAST_STEP * errors[moving]))
         share = 1.0
         while share > 0.05:
@@ -163,7 +163,8 @@ class At:
     sample: Sample | None
 
 
-def _look(population: Population, sample: Sample, v: Floats, counts: Floats | None = None) -> At:
+def derivatives_at(population: Population, sample: Sample, v: Floats, counts: Floats | None = None) -> At:
+    """The log-likelihood by these draws at ``v``; a patient counts once, or as often as ``counts`` (n,) say."""
     counts = np.ones(len(sample.subjects)) if counts is None else counts
     design, patients = population.design, population.patients
     theta = theta_of(design, v)
@@ -344,7 +345,7 @@ def _step(population: Population, at: At, moving: Flags) -> Floats:
     return cut if at.gradient @ cut > 0 else step / max(1.0, float(np.max(np.abs(step) / (LONGEST_MOVE * units))))
 
 
-def _inverse(information: Floats, moving: Flags) -> Floats:
+def inverse_of(information: Floats, moving: Flags) -> Floats:
     """The inverse over what moves, 0 elsewhere; NaN in a direction that is not determined."""
     inverse = np.zeros_like(information)
     part = information[np.ix_(moving, moving)]
