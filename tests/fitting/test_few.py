@@ -7,8 +7,6 @@ from scipy import optimize, special
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.fitting import each as fits_module
-from cellkinetics.optimising import chunks
 
 STEIN = models.load("stein_2019_tisagenlecleucel")
 DAYS = np.array([3, 7, 10, 14, 28, 90, 365], float)
@@ -94,17 +92,6 @@ def test_unpooled_and_in_a_study_of_one_a_patient_is_fitted_as_alone(alone):
     for fit in (only, among):
         assert fit.outcome == alone.outcome
         np.testing.assert_allclose(fit.x, alone.x, rtol=1e-10)
-
-
-def test_one_by_one_is_as_in_a_batch(monkeypatch, each):
-    for module in (fits_module, chunks, fits_module.fitting):
-        monkeypatch.setattr(module, "batchable", lambda *asked, **named: False)
-    slowly = ck.fit_each(STEIN, STUDY.select(["S1", "S2"]), fixed={"beta": 0.0032}, pool_sd=True, progress=False)
-    monkeypatch.undo()
-    quickly = ck.fit_each(STEIN, STUDY.select(["S1", "S2"]), fixed={"beta": 0.0032}, pool_sd=True, progress=False)
-    for subject in slowly:
-        np.testing.assert_allclose(slowly[subject].x, quickly[subject].x, atol=1e-4)
-        assert slowly[subject].outcome == quickly[subject].outcome
 
 
 def test_a_given_sd_wins_and_nothing_is_said(alone):
