@@ -62,7 +62,7 @@ class Draws:
     log_proposal: Floats
 
 
-class Told(NamedTuple):
+class ToldByDraws(NamedTuple):
     """What the weighted draws tell of the patients and of the values; see `LogLikelihood`."""
 
     individuals: pd.DataFrame
@@ -97,7 +97,7 @@ class LogLikelihood(Saves):
     worst: str = ""
     method: str = "importance"
     exact: LogLikelihood | None = None
-    look: Callable[[], Told] | None = field(default=None, repr=False, metadata=UNSAVED)
+    look: Callable[[], ToldByDraws] | None = field(default=None, repr=False, metadata=UNSAVED)
 
     @property
     def individuals(self) -> pd.DataFrame:
@@ -134,7 +134,7 @@ class LogLikelihood(Saves):
         return -(self.scores @ self.covariance).div(errors, axis="columns")
 
     @cached_property
-    def _told(self) -> Told:
+    def _told(self) -> ToldByDraws:
         if self.exact is not None:
             return self.exact._told
         if self.look is None:

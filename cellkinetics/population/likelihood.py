@@ -19,7 +19,7 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
 from cellkinetics.population import marginal, polish
 from cellkinetics.population.design import GROUPS_OF, LN, Design, design_of, prior_of
-from cellkinetics.population.importance import LogLikelihood, Told
+from cellkinetics.population.importance import LogLikelihood, ToldByDraws
 from cellkinetics.population.patients import Patients, patients_of
 from cellkinetics.population.running import SEED_OF_DRAWS, Population, Sample
 from cellkinetics.population.saem import Theta
@@ -128,8 +128,8 @@ def population_log_likelihood(
     return found.log_likelihood(population, method, exact)
 
 
-def _told(population: Population, sample: Sample, theta: Theta) -> Told:
-    """See `Told`."""
+def _told(population: Population, sample: Sample, theta: Theta) -> ToldByDraws:
+    """See `ToldByDraws`."""
     design, patients = population.design, population.patients
     mean, covariance = sample.conditional(theta)
     spread = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0.0))
@@ -137,7 +137,7 @@ def _told(population: Population, sample: Sample, theta: Theta) -> Told:
     at = polish.derivatives_at(population, sample, polish.vector_of(design, theta))
     labels = pd.Index(labels_of(population), name="value")
     known = np.ones(len(labels), bool)
-    return Told(
+    return ToldByDraws(
         pd.DataFrame({"mean": mean.ravel(), "sd": spread.ravel()}, index=index),
         pd.DataFrame(at.scores, index=pd.Index(patients.subjects, name="subject"), columns=labels),
         pd.DataFrame(at.information, index=labels, columns=labels),
