@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from html import escape
+from time import monotonic
 from typing import Any
 
 
@@ -47,10 +49,13 @@ def _notebook() -> Any:
 @contextmanager
 def _in_notebook(display: Any, total: int, what: str) -> Iterator[Callable[[int], None]]:
     # An element of HTML that is renewed in place: widgets would be a package more.
-    done = 0
+    done, began = 0, monotonic()
 
     def shown() -> dict[str, str]:
         text = f"{what}: {done} of {total}"
+        if 0 < done < total:
+            left = timedelta(seconds=round((monotonic() - began) * (total - done) / done))
+            text += f", {left} left"
         page = f'<progress value="{done}" max="{max(total, 1)}"></progress> {escape(text)}'
         return {"text/html": page, "text/plain": text}
 

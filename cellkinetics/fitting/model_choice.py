@@ -77,12 +77,14 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
         raise ValueError("compare_models takes a list of Fit, or a list of Fits (of fit_each), not both.")
     alone, each = [f for f in fits if isinstance(f, Fit)], [f for f in fits if isinstance(f, Fits)]
     if alone:
-        return _of_one(alone)
+        return _of_one(alone, _labels([[fit] for fit in alone]))
     subjects = list(each[0])
     for other in each[1:]:
         if list(other) != subjects:
             raise one_problem("the fits are of different subjects", "Fit every model to the same study.")
-    tables = {subject: _of_one([fit[subject] for fit in each]) for subject in subjects}
+    # Which parameters are free may differ between patients, and what a list of fits is called may not.
+    names = _labels([list(fits.values()) for fits in each])
+    tables = {subject: _of_one([fit[subject] for fit in each], names) for subject in subjects}
     whole = {EVERYONE: _summed(list(tables.values())), **tables}
     criteria = {table.attrs["criterion"] for table in whole.values()}
     joined = pd.concat(whole, names=["subject"])
@@ -126,9 +128,8 @@ def forecast_error(
     return pd.concat(tables, names=["model", "subject"])
 
 
-def _of_one(fits: Sequence[Fit]) -> pd.DataFrame:
+def _of_one(fits: Sequence[Fit], names: Sequence[str]) -> pd.DataFrame:
     _check_same(fits)
-    names = _labels(fits)
     rows = []
     for fit in fits:
         row = {name: getattr(fit, name) for name in ("n", "n_free", "log_likelihood", "aic", "aicc", "bic", "outcome")}
@@ -181,13 +182,24 @@ def _has_optimum(fit: Fit) -> bool:
     return fit.fitted and fit.status.is_maximum
 
 
-def _labels(fits: Sequence[Fit]) -> list[str]:
-    """Names of models, with the error model where those differ; what is estimated where two fits share a name."""
-    several = len({fit.error for fit in fits}) > 1
-    names = [f"{fit.model.name} ({fit.error})" if several else fit.model.name for fit in fits]
-    free = [",".join(fit.problem.names) for fit in fits]
+def _labels(each: Sequence[Sequence[Fit]]) -> list[str]:
+    """Names of models, with the error model where those differ; what is estimated where two share a name.
+
+    each : for each model its fits, of one patient or of several: what is estimated in one of them is named.
+    """
+    first = [fits[0] for fits in each]
+    several = len({fit.error for fit in first}) > 1
+    names = [f"{fit.model.name} ({fit.error})" if several else fit.model.name for fit in first]
+    free = [",".join(_estimated(fits)) for fits in each]
     full = [f"{name} [{own}]" if names.count(name) > 1 else name for name, own in zip(names, free, strict=True)]
     return [name if full.count(name) == 1 else f"{name} #{at + 1}" for at, name in enumerate(full)]
+
+
+def _estimated(fits: Sequence[Fit]) -> list[str]:
+    """What is free in any of them, in the order of the model."""
+    known = {name for fit in fits for name in fit.problem.names}
+    ordered = [*fits[0].model.parameters, *fits[0].problem.sd_names]
+    return [name for name in ordered if name in known]
 
 
 def _nested(fit: Fit, fits: Sequence[Fit], names: Sequence[str]) -> dict[str, object]:

@@ -156,9 +156,20 @@ class JointFit(Saves, HandsOutCopies, Criteria):
             raise KeyError(f"{subject!r} is not in the joint fit. {reason}".rstrip())
         return self.each[subject]
 
-    def predict(self, times: Sequence[float] | None = None, *, level: float = 0.95) -> pd.DataFrame:
+    def predict(
+        self,
+        times: Sequence[float] | None = None,
+        *,
+        level: float = 0.95,
+        interval: str = "confidence",
+        doses: object = None,
+    ) -> pd.DataFrame:
         """The fitted curves of all subjects, as `Fit.predict`, with ``subject`` in front."""
-        return self._fits.predict(times, level=level)
+        return self._fits.predict(times, level=level, interval=interval, doses=doses)
+
+    def derived(self, *, level: float = 0.95, output: str | None = None) -> pd.DataFrame:
+        """What the fitted curves of all subjects say, as `Fits.derived`."""
+        return self._fits.derived(level=level, output=output)
 
     @property
     def residuals(self) -> pd.DataFrame:

@@ -129,6 +129,18 @@ def test_studies_are_compared_by_subject_and_in_sum(expanding, declining):
     assert table.loc[("all", STEIN.name), "log_likelihood"] == pytest.approx(expected)
 
 
+def test_one_model_fitted_twice_has_one_name_for_all_patients_whatever_is_free_in_each():
+    study = ck.example().select(subjects=["P01", "P02"])
+    few = study.select(until=10)
+    decline = models.load("nk_decline")
+    usual, held = (ck.fit_each(decline, few, starts=1, progress=False, fixed=fixed) for fixed in ({}, {"beta": 0.01}))
+    table = ck.compare_models([usual, held])
+    names = list(dict.fromkeys(table.index.get_level_values("model")))
+    assert len(names) == 2
+    assert all(list(own.index.get_level_values("model")) == names for _, own in table.groupby("subject"))
+    assert np.isfinite(table.loc["all", "delta"]).all()
+
+
 def test_the_forecast_of_late_samples_is_scored_with_their_density(expanding):
     table = ck.forecast_error([STEIN, NK], expanding, until=90)
     (row,) = (row for name, row in table.iterrows() if name == (STEIN.name, "S1"))

@@ -109,6 +109,11 @@ def test_the_summary_names_the_error_model_and_sds_have_their_units():
     assert fit.request.error_model.words in " ".join(fit.summary().split())
     units = fit.parameters.set_index("parameter")["unit"]
     assert (units["sd_add"], units["sd_prop"]) == ("copies/ug", "1")
+    curve, sample = (fit.predict([7.0], interval=kind) for kind in ("confidence", "prediction"))
+    assert (sample["copies_per_ug_upper"] > curve["copies_per_ug_upper"]).all()
+    twice = fit.predict([7.0], doses=2e6)["copies_per_ug"] / fit.predict([7.0], doses=1e6)["copies_per_ug"]
+    np.testing.assert_allclose(twice, 2.0)
+    assert set(fit.derived()["subject"]) == set(STUDY.subjects)
 
 
 @pytest.mark.slow
