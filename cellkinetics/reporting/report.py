@@ -131,6 +131,7 @@ def page(
         method=CENSORING_TEXTS[first.censoring],
         fixed=_fixed(fits),
         figures=[_encoded(figure) for figure in figures],
+        estimates=_estimates(fits, by),
         picture=_picture(study.plot(by=by).figure),
         per_figure=fits_plot.PER_PAGE,
         pictured=len(pictured),
@@ -138,6 +139,14 @@ def page(
         origin=origin,
         versions=versions(),
     )
+
+
+def _estimates(fits: Fits, by: str) -> str:
+    """The picture of all estimates by group; nothing for one patient, or where nobody was fitted."""
+    if sum(fit.fitted for fit in fits.values()) < 2:
+        return ""
+    shown = _asked(lambda: fits.plot_parameters(by))
+    return "" if shown is None else _picture(shown)
 
 
 def _compared(study: Study, by: str) -> dict[str, str] | None:

@@ -51,6 +51,7 @@ def _no_figures_left():
      ("predicted", 1, 2)],
 )  # fmt: skip
 def test_a_picture_of_a_population_is_drawn_on_the_axes_that_are_given(checks, name, rows, columns):
+    plt.close("all")
     figure, axes = plt.subplots(rows, columns, squeeze=False)
     assert checks[name](axes=axes) is figure
     assert plt.get_fignums() == [figure.number]

@@ -130,10 +130,9 @@ def test_studies_are_compared_by_subject_and_in_sum(expanding, declining):
 
 
 def test_one_model_fitted_twice_has_one_name_for_all_patients_whatever_is_free_in_each():
-    study = ck.example().select(subjects=["P01", "P02"])
-    few = study.select(until=10)
-    decline = models.load("nk_decline")
-    usual, held = (ck.fit_each(decline, few, starts=1, progress=False, fixed=fixed) for fixed in ({}, {"beta": 0.01}))
+    study = ck.example().select(subjects=["P01", "P08"]).select(until=30)
+    usual, held = (ck.fit_each(NK, study, starts=1, progress=False, fixed=fixed) for fixed in ({}, {"beta": 0.01}))
+    assert usual["P01"].problem.names != usual["P08"].problem.names
     table = ck.compare_models([usual, held])
     names = list(dict.fromkeys(table.index.get_level_values("model")))
     assert len(names) == 2

@@ -436,9 +436,11 @@ def test_a_bootstrap_draws_patients_and_goes_on_from_its_checkpoint(fit, monkeyp
     one = polish.polish(fit.population, fit.polished.theta, sample, counts[0])
     apart = (np.log(found.draws["c"].iloc[0]) - one.v[0]) / fit.parameters.loc["c", "estimate_stderr"]
     assert abs(apart) < 0.1
-    at = polish._look(fit.population, sample, fit.polished.v, counts[0])
+    at = polish.derivatives_at(fit.population, sample, fit.polished.v, counts[0])
     assert at.gradient == pytest.approx(counts[0] @ at.scores)
-    ahead, behind = (polish._look(fit.population, sample, fit.polished.v + d, counts[0]) for d in _sides(0, 1e-4, 6))
+    ahead, behind = (
+        polish.derivatives_at(fit.population, sample, fit.polished.v + d, counts[0]) for d in _sides(0, 1e-4, 6)
+    )
     assert at.gradient[0] == pytest.approx((ahead.value - behind.value) / 2e-4, rel=1e-4)
     assert at.information[0] == pytest.approx(-(ahead.gradient - behind.gradient) / 2e-4, rel=1e-3, abs=0.05)
     monkeypatch.setattr(prediction, "polish", None)

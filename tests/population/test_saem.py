@@ -116,11 +116,11 @@ def test_scores_and_information_are_the_derivatives_of_the_sampled_likelihood():
     found = ck.fit_population(populations.line(), study, progress=False, correlated=[("c", "k")])
     population, sample = found.population, found.polished.sample
     v = found.polished.v + np.array([0.1, 0.01, 0.1, -0.1, 0.1, 0.05])
-    at = polish._look(population, sample, v)
+    at = polish.derivatives_at(population, sample, v)
     for place in range(len(v)):
         aside = np.zeros(len(v))
         aside[place] = 1e-4
-        ahead, behind = (polish._look(population, sample, v + side * aside) for side in (1, -1))
+        ahead, behind = (polish.derivatives_at(population, sample, v + side * aside) for side in (1, -1))
         assert at.gradient[place] == pytest.approx((ahead.value - behind.value) / 2e-4, rel=1e-4, abs=1e-4)
         slope = -(ahead.gradient - behind.gradient) / 2e-4
         assert at.information[place] == pytest.approx(slope, rel=1e-3, abs=1e-3 * np.abs(at.information).max())
