@@ -392,6 +392,7 @@ def test_no_public_function_with_such_an_argument_is_forgotten():
     checked = {
         "level": {"Fit.predict", "Fit.intervals", "Fit.profile", "Fit.bootstrap", "Fit.derived", "Fits.predict",
                   "Fits.profile", "Fits.bootstrap", "Fits.derived", "Fits.intervals", "JointFit.predict",
+                  "JointFit.derived",
                   "PopulationFit.predict", "PopulationFit.bootstrap", "PopulationFit.forecast", "PopulationFit.vpc",
                   "PopulationFit.effects", "PopulationFit.plot_forest", "Fits.vpc", "Comparison.vpc", "vpc", "forecast",
                   "Forecast.probability_below", "PopulationFit.virtual_trial", "virtual_trial",
