@@ -280,7 +280,7 @@ def virtual_trial(
         raise ValueError(f"patients={m}: give as many as populations={b} at least, or populations=0.")
     remedy = "Give what ck.fit_population returned."
     fit = domains.instance(population, PopulationFit, "population", remedy)
-    regimens, doses = _regimens(fit, arms, inputs)
+    regimens, doses, infusions = _regimens(fit, arms, inputs)
     rows = len(days) * len(fit.model.outputs)
     limits = limits_of(fit)
     asked = other_patients.regimens_as_patients(fit, regimens, _ahead(days, limits))
@@ -314,7 +314,7 @@ def virtual_trial(
     notes = [f"{share:.0%} of the curves of {name} could not be solved and are left out"
              for name, share in zip(regimens, unsolved, strict=True) if share > UNSOLVED]  # fmt: skip
     notes += [f"no standard error of {', '.join(lost)}, taken as known"] if lost else []
-    notes += _unseen(fit, arms, doses)
+    notes += _unseen(fit, list(regimens), doses, infusions)
     options = {"arms": list(regimens), "patients": m, "populations": b, "level": level, "seed": seed}
     timings = phases.done(f"trial of {m} patients")
     origin = Provenance("", fit.study.sha256, fit.model, options, phases.total, timings)
@@ -327,8 +327,8 @@ def virtual_trial(
 
 def _regimens(
     fit: PopulationFit, arms: Mapping[str, Any], inputs: Mapping[str, Any] | None
-) -> tuple[dict[str, Any], list[float]]:
-    """Doses and courses of each arm, and the dose of its first infusion."""
+) -> tuple[dict[str, Any], list[float], list[int]]:
+    """Doses and courses of each arm, the dose of its first infusion, and how many infusions it has."""
     model = fit.model
     if not isinstance(arms, Mapping) or not arms:
         raise ModelError(f"arms={arms!r}: give {{name: doses}}, such as {{'1e6 once': 1e6}}.", name="arms")
@@ -337,38 +337,31 @@ def _regimens(
         text = f"arms has channels of the model ({names}) as names: give {{name of the arm: {{channel: doses}}}}."
         raise ModelError(text, name="arms")  # fmt: skip
     courses = as_courses(inputs, model.inputs, model.name)
-    found, doses = {}, list[float]()
+    found, doses, infusions = {}, list[float](), list[int]()
     for name, regimen in arms.items():
         cells = regimen.get("cells") if isinstance(regimen, Mapping) else regimen
         given = as_doses(cells, ("cells",))  # refused as elsewhere where it can be no dose
         if not np.asarray(given.amounts).any() and given.rates is None:
             raise ModelError(f"arm {name!r} has no dose of cells. Give 1e6, or (day, amount) pairs.", name="arms")
         doses.append(first_dose(cells))
+        infusions.append(int(np.isfinite(given.times).sum()))
         found[str(name)] = (model.doses(regimen if model.channels else None), courses)
-    return found, doses
+    return found, doses, infusions
 
 
-def _unseen(fit: PopulationFit, arms: Mapping[str, Any], doses: Sequence[float]) -> list[str]:
+def _unseen(fit: PopulationFit, arms: Sequence[str], doses: Sequence[float], infusions: Sequence[int]) -> list[str]:
     """What the population says nothing of: first doses far from its own, and infusions that its model does not know."""
     notes, table = list[str](), fit.study.doses
-    several = [
-        name
-        for name, regimen in arms.items()
-        if not fit.model.channels
-        and np.isfinite(
-            as_doses(regimen.get("cells") if isinstance(regimen, Mapping) else regimen, ("cells",)).times
-        ).sum()
-        > 1
-    ]
+    several = [name for name, number in zip(arms, infusions, strict=True) if number > 1 and not fit.model.channels]
     if several:
         notes.append(
-            f"{fit.model.name} takes no dose: of the infusions of {', '.join(map(str, several))} its curve knows the "
+            f"{fit.model.name} takes no dose: of the infusions of {', '.join(several)} its curve knows the "
             "first alone, where the dose drives a parameter"
         )
     had = table.loc[table["kind"] == "cells", "amount"].to_numpy(float)
     had = had[had > 0]
     far = [
-        str(name)
+        name
         for name, dose in zip(arms, doses, strict=True)
         if len(had) and not had.min() / FAR_DOSE <= dose <= FAR_DOSE * had.max()
     ]
