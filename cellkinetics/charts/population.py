@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 EQUIVALENT = (0.8, 1.25)
 FARTHEST = 1000.0  # ratio that an axis goes to
-NEXT_LINE = "\n"
 HIGH = 0.3  # shrinkage from which on effects say little of their distribution
 
 
@@ -39,14 +38,14 @@ def plot_predicted(fit: PopulationFit, axes: Sequence[Axes] | None, by: str | No
     """See `PopulationFit.plot_predicted`."""
     table, study = fit.residuals, fit.study
     panels = style.panels(axes, 2, 2, (4.1, 3.9), simulated=study.simulated)
-    narrow = axes is None and style.asked_width() < style.SIDE_BY_SIDE
+    narrow = axes is None and style.narrow()
     if by is None:
         members, shades = pd.Series(NOBODY, index=list(study.subjects)), {NOBODY: tone.one}
     else:
         members, shades = style.coloured(study, by)
     for ax, column, name in zip(panels, ("population", "predicted"), ("population", "individual"), strict=True):
         predicted.draw(ax, table, column, shades, table["subject"].map(members))
-        style.label(ax, f"predicted,{NEXT_LINE if narrow else ' '}{name}")
+        style.label(ax, ("predicted,\n" if narrow else "predicted, ") + name)
     style.label(panels[0], y=f"observed, {style.unit_label(study.unit)}")
     if axes is None:
         key = predicted.key_of(table, None if by is None else tone.faint)
@@ -65,7 +64,7 @@ def plot_effects(fit: PopulationFit, by: Sequence[str] | None, axes: Sequence[Ax
         grid = style.figure((2.35 * columns + 0.5, 2.15 * q + 0.4)).subplots(q, columns, squeeze=False)
     else:
         grid = np.array(style.given(axes, q * columns, simulated=False), object).reshape(q, columns)
-    figure, narrow = style.whole(grid[0, 0]), axes is None and style.asked_width() < style.SIDE_BY_SIDE
+    figure, narrow = style.whole(grid[0, 0]), axes is None and style.narrow()
     sds = np.sqrt(np.diag(np.asarray(fit.polished.theta.omega)))
     for row, name in enumerate(names):
         for column in range(columns):
@@ -79,9 +78,9 @@ def plot_effects(fit: PopulationFit, by: Sequence[str] | None, axes: Sequence[Ax
                 _distribution(ax, y, sds[row], fit.shrinkage[name], short=narrow)
                 # On axes of the user there is no place for the word above all.
                 tagged = ", simulated" if fit.study.simulated and axes is not None and row == 0 else ""
-                ax.set_title(
-                    f"{name}{tagged}{NEXT_LINE * narrow}", loc="left", fontsize=TITLE, color=tone.ink, parse_math=False
-                )
+                # In a column the shrinkage stands under the name.
+                title = name + tagged + "\n" * narrow
+                ax.set_title(title, loc="left", fontsize=TITLE, color=tone.ink, parse_math=False)
             elif column < row:
                 _pair(ax, effects[names[column]].to_numpy(float), y)
             else:
@@ -164,7 +163,7 @@ def plot_influence(fit: PopulationFit, most: int) -> Figure:
     panels = style.panels(
         None, 2, 2, (3.4, 0.22 * len(table) + 0.9), simulated=fit.study.simulated, wrap=False
     )  # fmt: skip
-    narrow, rows = style.asked_width() < style.SIDE_BY_SIDE, ([], [])  # beside narrow axes there is no room for words
+    narrow, rows = style.narrow(), ([], [])  # beside narrow axes there is no room for words
     for at, (subject, cook) in enumerate(zip(table.index, table["cook"].to_numpy(float), strict=True)):
         name = style.shortened(str(subject), 14)
         own = moves.iloc[at].to_numpy(float)

@@ -44,10 +44,9 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
     given = axes
     if given is None:
         # Beside each other where there is room, else the curves above the two others, or all below each other.
-        width = style.asked_width()
-        if width >= THREE_ABREAST:
+        if style.asked_width() >= THREE_ABREAST:
             given = list(style.figure((10.4, 4.2)).subplots(1, 3, width_ratios=[1.9, 1, 1]))
-        elif width >= style.SIDE_BY_SIDE:
+        elif not style.narrow():
             given = list(style.figure((7.0, 6.6)).subplot_mosaic("aa;bc").values())
         else:
             given = list(style.figure((6.0, 9.6)).subplots(3, 1))

@@ -107,6 +107,11 @@ def asked_width() -> float:
     return _asked.get()[0] or math.inf
 
 
+def narrow() -> bool:
+    """Whether figures are a journal's column wide: panels have no room beside each other."""
+    return asked_width() < SIDE_BY_SIDE
+
+
 def figure(size: tuple[float, float]) -> Figure:
     """A new figure of a size in inches, or of the width that `style` asks for and a height that goes with it."""
     import matplotlib.pyplot as plt

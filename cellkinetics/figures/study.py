@@ -52,7 +52,7 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort", toleran
     samples = samples_of(study, set(study.used["output"].iloc[:1]))
     samples = samples[~samples["late"]]
     groups, shades = style.coloured(study, by)
-    below = ax is None and style.asked_width() < style.SIDE_BY_SIDE
+    below = ax is None and style.narrow()
     ax = ax or new_axes((6.8, 5.6 if below else 3.9))
     frame(ax, samples, study.unit)
     step = min(5.0, 20 / len(shades))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from cellkinetics.arrays import Floats
 from cellkinetics.data import groups
 from cellkinetics.data.groups import NOBODY
-from cellkinetics.figures.paper import LEAST_PANEL, SIDE_BY_SIDE, asked_width, figure
+from cellkinetics.figures.paper import LEAST_PANEL, asked_width, figure, narrow
 from cellkinetics.words import dose_text, plain
 
 # What is drawn with is imported where it is drawn: it takes as long as the rest of the library.
@@ -123,7 +123,7 @@ def shades(names: Sequence[str]) -> dict[str, str]:
 
 def unit_label(unit: str) -> str:
     """The unit of the samples in words, where the words are known."""
-    return (SHORT_UNITS if asked_width() < SIDE_BY_SIDE else UNITS).get(unit, unit)
+    return (SHORT_UNITS if narrow() else UNITS).get(unit, unit)
 
 
 def wrapped(text: str, width: float) -> list[str]:
@@ -221,7 +221,7 @@ def panels(
     columns = min(columns, count, math.floor(min(asked_width() / LEAST_PANEL, 99)) if wrap else columns)
     rows, columns = max(math.ceil(count / max(columns, 1)), 1), max(columns, 1)
     # A legend below takes more lines of a narrow figure.
-    page = figure((columns * size[0], rows * size[1] + 0.9 * (asked_width() < SIDE_BY_SIDE)))
+    page = figure((columns * size[0], rows * size[1] + 0.9 * narrow()))
     made = list(np.array(page.subplots(rows, columns, squeeze=False)).ravel())
     for ax in made[count:]:
         ax.remove()
@@ -232,7 +232,7 @@ def panels(
 
 def room_below() -> float:
     """Inches more for a legend that takes more lines, in a narrow figure of panels above each other."""
-    return 2.0 if asked_width() < SIDE_BY_SIDE else 0.0
+    return 2.0 if narrow() else 0.0
 
 
 def whole(ax: Axes) -> Figure:
