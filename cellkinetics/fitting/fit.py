@@ -75,7 +75,8 @@ def fit(
     prior
         {name: `LogNormal`, `LogitNormal` or `Normal`, as its scale}: the maximum a posteriori is found, the
         parameter's row says how much of its information is the prior's, and AIC and its kin are NaN; "published"
-        takes the spread between patients from the model's file, for all that is free and has one.
+        takes the spread between patients from the model's file, for all that is free and has one. A pair of names
+        has a correlation on the estimation scale: {"alpha": ..., "beta": ..., ("alpha", "beta"): 0.5}.
     starts
         local optimisations, 4 where none is given: from ``initial``, the model's guess or its defaults, and from the
         best of the model's alternatives and of 32 seeded Sobol points, no two of them copies. A closed form with

@@ -192,7 +192,7 @@ class Movable:
 def alone(problem: Problem, moving: Flags) -> Movable:
     """Of a patient fitted by itself, whose parameters move that are not held at a bound."""
     free = len(problem.free)
-    return Movable(np.eye(free)[:, moving], np.diag(problem.prior[1][:free][moving]))
+    return Movable(np.eye(free)[:, moving], problem.prior[1][:free, :free][np.ix_(moving, moving)])
 
 
 def standing(problem: Problem, x: Floats, moves: Movable, without: int | None = None) -> Standing:

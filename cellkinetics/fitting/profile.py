@@ -238,14 +238,16 @@ def threshold_of_sd(fit: Fit, level: float) -> float:
 
 def held(problem: Problem, at: int, value: float) -> Problem:
     """The problem with the at-th of its free vector fixed at a value of the estimation scale."""
+    name = problem.names[at]
+    priors = problem.priors.given(name, value)
     if at < len(problem.free):
-        name = problem.free[at]
         rest = tuple(other for other in problem.free if other != name)
-        return replace(problem, values={**problem.values, name: problem.natural_of(at, value)}, free=rest)
+        values = {**problem.values, name: problem.natural_of(at, value)}
+        return replace(problem, values=values, free=rest, priors=priors)
     output = np.flatnonzero(problem.sd_free)[at - len(problem.free)]
     sd, sd_free = problem.sd.copy(), problem.sd_free.copy()
     sd[output], sd_free[output] = problem.natural_of(at, value), False
-    return replace(problem, sd=sd, sd_free=sd_free)
+    return replace(problem, sd=sd, sd_free=sd_free, priors=priors)
 
 
 def listed(parameters: str | Sequence[str] | None) -> Sequence[str] | None:
@@ -354,9 +356,11 @@ def _best(fit: Fit) -> float:
 
 def _prior_of(side: _Side, offset: float) -> float:
     """What the prior of the held parameter itself takes from the objective."""
-    mean, precision = side.fit.problem.prior
-    value = side.fit.x[side.at] + side.sign * offset
-    return 0.5 * float(precision[side.at] * (value - mean[side.at]) ** 2)
+    problem = side.fit.problem
+    name, value = problem.names[side.at], side.fit.x[side.at] + side.sign * offset
+    few = problem.few.get(name)
+    mean, sd = (few.centre, few.sd) if few else problem.priors.get(name, (0.0, np.inf))
+    return 0.5 * float((value - mean) / sd) ** 2
 
 
 def _profile(sides: Sequence[_Side], fit: Fit, level: float, words: str, origin: Provenance) -> Profile:

@@ -81,6 +81,7 @@ def _priors(fit: Fit) -> list[str]:
         f"{name}: {prior_text(name, fit.problem, fit.request, fit.spread)}" if name in estimated else name
         for name in dict.fromkeys([*fit.problem.priors, *fit.problem.few])
     ]
+    texts += [f"correlation of {one} and {other}: {rho:.3g}" for (one, other), rho in fit.request.correlation]
     return [*labelled("priors", "; ".join(texts)), *labelled("", few.words(fit.problem))] if texts else []
 
 

@@ -121,7 +121,7 @@ def by_prior(spread: Uncertainty, share: float, level: float = 0.95) -> float:
 
 def _share_of_prior(problem: Problem, spread: Uncertainty, at: int) -> float:
     """How much of what is known of the at-th of the free vector is its prior's; NaN where it has no variance."""
-    return min(max(float(spread.covariance[at, at] * problem.prior[1][at]), 0.0), 1.0)
+    return min(max(float(spread.covariance[at] @ problem.prior[1][:, at]), 0.0), 1.0)
 
 
 def hessian_intervals(problem: Problem, x: Floats, spread: Uncertainty, level: float) -> pd.DataFrame:

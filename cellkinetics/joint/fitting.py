@@ -96,6 +96,10 @@ def members(
     if own is not None:
         known = [name for name in request.model.parameters if name in {*own, *how} and name not in request.tie]
         request = replace(request, free=tuple(name for name in known if name not in request.fixed))
+    for pair, _ in request.correlation:
+        if among := [name for name in pair if name in how]:
+            text = f"prior of {pair!r}: {among[0]} is shared, and a correlation is of what a patient has of its own"
+            raise ModelError(f"{text}. Leave the pair out, or do not share {among[0]}.", name=among[0])
     fitting.check(request, study)
     left: dict[str, str] = {}
     ready: dict[str, Case] = {}
@@ -117,8 +121,8 @@ def members(
 def _own_priors(problem: Problem, shared: Mapping[str, str], common_sd: bool) -> Problem:
     """The problem without the priors of what is shared: each counts once."""
     ours = {*shared, *(problem.sd_names if common_sd else ())}
-    priors, few = ({n: p for n, p in given.items() if n not in ours} for given in (problem.priors, problem.few))
-    return replace(problem, priors=priors, few=few)
+    few = {name: prior for name, prior in problem.few.items() if name not in ours}
+    return replace(problem, priors=problem.priors.only(set(problem.priors) - ours), few=few)
 
 
 def _with_common_sd(members: Members) -> Members:

@@ -134,7 +134,7 @@ def moves_of(solution: Solution) -> list[Movable]:
         prior = np.zeros((to.shape[1], to.shape[1]))
         k = design.shape[2]
         prior[:k, :k] = 0.5 * (others[i] + others[i].T)
-        prior[k:, k:] = np.diag(problem.prior[1][:free][moving])
+        prior[k:, k:] = problem.prior[1][:free, :free][np.ix_(moving, moving)]
         each.append(Movable(to, prior))
     return each
 

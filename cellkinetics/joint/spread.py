@@ -76,11 +76,10 @@ def spread_of(
         by_samples = estimated & (worth == 0)
         inflation = np.where(by_samples, np.sqrt(counted / np.where(estimated, degrees, 1.0)), 1.0)
     # The correction is of what the samples say: a prior is as wide as it was given.
-    priors = np.zeros((n, d))
+    prior = np.zeros((n, d, d))
     each_at = [places(problem, d - outputs) for problem in problems]
     for i, problem in enumerate(problems):
-        priors[i, each_at[i]] = problem.prior[1]
-    prior = priors[:, :, None] * np.eye(d)
+        prior[i][np.ix_(each_at[i], each_at[i])] = problem.prior[1]
     calibrated = (part.curved - prior) / inflation[:, None, None] ** 2 + prior
     inverse = _inverse(joint, calibrated, moving, layout.prior[1])
     shared = Uncertainty(inverse.shared, float(pooled), float(np.sqrt(np.mean(inflation**2))), ())

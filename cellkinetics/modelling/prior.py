@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from cellkinetics import domains
+from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.model import Model
@@ -60,7 +63,128 @@ class LogitNormal:
 
 
 Prior = Normal | LogNormal | LogitNormal
+Pair = tuple[str, str]
+# {name: prior}, and {(name, name): correlation on the estimation scale} of those that are known together.
+GivenPriors = Mapping[str, Prior] | Mapping[str | Pair, Prior | float] | str
 SCALES: dict[str, type] = {"identity": Normal, "log": LogNormal, "logit": LogitNormal}
+
+
+@dataclass(frozen=True, eq=False)
+class NormalPriors(Mapping[str, tuple[float, float]]):
+    """What is known of parameters on their estimation scales: {name: (mean, SD)}, and how they are correlated.
+
+    Parameters
+    ----------
+    names : m of them. mean : (m,). covariance : (m, m), positive definite.
+    """
+
+    names: tuple[str, ...] = ()
+    mean: Floats = field(default_factory=lambda: np.zeros(0))
+    covariance: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+
+    @classmethod
+    def of(cls, each: Mapping[str, tuple[float, float]], correlation: Mapping[Pair, float]) -> NormalPriors:
+        """From mean and SD of each, and the correlations of pairs among them."""
+        names = tuple(each)
+        mean, sd = np.array([*each.values()], float).reshape(-1, 2).T
+        return cls(names, mean, np.outer(sd, sd) * matrix_of(names, correlation or {}))
+
+    def __getitem__(self, name: str) -> tuple[float, float]:
+        at = self._at(name)
+        return float(self.mean[at]), float(np.sqrt(self.covariance[at, at]))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def _at(self, name: str) -> int:
+        if name not in self.names:
+            raise KeyError(name)
+        return self.names.index(name)
+
+    @property
+    def correlated(self) -> bool:
+        """Whether any two are."""
+        return bool(np.count_nonzero(self.covariance - np.diag(np.diag(self.covariance))))
+
+    def only(self, names: Iterable[str]) -> NormalPriors:
+        """What is known of some, the others unknown."""
+        wanted = set(names)
+        kept = [at for at, name in enumerate(self.names) if name in wanted]
+        return NormalPriors(tuple(self.names[at] for at in kept), self.mean[kept], self.covariance[np.ix_(kept, kept)])
+
+    def given(self, name: str, value: float) -> NormalPriors:
+        """What is known of the others where one of them is known."""
+        if name not in self.names:
+            return self
+        at = self._at(name)
+        others = np.delete(np.arange(len(self.names)), at)
+        slope = self.covariance[others, at] / self.covariance[at, at]
+        mean = self.mean[others] + slope * (value - self.mean[at])
+        covariance = self.covariance[np.ix_(others, others)] - np.outer(slope, self.covariance[at, others])
+        return NormalPriors(tuple(self.names[at] for at in others), mean, covariance)
+
+    def of_vector(self, names: Sequence[str]) -> tuple[Floats, Floats]:
+        """Mean (d,) and precision (d, d) of values of these names; precision 0 of what is not known."""
+        known = self.only(names)
+        at = np.array([list(names).index(name) for name in known.names], int)
+        mean, precision = np.zeros(len(names)), np.zeros((len(names), len(names)))
+        mean[at] = known.mean
+        if known.correlated:
+            precision[np.ix_(at, at)] = np.linalg.inv(known.covariance)
+        else:
+            precision[at, at] = 1 / np.diag(known.covariance)
+        return mean, precision
+
+
+def matrix_of(names: Sequence[str], correlation: Mapping[Pair, float]) -> Floats:
+    """(m, m) correlations, those of pairs that are not named 0."""
+    matrix = np.eye(len(names))
+    for (one, other), rho in correlation.items():
+        at = names.index(one), names.index(other)
+        matrix[at] = matrix[at[::-1]] = rho
+    return matrix
+
+
+def parted(given: GivenPriors | None) -> tuple[Mapping[str, Prior] | str | None, dict[Pair, float]]:
+    """The priors by name, and the correlations of pairs."""
+    if given is None or isinstance(given, str):
+        return given, {}
+    pairs: dict[Any, Any] = {names: rho for names, rho in given.items() if isinstance(names, tuple)}
+    each: dict[Any, Any] = {name: prior for name, prior in given.items() if name not in pairs}
+    return each, pairs
+
+
+def check_correlation(model: Model, priors: Mapping[str, Prior], correlation: Mapping[Pair, float]) -> None:
+    """Raise a ModelError for correlations that priors cannot have."""
+    seen: set[frozenset[str]] = set()
+    for pair, rho in correlation.items():
+        if len(pair) != 2 or pair[0] == pair[1]:
+            raise ModelError(f"prior of {pair!r}: a correlation is of two parameters, such as ('alpha', 'beta').")
+        for name in pair:
+            if name not in model.parameters:
+                text = (
+                    f"prior of {pair!r} is a correlation of parameters: {model.name} has {', '.join(model.parameters)}."
+                )
+                raise ModelError(f"{text} {suggest(name, model.parameters)}".rstrip(), name=name)
+            if name not in priors:
+                raise ModelError(
+                    f"prior of {pair!r} is a correlation, and {name} has no prior. Give one too.", name=name
+                )
+        if not isinstance(rho, Real) or not -1 < float(rho) < 1:
+            raise ModelError(f"prior of {pair!r} is {rho!r}: give a correlation between -1 and 1.", name=pair[0])
+        if frozenset(pair) in seen:
+            raise ModelError(f"the correlation of {pair[0]} and {pair[1]} is given twice; keep one.", name=pair[0])
+        seen.add(frozenset(pair))
+    names = sorted({name for pair in correlation for name in pair})
+    smallest = float(np.min(np.linalg.eigvalsh(matrix_of(names, correlation)), initial=1.0))
+    if not smallest > 1e-10:
+        raise ModelError(
+            f"the correlations of {', '.join(names)} contradict each other: their matrix is not positive definite "
+            f"(smallest eigenvalue {smallest:.2g}). Give smaller ones."
+        )
 
 
 def priors_of(model: Model, given: Mapping[str, Prior] | str | None, error: str = LOG) -> dict[str, Prior]:

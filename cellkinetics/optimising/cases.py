@@ -16,7 +16,7 @@ from cellkinetics.modelling.absent import AbsentModel
 from cellkinetics.modelling.comedication import days_acting, from_columns, not_given
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
-from cellkinetics.modelling.prior import centre
+from cellkinetics.modelling.prior import NormalPriors, centre
 from cellkinetics.optimising.guessing import from_samples
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Request
@@ -97,11 +97,8 @@ def _case(
     given = np.array([request.fixed.get(name, few) for name, few in zip(sds, when_few, strict=True)])
     courses, missing = courses_of(model, only(subject)) if model.inputs else (NO_COURSES, None)
     reason = reason or missing
-    priors = {
-        name: (centre(model, name, prior), prior.sd)
-        for name, prior in request.prior.items()
-        if name in free or name in sds
-    }
+    each = {name: (centre(model, name, prior), prior.sd) for name, prior in request.prior.items()}
+    priors = NormalPriors.of(each, dict(request.correlation)).only({*free, *sds})
     problem = Problem(
         model=model,
         samples=seen,

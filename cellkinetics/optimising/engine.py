@@ -43,7 +43,8 @@ class Data(NamedTuple):
     `moving` is 0 for what is padding or held.
 
     inputs : of the curve. rows : (b, n) samples. moving, lower, upper, units : (b, k + sds).
-    prior_mean, prior_precision : (b, k + sds) on the estimation scale; precision 0 without a prior.
+    prior_mean, prior_precision : (b, k + sds) on the estimation scale; precision 0 without a prior, and a matrix
+        (b, k + sds, k + sds) where any are correlated.
     """
 
     inputs: Inputs
@@ -53,7 +54,7 @@ class Data(NamedTuple):
     upper: Float[Numeric, "*patients columns"]
     units: Float[Numeric, "*patients columns"]
     prior_mean: Float[Numeric, "*patients columns"]
-    prior_precision: Float[Numeric, "*patients columns"]
+    prior_precision: Float[Numeric, "*patients columns"] | Float[Numeric, "*patients columns columns"]
 
 
 class Score(NamedTuple):
@@ -202,7 +203,8 @@ def _scored(
     value, first, second = error.derivatives(predicted, ln_sd, data.rows)
     away = x - data.prior_mean
     gradient = jnp.concatenate([jacobian.T @ first[0], (first[1:] @ belongs).reshape(-1)])
-    total = jnp.sum(value) - 0.5 * jnp.sum(data.prior_precision * away**2)
+    pull = pulled(data, away)
+    total = jnp.sum(value) - 0.5 * jnp.sum(pull * away)
 
     known = jnp.where(_quantified(data), error.information(predicted, ln_sd, data.rows), 0.0)
     of_rows = _information(error, predicted, ln_sd, data, known, second)
@@ -210,19 +212,34 @@ def _scored(
     of_sds = _by_output(of_rows[1:, 1:], belongs)
     # Where the scatter depends on the curve, they tell of each other.
     mixed = jnp.einsum("nk,pn,no->kpo", jacobian, of_rows[0, 1:], belongs).reshape(free, -1)
-    information = jnp.block([[of_curve, mixed], [mixed.T, of_sds]]) + jnp.diag(data.prior_precision)
+    information = jnp.block([[of_curve, mixed], [mixed.T, of_sds]]) + _precision(data)
     free_sd = jnp.any(data.moving[free:].reshape(-1, outputs) > 0, axis=0).astype(float)
     of_quantified = jacobian.T @ (jnp.where(belongs @ free_sd > 0, known, 0.0)[:, None] * jacobian)
     both = jnp.outer(data.moving, data.moving)
     at = Score(
         total,
-        (gradient - data.prior_precision * away) * data.moving,
+        (gradient - pull) * data.moving,
         information * both,
         of_quantified * both[:free, :free],
         _by_output(second[1:, 1:], belongs),
         solved,
     )
     return at, first, second, belongs
+
+
+def pulled(data: Data, away: Any) -> Any:
+    """(d,) how the priors draw what is so far ``away`` (d,) from their means."""
+    if data.prior_precision.ndim == away.ndim:
+        return data.prior_precision * away
+    return jnp.sum(data.prior_precision * away[None, :], axis=1)
+
+
+def _precision(data: Data) -> Any:
+    """(..., d, d) of the priors."""
+    known = data.prior_precision
+    if known.ndim > data.moving.ndim:
+        return known
+    return known[..., None] * np.eye(known.shape[-1]).reshape(*[1] * (known.ndim - 1), *[known.shape[-1]] * 2)
 
 
 def _information(error: ErrorModel, predicted: Any, ln_sd: Any, data: Data, known: Any, second: Any) -> Any:
@@ -329,7 +346,7 @@ def _by_derivatives(model: Model, ties: Ties, method: Method, error: ErrorModel,
     at, first, second, belongs = _scored(error, x, data, predicted, jacobian, solved)
     curve = jacobian.T @ (second[0, 0][:, None] * jacobian) + jnp.einsum("n,nij->ij", first[0], bent)
     mixed = jnp.einsum("pn,no,nk->pok", second[1:, 0], belongs, jacobian).reshape(-1, free)
-    columns = jnp.concatenate([curve - jnp.diag(data.prior_precision[:free]), mixed])
+    columns = jnp.concatenate([curve, mixed]) - _precision(data)[:, :free]
     return curvature(at, columns, data, jnp)
 
 
@@ -366,8 +383,7 @@ def curvature(at: Score, columns: Any, data: Data, xp: Any) -> Curvature:
     """
     free = columns.shape[-1]
     curve, mixed = columns[..., :free, :], columns[..., free:, :]
-    unit = np.eye(at.curved.shape[-1]).reshape(*[1] * (at.curved.ndim - 2), *at.curved.shape[-2:])
-    of_sd = at.curved - data.prior_precision[..., free:, None] * unit
+    of_sd = at.curved - _precision(data)[..., free:, free:]
     above = xp.concatenate([0.5 * (curve + xp.swapaxes(curve, -1, -2)), xp.swapaxes(mixed, -1, -2)], axis=-1)
     below = xp.concatenate([mixed, of_sd], axis=-1)
     both = data.moving[..., :, None] * data.moving[..., None, :]

@@ -138,7 +138,7 @@ def twin_of(problem: Problem) -> Problem:
     # The sd on ln copies is about that of the proportional part.
     last = problem.sd.reshape(-1, outputs)[-1]
     sd = np.where(last > 0, np.clip(last, 0.05, 1.0), 0.5)
-    priors = {name: prior for name, prior in problem.priors.items() if name in problem.free}
+    priors = problem.priors.only(problem.free)
     return replace(problem, sd=sd, sd_free=problem.sd_outputs, priors=priors, error=ERRORS[LOG])
 
 

@@ -237,7 +237,7 @@ def _run(problem: Problem, x: Floats, counts: Floats, ln_sd0: Floats | None) -> 
 
     def jacobian(values: lmfit.Parameters) -> Floats:
         at = point(values)
-        by_x = np.vstack([problem.residuals(at)[1], np.diag(np.sqrt(problem.prior[1]))[problem.prior[1] > 0]])
+        by_x = np.vstack([problem.residuals(at)[1], problem.prior_roots])
         if not np.all(np.isfinite(by_x)):
             raise _NoSlopeError
         if ln_sd0 is None:
@@ -255,8 +255,7 @@ def _run(problem: Problem, x: Floats, counts: Floats, ln_sd0: Floats | None) -> 
 
 def _prior_roots(problem: Problem, x: Floats) -> Floats:
     """A residual for each prior."""
-    mean, precision = problem.prior
-    return (np.sqrt(precision) * (x - mean))[precision > 0]
+    return problem.prior_roots @ (x - problem.prior[0])
 
 
 def varied(problem: Problem, x: Floats, ln_sd0: Floats | None) -> lmfit.Parameters:

@@ -22,6 +22,7 @@ from cellkinetics.lowered import Program
 from cellkinetics.modelling import travel
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.prior import NormalPriors
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.saving import storable
 from cellkinetics.solving.sensitivity import SAMPLE_ROWS, Curve, Inputs, Tie, curve, inputs_of, naturals, pad
@@ -56,7 +57,7 @@ class Problem:
     sd : (parts x outputs,) sds, in the order of `sd_names`, fixed or where the optimiser starts.
     sd_free : (parts x outputs,) whether it is estimated.
     courses : covariates over time, on the days of the model.
-    priors : {name of a parameter or sd: (mean, SD) on its estimation scale}.
+    priors : of parameters and sds, on their estimation scales.
     error : how samples scatter about the curve.
     few : {name of an sd: its prior} where samples are too few to estimate it by maximum likelihood.
     solves : counts while it is solved; the problem itself never changes, and `dataclasses.replace` makes another.
@@ -71,7 +72,7 @@ class Problem:
     sd: Floats
     sd_free: np.ndarray[Any, np.dtype[np.bool_]]
     courses: Courses = field(default_factory=lambda: NO_COURSES)
-    priors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    priors: NormalPriors = field(default_factory=NormalPriors)
     error: ErrorModel = ERRORS[LOG]
     few: Mapping[str, SdPrior] = field(default_factory=dict)
     solves: Solves = field(default_factory=Solves, init=False, repr=False)
@@ -215,16 +216,25 @@ class Problem:
 
     @cached_property
     def prior(self) -> tuple[Floats, Floats]:
-        """Means and precisions (len(x),) on the estimation scale; precision 0 where there is none."""
-        of_few = {name: (prior.centre, prior.sd) for name, prior in self.few.items()}
-        each = [{**self.priors, **of_few}.get(name, (0.0, np.inf)) for name in self.names]
-        mean, sd = np.array(each, float).reshape(-1, 2).T
-        return mean, 1 / sd**2
+        """Mean (len(x),) and precision (len(x), len(x)) on the estimation scale; 0 where nothing is known."""
+        mean, precision = self.priors.only(set(self.names) - set(self.few)).of_vector(self.names)
+        for at, name in enumerate(self.names):
+            if name in self.few:
+                mean[at], precision[at, at] = self.few[name].centre, 1 / self.few[name].sd ** 2
+        return mean, precision
+
+    @cached_property
+    def prior_roots(self) -> Floats:
+        """(m, len(x)) whose square is the precision, a row for each prior."""
+        known = np.diag(self.prior[1]) > 0
+        rows = np.zeros((int(known.sum()), len(self.names)))
+        rows[:, known] = np.linalg.cholesky(self.prior[1][np.ix_(known, known)]).T
+        return rows
 
     def log_prior(self, x: Floats) -> float:
         """Of the priors, 0 at their centre; 0 without priors."""
         mean, precision = self.prior
-        return -0.5 * float(np.sum(precision * (x - mean) ** 2))
+        return -0.5 * float((x - mean) @ precision @ (x - mean))
 
     def objective(self, x: Floats) -> float:
         """What is maximised: log-likelihood plus log prior."""
@@ -260,10 +270,10 @@ class Problem:
         jacobian, columns = at.jacobian, self._sd_columns[0]
         mean, precision = self.prior
         spread = np.where(self.quantified, 2.0, np.maximum(-second[1, 1], 0.0))
-        information = np.diag(precision + np.append(np.zeros(jacobian.shape[1]), columns.T @ spread))
+        information = precision + np.diag(np.append(np.zeros(jacobian.shape[1]), columns.T @ spread))
         of_curve = jacobian.T @ (np.maximum(-second[0, 0], 0.0)[:, None] * jacobian)
         information[: len(of_curve), : len(of_curve)] += of_curve
-        gradient = np.concatenate([jacobian.T @ first[0], columns.T @ first[1]]) - precision * (x - mean)
+        gradient = np.concatenate([jacobian.T @ first[0], columns.T @ first[1]]) - precision @ (x - mean)
         total = float(value.sum()) + self.log_prior(x)
         return SecondOrder(total, gradient, -information, np.zeros_like(of_curve), bool(at.solved))
 
@@ -287,8 +297,8 @@ class Problem:
         mean, precision = self.prior
         return SecondOrder(
             float(value.sum()) + self.log_prior(x),
-            gradient - precision * (x - mean),
-            hessian - np.diag(precision),
+            gradient - precision @ (x - mean),
+            hessian - precision,
             (jacobian[rows].T * known[rows]) @ jacobian[rows],
             bool(at.solved),
         )

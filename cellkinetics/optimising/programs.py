@@ -220,6 +220,6 @@ def _screen(model: Model, ties: Ties, method: Method) -> Any:
         predicted, solved = ln_curve(model, ties, method, x[:free], data.inputs)
         roots = censoring.root_deviances(predicted, ROUGH_SD, data.rows)
         away = jnp.append(x[:free], jnp.full(len(x) - free, jnp.log(ROUGH_SD))) - data.prior_mean
-        return jnp.where(solved, jnp.sum(roots**2) + jnp.sum(data.prior_precision * away**2), jnp.inf)
+        return jnp.where(solved, jnp.sum(roots**2) + jnp.sum(engine.pulled(data, away) * away), jnp.inf)
 
     return Program(jax.vmap(jax.vmap(one, in_axes=(0, None))))

@@ -13,7 +13,7 @@ from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.likelihood.error_models import LOG, of
 from cellkinetics.modelling import travel
 from cellkinetics.modelling.model import Model
-from cellkinetics.modelling.prior import PUBLISHED, Prior, priors_of
+from cellkinetics.modelling.prior import PUBLISHED, GivenPriors, Pair, Prior, check_correlation, parted, priors_of
 from cellkinetics.saving import UNSAVED
 from cellkinetics.solving.sensitivity import Tie
 
@@ -31,7 +31,7 @@ class Asked(TypedDict, total=False):
     tie: Mapping[str, Tie] | None
     censoring: str
     doses: object
-    prior: Mapping[str, Prior] | str | None
+    prior: GivenPriors | None
     starts: int | None
     seed: int
     error: str
@@ -84,6 +84,7 @@ class Request:
     seed: int
     prior: Mapping[str, Prior] = field(default_factory=dict)
     error: str = LOG
+    correlation: tuple[tuple[Pair, float], ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         # A tie is a function, and may have been written in the call.
@@ -106,9 +107,10 @@ class Request:
     def options(self) -> dict[str, Any]:
         """What was asked, but for the model, as plain values for a file: ties by name, doses and priors as text."""
         doses = self.doses if self.doses is None or isinstance(self.doses, str) else repr(self.doses)
+        known = {**self.prior, **_by_text(self.correlation)}
         return {
             "fixed": dict(self.fixed), "free": self.free, "initial": dict(self.initial), "tie": list(self.tie),
-            "censoring": self.censoring, "doses": doses, "prior": {name: repr(one) for name, one in self.prior.items()},
+            "censoring": self.censoring, "doses": doses, "prior": {name: repr(one) for name, one in known.items()},
             "starts": self.starts, "seed": self.seed, "error": self.error,
         }  # fmt: skip
 
@@ -117,7 +119,7 @@ class Request:
         """The same with the model, and each thing itself: what a run that goes on must find unchanged."""
         return {
             "model": self.model.name, "equations": self.model, **self.options, "tie": dict(self.tie),
-            "doses": self.doses, "prior": dict(self.prior),
+            "doses": self.doses, "prior": {**self.prior, **_by_text(self.correlation)},
         }  # fmt: skip
 
     @classmethod
@@ -143,7 +145,9 @@ class Request:
         fixed, initial = ({name: float(v) for name, v in (whole[of] or {}).items()} for of in ("fixed", "initial"))
         names = None if free is None else (free,) if isinstance(free, str) else tuple(free)
         own = {name: function for name, function in model.ties.items() if name not in (*fixed, *(names or ()))}
-        known = priors_of(model, prior, error) if isinstance(model, Model) else {}
+        by_name, correlation = parted(prior)
+        known = priors_of(model, by_name, error) if isinstance(model, Model) else {}
+        check_correlation(model, known, correlation)
         if prior == PUBLISHED:
             known = {name: one for name, one in known.items() if name not in {**fixed, **own, **(tie or {})}}
         starts = starts_of(model) if whole["starts"] is None else domains.count(whole["starts"], "starts")
@@ -152,7 +156,13 @@ class Request:
             censoring=whole["censoring"], doses=whole["doses"],
             starts=starts, seed=domains.seed(whole["seed"]),
             prior=known, error=error,
+            correlation=tuple((pair, float(rho)) for pair, rho in correlation.items()),
         )  # fmt: skip
+
+
+def _by_text(correlation: Sequence[tuple[Pair, float]]) -> dict[str, float]:
+    """{"alpha, beta": correlation}."""
+    return {", ".join(pair): rho for pair, rho in correlation}
 
 
 def starts_of(model: Model) -> int:

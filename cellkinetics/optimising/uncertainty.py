@@ -79,8 +79,7 @@ def _alike(problems: Sequence[Problem], optimums: Sequence[Optimum]) -> list[Unc
     free, moving = len(problems[0].free), ~optimums[0].held
     hessian = np.stack([optimum.second.hessian for optimum in optimums])
     information = -hessian[:, moving][:, :, moving]
-    precision = np.stack([problem.prior[1] for problem in problems])[:, moving]
-    prior = precision[:, :, None] * np.eye(moving.sum())
+    prior = np.stack([problem.prior[1] for problem in problems])[:, moving][:, :, moving]
     units = np.stack([problem.units(optimum.x) for problem, optimum in zip(problems, optimums, strict=True)])
     calibrated, null = inverse_of(information, units[:, moving])
     degrees, inflation = np.full(len(problems), np.inf), np.ones(len(problems))
@@ -94,9 +93,9 @@ def _alike(problems: Sequence[Problem], optimums: Sequence[Optimum]) -> list[Unc
             inflation = np.array([_of_others(*pair) for pair in zip(problems, optimums, strict=True)])
     squared = inflation[:, None, None] ** 2
     calibrated *= squared
-    if precision.any():
+    if prior.any():
         # The correction is of what the samples say: a prior is as wide as it was given.
-        both = np.flatnonzero(precision.any(axis=1))
+        both = np.flatnonzero(prior.any(axis=(1, 2)))
         told = (information - prior)[both] / squared[both] + prior[both]
         calibrated[both], null[both] = inverse_of(told, units[both][:, moving])
     covariance, shares = np.zeros_like(hessian), np.zeros((len(problems), len(moving)))

@@ -101,6 +101,14 @@ class Design:
             mask[a, b] = mask[b, a] = 1.0
         return mask
 
+    def correlation(self, omega: Any) -> dict[tuple[str, str], float]:
+        """Of each pair, by a covariance (q, q) of the random effects."""
+        variance = np.diag(np.asarray(omega))
+        return {
+            (self.random[a], self.random[b]): float(omega[a, b] / np.sqrt(variance[a] * variance[b]))
+            for a, b in self.pairs
+        }
+
     @property
     def labels(self) -> list[str]:
         """Of all that is estimated but for the sds of the error: means and coefficients, spreads, correlations."""

@@ -142,6 +142,11 @@ def fit_population(
         model, fixed=fixed, free=free, initial=initial, tie=tie, censoring=censoring, doses=doses, prior=of_others,
         error=error, seed=seed,
     )  # fmt: skip
+    if request.correlation:
+        raise ModelError(
+            f"prior of {request.correlation[0][0]!r}: means of a population have a prior each. Leave the pair out; "
+            "correlated= says which random effects are correlated."
+        )
     request = replace(request, prior={**request.prior, **spreads})
     asked: dict[str, Any] = {
         "random": random, "free": free, "fixed": fixed, "initial": initial, "tie": tie, "covariates": covariates,

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Floats
-from cellkinetics.fitting.fit import finished
+from cellkinetics.fitting.fit import finished, refused
 from cellkinetics.fitting.result import Fit
 from cellkinetics.modelling.prior import SCALES, Prior
-from cellkinetics.optimising.optimise import Optimum, newton
+from cellkinetics.optimising.optimise import Optimum
+from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.optimising.uncertainty import uncertainty
-from cellkinetics.population import importance, modes
+from cellkinetics.population import importance
+from cellkinetics.population.modes import modes_of
+from cellkinetics.running.later import Later
 
 if TYPE_CHECKING:
     from cellkinetics.population.result import PopulationFit
@@ -23,32 +28,26 @@ if TYPE_CHECKING:
 OF_POPULATION, OWN_SD = "population: one value for all", "its own, given the population"
 
 
-def fit_of(fit: PopulationFit, subject: str) -> Fit:
-    """The fit of one patient: its random parameters at their mode, all else at the population's values."""
-    at, case = fit.subjects.index(subject), fit.patients.cases[subject]
+def each_of(fit: PopulationFit) -> Mapping[str, Fit]:
+    """See `PopulationFit.each`."""
+
+    @cache
+    def modes() -> dict[str, tuple[Problem, Optimum | None]]:
+        # Of all in one batch, when the first is asked for.
+        found = modes_of(fit.patients, fit.design, fit.polished.theta, fit.conditional_mean)
+        return dict(zip(fit.subjects, found, strict=True))
+
+    return Later(fit.subjects, lambda subject: _fit_of(fit, subject, modes()[subject]))
+
+
+def _fit_of(fit: PopulationFit, subject: str, mode: tuple[Problem, Optimum | None]) -> Fit:
+    """The fit of one patient: its random parameters at their mode, all else at the population's values.
+
+    mode : of `modes_of`.
+    """
+    at, case, alone = fit.subjects.index(subject), fit.patients.cases[subject], fit.study.each()(subject)
     means = importance.mean_of(fit.design.matrix, fit.polished.theta, fit.population.random)[at]
-    spread = np.sqrt(np.diag(np.asarray(fit.polished.theta.omega)))
-    alone = modes.problem_given(fit.patients, fit.design, fit.polished.theta, at)
-    each = zip(map(float, means), map(float, spread), strict=True)
-    priors = dict(zip(fit.design.random, each, strict=True))
-    problem = replace(alone, priors={name: priors[name] for name in alone.free})
-    start = fit.conditional_mean[at]
-    if fit.design.pairs or fit.patients.own_sds:
-        # A `Problem` has priors of one parameter each: as if they were, since `finished` takes them off again.
-        found = modes.mode(alone, start, means, np.asarray(fit.polished.theta.omega))
-        away = found.x - means
-        gradient = found.second.gradient - np.linalg.solve(np.asarray(fit.polished.theta.omega), away)
-        # An sd of its own is where it is most likely, and then known.
-        k = len(alone.free)
-        problem = replace(problem, sd=alone.sds(found.x), sd_free=np.zeros(len(alone.sd), bool))
-        x, held, converged = found.x[:k], np.zeros(k, bool), found.converged
-        second = replace(
-            found.second, value=found.second.value + problem.log_prior(x), gradient=gradient[:k],
-            hessian=-found.precision[:k, :k],
-        )  # fmt: skip
-    else:
-        x, second, held, converged = newton(problem, start.copy(), search=False)
-    optimum = Optimum(x, second, held, converged, 1, 1, (second.value,))
+    problem, optimum = mode
     request = replace(
         fit.request,
         free=problem.free,
@@ -57,14 +56,41 @@ def fit_of(fit: PopulationFit, subject: str) -> Fit:
             **dict(zip(problem.sd_names, map(float, problem.sd), strict=True)),
         },
         initial={},
-        prior={name: one for name, one in _priors(fit, means, spread).items() if name in problem.free},
-    )
-    words = "converged" if converged else "not converged: the mode given the population was not found"
-    outcome = Outcome(Status.CONVERGED if converged else Status.NOT_CONVERGED, words)
+        prior={name: one for name, one in _priors(fit, means).items() if name in problem.free},
+        correlation=tuple(
+            (pair, float(f"{rho:.6g}")) for pair, rho in fit.design.correlation(fit.polished.theta.omega).items()
+            if set(pair) <= {*problem.free}
+        ),
+    )  # fmt: skip
+    if optimum is None:
+        words = "not fitted: the mode given the population could not be solved."
+        return refused(request, alone, problem, Outcome(Status.NOT_FITTED, words), case.samples, 0.0)
+    if fit.patients.own_sds:
+        problem, optimum = _with_known_sds(problem, optimum)
+        request = replace(
+            request, fixed={**request.fixed, **dict(zip(problem.sd_names, map(float, problem.sd), strict=True))}
+        )
+    words = "converged" if optimum.converged else "not converged: the mode given the population was not found"
+    outcome = Outcome(Status.CONVERGED if optimum.converged else Status.NOT_CONVERGED, words)
     made = finished(
-        request, fit.study.each()(subject), problem, case.samples, optimum, uncertainty(problem, optimum), outcome, 0.0
+        request, alone, problem, case.samples, optimum, uncertainty(problem, optimum), outcome, 0.0
     )  # fmt: skip
     return replace(made, columns=_columns(made.columns, request.fixed, fit.patients.own_sds))
+
+
+def _with_known_sds(problem: Problem, optimum: Optimum) -> tuple[Problem, Optimum]:
+    """A patient's own sds are where they are most likely, and then known."""
+    k, x = len(problem.free), optimum.x
+    priors = problem.priors
+    for name, value in zip(problem.names[k:], x[k:], strict=True):
+        priors = priors.given(name, float(value))
+    known = replace(problem, sd=problem.sds(x), sd_free=np.zeros(len(problem.sd), bool), priors=priors)
+    second = optimum.second
+    second = replace(
+        second, value=second.value - problem.log_prior(x) + known.log_prior(x[:k]), gradient=second.gradient[:k],
+        hessian=second.hessian[:k, :k],
+    )  # fmt: skip
+    return known, replace(optimum, x=x[:k], second=second, held=optimum.held[:k])
 
 
 def table_of(fit: PopulationFit) -> pd.DataFrame:
@@ -82,8 +108,8 @@ def table_of(fit: PopulationFit) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def _priors(fit: PopulationFit, means: Floats, spread: Floats) -> dict[str, Prior]:
-    parameters = fit.patients.parameters
+def _priors(fit: PopulationFit, means: Floats) -> dict[str, Prior]:
+    parameters, spread = fit.patients.parameters, np.sqrt(np.diag(np.asarray(fit.polished.theta.omega)))
     return {
         name: SCALES[parameters[name].scale](
             float(f"{parameters[name].from_estimation(float(mean)):.6g}"), float(f"{sd:.6g}")

@@ -17,6 +17,7 @@ from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.levels import unit_of
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.parameter import Parameter
+from cellkinetics.modelling.prior import NormalPriors
 from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising.cases import Case, prepare_each
 from cellkinetics.optimising.engine import Data
@@ -256,7 +257,7 @@ def one_more(patients: Patients, study: Study) -> Patients:
 def _with_free_sds(problem: Problem, request: Request) -> Problem:
     """One sd for all: every sd that is not fixed is estimated, however few samples this patient has."""
     free = np.array([name not in request.fixed for name in problem.sd_names])
-    return replace(problem, sd_free=free, few={}, priors={})
+    return replace(problem, sd_free=free, few={}, priors=NormalPriors())
 
 
 def _longer(doses: Doses, slots: int) -> Doses:

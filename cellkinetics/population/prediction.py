@@ -235,14 +235,17 @@ def known_of(fit: PopulationFit, patient: Study) -> Mapping[str, Any]:
     return found
 
 
-def prior_of(fit: PopulationFit, patient: Study) -> dict[str, Prior]:
+def prior_of(fit: PopulationFit, patient: Study) -> dict[str | tuple[str, str], Prior | float]:
     """See `PopulationFit.prior`."""
     domains.instance(patient, Study, "patient", "Give a study of one subject, such as study.select('P07').")
     if len(patient) != 1:
         raise ModelError(f"a prior is of one patient, and the study has {len(patient)}. Select one.")
     estimates = matrix_of(fit.design, known_of(fit, patient)) @ np.asarray(fit.polished.theta.beta)
     spreads = np.sqrt(np.diag(np.asarray(fit.polished.theta.omega)))
-    found: dict[str, Prior] = {}
+    pairs = fit.design.correlation(fit.polished.theta.omega)
+    found: dict[str | tuple[str, str], Prior | float] = {
+        pair: rho for pair, rho in pairs.items() if set(pair) <= {*fit.model.parameters}
+    }
     for name, spread in zip(fit.design.random, spreads, strict=True):
         parameter = fit.patients.parameters[name]
         middle = parameter.from_estimation(float(estimates[fit.design.names.index(name)]))

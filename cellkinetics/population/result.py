@@ -32,7 +32,6 @@ from cellkinetics.population.patients import Patients
 from cellkinetics.population.polish import Polished
 from cellkinetics.population.running import Population
 from cellkinetics.population.schedule import Path, labels_of
-from cellkinetics.running.later import Later
 from cellkinetics.running.run import Run
 from cellkinetics.saving import UNSAVED, Saves
 from cellkinetics.words import count
@@ -184,7 +183,7 @@ class PopulationFit(Criteria, Saves):
     @cached_property
     def each(self) -> Mapping[str, Fit]:
         """{subject: `Fit`} at the mode, with the population as its prior; put together when first asked for."""
-        return Later(self.subjects, lambda subject: individuals.fit_of(self, subject))
+        return individuals.each_of(self)
 
     def __getitem__(self, subject: str) -> Fit:
         """The fit of one patient at its mode: curve, residuals, plot, derived quantities."""
@@ -336,10 +335,10 @@ class PopulationFit(Criteria, Saves):
 
         return forecast.forecast(self, patient, times, draws=draws, level=level, seed=seed)
 
-    def prior(self, patient: Study) -> dict[str, Prior]:
+    def prior(self, patient: Study) -> dict[str | tuple[str, str], Prior | float]:
         """What it says of one patient before its samples: ``prior=`` of `fit`, beside ``fixed`` for all that is common.
 
-        Medians at the patient's covariates, and the sds between patients; correlations are left out.
+        Medians at the patient's covariates, the sds between patients, and the correlations of parameters.
         """
         return prediction.prior_of(self, patient)
 

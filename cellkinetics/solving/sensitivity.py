@@ -40,8 +40,11 @@ Ties = tuple[tuple[str, Tie], ...]
 class Inputs(NamedTuple):
     """What a curve depends on, besides the free values.
 
-    natural : (p,) the values of parameters that are not free, on the natural scale.
-    basis : (p, k) 1 where the k-th free value is the p-th parameter.
+    offset : (p,) of parameters that are not free their natural values; of the others 0, or what is added on their
+        estimation scale, such as a mean.
+    basis : (p, k) estimates are ``offset + basis @ free``: 1 where the k-th free value is the p-th parameter, or any
+        numbers, such as a Cholesky factor of what varies about the mean.
+    is_free : (p,) whether it is.
     times, output : (n,) day and index of the output of each sample; n is padded.
     doses : events.
     courses : covariates over time, where the model takes any.
@@ -49,8 +52,9 @@ class Inputs(NamedTuple):
     least : (n,) what is added to the curve before its logarithm, in the unit of the output; see `censoring.ln`.
     """
 
-    natural: Float[Numeric, "*patients parameters"]
+    offset: Float[Numeric, "*patients parameters"]
     basis: Float[Numeric, "*patients parameters free"]
+    is_free: Bool[Numeric, "*patients parameters"]
     times: Float[Numeric, "*patients samples"]
     output: Int[Numeric, "*patients samples"]
     doses: Doses
@@ -95,8 +99,9 @@ def inputs_of(
     times = pad(days, length)
     places = pad(output, length, 0.0).astype(np.int64)
     return Inputs(
-        np.array([float(values[name]) for name in names]),
+        np.array([0.0 if name in free else float(values[name]) for name in names]),
         basis,
+        np.isin(names, list(free)),
         times,
         places,
         doses,
@@ -117,9 +122,9 @@ class Curve(NamedTuple):
 
 def natural_values(model: Model, ties: Ties, free: Any, inputs: Inputs) -> dict[str, Any]:
     """{name: natural value}: free ones from the estimation scale, ties from the others."""
-    estimates, is_free = inputs.basis @ free, jnp.any(inputs.basis > 0, axis=1)
+    estimates = inputs.offset + inputs.basis @ free
     values = {
-        name: jnp.where(is_free[i], parameter.to_natural(estimates[i]), inputs.natural[i])
+        name: jnp.where(inputs.is_free[i], parameter.to_natural(estimates[i]), inputs.offset[i])
         for i, (name, parameter) in enumerate(model.parameters.items())
     }
     return values | {name: call(function, values) for name, function in ties}

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import special
+from scipy import special, stats
 
 import cellkinetics as ck
 from cellkinetics import models
+from cellkinetics.fitting.profile import held
 
 STEIN = models.load("stein_2019_tisagenlecleucel")
 DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
@@ -123,3 +124,77 @@ def test_a_prior_of_what_is_fixed_or_without_a_published_spread_is_refused(level
         ck.fit(STEIN, study.select("S0"), fixed={"beta": 0.003}, prior={"beta": ck.LogNormal(0.003, 1.0)})
     with pytest.raises(ck.ModelError, match="no published spread"):
         ck.fit(level, study.select("S0"), prior="published")
+
+
+def correlated(rho=0.7):
+    return {"alpha": ck.LogNormal(0.4, 0.5), "c_max": ck.LogNormal(2e4, 0.4), ("c_max", "alpha"): rho}
+
+
+def test_correlated_priors_add_their_normal_density(study):
+    fit = ck.fit(STEIN, study.select("S0"), prior=correlated(), starts=1)
+    problem = fit.problem
+    covariance = np.array([[0.5**2, 0.7 * 0.5 * 0.4], [0.7 * 0.5 * 0.4, 0.4**2]])
+    known = stats.multivariate_normal(np.log([0.4, 2e4]), covariance)
+    at = [problem.names.index(name) for name in ("alpha", "c_max")]
+    assert problem.log_prior(fit.x) == pytest.approx(known.logpdf(fit.x[at]) - known.logpdf(known.mean), abs=1e-10)
+    x, step = fit.x + 0.1, 1e-4 * np.eye(len(fit.x))
+    second = problem.second_order(x)
+    slopes = [(problem.objective(x + e) - problem.objective(x - e)) / 2e-4 for e in step]
+    np.testing.assert_allclose(second.gradient, slopes, rtol=1e-6, atol=1e-6)
+    curved = [(problem.second_order(x + e).gradient - problem.second_order(x - e).gradient) / 2e-4 for e in step]
+    np.testing.assert_allclose(second.hessian, curved, rtol=1e-5, atol=1e-4)
+    roots = problem.prior_roots @ (x - problem.prior[0])
+    assert -0.5 * roots @ roots == pytest.approx(problem.log_prior(x), abs=1e-10)
+    assert "correlation of c_max and alpha: 0.7" in fit.summary()
+
+
+def test_the_engine_takes_correlated_priors_as_one_fit_does(study):
+    fits = ck.fit_each(STEIN, study, prior=correlated(), progress=False)
+    for subject in study.subjects:
+        alone = ck.fit(STEIN, study.select(subject), prior=correlated())
+        assert fits[subject].log_likelihood == pytest.approx(alone.log_likelihood, abs=1e-4)
+        np.testing.assert_allclose(fits[subject].x, alone.x, atol=1e-4)
+        np.testing.assert_allclose(fits[subject].covariance, alone.covariance, rtol=1e-3, atol=1e-6)
+    # And what one is known to be says something of the other.
+    without = {name: prior for name, prior in correlated().items() if isinstance(name, str)}
+    apart = ck.fit_each(STEIN, study, prior=without, progress=False)
+    assert abs(apart["S0"].estimates["alpha"] / fits["S0"].estimates["alpha"] - 1) > 0.01
+
+
+def test_a_profile_takes_the_other_priors_as_they_are_given_the_held_value(study):
+    fit = ck.fit(STEIN, study.select("S0"), prior=correlated(), starts=1)
+    problem, at = fit.problem, fit.problem.names.index("alpha")
+    value = fit.x[at] + 0.2
+    rest = held(problem, at, value)
+    others = np.delete(fit.x, at)
+    whole = problem.objective(np.insert(others, at, value))
+    mean, sd = problem.priors["alpha"]
+    assert rest.objective(others) - 0.5 * ((value - mean) / sd) ** 2 == pytest.approx(whole, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({("alpha", "beta"): 0.5}, "'alpha', 'beta'.*beta has no prior"),
+        ({("alpha", "c_max"): 1.0}, "give a correlation between -1 and 1"),
+        ({("alpha", "c_max"): "0.5"}, "give a correlation between -1 and 1"),
+        ({("c_max", "alpha"): 0.1, ("alpha", "c_max"): 0.1}, "given twice"),
+        ({("alpha", "sd"): 0.1}, "correlation of parameters"),
+        ({("alpha", "alpha"): 0.1}, "a correlation is of two parameters"),
+    ],
+)
+def test_correlations_that_cannot_be_are_refused(study, given, words):
+    known = {"alpha": ck.LogNormal(0.4, 0.5), "c_max": ck.LogNormal(2e4, 0.4), **given}
+    with pytest.raises(ck.ModelError, match=words):
+        ck.fit(STEIN, study.select("S0"), prior=known)
+
+
+def test_correlations_that_contradict_each_other_are_refused(study):
+    known = {name: ck.LogNormal(STEIN.parameters[name].value, 0.5) for name in ("alpha", "beta", "c_max")}
+    pairs = {("alpha", "beta"): 0.9, ("beta", "c_max"): 0.9, ("alpha", "c_max"): -0.9}
+    with pytest.raises(ck.ModelError, match="their matrix is not positive definite"):
+        ck.fit(STEIN, study.select("S0"), prior={**known, **pairs})
+    with pytest.raises(ck.ModelError, match="alpha is shared, and a correlation is of what a patient has of its own"):
+        ck.fit(STEIN, study, prior=correlated(), shared="alpha")
+    with pytest.raises(ck.ModelError, match="means of a population have a prior each"):
+        ck.fit_population(STEIN, study, prior=correlated(), progress=False)

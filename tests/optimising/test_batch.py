@@ -15,6 +15,7 @@ from cellkinetics.fitting.fit import ended
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising import batch, chunks, engine, stacking
+from cellkinetics.optimising.ascent import UNSEEN
 from cellkinetics.optimising.cases import prepare_each
 from cellkinetics.optimising.optimise import drawn_around, least_squares, newton, optimise
 from cellkinetics.optimising.problem import Problem
@@ -132,12 +133,20 @@ def test_the_order_of_the_patients_does_not_matter(fits):
 def test_a_patient_does_not_depend_on_who_else_is_there(fits):
     few = list(STUDY.subjects[3:6])
     others = ck.fit_each(STEIN, STUDY.select(few), progress=False)
+    flat = []
     for subject in few:
-        np.testing.assert_allclose(
-            others[subject].parameters["value"].to_numpy(float),
-            fits[subject].parameters["value"].to_numpy(float),
-            rtol=1e-10,
-        )
+        mine, ours = others[subject], fits[subject]
+        curved = np.linalg.eigvalsh(-mine.problem.second_order(mine.x).hessian)
+        if curved[0] < 1e-10 * curved[-1]:
+            # Rounding of the objective, 1e-14, is all that tells one point of such a ridge from the next: the height is
+            # the same to what a climb stops at, and the place is nobody's.
+            flat.append(subject)
+            assert mine.log_likelihood_ln == pytest.approx(ours.log_likelihood_ln, abs=UNSEEN)
+            assert (mine.outcome, mine.status) == (ours.outcome, ours.status)
+            continue
+        values = (fit.parameters["value"].to_numpy(float) for fit in (mine, ours))
+        np.testing.assert_allclose(*values, rtol=1e-10)
+    assert len(flat) < 2
 
 
 def test_the_size_of_the_chunks_does_not_matter(fits):

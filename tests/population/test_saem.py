@@ -115,6 +115,12 @@ def test_scores_and_information_are_the_derivatives_of_the_sampled_likelihood():
     study = populations.study_of(ln_c[:, None] - k[:, None] * DAYS, DAYS, 0.4, rng, limit=10.0)
     found = ck.fit_population(populations.line(), study, progress=False, correlated=[("c", "k")])
     population, sample = found.population, found.polished.sample
+    # The mode of a patient is its fit under the prior that the population is, correlation and all.
+    own, sd = study[found.subjects[0]], float(found.parameters.loc["sd", "value"])
+    prior = found.prior(own)
+    assert prior["c", "k"] == pytest.approx(found.parameters.loc["correlation c, k", "value"], rel=1e-6)
+    alone = ck.fit(populations.line(), own, prior=prior, fixed={"sd": sd})
+    assert alone.estimates == pytest.approx(found[found.subjects[0]].estimates, rel=1e-5)
     v = found.polished.v + np.array([0.1, 0.01, 0.1, -0.1, 0.1, 0.05])
     at = polish.derivatives_at(population, sample, v)
     for place in range(len(v)):

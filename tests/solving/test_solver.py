@@ -41,11 +41,8 @@ def solved():
     """(days, {name: value}, doses) -> copies/ug by the programs that a fit uses; days are filled up to 32."""
 
     def at(days, values=None, doses=1e6):
-        natural = np.array([float(v) for v in IL15.values(values).values()])
-        count = solver.few_sizes(len(days), sensitivity.SAMPLE_ROWS)
-        inputs = sensitivity.Inputs(
-            natural, np.zeros((len(natural), 0)), sensitivity.pad(days, count), np.zeros(count, int), IL15.doses(doses)
-        )
+        output = np.zeros(len(days))
+        inputs = sensitivity.inputs_of(IL15, IL15.values(values), [], days, output, IL15.doses(doses), prepare=False)
         curve, _ = sensitivity.curve(IL15, (), np.zeros(0), inputs, 0)
         assert curve.solved
         return np.exp(curve.value[: len(days)]) - 1e-9
@@ -371,10 +368,7 @@ def test_a_solve_that_is_too_stiff_for_the_explicit_stepper_is_done_implicitly(s
     _, explicit = steppers[False](jnp.asarray(DAYS), named, IL15.doses(1e6))
     assert not explicit
     stepped = replace(IL15, structure=None)
-    natural = np.array(list(named.values()))
-    inputs = sensitivity.Inputs(
-        natural, np.zeros((len(natural), 0)), sensitivity.pad(DAYS, 32), np.zeros(32, int), IL15.doses(1e6)
-    )
+    inputs = sensitivity.inputs_of(stepped, named, [], DAYS, np.zeros(len(DAYS)), IL15.doses(1e6))
     poor, again = sensitivity.curve(stepped, (), np.zeros(0), inputs, 0, rescue=False)
     assert not poor.solved
     assert not again
@@ -459,3 +453,19 @@ def test_programs_are_made_for_few_sizes_and_a_third_of_each_at_most_is_padding(
     for count in range(33, 1025):
         assert count <= solver.few_sizes(count, 16) <= max(1.5 * count, count + 15)
     assert solver.few_sizes(0, 16) == 16
+
+
+def test_free_values_may_be_standardised_effects_about_a_mean():
+    names = ["F", "mu0"]
+    at = [list(IL15.parameters).index(name) for name in names]
+    mean = np.array([np.log(3e-4), np.log(0.2)])
+    factor = np.array([[0.5, 0.0], [-0.3, 0.4]])
+    plain = sensitivity.inputs_of(IL15, IL15.values(), names, DAYS, np.zeros(len(DAYS)), IL15.doses(1e6))
+    offset, basis = plain.offset.copy(), plain.basis.copy()
+    offset[at] = mean
+    basis[np.ix_(at, [0, 1])] = factor
+    eta = np.array([0.7, -0.2])
+    ours, _ = sensitivity.curve(IL15, (), eta, plain._replace(offset=offset, basis=basis), 1)
+    theirs, _ = sensitivity.curve(IL15, (), mean + factor @ eta, plain, 1)
+    np.testing.assert_allclose(ours.value, theirs.value, atol=1e-12)
+    np.testing.assert_allclose(ours.jacobian, theirs.jacobian @ factor, rtol=1e-9, atol=1e-12)
