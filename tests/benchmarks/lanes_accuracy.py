@@ -1,11 +1,13 @@
-"""How far curves by the explicit stepper of many lanes are from scipy on the logarithms of the states.
+"""How far curves by the steppers of many lanes are from scipy on the logarithms of the states.
 
     python tests/benchmarks/lanes_accuracy.py [row ...]
 
 Rows are models of the library that are solved explicitly (200 draws, log-SD 0.5 around the defaults and within bounds)
 and 20 random networks of 2 to 5 states (20 draws, every parameter log-uniform over two decades). Of a network every
 state is lost, is made from one before it and, by a coin each, grows by a Hill term of another state, grows behind a
-sigmoid gate in time, or is used up with another. All draws of a row are solved side by side, as in a fit.
+sigmoid gate in time, or is used up with another.
+All draws of a row are solved side by side, as in a fit. Rows `implicit_00` and on are the same networks and draws by
+the implicit stepper, as a model that says stiff=True is solved.
 
 The error of a draw is the largest of |ln found - ln expected| over days and outputs, where an output is above 1e-20 of
 its largest. The reference is DOP853 at rtol 1e-12; Radau at rtol 1e-11 for the first draws, wherever DOP853 and the
@@ -148,13 +150,14 @@ def off(found, expected):
 
 def row(name):
     """What the draws of one model or network show."""
-    of_network = name.startswith("network")
+    implicit = name.startswith("implicit")
+    of_network = implicit or name.startswith("network")
     model = network(int(name[-2:])) if of_network else models.load(name)
     count = NETWORK_DRAWS if of_network else MODELS[name]
     table, given, over, peer = draws(model, count, of_network), doses(model), courses(model), Peer(model)
 
     def curves(values):
-        found, arrived = solver.solve_ode(model, jnp.asarray(DAYS), values, given, over)
+        found, arrived = solver.solve_ode(model, jnp.asarray(DAYS), values, given, over, stiff=implicit)
         return jnp.stack([found[output] for output in model.outputs]), arrived
 
     found, arrived = (np.asarray(part) for part in jax.jit(jax.vmap(curves))(table))
@@ -196,7 +199,7 @@ def row(name):
 
 
 if __name__ == "__main__":
-    every = [*MODELS, *(f"network_{number:02d}" for number in range(NETWORKS))]
+    every = [*MODELS, *(f"{by}_{number:02d}" for by in ("network", "implicit") for number in range(NETWORKS))]
     path = Path(__file__).with_suffix(".csv")
     for one in sys.argv[1:] or every:
         began = time.perf_counter()
