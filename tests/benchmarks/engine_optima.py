@@ -61,7 +61,7 @@ def program(model, error, method, free, places):
     def one(x, inputs, rows, sds, mean, precision):
         ln_sd = sds.at[jnp.array(places, int)].set(x[free:]).reshape(-1, len(model.outputs))[:, inputs.output]
         value, solved = ln_curve(model, (), method, x[:free], inputs)
-        total = jnp.sum(error.log_density(value, ln_sd, rows)) - 0.5 * jnp.sum(precision * (x - mean) ** 2)
+        total = jnp.sum(error.log_density(value, ln_sd, rows)) - 0.5 * (x - mean) @ precision @ (x - mean)
         return jnp.where(solved & jnp.isfinite(total), -total, 1e10)
 
     return jax.jit(jax.vmap(one, in_axes=(0, *[None] * 5)))
