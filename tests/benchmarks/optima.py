@@ -232,7 +232,7 @@ def data_of(problem):
     ends = lower if free_sd else np.append(lower, -np.inf), upper if free_sd else np.append(upper, np.inf)
     moving = np.append(np.ones(len(problem.free), bool), free_sd)
     below = ~samples.quantified
-    mean, precision = (part[-1] if free_sd else 0.0 for part in problem.prior)
+    mean, precision = (problem.prior[0][-1], problem.prior[1][-1, -1]) if free_sd else (0.0, 0.0)
     return {"ln": np.log(samples.upper), "below": below, "least": np.log(problem.least[0]), "mean": mean,
             "precision": precision, "lower": ends[0], "upper": ends[1], "moving": moving}  # fmt: skip
 
