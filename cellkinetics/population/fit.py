@@ -346,7 +346,7 @@ def _residual_shrinkage(sample: Sample, theta: Theta) -> dict[str, float]:
     error, outputs = patients.request.error_model, list(patients.model.outputs)
 
     def of_patient(g: Any, phi: Any, data: Data) -> Any:
-        ln_sd = curves.ln_sds(phi, theta.ln_sd, patients.own_places).reshape(-1, len(outputs))
+        ln_sd = curves.ln_sds(phi, jnp.asarray(theta.ln_sd), patients.own_places).reshape(-1, len(outputs))
         return error.residuals(g, ln_sd[:, data.inputs.output], data.rows)
 
     z = np.asarray(jax.vmap(of_patient)(sample.expected_curves(theta), sample.conditional(theta)[0], data))

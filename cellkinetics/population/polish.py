@@ -102,16 +102,17 @@ def theta_of(design: Design, v: Floats) -> Theta:
     """The inverse of `vector_of`."""
     p, q, linked = len(design.effects), len(design.random), len(design.pairs)
     omega = omega_of(design, v[p : p + q], v[p + q : p + q + linked])
-    return Theta(jnp.asarray(v[:p]), jnp.asarray(omega), jnp.asarray(v[p + q + linked :]))
+    return Theta(v[:p], omega, v[p + q + linked :])
 
 
 def omega_of(design: Design, ln_spread: Floats, atanh: Floats) -> Floats:
-    """The covariance (q, q) between patients."""
-    correlation = np.eye(len(ln_spread))
-    for (a, b), value in zip(design.pairs, np.tanh(atanh), strict=True):
-        correlation[a, b] = correlation[b, a] = value
+    """The covariance (..., q, q) between patients, of ln sds (..., q) and atanh correlations (..., pairs)."""
+    q = ln_spread.shape[-1]
+    correlation = np.broadcast_to(np.eye(q), (*ln_spread.shape, q)).copy()
+    for at, (a, b) in enumerate(design.pairs):
+        correlation[..., a, b] = correlation[..., b, a] = np.tanh(atanh[..., at])
     spread = np.exp(ln_spread)
-    return spread[:, None] * correlation * spread[None, :]
+    return spread[..., :, None] * correlation * spread[..., None, :]
 
 
 def polish(
@@ -209,42 +210,46 @@ def derivatives_at(population: Population, sample: Sample, v: Floats, counts: Fl
 
 @cache.kept
 def _values(error: ErrorModel, outputs: int, own: tuple[int, ...]) -> Callable[..., Any]:
-    """The compiled function (curves (m, n, rows), phi (m, n, q), ln_sd (c,), data) -> log-likelihoods (m, n)."""
+    """The compiled function to log-likelihoods (k, m, n), each of another change of ln sds and scored columns.
+
+    Takes curves (m, n, rows), their slopes (m, n, rows, f), phi (m, n, q), ln sds (k, c), changes (k, f), data.
+    """
 
     def one(g: Any, phi: Any, ln_sd: Any, data: Data) -> Any:
         return jnp.sum(curves.density(error, outputs, g, curves.ln_sds(phi, ln_sd, own), data))
 
-    return Program(jax.vmap(jax.vmap(one, in_axes=(0, 0, None, 0)), in_axes=(0, 0, None, None)))
+    every = jax.vmap(jax.vmap(one, in_axes=(0, 0, None, 0)), in_axes=(0, 0, None, None))
+
+    def run(curve: Any, slopes: Any, phi: Any, ln_sds: Any, changes: Any, data: Data) -> Any:
+        def moved(asked: tuple[Any, Any]) -> Any:
+            return every(curve + slopes @ asked[1], phi, asked[0], data)
+
+        return jax.lax.map(moved, (ln_sds, changes))
+
+    return Program(run)
 
 
 def _by_differences(
     population: Population, sample: Sample, theta: Theta, sds: list[int]
 ) -> tuple[Floats, Floats, Floats]:
     """Log-likelihoods (m, n), first (m, n, u) and second (m, n, u, u) derivatives by free ln sds and scored columns."""
-    patients, data = population.patients, population.data
+    patients = population.patients
     program = _values(patients.request.error_model, len(patients.model.outputs), patients.own_places)
     count, ln_sd = len(sds) + len(population.scored), np.asarray(theta.ln_sd)
-    solved = np.isfinite(sample.value)
-
-    def at(change: Floats) -> Floats:
-        moved = ln_sd.copy()
-        moved[sds] += change[: len(sds)]
-        curve = sample.curve
-        if population.scored:
-            curve = curve + sample.slopes @ change[len(sds) :]
-        return np.asarray(program(curve, sample.draws.phi, moved, data))
-
-    aside = DIFFERENCE * np.eye(count)
-    middle = at(np.zeros(count))
-    ahead, behind = [at(way) for way in aside], [at(-way) for way in aside]
-    first, second = np.zeros((*middle.shape, count)), np.zeros((*middle.shape, count, count))
-    for a in range(count):
-        first[..., a] = (ahead[a] - behind[a]) / (2 * DIFFERENCE)
-        second[..., a, a] = (ahead[a] - 2 * middle + behind[a]) / DIFFERENCE**2
-        for b in range(a):
-            both = at(aside[a] + aside[b]) + at(-aside[a] - aside[b])
-            both = both - ahead[a] - ahead[b] - behind[a] - behind[b] + 2 * middle
-            second[..., a, b] = second[..., b, a] = both / (2 * DIFFERENCE**2)
+    solved, aside = np.isfinite(sample.value), DIFFERENCE * np.eye(count)
+    a, b = np.tril_indices(count, -1)
+    changes = np.concatenate([np.zeros((1, count)), aside, -aside, aside[a] + aside[b], -aside[a] - aside[b]])
+    ln_sds = np.repeat(ln_sd[None], len(changes), axis=0)
+    ln_sds[:, sds] += changes[:, : len(sds)]
+    slopes = sample.slopes[..., : count - len(sds)]
+    values = program(sample.curve, slopes, sample.draws.phi, ln_sds, changes[:, len(sds) :], population.data)
+    middle, ahead, behind, up, down = np.split(np.asarray(values), np.cumsum([1, count, count, len(a)]))
+    first, square = (ahead - behind) / (2 * DIFFERENCE), (ahead - 2 * middle + behind) / DIFFERENCE**2
+    mixed = (up + down - ahead[a] - ahead[b] - behind[a] - behind[b] + 2 * middle) / (2 * DIFFERENCE**2)
+    middle, first = middle[0], np.moveaxis(first, 0, -1)
+    second = np.zeros((*middle.shape, count, count))
+    second[..., range(count), range(count)] = np.moveaxis(square, 0, -1)
+    second[..., a, b] = second[..., b, a] = np.moveaxis(mixed, 0, -1)
     kept = solved[..., None]
     return (
         np.where(solved, middle, -np.inf), np.where(kept, first, 0.0), np.where(kept[..., None], second, 0.0),
@@ -252,16 +257,17 @@ def _by_differences(
 
 
 def directions(design: Design, v: Floats) -> Floats:
-    """(q + pairs, q, q) derivatives of the covariance by ln spreads and atanh correlations."""
-    p, q = len(design.effects), len(design.random)
-    ln_spread, atanh = v[p : p + q], v[p + q : p + q + len(design.pairs)]
+    """(..., q + pairs, q, q) derivatives of the covariance by ln spreads and atanh correlations, at v (..., d)."""
+    p, q, linked = len(design.effects), len(design.random), len(design.pairs)
+    ln_spread, atanh = v[..., p : p + q], v[..., p + q : p + q + linked]
     omega, spread = omega_of(design, ln_spread, atanh), np.exp(ln_spread)
-    ways = np.zeros((q + len(design.pairs), q, q))
+    ways = np.zeros((*v.shape[:-1], q + linked, q, q))
     for j in range(q):
-        ways[j, j, :] += omega[j]
-        ways[j, :, j] += omega[:, j]
+        ways[..., j, j, :] += omega[..., j, :]
+        ways[..., j, :, j] += omega[..., :, j]
     for at, (a, b) in enumerate(design.pairs):
-        ways[q + at, a, b] = ways[q + at, b, a] = (1 - np.tanh(atanh[at]) ** 2) * spread[a] * spread[b]
+        slope = (1 - np.tanh(atanh[..., at]) ** 2) * spread[..., a] * spread[..., b]
+        ways[..., q + at, a, b] = ways[..., q + at, b, a] = slope
     return ways
 
 
@@ -285,27 +291,30 @@ def _curved(population: Population, phi: Floats, weight: Floats, v: Floats, coun
     By central differences of its gradient, which depends on the draws through their moments alone.
     """
     design = population.design
+    p, q, linked = len(design.effects), len(design.random), len(design.pairs)
     mean = np.einsum("mn,mnq->nq", weight, phi)
-    second = np.einsum("mn,mnp,mnq->npq", weight, phi, phi, optimize=True)
-    size = len(design.effects) + len(design.random) + len(design.pairs)
+    second = np.einsum("mn,mnp,mnq,n->pq", weight, phi, phi, counts, optimize=True)
+    matrix, size = design.matrix[:, design.places], p + q + linked
 
-    def gradient(v: Floats) -> Floats:
-        theta = theta_of(design, v)
-        inverse = np.linalg.inv(np.asarray(theta.omega))
-        middle = importance.mean_of(design.matrix, theta, population.random)
-        by_beta = np.einsum("n,nqp,qr,nr->p", counts, design.matrix[:, design.places], inverse, mean - middle)
-        across = second - mean[:, :, None] * middle[:, None] - middle[:, :, None] * mean[:, None]
-        across = np.einsum("n,nqr->qr", counts, across + middle[:, :, None] * middle[:, None])
+    def gradients(v: Floats) -> Floats:
+        """(a, size) at v (a, d)."""
+        omega = omega_of(design, v[:, p : p + q], v[:, p + q : size])
+        inverse = np.linalg.inv(omega)
+        middle = np.einsum("nqp,ap->anq", matrix, v[:, :p])
+        by_beta = np.einsum("nqp,aqr,anr->ap", counts[:, None, None] * matrix, inverse, mean - middle, optimize=True)
+        weighed = counts[:, None] * middle
+        crossed = np.einsum("nq,anr->aqr", mean, weighed)
+        across = second - crossed - np.swapaxes(crossed, 1, 2) + np.einsum("anq,anr->aqr", middle, weighed)
         ways = directions(design, v)
-        of_spread = 0.5 * np.einsum("qr,ars,st,qt->a", inverse, ways, inverse, across)
-        return np.append(by_beta, of_spread - 0.5 * counts.sum() * np.einsum("qr,aqr->a", inverse, ways))
+        of_spread = 0.5 * np.einsum("aqr,abrs,ast,aqt->ab", inverse, ways, inverse, across, optimize=True)
+        of_spread -= 0.5 * counts.sum() * np.einsum("aqr,abqr->ab", inverse, ways)
+        return np.concatenate([by_beta, of_spread], axis=1)
 
-    columns = []
-    for at in range(size):
-        aside = np.zeros(len(v))
-        aside[at] = 1e-5 * max(abs(v[at]), 1.0)
-        columns.append((gradient(v + aside) - gradient(v - aside)) / (2 * aside[at]))
-    hessian = np.array(columns)
+    aside = 1e-5 * np.maximum(np.abs(v[:size]), 1.0)
+    moved = np.zeros((size, len(v)))
+    moved[:, :size] = np.diag(aside)
+    ahead, behind = np.split(gradients(np.concatenate([v + moved, v - moved])), 2)
+    hessian = (ahead - behind) / (2 * aside[:, None])
     return 0.5 * (hessian + hessian.T)
 
 
