@@ -13,6 +13,7 @@ import pandas as pd
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.modelling.provenance import Provenance
+from cellkinetics.population.result import PopulationFit
 from cellkinetics.saving import Saves, storable
 from cellkinetics.words import WIDE, count, labelled
 
@@ -44,6 +45,7 @@ class PopulationPosterior(Saves, HandsOutCopies):
     phi : (chains, draws, n, q) every patient's parameters on that scale.
     natural : (chains, draws, d) as in the table.
     log_likelihood : (chains, draws) of ln(copies), given the patients' parameters.
+    population : the fit from whose end it was sampled; None of a file of the time before it was kept.
     accepted : (chains,) share of accepted moves. diverged : (chains, draws) of NUTS; nothing of Gibbs sampling does.
     """
 
@@ -66,6 +68,7 @@ class PopulationPosterior(Saves, HandsOutCopies):
     accepted: Floats = field(repr=False)
     diverged: Floats = field(repr=False)
     origin: Provenance = field(default=Provenance(), repr=False)
+    population: PopulationFit | None = field(default=None, repr=False)
 
     @property
     def mixed(self) -> bool:

@@ -213,11 +213,11 @@ def matrix_of(design: Design, covariates: Mapping[str, Any]) -> Floats:
     return matrix
 
 
-def known_of(fit: PopulationFit, patient: Study) -> Mapping[str, Any]:
+def known_of(design: Design, patient: Study) -> Mapping[str, Any]:
     """What drives the population, of this patient."""
     found: dict[str, Any] = {}
     row = patient.covariates.iloc[0]
-    for effect in fit.design.effects:
+    for effect in design.effects:
         name = effect.column
         if not name or name in found:
             continue
@@ -225,7 +225,7 @@ def known_of(fit: PopulationFit, patient: Study) -> Mapping[str, Any]:
             raise ModelError(
                 f"{patient.subjects[0]} has no {name}, which drives {effect.parameter}. Give it as a column.", name=name
             )
-        levels = [e.level for e in fit.design.effects if e.column == name and e.level]
+        levels = [e.level for e in design.effects if e.column == name and e.level]
         if levels and named(row[name]) not in (*levels, effect.reference):
             known = ", ".join((effect.reference, *levels))
             raise ModelError(
@@ -240,7 +240,7 @@ def prior_of(fit: PopulationFit, patient: Study) -> dict[str, Prior]:
     domains.instance(patient, Study, "patient", "Give a study of one subject, such as study.select('P07').")
     if len(patient) != 1:
         raise ModelError(f"a prior is of one patient, and the study has {len(patient)}. Select one.")
-    estimates = matrix_of(fit.design, known_of(fit, patient)) @ np.asarray(fit.polished.theta.beta)
+    estimates = matrix_of(fit.design, known_of(fit.design, patient)) @ np.asarray(fit.polished.theta.beta)
     spreads = np.sqrt(np.diag(np.asarray(fit.polished.theta.omega)))
     found: dict[str, Prior] = {}
     for name, spread in zip(fit.design.random, spreads, strict=True):

@@ -225,5 +225,5 @@ def test_it_is_saved_and_drawn(censored, tmp_path):
     assert all(any(area.get_gid() == "band" for area in figure.axes[at].collections) for at in (0, 1, 3))
     with pytest.raises(ValueError, match="replicates=50: give a whole number of at least 100"):
         censored.npde(replicates=50)
-    with pytest.raises(TypeError, match=r"Give a population of ck\.fit_population"):
+    with pytest.raises(TypeError, match=r"Give what ck\.fit_population or ck\.sample_posterior"):
         ck.npde(censored.study)
