@@ -77,11 +77,7 @@ def priors_of(model: Model, given: Mapping[str, Prior] | str | None, error: str 
     if isinstance(given, str):
         if given != PUBLISHED:
             raise ModelError(f"prior={given!r}: give {{name: ck.LogNormal(median, sd)}}, or 'published'.")
-        priors = {
-            name: SCALES[parameter.scale](parameter.value, parameter.spread)
-            for name, parameter in model.parameters.items()
-            if parameter.spread is not None
-        }
+        priors = published_of(model)
         if not priors:
             raise ModelError(
                 f"{model.name} has no published spread between patients. Give prior={{name: ck.LogNormal(median, sd)}}."
@@ -102,6 +98,15 @@ def priors_of(model: Model, given: Mapping[str, Prior] | str | None, error: str 
         if not (np.isfinite(mean) and np.isfinite(sd) and sd > 0):
             raise ModelError(f"prior of {name} is {prior!r}: give a centre within its bounds and a positive sd.", name)
     return dict(given)
+
+
+def published_of(model: Model) -> dict[str, Prior]:
+    """The spread between patients about the default of each parameter that has one in the model's file."""
+    return {
+        name: SCALES[parameter.scale](parameter.value, parameter.spread)
+        for name, parameter in model.parameters.items()
+        if parameter.spread is not None
+    }
 
 
 def centre(model: Model, name: str, prior: Prior) -> float:

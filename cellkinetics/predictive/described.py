@@ -17,7 +17,7 @@ from cellkinetics.fitting.result import Fit
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.likelihood.sd_prior import SdPrior
 from cellkinetics.modelling.model import Model
-from cellkinetics.modelling.prior import PUBLISHED, LogNormal, Prior, centre
+from cellkinetics.modelling.prior import LogNormal, Prior, centre, published_of
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising.cases import prepare
 from cellkinetics.optimising.request import Request
@@ -27,8 +27,6 @@ from cellkinetics.population.polish import omega_of, theta_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.saem import Theta
 from cellkinetics.words import count
-
-REMEDY = "Give what ck.fit_population or ck.sample_posterior returned."
 
 
 class Populations(NamedTuple):
@@ -52,7 +50,7 @@ class HasDraws(Protocol):
     phi: Floats
 
 
-class Estimated(NamedTuple):
+class AsEstimated(NamedTuple):
     """A population with its estimates: those of the fit, or the means of draws (b, ...) of its posterior."""
 
     fit: PopulationFit
@@ -66,7 +64,7 @@ class Estimated(NamedTuple):
         return f"other patients of the population{draws}"
 
 
-def estimated(one: object, name: str = "population") -> Estimated:
+def estimated(one: object, name: str = "population") -> AsEstimated:
     """What a population or its posterior says.
 
     Raises
@@ -77,14 +75,15 @@ def estimated(one: object, name: str = "population") -> Estimated:
         A posterior that was read from a file without its population.
     """
     if isinstance(one, PopulationFit):
-        return Estimated(one, one.polished.theta, None)
+        return AsEstimated(one, one.polished.theta, None)
     if not isinstance(one, HasDraws):
-        raise TypeError(f"{name} is a {type(one).__name__}. {REMEDY}")
+        text = f"{name} is a {type(one).__name__}. Give what ck.fit_population or ck.sample_posterior returned."
+        raise TypeError(text)
     if one.population is None:
         raise ModelError("this posterior was saved without its population by an earlier version: sample it again.")
     v = np.asarray(one.v).reshape(-1, np.shape(one.v)[-1])
     design = one.population.design
-    return Estimated(one.population, theta_of(design, v.mean(axis=0)), populations_at(design, v))
+    return AsEstimated(one.population, theta_of(design, v.mean(axis=0)), populations_at(design, v))
 
 
 def populations_at(design: Design, v: Floats) -> Populations:
@@ -181,7 +180,7 @@ def by_priors(request: Request, patient: Study) -> Described:
     spreads = np.array([given[name].sd for name in every])
     known = np.log([max(request.fixed[name], 1e-300) for name in sds if name in request.fixed])
     theta = Theta(jnp.asarray(middles), jnp.asarray(np.diag(spreads**2)), jnp.asarray(known, float))
-    stated = Request.of(model, prior=PUBLISHED).prior if any(p.spread for p in model.parameters.values()) else {}
+    stated = published_of(model)
     told = "published priors" if all(prior[n] == stated.get(n) for n in names) else "priors given"
     return Described(Patients(request, patient, names, {}, {}, own), design, theta, None, None, None, told)
 

@@ -22,7 +22,7 @@ from cellkinetics.population.importance import SLICE, SLICES_AT_ONCE
 from cellkinetics.population.patients import Patients
 from cellkinetics.population.polish import vector_of
 from cellkinetics.population.result import PopulationFit
-from cellkinetics.predictive.described import Estimated, Populations, populations_at
+from cellkinetics.predictive.described import AsEstimated, Populations, populations_at
 from cellkinetics.sampling import curves
 from cellkinetics.solving.sensitivity import Ties
 from cellkinetics.solving.solver import Courses
@@ -30,7 +30,7 @@ from cellkinetics.solving.solver import Courses
 AT_ONCE = SLICE * SLICES_AT_ONCE  # draws of one call
 
 
-def populations_of(one: Estimated, count: int, rng: np.random.Generator) -> tuple[Populations, list[str]]:
+def populations_of(one: AsEstimated, count: int, rng: np.random.Generator) -> tuple[Populations, list[str]]:
     """Estimates drawn from their covariance, normal on the scale of estimation; the estimates alone where 0.
 
     Of a posterior some of its draws, each at most as often as others and one more.

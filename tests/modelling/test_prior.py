@@ -123,3 +123,11 @@ def test_a_prior_of_what_is_fixed_or_without_a_published_spread_is_refused(level
         ck.fit(STEIN, study.select("S0"), fixed={"beta": 0.003}, prior={"beta": ck.LogNormal(0.003, 1.0)})
     with pytest.raises(ck.ModelError, match="no published spread"):
         ck.fit(level, study.select("S0"), prior="published")
+
+
+def test_a_published_level_is_no_prior_of_samples_in_another_unit(study):
+    cells = ck.read_study(study.used[["subject", "day", "value"]].dropna(), unit="cells/uL", lloq=1.0)
+    with pytest.raises(ck.StudyError, match=r"in cells/uL, and the published prior of c_max is in copies/ug"):
+        ck.fit(STEIN, cells["S0"], prior="published")
+    known = {"c_max": ck.LogNormal(2e4, 0.65), "fold": ck.LogNormal(3900, 2.4)}
+    assert ck.fit(STEIN, cells["S0"], prior=known).parameters.loc["c_max", "unit"] == "cells/uL"
