@@ -20,7 +20,7 @@ from cellkinetics.population.result import PopulationFit
 from cellkinetics.sampling import curves
 
 DRAWS_AT_ONCE = 100  # draws of one step of the program, and how many draws a call has
-DRAWS_OF_A_CALL = 1000
+DRAWS_IN_A_CALL = 1000
 
 
 class SamplesAtDraws(NamedTuple):
@@ -45,12 +45,12 @@ def at_draws(fit: PopulationFit, v: Floats, phi: Floats, seed: int) -> SamplesAt
     x[:, :, design.places] = phi
     run, data = _program(target), patients.data(target.method)
     parts = []
-    for start in range(0, len(x), DRAWS_OF_A_CALL):
-        count = len(x[start : start + DRAWS_OF_A_CALL])
-        which = np.resize(np.arange(start, start + count), DRAWS_OF_A_CALL)
-        shape = DRAWS_OF_A_CALL // DRAWS_AT_ONCE, DRAWS_AT_ONCE
+    for start in range(0, len(x), DRAWS_IN_A_CALL):
+        count = len(x[start : start + DRAWS_IN_A_CALL])
+        which = np.resize(np.arange(start, start + count), DRAWS_IN_A_CALL)
+        shape = DRAWS_IN_A_CALL // DRAWS_AT_ONCE, DRAWS_AT_ONCE
         found = run(x[which].reshape(*shape, *x.shape[1:]), ln_sd[which].reshape(*shape, -1), data)
-        parts.append([np.asarray(part).reshape(DRAWS_OF_A_CALL, *part.shape[2:])[:count] for part in found])
+        parts.append([np.asarray(part).reshape(DRAWS_IN_A_CALL, *part.shape[2:])[:count] for part in found])
     g, density = (np.concatenate(part) for part in zip(*parts, strict=True))
     sizes = [len(problem.samples) for problem in patients.problems]
 
@@ -84,6 +84,6 @@ def _program(target: Density) -> Callable[..., Any]:
     @Program
     def run(x: Any, ln_sd: Any, data: Data) -> tuple[Any, Any]:
         each = jax.vmap(jax.vmap(of_patient, in_axes=(0, None, 0)), in_axes=(0, 0, None))
-        return jax.lax.map(lambda some: each(*some, data), (x, ln_sd))
+        return jax.lax.map(lambda some: each(some[0], some[1], data), (x, ln_sd))
 
     return run
