@@ -365,7 +365,7 @@ class Model(Shown):
         """
         if name not in self.sets:
             has = f"has {', '.join(self.sets)}" if self.sets else "has no sets"
-            text = f"{self.name} has no parameter set {name!r}; it {has}. {suggest(name, self.sets)}"
+            text = f"{self.name} has no parameter set {name!r}; it {has}. {suggest(name, self.sets)}".rstrip()
             raise ModelError(text.rstrip(), name=name)
         if self.changes:
             raise ModelError(

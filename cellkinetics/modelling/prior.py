@@ -86,7 +86,9 @@ def priors_of(model: Model, given: Mapping[str, Prior] | str | None, error: str 
     names = [*model.parameters, *(ERRORS[error].sd_names(model.outputs) if error in ERRORS else ())]
     for name, prior in given.items():
         if name not in names:
-            raise ModelError(f"prior of {name}: {model.name} has {', '.join(names)}. {suggest(name, names)}", name=name)
+            raise ModelError(
+                f"prior of {name}: {model.name} has {', '.join(names)}. {suggest(name, names)}".rstrip(), name=name
+            )
         scale = model.parameters[name].scale if name in model.parameters else "log"
         wanted = SCALES[scale]
         if not isinstance(prior, wanted):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics import domains
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
@@ -22,7 +22,7 @@ from cellkinetics.modelling.prior import Prior
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.population.importance import FEW_EFFECTIVE
 from cellkinetics.population.result import PopulationFit
-from cellkinetics.predictive.ahead import Ahead
+from cellkinetics.predictive.ahead import Ahead, first_alone
 from cellkinetics.predictive.described import NO_PRIORS, Described, HasDraws, by_population, by_priors, request_of
 from cellkinetics.predictive.posterior import Posterior, posterior_of
 from cellkinetics.running.phases import Phases
@@ -89,10 +89,7 @@ class Forecast(Ahead, Saves, HandsOutCopies):
         day : one of the times of the forecast. output : which; the first when not given.
         sample : whether the error of a sample is included: that a sample would be measured below the level.
         """
-        level = domains.positive(level, "level", 100.0)
-        at = self._row(self.table, day, output)
-        below = self.drawn[:, at] < level if domains.flag(sample, "sample") else self.ln_curves[:, at] < np.log(level)
-        return _share(self.weights, below)
+        return _share(self.weights, self._below(level, day, output, sample))
 
     def detectable(self, day: float, *, limit: float | None = None, output: str | None = None) -> float:
         """The probability that a sample on a day would lie above the limit.
@@ -108,7 +105,13 @@ class Forecast(Ahead, Saves, HandsOutCopies):
             No limit is known.
         """
         limit = self._limit(limit, output)
-        return 1 - self.probability_below(limit, day, output=output, sample=True)
+        return _share(self.weights, ~self._below(limit, day, output, True))
+
+    def _below(self, level: float, day: float, output: str | None, sample: bool) -> Flags:
+        """Of each draw."""
+        level = domains.positive(level, "level", 100.0)
+        at = self._row(self.table, day, output)
+        return self.drawn[:, at] < level if domains.flag(sample, "sample") else self.ln_curves[:, at] < np.log(level)
 
     def plot(self, *, output: str | None = None, axes: Sequence[Axes] | None = None) -> Figure:
         """Samples, median and band of the curve, the range of a sample about it, and how likely it is detectable.
@@ -260,8 +263,11 @@ def forecast(
         }
     )  # fmt: skip
     options = {"draws": m, "level": level, "seed": seed, "times": days.tolist()}
-    outcome = _outcome(about, weight, m, _strange(each, found))
     subject = patient.subjects[0]
+    given_on = patient.doses.loc[patient.doses["kind"] == "cells", "day"].nunique()
+    silent = [one.model for one in each if not one.model.channels] if given_on > 1 else []
+    notes = [first_alone(model, subject) for model in {model.name: model for model in silent}.values()]
+    outcome = _outcome(about, weight, m, _strange(each, found), notes)
     timings = phases.done(f"forecast of {subject}")
     origin = Provenance(subject, patient.sha256, each[0].model, options, phases.total, timings)
     return Forecast(
@@ -329,9 +335,11 @@ def _strange(each: Sequence[Described], found: Sequence[Posterior]) -> list[str]
     return said
 
 
-def _outcome(about: pd.DataFrame, weight: Floats, draws: int, strange: Sequence[str]) -> str:
-    """Whether draws are enough, of the populations that count."""
-    notes = []
+def _outcome(
+    about: pd.DataFrame, weight: Floats, draws: int, strange: Sequence[str], before: Sequence[str] = ()
+) -> str:
+    """Whether draws are enough, of the populations that count; behind what is known before."""
+    notes = [*before]
     for row, share, text in zip(about.to_dict("records"), weight, strange, strict=True):
         if share < 0.01:
             continue

@@ -24,7 +24,7 @@ from cellkinetics.population.prediction import covariates_of, matrix_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import UNSOLVED
 from cellkinetics.predictive import other_patients
-from cellkinetics.predictive.ahead import Ahead, beyond
+from cellkinetics.predictive.ahead import Ahead, beyond, first_alone
 from cellkinetics.predictive.described import HasDraws, estimated
 from cellkinetics.predictive.posterior import ROWS_APART_AHEAD, limits_of
 from cellkinetics.running.phases import Phases
@@ -356,10 +356,7 @@ def _unseen(fit: PopulationFit, arms: Sequence[str], doses: Sequence[float], inf
     notes, table = list[str](), fit.study.doses
     several = [name for name, number in zip(arms, infusions, strict=True) if number > 1 and not fit.model.channels]
     if several:
-        notes.append(
-            f"{fit.model.name} takes no dose: of the infusions of {', '.join(several)} its curve knows the "
-            "first alone, where the dose drives a parameter"
-        )
+        notes.append(first_alone(fit.model, ", ".join(several)))
     had = table.loc[table["kind"] == "cells", "amount"].to_numpy(float)
     had = had[had > 0]
     far = [

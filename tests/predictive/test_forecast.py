@@ -110,6 +110,16 @@ def test_populations_are_averaged_by_how_well_they_predicted_the_samples(populat
     assert found.weights.sum() == pytest.approx(1.0)
 
 
+def test_what_no_draw_reaches_has_no_chance_and_a_second_infusion_is_said(population, new):
+    found = population.forecast(new["P04"], [28.0, 5000.0])
+    assert found.detectable(5000) == 0.0
+    assert found.detectable(28) + found.probability_below(20.0, 28, sample=True) == pytest.approx(1.0)
+    table = pd.DataFrame({"subject": "A", "day": [1.0, 7.0, 14.0, 21.0], "copies_per_ug": [300.0, 150, 80, 40]})
+    table["dose"] = [1e6, None, 1e6, None]
+    twice = population.forecast(ck.read_study(table, lloq=20.0), TIMES)
+    assert twice.outcome.startswith("line takes no dose: of the infusions of A its curve knows the first alone")
+
+
 def test_weighted_quantiles_of_equal_weights_are_those_of_the_sorted_values():
     values = np.random.default_rng(1).normal(size=(999, 3))
     got = weighted_quantiles(values, np.full(999, 1 / 999), [0.1, 0.5, 0.9])
