@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cellkinetics.predictive.covariate_choice import CovariateChoice
 
-LONGEST = 30  # letters of a status beside the axes
+LONGEST_STATUS = 30  # letters of a status beside the axes
 
 
 def plot(choice: CovariateChoice, given: Axes | None, chosen: str) -> Figure:
@@ -32,7 +32,7 @@ def plot(choice: CovariateChoice, given: Axes | None, chosen: str) -> Figure:
             status = str(row["status"]).partition(":")[0].partition(" (")[0]
             taken = status == chosen
             text = f"{away:+.1f}" if np.isfinite(away) else ""
-            text += "" if taken or narrow else f"  {style.shortened(status, LONGEST)}"
+            text += "" if taken or narrow else f"  {style.shortened(status, LONGEST_STATUS)}"
             sign = "+ " if row["change"] == "added" else "\N{MINUS SIGN} "
             name = sign + style.shortened(str(row["tried"]), 14 if narrow else 24)
             colour = tone.one if taken else tone.faint

@@ -243,11 +243,14 @@ def test_every_fit_that_was_tried_has_a_row_in_the_picture_of_the_steps(choice, 
     assert sorted(float(mark.get_xdata()[0]) for mark in marks) == pytest.approx(sorted(tried["difference"]))
     names = [text.get_text() for text in ax.get_yticklabels()]
     assert names[:2] == ["step 1, forward", "+ c:both"]
-    taken = {mark.get_color() for mark, status in zip(marks, tried["status"], strict=True) if status == "chosen"}
-    others = {mark.get_color() for mark, status in zip(marks, tried["status"], strict=True) if status != "chosen"}
+    taken = {
+        mark.get_markerfacecolor() for mark, status in zip(marks, tried["status"], strict=True) if status == "chosen"
+    }
+    others = {
+        mark.get_markerfacecolor() for mark, status in zip(marks, tried["status"], strict=True) if status != "chosen"
+    }
     assert len(taken) == 1 and not taken & others
     choice.save(tmp_path / "choice.json")
     again = ck.load(tmp_path / "choice.json")
-    assert again.simulated and "simulated" in [text.get_text() for text in again.plot().axes[0].texts] + [
-        again.plot().get_suptitle()
-    ]
+    assert again.simulated
+    assert again.plot().get_suptitle() == "simulated"

@@ -114,8 +114,8 @@ def test_what_no_draw_reaches_has_no_chance_and_a_second_infusion_is_said(popula
     found = population.forecast(new["P04"], TIMES)
     assert found.detectable(28, limit=1e12) == 0.0
     assert found.detectable(28) + found.probability_below(20.0, 28, sample=True) == pytest.approx(1.0)
-    table = pd.DataFrame({"subject": "A", "day": [1.0, 7.0, 14.0, 21.0], "copies_per_ug": [300.0, 150, 80, 40]})
-    table["dose"] = [1e6, None, 1e6, None]
+    table = pd.DataFrame({"subject": "A", "day": [0.0, 1, 7, 14, 21], "copies_per_ug": [np.nan, 300, 150, np.nan, 40]})
+    table["dose"] = [1e6, np.nan, np.nan, 1e6, np.nan]
     twice = population.forecast(ck.read_study(table, lloq=20.0), TIMES)
     assert twice.outcome.startswith("line takes no dose: of the infusions of A its curve knows the first alone")
 
