@@ -242,6 +242,7 @@ def test_draws_take_the_place_of_estimates_in_what_is_simulated(gibbs, fit):
 def test_each_study_of_a_plan_is_of_another_draw(gibbs):
     found = ck.power(gibbs, [1e5, 1e6], [3, 3], [1, 7, 28], studies=200, patients=[6], progress=False)
     plan = found.plan
+    assert plan.drawn is not None
     at = plan.parameters(0, np.zeros((1000, 2)), np.arange(1000))
     assert np.log(at["c"]).mean() == pytest.approx(gibbs.v[..., 0].mean(), abs=0.03)
     assert np.log(at["c"]).std() == pytest.approx(gibbs.v[..., 0].std(), rel=0.1)
@@ -250,6 +251,7 @@ def test_each_study_of_a_plan_is_of_another_draw(gibbs):
     assert np.log(plan.drawn.factors[:, 0, 0]).mean() == pytest.approx(gibbs.v[..., 2].mean(), abs=0.05)
     given = ck.power(gibbs, [1e5, 1e6], [3, 3], [1, 7, 28], parameters={"c": 500.0}, between={"c": 0.5}, sd=0.4,
                      studies=20, patients=[6], progress=False).plan  # fmt: skip
+    assert given.drawn is not None
     assert set(given.drawn.estimates) == {"k"} and not len(given.drawn.factors) and not given.drawn.sds
     assert ck.identifiability(gibbs, [1, 7, 28], doses=1e6).parameters["shrinkage"].between(0, 1).all()
 
