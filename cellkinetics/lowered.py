@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax.core import Tracer
 
 from cellkinetics import files, sameness
@@ -95,7 +96,14 @@ class Program:
 
 
 def _shape(leaf: Any) -> Hashable:
+    if isinstance(leaf, np.ndarray):  # of which a call has dozens, and JAX takes its time
+        return leaf.shape, _name_of(leaf.dtype), False
     return jax.numpy.shape(leaf), str(jax.numpy.result_type(leaf)), isinstance(leaf, int | float | bool)
+
+
+@cache
+def _name_of(dtype: Any) -> str:
+    return str(jax.numpy.zeros(0, dtype).dtype)
 
 
 @cache

@@ -11,8 +11,13 @@ import numpy as np
 import pandas as pd
 
 from cellkinetics.arrays import Floats
+from cellkinetics.bayes import samples
 from cellkinetics.copies import HandsOutCopies
+from cellkinetics.errors import ModelError
 from cellkinetics.modelling.provenance import Provenance
+from cellkinetics.modelling.typical import Typical
+from cellkinetics.population import prediction
+from cellkinetics.population.result import PopulationFit
 from cellkinetics.saving import Saves, storable
 from cellkinetics.words import WIDE, count, labelled
 
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_R_HAT, FEWEST_EFFECTIVE = 1.01, 100.0  # of a label; the second of a chain
 ALL_SHOWN = 3  # labels in a sentence
+MOST_OF_A_PLAN = 1000  # draws
+SEED_OF_NEW_SAMPLES = 1  # added to the seed
 
 
 @storable
@@ -44,6 +51,7 @@ class PopulationPosterior(Saves, HandsOutCopies):
     phi : (chains, draws, n, q) every patient's parameters on that scale.
     natural : (chains, draws, d) as in the table.
     log_likelihood : (chains, draws) of ln(copies), given the patients' parameters.
+    population : the fit from whose end it was sampled; None of a file of the time before it was kept.
     accepted : (chains,) share of accepted moves. diverged : (chains, draws) of NUTS; nothing of Gibbs sampling does.
     """
 
@@ -66,6 +74,7 @@ class PopulationPosterior(Saves, HandsOutCopies):
     accepted: Floats = field(repr=False)
     diverged: Floats = field(repr=False)
     origin: Provenance = field(default=Provenance(), repr=False)
+    population: PopulationFit | None = field(default=None, repr=False)
 
     @property
     def mixed(self) -> bool:
@@ -82,6 +91,27 @@ class PopulationPosterior(Saves, HandsOutCopies):
         """Draws at which the path of NUTS left the energy; 0 of Gibbs sampling."""
         return int(np.sum(self.diverged > 0))
 
+    def typical(self, dose: float | None = None) -> Typical:
+        """What `power` and `identifiability` take of it: as `PopulationFit.typical` at the means of the draws.
+
+        `power` has besides up to 1,000 draws, of which each simulated study is of another: what is not known of the
+        population is in the chances.
+
+        Parameters
+        ----------
+        dose : at which, where it drives a parameter.
+
+        Raises
+        ------
+        ModelError
+            It was read from a file of the time before its population was kept.
+        """
+        if self.population is None:
+            raise ModelError("this posterior was saved without its population by an earlier version: sample it again.")
+        v = np.asarray(self.v).reshape(-1, self.v.shape[-1])
+        some = np.random.default_rng(self.seed).permutation(len(v))[:MOST_OF_A_PLAN]
+        return prediction.typical_of(self.population, dose, v[some])
+
     @cached_property
     def draws(self) -> pd.DataFrame:
         """One row a draw: chain, draw, and a column an estimate, natural scale."""
@@ -93,7 +123,13 @@ class PopulationPosterior(Saves, HandsOutCopies):
 
     @cached_property
     def inference_data(self) -> Any:
-        """The draws as ArviZ has them: groups posterior (natural scale) and sample_stats.
+        """The draws as ArviZ has them.
+
+        Groups: posterior (natural scale), sample_stats, and, where the population is at hand, log_likelihood (of
+        ln(copies) of each sample given its patient's parameters, of a censored one that of what is known), which
+        ``arviz.loo`` takes; posterior_predictive (samples of the same patients drawn anew, before limits are looked
+        at); observed_data (value, NaN unless quantified, with lower and upper ends) and constant_data (subject, day,
+        output and status of each sample).
 
         Raises
         ------
@@ -112,16 +148,47 @@ class PopulationPosterior(Saves, HandsOutCopies):
         columns |= {f"ln_or_logit {name}": self.phi[..., at] for at, name in enumerate(self.random)}
         own = {f"ln_or_logit {name}": ["subject"] for name in self.random}
         stats = {"diverging": self.diverged > 0, "lp": self.log_likelihood}
+        coords: dict[str, Any] = {"subject": list(self.subjects)}
+        if self.population is None:
+            return arviz.from_dict(posterior=columns, sample_stats=stats, coords=coords, dims=own)
+        m, n, d = self.v.shape
+        phi = self.phi.reshape(m * n, *self.phi.shape[2:])
+        found = samples.at_draws(self.population, self.v.reshape(m * n, d), phi, self.seed + SEED_OF_NEW_SAMPLES)
+        rows, name = found.rows, next(iter(self.population.model.outputs))
+        told = {"subject": "of_subject", "day": "day", "output": "of_output", "status": "status"}
+        named = [name, "lower", "upper", *told.values()]
+        ends = {end: rows[end].to_numpy(float) for end in ("lower", "upper")}
         return arviz.from_dict(
-            posterior=columns, sample_stats=stats, coords={"subject": list(self.subjects)}, dims=own
+            posterior=columns, sample_stats=stats,
+            log_likelihood={name: found.ln_density.reshape(m, n, -1)},
+            posterior_predictive={name: found.copies.reshape(m, n, -1)},
+            observed_data={name: rows["value"].to_numpy(float), **ends},
+            constant_data={new: rows[key].to_numpy(float if key == "day" else str) for key, new in told.items()},
+            coords={**coords, "sample": np.arange(len(rows))}, dims={**own, **{key: ["sample"] for key in named}},
         )  # fmt: skip
+
+    @cached_property
+    def priors(self) -> pd.DataFrame:
+        """By parameter: distribution; unit, that of its centre; scale on which it is, which is that of its sd.
+
+        A unit of a level is that of the study, whatever the model's. Of a coefficient and a spread the numbers are on
+        the scale of estimation: of a spread of a parameter on the log scale, sd between 0.5 is 0.5 of ln.
+        """
+        table = self.parameters[["prior", "unit"]].rename(columns={"prior": "distribution"})
+        model = self.population.model if self.population is not None else self.origin.model
+        given = {} if model is None else model.parameters
+        of_mean = {"log": "ln", "logit": "logit", "identity": "as it is"}
+        scale = []
+        for name, row in zip(table.index.astype(str), self.parameters.to_dict("records"), strict=True):
+            of_sd = "as it is" if row["prior"].startswith("half-t") else "ln"
+            mean = of_mean[given[name].scale] if name in given else "as it is"
+            scale.append({"mean": mean, "coefficient": "as it is", "correlation": "as it is"}.get(row["kind"], of_sd))
+        return table.assign(scale=scale)
 
     def summary(self) -> str:
         """The posterior in words: how it was sampled, whether chains mixed, and the table."""
         m, n, _ = self.v.shape
-        shown = self.parameters[
-            ["mean", "sd", "lower", "upper", "unit", "ess_bulk", "ess_tail", "r_hat", "prior"]
-        ].copy()
+        shown = self.parameters[["mean", "sd", "lower", "upper", "unit", "ess_bulk", "ess_tail", "r_hat"]].copy()
         for name in ("mean", "sd", "lower", "upper"):
             shown[name] = [f"{value:.4g}" for value in self.parameters[name]]
         for name in ("ess_bulk", "ess_tail"):
@@ -137,6 +204,9 @@ class PopulationPosterior(Saves, HandsOutCopies):
             *labelled("sampled", sampled + diverged, width=WIDE),
             "",
             shown.rename_axis(None).to_string(),
+            "",
+            "Priors",
+            self.priors.rename_axis(None).to_string(),
         ]
         return "\n".join(lines) + "\n"
 

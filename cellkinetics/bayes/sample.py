@@ -152,7 +152,7 @@ def _told(
     return PopulationPosterior(
         parameters, _individuals(fit, sampled), outcome, method, warmup, seed, seconds, tuple(labels),
         fit.design.random, fit.subjects, fit.study.unit, fit.study.simulated, sampled.v, sampled.phi, natural,
-        sampled.value, sampled.accepted, np.asarray(sampled.diverged, float), origin,
+        sampled.value, sampled.accepted, np.asarray(sampled.diverged, float), origin, fit,
     )  # fmt: skip
 
 

@@ -160,29 +160,29 @@ def plot_influence(fit: PopulationFit, most: int) -> Figure:
     table = fit.influence().sort_values("cook", ascending=False, kind="stable").head(most)
     part = table["log_likelihood"] / table["samples"]
     moves = table.drop(columns=["samples", "log_likelihood", "cook"])
-    panels = style.panels(
-        None, 2, 2, (3.4, 0.22 * len(table) + 0.9), simulated=fit.study.simulated, wrap=False
-    )  # fmt: skip
-    narrow, rows = style.narrow(), ([], [])  # beside narrow axes there is no room for words
+    # Beside two narrow axes there is no room for words: one below the other.
+    narrow, rows = style.narrow(), ([], [])
+    size = 3.4, (0.16 if narrow else 0.22) * len(table) + 0.9
+    panels = style.panels(None, 2, 1 if narrow else 2, size, simulated=fit.study.simulated, wrap=False)
     for at, (subject, cook) in enumerate(zip(table.index, table["cook"].to_numpy(float), strict=True)):
         name = style.shortened(str(subject), 14)
         own = moves.iloc[at].to_numpy(float)
         largest = int(np.nanargmax(np.abs(own))) if np.isfinite(own).any() else -1
-        text = f"{moves.columns[largest]} {own[largest]:+.1f} SE" if largest >= 0 and not narrow else ""
+        text = f"{moves.columns[largest]} {own[largest]:+.1f} SE" if largest >= 0 else ""
         rows[0].append(Row(name, float(part.iloc[at]), colour=tone.one))
-        rows[1].append(Row("", cook, colour=tone.one, text=text))
-    for ax, own, text in zip(panels, rows, ("log-likelihood\nof a sample", "Cook's\ndistance"), strict=True):
+        rows[1].append(Row(name if narrow else "", cook, colour=tone.one, text=text))
+    words = ("log-likelihood of a sample", "Cook's distance")
+    for ax, own, text in zip(panels, rows, words, strict=True):
         values = np.array([row.value for row in own])
         aside = 0.08 * (float(np.ptp(values)) or 1.0)
         ends = (min(float(values.min()) - aside, 0.0 if ax is panels[1] else np.inf), float(values.max()) + aside)
         forest.draw(ax, own, ends, 5.0, log=False)
-        ax.locator_params(axis="x", nbins=2 if narrow else 4)
+        ax.locator_params(axis="x", nbins=4)
         style.label(ax, text)
-    if not narrow:
-        panels[1].annotate(
-            "moves most without", (1, 1), (6, 2), xycoords="axes fraction", textcoords="offset points", va="bottom",
-            fontsize=SMALL, color=tone.faint,
-        )  # fmt: skip
+    panels[1].annotate(
+        "moves most\nwithout" if narrow else "moves most without", (1, 1), (6, 2), xycoords="axes fraction",
+        textcoords="offset points", va="bottom", fontsize=SMALL, color=tone.faint,
+    )  # fmt: skip
     left = len(fit.subjects) - len(table)
     if left:
         panels[0].set_title(

@@ -134,7 +134,7 @@ def power(
     model
         any model; its ``cells`` are given once, on day 0. Or a population of `fit_population`: its median patient at
         the middle dose, what the dose does in it, spreads with their correlations, and sd stand where nothing else is
-        given.
+        given. Of a posterior of `sample_posterior` each study has those of another draw.
     doses : one of each cohort, all different.
     sizes : patients of each cohort, in the order of ``doses``.
     schedule : (d,) days of the samples since the infusion, after day 0.
@@ -186,6 +186,14 @@ def power(
     """
     phases = Phases()
     model, typical = of(model, middle_of(doses))
+    drawn = None if typical is None else typical.drawn
+    if drawn is not None:
+        # What is given stands for all draws.
+        drawn = replace(
+            drawn, estimates={name: at for name, at in drawn.estimates.items() if name not in (parameters or {})},
+            effect=drawn.effect if effect is None else {}, sds=drawn.sds if sd is None else {},
+            factors=drawn.factors if between is None else np.zeros(0),
+        )  # fmt: skip
     if typical is not None:
         given = {name: value for name, value in typical.values.items() if name not in model.ties}
         parameters = given | domains.by_name(parameters, "parameters", given)
@@ -200,7 +208,9 @@ def power(
     plan, counts = _plan(model, doses, sizes, schedule, effect, between, parameters, sd, lloq, output)
     if linked is not None:
         plan = replace(plan, factor=tuple(map(tuple, np.linalg.cholesky(linked).tolist())))
-    plan = replace(plan, inputs=tuple((name, _hashable(course)) for name, course in (inputs or {}).items()))
+    plan = replace(
+        plan, drawn=drawn, inputs=tuple((name, _hashable(course)) for name, course in (inputs or {}).items())
+    )
     if not margin > 1:
         raise ValueError(f"the margin is a fold change above 1, such as 2 for twofold; it is {margin:g}.")
     studies, seed = domains.count(studies, "studies"), domains.seed(seed)
@@ -427,7 +437,7 @@ def _rates(n: int, design: Sequence[int], names: Sequence[str], answers: pd.Data
 
 def _truth(plan: Plan, planned: Sequence[Planned]) -> pd.DataFrame:
     """What the typical curves do with the dose, sampled on the schedule, without noise and limit."""
-    plan = replace(plan, between={}, lloq=None)
+    plan = replace(plan, between={}, lloq=None, drawn=None)
     curves = [plan.curves(cohort, np.zeros((1, 0))) for cohort in range(len(plan.doses))]
     x = np.log(plan.doses) - np.log(plan.doses).mean()
     rows = []

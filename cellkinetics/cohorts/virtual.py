@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics import cache
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Floats, Ints
 from cellkinetics.cohorts.areas import AREA_METHODS
 from cellkinetics.cohorts.nca import DAYS_SHORT
 from cellkinetics.cohorts.values import EARLY, LATE_WINDOW, PEAK_OVER, Kind
 from cellkinetics.lowered import Program
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.typical import DrawnTypical
 from cellkinetics.saving import storable
 
 # Curves are solved so many at a time: one program, whatever the number of patients.
@@ -39,6 +40,7 @@ class Plan:
     lloq : None where there is no limit.
     inputs : covariates over time, the same for all patients, as name and a number or days with values.
     factor : rows of the Cholesky factor of the correlations of ``between``; empty where there are none.
+    drawn : draws of a posterior, in turn for each study, where they stand for what is above.
     """
 
     model: Model
@@ -52,33 +54,50 @@ class Plan:
     lloq: float | None
     inputs: tuple[tuple[str, Any], ...] = ()
     factor: tuple[tuple[float, ...], ...] = ()
+    drawn: DrawnTypical | None = None
 
     @property
     def ends(self) -> tuple[float, float]:
         """The limit below which a sample is censored, as lower and upper end of such a sample."""
         return 0.0, self.lloq or 0.0
 
-    def parameters(self, cohort: int, z: Floats) -> dict[str, Floats]:
-        """Natural values of patients of a cohort; z is (n, k), one standard normal for each name of ``between``."""
+    def parameters(self, cohort: int, z: Floats, study: Ints | None = None) -> dict[str, Floats]:
+        """Natural values of patients of a cohort; z is (n, k), one standard normal for each name of ``between``.
+
+        study : (n,) the number of the study of each, which says of which draw it is.
+        """
         away = float(np.log(self.doses[cohort]) - np.log(self.doses).mean())
-        z = z @ np.array(self.factor).T if self.factor and z.shape[1] else z
+        drawn = DrawnTypical({}, {}, np.zeros(0), {}) if self.drawn is None or study is None else self.drawn
+        which = None if study is None else study % self._draws
+        if len(drawn.factors):
+            effects = np.einsum("nkl,nl->nk", drawn.factors[which], z)
+        else:
+            effects = (z @ np.array(self.factor).T if self.factor and z.shape[1] else z) * [*self.between.values()]
+        moves = dict(zip(self.between, effects.T, strict=True))
         found: dict[str, Floats] = {}
         for name, value in self.values.items():
             parameter = self.model.parameters[name]
             at = np.full(len(z), float(value))
-            if name in self.effect or name in self.between:
-                moved = parameter.to_estimation(float(value)) + self.effect.get(name, 0.0) * away
-                if name in self.between:
-                    moved = moved + self.between[name] * z[:, list(self.between).index(name)]
-                natural = np.asarray(parameter.to_natural(jnp.asarray(moved)))
+            if name in self.effect or name in self.between or name in drawn.estimates:
+                known = name in drawn.estimates
+                moved = drawn.estimates[name][which] if known else parameter.to_estimation(float(value))
+                effect = drawn.effect[name][which] if name in drawn.effect else self.effect.get(name, 0.0)
+                natural = np.asarray(parameter.to_natural(jnp.asarray(moved + effect * away + moves.get(name, 0.0))))
                 at = np.clip(np.broadcast_to(natural, at.shape), parameter.min, parameter.max)
             found[name] = at
         return found
 
-    def curves(self, cohort: int, z: Floats) -> Floats:
+    @property
+    def _draws(self) -> int:
+        if self.drawn is None:
+            return 1
+        each = [*self.drawn.estimates.values(), *self.drawn.effect.values(), *self.drawn.sds.values()]
+        return len(each[0]) if each else max(len(self.drawn.factors), 1)
+
+    def curves(self, cohort: int, z: Floats, study: Ints | None = None) -> Floats:
         """(n, d) what patients of a cohort have in their blood; NaN where no solver finished."""
         solve, days = _program(self.model, self.output, self.inputs), jnp.asarray(self.days)
-        parameters, parts = self.parameters(cohort, z), []
+        parameters, parts = self.parameters(cohort, z, study), []
         for start in range(0, len(z), CURVES_A_PROGRAM):
             some = {name: at[start : start + CURVES_A_PROGRAM] for name, at in parameters.items()}
             count = len(next(iter(some.values())))
@@ -95,8 +114,13 @@ class Plan:
         k, d = len(self.between), len(self.days)
         streams = [np.random.default_rng([seed, study, cohort]) for study in studies]
         drawn = np.stack([stream.normal(size=(patients, k + d)) for stream in streams])
-        curves = self.curves(cohort, drawn[..., :k].reshape(-1, k)).reshape(len(studies), patients, d)
-        return curves * np.exp(self.sd * drawn[..., k:])
+        numbers = np.asarray(studies, int)
+        each = np.repeat(numbers, patients)
+        curves = self.curves(cohort, drawn[..., :k].reshape(-1, k), each).reshape(len(studies), patients, d)
+        sd: Any = self.sd
+        if self.drawn is not None and self.output in self.drawn.sds:
+            sd = self.drawn.sds[self.output][numbers % self._draws][:, None, None]
+        return curves * np.exp(sd * drawn[..., k:])
 
 
 @cache.kept

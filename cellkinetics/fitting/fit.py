@@ -20,6 +20,7 @@ from cellkinetics.meaning.units import is_log
 from cellkinetics.modelling import levels
 from cellkinetics.modelling.dosing import without_effect
 from cellkinetics.modelling.model import Model, check_ties
+from cellkinetics.modelling.prior import published_of
 from cellkinetics.optimising.batch import optima
 from cellkinetics.optimising.bounds import at_lower
 from cellkinetics.optimising.cases import Case, prepare
@@ -438,6 +439,13 @@ def _check_unit(request: Request, study: Study) -> None:
     mismatch, remedy = levels.why_not(model, study.unit, {*free, *request.fixed, *request.tie, *model.held})
     if mismatch:
         raise one_problem(mismatch, remedy)
+    published = published_of(model)
+    for name in levels.levels(model) if study.unit not in model.outputs.values() else ():
+        if name in request.prior and request.prior[name] == published.get(name):
+            raise one_problem(
+                f"the study is in {study.unit}, and the published prior of {name} is in {model.parameters[name].unit}",
+                f"Convert the values, or give prior= of {name} in {study.unit} and of what else has one.",
+            )
 
 
 def _check_one_amount(request: Request, study: Study) -> None:

@@ -14,6 +14,7 @@ from pandas.api.types import is_numeric_dtype
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.modelling.functions import names_of
 from cellkinetics.modelling.parameter import Parameter
+from cellkinetics.modelling.ready import ready_of
 
 if TYPE_CHECKING:
     from cellkinetics.data.study import Study
@@ -31,8 +32,10 @@ class Comedication(NamedTuple):
     lasts: float = FROM_THEN_ON
 
 
-def comedicated(model: Model, given: Mapping[str, str | Sequence[str]], lasts: Mapping[str, float]) -> Model:
+def comedicated(model: Model, given: Mapping[str, Any], lasts: Mapping[str, float]) -> Model:
     """The model with a factor for each rate that something given changes, and with structure left to the stepper.
+
+    given : {what: a rate, or several, or None for the ready effects of that name}.
 
     Raises
     ------
@@ -61,7 +64,8 @@ def comedicated(model: Model, given: Mapping[str, str | Sequence[str]], lasts: M
         begin = re.sub(r"[^0-9a-zA-Z]+", "_", what).strip("_")
         if not begin.isidentifier() or what in taken:
             raise ModelError(f"comedication {what!r}: {model.name} has this name already, or it is none. Take another.")
-        rates = (rates,) if isinstance(rates, str) else tuple(rates)
+        ready = ready_of(model, what) if rates is None else {}
+        rates = (rates,) if isinstance(rates, str) else tuple(ready if rates is None else rates)
         if not rates:
             raise ModelError(f"comedication {what!r} has no rate: name one or several that it multiplies.")
         for rate in rates:
@@ -73,7 +77,7 @@ def comedicated(model: Model, given: Mapping[str, str | Sequence[str]], lasts: M
                 )
             found[name] = Comedication(what, rate)
             source = f"assumption: {what} does not change {rate}"
-            parameters.setdefault(name, Parameter(1.0, "1", source, *BOUNDS_OF_FACTORS))
+            parameters.setdefault(name, ready.get(rate, Parameter(1.0, "1", source, *BOUNDS_OF_FACTORS)))
     acting = {**known, **lasts}
     found = {name: each._replace(lasts=acting.get(each.what, FROM_THEN_ON)) for name, each in found.items()}
     free = model.free if model.free is None or callable(model.free) else (*model.free, *found)

@@ -44,7 +44,7 @@ def as_courses(given: Mapping[str, Any] | None, declared: Mapping[str, str], mod
     for name in given:
         if name not in declared:
             has = ", ".join(declared) or "none"
-            text = f"{model} has no input {name!r}; it has {has}. {suggest(str(name), declared)}"
+            text = f"{model} has no input {name!r}; it has {has}. {suggest(str(name), declared)}".rstrip()
             raise ModelError(text.rstrip(), name=str(name))
     missing = [name for name in declared if name not in given]
     if missing:

@@ -72,7 +72,7 @@ def as_doses(
             if isinstance(channel, Real):
                 remedy = f"Give days as pairs: doses=[({channel:g}, amount), ...], or {{{channels[0]!r}: [...]}}."
             raise ModelError(
-                f"there is no dosing channel {channel!r}; the model has {', '.join(channels)}. {remedy}",
+                f"there is no dosing channel {channel!r}; the model has {', '.join(channels)}. {remedy}".rstrip(),
                 name=str(channel),
             )
         column = list(channels).index(channel)

@@ -159,7 +159,7 @@ def _check_names(model: Model) -> None:
         for name in used:
             if name not in there:
                 has = ", ".join(there) or "nothing"
-                text = f"{model.name}: {role} names {name}; it has {has}. {suggest(name, there)}"
+                text = f"{model.name}: {role} names {name}; it has {has}. {suggest(name, there)}".rstrip()
                 raise ModelError(text.rstrip(), name=name)
     if (model.markers or model.lags or model.switches) and model.curve is not None:
         raise ModelError(f"{model.name}: markers, lags and switches belong to an ODE (rhs=), not to a closed form.")

@@ -19,6 +19,7 @@ from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import Doses, as_doses
 from cellkinetics.modelling.functions import Function, call, names_of
 from cellkinetics.modelling.parameter import AsParameters, ParameterSet
+from cellkinetics.modelling.ready import by_what
 from cellkinetics.modelling.structure import Structure
 from cellkinetics.notebook import Shown
 from cellkinetics.sameness import made_of
@@ -277,7 +278,7 @@ class Model(Shown):
         tie: Mapping[str, Function] | None = None,
         bounds: Mapping[str, tuple[float, float]] | None = None,
         values: Mapping[str, float] | None = None,
-        comedication: Mapping[str, str | Sequence[str]] | None = None,
+        comedication: str | Sequence[str] | Mapping[str, str | Sequence[str] | None] | None = None,
         lasts: Mapping[str, float] | None = None,
     ) -> Model:
         """The model with other defaults; the file is not touched.
@@ -292,6 +293,7 @@ class Model(Shown):
         comedication
             {what is given: a rate of the right-hand side, or several}: while it acts, the rate is multiplied by a new
             parameter, ``tocilizumab_on_rho`` for {"tocilizumab": "rho"}, estimated where it was given; 1 is no effect.
+            Names alone, of "tocilizumab", "steroids", "IL-2" and "N-803", act on the rates of the library's ODEs.
         lasts : {what is given: days that an administration acts}; from its day on where not named.
 
         Returns
@@ -312,7 +314,7 @@ class Model(Shown):
             closed form.
         """
         if comedication or lasts:
-            given, acting = dict(comedication or {}), domains.by_name(lasts, "lasts", {"tocilizumab": 14.0})
+            given, acting = by_what(comedication), domains.by_name(lasts, "lasts", {"tocilizumab": 14.0})
             said = {name: each for name, each in (("comedication", given), ("lasts", acting)) if each}
             other = replace(comedicated(self, given, acting), changes=_joined(self.changes, said))
             return other.with_(fixed=fixed, free=free, tie=tie, bounds=bounds, values=values)
@@ -363,7 +365,7 @@ class Model(Shown):
         """
         if name not in self.sets:
             has = f"has {', '.join(self.sets)}" if self.sets else "has no sets"
-            text = f"{self.name} has no parameter set {name!r}; it {has}. {suggest(name, self.sets)}"
+            text = f"{self.name} has no parameter set {name!r}; it {has}. {suggest(name, self.sets)}".rstrip()
             raise ModelError(text.rstrip(), name=name)
         if self.changes:
             raise ModelError(

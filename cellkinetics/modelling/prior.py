@@ -84,7 +84,7 @@ class NormalPriors(Mapping[str, tuple[float, float]]):
 
     @classmethod
     def of(cls, each: Mapping[str, tuple[float, float]], correlation: Mapping[Pair, float]) -> NormalPriors:
-        """From mean and SD of each, and the correlations of pairs among them."""
+        """From mean and SD of each, and the correlations of those pairs that are among them."""
         names = tuple(each)
         mean, sd = np.array([*each.values()], float).reshape(-1, 2).T
         return cls(names, mean, np.outer(sd, sd) * matrix_of(names, correlation or {}))
@@ -143,8 +143,9 @@ def matrix_of(names: Sequence[str], correlation: Mapping[Pair, float]) -> Floats
     """(m, m) correlations, those of pairs that are not named 0."""
     matrix = np.eye(len(names))
     for (one, other), rho in correlation.items():
-        at = names.index(one), names.index(other)
-        matrix[at] = matrix[at[::-1]] = rho
+        if one in names and other in names:
+            at = names.index(one), names.index(other)
+            matrix[at] = matrix[at[::-1]] = rho
     return matrix
 
 
@@ -201,11 +202,7 @@ def priors_of(model: Model, given: Mapping[str, Prior] | str | None, error: str 
     if isinstance(given, str):
         if given != PUBLISHED:
             raise ModelError(f"prior={given!r}: give {{name: ck.LogNormal(median, sd)}}, or 'published'.")
-        priors = {
-            name: SCALES[parameter.scale](parameter.value, parameter.spread)
-            for name, parameter in model.parameters.items()
-            if parameter.spread is not None
-        }
+        priors = published_of(model)
         if not priors:
             raise ModelError(
                 f"{model.name} has no published spread between patients. Give prior={{name: ck.LogNormal(median, sd)}}."
@@ -214,7 +211,9 @@ def priors_of(model: Model, given: Mapping[str, Prior] | str | None, error: str 
     names = [*model.parameters, *(ERRORS[error].sd_names(model.outputs) if error in ERRORS else ())]
     for name, prior in given.items():
         if name not in names:
-            raise ModelError(f"prior of {name}: {model.name} has {', '.join(names)}. {suggest(name, names)}", name=name)
+            raise ModelError(
+                f"prior of {name}: {model.name} has {', '.join(names)}. {suggest(name, names)}".rstrip(), name=name
+            )
         scale = model.parameters[name].scale if name in model.parameters else "log"
         wanted = SCALES[scale]
         if not isinstance(prior, wanted):
@@ -226,6 +225,15 @@ def priors_of(model: Model, given: Mapping[str, Prior] | str | None, error: str 
         if not (np.isfinite(mean) and np.isfinite(sd) and sd > 0):
             raise ModelError(f"prior of {name} is {prior!r}: give a centre within its bounds and a positive sd.", name)
     return dict(given)
+
+
+def published_of(model: Model) -> dict[str, Prior]:
+    """The spread between patients about the default of each parameter that has one in the model's file."""
+    return {
+        name: SCALES[parameter.scale](parameter.value, parameter.spread)
+        for name, parameter in model.parameters.items()
+        if parameter.spread is not None
+    }
 
 
 def centre(model: Model, name: str, prior: Prior) -> float:

@@ -12,6 +12,23 @@ from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
 from cellkinetics.modelling.model import Model
+from cellkinetics.saving import storable
+
+
+@storable
+@dataclass(frozen=True, eq=False)
+class DrawnTypical:
+    """What a plan takes of each of b draws of a population, each study of another one.
+
+    estimates : {name: (b,)} of the median patient, on the scale of estimation. effect : {name: (b,)} exponents of the
+    dose. factors : (b, k, k) Cholesky factors of the covariances between patients, in the order of ``between``; empty
+    where others are given. sds : {output: (b,)}.
+    """
+
+    estimates: Mapping[str, Floats]
+    effect: Mapping[str, Floats]
+    factors: Floats
+    sds: Mapping[str, Floats]
 
 
 @dataclass(frozen=True)
@@ -21,7 +38,7 @@ class Typical:
     values : {name: natural value} of the median patient at a dose. free : names that the population estimates.
     between : {name: SD between patients} on the scale of estimation. linked : (k, k) correlations of these, in their
     order. effect : {name: exponent of the dose}. sds : {output: sd of a sample on the ln scale}; empty where errors are
-    of another kind, which ``error`` names.
+    of another kind, which ``error`` names. drawn : draws of a posterior, of which the others are the means.
     """
 
     model: Model
@@ -32,6 +49,7 @@ class Typical:
     effect: Mapping[str, float]
     sds: Mapping[str, float]
     error: str
+    drawn: DrawnTypical | None = None
 
     def sd(self, output: str) -> float:
         """Of a sample of an output.
@@ -49,7 +67,7 @@ class Typical:
 
 @runtime_checkable
 class HasTypical(Protocol):
-    """A `PopulationFit`, as far as a plan looks at it."""
+    """A `PopulationFit` or its posterior, as far as a plan looks at it."""
 
     def typical(self, dose: float | None = None) -> Typical:
         """At a dose, where it drives a parameter; at the geometric mean of the patients' where None."""

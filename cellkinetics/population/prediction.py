@@ -23,11 +23,11 @@ from cellkinetics.modelling.dosing import without_effect
 from cellkinetics.modelling.levels import column_of
 from cellkinetics.modelling.prior import SCALES, Prior
 from cellkinetics.modelling.provenance import Provenance
-from cellkinetics.modelling.typical import Typical
+from cellkinetics.modelling.typical import DrawnTypical, Typical
 from cellkinetics.population.climbing import Objective
 from cellkinetics.population.design import Design
 from cellkinetics.population.importance import Moments
-from cellkinetics.population.polish import Polished, climbed, polish
+from cellkinetics.population.polish import Polished, climbed, polish, theta_of
 from cellkinetics.population.schedule import labels_of
 from cellkinetics.population.text import STILL
 from cellkinetics.progress import bar
@@ -142,16 +142,18 @@ def natural_of(fit: PopulationFit, v: Floats, labels: Sequence[str]) -> pd.DataF
     return pd.DataFrame(found, columns=list(labels), dtype=float)
 
 
-def typical_of(fit: PopulationFit, dose: float | None) -> Typical:
-    """See `PopulationFit.typical`."""
+def typical_of(fit: PopulationFit, dose: float | None, v: Floats | None = None) -> Typical:
+    """See `PopulationFit.typical`; ``v`` are draws (b, d) of its posterior, whose means stand for the estimates."""
     if fit.patients.own_sds:
         raise ModelError(
             "sds of the error differ between these patients, and studies are planned with one for all. Take a "
             "population with common_sd=True."
         )
-    design, theta, outputs = fit.design, fit.polished.theta, list(fit.model.outputs)
+    design, outputs = fit.design, list(fit.model.outputs)
+    theta = fit.polished.theta if v is None else theta_of(design, v.mean(axis=0))
     driven = [effect for effect in design.effects if effect.covariate == BY_DOSE]
-    at = estimates(fit, {BY_DOSE: dose} if driven and dose is not None else {})
+    matrix = matrix_of(design, {BY_DOSE: dose} if driven and dose is not None else {})
+    at = matrix @ np.asarray(theta.beta)
     problem = fit.patients.problems[0]
     values = problem.natural(np.append(at, np.zeros(int(fit.patients.sd_free.sum()))))
     omega = np.asarray(theta.omega)
@@ -160,9 +162,20 @@ def typical_of(fit: PopulationFit, dose: float | None) -> Typical:
     effect = {each.parameter: float(np.asarray(theta.beta)[labels.index(each.label)]) for each in driven}
     on_ln = fit.request.error == LOG
     sds = dict(zip(outputs, map(float, np.exp(np.asarray(theta.ln_sd))), strict=True)) if on_ln else {}
+    drawn = None
+    if v is not None:
+        each = [theta_of(design, row) for row in v]
+        beta = np.array([one.beta for one in each])
+        ln_sd = np.array([one.ln_sd for one in each])
+        drawn = DrawnTypical(
+            dict(zip(design.names, matrix @ beta.T, strict=True)),
+            {each.parameter: beta[:, labels.index(each.label)] for each in driven},
+            np.linalg.cholesky(np.array([one.omega for one in each])),
+            dict(zip(outputs, np.exp(ln_sd).T, strict=True)) if on_ln else {},
+        )
     return Typical(
         fit.model, values, design.names, dict(zip(design.random, map(float, spread), strict=True)),
-        omega / np.outer(spread, spread), effect, sds, fit.request.error,
+        omega / np.outer(spread, spread), effect, sds, fit.request.error, drawn,
     )  # fmt: skip
 
 
@@ -213,11 +226,11 @@ def matrix_of(design: Design, covariates: Mapping[str, Any]) -> Floats:
     return matrix
 
 
-def known_of(fit: PopulationFit, patient: Study) -> Mapping[str, Any]:
+def known_of(design: Design, patient: Study) -> Mapping[str, Any]:
     """What drives the population, of this patient."""
     found: dict[str, Any] = {}
     row = patient.covariates.iloc[0]
-    for effect in fit.design.effects:
+    for effect in design.effects:
         name = effect.column
         if not name or name in found:
             continue
@@ -225,7 +238,7 @@ def known_of(fit: PopulationFit, patient: Study) -> Mapping[str, Any]:
             raise ModelError(
                 f"{patient.subjects[0]} has no {name}, which drives {effect.parameter}. Give it as a column.", name=name
             )
-        levels = [e.level for e in fit.design.effects if e.column == name and e.level]
+        levels = [e.level for e in design.effects if e.column == name and e.level]
         if levels and named(row[name]) not in (*levels, effect.reference):
             known = ", ".join((effect.reference, *levels))
             raise ModelError(
@@ -240,7 +253,7 @@ def prior_of(fit: PopulationFit, patient: Study) -> dict[str | tuple[str, str], 
     domains.instance(patient, Study, "patient", "Give a study of one subject, such as study.select('P07').")
     if len(patient) != 1:
         raise ModelError(f"a prior is of one patient, and the study has {len(patient)}. Select one.")
-    estimates = matrix_of(fit.design, known_of(fit, patient)) @ np.asarray(fit.polished.theta.beta)
+    estimates = matrix_of(fit.design, known_of(fit.design, patient)) @ np.asarray(fit.polished.theta.beta)
     spreads = np.sqrt(np.diag(np.asarray(fit.polished.theta.omega)))
     pairs = fit.design.correlation(fit.polished.theta.omega)
     found: dict[str | tuple[str, str], Prior | float] = {

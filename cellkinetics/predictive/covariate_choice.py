@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,10 @@ from cellkinetics.population.table import MEAN, SD
 from cellkinetics.progress import bar
 from cellkinetics.saving import UNSAVED, Saves, storable
 from cellkinetics.words import WIDE, count, labelled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 START, FORWARD, BACKWARD = "start", "forward", "backward"
 CHOSEN, LOWER, NOT_LOWER, STARTED = "chosen", "better", "not better", "start"
@@ -59,6 +63,7 @@ class CovariateChoice(Saves, HandsOutCopies):
     outcome : "ended", or in words what was left undecided.
     n : patients. model : its name. candidates : how many were tried.
     fit : the population with what was chosen; None of a choice that was read from a file.
+    simulated : whether the study says that it is simulated.
     """
 
     steps: pd.DataFrame
@@ -68,6 +73,7 @@ class CovariateChoice(Saves, HandsOutCopies):
     model: str
     candidates: int
     fit: PopulationFit | None = field(default=None, metadata=UNSAVED)
+    simulated: bool = False
 
     @property
     def undecided(self) -> pd.DataFrame:
@@ -90,6 +96,15 @@ class CovariateChoice(Saves, HandsOutCopies):
         lines += ["", shown.drop(columns=["direction", "n_free"]).to_string(index=False)]
         lines += ["", *labelled("but", READ_IT, width=WIDE)]
         return "\n".join(lines) + "\n"
+
+    def plot(self, *, ax: Axes | None = None) -> Figure:
+        """Step by step, what each covariate that was tried did to BICc: a row a fit, those chosen in colour.
+
+        Left of the line the population is better with the change, by more than the bar where that ends before it.
+        """
+        from cellkinetics.charts import steps
+
+        return steps.plot(self, ax, CHOSEN)
 
     def __repr__(self) -> str:
         return f"<CovariateChoice of {self.model}, {count(self.n, 'patient')}: {_said(self.chosen)}; {self.outcome}>"
@@ -220,6 +235,7 @@ class _Stepwise:
         return CovariateChoice(
             steps=table, chosen=_covariates(inside), outcome="; ".join(self.notes) or "ended", n=len(fit.subjects),
             model=self.model.name, candidates=len(self.tried), fit=fit,
+            simulated=self.study.simulated,
         )  # fmt: skip
 
     def _step(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +11,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellkinetics import domains
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
+from cellkinetics.fitting.result import Fit
+from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.prior import GivenPriors
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.population.importance import FEW_EFFECTIVE
 from cellkinetics.population.result import PopulationFit
-from cellkinetics.predictive.ahead import Ahead
+from cellkinetics.predictive.ahead import Ahead, first_alone
+from cellkinetics.predictive.described import NO_PRIORS, Described, HasDraws, by_population, by_priors, request_of
 from cellkinetics.predictive.posterior import Posterior, posterior_of
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Describes = PopulationFit | HasDraws | Model | Fit
 STRANGE = 4.0  # sds between patients, from which on a patient is none of the population
 
 
@@ -44,9 +50,9 @@ class Forecast(Ahead, Saves, HandsOutCopies):
     parameters
         One row a population and random parameter: population, parameter, median, lower, upper, natural scale.
     populations
-        One row a population: population (0, 1, ...), model, prior weight, log_likelihood (ln of the predictive density
-        of the patient's samples), weight (of the average), effective (sample size of the weighted draws), unsolved
-        (share of the population's curves that could not be solved).
+        One row a population: population (0, 1, ...), model, told_by (what described it, in words), prior weight,
+        log_likelihood (ln of the predictive density of the patient's samples), weight (of the average), effective
+        (sample size of the weighted draws), unsolved (share of the population's curves that could not be solved).
     samples : of the patient: day (since the first infusion), output, status, value (NaN unless quantified), lower and
         upper.
     outcome : "even", or in words that the draws are too few, or that the population has nobody like the patient.
@@ -83,10 +89,7 @@ class Forecast(Ahead, Saves, HandsOutCopies):
         day : one of the times of the forecast. output : which; the first when not given.
         sample : whether the error of a sample is included: that a sample would be measured below the level.
         """
-        level = domains.positive(level, "level", 100.0)
-        at = self._row(self.table, day, output)
-        below = self.drawn[:, at] < level if domains.flag(sample, "sample") else self.ln_curves[:, at] < np.log(level)
-        return _share(self.weights, below)
+        return _share(self.weights, self._below(level, day, output, sample))
 
     def detectable(self, day: float, *, limit: float | None = None, output: str | None = None) -> float:
         """The probability that a sample on a day would lie above the limit.
@@ -102,7 +105,13 @@ class Forecast(Ahead, Saves, HandsOutCopies):
             No limit is known.
         """
         limit = self._limit(limit, output)
-        return 1 - self.probability_below(limit, day, output=output, sample=True)
+        return _share(self.weights, ~self._below(limit, day, output, True))
+
+    def _below(self, level: float, day: float, output: str | None, sample: bool) -> Flags:
+        """Of each draw."""
+        level = domains.positive(level, "level", 100.0)
+        at = self._row(self.table, day, output)
+        return self.drawn[:, at] < level if domains.flag(sample, "sample") else self.ln_curves[:, at] < np.log(level)
 
     def plot(self, *, output: str | None = None, axes: Sequence[Axes] | None = None) -> Figure:
         """Samples, median and band of the curve, the range of a sample about it, and how likely it is detectable.
@@ -124,7 +133,7 @@ class Forecast(Ahead, Saves, HandsOutCopies):
         )
         several = len(self.populations) > 1
         under = [
-            f"{row['model']}" + (f", weight {row['weight']:.2f}" if several else "")
+            f"{row['model']}, {row['told_by']}" + (f", weight {row['weight']:.2f}" if several else "")
             + f", effective sample {row['effective']:.0f} of {self.draws:,}"
             for _, row in self.populations.iterrows()
         ]  # fmt: skip
@@ -148,10 +157,13 @@ class Forecast(Ahead, Saves, HandsOutCopies):
 
 
 def forecast(
-    populations: PopulationFit | Sequence[PopulationFit],
+    populations: Describes | Sequence[Describes],
     patient: Study,
     times: npt.ArrayLike,
     *,
+    prior: GivenPriors | None = None,
+    fixed: Mapping[str, float] | None = None,
+    error: str = LOG,
     weights: Sequence[float] | None = None,
     draws: int = 2000,
     level: float = 0.9,
@@ -160,15 +172,20 @@ def forecast(
     """The course of one patient, who need not be among those of the population, given the samples that there are.
 
     The population is the prior of the patient's parameters, with its estimates taken as known, and its error model that
-    of the samples. The posterior is sampled by importance: draws about where the samples put the patient, found in a
-    few rounds of draws of their own, and one in ten from the population itself. Without a sample the forecast is that
-    of the population for the patient's doses and covariates.
+    of the samples; of a posterior of a population its draws take the place of the estimates. A model with priors, its
+    published ones or others, is a population like any other. The posterior is sampled by importance: draws about where
+    the samples put the patient, found in a few rounds of draws of their own, and one in ten from the population itself.
+    Without a sample the forecast is that of the population for the patient's doses and covariates.
 
     Parameters
     ----------
-    populations : a fit of `fit_population`, or several of the same outputs and unit, such as those of other models.
-        They are averaged with weights in proportion to their prior weights times the predictive density of the
-        patient's samples.
+    populations
+        a fit of `fit_population`, a posterior of `sample_posterior`, a model with ``prior``, or a `Fit` that was asked
+        with one; or several of the same outputs and unit, such as those of other models. They are averaged with weights
+        in proportion to their prior weights times the predictive density of the patient's samples.
+    prior, fixed, error
+        of a model, as in `fit`: "published" or {name: prior} of all that is free. An sd of the error that is not fixed
+        and has no prior has that of `fit` where samples are few, LogNormal(0.7, 0.5).
     patient : a study of one subject, with doses and what drives the population; samples below limits count as such.
     times : (n,) days since the first infusion.
     weights : prior weights of the populations; equal when not given.
@@ -185,25 +202,45 @@ def forecast(
     TypeError
         No population, or no study.
     ModelError
-        Several subjects, a covariate that drives the population and is missing, populations of other outputs or units.
+        Several subjects, a covariate that drives the population and is missing, populations of other outputs or units;
+        a model or fit without priors, or with something free that has none.
     ValueError
-        Weights that are none.
+        Weights that are none; ``prior`` and its kin without a model.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> patient = ck.example().select("P07", until=14)
+    >>> stein = ck.models.load("stein_2019_tisagenlecleucel")
+    >>> found = ck.forecast(stein, patient, [28, 180], prior="published")
+    >>> found.populations.loc[0, "told_by"]
+    'published priors'
     """
     phases = Phases()
     days = domains.since_infusion(domains.some(domains.days(times, "times"), "times", "[28, 180]"), "times")
     m, level, seed = domains.count(draws, "draws", 100), domains.level(level), domains.seed(seed)
     given: Any = populations
-    each: list[PopulationFit] = [*given] if isinstance(given, list | tuple) else [given]
-    for one in domains.some(each, "populations", "ck.fit_population(model, study)"):
-        domains.instance(one, PopulationFit, "populations", "Give what ck.fit_population returned, or several of it.")
+    asked = [*given] if isinstance(given, list | tuple) else [given]
+    domains.some(asked, "populations", "ck.fit_population(model, study)")
     domains.instance(patient, Study, "patient", "Give a study of one subject, such as study.select('P07').")
-    prior = _prior(weights, len(each))
+    if (prior, fixed, error) != NO_PRIORS and not any(isinstance(one, Model) for one in asked):
+        raise ValueError("prior=, fixed= and error= are of a model, and populations has none. Leave them out.")
+    before = _before(weights, len(asked))
+    if len(patient) != 1:
+        raise ModelError(
+            f"a forecast is of one patient, and the study has {len(patient)}. "
+            f"Give study.select('{patient.subjects[0]}')."
+        )
+    each = [
+        by_priors(request_of(one, prior, fixed, error), patient) if isinstance(one, Model | Fit) else by_population(one)
+        for one in asked
+    ]
     _alike(each, patient)
     with phases("sampling"):
         found = [posterior_of(one, patient, days, m, seed + at) for at, one in enumerate(each)]
     evidence = np.array([one.log_likelihood for one in found])
     with np.errstate(divide="ignore"):
-        ln_weight = np.log(prior) + evidence
+        ln_weight = np.log(before) + evidence
     if not np.isfinite(ln_weight).any():
         raise ModelError(f"no population can explain the samples of {patient.subjects[0]}: its curves are not solved.")
     weight = np.exp(ln_weight - ln_weight.max())
@@ -219,14 +256,18 @@ def forecast(
     )
     about = pd.DataFrame(
         {
-            "population": np.arange(len(each)), "model": [one.model.name for one in each], "prior": prior,
-            "log_likelihood": evidence, "weight": weight, "effective": [one.effective for one in found],
+            "population": np.arange(len(each)), "model": [one.model.name for one in each],
+            "told_by": [one.told_by for one in each], "prior": before, "log_likelihood": evidence, "weight": weight,
+            "effective": [one.effective for one in found],
             "unsolved": [one.unsolved for one in found],
         }
     )  # fmt: skip
     options = {"draws": m, "level": level, "seed": seed, "times": days.tolist()}
-    outcome = _outcome(about, weight, m, _strange(each, found))
     subject = patient.subjects[0]
+    given_on = patient.doses.loc[patient.doses["kind"] == "cells", "day"].nunique()
+    silent = [one.model for one in each if not one.model.channels] if given_on > 1 else []
+    notes = [first_alone(model, subject) for model in {model.name: model for model in silent}.values()]
+    outcome = _outcome(about, weight, m, _strange(each, found), notes)
     timings = phases.done(f"forecast of {subject}")
     origin = Provenance(subject, patient.sha256, each[0].model, options, phases.total, timings)
     return Forecast(
@@ -250,7 +291,7 @@ def _share(weights: Floats, which: np.ndarray[Any, Any]) -> float:
     return float(min(max(weights[which].sum(), 0.0), 1.0))
 
 
-def _prior(weights: Sequence[float] | None, n: int) -> Floats:
+def _before(weights: Sequence[float] | None, n: int) -> Floats:
     if weights is None:
         return np.full(n, 1 / n)
     given = np.asarray([domains.not_negative(each, "weights", 0.5) for each in weights])
@@ -259,50 +300,46 @@ def _prior(weights: Sequence[float] | None, n: int) -> Floats:
     return given / given.sum()
 
 
-def _alike(each: Sequence[PopulationFit], patient: Study) -> None:
-    if len(patient) != 1:
-        raise ModelError(
-            f"a forecast is of one patient, and the study has {len(patient)}. "
-            f"Give study.select('{patient.subjects[0]}')."
-        )
+def _alike(each: Sequence[Described], patient: Study) -> None:
     for one in each:
         if list(one.model.outputs) != list(each[0].model.outputs):
             raise ModelError(
                 f"{one.model.name} has other outputs than {each[0].model.name}: their forecasts cannot be averaged."
             )
-        if one.study.unit != patient.unit:
+        if one.study is not None and one.study.unit != patient.unit:
             raise ModelError(
                 f"the samples of {patient.subjects[0]} are in {patient.unit}, those of the population of "
                 f"{one.model.name} in {one.study.unit}. Read the study with unit={one.study.unit!r}."
             )
 
 
-def _parameters(each: Sequence[PopulationFit], found: Sequence[Posterior], sides: Sequence[float]) -> pd.DataFrame:
+def _parameters(each: Sequence[Described], found: Sequence[Posterior], sides: Sequence[float]) -> pd.DataFrame:
     rows = []
-    for number, (fit, one) in enumerate(zip(each, found, strict=True)):
-        ends = weighted_quantiles(one.phi, one.weights, sides)
-        for at, name in enumerate(fit.design.random):
-            rows.append(
-                (number, name, *(fit.patients.parameters[name].from_estimation(float(end)) for end in ends[:, at]))
-            )
+    for number, (given, one) in enumerate(zip(each, found, strict=True)):
+        ends, parameters = weighted_quantiles(one.phi, one.weights, sides), one.patients.parameters
+        for at, name in enumerate(given.design.random):
+            rows.append((number, name, *(parameters[name].from_estimation(float(end)) for end in ends[:, at])))
     return pd.DataFrame(rows, columns=["population", "parameter", "median", "lower", "upper"])
 
 
-def _strange(each: Sequence[PopulationFit], found: Sequence[Posterior]) -> list[str]:
+def _strange(each: Sequence[Described], found: Sequence[Posterior]) -> list[str]:
     """Of each population in words that the patient is none of it, if so."""
     said = []
-    for fit, one in zip(each, found, strict=True):
+    for given, one in zip(each, found, strict=True):
         at = int(np.argmax(np.abs(one.away)))
         said.append("" if abs(one.away[at]) < STRANGE else (
             f"the samples are of a patient {abs(one.away[at]):.1f} sds between patients from the population of "
-            f"{fit.model.name} ({fit.design.random[at]}): it has nobody like that; look at the samples and their unit"
+            f"{given.model.name} ({given.design.random[at]}): it has nobody like that; look at the samples and their "
+            "unit"
         ))  # fmt: skip
     return said
 
 
-def _outcome(about: pd.DataFrame, weight: Floats, draws: int, strange: Sequence[str]) -> str:
-    """Whether draws are enough, of the populations that count."""
-    notes = []
+def _outcome(
+    about: pd.DataFrame, weight: Floats, draws: int, strange: Sequence[str], before: Sequence[str] = ()
+) -> str:
+    """Whether draws are enough, of the populations that count; behind what is known before."""
+    notes = [*before]
     for row, share, text in zip(about.to_dict("records"), weight, strange, strict=True):
         if share < 0.01:
             continue

@@ -27,9 +27,12 @@ from scipy import special
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
+from cellkinetics.errors import ModelError
+from cellkinetics.fitting.fits import Fits
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.predictive import replicates as simulating
+from cellkinetics.predictive.described import HasDraws, estimated
 from cellkinetics.predictive.replicates import Replicates, strata_of
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
@@ -85,7 +88,19 @@ class NPDE(Saves, HandsOutCopies):
     strata: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     def drawn(self, imputation: int = 0) -> pd.DataFrame:
-        """The table with npd and npde of one imputation, from 0."""
+        """The table with npd and npde of one imputation, from 0.
+
+        Raises
+        ------
+        ValueError
+            There are not so many.
+        """
+        imputation = domains.count(imputation, "imputation", 0)
+        if imputation >= self.imputations:
+            raise ValueError(
+                f"imputation={imputation}: there {'is' if self.imputations == 1 else 'are'} "
+                f"{count(self.imputations, 'imputation')}, numbered from 0."
+            )
         own = self.draws[self.draws["imputation"] == imputation].set_index("row")
         return self.table.assign(npd=own["npd"], npde=own["npde"])
 
@@ -134,7 +149,7 @@ class NPDE(Saves, HandsOutCopies):
 
 
 def npde(
-    population: PopulationFit,
+    population: PopulationFit | HasDraws,
     *,
     replicates: int = 1000,
     imputations: int = 20,
@@ -145,7 +160,7 @@ def npde(
 
     Parameters
     ----------
-    population : a fit.
+    population : a fit of `fit_population`, or a posterior of `sample_posterior`, a draw of it for each replicate.
     replicates : studies that are simulated, at least 100. The tails of npde end at its normal score, 3.3 of 1,000.
     imputations : draws of what is censored; 1 where nothing is.
     by
@@ -163,22 +178,30 @@ def npde(
     ------
     TypeError
         No population.
+    ModelError
+        Fits of single patients, which have no other patients.
     ValueError
         An unknown covariate; fewer replicates than three for each sample of a patient.
     """
     phases = Phases()
     k, j = domains.count(replicates, "replicates", 100), domains.count(imputations, "imputations")
     seed = domains.seed(seed)
-    domains.instance(population, PopulationFit, "population", "Give a population of ck.fit_population.")
-    members, names = strata_of(population.study, population.subjects, by)
-    most = max(len(problem.samples) for problem in population.patients.problems)
+    if isinstance(population, Fits):
+        raise ModelError(
+            "npde ranks each sample among those of other patients of a population, and single fits have none: each "
+            "patient has parameters of its own. Take ck.fit_population(...).npde(), or fits.vpc(), fits.diagnostics()."
+        )
+    given = estimated(population)
+    fit, study = given.fit, given.fit.study
+    members, names = strata_of(study, fit.subjects, by)
+    most = max(len(problem.samples) for problem in fit.patients.problems)
     if k < LEAST_REPLICATES * most:
         raise ValueError(
             f"replicates={k}: one patient has {most} samples, whose correlations need {LEAST_REPLICATES * most} at "
             f"least. Give replicates={max(1000, 10 * most)}."
         )
     with phases("simulating"):
-        drawn = simulating.of_population(population.population, population.polished.theta, k, seed)
+        drawn = simulating.of_population(fit.population, given.theta, k, seed, given.drawn)
     with phases("ranking"):
         z, pit = errors_of(drawn, j, np.random.default_rng([seed, 1]))
     j = z.shape[1]
@@ -192,11 +215,11 @@ def npde(
     imputation, row = np.repeat(np.arange(j), len(rows)), np.tile(np.arange(len(rows)), j)
     draws = pd.DataFrame({"imputation": imputation, "row": row, "npd": z[0].ravel(), "npde": z[1].ravel()})
     options = {"replicates": k, "imputations": j, "by": by, "seed": seed}
-    timings = phases.done(f"npde of {population.model.name}, {k} replicates")
-    origin = Provenance("", population.study.sha256, population.model, options, phases.total, timings)
+    timings = phases.done(f"npde of {fit.model.name}, {k} replicates")
+    origin = Provenance("", study.sha256, fit.model, options, phases.total, timings)
     unsolved = int((~drawn.solved).sum())
     each = _by_stratum(table["stratum"].to_numpy(object), names, z[1]) if by is not None else pd.DataFrame()
-    return NPDE(table, tests_of(z[1]), draws, k, j, seed, unsolved, population.study.simulated, origin, by or "", each)
+    return NPDE(table, tests_of(z[1]), draws, k, j, seed, unsolved, study.simulated, origin, by or "", each)
 
 
 def _by_stratum(stratum: np.ndarray[Any, Any], names: Sequence[str], z: Floats) -> pd.DataFrame:

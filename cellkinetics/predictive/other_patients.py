@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ import numpy as np
 
 from cellkinetics import cache
 from cellkinetics.arrays import Flags, Floats, Ints
+from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.lowered import Program
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
@@ -19,8 +20,9 @@ from cellkinetics.optimising.engine import Data
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.population.importance import SLICE, SLICES_AT_ONCE
 from cellkinetics.population.patients import Patients
-from cellkinetics.population.polish import omega_of, vector_of
+from cellkinetics.population.polish import vector_of
 from cellkinetics.population.result import PopulationFit
+from cellkinetics.predictive.described import AsEstimated, Populations, populations_at
 from cellkinetics.sampling import curves
 from cellkinetics.solving.sensitivity import Ties
 from cellkinetics.solving.solver import Courses
@@ -28,36 +30,28 @@ from cellkinetics.solving.solver import Courses
 AT_ONCE = SLICE * SLICES_AT_ONCE  # draws of one call
 
 
-@dataclass(frozen=True, eq=False)
-class Populations:
-    """Estimates of b populations: coefficients (b, p), covariances (b, q, q), ln sds of the error (b, s)."""
-
-    beta: Floats
-    omega: Floats
-    ln_sd: Floats
-
-
-def populations_of(fit: PopulationFit, count: int, rng: np.random.Generator) -> tuple[Populations, list[str]]:
+def populations_of(one: AsEstimated, count: int, rng: np.random.Generator) -> tuple[Populations, list[str]]:
     """Estimates drawn from their covariance, normal on the scale of estimation; the estimates alone where 0.
+
+    Of a posterior some of its draws, each at most as often as others and one more.
 
     Returns
     -------
     The estimates, and the labels of those that have no standard error and are as they were estimated.
     """
-    design = fit.design
-    v = vector_of(design, fit.polished.theta)
+    fit, design = one.fit, one.fit.design
+    if one.drawn is not None and count:
+        return one.drawn.take(np.resize(rng.permutation(len(one.drawn.beta)), count)), []
+    v = vector_of(design, one.theta)
     if count:
         covariance = np.nan_to_num(fit.polished.covariance)
         values, vectors = np.linalg.eigh(covariance)
         z = rng.normal(size=(count, len(v)))
         v = v + z @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
-    drawn = np.atleast_2d(v)
-    p, q, linked = len(design.effects), len(design.random), len(design.pairs)
-    omega = np.array([omega_of(design, row[p : p + q], row[p + q : p + q + linked]) for row in drawn])
     table = fit.parameters
     known = (table["kind"] == "fixed") | (table["status"] == "fixed")
     lost = [str(name) for name in table.index[~known & table["stderr"].isna()]] if count else []
-    return Populations(drawn[:, :p], omega, drawn[:, p + q + linked :]), lost
+    return populations_at(design, np.atleast_2d(v)), lost
 
 
 def factors_of(omega: Floats) -> Floats:
@@ -77,14 +71,15 @@ def regimens_as_patients(fit: PopulationFit, regimens: dict[str, tuple[Doses, Co
     return replace(patients, cases=cases, left_out={})
 
 
-def solved(patients: Patients, x: Floats, first: Method, rows: int) -> Floats:
+def solved(patients: Patients, x: Floats, first: Method, rows: int, kind: Any = np.float32) -> Floats:
     """(m, a, rows) ln f of draws x (m, a, k + r) on the estimation scale, NaN where no way of solving had a curve.
 
-    A block of draws is solved at a time: the memory that it takes does not depend on m.
+    A block of draws is solved at a time: the memory that it takes does not depend on m. ``kind`` of number: half of the
+    memory where there are many.
     """
     every, x = methods(patients.model), x[..., : len(patients.names)]
     ways = every[every.index(first) :]
-    found: Any = np.full((*x.shape[:2], rows), np.nan, np.float32)  # half of the memory
+    found: Any = np.full((*x.shape[:2], rows), np.nan, kind)
     open_draws = np.arange(len(x))
     for method in ways:
         if not len(open_draws):
@@ -113,6 +108,16 @@ def _program(model: Model, ties: Ties, method: Method) -> Callable[..., tuple[An
         return jax.lax.map(lambda some: jax.vmap(jax.vmap(of_patient), in_axes=(0, None))(some, data), x)
 
     return run
+
+
+@cache.kept
+def densities(error: ErrorModel, outputs: int) -> Callable[..., Any]:
+    """The compiled function (curves (m, n, rows), ln_sd (m, s), data of n patients) -> log densities (m, n, rows)."""
+
+    def one(g: Any, ln_sd: Any, data: Data) -> Any:
+        return curves.density(error, outputs, g, ln_sd, data)
+
+    return Program(jax.vmap(jax.vmap(one, in_axes=(0, None, 0)), in_axes=(0, 0, None)))
 
 
 def drawn_about(

@@ -12,22 +12,26 @@ import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
+from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.engine import Data
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.population import importance
 from cellkinetics.population.importance import Moments
-from cellkinetics.population.patients import one_more
+from cellkinetics.population.patients import Patients, one_more
 from cellkinetics.population.prediction import known_of, matrix_of
-from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import Population
+from cellkinetics.predictive import other_patients
+from cellkinetics.predictive.described import Described, Populations
+from cellkinetics.sampling import chains
 from cellkinetics.solving.solver import few_sizes
 
 # Rounds in which draws of their own find out where the patient is; the last draws are about what these found.
 ROUNDS_OF_DRAWS, DRAWS_OF_A_ROUND = 8, 500
 GOOD_ENOUGH = 0.25  # effective share of the draws of a round after which there is no other
+FEWEST_AGAIN = 20  # draws that are solved again together where they are no more: finer curves are dear
 LEAST_EFFECTIVE = 60.0  # draws that moments are made of; weights are tempered as far as that takes
 ROWS_APART_AHEAD = 8  # samples and times together, see `few_sizes`
-SEED_OF_ROUNDS, SEED_OF_SAMPLES = 1000, 2000  # added to the seed
+SEED_OF_ROUNDS, SEED_OF_SAMPLES, SEED_OF_MEMBERS = 1000, 2000, 3000  # added to the seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +42,7 @@ class Posterior:
     ln_curves, drawn : (m, rows) ln f, and new samples about it. log_likelihood : ln of the predictive density of the
     samples, 0 without any. samples : those of the patient. limits : {output: lower limit}. effective : sample size.
     unsolved : share of draws of the population without a curve. away : (q,) how far the mean of the patient is from
-    that of the population, in sds between patients.
+    that of the population, in sds between patients. patients : this one.
     """
 
     rows: pd.DataFrame
@@ -52,6 +56,7 @@ class Posterior:
     effective: float
     unsolved: float
     away: Floats
+    patients: Patients
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,35 +76,48 @@ class _Ahead(Population):
         return whole._replace(rows=whole.rows._replace(lower=lower, upper=upper, weight=weight))
 
 
-def posterior_of(fit: PopulationFit, patient: Study, days: Floats, draws: int, seed: int) -> Posterior:
+def posterior_of(given: Described, patient: Study, days: Floats, draws: int, seed: int) -> Posterior:
     """See `forecast`."""
-    patients = one_more(fit.patients, patient)
+    patients = one_more(given.patients, patient)
     (subject,) = patients.subjects
     case = patients.cases[subject]
-    outputs, known = list(fit.model.outputs), len(case.problem.samples)
-    limits = limits_of(fit, patient)
+    outputs, known = list(given.model.outputs), len(case.problem.samples)
+    limits = limits_of(given.model, given.study, patient)
     ahead = _ahead(case.problem.samples, days, limits)
-    matrix = matrix_of(fit.design, known_of(fit, patient))
-    design = replace(fit.design, matrix=matrix[None])
+    matrix = matrix_of(given.design, known_of(given.design, patient))
+    design = replace(given.design, matrix=matrix[None])
     nothing = np.zeros(len(design.effects))
     rates = case.problem.doses.rates is not None
-    method = patients.method if rates else fit.population.method
+    method = patients.method if rates or given.method is None else given.method
 
     def among(samples: Samples) -> Population:
         cases = {subject: replace(case, problem=replace(case.problem, samples=samples))}
         return _Ahead(replace(patients, cases=cases), design, (nothing, nothing), method, known=known)
 
     one = among(ahead)
-    theta = fit.polished.theta
+    theta, members = given.theta, None
     mean, omega = importance.mean_of(design.matrix, theta, one.random), np.asarray(theta.omega)
+    size = importance.whole_blocks(draws)
+    if given.drawn is not None:
+        # A draw of the posterior for each of the patient: what is not known of the population is in the weights.
+        order = np.random.default_rng([seed, SEED_OF_MEMBERS]).permutation(len(given.drawn.beta))
+        members = given.drawn.take(np.resize(order, size))
+        means = (members.beta @ matrix.T)[:, design.places]
+        omega = members.omega.mean(axis=0) + np.cov(means.T, bias=True).reshape(omega.shape)
     moments = Moments(mean, omega[None])
     if known:
         # Where the patient is needs no curve but at its samples.
         alone = among(_ahead(case.problem.samples, days[:0], limits))
         moments = _found(alone, theta, mean, omega, seed + SEED_OF_ROUNDS)
-    final = importance.drawn(moments, mean, omega, importance.whole_blocks(draws), seed)
-    value, curve = _solved_again(one, theta, final.phi)
-    ln_w = importance.log_weights(value, final, mean, omega)
+    final = importance.drawn(moments, mean, omega, size, seed)
+    if members is None:
+        value, curve = _solved_again(one, theta, final.phi)
+        ln_w = importance.log_weights(value, final, mean, omega)
+    else:
+        value, curve = _solved_each(one, members, final.phi)
+        factors = np.linalg.cholesky(members.omega)
+        away = final.phi[:, 0] - (members.beta @ matrix.T)[:, design.places]
+        ln_w = value + chains.log_normal(away[None], factors)[0][:, None] - final.log_proposal
     told = importance.of_weights(ln_w, (subject,))
     solved = np.isfinite(ln_w[:, 0])
     weights = np.exp(ln_w[:, 0] - ln_w[solved, 0].max()) if solved.any() else np.zeros(len(ln_w))
@@ -107,7 +125,7 @@ def posterior_of(fit: PopulationFit, patient: Study, days: Floats, draws: int, s
     at = slice(known, known + len(days) * len(outputs))
     ln_curves = curve[:, 0, at]
     output = ahead.output[at]
-    sds = patients.sds_at(final.phi[:, 0], theta.ln_sd, output)
+    sds = patients.sds_at(final.phi[:, 0], theta.ln_sd if members is None else members.ln_sd, output)
     error, limited = case.problem.error, ahead.lloq[at] > 0
     copies = np.empty_like(ln_curves)
     for column in range(copies.shape[1]):
@@ -123,8 +141,21 @@ def posterior_of(fit: PopulationFit, patient: Study, days: Floats, draws: int, s
     return Posterior(
         rows, final.phi[:, 0], weights, ln_curves, copies, _table(case.samples, outputs),
         dict(zip(outputs, map(float, limits), strict=True)), told.value if known else 0.0, told.smallest_ess, unsolved,
-        (weights @ final.phi[:, 0] - mean[0]) / np.sqrt(np.diag(omega)),
+        (weights @ final.phi[:, 0] - mean[0]) / np.sqrt(np.diag(omega)), patients,
     )  # fmt: skip
+
+
+def _solved_each(one: Population, members: Populations, phi: Floats) -> tuple[Floats, Floats]:
+    """The same where each draw has estimates of a population of its own."""
+    data, design = one.data, one.design
+    x = members.beta @ design.matrix[0].T
+    x[:, design.places] = phi[:, 0]
+    curve = other_patients.solved(one.patients, x[:, None], one.method, data.rows.weight.shape[1], np.float64)
+    solved = np.isfinite(curve).all(axis=-1)
+    curve = np.nan_to_num(curve)
+    error, outputs = one.patients.request.error_model, len(one.patients.model.outputs)
+    value = np.asarray(other_patients.densities(error, outputs)(curve, members.ln_sd, data)).sum(axis=-1)
+    return np.where(solved, value, -np.inf), curve
 
 
 def _solved_again(one: Population, theta: Any, phi: Floats) -> tuple[Floats, Floats]:
@@ -138,7 +169,7 @@ def _solved_again(one: Population, theta: Any, phi: Floats) -> tuple[Floats, Flo
         lost = np.flatnonzero(~np.isfinite(value[:, 0]))
         if not len(lost):
             break
-        among = np.resize(lost, few_sizes(len(lost), importance.SLICE))
+        among = np.resize(lost, FEWEST_AGAIN if len(lost) <= FEWEST_AGAIN else few_sizes(len(lost), importance.SLICE))
         if len(among) >= len(phi):
             break
         again, curves, _ = finer.solved(theta, phi[among], slopes=False)
@@ -156,12 +187,14 @@ def _table(samples: Samples, outputs: Sequence[str]) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def limits_of(fit: PopulationFit, *patients: Study) -> Floats:
-    """(outputs,) the largest lower limit of the patient's rows, else of those of the population; NaN without."""
-    found = np.full(len(fit.model.outputs), np.nan)
-    for study in (fit.study, *patients):
+def limits_of(model: Model, *studies: Study | None) -> Floats:
+    """(outputs,) the largest lower limit of the rows of the last study that has any; NaN without."""
+    found = np.full(len(model.outputs), np.nan)
+    for study in studies:
+        if study is None:
+            continue
         rows = study.observations
-        for at, name in enumerate(fit.model.outputs):
+        for at, name in enumerate(model.outputs):
             # A file names outputs, or counts them.
             known = rows.loc[rows["output"].isin([name, str(at + 1)]), "lloq"].dropna()
             found[at] = known.max() if len(known) else found[at]

@@ -23,6 +23,9 @@ from cellkinetics.population.modes import problem_given
 from cellkinetics.population.patients import Patients
 from cellkinetics.population.running import Population
 from cellkinetics.population.saem import Theta
+from cellkinetics.predictive.described import Populations
+from cellkinetics.predictive.other_patients import factors_of
+from cellkinetics.predictive.other_patients import solved as solved_by_any
 
 MOST_STRATA = 12  # panels
 ALL_TOGETHER = "all"  # the name of the only stratum
@@ -103,10 +106,17 @@ def strata_of(study: Study, subjects: Sequence[str], by: str | None) -> tuple[pd
     return members, [name for name in found if (members[list(subjects)] == name).any()]
 
 
-def of_population(population: Population, theta: Theta, m: int, seed: int) -> Replicates:
-    """Other patients of a population, with the days, doses, covariates and limits of those that it was fitted to."""
+def of_population(
+    population: Population, theta: Theta, m: int, seed: int, drawn: Populations | None = None
+) -> Replicates:
+    """Other patients of a population, with the days, doses, covariates and limits of those that it was fitted to.
+
+    drawn : draws of its posterior, of which each replicate takes one, and ``theta`` their means.
+    """
     patients = _with_all_samples(population.patients)
     population = replace(population, patients=patients)
+    if drawn is not None:
+        return _at_draws(population, theta, drawn, m, seed)
     rng, design = np.random.default_rng(seed), population.design
     means = importance.mean_of(design.matrix, theta, population.random)
     effects = rng.normal(size=(m, *means.shape)) @ np.linalg.cholesky(np.asarray(theta.omega)).T
@@ -126,6 +136,22 @@ def of_population(population: Population, theta: Theta, m: int, seed: int) -> Re
     sds = [patients.sds_at(phi[1 : m + 1, at], theta.ln_sd) for at in range(len(means))]
     curves = [curve[: m + 1, at, : len(problem.samples)] for at, problem in enumerate(problems)]
     return _drawn(patients.study, patients.subjects, problems, curves, sds, fine[1:], rng)
+
+
+def _at_draws(population: Population, theta: Theta, drawn: Populations, m: int, seed: int) -> Replicates:
+    """See `of_population`."""
+    patients, design, rng = population.patients, population.design, np.random.default_rng(seed)
+    members = drawn.take(np.resize(rng.permutation(len(drawn.beta)), m))
+    beta = np.concatenate([np.asarray(theta.beta)[None], members.beta])
+    x = np.einsum("nkp,mp->mnk", design.matrix, beta)
+    z = rng.normal(size=(m, len(patients.subjects), len(design.random)))
+    x[1:, :, design.places] += np.einsum("mqr,mnr->mnq", factors_of(members.omega), z)
+    rows = max(len(problem.samples) for problem in patients.problems)
+    curve = solved_by_any(patients, x, population.method, rows, np.float64)
+    curves = [curve[:, at, : len(problem.samples)] for at, problem in enumerate(patients.problems)]
+    sds = [patients.sds_at(x[1:, at, design.places], members.ln_sd) for at in range(len(curves))]
+    fine = np.stack([np.isfinite(own[1:]).all(axis=-1) for own in curves], axis=1)
+    return _drawn(patients.study, patients.subjects, patients.problems, curves, sds, fine, rng)
 
 
 def of_fits(fits: Fits, m: int, seed: int) -> Replicates:

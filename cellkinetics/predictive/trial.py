@@ -24,7 +24,8 @@ from cellkinetics.population.prediction import covariates_of, matrix_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import UNSOLVED
 from cellkinetics.predictive import other_patients
-from cellkinetics.predictive.ahead import Ahead, beyond
+from cellkinetics.predictive.ahead import Ahead, beyond, first_alone
+from cellkinetics.predictive.described import HasDraws, estimated
 from cellkinetics.predictive.posterior import ROWS_APART_AHEAD, limits_of
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
@@ -224,7 +225,7 @@ class VirtualTrial(Ahead, Saves, HandsOutCopies):
 
 
 def virtual_trial(
-    population: PopulationFit,
+    population: PopulationFit | HasDraws,
     times: npt.ArrayLike,
     arms: Mapping[str, object],
     *,
@@ -244,7 +245,8 @@ def virtual_trial(
 
     Parameters
     ----------
-    population : a fit of `fit_population`.
+    population : a fit of `fit_population`, or a posterior of `sample_posterior`, whose draws are taken for those of the
+        estimates, and their means for the estimates.
     times : (n,) days since the first infusion.
     arms
         {name: doses}, doses as `simulate` takes them: 1e6; [(0, 1e6), (28, 1e6)]; or by channel, as in
@@ -278,14 +280,14 @@ def virtual_trial(
     level = domains.level(level)
     if b > m:
         raise ValueError(f"patients={m}: give as many as populations={b} at least, or populations=0.")
-    remedy = "Give what ck.fit_population returned."
-    fit = domains.instance(population, PopulationFit, "population", remedy)
+    given = estimated(population)
+    fit = given.fit
     regimens, doses, infusions = _regimens(fit, arms, inputs)
     rows = len(days) * len(fit.model.outputs)
-    limits = limits_of(fit)
+    limits = limits_of(fit.model, fit.study)
     asked = other_patients.regimens_as_patients(fit, regimens, _ahead(days, limits))
     rng = np.random.default_rng(seed)
-    drawn_from, lost = other_patients.populations_of(fit, b, rng)
+    drawn_from, lost = other_patients.populations_of(given, b, rng)
     matrix = np.array([matrix_of(fit.design, covariates_of(fit, covariates or {}, dose)) for dose in doses])
     means = np.einsum("akp,bp->bak", matrix, drawn_from.beta)
     member = np.arange(m) % max(b, 1)
@@ -293,7 +295,7 @@ def virtual_trial(
     effects = np.einsum("mqr,mr->mq", other_patients.factors_of(drawn_from.omega)[member], z)
     x = means[member]
     x[:, :, fit.design.places] += effects[:, None, :]
-    usual = np.einsum("akp,p->ak", matrix, np.asarray(fit.polished.theta.beta))
+    usual = np.einsum("akp,p->ak", matrix, np.asarray(given.theta.beta))
     first = asked.method if asked.problems[0].doses.rates is not None else fit.population.method
     with phases("solving"):
         ln_f = other_patients.solved(asked, np.concatenate([usual[None], means, x]), first, rows)
@@ -354,10 +356,7 @@ def _unseen(fit: PopulationFit, arms: Sequence[str], doses: Sequence[float], inf
     notes, table = list[str](), fit.study.doses
     several = [name for name, number in zip(arms, infusions, strict=True) if number > 1 and not fit.model.channels]
     if several:
-        notes.append(
-            f"{fit.model.name} takes no dose: of the infusions of {', '.join(several)} its curve knows the "
-            "first alone, where the dose drives a parameter"
-        )
+        notes.append(first_alone(fit.model, ", ".join(several)))
     had = table.loc[table["kind"] == "cells", "amount"].to_numpy(float)
     had = had[had > 0]
     far = [

@@ -20,6 +20,7 @@ from cellkinetics.population.result import PopulationFit
 from cellkinetics.predictive import replicates as simulating
 from cellkinetics.predictive.bins import bins_of
 from cellkinetics.predictive.censored_quantiles import censored_quantiles
+from cellkinetics.predictive.described import HasDraws, estimated
 from cellkinetics.predictive.replicates import Replicates
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
@@ -153,7 +154,7 @@ class Compared(Protocol):
 
 
 def vpc(
-    result: PopulationFit | Fits | Compared,
+    result: PopulationFit | HasDraws | Fits | Compared,
     *,
     replicates: int = 1000,
     by: str | None = None,
@@ -174,7 +175,8 @@ def vpc(
     Parameters
     ----------
     result
-        a `PopulationFit`, whose other patients are drawn; or `Fits`, each patient with its own estimates, where only
+        a `PopulationFit`, whose other patients are drawn; or a `PopulationPosterior`, each replicate of which is of the
+        population at one of its draws; or `Fits`, each patient with its own estimates, where only
         the errors of the samples are new; or a `Comparison` of cohorts, for its population where it has one, else for
         the fits that were compared.
     replicates : studies that are simulated.
@@ -214,10 +216,11 @@ def vpc(
     shares = tuple(domains.level(share, "quantiles") for share in domains.some(tuple(quantiles), "quantiles", "0.5"))
     if isinstance(result, Compared):
         result, by = result.checked(by)
-    if isinstance(result, PopulationFit):
+    if isinstance(result, PopulationFit | HasDraws):
+        given = estimated(result)
         with phases("simulating"):
-            drawn = simulating.of_population(result.population, result.polished.theta, m, seed)
-        whose, model, left = "other patients of the population", result.model, dict(result.left_out)
+            drawn = simulating.of_population(given.fit.population, given.theta, m, seed, given.drawn)
+        whose, model, left = given.whose, given.fit.model, dict(given.fit.left_out)
     elif isinstance(result, Fits):
         if corrected:
             raise ModelError(

@@ -206,7 +206,7 @@ def _(table: NCATable) -> Card:
 @of.register
 def _(choice: CovariateChoice) -> Card:
     shown = choice.steps[["step", "tried", "change", "bicc", "difference", "error", "status"]]
-    return Card(repr(choice).strip("<>"), choice.outcome, shown)
+    return Card(repr(choice).strip("<>"), choice.outcome, shown, choice.plot)
 
 
 @of.register

@@ -171,6 +171,7 @@ def test_a_posterior_is_saved_drawn_and_handed_to_arviz(gibbs, tmp_path):
     data = gibbs.inference_data
     assert data.posterior["c"].shape == (4, 1000)
     assert data.posterior["ln_or_logit c"].dims[-1] == "subject"
+    assert again.population.subjects == gibbs.subjects
     titles = [ax.get_title(loc="left") for ax in gibbs.plot().axes]
     assert titles[: len(LABELS)] == LABELS
     figure, axes = plt.subplots(3, 2)
@@ -181,6 +182,78 @@ def test_a_posterior_is_saved_drawn_and_handed_to_arviz(gibbs, tmp_path):
     assert f"<div>{gibbs.outcome}</div>" in card
     assert all(label in card for label in LABELS)
     assert "Gibbs sampling, 4 chains of 1,000 draws after 500 of warm-up" in gibbs.summary()
+
+
+def test_samples_are_in_the_inference_data_with_their_densities_and_new_ones(gibbs, fit):
+    ln_y = np.log(fit.study.used["upper"].to_numpy(float)).reshape(PATIENTS, -1)
+    data = gibbs.inference_data
+    density = data.log_likelihood["copies_per_ug"].to_numpy()
+    assert density.shape == (4, 1000, PATIENTS * len(DAYS))
+    ln_c, k = (gibbs.phi[..., at][..., None] for at in (0, 1))
+    exact = stats.norm.logpdf(ln_y, ln_c - k * DAYS, np.exp(gibbs.v[..., -1])[..., None, None])
+    np.testing.assert_allclose(density, exact.reshape(density.shape), atol=1e-6)
+    assert density.sum(axis=-1) == pytest.approx(gibbs.log_likelihood, abs=1e-6)
+    np.testing.assert_allclose(data.observed_data["copies_per_ug"], np.exp(ln_y).ravel())
+    assert list(data.constant_data["day"].to_numpy()[:5]) == list(DAYS)
+    new = np.log(data.posterior_predictive["copies_per_ug"].to_numpy())
+    away = new.reshape(4, 1000, PATIENTS, -1) - (ln_c - k * DAYS)
+    assert (away / np.exp(gibbs.v[..., -1])[..., None, None]).std() == pytest.approx(1.0, abs=0.01)
+
+
+def test_priors_are_told_with_their_units(gibbs):
+    rows = gibbs.priors
+    assert rows.loc["c"].tolist() == ["LogNormal(median=200, sd=1.0)", "copies/ug", "ln"]
+    assert rows.loc["k"].tolist() == ["Normal(mean=0.1, sd=0.1)", "1/day", "as it is"]
+    assert rows.loc["sd between c"].tolist() == ["half-t(2, 1)", "ln", "as it is"]
+    assert rows.loc["sd", "scale"] == "ln"
+    assert "Priors" in gibbs.summary()
+
+
+def test_draws_take_the_place_of_estimates_in_what_is_simulated(gibbs, fit):
+    v = gibbs.v.reshape(-1, 5)
+    # ln C of another patient on day 10: its variance is that between patients and that of the means, over the draws.
+    mean = v[:, 0] - 10 * v[:, 1]
+    variance = np.exp(2 * v[:, 2]) + 100 * np.exp(2 * v[:, 3])
+    middle, total = mean.mean(), variance.mean() + mean.var()
+    nobody = fit.study.select("P01", until=0.5)
+    ahead = ck.forecast(gibbs, nobody, [10.0], draws=4000)
+    curve = ahead.ln_curves[:, 0]
+    error = np.sqrt(total / ahead.populations["effective"].iloc[0])
+    assert ahead.weights @ curve == pytest.approx(middle, abs=4 * error)
+    assert ahead.weights @ (curve - middle) ** 2 == pytest.approx(total, rel=0.15)
+    assert ahead.populations.loc[0, "told_by"] == "9 patients, 4,000 draws"
+    trial = ck.virtual_trial(gibbs, [10.0], {"once": 1e6}, patients=8000, populations=4000)
+    assert trial.ln_curves.mean() == pytest.approx(middle, abs=0.05)
+    assert trial.ln_curves.var() == pytest.approx(total, rel=0.1)
+    lower, upper = np.exp(np.quantile(mean, [0.05, 0.95]))
+    assert trial.table.loc[0, "typical_lower"] == pytest.approx(lower, rel=0.02)
+    assert trial.table.loc[0, "typical_upper"] == pytest.approx(upper, rel=0.02)
+    assert trial.outcome == "complete"
+    check = ck.vpc(gibbs, replicates=200)
+    assert check.whose == "other patients of the population, at draws of its posterior"
+    # Simulated studies vary more than those of a population that is known.
+    known = ck.vpc(fit, replicates=200)
+    width = [np.log(one.table["high"] / one.table["low"]).mean() for one in (check, known)]
+    assert width[0] > 1.05 * width[1]
+    errors = ck.npde(gibbs, replicates=300)
+    assert 0.4 < errors.table["npde"].var() < 1.3
+
+
+def test_each_study_of_a_plan_is_of_another_draw(gibbs):
+    found = ck.power(gibbs, [1e5, 1e6], [3, 3], [1, 7, 28], studies=200, patients=[6], progress=False)
+    plan = found.plan
+    assert plan.drawn is not None
+    at = plan.parameters(0, np.zeros((1000, 2)), np.arange(1000))
+    assert np.log(at["c"]).mean() == pytest.approx(gibbs.v[..., 0].mean(), abs=0.03)
+    assert np.log(at["c"]).std() == pytest.approx(gibbs.v[..., 0].std(), rel=0.1)
+    away = np.log(plan.parameters(0, np.tile([[1.0, 0.0]], (1000, 1)), np.arange(1000))["c"]) - np.log(at["c"])
+    assert away == pytest.approx(plan.drawn.factors[:, 0, 0])
+    assert np.log(plan.drawn.factors[:, 0, 0]).mean() == pytest.approx(gibbs.v[..., 2].mean(), abs=0.05)
+    given = ck.power(gibbs, [1e5, 1e6], [3, 3], [1, 7, 28], parameters={"c": 500.0}, between={"c": 0.5}, sd=0.4,
+                     studies=20, patients=[6], progress=False).plan  # fmt: skip
+    assert given.drawn is not None
+    assert set(given.drawn.estimates) == {"k"} and not len(given.drawn.factors) and not given.drawn.sds
+    assert ck.identifiability(gibbs, [1, 7, 28], doses=1e6).parameters["shrinkage"].between(0, 1).all()
 
 
 def test_what_cannot_be_is_refused(fit, monkeypatch):

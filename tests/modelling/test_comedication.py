@@ -12,6 +12,7 @@ from scipy.integrate import solve_ivp
 import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.modelling.comedication import from_columns
+from cellkinetics.modelling.ready import RATES_BY_ROLE, READY
 
 DAYS = np.array([1.0, 2, 4, 6, 8, 10, 14, 21])
 F, K, FACTOR = 1e-3, 0.2, 2.5
@@ -203,6 +204,46 @@ def test_it_is_pickled_and_described():
     assert model.with_(lasts={"steroids": 7}).comedication["steroids_on_alpha"].lasts == 7
 
 
+def test_what_is_ready_knows_its_rates_its_start_and_what_is_published():
+    memory = models.load("effector_memory").with_(comedication=["tocilizumab", "steroids"])
+    added = list(memory.parameters)[-3:]
+    assert added == ["tocilizumab_on_rho", "steroids_on_rho", "steroids_on_alpha"]
+    # Stein 2019: the growth times 1.2 and 1.0; of the loss under steroids nothing is published.
+    assert [memory.parameters[name].value for name in added] == [1.2, 1.0, 1.0]
+    assert memory.parameters["tocilizumab_on_rho"].source.startswith("Stein 2019")
+    assert memory.parameters["steroids_on_alpha"].source.startswith("no published value: 1 is no effect")
+    assert pickle.loads(pickle.dumps(memory)).parameters == memory.parameters
+    assert memory.with_(lasts={"steroids": 14}).parameters == memory.parameters
+    # Support from day 20 on: the loss of persistent cells is multiplied from then on, and by nothing at the start.
+    support = models.load("effector_memory").with_(comedication="IL-2")
+    doses = {"cells": 1e6, "IL-2": [(20, 1)]}
+    plain = ck.simulate(models.load("effector_memory"), None, DAYS, doses=1e6)["copies_per_ug"]
+    assert ck.simulate(support, None, DAYS, doses=doses)["copies_per_ug"].to_numpy() == pytest.approx(
+        plain.to_numpy(), rel=1e-6
+    )
+    late = [ck.simulate(support, {"IL_2_on_beta": 0.2}, [19, 200, 300], doses=one)["copies_per_ug"].to_numpy()
+            for one in (doses, 1e6)]  # fmt: skip
+    assert late[0][0] == pytest.approx(late[1][0], rel=1e-6)
+    beta = support.parameters["beta"].value
+    fall = np.log(late[0][1:] / late[0][1]) - np.log(late[1][1:] / late[1][1])
+    assert fall == pytest.approx([0.0, 0.8 * beta * 100], rel=0.02)
+
+
+@pytest.mark.parametrize("name", sorted(RATES_BY_ROLE))
+def test_ready_rates_are_rates_of_each_model_that_has_them(name):
+    model = models.load(name).with_(comedication=list(READY))
+    assert {each.what for each in model.comedication.values()} == set(READY)
+    assert all(model.parameters[each.rate].unit == "1/day" for each in model.comedication.values())
+    assert all(model.parameters[factor].min < 1 < model.parameters[factor].max for factor in model.comedication)
+
+
+def test_of_every_library_ode_that_takes_doses_the_rates_are_known():
+    takes = [name for name in models.names() if (one := models.load(name)).rhs is not None and one.dosing]
+    assert sorted(RATES_BY_ROLE) == sorted(takes)
+    with pytest.raises(ck.ModelError, match="which rate of decline_of_an_ode N-803 acts on is not known"):
+        MODEL.with_(comedication="N-803")
+
+
 @pytest.mark.slow
 def test_a_fit_with_it_is_saved_and_computes_when_it_is_loaded(tmp_path):
     model = STEROIDS
@@ -225,6 +266,8 @@ def test_a_fit_with_it_is_saved_and_computes_when_it_is_loaded(tmp_path):
         ("effector_memory", {"2": "rho"}, {}, "comedication '2': .* or it is none. Take another"),
         ("effector_memory", {"IL-2": "rho"}, {"IL2": 3}, r"IL2, which is no comedication. Did you mean IL-2\?"),
         ("effector_memory", {"IL-2": "rho"}, {"IL-2": 0}, "give days above 0; leave it out for 'from then on'"),
+        ("nk_decline", "IL-2", {}, "nk_decline is a closed form: a rate in it is one number"),
+        ("effector_memory", "tocilizumb", {}, "no ready effect of 'tocilizumb'. Ready are .* Did you mean tocilizumab"),
         ("smooth_switch", {"IL-2": "rho"}, {}, "smooth_switch takes no doses, and comedication is given as one"),
     ],
 )  # fmt: skip

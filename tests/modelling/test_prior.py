@@ -198,3 +198,11 @@ def test_correlations_that_contradict_each_other_are_refused(study):
         ck.fit(STEIN, study, prior=correlated(), shared="alpha")
     with pytest.raises(ck.ModelError, match="means of a population have a prior each"):
         ck.fit_population(STEIN, study, prior=correlated(), progress=False)
+
+
+def test_a_published_level_is_no_prior_of_samples_in_another_unit(study):
+    cells = ck.read_study(study.used[["subject", "day", "value"]].dropna(), unit="cells/uL", lloq=1.0)
+    with pytest.raises(ck.StudyError, match=r"in cells/uL, and the published prior of c_max is in copies/ug"):
+        ck.fit(STEIN, cells["S0"], prior="published")
+    known = {"c_max": ck.LogNormal(2e4, 0.65), "fold": ck.LogNormal(3900, 2.4)}
+    assert ck.fit(STEIN, cells["S0"], prior=known).parameters.loc["c_max", "unit"] == "cells/uL"

@@ -121,6 +121,12 @@ def test_scores_and_information_are_the_derivatives_of_the_sampled_likelihood():
     assert prior["c", "k"] == pytest.approx(found.parameters.loc["correlation c, k", "value"], rel=1e-6)
     alone = ck.fit(populations.line(), own, prior=prior, fixed={"sd": sd})
     assert alone.estimates == pytest.approx(found[found.subjects[0]].estimates, rel=1e-5)
+    # And so is its forecast, with the same draws.
+    days = [5.0, 30.0]
+    by_prior = ck.forecast(populations.line(), own, days, prior=prior, fixed={"sd": sd}, draws=4000)
+    by_population = ck.forecast(found, own, days, draws=4000)
+    medians = [np.log(one.table["median"].to_numpy(float)) for one in (by_prior, by_population)]
+    np.testing.assert_allclose(*medians, atol=0.05)
     v = found.polished.v + np.array([0.1, 0.01, 0.1, -0.1, 0.1, 0.05])
     at = polish.derivatives_at(population, sample, v)
     for place in range(len(v)):

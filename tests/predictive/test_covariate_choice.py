@@ -91,7 +91,7 @@ def test_off_the_log_scale_the_interval_is_that_of_drawn_coefficients(fit, study
 def test_where_there_is_no_ratio_or_no_interval_the_note_says_why(fit):
     theta = fit.polished.theta
     below = fit.design.labels.index("k")
-    down = replace(fit, polished=replace(fit.polished, theta=theta._replace(beta=theta.beta.at[below].set(-1.0))))
+    down = replace(fit, polished=replace(fit.polished, theta=theta._replace(beta=np.where(np.arange(len(theta.beta)) == below, -1.0, theta.beta))))
     own = down.effects().set_index("parameter").loc["k"]
     assert own["ratio"].isna().all()
     assert own["note"].tolist() == ["no ratio: k is not above 0 in both"] * 2
@@ -234,3 +234,23 @@ def test_what_cannot_be_chosen_from_is_refused(study):
         ck.choose_covariates(model, study, ["dose"], progress=False)
     with pytest.raises(ck.ModelError, match=r"candidates= is empty"):
         ck.choose_covariates(model, study, {"c": "dose"}, covariates={"c": "dose"}, progress=False)
+
+
+def test_every_fit_that_was_tried_has_a_row_in_the_picture_of_the_steps(choice, tmp_path):
+    (ax,) = choice.plot().axes
+    tried = choice.steps[choice.steps["step"] > 0]
+    marks = [line for line in ax.lines if line.get_gid() == "value"]
+    assert sorted(float(mark.get_xdata()[0]) for mark in marks) == pytest.approx(sorted(tried["difference"]))
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    assert names[:2] == ["step 1, forward", "+ c:both"]
+    taken = {
+        mark.get_markerfacecolor() for mark, status in zip(marks, tried["status"], strict=True) if status == "chosen"
+    }
+    others = {
+        mark.get_markerfacecolor() for mark, status in zip(marks, tried["status"], strict=True) if status != "chosen"
+    }
+    assert len(taken) == 1 and not taken & others
+    choice.save(tmp_path / "choice.json")
+    again = ck.load(tmp_path / "choice.json")
+    assert again.simulated
+    assert again.plot().get_suptitle() == "simulated"

@@ -110,6 +110,16 @@ def test_populations_are_averaged_by_how_well_they_predicted_the_samples(populat
     assert found.weights.sum() == pytest.approx(1.0)
 
 
+def test_what_no_draw_reaches_has_no_chance_and_a_second_infusion_is_said(population, new):
+    found = population.forecast(new["P04"], TIMES)
+    assert found.detectable(28, limit=1e12) == 0.0
+    assert found.detectable(28) + found.probability_below(20.0, 28, sample=True) == pytest.approx(1.0)
+    table = pd.DataFrame({"subject": "A", "day": [0.0, 1, 7, 14, 21], "copies_per_ug": [np.nan, 300, 150, np.nan, 40]})
+    table["dose"] = [1e6, np.nan, np.nan, 1e6, np.nan]
+    twice = population.forecast(ck.read_study(table, lloq=20.0), TIMES)
+    assert twice.outcome.startswith("line takes no dose: of the infusions of A its curve knows the first alone")
+
+
 def test_weighted_quantiles_of_equal_weights_are_those_of_the_sorted_values():
     values = np.random.default_rng(1).normal(size=(999, 3))
     got = weighted_quantiles(values, np.full(999, 1 / 999), [0.1, 0.5, 0.9])
@@ -155,10 +165,18 @@ def test_what_cannot_be_asked_is_refused_with_the_remedy(population, new):
         found.detectable(28, output="flow")
     with pytest.raises(ck.ModelError, match=r"the study has 6\. Give study\.select\('P01'\)"):
         population.forecast(new, TIMES)
-    with pytest.raises(TypeError, match=r"Give what ck\.fit_population returned"):
+    with pytest.raises(TypeError, match=r"populations is a Forecast\. Give what ck\.fit_population or ck\.sample_"):
         ck.forecast([found], patient, TIMES)
-    with pytest.raises(TypeError, match=r"populations is a Model.*Give what ck\.fit_population returned"):
+    with pytest.raises(ck.ModelError, match=r"line is a model, and says nothing .*Give prior='published' or \{name"):
         ck.forecast(population.model, patient, TIMES)
+    with pytest.raises(ck.ModelError, match=r"k of line is free without a prior.* Give prior= of it too, or fixed="):
+        ck.forecast(population.model, patient, TIMES, prior={"c": ck.LogNormal(300, 0.6)})
+    with pytest.raises(ck.ModelError, match=r"sd_add has no prior.* Give prior=\{'sd_add': ck\.LogNormal"):
+        ck.forecast(population.model, patient, TIMES, prior=population.prior(patient), error="combined")
+    with pytest.raises(ck.ModelError, match=r"the fit of P01 has no priors.* Fit it with prior='published'"):
+        ck.forecast(ck.fit(population.model, patient, starts=1), patient, TIMES)
+    with pytest.raises(ValueError, match=r"prior=, fixed= and error= are of a model"):
+        ck.forecast(population, patient, TIMES, prior="published")
     with pytest.raises(TypeError, match=r"Give a study of one subject"):
         population.forecast("P01", TIMES)
     with pytest.raises(ValueError, match="weights has 1 values for 2 populations"):
@@ -194,7 +212,7 @@ def test_draws_without_a_curve_are_solved_by_finer_solutions_and_by_no_stepper()
     assert value[:, 0].tolist() == expected.tolist()
     assert curve[:, 0, 2].tolist() == np.where(np.isfinite(expected), expected, 0).tolist()
     assert asked == [(Method.STRUCTURE, 500, False), (Method.FINER_STRUCTURE, 100, False),
-                     (Method.FINEST_STRUCTURE, 50, False)]  # fmt: skip
+                     (Method.FINEST_STRUCTURE, 20, False)]  # fmt: skip
 
 
 def test_the_mode_of_a_patient_is_the_fit_under_the_prior_that_the_population_is(population):
@@ -210,6 +228,78 @@ def test_the_mode_of_a_patient_is_the_fit_under_the_prior_that_the_population_is
     assert prior.sd == pytest.approx(BETWEEN["c"])
     with pytest.raises(ck.ModelError, match="a prior is of one patient, and the study has 24"):
         population.prior(population.study)
+
+
+def test_priors_that_are_those_of_a_population_give_its_forecast(population, new):
+    patient = new["P04"]
+    given = {"prior": population.prior(patient), "fixed": {"sd": SD}}
+    found = ck.forecast(population.model, patient, TIMES, **given)
+    check(found, patient)
+    assert found.populations.loc[0, "told_by"] == "priors given"
+    # A fit with these priors says the same before its samples.
+    fit = ck.fit(population.model, patient, **given)
+    again = ck.forecast(fit, patient, TIMES)
+    pd.testing.assert_frame_equal(again.table, found.table)
+    # Averaged with the population itself it counts as much.
+    both = ck.forecast([population, population.model], patient, TIMES, **given)
+    assert both.populations["weight"].to_numpy() == pytest.approx([0.5, 0.5], abs=0.03)
+
+
+def test_under_published_priors_it_is_the_posterior_that_a_fit_has_its_mode_of():
+    stein = ck.models.load("stein_2019_tisagenlecleucel")
+    patient, days = ck.example().select("P07", until=14), np.array([28.0, 180.0])
+    found = ck.forecast(stein, patient, days, prior="published", draws=4000)
+    # Draws of the priors, weighted by the likelihood: the curve and the density written once more.
+    names = ["fold", "t_max", "c_max", "alpha", "f_b", "beta"]
+    value = np.array([stein.parameters[name].value for name in names])
+    centre = np.append(np.log(value), np.log(0.7))
+    centre[4] = np.log(value[4] / (1 - value[4]))
+    spread = np.array([*(stein.parameters[name].spread for name in names), 0.5])
+    z = np.random.default_rng(1).normal(size=(400_000, 7))
+
+    def posterior(x, t):
+        fold, t_max, c_max, alpha, _, beta, sd = np.exp(x).T[:, :, None]
+        f_b = 1 / (1 + np.exp(-x[:, 4:5]))
+        before, after = np.minimum(t - t_max, 0), np.maximum(t - t_max, 0)
+        decline = (1 - f_b) * np.exp(-alpha * after) + f_b * np.exp(-beta * after)
+        return np.log(c_max) + np.log(fold) / t_max * before + np.log(decline), sd
+
+    rows = patient.used
+    assert (rows["lower"] == rows["upper"]).all()
+
+    def ln_density(x):
+        g, sd = posterior(x, rows["day"].to_numpy(float))
+        return norm.logpdf(np.log(rows["upper"].to_numpy(float)), g, sd).sum(axis=1)
+
+    x = centre + spread * z
+    ln_w = ln_density(x)
+    weight = np.exp(ln_w - ln_w.max())
+    weight /= weight.sum()
+    effective = min(1 / (weight**2).sum(), found.populations["effective"].iloc[0])
+    assert effective > 300
+    error = 4 / np.sqrt(effective)
+    assert found.populations["log_likelihood"].iloc[0] == pytest.approx(
+        np.log(np.mean(np.exp(ln_w - ln_w.max()))) + ln_w.max(), abs=error
+    )
+    curve = posterior(x, days)[0]
+    for at, row in found.table.iterrows():
+        for name, share in (("median", 0.5), ("lower", 0.05), ("upper", 0.95)):
+            below = weight[curve[:, at] < np.log(row[name])].sum()
+            assert below == pytest.approx(share, abs=0.5 * error)
+    assert list(found.parameters["parameter"]) == [*names, "sd"]
+    for at, row in found.parameters[found.parameters["parameter"] != "f_b"].iterrows():
+        assert weight[np.exp(x[:, at]) < row["median"]].sum() == pytest.approx(0.5, abs=0.5 * error)
+    # The fit under these priors, with the same known sd, is where this density is highest.
+    fit = ck.fit(stein, patient, prior="published", fixed={"sd": 0.56})
+
+    def height(x):
+        return ln_density(np.column_stack([x, np.full(len(x), np.log(0.56))])) - 0.5 * (
+            ((x - centre[:6]) / spread[:6]) ** 2
+        ).sum(axis=1)
+
+    near = fit.x + 0.05 * spread[:6] * np.random.default_rng(2).normal(size=(2000, 6))
+    assert height(fit.x[None])[0] >= height(near).max()
+    assert found.summary().splitlines()[2].split(",")[1] == " published priors"
 
 
 def test_it_is_saved_and_drawn(population, new, tmp_path):

@@ -225,5 +225,9 @@ def test_it_is_saved_and_drawn(censored, tmp_path):
     assert all(any(area.get_gid() == "band" for area in figure.axes[at].collections) for at in (0, 1, 3))
     with pytest.raises(ValueError, match="replicates=50: give a whole number of at least 100"):
         censored.npde(replicates=50)
-    with pytest.raises(TypeError, match=r"Give a population of ck\.fit_population"):
+    with pytest.raises(ValueError, match="imputation=5: there are 3 imputations, numbered from 0"):
+        found.drawn(5)
+    with pytest.raises(ck.ModelError, match=r"npde ranks each sample among those of other patients .* have none"):
+        ck.npde(censored.as_fits)
+    with pytest.raises(TypeError, match=r"Give what ck\.fit_population or ck\.sample_posterior"):
         ck.npde(censored.study)
