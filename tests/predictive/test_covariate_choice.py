@@ -91,7 +91,8 @@ def test_off_the_log_scale_the_interval_is_that_of_drawn_coefficients(fit, study
 def test_where_there_is_no_ratio_or_no_interval_the_note_says_why(fit):
     theta = fit.polished.theta
     below = fit.design.labels.index("k")
-    down = replace(fit, polished=replace(fit.polished, theta=theta._replace(beta=np.where(np.arange(len(theta.beta)) == below, -1.0, theta.beta))))
+    beta = np.where(np.arange(len(theta.beta)) == below, -1.0, theta.beta)
+    down = replace(fit, polished=replace(fit.polished, theta=theta._replace(beta=beta)))
     own = down.effects().set_index("parameter").loc["k"]
     assert own["ratio"].isna().all()
     assert own["note"].tolist() == ["no ratio: k is not above 0 in both"] * 2
