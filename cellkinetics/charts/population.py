@@ -155,15 +155,15 @@ def _colour(fit: PopulationFit, row: pd.Series[Any]) -> str:
     return style.ramp(2)[int(row["at"] > row["reference"])]
 
 
-def plot_influence(fit: PopulationFit, most: int) -> Figure:
+def plot_influence(fit: PopulationFit, most: int, axes: Sequence[Axes] | None) -> Figure:
     """See `PopulationFit.plot_influence`."""
     table = fit.influence().sort_values("cook", ascending=False, kind="stable").head(most)
     part = table["log_likelihood"] / table["samples"]
     moves = table.drop(columns=["samples", "log_likelihood", "cook"])
-    panels = style.panels(
-        None, 2, 2, (3.4, 0.22 * len(table) + 0.9), simulated=fit.study.simulated, wrap=False
-    )  # fmt: skip
-    narrow, rows = style.narrow(), ([], [])  # beside narrow axes there is no room for words
+    size = (3.4, 0.22 * len(table) + 0.9)
+    panels = style.panels(axes, 2, 2, size, simulated=fit.study.simulated, wrap=False)
+    # Beside narrow axes there is no room for words.
+    narrow, rows = style.narrow() if axes is None else style.size(panels[1])[0] < 200, ([], [])
     for at, (subject, cook) in enumerate(zip(table.index, table["cook"].to_numpy(float), strict=True)):
         name = style.shortened(str(subject), 14)
         own = moves.iloc[at].to_numpy(float)

@@ -134,7 +134,7 @@ def _metric(ax: Axes, table: pd.DataFrame, by: str, order: Sequence[str], metric
             ax.hlines(high if math.isfinite(high) else low, place - 0.38, place + 0.38, color=shades[group],
                       linewidth=2.4, linestyle=look, zorder=2.4, gid="median")  # fmt: skip
     style.names_across(ax, names)
-    style.label(ax, y=titled(metric, str(table.attrs.get("unit", ""))))
+    style.label(ax, by, titled(metric, str(table.attrs.get("unit", ""))))
 
 
 def _nothing(ax: Axes, table: pd.DataFrame, metric: str) -> None:

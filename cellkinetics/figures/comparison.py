@@ -173,6 +173,7 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
                 at, place - 0.4, place + 0.4, color=shade, linewidth=2.8, linestyle=look, zorder=3.4, gid="median"
             )
     style.names_across(ax, ticks)
+    style.label(ax, str(found.by))
     _title(ax, found, result)
 
 

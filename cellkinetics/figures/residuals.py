@@ -73,7 +73,8 @@ def draw(
     if len(day):
         style.days(over_time, float(day.max()), style.size(over_time)[0])
         style.few_ticks(over_curve)
-    style.label(over_time, "days since infusion", name)
+    style.label(over_time, y=name)
+    style.label_days(over_time)
     style.label(over_curve, "predicted", name)
     style.label(quantiles, "expected of a normal", name)
     style.label(counts, name, "samples")

@@ -71,7 +71,8 @@ def _stratum(found: VPC, output: str, stratum: str, top: Axes, bottom: Axes, wid
     name = " ".join(filter(None, [output if several else "", _name(found, stratum)]))
     if name:
         top.set_title(name, loc="left", fontsize=TITLE, color=tone.ink, parse_math=False)
-    style.label(bottom, "days since infusion", "below limit" if left else "")
+    style.label(bottom, y="below limit" if left else "")
+    style.label_days(bottom, words=left, width=width)
     if left:
         text = "value in the unit of each output" if several else style.unit_label(found.unit)
         style.label(top, y=f"{text}\ncorrected by prediction" if found.corrected else text)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -153,6 +153,15 @@ class Fits(Saves, Mapping[str, Fit]):
 
         return self._long(pairs, fitted=True)
 
+    def plot_correlations(self, ax: Axes | None = None) -> Axes:
+        """The median over the patients of each correlation of two estimates, and in how many it is beyond 0.9.
+
+        A pair that is bold hardly tells itself apart in most patients. A ValueError where no patient has correlations.
+        """
+        from cellkinetics.charts import parameters
+
+        return parameters.plot_median_correlations(self, ax)
+
     def influence(self) -> pd.DataFrame:
         """What leaving out each sample does to the estimates, as `Fit.influence`, with ``subject`` in front."""
         return self._long(lambda fit: fit.influence(), fitted=True)
@@ -272,7 +281,8 @@ class Fits(Saves, Mapping[str, Fit]):
         Parameters
         ----------
         covariates : of the study; the dose and the cohort when not given, as far as patients differ in them.
-        parameters : names of estimated parameters and sds; all when not given.
+        parameters : names of estimated parameters and sds; all when not given. In the width of a journal's column two
+            panels stand beside each other: of many pairs ask for those that matter.
         by : what the colour says, as in `plot_parameters`.
         axes : one for each pair, row by row; a new figure when not given. Its figure is returned.
 
@@ -300,3 +310,21 @@ class Fits(Saves, Mapping[str, Fit]):
     def summary(self) -> str:
         """The fits in words: method, counts, what was fixed and why, who needs a look."""
         return summary.of_fits(self)
+
+
+def plot_each(
+    self: Any,
+    subject: str | None = None,
+    ax: Axes | None = None,
+    page: int = 0,
+    *,
+    by: str = "cohort",
+    axes: Sequence[Axes] | None = None,
+) -> Figure | Axes:
+    """One panel a patient, 24 a page, by covariate, as a figure; of one ``subject`` its axes.
+
+    On ``axes``, one for each patient of the page, where given; ``ax`` is that of one subject.
+    """
+    if subject is not None:
+        return self[subject].plot(ax)
+    return self.as_fits.plot(page, by=by, axes=axes)

@@ -18,7 +18,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.fitting.bootstrap import Bootstrap
 from cellkinetics.fitting.diagnostics import vpc as visual_check
-from cellkinetics.fitting.fits import Fits
+from cellkinetics.fitting.fits import Fits, plot_each
 from cellkinetics.fitting.result import Fit
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.model import Model
@@ -392,13 +392,7 @@ class PopulationFit(Criteria, Saves):
         run = Run.of(checkpoint, 1, lambda: prediction.asked_of_bootstrap(self, n, seed))
         return prediction.bootstrapped(self, n, level, seed, run, domains.flag(progress, "progress"))
 
-    def plot(
-        self, subject: str | None = None, ax: Axes | None = None, page: int = 0, *, by: str = "cohort"
-    ) -> Figure | Axes:
-        """One panel a patient at its mode, 24 a page, by covariate, as a figure; of one ``subject`` its axes."""
-        if subject is not None:
-            return self[subject].plot(ax)
-        return self.as_fits.plot(page, by=by)
+    plot = plot_each
 
     def plot_predicted(self, axes: Sequence[Axes] | None = None, *, by: str | None = None) -> Figure:
         """Samples against the prediction for no random effect, and against that of each patient at its mode.
@@ -427,16 +421,18 @@ class PopulationFit(Criteria, Saves):
 
         return population.plot_forest(self, domains.level(level), ax)
 
-    def plot_influence(self, most: int = 30) -> Figure:
-        """Parts of the log-likelihood and Cook's distances of ``most`` patients, and what moves most without each."""
+    def plot_influence(self, most: int = 30, *, axes: Sequence[Axes] | None = None) -> Figure:
+        """Parts of the log-likelihood and Cook's distances of ``most`` patients, and what moves most without each.
+
+        On two axes where given.
+        """
         from cellkinetics.charts import population
 
-        return population.plot_influence(self, domains.count(most, "most"))
+        return population.plot_influence(self, domains.count(most, "most"), axes)
 
-    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None) -> Figure:
-        """Quantile residuals of every sample at its patient's mode in four panels, as `Fit.diagnostics`."""
-        seed = domains.seed(seed)
-        return self.as_fits.diagnostics(seed, axes)
+    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None, *, by: str | None = None) -> Figure:
+        """Quantile residuals of every sample at its patient's mode in four panels, as `Fits.diagnostics`."""
+        return self.as_fits.diagnostics(seed, axes, by=by)
 
     def plot_trace(self, axes: Sequence[Axes] | None = None) -> Figure:
         """How the estimates moved, a panel each, and the log-likelihood of the chains, or of an approximation.
