@@ -24,6 +24,7 @@ from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import Study
 from cellkinetics.fitting.diagnostics import vpc as visual_check
 from cellkinetics.fitting.fits import Fits
+from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import UNSAVED, Saves, storable
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from cellkinetics.joint.comparison import ModelComparison
     from cellkinetics.modelling.model import Model
+    from cellkinetics.modelling.prior import Prior
     from cellkinetics.population.result import PopulationFit
 
 
@@ -206,6 +208,8 @@ def compare_cohorts(
     model: Model | None = None,
     parameters: Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
     others: str = "individual",
+    error: str = LOG,
+    prior: Mapping[str, Prior] | str | None = None,
     permutations: int = 200,
     population: Model | Mapping[str, Any] | PopulationFit | None = None,
     progress: bool = True,
@@ -244,6 +248,7 @@ def compare_cohorts(
     parameters
         of the model that are tested, or {label: name or names} to test several together; what it frees by default.
     others : whether its other parameters are each patient's own ("individual") or "shared".
+    error, prior : of the model's fits, as in `ck.fit`.
     permutations
         of the doses, or groups, over the patients, for the model, and for the likelihood ratio of a population of at
         most 15; all where there are no more than that.
@@ -290,8 +295,10 @@ def compare_cohorts(
     phases = Phases()
     study = study_of(x, model)
     permutations, seed = domains.count(permutations, "permutations"), domains.seed(seed)
-    if model is None and (parameters is not None or others != "individual"):
-        asked = f"parameters={parameters!r}" if parameters is not None else f"others={others!r}"
+    of_model = {"parameters": (parameters, None), "others": (others, "individual"), "error": (error, LOG),
+                "prior": (prior, None)}  # fmt: skip
+    if model is None and (given := [name for name, (value, usual) in of_model.items() if value != usual]):
+        asked = f"{given[0]}={of_model[given[0]][0]!r}"
         raise ValueError(f"{asked} is of a model: give model=, such as models.load('nk_decline'), or leave it out.")
     mid_p, margin = domains.flag(mid_p, "mid_p"), domains.positive(margin, "margin", 2)
     members = groups_by(study, by)
@@ -339,8 +346,8 @@ def compare_cohorts(
 
         with phases("model"):
             found = model_based(
-                study, by, model, parameters=parameters, others=others, permutations=permutations, seed=seed,
-                progress=progress, checkpoint=checkpoint, n_jobs=n_jobs,
+                study, by, model, parameters=parameters, others=others, error=error, prior=prior,
+                permutations=permutations, seed=seed, progress=progress, checkpoint=checkpoint, n_jobs=n_jobs,
             )  # fmt: skip
     through = None
     if population is not None:
