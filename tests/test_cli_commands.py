@@ -303,7 +303,7 @@ def test_report_makes_the_page_of_saved_fits_without_fitting(folder, few, monkey
 @pytest.mark.parametrize(
     ("command", "function", "others"),
     [
-        (compare.compare, ck.compare_cohorts, {"x", "progress", "checkpoint", "n_jobs", "population"}),
+        (compare.compare, ck.compare_cohorts, {"of", "progress", "checkpoint", "n_jobs", "population"}),
         (nca.nca, ck.nca, {"study"}),
         (profile.profile, Fits.profile, {"self", "progress", "checkpoint", "n_jobs"}),
     ],

@@ -169,11 +169,12 @@ def titled(metric: str, unit: str) -> str:
     return metric.replace("_", " ")
 
 
+@domains.also_earlier("by")
 def plot_waterfall(
     study: Study,
     value: str | None = None,
-    by: str = "cohort",
     *,
+    by: str = "cohort",
     window: Days = (0, 28),
     axes: Sequence[Axes] | None = None,
 ) -> Figure:

@@ -192,8 +192,9 @@ class Comparison(Saves, HandsOutCopies):
         return f"<Comparison by {self.by}: {sizes}; {count(len(self.results), 'window')}>"
 
 
+@domains.also_earlier(x="of")
 def compare_cohorts(
-    x: Study | Fits,
+    of: Study | Fits,
     by: str = "cohort",
     *,
     within: str | None = None,
@@ -223,7 +224,7 @@ def compare_cohorts(
 
     Parameters
     ----------
-    x : Study, or Fits of `fit_each`.
+    of : Study, or Fits of `fit_each`.
     by : "cohort" (the assigned one, ordered by dose), "dose" (the one given), or another covariate such as "response".
         Where each patient has a dose of their own (more than 8 doses, or all different) the trend and the exponent
         are tested without groups.
@@ -293,7 +294,7 @@ def compare_cohorts(
     <Comparison by cohort: 1e5/kg (3), 1e6/kg (4), 1e7/kg (4); 10 windows>
     """
     phases = Phases()
-    study = study_of(x, model)
+    study = study_of(of, model)
     permutations, seed = domains.count(permutations, "permutations"), domains.seed(seed)
     of_model = {"parameters": (parameters, None), "others": (others, "individual"), "error": (error, LOG),
                 "prior": (prior, None)}  # fmt: skip
@@ -307,8 +308,8 @@ def compare_cohorts(
     strata = None if within is None else second_factor(study, by, within)
     with phases("windows"):
         chosen = values_of(study, output, days, windows, tolerance)
-    if isinstance(x, Fits):
-        chosen = fitted_windows(x, windows) + chosen
+    if isinstance(of, Fits):
+        chosen = fitted_windows(of, windows) + chosen
     if not chosen and model is None and population is None:
         raise ValueError(
             "windows and days are empty, so that nothing is compared. Leave one of them out, or give model=."
@@ -355,7 +356,7 @@ def compare_cohorts(
             through = through_population(study, by, population, seed=seed, progress=progress, permutations=permutations)
     timings = phases.done(f"{count(len(study.subjects), 'patient')} compared by {by}")
     options = {"by": by, "within": within, "margin": margin, "days": days, "windows": windows, "tolerance": tolerance}
-    options |= {"output": output, "interval": interval, "mid_p": mid_p, "seed": seed, "of fits": isinstance(x, Fits)}
+    options |= {"output": output, "interval": interval, "mid_p": mid_p, "seed": seed, "of fits": isinstance(of, Fits)}
     return Comparison(
         study,
         by,
@@ -370,10 +371,10 @@ def compare_cohorts(
         found,
         individual,
         tolerance,
-        missing(x) if isinstance(x, Fits) else (),
+        missing(of) if isinstance(of, Fits) else (),
         Provenance(data=study.sha256, options=options, seconds=phases.total, timings=timings),
         through,
-        x if isinstance(x, Fits) else None,
+        of if isinstance(of, Fits) else None,
     )
 
 

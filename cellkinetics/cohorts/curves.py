@@ -71,9 +71,11 @@ def by_visit(rows: pd.DataFrame) -> pd.DataFrame:
     return combined(rows, ("subject", "planned"))
 
 
+@domains.also_earlier("quantiles", "output", "tolerance")
 def cohort_curves(
     study: Study,
     by: str = "cohort",
+    *,
     quantiles: Sequence[float] = QUARTILES,
     output: str | None = None,
     tolerance: float | None = None,

@@ -31,9 +31,11 @@ Days = tuple[float, float]
 Metrics = dict[str, Any]
 
 
+@domains.also_earlier("blq", "method", "terminal", "tolerance")
 def nca(
     study: Study,
     window: Days = (0, 28),
+    *,
     blq: str = "interval",
     method: str = AREA_METHODS[0],
     terminal: Days | Mapping[str, Days] | None = None,

@@ -116,7 +116,7 @@ def _lighten(ax: Axes) -> None:
 
 
 def _draw_medians(ax: Axes, found: Comparison) -> None:
-    table = cohort_curves(found.study, found.by, [0.5], tolerance=found.tolerance)
+    table = cohort_curves(found.study, found.by, quantiles=[0.5], tolerance=found.tolerance)
     shades = style.shades(found.order)
     for name in found.names:
         own = table[table["group"] == name]

@@ -432,6 +432,7 @@ class PopulationFit(Criteria, Saves):
 
     def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None, *, by: str | None = None) -> Figure:
         """Quantile residuals of every sample at its patient's mode in four panels, as `Fits.diagnostics`."""
+        seed = domains.seed(seed)
         return self.as_fits.diagnostics(seed, axes, by=by)
 
     def plot_trace(self, axes: Sequence[Axes] | None = None) -> Figure:
