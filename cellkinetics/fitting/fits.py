@@ -15,11 +15,14 @@ from cellkinetics import domains
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
 from cellkinetics.fitting import summary
+from cellkinetics.fitting.bootstrap import asked_of as redrawn
+from cellkinetics.fitting.bootstrap import bootstrap
 from cellkinetics.fitting.diagnostics import vpc as visual_check
 from cellkinetics.fitting.profiles import Profiles, profiles
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import ESTIMATE_COLUMNS
 from cellkinetics.progress import bar
+from cellkinetics.running.run import Run
 from cellkinetics.saving import Saves
 from cellkinetics.words import count
 
@@ -112,9 +115,17 @@ class Fits(Saves, Mapping[str, Fit]):
         return self._long(lambda fit: fit.intervals(method, level=level).reset_index(), fitted=True)
 
     def bootstrap(
-        self, n: int = 200, *, kind: str = "parametric", level: float = 0.95, seed: int = 2020, progress: bool = False
+        self,
+        n: int = 200,
+        *,
+        kind: str = "parametric",
+        level: float = 0.95,
+        seed: int = 2020,
+        progress: bool = False,
+        checkpoint: str | Path | None = None,
+        n_jobs: int = 1,
     ) -> pd.DataFrame:
-        """Intervals by drawing each patient's samples again, as `Fit.bootstrap`.
+        """Intervals by drawing each patient's samples again; arguments as of `Fit.bootstrap`.
 
         Returns
         -------
@@ -124,9 +135,10 @@ class Fits(Saves, Mapping[str, Fit]):
         """
         level, seed = domains.level(level), domains.seed(seed)
         fitted = [subject for subject, fit in self.items() if fit.fitted]
+        run = Run.of(checkpoint, n_jobs, lambda: redrawn([*self.values()], kind, seed))
 
         def table(fit: Fit) -> pd.DataFrame:
-            drawn = fit.bootstrap(n, kind=kind, level=level, seed=seed)
+            drawn = bootstrap(fit, n, kind, level, seed, run, progress=False)
             advance(1)
             return drawn.intervals.reset_index().assign(draws=len(drawn.draws), note=drawn.note)
 

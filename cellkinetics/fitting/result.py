@@ -386,7 +386,7 @@ class Fit(Saves, Criteria):
             with ``.intervals``, ``.draws`` and ``.failed``: refits without an optimum inside the bounds. Interrupted
             from the keyboard it is of the refits finished until then, and its ``.note`` says so.
         """
-        run = Run.of(checkpoint, n_jobs, lambda: redrawn(self, kind, seed))
+        run = Run.of(checkpoint, n_jobs, lambda: redrawn([self], kind, seed))
         return bootstrap(self, n, kind, level, seed, run, progress=progress)
 
     def derived(self, *, level: float = 0.95, output: str | None = None) -> pd.DataFrame:
