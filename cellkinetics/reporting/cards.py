@@ -63,8 +63,8 @@ _INNER = {
     "Bootstrap": {"problem"},
     "PopulationFit": {
         "as_fits", "asked", "conditional_covariance", "conditional_mean", "design", "has_priors", "like_zero",
-        "natural_at", "path", "patients", "polished", "population", "population_means", "refit", "request", "sd_is_known",
-        "sum_ln_quantified",
+        "natural_at", "path", "patients", "polished", "population", "population_means", "refit", "request",
+        "sd_is_known", "sum_ln_quantified",
     },
     "PopulationPosterior": {"labels", "natural", "phi", "random", "v"},
     "LogLikelihood": {"uneven"},
