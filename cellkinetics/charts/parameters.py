@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.charts import against, forest
 from cellkinetics.charts.forest import AxisEnds, Row
@@ -16,6 +15,7 @@ from cellkinetics.errors import suggest
 from cellkinetics.figures import style
 from cellkinetics.figures.style import tone
 from cellkinetics.fitting.table import FIXED
+from cellkinetics.lazily import pandas as pd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import scipy
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -20,6 +19,7 @@ from cellkinetics.errors import ModelError
 from cellkinetics.figures import style
 from cellkinetics.figures.style import SMALL, TITLE, tone
 from cellkinetics.joint.design import BY_DOSE
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.population.table import GROUP
 from cellkinetics.words import percent
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
@@ -19,6 +18,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
 from cellkinetics.figures import drawing, style
 from cellkinetics.figures.style import tone
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.placing import status_of
 
 if TYPE_CHECKING:

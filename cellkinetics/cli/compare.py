@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-import pandas as pd
 from cyclopts import Parameter as Option
 from rich.console import Console
 
@@ -19,6 +18,7 @@ from cellkinetics.cli.stopping import ctrl_c
 from cellkinetics.cli.writing import Target, write_csv, write_figure
 from cellkinetics.cohorts.comparison import Comparison, compare_cohorts
 from cellkinetics.figures import style
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import Prior
 from cellkinetics.words import count

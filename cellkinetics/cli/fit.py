@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 from cyclopts import Parameter as Option
 from rich.console import Console
 
@@ -21,6 +20,7 @@ from cellkinetics.fitting import fit as fitting
 from cellkinetics.fitting.each import fit_each
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.model_choice import EVERYONE, compare_models
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
 from cellkinetics.reporting import output, report

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
 from rich.console import Console
 
 from cellkinetics.charts.values import plot_nca
@@ -19,6 +18,7 @@ from cellkinetics.cohorts import nca as analysis
 from cellkinetics.cohorts.nca_summary import nca_summary
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.reporting.report import number
 
 NCA_FILES = re.compile(r"nca(_summary)?\.csv|nca\.png")

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import Finding, StudyError, one_problem, suggest
 from cellkinetics.layout.agreement import contradictions
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning import titles
 from cellkinetics.meaning.floors import SHORT_CODES, Likely, likely, out_of_line
 from cellkinetics.saving import Saves, storable

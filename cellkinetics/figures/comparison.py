@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.lines import Line2D
 
 from cellkinetics.cohorts.comparison import Comparison, WindowResult
@@ -17,6 +16,7 @@ from cellkinetics.figures import drawing, style
 from cellkinetics.figures.paper import THREE_ABREAST
 from cellkinetics.figures.study import plot_study
 from cellkinetics.figures.style import MARKS, tone
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.placing import status_of
 from cellkinetics.words import p_equals
 

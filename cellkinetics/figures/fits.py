@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pandas as pd
 from matplotlib.lines import Line2D
 
 from cellkinetics import domains
@@ -16,6 +15,7 @@ from cellkinetics.figures.drawing import draw_limits, extent, raised, samples_of
 from cellkinetics.figures.fit import curve_of, draw_fit, filling, key_of, names_of, output_of, reason_of, room_of
 from cellkinetics.figures.paper import THREE_ABREAST
 from cellkinetics.figures.style import tone
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.words import count
 
 if TYPE_CHECKING:

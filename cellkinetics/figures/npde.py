@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import scipy
 
 from cellkinetics.arrays import Floats, Ints
 from cellkinetics.figures import residuals, style
 from cellkinetics.figures.style import TITLE, tone
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.statistics.visits import visit_days
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
@@ -15,6 +14,7 @@ from matplotlib.ticker import PercentFormatter
 from cellkinetics.arrays import Floats
 from cellkinetics.figures import style
 from cellkinetics.figures.style import TITLE, tone
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.words import plain
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.placing import status_of
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.optimising.chunks import climbed_by

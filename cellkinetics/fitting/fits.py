@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.data.study import Study
@@ -21,6 +20,7 @@ from cellkinetics.fitting.diagnostics import vpc as visual_check
 from cellkinetics.fitting.profiles import Profiles, profiles
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import ESTIMATE_COLUMNS
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.progress import bar
 from cellkinetics.running.run import Run
 from cellkinetics.saving import Saves

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from cellkinetics import domains
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
@@ -20,6 +18,7 @@ from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint.design import ALL, BY_DOSE
 from cellkinetics.joint.fitting import Members, members
 from cellkinetics.joint.permutations import Moves, Refits, Test, nested, refitted
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import Prior

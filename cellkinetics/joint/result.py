@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
@@ -24,6 +23,7 @@ from cellkinetics.joint.design import ALL, Column
 from cellkinetics.joint.evaluation import Batched
 from cellkinetics.joint.fitting import Members, Solution
 from cellkinetics.joint.spread import spread_of
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.problem import Problem

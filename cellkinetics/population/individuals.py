@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.fitting.fit import finished
 from cellkinetics.fitting.result import Fit
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.prior import SCALES, Prior
 from cellkinetics.optimising.optimise import Optimum, newton
 from cellkinetics.optimising.status import Outcome, Status

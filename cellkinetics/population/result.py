@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
@@ -20,6 +19,7 @@ from cellkinetics.fitting.bootstrap import Bootstrap
 from cellkinetics.fitting.diagnostics import vpc as visual_check
 from cellkinetics.fitting.fits import Fits, plot_each
 from cellkinetics.fitting.result import Fit
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.typical import Typical

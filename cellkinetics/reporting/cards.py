@@ -5,8 +5,6 @@ from __future__ import annotations
 import textwrap
 from functools import partial, singledispatch
 
-import pandas as pd
-
 from cellkinetics.bayes.posterior import PopulationPosterior
 from cellkinetics.charts import values
 from cellkinetics.cohorts import answer
@@ -25,6 +23,7 @@ from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import FIXED
 from cellkinetics.joint.comparison import ModelComparison
 from cellkinetics.joint.result import JointFit
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.model import Model
 from cellkinetics.notebook import Card
 from cellkinetics.population.importance import LogLikelihood
