@@ -17,8 +17,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 
-from cellkinetics.journal import log
 from cellkinetics.lowered import Program
+from cellkinetics.progress import log
 from cellkinetics.sameness import made_of
 
 # Linux allows a process 65,530 memory maps, of which a program takes some hundred; elsewhere programs are counted.

@@ -12,8 +12,8 @@ from typing import Any
 
 import jax
 import numpy as np
-import pandas as pd
 
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.saving import STORABLE
 
 # An object with this key says what it is; any other is a mapping of texts.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from cellkinetics.lazily import pandas as pd
 
 
 class HandsOutCopies:

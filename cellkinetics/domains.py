@@ -1,11 +1,17 @@
-"""Domains of arguments: a level, a count, days. Each is checked in one place, and the error says what to give."""
+"""Domains of arguments: a level, a count, days. Each is checked in one place, and the error says what to give.
+
+Calls as they were before are still taken, with a warning that says how they are written now.
+"""
 
 from __future__ import annotations
 
 import datetime
+import functools
+import inspect
 import math
-from collections.abc import Collection, Mapping
-from typing import Any, TypeVar
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -13,6 +19,8 @@ from cellkinetics.arrays import Floats
 
 Kind = TypeVar("Kind")
 Some = TypeVar("Some", bound=Collection[Any])
+Taken = ParamSpec("Taken")
+Returned = TypeVar("Returned")
 
 COMPLEX = (complex, np.complexfloating)
 MOMENTS = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
@@ -276,3 +284,51 @@ def _number(value: Any, name: str, what: str) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise ValueError(f"{name}={value!r}: give {what}.") from None
+
+
+def also_earlier(*by_place: str, **renamed: str) -> Callable[[Callable[Taken, Returned]], Callable[Taken, Returned]]:
+    """Let a function take what is given by name now by its place, in this order, and names that it had before.
+
+    Parameters
+    ----------
+    by_place : names of arguments that were taken by their place, after those that are.
+    renamed : {earlier name: name}.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> @also_earlier("tolerance", days="times")
+    ... def middle(times, *, tolerance=0.0):
+    ...     return sum(times) / len(times) + tolerance
+    >>> with warnings.catch_warnings(record=True) as told:
+    ...     warnings.simplefilter("always")
+    ...     middle([1, 3], 0.5), middle(days=[1, 3])
+    (2.5, 2.0)
+    >>> [str(each.message) for each in told]
+    ['middle(0.5) by place: give tolerance= by name.', 'middle(days=) is middle(times=) now.']
+    """
+
+    def taking(function: Callable[Taken, Returned]) -> Callable[Taken, Returned]:
+        own = inspect.signature(function).parameters.values()
+        first = sum(one.kind is one.POSITIONAL_OR_KEYWORD for one in own)
+
+        @functools.wraps(function)
+        def call(*args: Taken.args, **given: Taken.kwargs) -> Returned:
+            told = []
+            more = args[first : first + len(by_place)]
+            if more:
+                names = [f"{name}=" for name in by_place[: len(more)]]
+                told.append(f"({', '.join(map(repr, more))}) by place: give {', '.join(names)} by name.")
+                given.update(zip(by_place, more, strict=False))
+            for old, new in renamed.items():
+                if old in given:
+                    told.append(f"({old}=) is {function.__name__}({new}=) now.")
+                    given[new] = given.pop(old)
+            for text in told:
+                warnings.warn(f"{function.__name__}{text}", DeprecationWarning, stacklevel=2)
+            whole: Callable[..., Returned] = function
+            return whole(*args[:first], *args[first + len(more) :], **given)
+
+        return call
+
+    return taking

@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 
-import pandas as pd
-
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.words import number_text
 
 LINES = 20

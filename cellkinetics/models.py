@@ -6,10 +6,10 @@ True
 >>> models.load("stein_2019_tisagenlecleucel").reference
 'doi:10.1002/psp4.12388'
 
-A model is also an attribute: ``from cellkinetics.models import stein_2019_tisagenlecleucel`` gives the same
-object. For a file of your own, see `cellkinetics.load_model`.
+For a file of your own, see `cellkinetics.load_model`.
 """
 
+import warnings
 from functools import cache
 from importlib import import_module
 
@@ -63,10 +63,11 @@ def _with_set(model: Model, name: str) -> Model:
 
 def __getattr__(name: str) -> Model:
     if name in names():
+        warnings.warn(f"{__name__}.{name} is models.load({name!r}) now.", DeprecationWarning, stacklevel=2)
         return load(name)
     advice = "" if name.startswith("_") else suggest(name, names())
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}. {advice}".rstrip())
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *names()})
+    return sorted(__all__)

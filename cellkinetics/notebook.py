@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-import pandas as pd
+from cellkinetics.lazily import pandas as pd
 
 ROWS_SHOWN = 15  # of a table in a notebook; the whole one is an attribute
 PICTURE_DPI = 80

@@ -1,7 +1,8 @@
-"""A bar on the terminal, or in a notebook, for work that takes a while."""
+"""A bar on the terminal, or in a notebook, for work that takes a while, and the one log of the library."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,10 @@ from datetime import timedelta
 from html import escape
 from time import monotonic
 from typing import Any
+
+# Silent where nobody listens: logging.basicConfig(level="INFO") shows what is fitted and compiled, and how long.
+log = logging.getLogger("cellkinetics")
+log.addHandler(logging.NullHandler())
 
 
 @contextmanager

@@ -414,7 +414,7 @@ def test_no_public_function_with_such_an_argument_is_forgotten():
         "mid_p": {"compare_cohorts"},
         "times": {"simulate", "Model.solve", "Fit.predict", "Fits.predict", "JointFit.predict",
                   "PopulationFit.predict", "PopulationFit.forecast", "forecast", "PopulationFit.virtual_trial",
-                  "virtual_trial"},
+                  "virtual_trial", "identifiability"},
     }  # fmt: skip
     found = {argument: set() for argument in checked}
     for name in ck.__all__:

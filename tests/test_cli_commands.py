@@ -65,6 +65,40 @@ def test_compare_prints_and_writes_what_compare_cohorts_finds(folder, capsys):
     assert set(peak["group"]) == set(found.names)
 
 
+def test_compare_takes_several_models_an_error_and_a_prior(folder, few, capsys):
+    asked = [
+        "--by",
+        "dose",
+        "--parameters",
+        "alpha",
+        "--permutations",
+        2,
+        "--error",
+        "student",
+        "--prior",
+        "alpha=0.2,1",
+    ]
+    two = ["--model", "nk_decline", "--model", "stein_2019_tisagenlecleucel"]
+    assert run("compare", few[0], *asked, *two, "--out", "o") == 0
+    said = capsys.readouterr().out
+    top = {"summary.txt", "comparison.csv", "values.csv", "comparison.png", "comparison.json"}
+    assert names("o") == top | {"nk_decline", "stein_2019_tisagenlecleucel"}
+    prior = {"alpha": ck.LogNormal(0.2, 1)}
+    for name in two[1::2]:
+        found = ck.compare_cohorts(
+            few[1], "dose", model=ck.models.load(name), parameters=["alpha"], permutations=2, error="student",
+            prior=prior, progress=False,
+        ).model_based  # fmt: skip
+        assert found.summary() in said and "error student; prior of alpha" in " ".join(found.summary().split())
+        written = ck.load(f"o/{name}/comparison.json").model_based
+        pd.testing.assert_frame_equal(written.table, found.table)
+        assert {"summary.txt", "parameters.csv", "comparison.json"} <= names(f"o/{name}")
+    assert run("compare", few[0], "--by", "dose", "--out", "o", "--force") == 0
+    assert names("o") == top  # models of the run before are gone
+    assert run("compare", few[0], "--by", "dose", *two[:2], *two[:2]) == BAD
+    assert "nk_decline is there twice" in capsys.readouterr().err
+
+
 def test_compare_takes_tables_with_the_options_of_reading(folder, few, capsys):
     pd.read_csv(few[0], comment="#").rename(columns={"day": "drawn"}).to_csv("table.csv", index=False)
     assert run("compare", "table.csv", "--by", "dose") == 2
@@ -89,6 +123,7 @@ def test_nca_is_written_as_the_function_gives_it_and_summed_up_by_group(folder, 
     assert run("nca", "--by", "response", "--window", 0, 14) == 0
     out = folder / "cellkinetics-nca-1"
     table = ck.nca(EXAMPLE, window=(0, 14))
+    assert names(out) == {"nca.csv", "nca_summary.csv", "nca.png"}
     written = pd.read_csv(out / "nca.csv")
     assert list(written.columns) == list(table.columns)
     assert np.allclose(written["auc_0_14"], table["auc_0_14"], equal_nan=True)
@@ -111,6 +146,20 @@ def test_simulate_writes_the_curve_of_the_doses_and_values(folder, capsys):
     assert "copies/ug" in capsys.readouterr().out
     assert run("simulate", "nk_decline", "--dose", 1e6) == 0
     assert pd.read_csv("cellkinetics-simulate-1/simulation.csv")["day"].tolist() == list(range(366))
+
+
+@pytest.mark.parametrize(
+    ("asked", "dose"),
+    [
+        (["--dose", 1, "--dose-unit", "1e6 cells/kg"], 1e6),
+        (["--dose", 7e7, "--dose-unit", "cells", "--weight", 70], 1e6),
+        (["--dose", "0=70", "7=35", "--dose-unit", "1e6 cells", "--weight", 70], [(0, 1e6), (7, 5e5)]),
+    ],
+)
+def test_simulate_takes_doses_in_other_units(folder, asked, dose):
+    assert run("simulate", "nk_decline", *asked, "--days", 7, 14, "--out", "s") == 0
+    expected = ck.simulate(ck.models.load("nk_decline"), {}, [7, 14], doses=dose)
+    assert np.allclose(pd.read_csv("s/simulation.csv"), expected, rtol=1e-12)
 
 
 def test_comedication_reaches_a_model_and_its_administrations_are_doses(folder, capsys):
@@ -199,7 +248,7 @@ def test_doses_of_other_channels_are_named():
 
 
 def test_profile_writes_intervals_points_and_a_figure_of_each_patient(folder, few, capsys):
-    asked = ["--model", "nk_decline", "--subject", "P06", "P08", "--parameters", "F", "--seed", 3]
+    asked = ["--model", "nk_decline", "--subject", "P06", "P08", "--parameters", "F", "--seed", 3, "--by", "response"]
     assert run("profile", few[0], *asked) == 0
     out = folder / "cellkinetics-profile-1"
     pictures = {"profile-1.png", "profile-2.png", "intervals_F.png"}
@@ -254,7 +303,7 @@ def test_report_makes_the_page_of_saved_fits_without_fitting(folder, few, monkey
 @pytest.mark.parametrize(
     ("command", "function", "others"),
     [
-        (compare.compare, ck.compare_cohorts, {"x", "progress", "checkpoint", "n_jobs", "population"}),
+        (compare.compare, ck.compare_cohorts, {"of", "progress", "checkpoint", "n_jobs", "population"}),
         (nca.nca, ck.nca, {"study"}),
         (profile.profile, Fits.profile, {"self", "progress", "checkpoint", "n_jobs"}),
     ],
@@ -280,6 +329,12 @@ def test_commands_take_what_the_functions_take_with_their_defaults(command, func
         (["simulate", "nk_decline", "--dose", "drug:1=1e6"], "no dosing channel 'drug'"),
         (["simulate", "nk_decline", "--dose", "1e6", "--set", "beat=1"], "Did you mean beta"),
         (["simulate", "stein_2019_tisagenlecleucel", "--dose", "1e6"], "takes no dose"),
+        (["simulate", "nk_decline", "--dose", "1e6", "--dose-unit", "cells"], "Give the patient's weight: --weight 70"),
+        (["simulate", "nk_decline", "--dose", "1", "--dose-unit", "mg"], "give cells/kg, cells, or a multiple such as"),
+        (["simulate", "nk_decline", "--dose", "1", "--weight", "70"], "give --dose-unit cells with it"),
+        (["compare", "--prior", "published"], "is of a model's parameters. Give --model"),
+        (["compare", "--error", "student"], "error='student' is of a model: give model="),
+        (["profile", "--by", "respons"], "Did you mean response"),
         (["profile", "--subject", "P99"], "no subject 'P99'"),
         (["report", "gone.json"], "gone.json"),
     ],

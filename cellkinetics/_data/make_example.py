@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.optimize import brentq
 
 from cellkinetics import models
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.solving.simulation import simulate
 
 SEED = 2020

@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.bayes import samples
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import ModelError
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.modelling.typical import Typical
 from cellkinetics.population import prediction

@@ -8,13 +8,13 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.bayes import gibbs, nuts, target
 from cellkinetics.bayes.gibbs import Sampled
 from cellkinetics.bayes.posterior import PopulationPosterior, outcome_of
 from cellkinetics.errors import ModelError
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.prior import Prior
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.population.prediction import natural_of

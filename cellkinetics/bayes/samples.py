@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 
 from cellkinetics import cache
 from cellkinetics.arrays import Floats
 from cellkinetics.bayes.target import Density, target_of
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.lowered import Program
 from cellkinetics.optimising.engine import Data
 from cellkinetics.population.polish import theta_of

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from pandas.api.types import is_numeric_dtype
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data import groups
@@ -16,6 +14,7 @@ from cellkinetics.errors import ModelError, suggest
 from cellkinetics.figures import style
 from cellkinetics.figures.style import tone
 from cellkinetics.joint.design import BY_DOSE
+from cellkinetics.lazily import pandas as pd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +65,7 @@ def draw(
     known, scaled = np.isfinite(y), np.log(y) if log else y
     shade = [tone.one] * len(y) if colours is None else [colours[str(subject)] for subject in values.index]
     given = study.covariates[covariate].reindex(list(values.index))
-    if is_numeric_dtype(given) and (covariate == BY_DOSE or _many(given)):
+    if pd.api.types.is_numeric_dtype(given) and (covariate == BY_DOSE or _many(given)):
         x = given.to_numpy(float)
         known &= np.isfinite(x) & (x > 0 if covariate == BY_DOSE else True)
         _marks(ax, x, y, known, shade)
@@ -128,4 +127,4 @@ def _many(values: pd.Series[Any]) -> bool:
 
 def _few(values: pd.Series[Any]) -> bool:
     """A number, or groups that are not names of patients."""
-    return is_numeric_dtype(values) or values.nunique() <= groups.MOST_GROUPS
+    return pd.api.types.is_numeric_dtype(values) or values.nunique() <= groups.MOST_GROUPS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cellkinetics.data import groups
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.model_choice import EVERYONE, compare_models
 from cellkinetics.fitting.result import Fit
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 LEAST_WRITTEN = 0.12  # of a weight, in the bar
 
 
-def plot_models(fits: Sequence[Fit] | Sequence[Fits], ax: Axes | None = None) -> Axes:
+def plot_models(fits: Sequence[Fit] | Sequence[Fits], ax: Axes | None = None, *, by: str | None = None) -> Axes:
     """Models compared in a picture, as `compare_models` weighs them; returns the axes.
 
     Fits of one subject are curves over its samples, each with its weight. Results of several `fit_each` are a bar a
@@ -26,15 +27,18 @@ def plot_models(fits: Sequence[Fit] | Sequence[Fits], ax: Axes | None = None) ->
     ----------
     fits : as in `compare_models`.
     ax : axes to draw on; new ones, with a legend below, when not given.
+    by : a covariate whose groups the subjects of several `fit_each` stand in; in the order of the study when not given.
 
     Raises
     ------
     TypeError, ValueError, StudyError
-        As of `compare_models`.
+        As of `compare_models`; there is no such covariate, or ``by`` is given for fits of one subject.
     """
     table = compare_models(fits)
     if each := [fit for fit in fits if isinstance(fit, Fits)]:
-        return _weights(each, ax)
+        return _weights(each, ax, by)
+    if by is not None:
+        raise ValueError(f"by={by!r} is of many subjects: give results of fit_each, or leave it out.")
     # matplotlib is heavy, and `ck.plot_models` is imported with the library.
     from cellkinetics.figures import style
     from cellkinetics.figures.drawing import new_axes
@@ -63,16 +67,25 @@ def _colours(count: int) -> list[str]:
     return [style.tone.one, *style.ramp(max(count - 1, 1))][:count]
 
 
-def _weights(fits: Sequence[Fits], ax: Axes | None) -> Axes:
+def _weights(fits: Sequence[Fits], ax: Axes | None, by: str | None) -> Axes:
     """A bar a subject, divided by weight."""
     from matplotlib.patches import Patch
 
     from cellkinetics.figures import style
+    from cellkinetics.figures.style import tone
 
     table = compare_models(fits)
     subjects = list(dict.fromkeys(table.index.get_level_values("subject")))
     names = list(dict.fromkeys(table.index.get_level_values("model")))
     own, study = ax is None, fits[0].study
+    headings: dict[int, str] = {}
+    if by is not None:
+        members, known = style.coloured(study, by)
+        rows: list[str] = []
+        for group in known:
+            headings[len(rows)] = f"{by}: {groups.shown(group, by)}"
+            rows += ["", *(subject for subject in subjects if members.get(subject) == group)]
+        subjects = [*rows, *(subject for subject in subjects if subject == EVERYONE)]
     size = (5.6, 0.24 * len(subjects) + 1.3)
     ax = style.panels(None if own else [ax], 1, 1, size, simulated=study.simulated)[0]
     style.dress(ax)
@@ -80,6 +93,10 @@ def _weights(fits: Sequence[Fits], ax: Axes | None) -> Axes:
     weights = dict(zip(table.index, table["weight"].to_numpy(float), strict=True))
     shades = dict(zip(names, _colours(len(names)), strict=True))
     for y, subject in enumerate(subjects):
+        if y in headings:
+            ax.text(0, y, headings[y], ha="left", va="center", fontsize=style.TEXT, color=tone.ink, parse_math=False,
+                    gid="group")  # fmt: skip
+            continue
         left = 0.0
         for name in names:
             weight = weights[subject, name]

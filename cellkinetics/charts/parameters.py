@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.charts import against, forest
 from cellkinetics.charts.forest import AxisEnds, Row
@@ -15,6 +15,7 @@ from cellkinetics.errors import suggest
 from cellkinetics.figures import style
 from cellkinetics.figures.style import tone
 from cellkinetics.fitting.table import FIXED
+from cellkinetics.lazily import pandas as pd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 MANY_ROWS = 48  # from which on rows have no names
 GIVEN = (FIXED, "tied", "not estimated")
+NARROW_NAME = 14  # letters of a line beside a panel of a figure in a journal's column
 LONG_NAME = 18  # letters of a parameter and its unit, from which on they stand in two lines
 INTERVALS_UP_TO = 10.0  # times the range of the estimates, which intervals may take of the axes
 
@@ -76,9 +78,10 @@ def plot_covariates(
     names = against.covariates_of(fits.study, list(fits), covariates, name="covariates")
     if not names:
         raise ValueError("patients differ in no covariate. Give covariates=, such as ['age'].")
-    panels = style.panels(
-        axes, len(tables) * len(names), len(names), (2.7, 2.4), simulated=fits.study.simulated, wrap=False
-    )
+    count, narrow = len(tables) * len(names), axes is None and style.narrow()
+    # A column wide, two stand beside each other, and have less height where they are many.
+    height = min(2.4, max(1.9, 22.0 / count)) if narrow else 2.4
+    panels = style.panels(axes, count, len(names), (2.7, height), simulated=fits.study.simulated, wrap=narrow)
     colours = {subject: shades[str(members[subject])] for subject in fits}
     for number, ax in enumerate(panels):
         (name, own), covariate = [*tables.items()][number // len(names)], names[number % len(names)]
@@ -94,7 +97,10 @@ def plot_covariates(
             ax.set_ylim(lower, upper)
         against.draw(ax, fits.study, covariate, shown, colours, log=log)
         unit = f" ({fits.study.dose_unit})" if covariate == "dose" else ""
-        style.label(ax, f"{covariate}{unit}", titled(own, name) if number % len(names) == 0 else "")
+        text = titled(own, name) if narrow or number % len(names) == 0 else ""
+        if narrow:
+            text = "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, NARROW_NAME))
+        style.label(ax, f"{covariate}{unit}", text)
     if axes is None:
         style.legend_below(panels[0], style.named(shades, by))
     return style.whole(panels[0])
@@ -105,9 +111,37 @@ def plot_correlations(fit: Fit, ax: Axes | None) -> Axes:
     table = fit.correlations
     if not fit.fitted or table.isna().all(axis=None):
         raise ValueError(f"{fit.subject} has no correlations of estimates: {fit.outcome}")
+    title = f"{fit.subject}: correlations of the estimates"
+    return _triangle(table, ax, title, simulated=fit.study.simulated)
+
+
+def plot_median_correlations(fits: Fits, ax: Axes | None) -> Axes:
+    """See `Fits.plot_correlations`."""
+    table = fits.correlations
+    known = table.dropna() if "correlation" in table else table
+    if not len(known):
+        raise ValueError("there are no correlations of estimates. Fits.outcomes says why.")
+    names = list(dict.fromkeys([*table["parameter"], *table["other"]]))
+    names = [name for name in fits.parameters["parameter"].unique() if name in names]
+    median, high = (pd.DataFrame(math.nan, index=names, columns=names, dtype=object) for _ in range(2))
+    for (one, other), own in known.groupby(["parameter", "other"], sort=False)["correlation"]:
+        row, column = sorted((str(one), str(other)), key=names.index, reverse=True)
+        beyond = int((own.abs() > HIGH_CORRELATION).sum())
+        median.loc[row, column] = own.median()
+        high.loc[row, column] = f"{beyond} of {len(own)}"
+    np.fill_diagonal(values := median.to_numpy(float, copy=True), 1.0)
+    whole = pd.DataFrame(values, index=names, columns=names)
+    title = f"{known['subject'].nunique()} patients: median correlations,\nand in how many beyond {HIGH_CORRELATION:g}"
+    return _triangle(whole, ax, title, high, simulated=fits.study.simulated)
+
+
+def _triangle(
+    table: pd.DataFrame, ax: Axes | None, title: str, below: pd.DataFrame | None = None, *, simulated: bool
+) -> Axes:
+    """Correlations as the lower triangle of a matrix; ``below`` are texts under the numbers."""
     q, names = len(table), [str(name) for name in table]
-    side = 0.5 * q + 1.6
-    ax = style.panels(None if ax is None else [ax], 1, 1, (side, side - 0.3), simulated=fit.study.simulated)[0]
+    side = (0.5 if below is None else 0.62) * q + 1.6
+    ax = style.panels(None if ax is None else [ax], 1, 1, (side, side - 0.3), simulated=simulated)[0]
     values = table.to_numpy(float)
     shown = np.ma.masked_invalid(np.where(np.tri(q, k=-1, dtype=bool), values, math.nan))
     from matplotlib.colors import LinearSegmentedColormap
@@ -119,8 +153,10 @@ def plot_correlations(fit: Fit, ax: Axes | None) -> Axes:
         for column in range(row):
             value = values[row, column]
             text = "" if math.isnan(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+            if text and below is not None:
+                text += f"\n{below.iat[row, column]}"
             ax.text(
-                column, row, text, ha="center", va="center", fontsize=style.TEXT,
+                column, row, text, ha="center", va="center", fontsize=style.TEXT if below is None else style.SMALL,
                 color=style.on(colours(0.5 * value + 0.5)),
                 fontweight="bold" if abs(value) > HIGH_CORRELATION else "normal",
             )  # fmt: skip
@@ -132,7 +168,6 @@ def plot_correlations(fit: Fit, ax: Axes | None) -> Axes:
     ax.set_ylim(q - 0.5, 0.5)
     ax.tick_params(length=0, colors=tone.ink, labelsize=style.TEXT)
     ax.spines[:].set_visible(False)
-    title = f"{fit.subject}: correlations of the estimates"
     ax.set_title(title, loc="left", fontsize=style.TEXT, color=tone.ink, pad=9, parse_math=False)
     return ax
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import scipy
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -20,6 +19,7 @@ from cellkinetics.errors import ModelError
 from cellkinetics.figures import style
 from cellkinetics.figures.style import SMALL, TITLE, tone
 from cellkinetics.joint.design import BY_DOSE
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.population.table import GROUP
 from cellkinetics.words import percent
 
@@ -155,22 +155,23 @@ def _colour(fit: PopulationFit, row: pd.Series[Any]) -> str:
     return style.ramp(2)[int(row["at"] > row["reference"])]
 
 
-def plot_influence(fit: PopulationFit, most: int) -> Figure:
+def plot_influence(fit: PopulationFit, most: int, axes: Sequence[Axes] | None) -> Figure:
     """See `PopulationFit.plot_influence`."""
     table = fit.influence().sort_values("cook", ascending=False, kind="stable").head(most)
     part = table["log_likelihood"] / table["samples"]
     moves = table.drop(columns=["samples", "log_likelihood", "cook"])
     # Beside two narrow axes there is no room for words: one below the other.
     narrow, rows = style.narrow(), ([], [])
+    wordless = axes is not None and style.size(axes[1])[0] < 200
     size = 3.4, (0.16 if narrow else 0.22) * len(table) + 0.9
-    panels = style.panels(None, 2, 1 if narrow else 2, size, simulated=fit.study.simulated, wrap=False)
+    panels = style.panels(axes, 2, 1 if narrow else 2, size, simulated=fit.study.simulated, wrap=False)
     for at, (subject, cook) in enumerate(zip(table.index, table["cook"].to_numpy(float), strict=True)):
         name = style.shortened(str(subject), 14)
         own = moves.iloc[at].to_numpy(float)
         largest = int(np.nanargmax(np.abs(own))) if np.isfinite(own).any() else -1
-        text = f"{moves.columns[largest]} {own[largest]:+.1f} SE" if largest >= 0 else ""
+        text = f"{moves.columns[largest]} {own[largest]:+.1f} SE" if largest >= 0 and not wordless else ""
         rows[0].append(Row(name, float(part.iloc[at]), colour=tone.one))
-        rows[1].append(Row(name if narrow else "", cook, colour=tone.one, text=text))
+        rows[1].append(Row(name if narrow and axes is None else "", cook, colour=tone.one, text=text))
     words = ("log-likelihood of a sample", "Cook's distance")
     for ax, own, text in zip(panels, rows, words, strict=True):
         values = np.array([row.value for row in own])
@@ -179,10 +180,11 @@ def plot_influence(fit: PopulationFit, most: int) -> Figure:
         forest.draw(ax, own, ends, 5.0, log=False)
         ax.locator_params(axis="x", nbins=4)
         style.label(ax, text)
-    panels[1].annotate(
-        "moves most\nwithout" if narrow else "moves most without", (1, 1), (6, 2), xycoords="axes fraction",
-        textcoords="offset points", va="bottom", fontsize=SMALL, color=tone.faint,
-    )  # fmt: skip
+    if not wordless:
+        panels[1].annotate(
+            "moves most\nwithout" if narrow else "moves most without", (1, 1), (6, 2), xycoords="axes fraction",
+            textcoords="offset points", va="bottom", fontsize=SMALL, color=tone.faint,
+        )  # fmt: skip
     left = len(fit.subjects) - len(table)
     if left:
         panels[0].set_title(

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.figures import style
 from cellkinetics.figures.style import tone
+from cellkinetics.lazily import pandas as pd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

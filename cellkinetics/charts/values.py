@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
@@ -19,6 +18,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
 from cellkinetics.figures import drawing, style
 from cellkinetics.figures.style import tone
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.placing import status_of
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _metric(ax: Axes, table: pd.DataFrame, by: str, order: Sequence[str], metric
             ax.hlines(high if math.isfinite(high) else low, place - 0.38, place + 0.38, color=shades[group],
                       linewidth=2.4, linestyle=look, zorder=2.4, gid="median")  # fmt: skip
     style.names_across(ax, names)
-    style.label(ax, y=titled(metric, str(table.attrs.get("unit", ""))))
+    style.label(ax, by, titled(metric, str(table.attrs.get("unit", ""))))
 
 
 def _nothing(ax: Axes, table: pd.DataFrame, metric: str) -> None:
@@ -169,11 +169,12 @@ def titled(metric: str, unit: str) -> str:
     return metric.replace("_", " ")
 
 
+@domains.also_earlier("by")
 def plot_waterfall(
     study: Study,
     value: str | None = None,
-    by: str = "cohort",
     *,
+    by: str = "cohort",
     window: Days = (0, 28),
     axes: Sequence[Axes] | None = None,
 ) -> Figure:

@@ -209,6 +209,15 @@ def find_model(name: str) -> Model:
     return load_model(name) if name.endswith(".py") else models.load(name)
 
 
+def different(models: list[Model]) -> list[Model]:
+    """The models; a ValueError where two have one name, which names their folders too."""
+    names = [model.name for model in models]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"--model {name} is there twice: name different models.")
+    return models
+
+
 def command(verb: str, table: Path | None, *groups: Reading | Fitting | Acting, **options: Any) -> str:
     """The command line that does it again: what differs from the defaults, and the seed."""
     words = ["cellkinetics", verb, *([] if table is None else [str(table)])]
@@ -255,10 +264,12 @@ def number(text: str, where: str) -> float:
         raise ValueError(f"{where}: {text!r} is not a number.") from None
 
 
-def priors(model: Model, given: Sequence[str] | None) -> Mapping[str, Prior] | str | None:
+def priors(model: Model | None, given: Sequence[str] | None) -> Mapping[str, Prior] | str | None:
     """Priors by name, each of the kind that its parameter's scale asks for; or "published"."""
     if not given:
         return None
+    if model is None:
+        raise ValueError(f"--prior {' '.join(given)} is of a model's parameters. Give --model, such as nk_decline.")
     if PUBLISHED in given:
         if len(given) > 1:
             raise ValueError(f"--prior {' '.join(given)}: give {PUBLISHED} alone, or name=median,sd for each.")

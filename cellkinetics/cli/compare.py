@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-import pandas as pd
+from cyclopts import Parameter as Option
 from rich.console import Console
 
 from cellkinetics.cli import asked, showing
 from cellkinetics.cli.app import DONE, STOPPED, app
-from cellkinetics.cli.asked import Acting, Flag, Numbers, Reading, Words, find_model, names, usual
+from cellkinetics.cli.asked import Acting, Flag, Numbers, Reading, Words, different, find_model, names, usual
 from cellkinetics.cli.stopping import ctrl_c
 from cellkinetics.cli.writing import Target, write_csv, write_figure
 from cellkinetics.cohorts.comparison import Comparison, compare_cohorts
+from cellkinetics.figures import style
+from cellkinetics.lazily import pandas as pd
+from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.prior import Prior
+from cellkinetics.words import count
 
-COMPARISON_FILES = re.compile(r"summary\.txt|(comparison|values|parameters)\.csv|comparison\.(png|json)")
+COMPARISON_FILES = re.compile(
+    r"summary\.txt|(comparison|values|parameters)\.csv|comparison\.(png|json)|parameters\.png"
+)
 
 
 @app.command
@@ -33,9 +42,11 @@ def compare(
     interval: Literal["profile", "wald", "bootstrap"] = usual(compare_cohorts, "interval"),
     mid_p: Flag = usual(compare_cohorts, "mid_p"),
     output: str | None = usual(compare_cohorts, "output"),
-    model: str | None = usual(compare_cohorts, "model"),
+    model: Annotated[list[str] | None, Option(negative="")] = usual(compare_cohorts, "model"),
     parameters: Words = usual(compare_cohorts, "parameters"),
     others: Literal["individual", "shared"] = usual(compare_cohorts, "others"),
+    error: str = usual(compare_cohorts, "error"),
+    prior: Words = usual(compare_cohorts, "prior"),
     permutations: int = usual(compare_cohorts, "permutations"),
     seed: int = usual(compare_cohorts, "seed"),
     acting: Acting | None = None,
@@ -48,7 +59,7 @@ def compare(
     Without a table it runs on the example that comes with the library: eleven simulated patients. The summary is
     printed; the folder gets it as summary.txt, comparison.csv (every test, ratio and dose exponent), values.csv (what
     is compared, patient by patient), the figure comparison.png and comparison.json (for ck.load); with --model also
-    parameters.csv.
+    parameters.csv and parameters.png. Of several models each has a folder with its own summary, parameters and json.
 
     Parameters
     ----------
@@ -73,11 +84,17 @@ def compare(
     output
         Which output of the study; the first without it.
     model
-        A model's name or file: which of its parameters does the dose, or the group, move?
+        A model's name or file: which of its parameters does the dose, or the group, move? Several are asked one after
+        the other: --model nk_decline --model stein_2019_tisagenlecleucel.
     parameters
         Which of them are tested; what the model frees without it.
     others
         Whether the model's other parameters are each patient's own, or shared.
+    error
+        How samples scatter about the model's curve: log, student, proportional, combined or counting.
+    prior
+        What is known of the model's parameters: published, or a median and the SD of its logarithm of some:
+        F=4e-4,0.5 beta=0.003,1.
     permutations
         Of the doses or groups over the patients, for the model.
     seed
@@ -92,32 +109,54 @@ def compare(
         Write into an existing folder.
     """
     study, acting = (reading or Reading()).study(table), acting or Acting()
-    if model is None and acting != Acting():
+    if not model and acting != Acting():
         raise ValueError("--comedication and --lasts act on a model. Give --model, such as --model effector_memory.")
     target = Target.of("compare", out, force, COMPARISON_FILES)
-    chosen = None if model is None else acting.on(find_model(model))
-    found = compare_cohorts(
-        study, by, within=within, margin=margin, days=days, windows=asked.windows(windows), tolerance=tolerance,
-        output=output, interval=interval, mid_p=mid_p, seed=seed, model=chosen,
-        parameters=names(parameters), others=others, permutations=permutations,
-    )  # fmt: skip
-    summary = found.summary()
+    models = different([acting.on(find_model(name)) for name in model or ()])
+    # What one of them refuses is said before the first is fitted.
+    known = [asked.priors(one, prior) for one in models] or [asked.priors(None, prior)]
+
+    def compared(one: Model | None, of: Mapping[str, Prior] | str | None) -> Comparison:
+        return compare_cohorts(
+            study, by, within=within, margin=margin, days=days, windows=asked.windows(windows), tolerance=tolerance,
+            output=output, interval=interval, mid_p=mid_p, seed=seed, model=one,
+            parameters=names(parameters), others=others, error=error, prior=of, permutations=permutations,
+        )  # fmt: skip
+
+    found: list[Comparison] = []
+    for one, of in zip(models or [None], known, strict=True):
+        found.append(compared(one, of))
+        if ctrl_c.heard:
+            break
+    first, several = found[0], len(models) > 1
+    summary = (replace(first, with_model=None) if several else first).summary()
 
     def files(folder: Path) -> None:
         (folder / "summary.txt").write_text(summary.rstrip() + "\n", encoding="utf-8")
-        write_csv(found.table, folder / "comparison.csv")
-        write_csv(values_of(found), folder / "values.csv")
-        if found.with_model is not None:
-            write_csv(found.with_model.table, folder / "parameters.csv")
-        write_figure(found.plot(), folder / "comparison.png")
-        found.save(folder / "comparison.json")
+        write_csv(first.table, folder / "comparison.csv")
+        write_csv(values_of(first), folder / "values.csv")
+        write_figure(first.plot(), folder / "comparison.png")
+        if several:
+            replace(first, with_model=None).save(folder / "comparison.json")
+        for each in found:
+            own = folder / each.model_based.model.name if several else folder
+            own.mkdir(exist_ok=True)
+            if several:
+                (own / "summary.txt").write_text(each.model_based.summary(), encoding="utf-8")
+            if each.with_model is not None:
+                write_csv(each.with_model.table, own / "parameters.csv")
+                if each.with_model.table["estimate"].notna().any():
+                    axes = each.with_model.plot()
+                    write_figure(style.whole(axes), own / "parameters.png")
+            each.save(own / "comparison.json")
 
     folder = target.put(files)
     console = Console()
-    console.print(summary, markup=False, highlight=False, soft_wrap=True)
+    blocks = [summary, *(each.model_based.summary() for each in found if several)]
+    console.print("\n".join(blocks), markup=False, highlight=False, soft_wrap=True)
     showing.say_written(console, study, folder)
     if ctrl_c.heard:
-        showing.say_stopped(console, _kept(found))
+        showing.say_stopped(console, _kept(found[-1], len(models) - len(found)))
         return STOPPED
     return DONE
 
@@ -134,10 +173,12 @@ def values_of(found: Comparison) -> pd.DataFrame:
     return pd.concat(each, ignore_index=True)
 
 
-def _kept(found: Comparison) -> str:
-    """How far it came."""
+def _kept(found: Comparison, missing: int) -> str:
+    """How far it came; ``missing`` models were not begun."""
     model = found.with_model
+    left = f" {count(missing, 'model')} not begun." if missing > 0 else ""
     if model is None or not model.interrupted:
-        return "everything was finished."
+        return (left and "everything before was finished.") + left or "everything was finished."
     least = 0 if model.table.empty else int(model.table["permutations"].min())
-    return f"the windows are all done; of the model at least {least} of {model.asked} permutations, as its table says."
+    text = f"the windows are all done; of the model at least {least} of {model.asked} permutations, as its table says."
+    return text + left

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 from cyclopts import Parameter as Option
 from rich.console import Console
 
 from cellkinetics.cli import asked, showing
 from cellkinetics.cli.app import DONE, NONE_FITTED, STOPPED, app
-from cellkinetics.cli.asked import USUAL_MODEL, Acting, Fitting, Flag, Reading, Working, find_model, usual
+from cellkinetics.cli.asked import USUAL_MODEL, Acting, Fitting, Flag, Reading, Working, different, find_model, usual
 from cellkinetics.cli.stopping import ctrl_c
 from cellkinetics.cli.writing import Target, write_csv
 from cellkinetics.data import groups
@@ -21,6 +20,7 @@ from cellkinetics.fitting import fit as fitting
 from cellkinetics.fitting.each import fit_each
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.model_choice import EVERYONE, compare_models
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
 from cellkinetics.reporting import output, report
@@ -86,7 +86,7 @@ def fit(
         "",
         "example.csv, which comes with the library" if table is None else None,
     )
-    models = _different([acting.on(find_model(name)) for name in chosen])
+    models = different([acting.on(find_model(name)) for name in chosen])
     target = Target.of("fit", out, force, output.FIT_FILES)
     for one in models:
         # What one of them refuses costs the fits of no other.
@@ -136,15 +136,6 @@ def fit(
         showing.say_stopped(console, _kept(each, models, study) + _goes_on(work))
         return STOPPED
     return DONE if any(fit.fitted for fits in each.values() for fit in fits.values()) else NONE_FITTED
-
-
-def _different(models: list[Model]) -> list[Model]:
-    """The models; a ValueError where two have one name, which names their folders too."""
-    names = [model.name for model in models]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"--model {name} is there twice: name different models.")
-    return models
 
 
 def _compared(each: list[Fits], console: Console) -> pd.DataFrame | None:

@@ -7,20 +7,21 @@ import re
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
 from rich.console import Console
 
+from cellkinetics.charts.values import plot_nca
 from cellkinetics.cli import showing
 from cellkinetics.cli.app import DONE, app
 from cellkinetics.cli.asked import Flag, Reading, usual
-from cellkinetics.cli.writing import Target, write_csv
+from cellkinetics.cli.writing import Target, write_csv, write_figure
 from cellkinetics.cohorts import nca as analysis
 from cellkinetics.cohorts.nca_summary import nca_summary
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.reporting.report import number
 
-NCA_FILES = re.compile(r"nca(_summary)?\.csv")
+NCA_FILES = re.compile(r"nca(_summary)?\.csv|nca\.png")
 SHOWN = {"half_life": "half-life", "days_above_lloq": "above", "below_from": "below"}
 
 
@@ -43,7 +44,7 @@ def nca(
 
     Without a table it runs on the example that comes with the library: eleven simulated patients. The main columns are
     printed; the folder gets all of them as nca.csv, with the reason for each that cannot be computed, and
-    nca_summary.csv by cohort.
+    nca_summary.csv by cohort, with the figure nca.png.
 
     Parameters
     ----------
@@ -71,11 +72,13 @@ def nca(
     study = (reading or Reading()).study(table)
     target = Target.of("nca", out, force, NCA_FILES)
     found = analysis.nca(study, window=window, blq=blq, method=method, terminal=terminal, tolerance=tolerance)
-    summary = nca_summary(_joined(found, study, by), by)
+    joined = _joined(found, study, by)
+    summary = nca_summary(joined, by)
 
     def files(folder: Path) -> None:
         write_csv(found, folder / "nca.csv")
         write_csv(summary, folder / "nca_summary.csv")
+        write_figure(plot_nca(joined, by), folder / "nca.png")
 
     folder = target.put(files)
     console = Console()
@@ -93,7 +96,9 @@ def _joined(found: pd.DataFrame, study: Study, by: str) -> pd.DataFrame:
     if by not in study.covariates:
         known = list(map(str, study.covariates))
         raise ValueError(f"--by {by}: the table has {', '.join(known)}. {suggest(by, known)}".rstrip())
-    return found.merge(study.covariates[[by]], left_on="subject", right_index=True)
+    joined = found.merge(study.covariates[[by]], left_on="subject", right_index=True)
+    joined.attrs = found.attrs
+    return joined
 
 
 def _shown(found: pd.DataFrame, area: str) -> pd.DataFrame:

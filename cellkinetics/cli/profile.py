@@ -13,6 +13,7 @@ from cellkinetics.cli.app import DONE, NONE_FITTED, STOPPED, app
 from cellkinetics.cli.asked import USUAL_MODEL, Acting, Fitting, Flag, Reading, Words, find_model, names, usual
 from cellkinetics.cli.stopping import ctrl_c
 from cellkinetics.cli.writing import Target, write_csv, write_figure
+from cellkinetics.data import groups
 from cellkinetics.fitting.each import fit_each
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.profile import Profile
@@ -36,6 +37,7 @@ def profile(
     parameters: Words = usual(Fits.profile, "parameters"),
     level: float = usual(Fits.profile, "level"),
     calibrated: bool = usual(Fits.profile, "calibrated"),
+    by: str = usual(Profiles.plot, "by"),
     reading: Reading | None = None,
     how: Fitting | None = None,
     acting: Acting | None = None,
@@ -62,6 +64,8 @@ def profile(
         Of the intervals.
     calibrated
         Whether the threshold allows for few samples.
+    by
+        What the colours of intervals_*.png are by: cohort, dose, or another column such as response.
     reading
         How the table is read.
     how
@@ -77,6 +81,7 @@ def profile(
     study = (reading or Reading()).study(table)
     if subject:
         study = study.select(subjects=names(subject))
+    groups.of(study, by)
     chosen = (acting or Acting()).on(find_model(model))
     target = Target.of("profile", out, force, PROFILE_FILES)
     console = Console()
@@ -89,7 +94,7 @@ def profile(
             showing.say_stopped(console, "before a profile was finished. Nothing is written.")
             return STOPPED
         return NONE_FITTED
-    folder = target.put(lambda folder: _write(found, folder))
+    folder = target.put(lambda folder: _write(found, folder, by))
     console.print(showing.table_of(found.intervals, f"{chosen.name}: {level:.0%} profile intervals", HEADINGS))
     if left := [name for name in fits if name not in fitted]:
         console.print(f"Not fitted, so without a profile: {', '.join(left)}.", markup=False, soft_wrap=True)
@@ -124,7 +129,7 @@ def _each(
     return found
 
 
-def _write(found: Profiles, folder: Path) -> None:
+def _write(found: Profiles, folder: Path, by: str) -> None:
     intervals = found.intervals
     write_csv(intervals, folder / "intervals.csv")
     write_csv(found.table, folder / "profiles.csv")
@@ -136,6 +141,6 @@ def _write(found: Profiles, folder: Path) -> None:
         figure.suptitle(title, x=0.01, ha="left", parse_math=False)
         write_figure(figure, folder / f"profile-{place}.png")
     for parameter in dict.fromkeys(intervals["parameter"]) if len(found) > 1 else ():
-        figure = found.plot(parameter).get_figure(root=True)
+        figure = found.plot(parameter, by=by).get_figure(root=True)
         assert figure is not None
         write_figure(figure, folder / f"intervals_{parameter}.png")

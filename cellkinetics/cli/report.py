@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
@@ -16,6 +15,7 @@ from cellkinetics.figures.drawing import png
 from cellkinetics.files import whole
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.reporting import report as reports
 from cellkinetics.reporting import results

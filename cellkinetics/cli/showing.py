@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from cellkinetics.data.study import Study
 from cellkinetics.fitting.fits import Fits
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.optimising.status import Status
 from cellkinetics.reporting.report import number
 from cellkinetics.words import count

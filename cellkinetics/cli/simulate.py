@@ -11,6 +11,7 @@ import numpy as np
 from cyclopts import Parameter as Option
 from rich.console import Console
 
+from cellkinetics import domains
 from cellkinetics.cli import showing
 from cellkinetics.cli.app import DONE, app
 from cellkinetics.cli.asked import Acting, Flag, Numbers, Words, find_model, number, numbers, usual
@@ -32,6 +33,8 @@ def simulate(
     *,
     days: Numbers = None,
     dose: Words = None,
+    dose_unit: str | None = None,
+    weight: float | None = None,
     set: Annotated[list[str] | None, Option(consume_multiple=True, negative="")] = None,
     acting: Acting | None = None,
     unit: str | None = None,
@@ -51,6 +54,10 @@ def simulate(
     dose
         An amount infused on day 0: 1e6; or amounts by their days: 0=1e6 14=1e6. What is not cells is named:
         rimiducid:30=0.4. In the unit of the model, cells/kg for most.
+    dose_unit
+        Unit of the amounts of cells: cells/kg, cells (with --weight), or a multiple such as "1e6 cells/kg".
+    weight
+        Of the patient in kg, where cells are given for a model of cells/kg.
     set
         Parameters in place of the model's values: F=2e-4 r=0.3.
     acting
@@ -66,7 +73,8 @@ def simulate(
     chosen = (acting or Acting()).on(find_model(model))
     target = Target.of("simulate", out, force, SIMULATION_FILES)
     times = np.arange(usual(Model.plot, "days") + 1) if not days else np.array(days)
-    doses, values = events(chosen, dose), Estimates(numbers(set, "set") or {})
+    doses = in_unit(chosen, events(chosen, dose), dose_unit, weight)
+    values = Estimates(numbers(set, "set") or {})
     if unit is not None:
         _refuse(chosen, unit, values)
         values.attrs = {"unit": unit}
@@ -110,6 +118,38 @@ def _refuse(model: Model, unit: str, given: Collection[str]) -> None:
         raise ValueError(
             f"--unit {unit}: {model.name} gives {gives}; {values}. Give its level in {unit}: --set {asked}"
         )
+
+
+_DOSE_UNIT = re.compile(r"(?:x?\s*([\d.]+(?:e[+]?\d+)?)\s+)?cells(/kg)?", re.IGNORECASE)
+
+
+def in_unit(
+    model: Model, doses: dict[str, Events] | None, unit: str | None, weight: float | None
+) -> dict[str, Events] | None:
+    """Doses of cells given in a unit, in that of the model.
+
+    Raises
+    ------
+    ValueError
+        No unit of cells, a weight that is none or not needed, cells without a weight for a model of cells/kg.
+    """
+    if weight is not None and (unit is None or unit.casefold().endswith("/kg")):
+        raise ValueError(f"--weight {weight:g} makes cells/kg of cells: give --dose-unit cells with it.")
+    if unit is None or doses is None:
+        return doses
+    said = _DOSE_UNIT.fullmatch(unit.strip())
+    if said is None:
+        raise ValueError(f'--dose-unit {unit}: give cells/kg, cells, or a multiple such as "1e6 cells/kg".')
+    per_kg = any("cell/kg" in parameter.unit for parameter in model.parameters.values())
+    factor = 1.0 if said[1] is None else number(said[1], f"--dose-unit {unit}")
+    if said[2] is None and weight is None and per_kg:
+        raise ValueError(f"--dose-unit {unit}: {model.name} takes cells/kg. Give the patient's weight: --weight 70.")
+    if weight is not None:
+        factor /= domains.positive(weight, "weight", 70)
+    cells = model.channels[0]
+    return (
+        doses | {cells: [(day, amount * factor) for day, amount in doses.get(cells, [])]} if cells in doses else doses
+    )
 
 
 def events(model: Model, given: list[str] | None) -> dict[str, Events] | None:

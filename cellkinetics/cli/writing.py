@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.console import Console
 
 from cellkinetics.cli.stopping import ctrl_c
 from cellkinetics.figures.drawing import png
 from cellkinetics.layout.formulas import inert_table
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.reporting import output
 
 if TYPE_CHECKING:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import pandas as pd
-
 from cellkinetics import domains
 from cellkinetics.data.groups import MOST_GROUPS, NOBODY, Groups
 from cellkinetics.data.groups import of as groups_of
 from cellkinetics.data.study import Study
 from cellkinetics.fitting.fits import Fits
+from cellkinetics.lazily import pandas as pd
 
 
 def study_of(x: Study | Fits, model: object) -> Study:

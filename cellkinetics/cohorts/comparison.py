@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
@@ -24,6 +23,8 @@ from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import Study
 from cellkinetics.fitting.diagnostics import vpc as visual_check
 from cellkinetics.fitting.fits import Fits
+from cellkinetics.lazily import pandas as pd
+from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import UNSAVED, Saves, storable
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from cellkinetics.joint.comparison import ModelComparison
     from cellkinetics.modelling.model import Model
+    from cellkinetics.modelling.prior import Prior
     from cellkinetics.population.result import PopulationFit
 
 
@@ -190,8 +192,9 @@ class Comparison(Saves, HandsOutCopies):
         return f"<Comparison by {self.by}: {sizes}; {count(len(self.results), 'window')}>"
 
 
+@domains.also_earlier(x="of")
 def compare_cohorts(
-    x: Study | Fits,
+    of: Study | Fits,
     by: str = "cohort",
     *,
     within: str | None = None,
@@ -206,6 +209,8 @@ def compare_cohorts(
     model: Model | None = None,
     parameters: Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
     others: str = "individual",
+    error: str = LOG,
+    prior: Mapping[str, Prior] | str | None = None,
     permutations: int = 200,
     population: Model | Mapping[str, Any] | PopulationFit | None = None,
     progress: bool = True,
@@ -219,7 +224,7 @@ def compare_cohorts(
 
     Parameters
     ----------
-    x : Study, or Fits of `fit_each`.
+    of : Study, or Fits of `fit_each`.
     by : "cohort" (the assigned one, ordered by dose), "dose" (the one given), or another covariate such as "response".
         Where each patient has a dose of their own (more than 8 doses, or all different) the trend and the exponent
         are tested without groups.
@@ -244,6 +249,7 @@ def compare_cohorts(
     parameters
         of the model that are tested, or {label: name or names} to test several together; what it frees by default.
     others : whether its other parameters are each patient's own ("individual") or "shared".
+    error, prior : of the model's fits, as in `ck.fit`.
     permutations
         of the doses, or groups, over the patients, for the model, and for the likelihood ratio of a population of at
         most 15; all where there are no more than that.
@@ -288,10 +294,12 @@ def compare_cohorts(
     <Comparison by cohort: 1e5/kg (3), 1e6/kg (4), 1e7/kg (4); 10 windows>
     """
     phases = Phases()
-    study = study_of(x, model)
+    study = study_of(of, model)
     permutations, seed = domains.count(permutations, "permutations"), domains.seed(seed)
-    if model is None and (parameters is not None or others != "individual"):
-        asked = f"parameters={parameters!r}" if parameters is not None else f"others={others!r}"
+    of_model = {"parameters": (parameters, None), "others": (others, "individual"), "error": (error, LOG),
+                "prior": (prior, None)}  # fmt: skip
+    if model is None and (given := [name for name, (value, usual) in of_model.items() if value != usual]):
+        asked = f"{given[0]}={of_model[given[0]][0]!r}"
         raise ValueError(f"{asked} is of a model: give model=, such as models.load('nk_decline'), or leave it out.")
     mid_p, margin = domains.flag(mid_p, "mid_p"), domains.positive(margin, "margin", 2)
     members = groups_by(study, by)
@@ -300,8 +308,8 @@ def compare_cohorts(
     strata = None if within is None else second_factor(study, by, within)
     with phases("windows"):
         chosen = values_of(study, output, days, windows, tolerance)
-    if isinstance(x, Fits):
-        chosen = fitted_windows(x, windows) + chosen
+    if isinstance(of, Fits):
+        chosen = fitted_windows(of, windows) + chosen
     if not chosen and model is None and population is None:
         raise ValueError(
             "windows and days are empty, so that nothing is compared. Leave one of them out, or give model=."
@@ -339,8 +347,8 @@ def compare_cohorts(
 
         with phases("model"):
             found = model_based(
-                study, by, model, parameters=parameters, others=others, permutations=permutations, seed=seed,
-                progress=progress, checkpoint=checkpoint, n_jobs=n_jobs,
+                study, by, model, parameters=parameters, others=others, error=error, prior=prior,
+                permutations=permutations, seed=seed, progress=progress, checkpoint=checkpoint, n_jobs=n_jobs,
             )  # fmt: skip
     through = None
     if population is not None:
@@ -348,7 +356,7 @@ def compare_cohorts(
             through = through_population(study, by, population, seed=seed, progress=progress, permutations=permutations)
     timings = phases.done(f"{count(len(study.subjects), 'patient')} compared by {by}")
     options = {"by": by, "within": within, "margin": margin, "days": days, "windows": windows, "tolerance": tolerance}
-    options |= {"output": output, "interval": interval, "mid_p": mid_p, "seed": seed, "of fits": isinstance(x, Fits)}
+    options |= {"output": output, "interval": interval, "mid_p": mid_p, "seed": seed, "of fits": isinstance(of, Fits)}
     return Comparison(
         study,
         by,
@@ -363,10 +371,10 @@ def compare_cohorts(
         found,
         individual,
         tolerance,
-        missing(x) if isinstance(x, Fits) else (),
+        missing(of) if isinstance(of, Fits) else (),
         Provenance(data=study.sha256, options=options, seconds=phases.total, timings=timings),
         through,
-        x if isinstance(x, Fits) else None,
+        of if isinstance(of, Fits) else None,
     )
 
 

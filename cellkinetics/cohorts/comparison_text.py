@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.cohorts import answer
@@ -18,6 +17,7 @@ from cellkinetics.cohorts.two_factors import EXPONENT, TwoFactors
 from cellkinetics.cohorts.values import Kind
 from cellkinetics.data import groups, overview
 from cellkinetics.data.groups import NOBODY
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.statistics.dose_exponent import WORDS
 from cellkinetics.statistics.ranks import ALPHA, RankTest
 from cellkinetics.words import WIDE, count, dose_text, fold, labelled_wide, number_text, p_equals, p_text

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import scipy
 
 from cellkinetics import domains
@@ -17,6 +16,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.data import groups
 from cellkinetics.data.overview import since_infusion
 from cellkinetics.data.study import Study
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.statistics import arrangements
 from cellkinetics.statistics.medians import planned_days
 from cellkinetics.statistics.ranks import DRAWS, RankTest, exact_p, tied_at_limit
@@ -71,9 +71,11 @@ def by_visit(rows: pd.DataFrame) -> pd.DataFrame:
     return combined(rows, ("subject", "planned"))
 
 
+@domains.also_earlier("quantiles", "output", "tolerance")
 def cohort_curves(
     study: Study,
     by: str = "cohort",
+    *,
     quantiles: Sequence[float] = QUARTILES,
     output: str | None = None,
     tolerance: float | None = None,

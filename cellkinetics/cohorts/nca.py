@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
@@ -16,6 +16,7 @@ from cellkinetics.cohorts.half_lives import best_line, censored_line, given_line
 from cellkinetics.data.overview import since_infusion
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.notebook import Shown
 from cellkinetics.running.phases import Phases
 from cellkinetics.statistics.visits import combined
@@ -31,9 +32,11 @@ Days = tuple[float, float]
 Metrics = dict[str, Any]
 
 
+@domains.also_earlier("blq", "method", "terminal", "tolerance")
 def nca(
     study: Study,
     window: Days = (0, 28),
+    *,
     blq: str = "interval",
     method: str = AREA_METHODS[0],
     terminal: Days | Mapping[str, Days] | None = None,
@@ -130,7 +133,7 @@ def nca(
             found.append({"subject": subject, "cohort": cohort, "output": output} | metrics)
     table = pd.DataFrame(found)
     reasons = [column for column in table if str(column).endswith("_reason")]
-    table = NCATable(table[[column for column in table if column not in reasons] + reasons])
+    table = _kind()(table[[column for column in table if column not in reasons] + reasons])
     # What was asked, for `ck.save`, which keeps a table with its attributes.
     options = {"window": window, "blq": blq, "method": method, "terminal": terminal, "tolerance": tolerance}
     table.attrs |= {"verb": "nca", "data": study.sha256, "options": options}
@@ -311,30 +314,43 @@ def _value(name: str, value: float, reason: str = "", *ends: float) -> Metrics:
     return found | {f"{name}_reason": reason if math.isnan(value) else ""}
 
 
-class NCATable(Shown, pd.DataFrame):
-    """A DataFrame with a card of its own in a notebook; whatever is made of it is a plain DataFrame."""
+@cache
+def _kind() -> type[pd.DataFrame]:
+    """The class of the table, made when pandas is there: `NCATable`."""
 
-    @property
-    def _constructor(self) -> type[pd.DataFrame]:
-        return pd.DataFrame
+    class NCATable(Shown, pd.DataFrame):
+        """A DataFrame with a card of its own in a notebook; whatever is made of it is a plain DataFrame."""
 
-    def _repr_html_(self) -> str | None:
-        # Columns may have been taken from it in place.
-        return (
-            super()._repr_html_()
-            if area_of(self) and {"subject", *SHOWN_FIRST, *SHOWN_LAST} <= set(self)
-            else self._plain()
-        )
+        @property
+        def _constructor(self) -> type[pd.DataFrame]:
+            return pd.DataFrame
 
-    def _plain(self) -> str | None:
-        return pd.DataFrame(self)._repr_html_()  # pyright: ignore[reportCallIssue]
+        def _repr_html_(self) -> str | None:
+            # Columns may have been taken from it in place.
+            return (
+                super()._repr_html_()
+                if area_of(self) and {"subject", *SHOWN_FIRST, *SHOWN_LAST} <= set(self)
+                else self._plain()
+            )
+
+        def _plain(self) -> str | None:
+            return pd.DataFrame(self)._repr_html_()  # pyright: ignore[reportCallIssue]
+
+    NCATable.__qualname__ = "NCATable"
+    return NCATable
+
+
+def __getattr__(name: str) -> type[pd.DataFrame]:
+    if name == "NCATable":
+        return _kind()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
 
 
 def table_again(table: pd.DataFrame) -> pd.DataFrame:
     """A table that was read from a file, as it was made."""
     if table.attrs.get("verb") != "nca":
         return table
-    made = NCATable(table)
+    made = _kind()(table)
     made.attrs = table.attrs
     return made
 

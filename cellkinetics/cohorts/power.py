@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import scipy
 
 from cellkinetics import domains
@@ -20,6 +19,7 @@ from cellkinetics.cohorts.values import Kind, family_of
 from cellkinetics.cohorts.virtual import Plan, Planned, ends, windows
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import suggest
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.modelling.typical import HasTypical, of

@@ -6,10 +6,9 @@ import math
 import textwrap
 from typing import Any
 
-import pandas as pd
-
 from cellkinetics.cohorts.power import AIM, QUESTIONS, Power
 from cellkinetics.cohorts.values import EARLY
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.words import WIDE, count, dose_text, fold, labelled_wide, number_text
 
 TREND, ADJUSTED, B_NOT_0, EQUIVALENCE = QUESTIONS

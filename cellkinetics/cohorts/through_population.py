@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.cohorts import through_population_text
@@ -27,6 +26,7 @@ from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.groups import of as groups_of
 from cellkinetics.data.study import Study
 from cellkinetics.joint.design import BY_DOSE
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
 from cellkinetics.population import prediction

@@ -6,8 +6,7 @@ import math
 import textwrap
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.statistics.ranks import ALPHA
 from cellkinetics.words import WIDE, count, labelled_wide, p_equals, p_text
 

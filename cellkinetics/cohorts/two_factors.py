@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.cohorts.values import Window, ranked
 from cellkinetics.domains import level as checked_level
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.saving import storable
 from cellkinetics.statistics.dose_exponent import profile_ends
 from cellkinetics.statistics.ranks import RankTest, weaker
@@ -124,7 +125,7 @@ def _term(label: str, at: int, design: Floats, low: Floats, high: Floats, fit: T
     return Term(label, estimate, ends[0], ends[1], inflation)
 
 
-Factor = tuple[str, pd.Series, Sequence[str]]
+Factor: TypeAlias = "tuple[str, pd.Series, Sequence[str]]"
 
 
 def both_factors(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
@@ -22,6 +21,7 @@ from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.overview import since_infusion
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.saving import storable
 from cellkinetics.statistics.ranks import tied_at_limit
 from cellkinetics.statistics.visits import asked_days

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.data.columns import SheetRows, plain
 from cellkinetics.data.study import DOSE_UNIT
 from cellkinetics.errors import Finding
 from cellkinetics.layout.doses import FEWEST_CELLS
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.cells import numbers
 from cellkinetics.meaning.given import names_cells
 from cellkinetics.meaning.units import strange, unit_of_amount

@@ -10,12 +10,12 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study, common_limit
 from cellkinetics.errors import LINES, AssayWarning, Finding, StudyError, suggest
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.words import number_text
 
 COPIES, CELLS = "copies/ug", "cells/uL"

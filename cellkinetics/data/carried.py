@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.data.administrations import Dosing
 from cellkinetics.data.columns import RESERVED_COLUMNS, SheetRows, mass_of, per_well, plain
 from cellkinetics.data.days import unit_of
 from cellkinetics.data.measuring import Written
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning import suspicions
 from cellkinetics.meaning.cells import Texts, number_of, numbers
 from cellkinetics.meaning.synonyms import TIME_UNITS

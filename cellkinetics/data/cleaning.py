@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.data.columns import SYNONYMS, is_numeric, meaning_of, resolve
 from cellkinetics.errors import StudyError
@@ -16,6 +15,7 @@ from cellkinetics.layout.loading import load
 from cellkinetics.layout.packed import is_packed
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.layout.workbooks import is_sas, is_workbook
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.cells import number_of
 
 _COMMA = re.compile(r"([<>≤≥]=?\s*)?[+-]?\d+,(\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.errors import Finding, suggest
 from cellkinetics.layout.cdisc import of_cdisc
 from cellkinetics.layout.doses import unit_of_dose
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning import vocabulary
 from cellkinetics.meaning.cells import numbers
 from cellkinetics.meaning.headings import is_numeric as is_numeric

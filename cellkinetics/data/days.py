@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import MEANING, meaning_of, plain
@@ -16,6 +15,7 @@ from cellkinetics.layout import visits
 from cellkinetics.layout.agreement import VISITS
 from cellkinetics.layout.dates import DATES, INFUSION_DATES, heading, is_serial, seconds_of
 from cellkinetics.layout.sheet import Sheet
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.cells import Texts, cell_of, number_of, numbers
 from cellkinetics.meaning.units import DAYS_IN, UNITS_OF_TIME, unit_in_heading
 from cellkinetics.meaning.vocabulary import folded

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import MEANING, meaning_of, plain
 from cellkinetics.errors import Finding, StudyError, suggest
 from cellkinetics.layout.sheet import Sheet
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.synonyms import TIME_UNITS
 from cellkinetics.meaning.units import canonical, time_unit_of
 

@@ -8,10 +8,10 @@ from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.words import dose_text
 
 NOBODY = "no cohort"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.columns import SheetRows
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.cells import NO, YES, Texts, mark_of, marks, marks_and_units
 from cellkinetics.meaning.placing import Limits, Measurements, place
 from cellkinetics.meaning.units import canonical, strange

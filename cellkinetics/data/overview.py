@@ -6,7 +6,6 @@ import re
 import textwrap
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.data import groups
 from cellkinetics.data.columns import mass_of, plain
@@ -14,6 +13,7 @@ from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import AFTER, COVARIATES, OBSERVATIONS, Study, contradictory, infusions, likely_numbers
 from cellkinetics.data.wells import NUMBER_OF_WELLS
 from cellkinetics.layout.weights import DIVIDED
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.synonyms import TIME_UNITS
 from cellkinetics.words import count, labelled, number_text, percent
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
@@ -30,6 +29,7 @@ from cellkinetics.layout.loading import Arrow, load
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.layout.subjects import one_clock, one_spelling
 from cellkinetics.layout.weights import per_kg
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.cells import NO, YES, Texts
 from cellkinetics.meaning.placing import Measurements
 from cellkinetics.meaning.units import canonical, is_log, other_unit_said, strange

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Flags
 from cellkinetics.data.administrations import Dosing
 from cellkinetics.data.columns import SheetRows
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.cells import numbers
 
 

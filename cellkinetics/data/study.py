@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import Finding, StudyError, one_problem, suggest
 from cellkinetics.layout.agreement import contradictions
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning import titles
 from cellkinetics.meaning.floors import SHORT_CODES, Likely, likely, out_of_line
 from cellkinetics.saving import Saves, storable
@@ -226,7 +226,7 @@ class Study(Saves, HandsOutCopies):
             wanted: list[Any] = [asked] if isinstance(asked, str) or not isinstance(asked, Iterable) else list(asked)
             column = self.covariates[name]
             if pd.api.types.is_numeric_dtype(column):
-                wanted = [domains.number(value, name, 1e6) for value in wanted]
+                wanted = self._numbers(name, wanted, column)
             self._known(name, map(str, wanted), column.dropna().unique())
             keep &= column.astype(object).map(str).isin(map(str, wanted))
         if not keep.any():
@@ -258,6 +258,16 @@ class Study(Saves, HandsOutCopies):
             covariates=covariates.astype({"until_reason": "str"}),
             lloq=common_limit(observations),
         )
+
+    def _numbers(self, name: str, wanted: Sequence[Any], column: pd.Series[Any]) -> list[float]:
+        """Numbers that are asked for of a column of numbers; a StudyError that says which there are."""
+        known = [number_text(float(value)) for value in sorted(column.dropna().unique())]
+        shown = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+        for value in wanted:
+            if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
+                remedy = f"Give one of them, such as select({name}={known[0]})." if known else ""
+                raise one_problem(f"{name}={value!r}: {name} is a number, {shown}", remedy, self.source)
+        return [float(value) for value in wanted]
 
     def each(self) -> Callable[[str], Study]:
         """The function subject -> study of that subject alone, in a time that does not grow with the others."""

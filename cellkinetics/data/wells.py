@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import MEANING, mass_of, meaning_of, per_well, plain
 from cellkinetics.data.study import UNIT, Study
 from cellkinetics.errors import Finding, StudyError
 from cellkinetics.layout.sheet import Sheet
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.cells import cell_of, marks, numbers
 from cellkinetics.meaning.placing import status_of
 

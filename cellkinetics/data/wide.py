@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import mass_of, per_well, resolve
@@ -15,6 +14,7 @@ from cellkinetics.data.days import unit_of
 from cellkinetics.errors import Finding, StudyError, one_problem
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.layout.visits import day_of, nearly
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning import vocabulary
 from cellkinetics.meaning.cells import NO, Texts, cell_of, mark_of, marks
 from cellkinetics.meaning.comments import in_comment

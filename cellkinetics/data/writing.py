@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.data.study import COVARIATES, DOSE_UNIT, OBSERVATIONS, UNIT, Study, infusions
 from cellkinetics.errors import suggest
 from cellkinetics.files import whole
 from cellkinetics.layout.formulas import inert_table
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.placing import written
 from cellkinetics.words import number_text
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.lines import Line2D
 
 from cellkinetics.cohorts.comparison import Comparison, WindowResult
@@ -17,6 +16,7 @@ from cellkinetics.figures import drawing, style
 from cellkinetics.figures.paper import THREE_ABREAST
 from cellkinetics.figures.study import plot_study
 from cellkinetics.figures.style import MARKS, tone
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.placing import status_of
 from cellkinetics.words import p_equals
 
@@ -116,7 +116,7 @@ def _lighten(ax: Axes) -> None:
 
 
 def _draw_medians(ax: Axes, found: Comparison) -> None:
-    table = cohort_curves(found.study, found.by, [0.5], tolerance=found.tolerance)
+    table = cohort_curves(found.study, found.by, quantiles=[0.5], tolerance=found.tolerance)
     shades = style.shades(found.order)
     for name in found.names:
         own = table[table["group"] == name]
@@ -173,6 +173,7 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
                 at, place - 0.4, place + 0.4, color=shade, linewidth=2.8, linestyle=look, zorder=3.4, gid="median"
             )
     style.names_across(ax, ticks)
+    style.label(ax, str(found.by))
     _title(ax, found, result)
 
 

@@ -8,11 +8,11 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.data.study import AFTER, Study
 from cellkinetics.figures import style
 from cellkinetics.figures.style import MARKS, SMALL, plain, tone
+from cellkinetics.lazily import pandas as pd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +102,7 @@ def frame(ax: Axes, samples: pd.DataFrame, unit: str, curves: Sequence[pd.DataFr
         lower, upper = min(lower, ax.get_ylim()[0]), max(upper, ax.get_ylim()[1])
     style.decades(ax, lower, upper)
     style.days(ax, last, style.size(ax)[0])
-    ax.set_xlabel("days since infusion", fontsize=style.LABEL, color=tone.ink)
+    style.label_days(ax)
     ax.set_ylabel(style.unit_label(unit), fontsize=style.LABEL, color=tone.ink, parse_math=False)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -16,6 +15,7 @@ from cellkinetics.errors import suggest
 from cellkinetics.figures import style
 from cellkinetics.figures.drawing import draw_limits, draw_samples, frame, new_axes, samples_of
 from cellkinetics.figures.style import MARKS, SMALL, TITLE, tone
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.levels import column_of
 
 if TYPE_CHECKING:

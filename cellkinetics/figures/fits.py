@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pandas as pd
 from matplotlib.lines import Line2D
 
 from cellkinetics import domains
@@ -16,6 +15,7 @@ from cellkinetics.figures.drawing import draw_limits, extent, raised, samples_of
 from cellkinetics.figures.fit import curve_of, draw_fit, filling, key_of, names_of, output_of, reason_of, room_of
 from cellkinetics.figures.paper import THREE_ABREAST
 from cellkinetics.figures.style import tone
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -168,6 +168,9 @@ def _page(
     key += key_of(
         [samples[s] for s in shown], list(shown.values()), list(curves.values()), tone.faint, hidden=bool(hidden)
     )
+    split = float(drawn.whole["day"].max()) > style.LONG
+    if split and narrow:
+        key.append((Line2D([], [], linestyle="none"), f"// {style.SPLIT}"))
     if fits.study.simulated:
         key.append((Line2D([], [], linestyle="none"), "simulated"))
     beside = (
@@ -200,5 +203,6 @@ def _page(
             style.label(ax, "days")
         return figure
     middle = (0.7 + width - beside) / 2 / width
-    figure.supxlabel("days since infusion", x=middle, fontsize=style.LABEL, color=tone.ink)
+    text = f"days since infusion, {style.SPLIT}" if split else "days since infusion"
+    figure.supxlabel(text, x=middle, fontsize=style.LABEL, color=tone.ink)
     return figure

@@ -79,7 +79,7 @@ def plot(found: Forecast, output: str, axes: Sequence[Axes] | None) -> Figure:
         if axes is None:
             top.tick_params(labelbottom=False)
         axis = bottom
-    style.label(axis, "days since infusion")
+    style.label_days(axis, width=width)
     if axes is not None:
         return figure
     if found.simulated:
@@ -150,7 +150,8 @@ def _arm(
         if bottom not in top.get_shared_x_axes().get_siblings(top):
             style.days(bottom, float(table["day"].max()), width)
         _detectable(bottom, found, arm, output, own["day"].to_numpy(float))
-    style.label(bottom or top, "days since infusion", "detectable" if left and bottom is not None else "")
+    style.label(bottom or top, y="detectable" if left and bottom is not None else "")
+    style.label_days(bottom or top, words=left, width=width)
     if left:
         several = found.table["output"].nunique() > 1
         style.label(top, y=output if several else style.unit_label(found.unit))

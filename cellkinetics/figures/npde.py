@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import scipy
 
 from cellkinetics.arrays import Floats, Ints
 from cellkinetics.figures import residuals, style
 from cellkinetics.figures.style import TITLE, tone
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.statistics.visits import visit_days
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def plot_strata(found: NPDE) -> Figure:
             ax.tick_params(labelleft=column == 0)
         style.days(top, last, 0.72 * 72 * width)
         top.set_title(name, loc="left", fontsize=TITLE, color=tone.ink, parse_math=False)
-        style.label(top, "days since infusion", "npde" if column == 0 else "")
+        style.label(top, y="npde" if column == 0 else "")
+        style.label_days(top, words=column == 0, width=0.72 * 72 * width)
         style.label(bottom, "expected of a normal", "npde" if column == 0 else "")
     if found.simulated:
         style.tag_all(figure)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import scipy
 from scipy import special
 
 from cellkinetics.figures import style
 from cellkinetics.figures.style import tone
+from cellkinetics.lazily import pandas as pd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +73,8 @@ def draw(
     if len(day):
         style.days(over_time, float(day.max()), style.size(over_time)[0])
         style.few_ticks(over_curve)
-    style.label(over_time, "days since infusion", name)
+    style.label(over_time, y=name)
+    style.label_days(over_time)
     style.label(over_curve, "predicted", name)
     style.label(quantiles, "expected of a normal", name)
     style.label(counts, name, "samples")

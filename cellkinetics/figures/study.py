@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.lines import Line2D
 
 from cellkinetics import domains
@@ -14,6 +13,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.figures import style
 from cellkinetics.figures.drawing import draw_limits, draw_samples, frame, new_axes, samples_of
 from cellkinetics.figures.style import MARKS, tone
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.statistics.medians import by_visit
 from cellkinetics.words import number_text
 

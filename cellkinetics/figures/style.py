@@ -54,6 +54,7 @@ MARKS = {
 # Up to here a day is a day; later days are compressed when the follow-up is longer than LONG.
 WIDE_DAYS, LONG, PACE = 28.0, 60.0, 14.0
 MANY_ZEROS = 1e8  # zeros of more than this are not read but counted: 1e8 on an axis
+BREAK, SPLIT = "break", f"scale changes at day {WIDE_DAYS:.0f}"
 HOURS = 3.0  # days; a shorter follow-up has fractions of a day on its axis
 STEPS = ((1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0), (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,))  # of a decade
 TICKS = (0, 28, 90, 365, 180, 14, 7, 730, 1825, 60)
@@ -327,11 +328,38 @@ def days(ax: Axes, last: float, width: float) -> None:
         _ticks(ax.xaxis, _labelled(last, width), _months(last))
         margin = 0.025 * float(compressed(last))
         ax.set_xlim(-margin, float(expanded(compressed(last) + margin)))
+        _break(ax)
         return
     step = next(step for step, longest in ((1, 8), (2, 14), (7, 42), (14, np.inf)) if last <= longest)
     ax.xaxis.set_major_locator(MultipleLocator(step) if last >= HOURS else MaxNLocator(6))
     ax.xaxis.set_major_formatter(FuncFormatter(_tick))
     ax.set_xlim(-0.025 * last, 1.025 * last)
+
+
+def _break(ax: Axes) -> None:
+    """Two strokes on the axis line after day 28, of these axes and of those that share theirs."""
+    for each in ax.get_shared_x_axes().get_siblings(ax):
+        if not any(text.get_gid() == BREAK for text in each.texts):
+            each.annotate(
+                "//", (WIDE_DAYS, 0), (4.5, -0.3), xycoords=each.get_xaxis_transform(), textcoords="offset points",
+                ha="center", va="center", fontsize=SMALL, color=tone.faint, gid=BREAK, in_layout=False,
+                bbox={"facecolor": tone.ground, "linewidth": 0, "pad": 0.2}, zorder=2.6,
+            )  # fmt: skip
+
+
+def label_days(ax: Axes, *, words: bool = True, width: float | None = None) -> None:
+    """Names the axis of days, which says where its scale changes if it does.
+
+    words : whether it says so; beside axes that do, the mark alone is enough. width : of the room in points, when it is
+    not that of the axes.
+    """
+    split = words and ax.get_xscale() == "function"
+    letters = max(12, int((size(ax)[0] if width is None else width) / (0.5 * LABEL)))
+    name = "days" if split and letters < len(SPLIT) - 4 else "days since infusion"
+    text = f"{name}, {SPLIT}" if split else name
+    if len(text) > letters:
+        text = "\n".join(line for part in text.split(", ") for line in textwrap.wrap(part, letters))
+    label(ax, text)
 
 
 def compressed(day: npt.ArrayLike) -> Floats:

@@ -48,7 +48,7 @@ def plot_model(
     lowest = float(positive[positive > 0].min(initial=highest))
     style.decades(ax, max(lowest / 2, highest / DEPTH), 2 * highest)
     style.days(ax, days, style.size(ax)[0])
-    ax.set_xlabel("days since infusion", fontsize=style.LABEL, color=tone.ink)
+    style.label_days(ax)
     units = list(dict.fromkeys(model.outputs.values()))
     # Two names of units in full do not fit beside the axis.
     label = style.unit_label(units[0]) if len(units) == 1 else " or ".join(units)

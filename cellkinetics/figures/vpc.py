@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
@@ -15,6 +14,7 @@ from matplotlib.ticker import PercentFormatter
 from cellkinetics.arrays import Floats
 from cellkinetics.figures import style
 from cellkinetics.figures.style import TITLE, tone
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.words import plain
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def _stratum(found: VPC, output: str, stratum: str, top: Axes, bottom: Axes, wid
     name = " ".join(filter(None, [output if several else "", _name(found, stratum)]))
     if name:
         top.set_title(name, loc="left", fontsize=TITLE, color=tone.ink, parse_math=False)
-    style.label(bottom, "days since infusion", "below limit" if left else "")
+    style.label(bottom, y="below limit" if left else "")
+    style.label_days(bottom, words=left, width=width)
     if left:
         text = "value in the unit of each output" if several else style.unit_label(found.unit)
         style.label(top, y=f"{text}\ncorrected by prediction" if found.corrected else text)

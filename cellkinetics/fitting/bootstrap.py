@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.placing import status_of
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.optimising.chunks import climbed_by
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.progress import bar
+from cellkinetics.running.digest import digest
 from cellkinetics.running.phases import Phases
 from cellkinetics.running.run import Run
 from cellkinetics.saving import UNSAVED, Saves, storable
@@ -62,9 +64,14 @@ class Bootstrap(Saves, HandsOutCopies):
     note: str = ""
 
 
-def asked_of(fit: Fit, kind: str, seed: int) -> dict[str, Any]:
+def asked_of(fits: Sequence[Fit], kind: str, seed: int) -> dict[str, Any]:
     """What a checkpoint is of; of more refits the first are the same."""
-    own = {"verb": "bootstrap", "data": fit.study.sha256, "subject": fit.subject, **fit.request.asked}
+    own: dict[str, Any] = {"verb": "bootstrap"}
+    if len(fits) == 1:
+        own |= {"data": fits[0].study.sha256, "subject": fits[0].subject}
+    else:
+        own |= {"data": digest([(fit.subject, fit.study.sha256) for fit in fits])}
+    own |= fits[0].request.asked if fits else {}
     return {**own, "kind": kind, "seed of the draws": seed}
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.levels import unit_of_output
 from cellkinetics.solving.simulation import before
 

@@ -8,13 +8,13 @@ from math import comb
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import scipy
 from scipy import special
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.fitting.leave_out import alone, standing
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.optimising.batch import climbed
 
 if TYPE_CHECKING:

@@ -6,20 +6,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
 from cellkinetics.fitting import summary
+from cellkinetics.fitting.bootstrap import asked_of as redrawn
+from cellkinetics.fitting.bootstrap import bootstrap
 from cellkinetics.fitting.diagnostics import vpc as visual_check
 from cellkinetics.fitting.profiles import Profiles, profiles
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import ESTIMATE_COLUMNS
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.progress import bar
+from cellkinetics.running.run import Run
 from cellkinetics.saving import Saves
 from cellkinetics.words import count
 
@@ -112,9 +115,17 @@ class Fits(Saves, Mapping[str, Fit]):
         return self._long(lambda fit: fit.intervals(method, level=level).reset_index(), fitted=True)
 
     def bootstrap(
-        self, n: int = 200, *, kind: str = "parametric", level: float = 0.95, seed: int = 2020, progress: bool = False
+        self,
+        n: int = 200,
+        *,
+        kind: str = "parametric",
+        level: float = 0.95,
+        seed: int = 2020,
+        progress: bool = False,
+        checkpoint: str | Path | None = None,
+        n_jobs: int = 1,
     ) -> pd.DataFrame:
-        """Intervals by drawing each patient's samples again, as `Fit.bootstrap`.
+        """Intervals by drawing each patient's samples again; arguments as of `Fit.bootstrap`.
 
         Returns
         -------
@@ -124,9 +135,10 @@ class Fits(Saves, Mapping[str, Fit]):
         """
         level, seed = domains.level(level), domains.seed(seed)
         fitted = [subject for subject, fit in self.items() if fit.fitted]
+        run = Run.of(checkpoint, n_jobs, lambda: redrawn([*self.values()], kind, seed))
 
         def table(fit: Fit) -> pd.DataFrame:
-            drawn = fit.bootstrap(n, kind=kind, level=level, seed=seed)
+            drawn = bootstrap(fit, n, kind, level, seed, run, progress=False)
             advance(1)
             return drawn.intervals.reset_index().assign(draws=len(drawn.draws), note=drawn.note)
 
@@ -152,6 +164,15 @@ class Fits(Saves, Mapping[str, Fit]):
             return pd.DataFrame({"parameter": names[first], "other": names[other], "correlation": r})
 
         return self._long(pairs, fitted=True)
+
+    def plot_correlations(self, ax: Axes | None = None) -> Axes:
+        """The median over the patients of each correlation of two estimates, and in how many it is beyond 0.9.
+
+        A pair that is bold hardly tells itself apart in most patients. A ValueError where no patient has correlations.
+        """
+        from cellkinetics.charts import parameters
+
+        return parameters.plot_median_correlations(self, ax)
 
     def influence(self) -> pd.DataFrame:
         """What leaving out each sample does to the estimates, as `Fit.influence`, with ``subject`` in front."""
@@ -272,7 +293,8 @@ class Fits(Saves, Mapping[str, Fit]):
         Parameters
         ----------
         covariates : of the study; the dose and the cohort when not given, as far as patients differ in them.
-        parameters : names of estimated parameters and sds; all when not given.
+        parameters : names of estimated parameters and sds; all when not given. In the width of a journal's column two
+            panels stand beside each other: of many pairs ask for those that matter.
         by : what the colour says, as in `plot_parameters`.
         axes : one for each pair, row by row; a new figure when not given. Its figure is returned.
 
@@ -300,3 +322,21 @@ class Fits(Saves, Mapping[str, Fit]):
     def summary(self) -> str:
         """The fits in words: method, counts, what was fixed and why, who needs a look."""
         return summary.of_fits(self)
+
+
+def plot_each(
+    self: Any,
+    subject: str | None = None,
+    ax: Axes | None = None,
+    page: int = 0,
+    *,
+    by: str = "cohort",
+    axes: Sequence[Axes] | None = None,
+) -> Figure | Axes:
+    """One panel a patient, 24 a page, by covariate, as a figure; of one ``subject`` its axes.
+
+    On ``axes``, one for each patient of the page, where given; ``ax`` is that of one subject.
+    """
+    if subject is not None:
+        return self[subject].plot(ax)
+    return self.as_fits.plot(page, by=by, axes=axes)

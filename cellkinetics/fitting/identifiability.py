@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import scipy
 from scipy import special
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.dosing import as_doses
 from cellkinetics.modelling.model import Model
@@ -104,9 +104,10 @@ class Identifiability(Saves, HandsOutCopies):
         return self.summary()
 
 
+@domains.also_earlier(days="times")
 def identifiability(
     model: Model | HasTypical,
-    days: npt.ArrayLike,
+    times: npt.ArrayLike,
     *,
     doses: object = None,
     parameters: Mapping[str, float] | None = None,
@@ -125,7 +126,7 @@ def identifiability(
         the model; its first output is sampled. Or a population of `fit_population`: its median patient, what it
         estimates and its sd are then taken where nothing else is given, and the table says what the schedule would tell
         of one patient of it.
-    days : (n,) days since the first infusion.
+    times : (n,) days since the first infusion.
     doses : as in `simulate`.
     parameters : {name: natural value}; the defaults otherwise.
     free : names to judge; all parameters that are positive and not at a bound when not given.
@@ -149,7 +150,7 @@ def identifiability(
     phases = Phases()
     model, typical = of(model, _first_dose(doses))
     refuse_none(model, doses)
-    schedule = domains.some(domains.since_infusion(days), "days", "[7, 14, 28]")
+    schedule = domains.some(domains.since_infusion(times, "times"), "times", "[7, 14, 28]")
     if sd is None:
         sd = 0.5 if typical is None else typical.sd(next(iter(model.outputs)))
     sd = domains.positive(sd, "sd", 0.5)
@@ -177,7 +178,7 @@ def identifiability(
         at = problem.curve(problem.start(values), 1)
     ln_f, slopes = np.asarray(at.value)[: len(schedule)], np.asarray(at.jacobian)[: len(schedule)]
     weight = expected_information(ln_f, sd, lloq)
-    options = {"days": schedule, "parameters": values, "free": names, "lloq": lloq, "sd": sd}
+    options = {"times": schedule, "parameters": values, "free": names, "lloq": lloq, "sd": sd}
     information = slopes.T @ (weight[:, None] * slopes)
     found = of_information(information, names)
     if typical is not None:

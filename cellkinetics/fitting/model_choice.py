@@ -7,7 +7,6 @@ from typing import Unpack
 
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 import scipy
 
 from cellkinetics import domains
@@ -18,6 +17,7 @@ from cellkinetics.fitting.few import words
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import FIXED
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Asked
 from cellkinetics.optimising.samples import Samples, samples_each

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import scipy
 from scipy import special
 
@@ -17,6 +16,7 @@ from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import suggest
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.optimising.chunks import climbed_by, optima_by
 from cellkinetics.optimising.optimise import Optimum

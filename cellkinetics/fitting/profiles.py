@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from cellkinetics import domains
 from cellkinetics.errors import suggest
 from cellkinetics.fitting.profile import Profile, asked_of, listed, profile_each
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.running.run import Run
 from cellkinetics.saving import Saves, storable
 from cellkinetics.words import count

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
@@ -25,6 +24,7 @@ from cellkinetics.fitting.kept import Kept
 from cellkinetics.fitting.misfit import MET, Misfit
 from cellkinetics.fitting.profile import Profile, asked_of, profile_each
 from cellkinetics.fitting.table import hessian_intervals, parameter_table
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.levels import column_of
 from cellkinetics.modelling.model import Model
@@ -386,7 +386,7 @@ class Fit(Saves, Criteria):
             with ``.intervals``, ``.draws`` and ``.failed``: refits without an optimum inside the bounds. Interrupted
             from the keyboard it is of the refits finished until then, and its ``.note`` says so.
         """
-        run = Run.of(checkpoint, n_jobs, lambda: redrawn(self, kind, seed))
+        run = Run.of(checkpoint, n_jobs, lambda: redrawn([self], kind, seed))
         return bootstrap(self, n, kind, level, seed, run, progress=progress)
 
     def derived(self, *, level: float = 0.95, output: str | None = None) -> pd.DataFrame:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.fitting import few
 from cellkinetics.fitting.table import FIXED, FREE, NOT_IDENTIFIABLE, prior_text
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling import levels
 from cellkinetics.words import count, digits, labelled
 

@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.levels import unit_of, unit_of_output
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.optimise import Optimum

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from cellkinetics import domains
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
@@ -20,6 +18,8 @@ from cellkinetics.joint import fitting as joint_fitting
 from cellkinetics.joint.design import ALL, BY_DOSE
 from cellkinetics.joint.fitting import Members, members
 from cellkinetics.joint.permutations import Moves, Refits, Test, nested, refitted
+from cellkinetics.lazily import pandas as pd
+from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import Prior
 from cellkinetics.modelling.provenance import Provenance
@@ -125,6 +125,7 @@ def model_based(
     fixed: Mapping[str, float] | None = None,
     free: str | Sequence[str] | None = None,
     prior: Mapping[str, Prior] | str | None = None,
+    error: str = LOG,
     doses: object = None,
     starts: int = 2,
     seed: int = 2020,
@@ -142,7 +143,7 @@ def model_based(
         those that are tested, or {label: name or names} to test several together; what the model frees by default.
     others : whether the parameters that are not tested are each patient's own ("individual") or "shared".
     permutations : of the doses, or groups, over the patients; all arrangements where there are no more than that.
-    fixed, free, prior, doses : as in `ck.fit`.
+    fixed, free, prior, error, doses : as in `ck.fit`.
     starts : of the fits without the effect; with it they start from there.
     seed : of the permutations.
     progress : whether a bar with the time left is shown. Ctrl-C ends it early; what is done is used, and said.
@@ -159,7 +160,7 @@ def model_based(
     if others not in (INDIVIDUAL, SHARED):
         raise ValueError(f"others={others!r}: take {INDIVIDUAL!r} or {SHARED!r}.")
     permutations = domains.count(permutations, "permutations")
-    request = Request.of(model, fixed=fixed, free=free, doses=doses, starts=starts, seed=seed, prior=prior)
+    request = Request.of(model, fixed=fixed, free=free, doses=doses, starts=starts, seed=seed, prior=prior, error=error)
     tested = _tested(request, study, parameters)
     found = {
         label: members(request, study, _spec(request, study, names, by, others), True)

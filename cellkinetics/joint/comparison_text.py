@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cellkinetics.joint.design import ALL, BY_DOSE
+from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.statistics.ranks import ALPHA
 from cellkinetics.words import WIDE, labelled_wide, p_equals, p_text
 
@@ -24,9 +25,12 @@ def of_model(comparison: ModelComparison) -> str:
     """The paragraph of the summary."""
     driven = "the dose (a x dose^b)" if comparison.by == BY_DOSE else f"{comparison.by} (a value for each group)"
     others = "each patient's own" if comparison.others == "individual" else "shared by all"
+    asked = comparison.origin.options
+    also = "" if asked.get("error", LOG) == LOG else f"; error {asked['error']}"
+    also += f"; prior of {', '.join(asked['prior'])}" if asked.get("prior") else ""
     lines = textwrap.wrap(
         f"model {comparison.model.name}: each parameter shared by all patients, or driven by {driven}; the others are "
-        f"{others}, one residual sd",
+        f"{others}, one residual sd{also}",
         WIDE,
         subsequent_indent="  ",
     )

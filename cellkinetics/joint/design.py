@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data import groups
@@ -15,6 +14,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.joint.evaluation import Batched
 from cellkinetics.joint.search import Layout
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.problem import Problem

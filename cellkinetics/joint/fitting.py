@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.study import Study
@@ -18,6 +17,7 @@ from cellkinetics.joint.design import ALL, Joint, covariate_of, joined, shared_o
 from cellkinetics.joint.evaluation import Batched, Second
 from cellkinetics.joint.search import Layout, Worlds, held, polish, search
 from cellkinetics.joint.spread import Spread
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_model import THROUGH_ALL
 from cellkinetics.likelihood.sd_prior import MEDIAN, SdPrior
 from cellkinetics.modelling.prior import centre

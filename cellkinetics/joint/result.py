@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
 from cellkinetics.errors import one_problem, suggest
 from cellkinetics.fitting.fit import finished
-from cellkinetics.fitting.fits import Fits
+from cellkinetics.fitting.fits import Fits, plot_each
 from cellkinetics.fitting.misfit import Misfit, joined
 from cellkinetics.fitting.result import Fit
 from cellkinetics.joint import fitting as joint_fitting
@@ -25,6 +23,7 @@ from cellkinetics.joint.design import ALL, Column
 from cellkinetics.joint.evaluation import Batched
 from cellkinetics.joint.fitting import Members, Solution
 from cellkinetics.joint.spread import spread_of
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.problem import Problem
@@ -36,10 +35,6 @@ from cellkinetics.running.later import Later
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import UNSAVED, Saves
 from cellkinetics.words import count
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -165,11 +160,11 @@ class JointFit(Saves, HandsOutCopies, Criteria):
         doses: object = None,
     ) -> pd.DataFrame:
         """The fitted curves of all subjects, as `Fit.predict`, with ``subject`` in front."""
-        return self._fits.predict(times, level=level, interval=interval, doses=doses)
+        return self.as_fits.predict(times, level=level, interval=interval, doses=doses)
 
     def derived(self, *, level: float = 0.95, output: str | None = None) -> pd.DataFrame:
         """What the fitted curves of all subjects say, as `Fits.derived`."""
-        return self._fits.derived(level=level, output=output)
+        return self.as_fits.derived(level=level, output=output)
 
     @property
     def residuals(self) -> pd.DataFrame:
@@ -179,15 +174,9 @@ class JointFit(Saves, HandsOutCopies, Criteria):
 
     def quantile_residuals(self, seed: int = 2020) -> pd.DataFrame:
         """Randomised quantile residuals of all subjects, as `Fits.quantile_residuals`."""
-        return self._fits.quantile_residuals(seed)
+        return self.as_fits.quantile_residuals(seed)
 
-    def plot(
-        self, subject: str | None = None, ax: Axes | None = None, page: int = 0, *, by: str = "cohort"
-    ) -> Figure | Axes:
-        """One panel a patient, 24 a page, coloured by a covariate, as a figure; of one ``subject`` its axes."""
-        if subject is not None:
-            return self[subject].plot(ax)
-        return self._fits.plot(page, by=by)
+    plot = plot_each
 
     def summary(self) -> str:
         """The fit in words: who takes part, what is shared, counts, estimates, outcome."""
@@ -198,7 +187,8 @@ class JointFit(Saves, HandsOutCopies, Criteria):
         return f"<JointFit of {count(len(self.each), 'subject')}, {self.model.name}, shared: {what}: {self.outcome}>"
 
     @property
-    def _fits(self) -> Fits:
+    def as_fits(self) -> Fits:
+        """Every patient of the fit, as fits of single patients are kept."""
         return Fits(self.study.select(subjects=list(self.each)), self.each)
 
 

@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.fitting.summary import CENSORING_TEXTS, estimates, medians
 from cellkinetics.fitting.table import (
@@ -20,6 +19,7 @@ from cellkinetics.fitting.table import (
     by_prior,
 )
 from cellkinetics.joint.design import ALL, BY_DOSE, Column
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.likelihood.sd_prior import SdPrior
 from cellkinetics.optimising.uncertainty import Uncertainty

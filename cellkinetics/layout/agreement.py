@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.layout import visits
 from cellkinetics.layout.dates import DATES, INFUSION_DATES, heading, seconds_of
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.floors import LEAST_CODE, is_code
 from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.units import DAYS_IN

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.errors import one_problem
 from cellkinetics.layout.dates import is_serial
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.layout.subjects import column_of
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.cells import marks, numbers
 from cellkinetics.meaning.counted import multiplies
 from cellkinetics.meaning.headings import is_numeric, meaning_of, other_unit

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import Finding, StudyError
 from cellkinetics.layout.sheet import Sheet
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.cells import Texts, numbers
 from cellkinetics.meaning.headings import meaning_of
 from cellkinetics.meaning.placing import written

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-import pandas as pd
+from cellkinetics.lazily import pandas as pd
 
 _LIVE = re.compile(r"'*[=+\-@\t\r]")
 _A_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:inf|nan)", re.IGNORECASE | re.ASCII)

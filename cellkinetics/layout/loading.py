@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Flags
 from cellkinetics.errors import Finding, StudyError, StudyWarning, one_problem
@@ -21,6 +20,7 @@ from cellkinetics.layout.sheet import Seen, Sheet, stripped
 from cellkinetics.layout.text import from_text, is_known
 from cellkinetics.layout.visits import day_of
 from cellkinetics.layout.workbooks import frame_of, grid_of, is_sas, is_workbook
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.cells import number_of
 from cellkinetics.meaning.headings import is_numeric
 from cellkinetics.words import number_text

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.errors import Finding
 from cellkinetics.layout.sheet import Sheet
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning import vocabulary
 from cellkinetics.meaning.cells import marks
 from cellkinetics.meaning.headings import meaning_of

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics.errors import Finding
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.cells import MISSING
 
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.errors import Finding, StudyError
 from cellkinetics.layout import series
 from cellkinetics.layout.sheet import Sheet
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.cells import marks, numbers
 from cellkinetics.meaning.headings import meaning_of
 from cellkinetics.meaning.synonyms import MEANING, plain

@@ -14,13 +14,13 @@ from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics.errors import Finding, TextWarning, one_problem
 from cellkinetics.layout.dates import DATES, heading
 from cellkinetics.layout.packed import BLOCK
 from cellkinetics.layout.sheet import Seen, Sheet
 from cellkinetics.layout.workbooks import TITLE_LINES
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.headings import meaning_of
 from cellkinetics.meaning.synonyms import MEANING, plain
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.errors import Finding, StudyError, one_problem
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.layout.subjects import column_of
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.cells import cell_of, numbers
 from cellkinetics.meaning.given import names_cells
 from cellkinetics.meaning.synonyms import plain

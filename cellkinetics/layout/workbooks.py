@@ -9,10 +9,9 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
 from cellkinetics.errors import StudyWarning, TextWarning, one_problem, suggest
 from cellkinetics.layout.hidden import unseen
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.words import count, number_text
 
 # Rows above the header that may hold a title, and below which no header is looked for.

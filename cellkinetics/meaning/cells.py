@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.vocabulary import below_in_words, folded
 from cellkinetics.words import number_text
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning import vocabulary
 from cellkinetics.meaning.cells import NO, mark_of, number_of
 from cellkinetics.meaning.suspects import Likeness, Suspect, Values, shown, varies

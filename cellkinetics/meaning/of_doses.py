@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Flags
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning import given, vocabulary
 from cellkinetics.meaning.cells import NO, YES, number_of
 from cellkinetics.meaning.suspects import LOOKED_AT, Likeness, Suspect, Values, shown, use

@@ -18,9 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.cells import Texts
 from cellkinetics.words import number_text
 

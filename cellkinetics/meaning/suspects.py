@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning import vocabulary
 from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.units import words_of

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.errors import Finding
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning import of_doses, of_samples, vocabulary
 from cellkinetics.meaning.cells import NO, VAGUE, YES, mark_of, number_of
 from cellkinetics.meaning.comments import in_comment

@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
-from pandas.api.types import is_numeric_dtype
 
 from cellkinetics.errors import ModelError, suggest
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.functions import names_of
 from cellkinetics.modelling.parameter import Parameter
 from cellkinetics.modelling.ready import ready_of
@@ -126,7 +125,7 @@ def from_columns(model: Model, study: Study) -> dict[str, list[tuple[float, str,
         if not steady and what not in study.observations:
             continue
         column = study.covariates[what] if steady else study.observations[what]
-        if not (is_numeric_dtype(column) or column.isna().all()):
+        if not (pd.api.types.is_numeric_dtype(column) or column.isna().all()):
             raise ModelError(f"column {what} has texts: write 1 while {what} is given and 0 while not.", name=what)
         if steady:
             for subject in column.index[column.astype(float) > 0]:

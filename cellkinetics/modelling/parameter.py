@@ -10,10 +10,10 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 from scipy.special import expit, logit
 
 from cellkinetics.arrays import Floats
+from cellkinetics.lazily import pandas as pd
 
 OVERFLOW = 709.0  # what exp still has a number for
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study, places_of
 from cellkinetics.data.wells import dna_mass
 from cellkinetics.errors import ModelError
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.censoring import Rows
 from cellkinetics.meaning.placing import status_of
 from cellkinetics.modelling.course import as_courses

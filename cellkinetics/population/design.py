@@ -8,14 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from pandas.api.types import is_numeric_dtype
 
 from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.data.groups import named
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.joint.design import BY_DOSE, covariate_of, levels
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.prior import centre
 from cellkinetics.population.patients import Patients
 
@@ -202,12 +201,12 @@ def _of_covariate(study: Study, subjects: Sequence[str], name: str, how: str) ->
     column, word = _column(study, name, how)
     values = study.covariates[column]
     on_ln = word == LN or how == BY_DOSE
-    numeric = on_ln or (is_numeric_dtype(values) and not isinstance(values.dtype, pd.BooleanDtype))
+    numeric = on_ln or (pd.api.types.is_numeric_dtype(values) and not isinstance(values.dtype, pd.BooleanDtype))
     if word == GROUPS_OF or not numeric:
         numeric, driver = False, covariate_of(study, name, column, subjects)
         if column == BY_DOSE:
             raise ModelError(f"covariates={{{name!r}: {how!r}}}: a dose is a number. Take {BY_DOSE!r}, or 'cohort'.")
-    elif on_ln and column != BY_DOSE and not is_numeric_dtype(values):
+    elif on_ln and column != BY_DOSE and not pd.api.types.is_numeric_dtype(values):
         raise ModelError(f"covariates={{{name!r}: {how!r}}}: {column} is no number and has no ln. Take {column!r}.")
     else:
         driver = values.astype(float).reindex(list(subjects))
@@ -241,7 +240,7 @@ def _column(study: Study, name: str, how: str) -> tuple[str, str]:
     for word in ("", LN, GROUPS_OF):
         if how.startswith(word) and how.removeprefix(word) in known:
             return how.removeprefix(word), word
-    numbers = [f"{LN}{each}" for each in known if is_numeric_dtype(study.covariates[each])]
+    numbers = [f"{LN}{each}" for each in known if pd.api.types.is_numeric_dtype(study.covariates[each])]
     near = suggest(how, [*known, *numbers, *(f"{GROUPS_OF}{each}" for each in known)])
     raise ModelError(
         f"covariates={{{name!r}: {how!r}}}: take one of {', '.join(known)}, or {LN!r} or {GROUPS_OF!r} before it. "

@@ -8,11 +8,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.fitting.fit import finished, refused
 from cellkinetics.fitting.result import Fit
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.prior import SCALES, Prior
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem

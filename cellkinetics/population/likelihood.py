@@ -8,12 +8,12 @@ from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.fitting import fit as fitting
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_models import LOG, of
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request

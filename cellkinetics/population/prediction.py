@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
@@ -18,6 +17,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.bootstrap import Bootstrap
 from cellkinetics.joint.design import BY_DOSE
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.dosing import without_effect
 from cellkinetics.modelling.levels import column_of

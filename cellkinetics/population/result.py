@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
@@ -18,8 +17,9 @@ from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.fitting.bootstrap import Bootstrap
 from cellkinetics.fitting.diagnostics import vpc as visual_check
-from cellkinetics.fitting.fits import Fits
+from cellkinetics.fitting.fits import Fits, plot_each
 from cellkinetics.fitting.result import Fit
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.typical import Typical
@@ -391,13 +391,7 @@ class PopulationFit(Criteria, Saves):
         run = Run.of(checkpoint, 1, lambda: prediction.asked_of_bootstrap(self, n, seed))
         return prediction.bootstrapped(self, n, level, seed, run, domains.flag(progress, "progress"))
 
-    def plot(
-        self, subject: str | None = None, ax: Axes | None = None, page: int = 0, *, by: str = "cohort"
-    ) -> Figure | Axes:
-        """One panel a patient at its mode, 24 a page, by covariate, as a figure; of one ``subject`` its axes."""
-        if subject is not None:
-            return self[subject].plot(ax)
-        return self.as_fits.plot(page, by=by)
+    plot = plot_each
 
     def plot_predicted(self, axes: Sequence[Axes] | None = None, *, by: str | None = None) -> Figure:
         """Samples against the prediction for no random effect, and against that of each patient at its mode.
@@ -426,16 +420,19 @@ class PopulationFit(Criteria, Saves):
 
         return population.plot_forest(self, domains.level(level), ax)
 
-    def plot_influence(self, most: int = 30) -> Figure:
-        """Parts of the log-likelihood and Cook's distances of ``most`` patients, and what moves most without each."""
+    def plot_influence(self, most: int = 30, *, axes: Sequence[Axes] | None = None) -> Figure:
+        """Parts of the log-likelihood and Cook's distances of ``most`` patients, and what moves most without each.
+
+        On two axes where given.
+        """
         from cellkinetics.charts import population
 
-        return population.plot_influence(self, domains.count(most, "most"))
+        return population.plot_influence(self, domains.count(most, "most"), axes)
 
-    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None) -> Figure:
-        """Quantile residuals of every sample at its patient's mode in four panels, as `Fit.diagnostics`."""
+    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None, *, by: str | None = None) -> Figure:
+        """Quantile residuals of every sample at its patient's mode in four panels, as `Fits.diagnostics`."""
         seed = domains.seed(seed)
-        return self.as_fits.diagnostics(seed, axes)
+        return self.as_fits.diagnostics(seed, axes, by=by)
 
     def plot_trace(self, axes: Sequence[Axes] | None = None) -> Figure:
         """How the estimates moved, a panel each, and the log-likelihood of the chains, or of an approximation.

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.population.design import Design
 from cellkinetics.population.importance import Moments
 from cellkinetics.population.running import UNSOLVED, UNSOLVED_OF_ONE, Population, gains_of, moments_of, too_many

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.errors import ModelError, suggest
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.model import Model
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.data.study import Study
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.statistics.visits import visit_days
 from cellkinetics.words import count
 

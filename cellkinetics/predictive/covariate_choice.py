@@ -13,12 +13,12 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.status import Status
 from cellkinetics.population.design import Covariates, design_of

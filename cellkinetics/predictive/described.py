@@ -123,9 +123,7 @@ def by_population(one: object) -> Described:
     return Described(fit.patients, fit.design, theta, drawn, fit.population.method, fit.study, told)
 
 
-def request_of(
-    one: Model | Fit, prior: GivenPriors | None, fixed: Mapping[str, float] | None, error: str
-) -> Request:
+def request_of(one: Model | Fit, prior: GivenPriors | None, fixed: Mapping[str, float] | None, error: str) -> Request:
     """What `ck.fit` would be asked, or was.
 
     Raises

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
@@ -16,6 +15,7 @@ from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.result import Fit
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import GivenPriors

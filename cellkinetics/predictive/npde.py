@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import scipy
 from scipy import special
 
@@ -29,6 +28,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.fits import Fits
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.predictive import replicates as simulating
@@ -85,7 +85,7 @@ class NPDE(Saves, HandsOutCopies):
     simulated: bool
     origin: Provenance = field(default=Provenance(), repr=False)
     by: str = ""
-    strata: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    strata: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(), repr=False)
 
     def drawn(self, imputation: int = 0) -> pd.DataFrame:
         """The table with npd and npde of one imputation, from 0.

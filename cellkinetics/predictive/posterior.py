@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.engine import Data
 from cellkinetics.optimising.samples import Samples

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.data import groups
@@ -15,6 +14,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.bootstrap import ends_about
 from cellkinetics.fitting.fits import Fits
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.placing import status_of
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples, samples_each

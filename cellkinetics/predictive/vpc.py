@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.fits import Fits
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.predictive import replicates as simulating

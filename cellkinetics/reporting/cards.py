@@ -5,8 +5,6 @@ from __future__ import annotations
 import textwrap
 from functools import partial, singledispatch
 
-import pandas as pd
-
 from cellkinetics.bayes.posterior import PopulationPosterior
 from cellkinetics.charts import values
 from cellkinetics.cohorts import answer
@@ -25,6 +23,7 @@ from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import FIXED
 from cellkinetics.joint.comparison import ModelComparison
 from cellkinetics.joint.result import JointFit
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.model import Model
 from cellkinetics.notebook import Card
 from cellkinetics.population.importance import LogLikelihood
@@ -49,20 +48,22 @@ _INNER = {
     },
     "Fits": {"by_subject"},
     "JointFit": {
-        "columns", "degrees_of_freedom", "has_priors", "inflation", "request", "sd_is_known", "sum_ln_quantified",
+        "as_fits", "columns", "degrees_of_freedom", "has_priors", "inflation", "reference_dose", "request", "s",
+        "sd_by", "sd_is_known", "sum_ln_quantified",
     },
     "Model": {
-        "alternatives", "canonical", "changes", "corners", "description", "doses", "file", "held", "initial",
-        "linear_in_dose", "look_again", "made_of", "natural", "require", "rtol", "scale_free", "sha256", "simulator",
-        "stiff", "structure",
+        "alternatives", "canonical", "changes", "corners", "curve", "default_free", "description", "doses", "dosing",
+        "file", "held", "initial", "lags", "linear_in_dose", "look_again", "made_of", "markers", "natural", "observe",
+        "path", "require", "rhs", "rtol", "scale_free", "sha256", "simulator", "start", "states", "stiff", "structure",
+        "switches", "values",
     },
-    "Comparison": {"checked", "names", "with_model", "with_population"},
+    "Comparison": {"checked", "individual", "names", "with_model", "with_population"},
     "Profiles": {"by_subject"},
     "Bootstrap": {"problem"},
     "PopulationFit": {
-        "asked", "conditional_covariance", "conditional_mean", "design", "has_priors", "like_zero", "natural_at",
-        "path", "patients", "polished", "population", "population_means", "refit", "request", "sd_is_known",
-        "sum_ln_quantified",
+        "as_fits", "asked", "conditional_covariance", "conditional_mean", "design", "has_priors", "like_zero",
+        "natural_at", "path", "patients", "polished", "population", "population_means", "refit", "request",
+        "sd_is_known", "sum_ln_quantified",
     },
     "PopulationPosterior": {"labels", "natural", "phi", "random", "v"},
     "LogLikelihood": {"uneven"},
@@ -195,8 +196,8 @@ def _(found: LogLikelihood) -> Card:
     return Card(repr(found).strip("<>"), outcome, each)
 
 
-@of.register
-def _(table: NCATable) -> Card:
+@of.register(NCATable)
+def _(table: pd.DataFrame) -> Card:
     unit = table.attrs.get("unit", "")
     title = f"Non-compartmental analysis ({unit}, days)" if unit else "Non-compartmental analysis"
     picture = partial(values.plot_nca, table) if table["cmax_lower"].notna().any() else None

@@ -10,12 +10,12 @@ from typing import Any
 
 import jax
 import numpy
-import pandas
 import scipy
 
 import cellkinetics
 from cellkinetics.errors import StudyError, one_problem
 from cellkinetics.files import whole
+from cellkinetics.lazily import pandas
 
 # Fits had a format of their own before the second version of results: it is read, and no longer written.
 FITS, RESULT = "cellkinetics fits", "cellkinetics result"

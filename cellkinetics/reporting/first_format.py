@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
@@ -18,6 +17,7 @@ from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import TIED
 from cellkinetics.joint.design import Column
 from cellkinetics.joint.result import JointFit, shared_of
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.likelihood.sd_prior import SdPrior
 from cellkinetics.modelling import absent

@@ -20,6 +20,8 @@ TRIES = 1000
 FIT_FILES = re.compile(
     r"(parameters|predictions|outcomes|models)\.csv|fits\.json|summary\.txt|report\.html|fits(-\d+)?\.png"
 )
+# What tells a folder of one of several models.
+OF_A_MODEL = (("fits.json", report.REPORT_NAME), ("comparison.json", "summary.txt"))
 
 
 def folder(asked: Path | None, *, force: bool = False, name: str = NAME) -> Path:
@@ -113,8 +115,8 @@ def _merge(partial: Path, target: Path, ours: re.Pattern[str]) -> None:
             continue
         if old.is_file() and ours.fullmatch(old.name):
             old.unlink()
-        elif old.is_dir() and (old / "fits.json").is_file() and (old / report.REPORT_NAME).is_file():
-            # Of a model that was fitted then and not now.
+        elif old.is_dir() and any(all((old / name).is_file() for name in both) for both in OF_A_MODEL):
+            # Of a model that was asked for then and not now.
             for file in list(old.iterdir()):
                 if ours.fullmatch(file.name):
                     file.unlink()

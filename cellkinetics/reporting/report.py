@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.cohorts import answer
 from cellkinetics.cohorts.comparison import compare_cohorts
@@ -29,6 +28,7 @@ from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.summary import CENSORING_TEXTS, left_out
 from cellkinetics.fitting.table import FIXED
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.table import OTHER
 

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from cellkinetics import codec
 from cellkinetics.cohorts.nca import table_again
 from cellkinetics.data.study import Study
@@ -17,6 +15,7 @@ from cellkinetics.errors import FileWarning, ModelError, StudyError, one_problem
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
 from cellkinetics.joint.result import JointFit
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.provenance import Provenance

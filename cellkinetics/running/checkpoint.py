@@ -16,7 +16,7 @@ import numpy as np
 
 from cellkinetics import codec
 from cellkinetics.files import whole
-from cellkinetics.journal import log
+from cellkinetics.progress import log
 from cellkinetics.running.digest import digest
 from cellkinetics.words import count
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cellkinetics import cache
-from cellkinetics.journal import log
+from cellkinetics.progress import log
 
 COMPILING = "compiling"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellkinetics import domains, readiness
-from cellkinetics.journal import log
+from cellkinetics.progress import log
 from cellkinetics.running.checkpoint import Checkpoint
 from cellkinetics.running.digest import digest
 from cellkinetics.running.workers import by_workers

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from cellkinetics.journal import log
+from cellkinetics.progress import log
 from cellkinetics.words import count
 
 MOST_BREAKS = 3  # times in a row that workers may be killed without a chunk finished in between

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics.errors import one_problem
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.dosing import without_effect
 from cellkinetics.modelling.levels import column_of, unit_of_table
 from cellkinetics.modelling.model import Model

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError, TimeWarning
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model, Values
@@ -65,9 +65,8 @@ class Several(Protocol):
         ...
 
 
-Given = (
-    Values | pd.DataFrame | pd.Series | Estimated | Drawn | Several | Mapping[str, Estimated] | None
-)  # what `simulate` takes for parameters
+# What `simulate` takes for parameters.
+Given: TypeAlias = "Values | pd.DataFrame | pd.Series | Estimated | Drawn | Several | Mapping[str, Estimated] | None"
 
 
 def simulate(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from cellkinetics.arrays import Floats
+from cellkinetics.lazily import pandas as pd
 from cellkinetics.statistics.visits import geometric_mean, visit_days
 
 

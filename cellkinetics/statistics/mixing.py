@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from scipy import special
 
 from cellkinetics.arrays import Floats
+from cellkinetics.lazily import pandas as pd
 
 
 def r_hat(chains: Floats) -> float:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cellkinetics.arrays import Floats
+from cellkinetics.lazily import pandas as pd
 
 # Half a gap counts up to half a week (in the first week half of the day, at least 1), or this share of the time since
 # the infusion: half a year is no visit.

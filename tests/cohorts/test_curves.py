@@ -74,7 +74,7 @@ def test_medians_are_those_of_numpy_where_nothing_is_censored():
 
 def test_a_median_under_the_limit_is_not_a_number_but_lies_under_it():
     curves = cohort_curves(
-        study_of({"A": [0, 9], "B": [0, 7], "C": [50, 4]}, dict.fromkeys("ABC", "low")), "cohort", [0.5]
+        study_of({"A": [0, 9], "B": [0, 7], "C": [50, 4]}, dict.fromkeys("ABC", "low")), "cohort", quantiles=[0.5]
     )
     first = curves[curves["day"] == 7].iloc[0]
     assert math.isnan(first["value"])

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from cellkinetics.data.example import example
 from cellkinetics.data.reading import read_study
 from cellkinetics.errors import StudyError, StudyWarning
 
@@ -400,3 +401,10 @@ def test_the_remission_curves_are_read_with_their_unit_only(again):
     with pytest.warns(StudyWarning):
         back = again(study)
     assert_equal(back, study)
+
+
+def test_a_text_for_a_column_of_numbers_says_which_numbers_there_are():
+    study = example()
+    with pytest.raises(StudyError, match=r"dose='1e6': dose is a number, 100000, 250000, 1000000, .*select\(dose="):
+        study.select(dose="1e6")
+    assert study.select(dose=1e6).subjects == ("P05", "P06", "P07")

@@ -34,6 +34,8 @@ def checks(population):
         "trial": population.virtual_trial([7, 28, 60], {"low": 1e6, "high": 1e7}, patients=50, populations=0).plot,
         "forecast": ck.forecast(population, study, [7, 28]).plot,
         "effects": population.plot_effects,
+        "residuals": population.diagnostics,
+        "influence": population.plot_influence,
         "trace": population.plot_trace,
         "predicted": population.plot_predicted,
     }
@@ -48,7 +50,7 @@ def _no_figures_left():
 @pytest.mark.parametrize(
     ("name", "rows", "columns"),
     [("vpc", 2, 3), ("npde", 2, 2), ("trial", 2, 2), ("forecast", 2, 1), ("effects", 2, 3), ("trace", 1, 7),
-     ("predicted", 1, 2)],
+     ("predicted", 1, 2), ("residuals", 2, 2), ("influence", 1, 2)],
 )  # fmt: skip
 def test_a_picture_of_a_population_is_drawn_on_the_axes_that_are_given(checks, name, rows, columns):
     plt.close("all")
@@ -147,3 +149,70 @@ def test_correlations_of_all_patients_are_those_of_each(fits):
     assert len(own) == n * (n - 1) // 2
     for row in own.itertuples():
         assert row.correlation == fit.correlations.loc[row.parameter, row.other]
+
+
+def test_an_axis_of_days_that_is_split_is_marked_where_its_scale_changes():
+    ax = ck.example().plot()
+    marks = [text for text in ax.texts if text.get_gid() == "break"]
+    assert [(text.get_text(), text.xy) for text in marks] == [("//", (28.0, 0))]
+    assert ax.get_xlabel() == "days since infusion, scale changes at day 28"
+    ck.example().plot(ax)  # a second study on the same axes
+    assert sum(text.get_gid() == "break" for text in ax.texts) == 1
+    short = ck.example().select(until=40).plot()
+    assert short.get_xlabel() == "days since infusion" and not [t for t in short.texts if t.get_gid() == "break"]
+
+
+def test_panels_of_many_patients_say_once_that_the_scale_changes(fits):
+    figure = fits.plot()
+    assert all(sum(text.get_gid() == "break" for text in ax.texts) == 1 for ax in figure.axes)
+    assert figure.get_supxlabel() == "days since infusion, scale changes at day 28"
+    with ck.style(width="column"):
+        narrow = fits.plot()
+    assert "// scale changes at day 28" in [text.get_text() for text in narrow.legends[0].get_texts()]
+
+
+def test_groups_are_named_by_what_they_are(fits):
+    assert {ax.get_xlabel() for ax in ck.plot_nca(fits.study, by="response").axes} == {"response"}
+    assert [ax.get_xlabel() for ax in ck.compare_cohorts(fits.study).plot().axes][1:] == ["cohort"] * 2
+
+
+def test_estimates_over_three_covariates_stand_two_abreast_in_a_column(fits):
+    names = ["dose", "cohort", "response"]
+    with ck.style(width="column"):
+        figure = fits.plot_covariates(names, parameters=["F", "alpha"])
+        figure.draw_without_rendering()
+    assert len(figure.axes) == 6
+    assert len({round(ax.get_position().x0, 1) for ax in figure.axes}) == 2
+    assert all(ax.get_ylabel() for ax in figure.axes)
+    labels = [ax.yaxis.label.get_window_extent() for ax in figure.axes]
+    assert not any(one.overlaps(other) for at, one in enumerate(labels) for other in labels[:at])
+
+
+def test_correlations_of_all_patients_are_drawn_as_their_medians(fits):
+    ax, table = fits.plot_correlations(), fits.correlations
+    pair = table[(table["parameter"] == "alpha") & (table["other"] == "F")]["correlation"].dropna()
+    texts = {text.get_position(): text.get_text() for text in ax.texts}
+    said, many = texts[0, 1].split("\n")
+    assert float(said.replace("−", "-")) == pytest.approx(pair.median(), abs=0.0051)
+    assert many == f"{(pair.abs() > 0.9).sum()} of {len(pair)}"
+    none = replace(fits, by_subject={})
+    with pytest.raises(ValueError, match="there are no correlations of estimates"):
+        none.plot_correlations()
+
+
+def test_weights_of_models_stand_by_group(fits):
+    ax = ck.plot_models([fits, fits], by="response")
+    groups = [text.get_text() for text in ax.texts if text.get_gid() == "group"]
+    assert groups == ["response: non-responder", "response: responder"]
+    rows = [text.get_text() for text in ax.get_yticklabels()]
+    assert rows[:4] == ["", "P01", "P02", "P04"] and rows[-1] == "all" and len(rows) == 14
+    with pytest.raises(ValueError, match="by='response' is of many subjects"):
+        ck.plot_models([fits["P01"], fits["P01"]], by="response")
+
+
+def test_a_joint_fit_is_drawn_on_axes_that_are_given(fits):
+    joint = ck.fit(NK, ck.example().select(subjects=["P06", "P07"]), shared=["beta"], starts=1)
+    figure, axes = plt.subplots(1, 2)
+    assert joint.plot(axes=axes) is figure
+    assert [ax.get_title(loc="left")[:3] for ax in axes] == ["P06", "P07"]
+    assert joint.plot("P06", axes[0]) is axes[0]

@@ -120,7 +120,16 @@ def test_dir_of_a_model_is_what_one_asks_it_for():
     names = set(dir(NK))
     assert {"name", "parameters", "outputs", "solve", "plot", "with_", "describe", "reference"} <= names
     assert not {"canonical", "changes", "corners", "held", "sha256", "look_again", "rtol"} & names
+    # What a file of a model is written with: the reference of Model has it, who has a model asks for its curve.
+    assert not {"rhs", "lags", "markers", "observe", "path", "start", "states", "switches", "dosing"} & names
     assert NK.canonical is not None
+
+
+def test_dir_of_a_joint_fit_has_nouns_and_verbs_alone():
+    joint = ck.fit(NK, ck.example().select(subjects=["P06", "P07"]), shared=["beta"], starts=1)
+    names = set(dir(joint))
+    assert {"parameters", "shared", "outcome", "each", "predict", "plot"} <= names
+    assert not {"s", "sd_by", "reference_dose", "as_fits", "columns"} & names
 
 
 def test_every_name_that_dir_leaves_out_is_there():

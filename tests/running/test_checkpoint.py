@@ -196,6 +196,20 @@ def test_a_bootstrap_goes_on_and_more_refits_are_added(tmp_path, fit, monkeypatc
     assert (few.note, more.note, more.failed) == ("", "", whole.failed)
 
 
+def test_a_bootstrap_of_all_patients_goes_on(tmp_path, counted):
+    fits = ck.fit_each(DECLINE, STUDY.select(["P06", "P08"]), starts=1, progress=False)
+    counted.clear()
+    whole = fits.bootstrap(20)
+    assert len(counted) >= 40
+    kept = fits.bootstrap(20, checkpoint=tmp_path / "kept")
+    same(kept, whole)
+    counted.clear()
+    same(fits.bootstrap(20, checkpoint=tmp_path / "kept"), whole)
+    assert counted == []
+    with pytest.raises(ValueError, match="seed of the draws is 2020 there and 7 here"):
+        fits.bootstrap(20, seed=7, checkpoint=tmp_path / "kept")
+
+
 def test_an_interrupted_bootstrap_gives_what_is_finished_and_says_so(fit, monkeypatch):
     monkeypatch.setattr(chunks, "PATIENTS_AT_ONCE", 16)
     whole, engine, begun = fit.bootstrap(48), chunks.climbed, []
