@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics.arrays import Floats
-from cellkinetics.population.importance import Draws, Moments
+from cellkinetics.population.importance import Moments
 from cellkinetics.population.polish import Polished, polish
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import Sample
@@ -98,7 +98,7 @@ class _Ratio:
         moments = Moments(smaller.conditional_mean, smaller.conditional_covariance)
         sample = smaller.population.sampled(theta, moments, REFIT_DRAWS, seed + SEED_OF_REFITS)
         some = slice(None, None, ONE_DRAW_OF)
-        draws = Draws(sample.draws.phi[some], sample.draws.log_proposal[some])
+        draws = sample.draws.some(some)
         sample = replace(
             sample, draws=draws, value=sample.value[some], curve=sample.curve[some], slopes=sample.slopes[some]
         )

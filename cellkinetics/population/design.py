@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -99,6 +99,12 @@ class Design:
         for a, b in self.pairs:
             mask[a, b] = mask[b, a] = 1.0
         return mask
+
+    def without_effects(self, names: Sequence[str]) -> Design:
+        """With one value for all of what had a random effect."""
+        blocks = [tuple(name for name in block if name not in names) for block in self.correlated]
+        left = tuple(name for name in self.random if name not in names)
+        return replace(self, random=left, correlated=tuple(block for block in blocks if len(block) > 1))
 
     def correlation(self, omega: Any) -> dict[tuple[str, str], float]:
         """Of each pair, by a covariance (q, q) of the random effects."""
@@ -211,6 +217,13 @@ def _of_covariate(study: Study, subjects: Sequence[str], name: str, how: str) ->
     else:
         driver = values.astype(float).reindex(list(subjects))
         driver = driver.where(driver > 0) if on_ln else driver
+    if not numeric and word != GROUPS_OF:
+        numbers = pd.to_numeric(values, errors="coerce").reindex(list(subjects))
+        endless = [subject for subject, value in numbers.items() if np.isinf(value)]
+        if endless and numbers.notna().all():
+            raise ModelError(
+                f"{column} of {endless[0]} is {values[endless[0]]}: give a number, or leave it empty.", name
+            )
     missing = [subject for subject, value in driver.items() if pd.isna(value)]
     if missing:
         what = f"{column} above 0" if on_ln else column
@@ -259,6 +272,8 @@ def _blocks(correlated: Sequence[Sequence[str]], varying: Sequence[str]) -> tupl
         for name in block:
             if name not in varying:
                 raise ModelError(f"correlated: {name} has no random effect.", name=name)
+        if len(set(block)) < 2:
+            raise ModelError(f"correlated: ({', '.join(map(repr, block))},) is one name. Give two or more.")
         blocks.append(tuple(dict.fromkeys(block)))
     for i, block in enumerate(blocks):
         for other in blocks[i + 1 :]:

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import special
 
 from cellkinetics import cache
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Floats, Ints
 from cellkinetics.errors import ModelError
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_model import ErrorModel
@@ -55,11 +55,48 @@ class Moments(NamedTuple):
 class Draws:
     """Draws of each patient and their log density under the proposal.
 
-    phi : (m, n, q) on the estimation scale. log_proposal : (m, n).
+    phi : (m, n, q) on the estimation scale. log_proposal : (m, n). by : what they were drawn from.
     """
 
     phi: Floats
     log_proposal: Floats
+    by: Proposal
+
+    def some(self, which: slice) -> Draws:
+        """Some of them, of each patient."""
+        return Draws(self.phi[which], self.log_proposal[which], self.by)
+
+    def of(self, places: Ints) -> Draws:
+        """Of some of the random parameters."""
+        phi, by = self.phi[..., places], self.by.of(places)
+        return Draws(phi, by.log_density(phi), by)
+
+
+class Proposal(NamedTuple):
+    """A t of each patient, ``centre`` (n, q) and Cholesky factor ``own`` (n, q, q), and a share of the population."""
+
+    centre: Floats
+    own: Floats
+    mean: Floats
+    whole: Floats
+    share: float
+
+    def log_density(self, phi: Floats) -> Floats:
+        """(m, n) of draws (m, n, q)."""
+        log_own, log_whole = chains.log_t(phi - self.centre, self.own), chains.log_normal(phi - self.mean, self.whole)
+        return np.logaddexp(np.log1p(-self.share) + log_own, np.log(self.share) + log_whole)
+
+    def of(self, places: Ints) -> Proposal:
+        """Of some of the random parameters: of a t, a t."""
+        square = np.ix_(places, places)
+
+        def part(factor: Floats) -> Floats:
+            covariance = factor @ np.swapaxes(factor, 1, 2)
+            return np.linalg.cholesky(np.stack([one[square] for one in covariance]))
+
+        return Proposal(
+            self.centre[:, places], part(self.own), self.mean[:, places], part(self.whole), self.share
+        )  # fmt: skip
 
 
 class ToldByDraws(NamedTuple):
@@ -186,9 +223,8 @@ def drawn(moments: Moments, mean: Floats, omega: Floats, draws: int, seed: int) 
     which = np.arange(draws) < from_population
     phi = np.where(which[:, None, None], from_whole, from_own)
     wholes = np.broadcast_to(whole, (n, q, q))
-    log_own, log_whole = chains.log_t(phi - centre, own), chains.log_normal(phi - mean, wholes)
-    share = which.mean()
-    return Draws(phi, np.logaddexp(np.log1p(-share) + log_own, np.log(share) + log_whole))
+    by = Proposal(centre, own, mean, wholes, float(which.mean()))
+    return Draws(phi, by.log_density(phi), by)
 
 
 def lattice(count: int, n: int, size: int, rng: np.random.Generator) -> Floats:

@@ -68,7 +68,7 @@ def population_log_likelihood(
         "importance": the integral over the random effects by importance sampling. Approximations, for comparison with
         other programs: "laplace" (exact Hessian at each patient's mode), "focei" (expected information in its place),
         "agq" (adaptive Gauss-Hermite quadrature, for few random effects). The integral stands beside them.
-    draws : of each patient. nodes : of the quadrature, for each random effect.
+    draws : of each patient, at least 500. nodes : of the quadrature, for each random effect.
 
     Returns
     -------

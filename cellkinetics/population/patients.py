@@ -27,6 +27,7 @@ from cellkinetics.optimising.stacking import stacked
 from cellkinetics.optimising.status import Status
 from cellkinetics.sampling import curves
 from cellkinetics.solving.sensitivity import padded_length
+from cellkinetics.words import count
 
 SAMPLES_APART = 4  # samples: programs are made for multiples of so many
 TAKES_NO_PART = (Status.NO_SAMPLE, Status.NO_DOSE, Status.NO_MASS, Status.NOT_FITTED)
@@ -217,6 +218,9 @@ def patients_of(request: Request, study: Study, wanted: Sequence[str] | None, ow
     if not cases:
         text = "; ".join(f"{subject}: {reason}" for subject, reason in list(left.items())[:3])
         raise one_problem(f"nobody can take part in the population ({text})", "Look at study.summary().")
+    if not any(case.problem.samples.quantified.any() for case in cases.values()):
+        what = f"no sample of {count(len(cases), 'patient')} is quantified: the level of the curves is only bounded"
+        raise one_problem(what, "Report the limits, or look whether values and limits were read as they are meant.")
     return Patients(request, study, names, cases, left, tuple(own_sds))
 
 

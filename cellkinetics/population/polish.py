@@ -9,7 +9,7 @@ sandwich, and how far the estimates would move with other draws.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -137,7 +137,8 @@ def climbed(population: Population, v: Floats, look: Callable[[Floats], At], cli
         while share > 0.05:
             tried = np.maximum(v + share * step, floors)
             new = look(tried)
-            if np.isfinite(new.value) and new.value >= at.value - 1e-9:
+            # A spread that has become nothing is left out: the likelihood is then another sum over the draws.
+            if np.isfinite(new.value) and (new.value >= at.value - 1e-9 or new.without != at.without):
                 break
             share /= 2
         else:
@@ -154,7 +155,10 @@ def climbed(population: Population, v: Floats, look: Callable[[Floats], At], cli
 
 @dataclass(frozen=True, eq=False)
 class At:
-    """A log-likelihood with its derivatives at one point, as `Polished` has them; ``sample`` None of what has none."""
+    """A log-likelihood with its derivatives at one point, as `Polished` has them; ``sample`` None of what has none.
+
+    without : what has so small a spread that its random effect was left out.
+    """
 
     value: float
     gradient: Floats
@@ -162,11 +166,14 @@ class At:
     scores: Floats
     noise: Floats
     sample: Sample | None
+    without: tuple[str, ...] = ()
 
 
 def derivatives_at(population: Population, sample: Sample, v: Floats, counts: Floats | None = None) -> At:
     """The log-likelihood by these draws at ``v``; a patient counts once, or as often as ``counts`` (n,) say."""
     counts = np.ones(len(sample.subjects)) if counts is None else counts
+    if without := _without(population, v):
+        return _left_out(population, sample, v, counts, without)
     design, patients = population.design, population.patients
     theta = theta_of(design, v)
     omega = np.asarray(theta.omega)
@@ -206,6 +213,41 @@ def derivatives_at(population: Population, sample: Sample, v: Floats, counts: Fl
     gradient = counts @ mean - precision * (v - mean_prior)
     hessian -= np.diag(precision)
     return At(total, gradient, -(hessian + covariance), mean, noise, sample)
+
+
+def _without(population: Population, v: Floats) -> tuple[str, ...]:
+    """What has so small a spread that draws tell nothing of its mean; nothing where that is all that varies.
+
+    Of a spread s the draws' information on the mean is a difference of terms of size 1/s^2.
+    """
+    design, own = population.design, population.patients.own_sds
+    spread = v[len(design.effects) :][: len(design.random)]
+    small = spread <= np.log(NO_SPREAD * population.spread_units)
+    names = tuple(name for name, little in zip(design.random, small, strict=True) if little and name not in own)
+    return names if len(names) < len(design.random) else ()
+
+
+def _left_out(population: Population, sample: Sample, v: Floats, counts: Floats, without: tuple[str, ...]) -> At:
+    """With one value for all of what hardly varies: what the samples say of it is then in the slopes of the curves."""
+    design = population.design
+    p, q, linked = len(design.effects), len(design.random), len(design.pairs)
+    kept = np.array([name not in without for name in design.random])
+    pairs = [bool(kept[a] and kept[b]) for a, b in design.pairs]
+    places = np.flatnonzero([*[True] * p, *kept, *pairs, *[True] * (len(v) - p - q - linked)])
+    smaller = population.without_effects(without, places)
+    at = derivatives_at(smaller, replace(sample, population=smaller, draws=sample.draws.of(np.flatnonzero(kept))),
+                        v[places], counts)  # fmt: skip
+    square = np.ix_(places, places)
+    gradient, scores = np.zeros(len(v)), np.zeros((len(at.scores), len(v)))
+    information, noise = np.zeros((len(v), len(v))), np.zeros((len(v), len(v)))
+    gradient[places], scores[:, places] = at.gradient, at.scores
+    information[square], noise[square] = at.information, at.noise
+    theta = theta_of(design, v)
+    if population.scored:
+        value, curve, slopes = population.solved(theta, sample.draws.phi)
+        sample = replace(sample, value=value, curve=curve, slopes=slopes)
+    sample = replace(sample, value=_by_differences(population, sample, theta, [])[0])
+    return At(at.value, gradient, information, scores, noise, sample, without)
 
 
 @cache.kept
@@ -333,6 +375,7 @@ def moving_of(population: Population, v: Floats, gradient: Floats) -> Flags:
     p, q = len(design.effects), len(design.random)
     moving = np.ones(len(v), bool)
     moving[p : p + q] = v[p : p + q] > np.log(NO_SPREAD * population.spread_units)
+    moving[p + q : p + q + len(design.pairs)] = [moving[p + a] and moving[p + b] for a, b in design.pairs]
     moving[len(v) - len(population.patients.sd_free) :] = population.patients.sd_free
     return moving & ~((v <= floors_of(population) + 1e-9) & (gradient <= 0))
 

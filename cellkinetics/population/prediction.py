@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -110,13 +111,17 @@ def bootstrapped(fit: PopulationFit, n: int, level: float, seed: int, run: Run, 
     draws = natural_of(fit, kept, labels)
     free = [label for label in labels if fit.parameters.loc[label, "status"] != "fixed"]
     rows = {"value": fit.parameters.loc[free, "value"].astype(float)}
-    enough = len(draws) >= round(1 / (1 - level), 9)
+    needed = math.ceil(round(1 / (1 - level), 9))
+    enough = len(draws) >= needed
     for side, share in (("lower", (1 - level) / 2), ("upper", (1 + level) / 2)):
         rows[side] = draws[free].quantile(share) if enough else pd.Series(np.nan, index=free)
-    note = "" if len(done) == n else f"interrupted after {len(done)} of {count(n, 'refit')}"
+    notes = [] if len(done) == n else [f"interrupted after {len(done)} of {count(n, 'refit')}"]
+    if not enough:
+        have = count(len(draws), "refit") + ("" if len(draws) == len(done) else f" that converged, of {len(done)}")
+        notes.append(f"no intervals: {have}, and {level:.0%} intervals need at least {needed}. Give n=200")
     origin = Provenance("", fit.study.sha256, fit.model, {"n": n, "kind": "patients", "level": level, "seed": seed})
     intervals = pd.DataFrame(rows).loc[free].rename_axis("parameter")
-    return Bootstrap(draws, intervals, len(done) - len(kept), "patients", level, seed, None, origin, note)
+    return Bootstrap(draws, intervals, len(done) - len(kept), "patients", level, seed, None, origin, "; ".join(notes))
 
 
 def asked_of_bootstrap(fit: PopulationFit, n: int, seed: int) -> dict[str, Any]:

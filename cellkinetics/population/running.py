@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Floats, Ints
 from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising.engine import Data
 from cellkinetics.population import importance, saem
@@ -84,6 +84,19 @@ class Population:
     def rows(self) -> int:
         """Samples of a patient, padded."""
         return padded_length(self.data.inputs.times.shape[1], 1)
+
+    @cached_property
+    def _smaller(self) -> dict[tuple[str, ...], Population]:
+        return {}
+
+    def without_effects(self, names: tuple[str, ...], places: Ints) -> Population:
+        """With one value for all of what had a random effect; ``places`` are those of the prior that are left."""
+        if names not in self._smaller:
+            prior = self.prior[0][places], self.prior[1][places]
+            smaller = Population(self.patients, self.design.without_effects(names), prior, self.method)
+            smaller.__dict__["data"] = self.data
+            self._smaller[names] = smaller
+        return self._smaller[names]
 
     def finer(self) -> Population | None:
         """With the model's next way of solving its curves; None where there is none."""

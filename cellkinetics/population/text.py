@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 STILL = 0.1  # standard errors that a last step may move an estimate, and twice that in other draws
 
+ALL_BUT_ONE = 0.99  # a correlation of effects beyond which they are not told apart
 ILL_CONDITIONED = 1000.0  # of correlations of the estimates
 
 _wide = partial(labelled, width=WIDE)
@@ -123,6 +124,10 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
             f"between-patient sd of {name} cannot be told from 0 (log-likelihood at 0 differs by {max(worse, 0):.2f}): "
             f"{advice}"
         )
+    design, omega = path.population.design, np.asarray(polished.theta.omega)
+    for pair, rho in design.correlation(omega).items():
+        if abs(rho) > ALL_BUT_ONE and not zeros.keys() & set(pair):
+            notes.append(f"correlation of {' and '.join(pair)} at {rho:+.3f}: give correlated= without it")
     if path.unsolved:
         notes.append(path.unsolved)
     outside = outside_bounds(path.population, polished)

@@ -467,3 +467,17 @@ def test_ln_of_what_has_none_is_refused():
     refused(r"lot is no number and has no ln\. Take 'lot'", "ln lot")
     refused(r"'ln ' or 'groups of ' before it\. Did you mean ln vcn\?", "ln vnc")
     refused(r"a dose is a number\. Take 'dose', or 'cohort'", "groups of dose")
+
+
+def test_a_study_of_nothing_but_limits_has_no_population():
+    table = pd.DataFrame(
+        [{"subject": f"P{i}", "day": day, "copies_per_ug": "<5"} for i in range(12) for day in (1, 7, 14)]
+    )
+    with pytest.raises(ck.StudyError, match="no sample of 12 patients is quantified"):
+        ck.fit_population(populations.line(), ck.read_study(table, lloq=5.0), progress=False)
+
+
+def test_few_refits_say_that_they_make_no_interval(fit):
+    few = fit.bootstrap(3, progress=False)
+    assert few.note.startswith("no intervals: 3 refits") and "need at least 20" in few.note
+    assert few.intervals["lower"].isna().all()

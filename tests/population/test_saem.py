@@ -5,9 +5,11 @@ import numpy as np
 import pandas as pd
 import populations
 import pytest
+from scipy import stats
 
 import cellkinetics as ck
-from cellkinetics.population import polish
+from cellkinetics.population import importance, polish
+from cellkinetics.sampling import chains
 
 DAYS = np.array([1.0, 3, 7, 14, 21, 28])
 LOD, LLOQ, ULOQ = 10.0, 25.0, 150.0
@@ -137,3 +139,43 @@ def test_scores_and_information_are_the_derivatives_of_the_sampled_likelihood():
         slope = -(ahead.gradient - behind.gradient) / 2e-4
         assert at.information[place] == pytest.approx(slope, rel=1e-3, abs=1e-3 * np.abs(at.information).max())
     assert at.scores.sum(axis=0) == pytest.approx(at.gradient)
+
+
+@pytest.fixture(scope="module")
+def alike():
+    """Patients whose slopes are all the same."""
+    rng = np.random.default_rng(2020)
+    ln_c = np.log(80.0) + 0.8 * rng.normal(size=20)
+    return populations.study_of(ln_c[:, None] - 0.09 * DAYS, DAYS, 0.4, rng, limit=10.0)
+
+
+def test_the_mean_of_what_does_not_vary_has_its_standard_error(alike):
+    found = ck.fit_population(populations.line(), alike, progress=False)
+    assert found.parameters.loc["sd between k", "status"] == "at bound"
+    assert found.status == ck.Status.AT_BOUND
+    assert "not identifiable" not in found.outcome
+    assert "sd between" in found.outcome or "between-patient sd of k cannot be told from 0" in found.outcome
+    fixed = ck.fit_population(populations.line(), alike, random=["c"], free=["c", "k"], progress=False)
+    columns = ["estimate", "estimate_stderr"]
+    same = [name for name in fixed.parameters.index if fixed.parameters.loc[name, "estimate_stderr"] > 0]
+    ours, theirs = (one.parameters.loc[same, columns].astype(float) for one in (found, fixed))
+    assert {"c", "k"} <= set(same)
+    off = (ours["estimate"] - theirs["estimate"]) / theirs["estimate_stderr"]
+    assert np.abs(off).max() < 0.1
+    np.testing.assert_allclose(ours["estimate_stderr"], theirs["estimate_stderr"], rtol=0.05)
+    assert found.log_likelihood == pytest.approx(fixed.log_likelihood, abs=0.1)
+
+
+def test_draws_of_some_random_parameters_have_the_density_of_their_own(alike):
+    moments = importance.Moments(
+        np.array([[1.0, 2.0, 3.0]]), np.array([[[1.0, 0.3, 0.1], [0.3, 0.5, 0.0], [0.1, 0.0, 2.0]]])
+    )
+    omega = np.array([[2.0, 0.5, 0.0], [0.5, 1.0, 0.2], [0.0, 0.2, 1.5]])
+    draws = importance.drawn(moments, np.array([[0.5, 2.0, 2.0]]), omega, 2000, 7)
+    some = draws.of(np.array([0, 2]))
+    by = draws.by
+    own = by.own[0] @ by.own[0].T
+    t = stats.multivariate_t(by.centre[0, [0, 2]], own[np.ix_([0, 2], [0, 2])], df=chains.T_DEGREES)
+    normal = stats.multivariate_normal(by.mean[0, [0, 2]], omega[np.ix_([0, 2], [0, 2])])
+    expected = np.log((1 - by.share) * t.pdf(some.phi[:, 0]) + by.share * normal.pdf(some.phi[:, 0]))
+    np.testing.assert_allclose(some.log_proposal[:, 0], expected, rtol=1e-10)
