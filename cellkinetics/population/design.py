@@ -219,11 +219,10 @@ def _of_covariate(study: Study, subjects: Sequence[str], name: str, how: str) ->
         driver = driver.where(driver > 0) if on_ln else driver
     if not numeric and word != GROUPS_OF:
         numbers = pd.to_numeric(values, errors="coerce").reindex(list(subjects))
-        endless = [subject for subject, value in numbers.items() if np.isinf(value)]
+        endless = [(subject, values.loc[subject]) for subject in subjects if np.isinf(numbers[subject])]
         if endless and numbers.notna().all():
-            raise ModelError(
-                f"{column} of {endless[0]} is {values[endless[0]]}: give a number, or leave it empty.", name
-            )
+            subject, value = endless[0]
+            raise ModelError(f"{column} of {subject} is {value}: give a number, or leave it empty.", name)
     missing = [subject for subject, value in driver.items() if pd.isna(value)]
     if missing:
         what = f"{column} above 0" if on_ln else column

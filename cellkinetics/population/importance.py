@@ -223,7 +223,7 @@ def drawn(moments: Moments, mean: Floats, omega: Floats, draws: int, seed: int) 
     which = np.arange(draws) < from_population
     phi = np.where(which[:, None, None], from_whole, from_own)
     wholes = np.broadcast_to(whole, (n, q, q))
-    by = Proposal(centre, own, mean, wholes, float(which.mean()))
+    by = Proposal(centre, np.asarray(own, float), mean, np.asarray(wholes, float), float(which.mean()))
     return Draws(phi, by.log_density(phi), by)
 
 
