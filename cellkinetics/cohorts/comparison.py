@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 class WindowResult:
     """What one window says.
 
+    Parameters
+    ----------
     window : the values.
     test : Wilcoxon-Mann-Whitney of two groups, Kruskal-Wallis of several; the trend where each patient has a dose of
         their own.

@@ -34,6 +34,8 @@ COUNTED = 1000
 class RankTest:
     """A test of ranks between groups.
 
+    Parameters
+    ----------
     name : "Wilcoxon-Mann-Whitney", "Kruskal-Wallis" or "Jonckheere-Terpstra".
     variant : which variant gave p, in words.
     statistic : Mann-Whitney's U of the first group; Kruskal-Wallis' H, corrected for ties; Jonckheere-Terpstra's J.
