@@ -138,9 +138,10 @@ class Reader:
         for width, height in SIZES.items():
             self.page.set_viewport_size({"width": width, "height": height})
             self.visit.too_wide += self.page.evaluate(WIDER)
-        for scheme in ("light", "dark"):
-            self.page.emulate_media(color_scheme=scheme)
-            self.visit.hard_to_read += [f"{scheme}: {each}" for each in self.page.evaluate(CONTRAST, RULES)]
+            for scheme in ("light", "dark"):
+                self.page.emulate_media(color_scheme=scheme)
+                found = self.page.evaluate(CONTRAST, RULES)
+                self.visit.hard_to_read += [f"{width} px, {scheme}: {each}" for each in found]
         return self.visit
 
 

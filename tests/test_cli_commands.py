@@ -181,13 +181,33 @@ def test_comedication_reaches_a_model_and_its_administrations_are_doses(folder, 
     capsys.readouterr()
     for asked, text in (
         (["compare", "--comedication", "tocilizumab=rho"], "act on a model. Give --model"),
-        (["fit", "--comedication", "tocilizumab"], "write name=value, such as tocilizumab=rho"),
+        (["fit", "--comedication", "tocilizumab="], "write name=value, such as tocilizumab=rho"),
+        (["fit", "--comedication", "tocilizumb"], "no ready effect of 'tocilizumb'"),
+        (["fit", "--comedication", "tocilizumab", "tocilizumab=rho"], "tocilizumab is given twice"),
         (["fit", "--comedication", "tocilizumab=,"], "comedication 'tocilizumab' has no rate"),
         (["fit", "--lasts", "steroids=1"], "Give comedication={'steroids': rate} with it"),
         (["fit", "--model", "nk_decline", "--comedication", "tocilizumab=alpha"], "nk_decline is a closed form"),
     ):
         assert run(*asked) == BAD
         assert text in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("words", [["tocilizumab", "N-803"], ["tocilizumab,N-803"]])
+def test_a_name_alone_is_the_ready_effect(words):
+    model = ck.models.load("il15_persistence")
+    acting = Acting([*words, "steroids=rho"]).on(model)
+    assert acting.changes == {"comedication": {"tocilizumab": None, "N-803": None, "steroids": ["rho"]}}
+    assert list(acting.comedication) == ["tocilizumab_on_rho", "N_803_on_mu0", "steroids_on_rho"]
+    assert acting.parameters["tocilizumab_on_rho"].value == 1.2
+
+
+def test_simulate_with_a_ready_effect_is_the_model_with_it(folder):
+    asked = ["--comedication", "tocilizumab", "--dose", "1e6", "tocilizumab:5=1", "--days", 9, 28]
+    assert run("simulate", "effector_memory", *asked, "--out", "s") == 0
+    model = ck.models.load("effector_memory").with_(comedication="tocilizumab")
+    expected = ck.simulate(model, {}, [9, 28], doses={"cells": 1e6, "tocilizumab": [(5, 1)]})
+    assert np.allclose(pd.read_csv("s/simulation.csv"), expected)
+    assert not np.allclose(expected, ck.simulate(ck.models.load("effector_memory"), {}, [9, 28], doses=1e6))
 
 
 def test_comedication_reaches_a_fit_and_stands_in_its_command(folder, few, monkeypatch, capsys):

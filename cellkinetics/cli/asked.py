@@ -160,7 +160,8 @@ class Acting:
     ----------
     comedication
         Rates that are multiplied while something is given, of an ODE: tocilizumab=rho steroids=rho,alpha. Each is a new
-        parameter, tocilizumab_on_rho. When it is given the table says, in rows of doses or a column of that name.
+        parameter, tocilizumab_on_rho. tocilizumab, steroids, IL-2 and N-803 alone act on the rates of the library's
+        ODEs that they are known for. When it is given the table says, in rows of doses or a column of that name.
     lasts
         Days that an administration acts: steroids=1. Without it from then on.
     """
@@ -170,10 +171,15 @@ class Acting:
 
     def on(self, model: Model) -> Model:
         """The model with it."""
-        given = pairs(self.comedication, "comedication", "tocilizumab=rho")
-        rates = {what: names([text]) or [] for what, text in given.items()}
+        words = self.comedication or []
+        ready = names([word for word in words if "=" not in word]) or []
+        given = pairs([word for word in words if "=" in word], "comedication", "tocilizumab=rho")
+        for what in given:
+            if what in ready:
+                raise ValueError(f"--comedication {what} {what}={given[what]}: {what} is given twice.")
+        rates = dict.fromkeys(ready) | {what: names([text]) or [] for what, text in given.items()}
         lasts = numbers(self.lasts, "lasts", "steroids=1")
-        return model.with_(comedication=rates, lasts=lasts) if given or lasts else model
+        return model.with_(comedication=rates, lasts=lasts) if rates or lasts else model
 
 
 @Option(name="*")

@@ -103,6 +103,13 @@ def cohort_curves(
     ------
     ValueError
         There is no such covariate or output, a quantile is not from 0 to 1, or the tolerance is not above 0.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> curves = cohort_curves(ck.example(), quantiles=[0.5])
+    >>> curves.query("group == '1e7/kg' and day <= 7")[["day", "n", "value"]].values.tolist()
+    [[1.0, 4.0, 3200.0], [3.0, 4.0, 9390.0], [7.0, 4.0, 55250.0]]
     """
     domains.instance(study, Study, "study", "Take ck.read_study(path), ck.example(), or the .study of fits.")
     if np.ndim(quantiles) == 0:

@@ -42,6 +42,13 @@ def nca_summary(table: pd.DataFrame, by: str = "cohort") -> pd.DataFrame:
         No table.
     ValueError
         There is no such column.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> summary = nca_summary(ck.nca(ck.example()))
+    >>> summary.query("metric == 'tmax'")[["group", "n", "median"]].values.tolist()
+    [['1e5/kg', 3, 6.9], ['1e6/kg', 4, 8.55], ['1e7/kg', 4, 8.5]]
     """
     domains.instance(table, pd.DataFrame, "table", "Give the table of ck.nca(study).")
     if by not in table:

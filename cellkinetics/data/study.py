@@ -75,6 +75,13 @@ class Study(Saves, HandsOutCopies):
         Name of the file, or "DataFrame".
     note : str
         The comment lines above the header.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> study = ck.example()
+    >>> len(study), study.unit, len(study["P07"].used)
+    (11, 'copies/ug', 7)
     """
 
     observations: pd.DataFrame

@@ -146,6 +146,16 @@ def identifiability(
         without ``sd``.
     ValueError
         No days, or days before the infusion; no names in `free`.
+
+    Examples
+    --------
+    One slow rate is told by four samples, and not which share of the cells has it.
+
+    >>> import cellkinetics as ck
+    >>> told = identifiability(ck.models.load("nk_decline"), [1, 7, 14, 28], doses=1e6, lloq=3)
+    >>> print(told.summary().partition(":")[0])
+    3 of 4 directions have information; condition inf
+    determined (SE on the estimation scale at most 1)
     """
     phases = Phases()
     model, typical = of(model, _first_dose(doses))

@@ -27,13 +27,35 @@ PROBE = 3
 
 
 def load_model(path: str | Path) -> Model:
-    """Read a model from a Python file that defines ``model = Model(...)``.
+    r"""Read a model from a Python file that defines ``model = Model(...)``.
 
     Raises
     ------
     ModelError
         The file cannot be run, defines no ``model``, or its functions give something that is not finite at the
         defaults.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "decline.py"
+    >>> lines = [
+    ...     "import jax.numpy as jnp",
+    ...     "import cellkinetics as ck",
+    ...     "c_0 = ck.Parameter(1e4, 'copies/ug', 'assumption')",
+    ...     "alpha = ck.Parameter(0.3, '1/day', 'assumption')",
+    ...     "model = ck.Model(",
+    ...     "    name='decline', parameters={'c_0': c_0, 'alpha': alpha}, outputs={'copies_per_ug': 'copies/ug'},",
+    ...     "    curve=lambda t, c_0, alpha: c_0 * jnp.exp(-alpha * t),",
+    ...     ")",
+    ... ]
+    >>> file.write_text("\n".join(lines)) > 0
+    True
+    >>> load_model(file)
+    <Model decline: c_0, alpha>
+    >>> load_model("no_such_folder/mine.py")
+    Traceback (most recent call last):
+    cellkinetics.errors.ModelError: ...mine.py: no such model file.
     """
     path = Path(path).resolve()
     if not path.is_file():

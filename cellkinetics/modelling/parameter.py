@@ -33,6 +33,11 @@ class Parameter:
         finite bounds) or "identity".
     between : between-patient variability as published, in words, with its scale and where sources disagree.
     spread : the same as a number: SD between patients on the estimation scale, for ``prior="published"``.
+
+    Examples
+    --------
+    >>> Parameter(0.16, "1/day", "Table 2", min=1e-3, max=10.0).unit
+    '1/day'
     """
 
     value: float

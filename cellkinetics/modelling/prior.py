@@ -22,7 +22,11 @@ PUBLISHED = "published"
 @storable
 @dataclass(frozen=True)
 class Normal:
-    """Normal, for a parameter that is estimated on its natural scale: mean and SD in its unit."""
+    """Normal, for a parameter that is estimated on its natural scale: mean and SD in its unit.
+
+    >>> Normal(0.0, 2.5)
+    Normal(mean=0.0, sd=2.5)
+    """
 
     mean: float
     sd: float
@@ -52,7 +56,11 @@ class LogNormal:
 @storable
 @dataclass(frozen=True)
 class LogitNormal:
-    """Normal on the logit between the parameter's bounds: median in its unit, SD of the logit."""
+    """Normal on the logit between the parameter's bounds: median in its unit, SD of the logit.
+
+    >>> LogitNormal(0.1, 1.0)
+    LogitNormal(median=0.1, sd=1.0)
+    """
 
     median: float
     sd: float

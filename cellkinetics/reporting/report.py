@@ -127,6 +127,7 @@ def page(
         compared=_compared(study, by),
         population=None if population is None else _population(population),
         measured=_measured(study, by),
+        outputs=list(dict.fromkeys(study.used["output"])),
         statuses=_statuses(fits),
         method=CENSORING_TEXTS[first.censoring],
         fixed=_fixed(fits),
@@ -180,7 +181,7 @@ def _population(population: PopulationFit) -> dict[str, Any]:
 def _measured(study: Study, by: str) -> list[dict[str, str]]:
     """Peak, area, half-life and persistence of each patient as texts, by the heads of their columns."""
     table = _asked(lambda: nca(study))
-    # Of several outputs each has its table by `cellkinetics nca`.
+    # Of several outputs each has its table by `cellkinetics nca`; the page says so.
     if table is None or table["subject"].duplicated().any():
         return []
     heads = {

@@ -122,6 +122,16 @@ def load(path: str | Path, *, model: Model | None = None, part: str | None = Non
         The file of the model has changed since the result.
     FileWarning
         The file has more in it than this version knows.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> file = Path(tempfile.mkdtemp()) / "study.json"
+    >>> ck.example().save(file)
+    >>> load(file).subjects == ck.example().subjects
+    True
     """
     path = Path(path)
     if part not in (None, envelope.STUDY):

@@ -284,6 +284,16 @@ def test_a_report_of_one_dose_compares_nothing(cohorts):
     assert "What was measured, without a model" in page
 
 
+def test_a_report_of_several_outputs_says_where_each_is_measured():
+    one = pd.DataFrame({"subject": "A", "day": DAYS, "copies_per_ug": COPIES, "dose": 1e6, "output": "copies"})
+    both = pd.concat([one, one.assign(output="cells")])
+    study = ck.read_study(both.assign(SIMULATED=1), columns={"output": "output"}, lloq=3.0)
+    fits = fitted(patients(("A",)))
+    text = " ".join(Tags(report.page(replace(fits, study=study), [PNG])).text.split())
+    assert "The study has 2 outputs, copies, cells: peaks, areas and half-lives of each are not on this page." in text
+    assert "The study has" not in report.page(fits, [PNG])
+
+
 def test_a_population_has_a_section_and_its_patients_stand_at_their_modes():
     from populations import line, study_of
 
