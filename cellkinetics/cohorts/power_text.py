@@ -50,7 +50,8 @@ def of_power(found: Power) -> str:
 
 def _studies(found: Power, studies: int) -> str:
     error = 100 * 0.5 / math.sqrt(studies)
-    text = f"{studies} simulated (seed {found.seed}), standard error of a chance at most {error:.1f}%"
+    draws = "" if found.plan.drawn is None else "each at another draw of the posterior, "
+    text = f"{studies} simulated (seed {found.seed}), {draws}standard error of a chance at most {error:.1f}%"
     return text if studies == found.asked else f"{text}; interrupted, {found.asked} were asked for"
 
 

@@ -28,6 +28,8 @@ from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.saem import Theta
 from cellkinetics.words import count
 
+OTHERS = "other patients of the population"
+
 
 class Populations(NamedTuple):
     """Estimates of b populations: coefficients (b, p), covariances (b, q, q), ln sds of the error (b, s)."""
@@ -61,7 +63,7 @@ class AsEstimated(NamedTuple):
     def whose(self) -> str:
         """Of what the other patients are, in words."""
         draws = "" if self.drawn is None else ", at draws of its posterior"
-        return f"other patients of the population{draws}"
+        return f"{OTHERS}{draws}"
 
 
 def estimated(one: object, name: str = "population") -> AsEstimated:
@@ -119,7 +121,9 @@ class Described:
 def by_population(one: object) -> Described:
     """A population, or its posterior."""
     fit, theta, drawn = estimated(one, "populations")
-    told = count(len(fit.subjects), "patient") + ("" if drawn is None else f", {len(drawn.beta):,} draws")
+    told = count(len(fit.subjects), "patient") + (
+        "" if drawn is None else f", {len(drawn.beta):,} draws of its posterior"
+    )
     return Described(fit.patients, fit.design, theta, drawn, fit.population.method, fit.study, told)
 
 

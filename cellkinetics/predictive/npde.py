@@ -32,7 +32,7 @@ from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.predictive import replicates as simulating
-from cellkinetics.predictive.described import HasDraws, estimated
+from cellkinetics.predictive.described import OTHERS, HasDraws, estimated
 from cellkinetics.predictive.replicates import Replicates, strata_of
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
@@ -68,6 +68,7 @@ class NPDE(Saves, HandsOutCopies):
     draws : npd and npde of each imputation: imputation, row (position in the table), npd, npde.
     replicates, imputations, seed : as asked.
     by : the covariate of the strata; "" for none.
+    whose : whose samples were simulated: of other patients of the population, and whether at draws of its posterior.
     strata
         One row a group of ``by``: stratum, n samples, mean and variance of its npde, p as "global" of ``tests`` for
         this group alone; NaN with fewer than three samples.
@@ -86,6 +87,7 @@ class NPDE(Saves, HandsOutCopies):
     origin: Provenance = field(default=Provenance(), repr=False)
     by: str = ""
     strata: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(), repr=False)
+    whose: str = OTHERS
 
     def drawn(self, imputation: int = 0) -> pd.DataFrame:
         """The table with npd and npde of one imputation, from 0.
@@ -127,7 +129,7 @@ class NPDE(Saves, HandsOutCopies):
         text += count(self.imputations, "time")
         lines = [
             f"NPDE of {count(len(self.table), 'sample')} under {model}{simulated}",
-            *labelled("simulated", f"{self.replicates:,} studies of other patients of the population", width=WIDE),
+            *labelled("simulated", f"{self.replicates:,} studies, {self.whose}", width=WIDE),
             *([] if not self.unsolved else labelled("unsolved", f"{self.unsolved:,} curves, left out", width=WIDE)),
             *labelled("imputed", text if censored else "nothing: no sample is censored", width=WIDE),
         ]
@@ -219,7 +221,9 @@ def npde(
     origin = Provenance("", study.sha256, fit.model, options, phases.total, timings)
     unsolved = int((~drawn.solved).sum())
     each = _by_stratum(table["stratum"].to_numpy(object), names, z[1]) if by is not None else pd.DataFrame()
-    return NPDE(table, tests_of(z[1]), draws, k, j, seed, unsolved, study.simulated, origin, by or "", each)
+    return NPDE(
+        table, tests_of(z[1]), draws, k, j, seed, unsolved, study.simulated, origin, by or "", each, given.whose
+    )
 
 
 def _by_stratum(stratum: np.ndarray[Any, Any], names: Sequence[str], z: Floats) -> pd.DataFrame:

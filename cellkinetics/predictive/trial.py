@@ -55,12 +55,13 @@ class VirtualTrial(Ahead, Saves, HandsOutCopies):
     arms : one row an arm: arm, given (in words), dose (of the first infusion), unsolved (share of patients without a
         curve, who are left out).
     outcome : "complete", or in words what is missing.
-    populations : estimates drawn from their covariance; 0 where they were taken as known.
+    populations : estimates drawn from their covariance, or taken from a posterior; 0 where they were taken as known.
     patients, level, seed, unit : as asked.
     limits : {output: largest lower limit of the study, NaN where none is known}.
     simulated : whether the study says that it is simulated.
     ln_curves, drawn : (patients, arms, rows of an arm in the table) ln of the curves, and copies of samples about them.
     typical : (populations or 1, arms, rows) ln of the curve of the median patient of each population.
+    of_posterior : whether they are draws of a posterior, and known ones its means.
     """
 
     table: pd.DataFrame
@@ -77,6 +78,7 @@ class VirtualTrial(Ahead, Saves, HandsOutCopies):
     drawn: Floats = field(repr=False)
     typical: Floats = field(repr=False)
     origin: Provenance = field(default=Provenance(), repr=False)
+    of_posterior: bool = False
 
     def share_above(self, level: float, day: float, *, output: str | None = None, sample: bool = False) -> pd.DataFrame:
         """The share of patients above a level on a day, by arm.
@@ -177,9 +179,10 @@ class VirtualTrial(Ahead, Saves, HandsOutCopies):
 
     def summary(self) -> str:
         """The trial in words: who was simulated, what was given, and the last day of each arm."""
-        known = "estimates taken as known"
+        known = f"{'means of the posterior' if self.of_posterior else 'estimates'} taken as known"
         if self.populations:
-            known = f"estimates drawn {self.populations} times from their covariance"
+            source = "the posterior" if self.of_posterior else "their covariance"
+            known = f"estimates drawn {count(self.populations, 'time')} from {source}"
         lines = [
             f"Virtual trial of {self.patients:,} patients an arm" + (" (simulated data)" if self.simulated else ""),
             *labelled("spread", f"between patients; {known}", width=WIDE),
@@ -323,7 +326,7 @@ def virtual_trial(
     return VirtualTrial(
         table, told, "; ".join(notes) or "complete", b, m, level, seed, fit.study.unit,
         dict(zip(fit.model.outputs, map(float, limits), strict=True)), fit.study.simulated, ln_curves, copies, typical,
-        origin,
+        origin, given.drawn is not None,
     )  # fmt: skip
 
 

@@ -221,7 +221,7 @@ def test_draws_take_the_place_of_estimates_in_what_is_simulated(gibbs, fit):
     error = np.sqrt(total / ahead.populations["effective"].iloc[0])
     assert ahead.weights @ curve == pytest.approx(middle, abs=4 * error)
     assert ahead.weights @ (curve - middle) ** 2 == pytest.approx(total, rel=0.15)
-    assert ahead.populations.loc[0, "told_by"] == "9 patients, 4,000 draws"
+    assert ahead.populations.loc[0, "told_by"] == "9 patients, 4,000 draws of its posterior"
     trial = ck.virtual_trial(gibbs, [10.0], {"once": 1e6}, patients=8000, populations=4000)
     assert trial.ln_curves.mean() == pytest.approx(middle, abs=0.05)
     assert trial.ln_curves.var() == pytest.approx(total, rel=0.1)
@@ -229,6 +229,7 @@ def test_draws_take_the_place_of_estimates_in_what_is_simulated(gibbs, fit):
     assert trial.table.loc[0, "typical_lower"] == pytest.approx(lower, rel=0.02)
     assert trial.table.loc[0, "typical_upper"] == pytest.approx(upper, rel=0.02)
     assert trial.outcome == "complete"
+    assert "estimates drawn 4000 times from the posterior" in trial.summary()
     check = ck.vpc(gibbs, replicates=200)
     assert check.whose == "other patients of the population, at draws of its posterior"
     # Simulated studies vary more than those of a population that is known.
@@ -237,6 +238,10 @@ def test_draws_take_the_place_of_estimates_in_what_is_simulated(gibbs, fit):
     assert width[0] > 1.05 * width[1]
     errors = ck.npde(gibbs, replicates=300)
     assert 0.4 < errors.table["npde"].var() < 1.3
+    assert "300 studies, other patients of the population, at draws of its posterior" in " ".join(
+        errors.summary().split()
+    )
+    assert "under     line, 9 patients, 4,000 draws of its posterior, effective" in ahead.summary()
 
 
 def test_each_study_of_a_plan_is_of_another_draw(gibbs):
@@ -244,6 +249,7 @@ def test_each_study_of_a_plan_is_of_another_draw(gibbs):
     plan = found.plan
     assert plan.drawn is not None
     at = plan.parameters(0, np.zeros((1000, 2)), np.arange(1000))
+    assert "each at another draw of the posterior" in " ".join(found.summary().split())
     assert np.log(at["c"]).mean() == pytest.approx(gibbs.v[..., 0].mean(), abs=0.03)
     assert np.log(at["c"]).std() == pytest.approx(gibbs.v[..., 0].std(), rel=0.1)
     away = np.log(plan.parameters(0, np.tile([[1.0, 0.0]], (1000, 1)), np.arange(1000))["c"]) - np.log(at["c"])
