@@ -28,7 +28,7 @@ from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.saem import Theta
 from cellkinetics.words import count
 
-OTHERS = "other patients of the population"
+OTHER_PATIENTS = "other patients of the population"
 
 
 class Populations(NamedTuple):
@@ -63,7 +63,7 @@ class AsEstimated(NamedTuple):
     def whose(self) -> str:
         """Of what the other patients are, in words."""
         draws = "" if self.drawn is None else ", at draws of its posterior"
-        return f"{OTHERS}{draws}"
+        return f"{OTHER_PATIENTS}{draws}"
 
 
 def estimated(one: object, name: str = "population") -> AsEstimated:

@@ -32,7 +32,7 @@ from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.predictive import replicates as simulating
-from cellkinetics.predictive.described import OTHERS, HasDraws, estimated
+from cellkinetics.predictive.described import OTHER_PATIENTS, HasDraws, estimated
 from cellkinetics.predictive.replicates import Replicates, strata_of
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
@@ -87,7 +87,7 @@ class NPDE(Saves, HandsOutCopies):
     origin: Provenance = field(default=Provenance(), repr=False)
     by: str = ""
     strata: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(), repr=False)
-    whose: str = OTHERS
+    whose: str = OTHER_PATIENTS
 
     def drawn(self, imputation: int = 0) -> pd.DataFrame:
         """The table with npd and npde of one imputation, from 0.
