@@ -34,6 +34,8 @@ PATIENTS_AT_ONCE = 512  # patients in memory at a time, for each processor
 # Log-likelihood units by which a second best end is behind: nearer it is the same, and farther it does not catch up. Of
 # 600 simulated patients of Stein 2019 5 do, of those that are nearer than 1.
 SAME_END, RIVAL = 1e-3, 1.0
+# Where the search is of a rougher error, its ends are not the optima, and how they stand to each other says less.
+ROUGH_ENDS, ROUGH_RIVAL = 4, 20.0
 BEYOND_STEPS = 12  # from the other side of the sampled days around a switch
 
 
@@ -245,6 +247,10 @@ def _climb(
                 tops[row] = np.array([value])
     corners.settle(problems, ascent)
     _challenge(problems, ascent, rivals, behind)
+    if programs.rough is not None and programs.rough.error is not programs.error:
+        for others in _distinct(values, whose, best):
+            apart = np.where(others != best, values[best], 0.0) - np.where(others != best, values[others], 0.0)
+            _challenge(problems, ascent, ends[others], apart, ROUGH_RIVAL)
     return _Climb(tops, ascent.x, ascent)
 
 
@@ -260,9 +266,21 @@ def _best_two(values: Floats, whose: Ints, count: int) -> tuple[Ints, Ints]:
     return order[begin], order[second]
 
 
-def _challenge(problems: Sequence[Problem], ascent: Ascent, x: Floats, behind: Floats) -> None:
-    """Climb from the second best ends ``x`` (b, d) too where they are little ``behind`` (b,): some pass the best."""
-    near = np.flatnonzero((behind > SAME_END) & (behind < RIVAL))
+def _distinct(values: Floats, whose: Ints, best: Ints) -> list[Ints]:
+    """(ends - 1 of count,) the next ends of each problem that differ from those before; the best where none is left."""
+    found = [best.copy() for _ in range(ROUGH_ENDS - 1)]
+    order = np.argsort(-values, kind="stable")
+    for problem, first in enumerate(best.tolist()):
+        last, rank = values[first], 0
+        for at in order[whose[order] == problem].tolist():
+            if rank < len(found) and np.isfinite(values[at]) and last - values[at] > SAME_END:
+                found[rank][problem], last, rank = at, values[at], rank + 1
+    return found
+
+
+def _challenge(problems: Sequence[Problem], ascent: Ascent, x: Floats, behind: Floats, reach: float = RIVAL) -> None:
+    """Climb from other ends ``x`` (b, d) too where they are little ``behind`` (b,): some pass the best."""
+    near = np.flatnonzero((behind > SAME_END) & (behind < reach))
     if not len(near):
         return
     rival = ascent.again(near, x[near], np.zeros_like(x[near], bool))
