@@ -1,6 +1,7 @@
 """Libraries that are imported when something of them is first used: ``from cellkinetics.lazily import pandas as pd``.
 
 pandas takes as long to import as jax takes to trace a model, and a page of help or a curve needs none of it.
+``special`` is scipy's, which brings parts of f2py; ``norm`` is the normal distribution of jax, which brings all others.
 """
 
 from __future__ import annotations
@@ -23,5 +24,9 @@ class _Later(ModuleType):
 
 if TYPE_CHECKING:
     import pandas as pandas
+    from jax.scipy.stats import norm as norm
+    from scipy import special as special
 else:
     pandas = _Later("pandas")
+    norm = _Later("jax.scipy.stats.norm")
+    special = _Later("scipy.special")

@@ -1,4 +1,4 @@
-"""Five ways into the library, each as its page has it, word for word, in an empty folder.
+"""Ways into the library, each as its page has it, word for word, in an empty folder.
 
 What Python shows is compared with what the page says it shows; blocks of Python and of a terminal are run.
 """
@@ -83,6 +83,31 @@ def test_from_a_file_to_an_answer_in_python_and_in_a_terminal(folder):
     assert {"dose.pdf", "fits.pdf", "parameters.csv", "derived.csv", "fits.json"} <= made
     (report,) = folder.glob("cellkinetics-fit-*/report.html")
     assert "P07" in report.read_text(encoding="utf-8")
+
+
+def commands(page):
+    """The command lines of a page, in its order."""
+    blocks = [text for language, text in parts(page) if language == "bash"]
+    return [line for text in blocks for line in text.splitlines() if line.startswith("cellkinetics ")]
+
+
+def test_from_the_command_line_only_up_to_the_first_fit_and_its_report(folder):
+    study = ck.example()
+    page, fit = commands("command_line.rst"), "cellkinetics fit patients.csv --lloq 3"
+    report = "cellkinetics report cellkinetics-fit-1/fits.json --out page.html"
+    assert {fit, report} <= set(page)
+    for line in page:
+        without = line.split()[1] in ("check", "compare", "nca")
+        if line == fit:
+            # The patients of the page above, whose programs are there; cohorts are compared of all.
+            study.select(subjects=["P01", "P04", "P07"]).to_csv(folder / "patients.csv")
+        elif without:
+            study.to_csv(folder / "patients.csv")
+        if line in (fit, report) or (without and "--model" not in line):
+            run(shlex.split(line)[1:])
+    made = set(os.listdir(folder))
+    assert {"page.html", "cellkinetics-fit-1", "cellkinetics-compare-1", "cellkinetics-compare-2"} <= made
+    assert "P07" in (folder / "page.html").read_text(encoding="utf-8")
 
 
 def test_an_ode_of_ones_own(folder):

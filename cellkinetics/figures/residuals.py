@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy
-from scipy import special
 
 from cellkinetics.figures import style
 from cellkinetics.figures.style import tone
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.lazily import special
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

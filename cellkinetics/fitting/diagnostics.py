@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy
-from scipy import special
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.fitting.leave_out import alone, standing
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.lazily import special
 from cellkinetics.optimising.batch import climbed
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import scipy
-from scipy import special
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.lazily import special
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.dosing import as_doses
 from cellkinetics.modelling.model import Model

@@ -28,9 +28,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import special
 
 from cellkinetics.arrays import Flags, Floats, Ints
+from cellkinetics.lazily import special
 from cellkinetics.optimising.problem import Problem, derivatives_of
 
 # The sd on ln copies that is expected before a curve is seen: the residual 0.56 of 90 patients (Stein 2019, Table 1),

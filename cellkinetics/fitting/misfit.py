@@ -20,10 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import special
 
 from cellkinetics.arrays import Floats
 from cellkinetics.fitting.leave_out import Movable, Standing, alone, standing
+from cellkinetics.lazily import special
 from cellkinetics.optimising.chunks import climbed_by, optima_by
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem

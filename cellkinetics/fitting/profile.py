@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy
-from scipy import special
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import suggest
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.lazily import special
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.optimising.chunks import climbed_by, optima_by
 from cellkinetics.optimising.optimise import Optimum

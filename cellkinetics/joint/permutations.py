@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.joint import fitting as joint_fitting
@@ -18,6 +17,7 @@ from cellkinetics.joint.fitting import Members
 from cellkinetics.joint.misfit import misfits_of
 from cellkinetics.joint.search import Worlds, polish, search
 from cellkinetics.joint.spread import spread_of
+from cellkinetics.lazily import special
 from cellkinetics.saving import storable
 from cellkinetics.statistics import arrangements
 from cellkinetics.words import dose_text

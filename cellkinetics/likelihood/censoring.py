@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.stats import norm
 
+from cellkinetics.lazily import norm
 from cellkinetics.likelihood.normal_tail import log_ndtr
 
 if TYPE_CHECKING:

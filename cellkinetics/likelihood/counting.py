@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import gammaln
 
 from cellkinetics.likelihood.censoring import Rows, nearer_tail
 from cellkinetics.likelihood.normal_tail import scaled_tail
@@ -200,6 +199,6 @@ WHOLE = np.arange(1.0, SUM_POINTS + 1)[None]
 LN_WHOLE = np.log(WHOLE)
 OF_WHOLE = np.where(
     WHOLE < STIRLING,
-    gammaln(WHOLE + 1) - WHOLE * LN_WHOLE + WHOLE,
+    np.vectorize(math.lgamma)(WHOLE + 1) - WHOLE * LN_WHOLE + WHOLE,
     HALF_LN_2PI + 0.5 * LN_WHOLE + _stirling(np.maximum(WHOLE, STIRLING)),
 )

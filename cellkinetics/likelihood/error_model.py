@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import ndtri_exp
 
 from cellkinetics.arrays import Flags, Floats
+from cellkinetics.lazily import special
 from cellkinetics.likelihood.censoring import Rows, standardised
 
 # An assay is not better than 1%: below, the curve goes through every sample and the likelihood has no bound.
@@ -164,7 +164,9 @@ class ErrorModel(ABC):
                 np.asarray(_log_density(self, predicted, ln_sd, rows._replace(lower=low, upper=high)))
                 for low, high in ((nothing, known), (known, everything))
             )
-            score = np.where(below < above, ndtri_exp(np.minimum(below, 0.0)), -ndtri_exp(np.minimum(above, 0.0)))
+            score = np.where(
+                below < above, special.ndtri_exp(np.minimum(below, 0.0)), -special.ndtri_exp(np.minimum(above, 0.0))
+            )
             ends.append(np.where(np.isfinite(end), score, end))
         return ends[0], ends[1]
 

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy
-from jax.scipy.stats import norm
 
 from cellkinetics.arrays import Flags, Floats
+from cellkinetics.lazily import norm
 from cellkinetics.likelihood.censoring import Rows, log_probability
 from cellkinetics.likelihood.error_model import THROUGH_ALL, ErrorModel
 from cellkinetics.likelihood.normal_tail import log_ndtr

@@ -14,7 +14,8 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.stats import norm
+
+from cellkinetics.lazily import norm
 
 FAR_TAIL, TERMS = 20.0, 6
 K = 3.75

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import expit, logit
 
 from cellkinetics.arrays import Floats
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.lazily import special
 
 OVERFLOW = 709.0  # what exp still has a number for
 
@@ -55,7 +55,7 @@ class Parameter:
             return float(np.log(value)) if value > 0 else -np.inf
         if self.scale == "logit":
             share = (value - self.min) / (self.max - self.min)
-            return float(logit(share))
+            return float(special.logit(share))
         return float(value)
 
     def has_no(self, value: float) -> str:
@@ -79,7 +79,7 @@ class Parameter:
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.scale == "log":
                 return np.log(values)
-            return logit((values - self.min) / (self.max - self.min)) if self.scale == "logit" else values
+            return special.logit((values - self.min) / (self.max - self.min)) if self.scale == "logit" else values
 
     def to_natural(self, value: Any) -> Any:
         """The inverse of `to_estimation`; takes JAX values."""
@@ -94,7 +94,7 @@ class Parameter:
         if self.scale == "log":
             return np.inf if value >= OVERFLOW else float(np.exp(value))
         if self.scale == "logit":
-            return float(self.min + (self.max - self.min) * expit(value))
+            return float(self.min + (self.max - self.min) * special.expit(value))
         return float(value)
 
     def slope(self, value: float) -> float:

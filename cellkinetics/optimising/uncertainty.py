@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from scipy import special
 
 from cellkinetics.arrays import Floats
+from cellkinetics.lazily import special
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
 

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import special
 
 from cellkinetics import cache
 from cellkinetics.arrays import Floats, Ints
 from cellkinetics.errors import ModelError
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.lazily import special
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.lowered import Program
 from cellkinetics.modelling.model import Model

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import special
 
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.lazily import special
 from cellkinetics.population.design import SD_BETWEEN, Effect
 from cellkinetics.population.importance import mean_of
 from cellkinetics.population.modes import problem_given

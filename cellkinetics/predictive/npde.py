@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy
-from scipy import special
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
@@ -29,6 +28,7 @@ from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.lazily import special
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.predictive import replicates as simulating

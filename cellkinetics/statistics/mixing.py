@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
 
 from cellkinetics.arrays import Floats
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.lazily import special
 
 
 def r_hat(chains: Floats) -> float:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_ndtr
 
 from cellkinetics.arrays import Flags, Floats
+from cellkinetics.lazily import special
 
 LN_2PI = float(np.log(2 * np.pi))
 TOBIT_STEPS, TOLERANCE = 200, 1e-14
@@ -215,7 +215,7 @@ def _log_probability(unused: Flags, z_low: Floats, z_high: Floats) -> Floats:
     z_low, z_high = np.where(unused, -np.inf, z_low), np.where(unused, np.inf, z_high)
     flip = z_low + z_high > 0
     small, large = np.where(flip, -z_high, z_low), np.where(flip, -z_low, z_high)
-    log_small, log_large = log_ndtr(small), log_ndtr(large)
+    log_small, log_large = special.log_ndtr(small), special.log_ndtr(large)
     gap = np.where(np.isneginf(log_small), -np.inf, log_small - log_large)
     with np.errstate(divide="ignore"):
         return log_large + np.where(gap > -0.7, np.log(-np.expm1(np.minimum(gap, -0.0))), np.log1p(-np.exp(gap)))
