@@ -179,9 +179,9 @@ def plot_influence(fit: PopulationFit, most: int, axes: Sequence[Axes] | None) -
     moves = table.drop(columns=["samples", "log_likelihood", "cook"])
     # Beside two narrow axes there is no room for words: one below the other.
     narrow, rows = style.narrow(), ([], [])
-    wordless = axes is not None and style.size(axes[1])[0] < 200
     size = 3.4, (0.16 if narrow else 0.22) * len(table) + 0.9
     panels = style.panels(axes, 2, 1 if narrow else 2, size, simulated=fit.study.simulated, wrap=False)
+    wordless = axes is not None and style.size(panels[1])[0] < 200
     for at, (subject, cook) in enumerate(zip(table.index, table["cook"].to_numpy(float), strict=True)):
         name = style.shortened(str(subject), 14)
         own = moves.iloc[at].to_numpy(float)
