@@ -60,45 +60,59 @@ def plot_effects(fit: PopulationFit, by: Sequence[str] | None, axes: Sequence[Ax
     effects = fit.individuals.pivot_table(index="subject", columns="parameter", values="effect")
     effects = effects.reindex(index=list(fit.subjects), columns=list(names))
     q, columns = len(names), len(names) + len(covariates)
+    places = [(row, column) for row in range(q) for column in range(columns) if not row < column < q]
+    # Where the panels of a row have no room beside each other, they follow one another.
+    flowing = axes is None and columns * style.LEAST_PANEL > style.asked_width()
+    if flowing:
+        places.sort(key=lambda place: (place[1] >= q, place[0] != place[1], place[::-1]))
+        made = style.panels(None, len(places), columns, (2.35, 2.15), simulated=fit.study.simulated)
+        panels = dict(zip(places, made, strict=True))
+    else:
+        panels = _grid_of_effects(q, columns, axes, places)
+    figure = style.whole(panels[0, 0])
+    sds = np.sqrt(np.diag(np.asarray(fit.polished.theta.omega)))
+    for (row, column), ax in panels.items():
+        name = names[row]
+        y = effects[name].to_numpy(float)
+        style.dress(ax)
+        ax.locator_params(nbins=3 if flowing else 5)
+        ax.locator_params(axis="x", nbins=2 if flowing else 5)
+        if column == row:
+            _distribution(ax, y, sds[row], fit.shrinkage[name])
+            # On axes of the user there is no place for the word above all.
+            tagged = ", simulated" if fit.study.simulated and axes is not None and row == 0 else ""
+            # In a column the shrinkage stands under the name.
+            ax.set_title(name + tagged + "\n" * flowing, loc="left", fontsize=TITLE, color=tone.ink, parse_math=False)
+        elif column < row:
+            _pair(ax, effects[names[column]].to_numpy(float), y)
+        else:
+            against.draw(ax, fit.study, covariates[column - q], effects[name])
+            ax.axhline(0.0, color=tone.faint, linewidth=0.9, dashes=(4, 3), zorder=1.5)
+        if flowing and column < q:
+            ax.xaxis.set_major_formatter("{x:g}")  # 0 and not 0.00, which meets its neighbours
+        if (flowing and column != row) or column == q or (column == 0 and row > 0):
+            style.label(ax, y=f"effect on {name}")
+        if flowing or row == q - 1:
+            style.label(ax, f"effect on {names[column]}" if column < q else covariates[column - q])
+        elif column == q:
+            ax.tick_params(labelbottom=False)
+    if fit.study.simulated and axes is None:
+        style.tag_all(figure)
+    return figure
+
+
+def _grid_of_effects(
+    q: int, columns: int, axes: Sequence[Axes] | None, places: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], Axes]:
+    """Panels of a row for each effect, of which those above the diagonal are left out."""
     if axes is None:
         grid = style.figure((2.35 * columns + 0.5, 2.15 * q + 0.4)).subplots(q, columns, squeeze=False)
     else:
         grid = np.array(style.given(axes, q * columns, simulated=False), object).reshape(q, columns)
-    figure, narrow = style.whole(grid[0, 0]), axes is None and style.narrow()
-    sds = np.sqrt(np.diag(np.asarray(fit.polished.theta.omega)))
-    for row, name in enumerate(names):
-        for column in range(columns):
-            ax, y = grid[row, column], effects[name].to_numpy(float)
-            if column > row and column < q:
-                ax.remove()
-                continue
-            style.dress(ax)
-            ax.locator_params(nbins=2 if narrow else 5)
-            if column == row:
-                _distribution(ax, y, sds[row], fit.shrinkage[name], short=narrow)
-                # On axes of the user there is no place for the word above all.
-                tagged = ", simulated" if fit.study.simulated and axes is not None and row == 0 else ""
-                # In a column the shrinkage stands under the name.
-                title = name + tagged + "\n" * narrow
-                ax.set_title(title, loc="left", fontsize=TITLE, color=tone.ink, parse_math=False)
-            elif column < row:
-                _pair(ax, effects[names[column]].to_numpy(float), y)
-            else:
-                against.draw(ax, fit.study, covariates[column - q], effects[name])
-                ax.axhline(0.0, color=tone.faint, linewidth=0.9, dashes=(4, 3), zorder=1.5)
-            if column == 0 and row > 0:
-                style.label(ax, y=f"effect on {name}")
-            if row == q - 1:
-                style.label(ax, f"effect on {names[column]}" if column < q else covariates[column - q])
-                if narrow and column >= q:
-                    ax.tick_params(axis="x", labelrotation=45)
-            elif column == q and row < q:
-                ax.tick_params(labelbottom=False)
-            if column == q:
-                style.label(ax, y=f"effect on {name}")
-    if fit.study.simulated and axes is None:
-        style.tag_all(figure)
-    return figure
+    for row in range(q):
+        for column in range(row + 1, q):
+            grid[row, column].remove()
+    return {place: grid[place] for place in places}
 
 
 def plot_forest(fit: PopulationFit, level: float, given: Axes | None) -> Figure:
@@ -106,12 +120,15 @@ def plot_forest(fit: PopulationFit, level: float, given: Axes | None) -> Figure:
     table = fit.effects(level)
     if table.empty:
         raise ModelError("no covariate drives a parameter: there is no forest. Give covariates= of fit_population.")
-    rows: list[Row] = []
+    # In a column names and numbers take two lines, and leave room for the axes between them.
+    rows, narrow = list[Row](), given is None and style.narrow()
     for parameter, own in table.groupby("parameter", sort=False):
         rows.append(Row(str(parameter)))
-        rows += [_row(fit, row) for _, row in own.iterrows()]
+        rows += [_row(fit, row, "\n" if narrow else " ") for _, row in own.iterrows()]
     axes = None if given is None else [given]
-    ax = style.panels(axes, 1, 1, (7.4, 0.27 * len(rows) + 1.15), simulated=fit.study.simulated)[0]
+    ax = style.panels(axes, 1, 1, (7.4, (0.45 if narrow else 0.27) * len(rows) + 1.15), simulated=fit.study.simulated)[
+        0
+    ]
     ax.axvspan(*EQUIVALENT, color=tone.faint, alpha=0.2, linewidth=0, zorder=0.5, gid="equivalent")
     for end in EQUIVALENT:
         ax.axvline(end, color=tone.faint, linewidth=0.9, dashes=(4, 3), zorder=1)
@@ -122,20 +139,20 @@ def plot_forest(fit: PopulationFit, level: float, given: Axes | None) -> Figure:
     words = f"ratio to the median patient or the first group, {100 * level:g}% interval"
     style.label(ax, "\n".join(style.wrapped(words, 72 * style.whole(ax).get_figwidth() / 2)))
     if given is None:
-        band = Line2D([], [], color=tone.faint, linewidth=6, alpha=0.25)
+        band = Line2D([], [], color=tone.faint, linewidth=6, alpha=0.25, solid_capstyle="butt")
         style.legend_below(ax, [(band, "0.8 to 1.25")])
     return style.whole(ax)
 
 
-def _row(fit: PopulationFit, row: pd.Series[Any]) -> Row:
-    """An effect, with its numbers beside it."""
+def _row(fit: PopulationFit, row: pd.Series[Any], between: str) -> Row:
+    """An effect, with its numbers beside it; ``between`` stands before what is in brackets."""
     ratio, lower, upper = (float(row[name]) for name in ("ratio", "lower", "upper"))
     text = str(row["note"]) if not math.isfinite(ratio) else f"{ratio:.2f}, no interval"
-    text = f"{ratio:.2f} ({lower:.2f} to {upper:.2f})" if math.isfinite(lower) else text
-    return Row(_place(row), ratio, lower, upper, _colour(fit, row), text)
+    text = f"{ratio:.2f}{between}({lower:.2f} to {upper:.2f})" if math.isfinite(lower) else text
+    return Row(_place(row, between), ratio, lower, upper, _colour(fit, row), text)
 
 
-def _place(row: pd.Series[Any]) -> str:
+def _place(row: pd.Series[Any], between: str) -> str:
     """A row of a forest in words: dose 1e7 (95th percentile), cohort high for low."""
     if row["what"] == GROUP:
         return (
@@ -145,7 +162,7 @@ def _place(row: pd.Series[Any]) -> str:
         style.dose_text(float(f"{number:.3g}")) if row["covariate"] == BY_DOSE else f"{number:.3g}"
         for number in (row["at"], row["reference"])
     )
-    return f"{row['covariate']} {value} : {middle} ({row['what']})"
+    return f"{row['covariate']} {value} : {middle}{between}({row['what']})"
 
 
 def _colour(fit: PopulationFit, row: pd.Series[Any]) -> str:
@@ -162,9 +179,9 @@ def plot_influence(fit: PopulationFit, most: int, axes: Sequence[Axes] | None) -
     moves = table.drop(columns=["samples", "log_likelihood", "cook"])
     # Beside two narrow axes there is no room for words: one below the other.
     narrow, rows = style.narrow(), ([], [])
-    wordless = axes is not None and style.size(axes[1])[0] < 200
     size = 3.4, (0.16 if narrow else 0.22) * len(table) + 0.9
     panels = style.panels(axes, 2, 1 if narrow else 2, size, simulated=fit.study.simulated, wrap=False)
+    wordless = axes is not None and style.size(panels[1])[0] < 200
     for at, (subject, cook) in enumerate(zip(table.index, table["cook"].to_numpy(float), strict=True)):
         name = style.shortened(str(subject), 14)
         own = moves.iloc[at].to_numpy(float)
@@ -215,7 +232,9 @@ def plot_trace(fit: PopulationFit, axes: Sequence[Axes] | None) -> Figure:
         if axes is not None or number >= len(names) - 3:
             style.label(ax, counted)
     if averaged and axes is None:
-        key = [(Line2D([], [], color=tone.faint, linewidth=6, alpha=0.25), "averaged (gains fall)")]
+        key = [
+            (Line2D([], [], color=tone.faint, linewidth=6, alpha=0.25, solid_capstyle="butt"), "averaged (gains fall)")
+        ]
         style.legend_below(panels[0], key)
     return style.whole(panels[0])
 
@@ -230,7 +249,7 @@ def _averaged(fit: PopulationFit) -> int:
     return min(AVERAGED * ITERATIONS, len(fit.trace))
 
 
-def _distribution(ax: Axes, effects: Floats, sd: float, shrinkage: float, *, short: bool) -> None:
+def _distribution(ax: Axes, effects: Floats, sd: float, shrinkage: float) -> None:
     """Effects of the patients, beside the normal of the population."""
     bins = int(np.clip(math.ceil(2 * len(effects) ** 0.5), 5, 20))
     ax.hist(effects, bins=bins, density=True, color=tone.one, alpha=0.35, gid="effects")
@@ -241,7 +260,7 @@ def _distribution(ax: Axes, effects: Floats, sd: float, shrinkage: float, *, sho
     ax.grid(False)
     text, high = percent(round(1000 * max(shrinkage, 0.0)), 1000), shrinkage > HIGH
     ax.annotate(
-        f"{'shrunk' if short else 'shrinkage'} {text}", (1, 1), (0, 3), xycoords="axes fraction",
+        f"shrinkage {text}", (1, 1), (0, 3), xycoords="axes fraction",
         textcoords="offset points", ha="right", va="bottom", fontsize=SMALL, color=tone.ramp[2] if high else tone.faint,
     )  # fmt: skip
 

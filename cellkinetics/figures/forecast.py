@@ -105,7 +105,7 @@ def plot_trial(found: VirtualTrial, output: str, axes: Sequence[Axes] | None) ->
         chosen = style.given(axes, len(arms) * (1 + limited), simulated=found.simulated)
         below = chosen[len(arms) :] if limited else [None] * len(arms)
         for arm, top, bottom in zip(arms, chosen, below, strict=False):
-            _arm(found, arm, output, top, bottom, style.size(top)[0], left=True)
+            _arm(found, arm, output, top, bottom, style.size(top)[0], left=True, right=True)
         return style.whole(chosen[0])
     columns = 2 if len(arms) == 4 else min(ACROSS, len(arms))
     columns = min(columns, max(1, math.floor(min(style.asked_width() / style.LEAST_PANEL, 99))))
@@ -120,7 +120,9 @@ def plot_trial(found: VirtualTrial, output: str, axes: Sequence[Axes] | None) ->
         top = figure.add_subplot(grid[2 * strip, column], sharey=first)
         bottom = figure.add_subplot(grid[2 * strip + 1, column], sharex=top) if limited else None
         first = first or top
-        _arm(found, arm, output, top, bottom, 0.72 * 72 * width, left=column == 0)
+        # The name of the limit stands once in a row, where it takes no room from between panels.
+        right = column == columns - 1 or number == len(arms) - 1
+        _arm(found, arm, output, top, bottom, 0.72 * 72 * width, left=column == 0, right=right)
         top.tick_params(labelleft=column == 0, labelbottom=not limited)
         if bottom is not None:
             bottom.tick_params(labelleft=column == 0)
@@ -132,7 +134,7 @@ def plot_trial(found: VirtualTrial, output: str, axes: Sequence[Axes] | None) ->
 
 
 def _arm(
-    found: VirtualTrial, arm: str, output: str, top: Axes, bottom: Axes | None, width: float, *, left: bool
+    found: VirtualTrial, arm: str, output: str, top: Axes, bottom: Axes | None, width: float, *, left: bool, right: bool
 ) -> None:
     """An arm with the median patient of the first; below it who is detectable, where a limit is known."""
     limit, table = found.limits[output], found.table[found.table["output"] == output].sort_values("day")
@@ -146,7 +148,7 @@ def _arm(
         top.plot(usual["day"], usual["typical"], color=tone.ink, linewidth=1.0, linestyle=(0, (3, 2)), gid="first arm")
     top.set_title(str(arm), loc="left", fontsize=style.TITLE, color=tone.ink, parse_math=False)
     if bottom is not None:
-        draw_limits(top, own.iloc[:1].assign(lloq=limit, day=0.0, late=False))
+        draw_limits(top, own.iloc[:1].assign(lloq=limit, day=0.0, late=False), named=right)
         if bottom not in top.get_shared_x_axes().get_siblings(top):
             style.days(bottom, float(table["day"].max()), width)
         _detectable(bottom, found, arm, output, own["day"].to_numpy(float))

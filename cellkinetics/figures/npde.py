@@ -68,7 +68,8 @@ def plot_strata(found: NPDE) -> Figure:
         top.set_title(name, loc="left", fontsize=TITLE, color=tone.ink, parse_math=False)
         style.label(top, y="npde" if column == 0 else "")
         style.label_days(top, words=column == 0, width=0.72 * 72 * width)
-        style.label(bottom, "expected of a normal", "npde" if column == 0 else "")
+        words = "\n".join(style.wrapped("expected of a normal", 0.72 * 72 * width))
+        style.label(bottom, words, "npde" if column == 0 else "")
     if found.simulated:
         style.tag_all(figure)
     assert first is not None

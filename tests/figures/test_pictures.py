@@ -1,6 +1,6 @@
 """The main pictures against those in baseline/, and what every plot has in common.
 
-A change that is meant: python -m pytest tests/figures/test_pictures.py --mpl-generate-path=tests/baseline; look.
+A change that is meant: python -m pytest tests/figures -k pictures --mpl-generate-path=tests/baseline; look.
 Text is hidden and the layout that makes room for it is off, because both differ from one version of the font library to
 the next; what is written is tested in words.
 """
@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
+from pictures import bare, compared
 
 import cellkinetics as ck
 from cellkinetics import models
@@ -23,9 +23,6 @@ from cellkinetics.figures.fits import pages
 from cellkinetics.figures.study import plot_study
 from cellkinetics.fitting.profile import Profile
 
-compared = pytest.mark.mpl_image_compare(
-    baseline_dir="../baseline", tolerance=1, style="default", savefig_kwargs={"dpi": 70}
-)
 DAYS = np.array([1, 3, 5, 7, 8, 10, 12, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
 
 
@@ -79,18 +76,6 @@ def profile():
     ends = {"value": 1.0, "lower": 0.32, "upper": np.nan, "shape": "upper end open", "threshold": 3.84}
     names = pd.Index(["F", "rho", "t_max", "sd"], name="parameter")
     return Profile(table, pd.DataFrame(ends, index=names), 0.95, "chi-squared", simulated=True)
-
-
-def bare(figure: Any) -> Any:
-    """Without text, and every panel where it is by default."""
-    figure.set_layout_engine("none")
-    for ax in figure.axes:
-        ax.tick_params(which="both", labelbottom=False, labelleft=False)
-        if ax.get_legend():
-            ax.get_legend().remove()
-    for each in [*figure.legends, *figure.findobj(Text)]:
-        each.set_visible(False)
-    return figure
 
 
 @compared
