@@ -128,8 +128,8 @@ class PopulationPosterior(Saves, HandsOutCopies):
         Groups: posterior (natural scale), sample_stats, and, where the population is at hand, log_likelihood (of
         ln(copies) of each sample given its patient's parameters, of a censored one that of what is known), which
         ``arviz.loo`` takes; posterior_predictive (samples of the same patients drawn anew, before limits are looked
-        at); observed_data (value, NaN unless quantified, with lower and upper ends) and constant_data (subject, day,
-        output and status of each sample).
+        at); observed_data (value, NaN unless quantified) and constant_data (subject, day, output, status, lower and
+        upper end of each sample).
 
         Raises
         ------
@@ -162,8 +162,8 @@ class PopulationPosterior(Saves, HandsOutCopies):
             posterior=columns, sample_stats=stats,
             log_likelihood={name: found.ln_density.reshape(m, n, -1)},
             posterior_predictive={name: found.copies.reshape(m, n, -1)},
-            observed_data={name: rows["value"].to_numpy(float), **ends},
-            constant_data={new: rows[key].to_numpy(float if key == "day" else str) for key, new in told.items()},
+            observed_data={name: rows["value"].to_numpy(float)},
+            constant_data=ends | {new: rows[key].to_numpy(float if key == "day" else str) for key, new in told.items()},
             coords={**coords, "sample": np.arange(len(rows))}, dims={**own, **{key: ["sample"] for key in named}},
         )  # fmt: skip
 

@@ -87,6 +87,11 @@ def priors_for(fit: PopulationFit, given: Mapping[str, Prior] | None) -> tuple[P
     ModelError
         A name that is not estimated, a prior of another kind than its scale.
     """
+    if isinstance(given, str):
+        raise ModelError(
+            f"prior={given!r} is of one patient, whose population is known. Give {{name: ck.LogNormal(median, sd)}} of "
+            "means, spreads and sds."
+        )
     design, patients, model = fit.design, fit.patients, fit.model
     free = [name for name, own in zip(patients.sd_names, patients.sd_free, strict=True) if own]
     labels = [*(effect.label for effect in design.effects), *(f"{SD_BETWEEN} {name}" for name in design.random), *free]

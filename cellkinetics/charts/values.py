@@ -94,7 +94,8 @@ def _table_of(of: Study | pd.DataFrame, by: str) -> tuple[pd.DataFrame, list[str
         if missing := [name for name in ("subject", "output") if name not in table]:
             raise ValueError(f"the table has no column {missing[0]!r}. Give a study, or the table of ck.nca(study).")
         if by not in table:
-            raise ValueError(f"there is no column {by!r}. {suggest(by, map(str, table))}".rstrip())
+            remedy = f"Give the study, ck.plot_nca(study, by={by!r}), where it is a covariate."
+            raise ValueError(f"the table has no column {by!r}. {remedy} {suggest(by, map(str, table))}".rstrip())
         own = table[by].astype(object).where(table[by].notna(), NOBODY).astype(str)
         order = sorted(set(own) - {NOBODY}, key=groups.counted) + [NOBODY] * int((own == NOBODY).any())
     table = table.assign(**{by: own})

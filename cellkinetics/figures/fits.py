@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cellkinetics.fitting.fits import Fits
     from cellkinetics.fitting.result import Fit
 
+MOST_LINES = 3  # of words in a panel
 PER_PAGE = 24
 LEAST_WIDTH = 1.3  # inches of a panel
 # Of many patients in the width of a journal's column: inches of all panels together, and of one at least.
@@ -105,7 +106,7 @@ class _Drawn:
         names = {subject: output_of(fit, None) for subject, fit in fits.items()}
         samples = {subject: samples_of(fit.study, names_of(fit, names[subject])) for subject, fit in fits.items()}
         curves = {subject: curve_of(fit, names[subject]) for subject, fit in shown.items()}
-        words = {subject: style.wrapped(_words(fit, size[0]), size[0]) for subject, fit in shown.items()}
+        words = {subject: _words(fit, size[0]) for subject, fit in shown.items()}
         whole = pd.concat(samples)
         lower, upper = extent(whole, list(curves.values()), reach=10)
         for subject in shown:
@@ -121,10 +122,13 @@ class _Drawn:
         draw_fit(ax, self.shown[subject], samples, curve, colour, self.words[subject], width)
 
 
-def _words(fit: Fit, width: float) -> str:
-    """Why a fit needs a look, in a word or two where the panel has no room for more."""
+def _words(fit: Fit, width: float) -> list[str]:
+    """Why a fit needs a look, in lines; a word or two where there is no room for more: it is the samples'."""
     words = reason_of(fit)
-    return words if width > 72 else words.partition(":")[0]
+    lines = style.wrapped(words if width > 72 else words.partition(":")[0], width)
+    if len(lines) > MOST_LINES:
+        lines = style.wrapped(words.partition(":")[0], width)
+    return lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], f"{lines[MOST_LINES - 1]} ..."]
 
 
 def _on(panels: Sequence[Axes], drawn: _Drawn, groups: pd.Series, shades: Mapping[str, str]) -> Figure:

@@ -253,12 +253,28 @@ def known_of(design: Design, patient: Study) -> Mapping[str, Any]:
     return found
 
 
-def prior_of(fit: PopulationFit, patient: Study) -> dict[str | tuple[str, str], Prior | float]:
-    """See `PopulationFit.prior`."""
+def _estimates(fit: PopulationFit, patient: Study) -> Floats:
+    """(k,) of a patient without random effects, by its covariates."""
     domains.instance(patient, Study, "patient", "Give a study of one subject, such as study.select('P07').")
     if len(patient) != 1:
         raise ModelError(f"a prior is of one patient, and the study has {len(patient)}. Select one.")
-    estimates = matrix_of(fit.design, known_of(fit.design, patient)) @ np.asarray(fit.polished.theta.beta)
+    return matrix_of(fit.design, known_of(fit.design, patient)) @ np.asarray(fit.polished.theta.beta)
+
+
+def common_of(fit: PopulationFit, patient: Study) -> dict[str, float]:
+    """See `PopulationFit.common`."""
+    estimates = _estimates(fit, patient)
+    problem, theta = fit.patients.problems[0], fit.polished.theta
+    free = estimates[: len(fit.patients.names)]
+    values = problem.natural(np.append(free, np.zeros(int(problem.sd_free.sum()))))
+    given = {*fit.design.random, *dict(problem.ties)}
+    sds = dict(zip(fit.patients.common_sds, np.exp(np.asarray(theta.ln_sd)).tolist(), strict=True))
+    return {name: float(value) for name, value in values.items() if name not in given} | sds
+
+
+def prior_of(fit: PopulationFit, patient: Study) -> dict[str | tuple[str, str], Prior | float]:
+    """See `PopulationFit.prior`."""
+    estimates = _estimates(fit, patient)
     spreads = np.sqrt(np.diag(np.asarray(fit.polished.theta.omega)))
     pairs = fit.design.correlation(fit.polished.theta.omega)
     found: dict[str | tuple[str, str], Prior | float] = {

@@ -336,11 +336,12 @@ class PopulationFit(Criteria, Saves):
         return forecast.forecast(self, patient, times, draws=draws, level=level, seed=seed)
 
     def prior(self, patient: Study) -> dict[str | tuple[str, str], Prior | float]:
-        """What it says of one patient before its samples: ``prior=`` of `fit`, beside ``fixed`` for all that is common.
-
-        Medians at the patient's covariates, the sds between patients, and the correlations of parameters.
-        """
+        """What it says of one patient before its samples, ``prior=`` of `fit`: medians, sds between, correlations."""
         return prediction.prior_of(self, patient)
+
+    def common(self, patient: Study) -> dict[str, float]:
+        """What has one value for all, sds of the error included: ``fixed=`` of `fit` beside `prior`."""
+        return prediction.common_of(self, patient)
 
     def virtual_trial(
         self,

@@ -267,6 +267,9 @@ def forecast(
     given_on = patient.doses.loc[patient.doses["kind"] == "cells", "day"].nunique()
     silent = [one.model for one in each if not one.model.channels] if given_on > 1 else []
     notes = [first_alone(model, subject) for model in {model.name: model for model in silent}.values()]
+    notes += [
+        f"{subject} is one of the {one.told_by}: its samples count twice" for one in each if _within(one, found[0])
+    ]
     outcome = _outcome(about, weight, m, _strange(each, found), notes)
     timings = phases.done(f"forecast of {subject}")
     origin = Provenance(subject, patient.sha256, each[0].model, options, phases.total, timings)
@@ -298,6 +301,16 @@ def _before(weights: Sequence[float] | None, n: int) -> Floats:
     if len(given) != n or given.sum() == 0:
         raise ValueError(f"weights has {len(given)} values for {count(n, 'population')}: give one of each, not all 0.")
     return given / given.sum()
+
+
+def _within(one: Described, found: Posterior) -> bool:
+    """Whether the samples are among those that the population was fitted to."""
+    (subject,) = found.patients.cases
+    case, own = one.patients.cases.get(subject), found.patients.cases[subject].problem.samples
+    if case is None or not len(own):
+        return False
+    seen = set(zip(case.problem.samples.day.tolist(), case.problem.samples.upper.tolist(), strict=True))
+    return seen >= set(zip(own.day.tolist(), own.upper.tolist(), strict=True))
 
 
 def _alike(each: Sequence[Described], patient: Study) -> None:

@@ -46,6 +46,7 @@ TESTS = ("mean", "mean (Wilcoxon)", "variance", "normality", "global")
 ALMOST_NOTHING = 1e-9  # a share that is not 0, whose normal score would have no end
 LEAST_REPLICATES = 3  # for each sample of a patient: fewer do not tell how samples go together
 FEWEST_TESTED = 3
+DAYS_TESTED, LEAST_IN_DAYS = 5, 10  # bins of time, and samples of one
 AT_MOST = 5000  # values of which the test of Shapiro and Wilk is exact enough
 
 
@@ -72,6 +73,11 @@ class NPDE(Saves, HandsOutCopies):
     strata
         One row a group of ``by``: stratum, n samples, mean and variance of its npde, p as "global" of ``tests`` for
         this group alone; NaN with fewer than three samples.
+    over_time
+        One row a bin of days, up to five with about as many samples each: first and last day, n samples, mean of their
+        npde, and p of all bins together (chi-squared of the means, each of which is normal about 0 with a variance of
+        1/n if the model is right; the median over imputations). A curve of the wrong shape lies above 0 in some bins
+        and below in others, which the mean of all samples does not show.
     unsolved : simulated patients whose curve could not be solved; they are left out.
     simulated : whether the study says that it is simulated. origin : of which fit it is.
     """
@@ -88,6 +94,7 @@ class NPDE(Saves, HandsOutCopies):
     by: str = ""
     strata: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(), repr=False)
     whose: str = OTHER_PATIENTS
+    over_time: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(), repr=False)
 
     def drawn(self, imputation: int = 0) -> pd.DataFrame:
         """The table with npd and npde of one imputation, from 0.
@@ -122,7 +129,7 @@ class NPDE(Saves, HandsOutCopies):
         censored = int((self.table["status"] != "quantified").sum())
         rows = self.tests.to_dict("index")
         p = {name: float(rows[name]["p"]) for name in TESTS}
-        verdict = "no departure from the model is seen" if p["global"] >= 0.05 else "the model is not right"
+        verdict = "none is seen in mean, variance and shape" if p["global"] >= 0.05 else "the model is not right"
         model = self.origin.model.name if self.origin.model else "a model"
         simulated = " (simulated data)" if self.simulated else ""
         text = f"{count(censored, 'censored sample')} and all that is censored in the simulations, "
@@ -137,6 +144,7 @@ class NPDE(Saves, HandsOutCopies):
             spread = f" +- {rows[name]['spread']:.3g} over imputations" if self.imputations > 1 else ""
             lines += labelled(label, f"{rows[name]['statistic']:.4g}{spread}, {p_equals(p[name])}", width=WIDE)
         lines += labelled("together", f"{p_equals(p['global'], 'adjusted p')}: {verdict}", width=WIDE)
+        lines += labelled("over time", self._over_time(), width=WIDE) if len(self.over_time) else []
         for row in self.strata.to_dict("records"):
             text = (
                 f"{row['stratum']}: {count(row['n'], 'sample')}, mean {row['mean']:.2f}, variance {row['variance']:.2f}"
@@ -144,6 +152,13 @@ class NPDE(Saves, HandsOutCopies):
             tested = np.isfinite(row["p"])
             lines += labelled(self.by, f"{text}, {p_equals(row['p'])}" if tested else f"{text}, too few", width=WIDE)
         return "\n".join(lines) + "\n"
+
+    def _over_time(self) -> str:
+        rows = self.over_time.to_dict("records")
+        means = ", ".join(f"{row['mean']:+.2f} (day {row['first']:g} to {row['last']:g})" for row in rows)
+        p = float(rows[0]["p"])
+        verdict = "the curve has not the shape of the samples" if p < 0.05 else "no trend is seen"
+        return f"means {means}, {p_equals(p)}: {verdict}"
 
     def __repr__(self) -> str:
         mean, variance = (float(self.tests["statistic"][name]) for name in ("mean", "variance"))
@@ -222,8 +237,31 @@ def npde(
     unsolved = int((~drawn.solved).sum())
     each = _by_stratum(table["stratum"].to_numpy(object), names, z[1]) if by is not None else pd.DataFrame()
     return NPDE(
-        table, tests_of(z[1]), draws, k, j, seed, unsolved, study.simulated, origin, by or "", each, given.whose
-    )
+        table, tests_of(z[1]), draws, k, j, seed, unsolved, study.simulated, origin, by or "", each, given.whose,
+        over_time_of(table["day"].to_numpy(float), z[1]),
+    )  # fmt: skip
+
+
+def over_time_of(days: Floats, z: Floats) -> pd.DataFrame:
+    """See `NPDE.over_time`: of samples on ``days`` (N,) with npde (j, N); empty of too few."""
+    known = np.isfinite(z).all(axis=0)
+    days, z = days[known], z[:, known]
+    count_of = min(DAYS_TESTED, len(days) // LEAST_IN_DAYS)
+    if count_of < 2:
+        return pd.DataFrame()
+    ends = np.unique(np.quantile(days, np.linspace(0, 1, count_of + 1)[1:-1], method="inverted_cdf"))
+    of = np.searchsorted(ends, days, side="left")
+    bins = [np.flatnonzero(of == at) for at in range(len(ends) + 1) if (of == at).any()]
+    if len(bins) < 2:
+        return pd.DataFrame()
+    means = np.array([z[:, members].mean(axis=1) for members in bins])
+    sizes = np.array([len(members) for members in bins], float)
+    p = float(np.median(special.chdtrc(len(bins), sizes @ means**2)))
+    rows = [
+        (days[members].min(), days[members].max(), len(members), own.mean(), p)
+        for members, own in zip(bins, means, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["first", "last", "n", "mean", "p"])
 
 
 def _by_stratum(stratum: np.ndarray[Any, Any], names: Sequence[str], z: Floats) -> pd.DataFrame:

@@ -291,6 +291,9 @@ def virtual_trial(
     asked = other_patients.regimens_as_patients(fit, regimens, _ahead(days, limits))
     rng = np.random.default_rng(seed)
     drawn_from, lost = other_patients.populations_of(given, b, rng)
+    for name, value in (covariates or {}).items():
+        if not isinstance(value, str) and np.ndim(value):
+            raise ValueError(f"covariates={{{name!r}: {value!r}}}: all patients have one value. Take a trial for each.")
     matrix = np.array([matrix_of(fit.design, covariates_of(fit, covariates or {}, dose)) for dose in doses])
     means = np.einsum("akp,bp->bak", matrix, drawn_from.beta)
     member = np.arange(m) % max(b, 1)

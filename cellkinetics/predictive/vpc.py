@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # What a bin is known by in both tables.
+LEAST_REPLICATED = 20
 KEYS = ["output", "stratum", "bin", "day", "first_day", "last_day", "n"]
 
 
@@ -153,6 +154,11 @@ class Compared(Protocol):
         ...
 
 
+def _several(quantiles: float | Sequence[float]) -> tuple[float, ...]:
+    """One may stand without a list."""
+    return tuple(quantiles) if isinstance(quantiles, Sequence | np.ndarray) else (quantiles,)
+
+
 def vpc(
     result: PopulationFit | HasDraws | Fits | Compared,
     *,
@@ -179,7 +185,7 @@ def vpc(
         population at one of its draws; or `Fits`, each patient with its own estimates, where only
         the errors of the samples are new; or a `Comparison` of cohorts, for its population where it has one, else for
         the fits that were compared.
-    replicates : studies that are simulated.
+    replicates : studies that are simulated, at least 20.
     by
         covariate of `study.covariates` by which to stratify, such as "cohort" or "dose"; None for all together, and
         of a comparison for its groups.
@@ -211,9 +217,9 @@ def vpc(
         Nobody was fitted; ``corrected`` of single fits, which have no prediction but their own curve.
     """
     phases = Phases()
-    m, level, seed = domains.count(replicates, "replicates"), domains.level(level), domains.seed(seed)
+    m, level, seed = domains.count(replicates, "replicates", LEAST_REPLICATED), domains.level(level), domains.seed(seed)
     corrected = domains.flag(corrected, "corrected")
-    shares = tuple(domains.level(share, "quantiles") for share in domains.some(tuple(quantiles), "quantiles", "0.5"))
+    shares = tuple(domains.level(share, "quantiles") for share in domains.some(_several(quantiles), "quantiles", "0.5"))
     if isinstance(result, Compared):
         result, by = result.checked(by)
     if isinstance(result, PopulationFit | HasDraws):

@@ -97,7 +97,8 @@ def _(model: Model) -> Card:
 @of.register
 def _(fit: Fit) -> Card:
     picture = fit.plot if fit.fitted else None
-    return Card(f"{fit.subject}: {fit.model.name}", fit.outcome, _estimated(fit.parameters), picture)
+    words = _also_simulated(fit.outcome, fit.study.simulated)
+    return Card(f"{fit.subject}: {fit.model.name}", words, _estimated(fit.parameters), picture)
 
 
 @of.register
@@ -111,7 +112,8 @@ def _(fits: Fits) -> Card:
 
 @of.register
 def _(fit: JointFit) -> Card:
-    return Card(repr(fit).strip("<>").removesuffix(f": {fit.outcome}"), fit.outcome, _estimated(fit.parameters))
+    words = _also_simulated(fit.outcome, fit.study.simulated)
+    return Card(repr(fit).strip("<>").removesuffix(f": {fit.outcome}"), words, _estimated(fit.parameters))
 
 
 @of.register
@@ -128,12 +130,14 @@ def _(found: ModelComparison) -> Card:
 
 @of.register
 def _(profile: Profile) -> Card:
-    return Card("Profile likelihood", profile.method, profile.intervals, profile.plot)
+    words = _also_simulated(profile.method, profile.simulated)
+    return Card("Profile likelihood", words, profile.intervals, profile.plot)
 
 
 @of.register
 def _(profiles: Profiles) -> Card:
-    return Card(repr(profiles).strip("<>"), "", profiles.intervals)
+    simulated = any(profile.simulated for profile in profiles.values())
+    return Card(repr(profiles).strip("<>"), "simulated data" if simulated else "", profiles.intervals)
 
 
 @of.register

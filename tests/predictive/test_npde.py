@@ -180,7 +180,7 @@ def test_a_censored_sample_is_drawn_between_the_ends_of_what_is_known(censored):
 def test_tests_see_a_model_that_is_wrong_in_its_mean_or_in_its_spread(fit, censored):
     right = censored.npde(replicates=500, imputations=5)
     assert right.tests.loc["global", "p"] > 0.05
-    assert "no departure from the model is seen" in right.summary()
+    assert "none is seen in mean, variance and shape" in right.summary()
     # Of a level that is wrong most goes into the first sample of each patient: the others follow it.
     shifted = moved_to(fit, censored.study, mean={"c": 1500.0}).npde(replicates=500, imputations=5)
     assert shifted.tests.loc["mean", "p"] < 0.01
