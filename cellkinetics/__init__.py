@@ -16,7 +16,7 @@ from cellkinetics.bayes.posterior import PopulationPosterior
 from cellkinetics.bayes.sample import sample_posterior
 from cellkinetics.charts.models import plot_models
 from cellkinetics.charts.values import plot_nca, plot_waterfall
-from cellkinetics.cohorts.comparison import Comparison, compare_cohorts
+from cellkinetics.cohorts.comparison import Comparison, WindowResult, compare_cohorts
 from cellkinetics.cohorts.curves import cohort_curves
 from cellkinetics.cohorts.nca import nca
 from cellkinetics.cohorts.nca_summary import nca_summary
@@ -102,6 +102,7 @@ __all__ = [
     "TextWarning",
     "TimeWarning",
     "VirtualTrial",
+    "WindowResult",
     "choose_covariates",
     "cohort_curves",
     "compare_cohorts",
