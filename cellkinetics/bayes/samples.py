@@ -38,9 +38,7 @@ class SamplesAtDraws(NamedTuple):
 def at_draws(fit: PopulationFit, v: Floats, phi: Floats, seed: int) -> SamplesAtDraws:
     """At rows v (m, d) with patients' parameters phi (m, n, q)."""
     patients, design, target = fit.patients, fit.design, target_of(fit)
-    each = [theta_of(design, row) for row in v]
-    beta, ln_sd = (np.array([np.asarray(part) for part in parts]) for parts in
-                   ([one.beta for one in each], [one.ln_sd for one in each]))  # fmt: skip
+    beta, _, ln_sd = theta_of(design, v)
     x = np.einsum("nkp,mp->mnk", design.matrix, beta)
     x[:, :, design.places] = phi
     run, data = _program(target), patients.data(target.method)

@@ -55,11 +55,15 @@ def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int, fine
         table[filled] = np.concatenate([values(problem) for problem in problems])
         return table[fill]
 
-    precision = np.zeros((len(problems), width + outputs, width + outputs))
-    for table, own, problem in zip(precision, columns, problems, strict=True):
-        table[np.ix_(own, own)] = problem.prior[1]
-    # Of independent priors, which nearly all are, a vector: less to carry.
-    together = any(problem.priors.correlated for problem in problems)
+    def precisions() -> Any:
+        # Of independent priors, which nearly all are, a vector: less to carry.
+        if not any(problem.priors.correlated for problem in problems):
+            return wide(lambda p: np.diagonal(p.prior[1]), 0.0)
+        tables = np.zeros((len(problems), width + outputs, width + outputs))
+        for table, own, problem in zip(tables, columns, problems, strict=True):
+            table[np.ix_(own, own)] = problem.prior[1]
+        return tables[fill]
+
     inputs = _stacked(
         [
             inputs_of(
@@ -78,7 +82,7 @@ def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int, fine
         wide(lambda p: p.bounds[1], np.inf),
         wide(lambda p: p.units(p.start(p.values)), 1.0),
         wide(lambda p: p.prior[0], 0.0),
-        precision[fill] if together else np.diagonal(precision, axis1=1, axis2=2)[fill],
+        precisions(),
     )
 
 

@@ -48,6 +48,8 @@ def _fit_of(fit: PopulationFit, subject: str, mode: tuple[Problem, Optimum | Non
     at, case, alone = fit.subjects.index(subject), fit.patients.cases[subject], fit.study.each()(subject)
     means = importance.mean_of(fit.design.matrix, fit.polished.theta, fit.population.random)[at]
     problem, optimum = mode
+    if optimum is not None and fit.patients.own_sds:
+        problem, optimum = _with_known_sds(problem, optimum)
     request = replace(
         fit.request,
         free=problem.free,
@@ -65,11 +67,6 @@ def _fit_of(fit: PopulationFit, subject: str, mode: tuple[Problem, Optimum | Non
     if optimum is None:
         words = "not fitted: the mode given the population could not be solved."
         return refused(request, alone, problem, Outcome(Status.NOT_FITTED, words), case.samples, 0.0)
-    if fit.patients.own_sds:
-        problem, optimum = _with_known_sds(problem, optimum)
-        request = replace(
-            request, fixed={**request.fixed, **dict(zip(problem.sd_names, map(float, problem.sd), strict=True))}
-        )
     words = "converged" if optimum.converged else "not converged: the mode given the population was not found"
     outcome = Outcome(Status.CONVERGED if optimum.converged else Status.NOT_CONVERGED, words)
     made = finished(

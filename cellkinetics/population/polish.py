@@ -99,10 +99,10 @@ def vector_of(design: Design, theta: Theta) -> Floats:
 
 
 def theta_of(design: Design, v: Floats) -> Theta:
-    """The inverse of `vector_of`."""
+    """The inverse of `vector_of`, at v (..., d)."""
     p, q, linked = len(design.effects), len(design.random), len(design.pairs)
-    omega = omega_of(design, v[p : p + q], v[p + q : p + q + linked])
-    return Theta(v[:p], omega, v[p + q + linked :])
+    omega = omega_of(design, v[..., p : p + q], v[..., p + q : p + q + linked])
+    return Theta(v[..., :p], omega, v[..., p + q + linked :])
 
 
 def omega_of(design: Design, ln_spread: Floats, atanh: Floats) -> Floats:

@@ -23,7 +23,7 @@ from cellkinetics.optimising.cases import prepare
 from cellkinetics.optimising.request import Request
 from cellkinetics.population.design import Design, Effect
 from cellkinetics.population.patients import Patients
-from cellkinetics.population.polish import omega_of, theta_of
+from cellkinetics.population.polish import theta_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.saem import Theta
 from cellkinetics.words import count
@@ -90,9 +90,7 @@ def estimated(one: object, name: str = "population") -> AsEstimated:
 
 def populations_at(design: Design, v: Floats) -> Populations:
     """Of rows (b, d) of what `polish.vector_of` makes."""
-    p, q, linked = len(design.effects), len(design.random), len(design.pairs)
-    omega = omega_of(design, v[:, p : p + q], v[:, p + q : p + q + linked])
-    return Populations(v[:, :p], omega, v[:, p + q + linked :])
+    return Populations(*theta_of(design, v))
 
 
 @dataclass(frozen=True, eq=False)
