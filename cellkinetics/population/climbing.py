@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from cellkinetics.population.saem import Theta
 from cellkinetics.population.schedule import Path, as_table
 
 MOST_ASCENTS = 150
-NEAR = 1e-3  # log-likelihood units that a quasi-Newton step still promises where Newton's take over
-PROBED_ASIDE = 1e-4  # of differences of the gradient
+NEAR = 1e-4  # log-likelihood units that a quasi-Newton step still promises where Newton's take over
+PROBED_ASIDE = 2e-5  # of differences of the gradient
+SHORT_WAY = 0.05  # on the estimation scale: modes are followed along their tangents
 FARTHEST_START = 3.0  # spreads of a patient's own guess from the population
 LONGEST_ASCENT = 1.0  # on the estimation scale, in its units
 TRUE_SHARE, SHORTEST_ASCENT = 1e-4, 1e-3  # of what a step promises that must come true; of a step
@@ -30,6 +31,7 @@ class Objective:
     """An approximate likelihood by `polish.vector_of`, with priors; the modes of one value are where the next begin.
 
     method : "laplace", "focei" or "agq". nodes : of the last. x : (n, q) where the first modes are looked for.
+    last, place : the last that there was, and its v.
     """
 
     population: Population
@@ -37,6 +39,7 @@ class Objective:
     nodes: int
     x: Floats
     last: Marginal | None = None
+    place: Floats | None = None
 
     def at(self, v: Floats, counts: Floats) -> tuple[float, Floats, Floats]:
         """Value, gradient (d,) and scores (n, d), a patient counted as often as ``counts`` (n,) say; -inf for none."""
@@ -46,14 +49,26 @@ class Objective:
             np.linalg.cholesky(np.asarray(theta.omega))
         except np.linalg.LinAlgError:
             return nothing
-        found = marginal(self.population, theta, self.x, self.method, self.nodes, gradient=True)
+        found = marginal(self.population, theta, self._start(v), self.method, self.nodes, gradient=True)
         if found.gradient is None or not np.isfinite(found.value):
             return nothing
-        self.last, self.x = found, found.modes.x
+        self.last, self.place, self.x = found, v, found.modes.x
         mean, precision = self.population.prior
         away = v - mean
         gradient = counts @ found.gradient - precision * away
         return float(counts @ found.each - 0.5 * precision @ away**2), gradient, found.gradient
+
+    def beside(self, v: Floats, counts: Floats, at: At) -> At:
+        """A last step away from ``at``, whose information holds here too."""
+        value, gradient, scores = self.at(v, counts)
+        return replace(at, value=value, gradient=gradient, scores=scores)
+
+    def _start(self, v: Floats) -> Floats:
+        """(n, q) where the modes of v are looked for: a short way off as far as they move along their tangents."""
+        if self.place is None or self.last is None or self.last.moves is None:
+            return self.x
+        way = v - self.place
+        return self.x + np.einsum("d,ndq->nq", way, self.last.moves) if np.max(np.abs(way)) < SHORT_WAY else self.x
 
     def moments(self) -> Moments:
         """Modes of the patients, and the inverses of the curvatures there, as of the last value."""
@@ -61,17 +76,17 @@ class Objective:
         return Moments(self.last.modes.x, np.linalg.inv(self.last.precision))
 
     def look(self, v: Floats, counts: Floats) -> At:
-        """With minus its Hessian, by differences of the gradient."""
+        """With minus its Hessian, by differences of the gradient to one side: off by a share of the way aside."""
         value, gradient, scores = self.at(v, counts)
-        here, d = self.last, len(v)
+        here, place, d = self.last, self.place, len(v)
         information = np.zeros((d, d))
         if np.isfinite(value):
             for at in np.flatnonzero(polish.moving_of(self.population, v, gradient)):
                 aside = np.zeros(d)
                 aside[at] = PROBED_ASIDE * (self.population.units[at] if at < len(self.population.units) else 1.0)
-                ahead, behind = (self.at(v + side * aside, counts)[1] for side in (1, -1))
-                information[at] = (behind - ahead) / (2 * aside[at])
-            self.last = here
+                information[at] = (gradient - self.at(v + aside, counts)[1]) / aside[at]
+            self.last, self.place = here, place
+            self.x = here.modes.x if here is not None else self.x
         return At(value, gradient, 0.5 * (information + information.T), scores, np.zeros((d, d)), None)
 
 
@@ -109,7 +124,9 @@ def ascended(
 
     try:
         v = _quasi_newton(objective, v, counts, told)
-        best = polish.climbed(population, v, lambda v: objective.look(v, counts))
+        best = polish.climbed(
+            population, v, lambda v: objective.look(v, counts), last_look=lambda v, at: objective.beside(v, counts, at)
+        )
     except KeyboardInterrupt:
         if not trace:
             raise

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,13 +59,15 @@ class Modes:
 class Marginal:
     """The approximate log-likelihood of each patient (n,), and its gradient (n, d) by `polish.vector_of`.
 
-    precision : (n, q, q) H, or what stands in its place. gradient : None where it was not asked for.
+    precision : (n, q, q) H, or what stands in its place. gradient : None where it was not asked for, as moves:
+    (n, d, q) where the modes go.
     """
 
     each: Floats
     gradient: Floats | None
     modes: Modes
     precision: Floats
+    moves: Floats | None = None
 
     @property
     def value(self) -> float:
@@ -138,9 +141,10 @@ def modes_of(population: Population, theta: Theta, x: Floats, method: str, *, tu
     mean = importance.mean_of(design.matrix, theta, population.random)
     x = np.array(x, float)
     value, looked = _look(population, theta, x, method)
-    # A patient whose start cannot be solved begins at the population's mean.
-    x = np.where(np.isfinite(value)[:, None], x, mean)
-    value, looked = _look(population, theta, x, method)
+    if not np.isfinite(value).all():
+        # A patient whose start cannot be solved begins at the population's mean.
+        x = np.where(np.isfinite(value)[:, None], x, mean)
+        value, looked = _look(population, theta, x, method)
     share, step, promise = np.ones(len(x)), np.zeros_like(x), np.full(len(x), np.inf)
     for _ in range(STEPS_TO_MODES):
         gradient = looked.gradient[:, design.places] - (x - mean) @ inverse
@@ -192,7 +196,7 @@ def marginal(
     else:
         summed, slopes = at.summed(nodes, gradient)
         each = constant - 0.5 * q * np.log(2 * np.pi) + summed
-    return Marginal(np.where(fine, each, -np.inf), slopes, modes, precision)
+    return Marginal(np.where(fine, each, -np.inf), slopes, modes, precision, at.by_theta[1] if gradient else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +208,8 @@ class _At:
     modes: Modes
     precision: Floats
 
-    def _by_theta(self) -> tuple[Floats, Floats]:
+    @cached_property
+    def by_theta(self) -> tuple[Floats, Floats]:
         """(n, u, d) what of u moves directly with each of `polish.vector_of`, and (n, d, q) where the modes go."""
         design, theta, looked = self.population.design, self.theta, self.modes.looked
         n, k, p = design.matrix.shape
@@ -238,7 +243,7 @@ class _At:
 
     def gradient(self) -> Floats:
         """(n, d) of h at its maximum less half of ln det of the precision."""
-        direct, moves = self._by_theta()
+        direct, moves = self.by_theta
         v = polish.vector_of(self.population.design, self.theta)
         gradient = np.einsum("nu,nud->nd", self.modes.looked.gradient, direct)
         of_population = polish.of_population(self.population, self.modes.x[None], v)[0]
@@ -274,7 +279,7 @@ class _At:
         if not gradient:
             return top + np.log(total), None
         share /= total
-        direct, moves = self._by_theta()
+        direct, moves = self.by_theta
         turned = self._turned(direct, moves)
         # How the Cholesky factor of the covariance moves with it.
         change = -np.einsum("npq,ndqr,nrs->ndps", within, turned, within, optimize=True)

@@ -124,8 +124,17 @@ def polish(
     return climbed(population, v, lambda v: derivatives_at(population, sample, v, counts), climbs)
 
 
-def climbed(population: Population, v: Floats, look: Callable[[Floats], At], climbs: int = CLIMBS) -> Polished:
-    """Newton steps from ``v``, each halved until it leads up; at most ``climbs`` of them."""
+def climbed(
+    population: Population,
+    v: Floats,
+    look: Callable[[Floats], At],
+    climbs: int = CLIMBS,
+    last_look: Callable[[Floats, At], At] | None = None,
+) -> Polished:
+    """Newton steps from ``v``, each halved until it leads up; at most ``climbs`` of them.
+
+    ``last_look`` is of the last step, `LAST_STEP` at most, from where it began; ``look`` where it is not given.
+    """
     floors = floors_of(population)
     at = look(v)
     for _ in range(climbs):
@@ -136,7 +145,7 @@ def climbed(population: Population, v: Floats, look: Callable[[Floats], At], cli
         share = 1.0
         while share > 0.05:
             tried = np.maximum(v + share * step, floors)
-            new = look(tried)
+            new = last_look(tried, at) if last and last_look else look(tried)
             # A spread that has become nothing is left out: the likelihood is then another sum over the draws.
             if np.isfinite(new.value) and (new.value >= at.value - 1e-9 or new.without != at.without):
                 break

@@ -72,28 +72,38 @@ def program(
         places = order[np.array(random, int)]
         square = np.ix_(places, places)
         u = jnp.concatenate([estimates[:k], curves.ln_sds(estimates, ln_sd, own)])
+        g, jacobian, curved, solved = evaluate_twice(model, ties, method, u[:k], data.inputs)
+        of_rows = u[k:].reshape(-1, outputs)[:, data.inputs.output]
+        value, first, twice = error.derivatives(g, of_rows, data.rows)
+        # (rows, 1 + parts, u): what each u moves of a row, its curve and its own sds.
+        mine = jnp.arange(outputs)[None] == data.inputs.output[:, None]
+        by_sd = jnp.einsum("ab,ro->rabo", jnp.eye(len(of_rows)), mine.astype(float))
+        moved = jnp.zeros((len(g), 1 + len(of_rows), len(u)))
+        moved = moved.at[:, 0, :k].set(jacobian).at[:, 1:, k:].set(by_sd.reshape(*by_sd.shape[:2], -1))
+        gradient = jnp.einsum("ar,rau->u", first, moved)
+        hessian = jnp.einsum("abr,rau,rbv->uv", twice, moved, moved)
+        hessian = hessian.at[:k, :k].add(jnp.einsum("r,ruv->uv", first[0], curved))
 
-        def second(u: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
-            """The curve with its derivatives, and value, gradient and Hessian of the log-likelihood."""
-            g, jacobian, curved, solved = evaluate_twice(model, ties, method, u[:k], data.inputs)
-            of_rows = u[k:].reshape(-1, outputs)[:, data.inputs.output]
-            value, first, twice = error.derivatives(g, of_rows, data.rows)
-            # (rows, 1 + parts, u): what each u moves of a row, its curve and its own sds.
-            mine = jnp.arange(outputs)[None] == data.inputs.output[:, None]
-            by_sd = jnp.einsum("ab,ro->rabo", jnp.eye(len(of_rows)), mine.astype(float))
-            moved = jnp.zeros((len(g), 1 + len(of_rows), len(u)))
-            moved = moved.at[:, 0, :k].set(jacobian).at[:, 1:, k:].set(by_sd.reshape(*by_sd.shape[:2], -1))
-            gradient = jnp.einsum("ar,rau->u", first, moved)
-            hessian = jnp.einsum("abr,rau,rbv->uv", twice, moved, moved)
-            hessian = hessian.at[:k, :k].add(jnp.einsum("r,ruv->uv", first[0], curved))
-            return jnp.sum(value), gradient, hessian, (g, jacobian, curved), of_rows, solved
+        def turning() -> Any:
+            """(u, u, u) slopes of the Hessian: third derivatives of curve and density, not those of all in one."""
+            thrice = jax.jacfwd(lambda own: evaluate_twice(model, ties, method, own, data.inputs)[2])(u[:k])
+            point = jnp.concatenate([g[None], of_rows])
+            ways = jnp.eye(len(point))[:, :, None] * jnp.ones_like(point)[None]
+            third = jax.vmap(
+                lambda way: jax.jvp(lambda at: error.derivatives(at[0], at[1:], data.rows)[2], (point,), (way,))[1]
+            )(ways)
+            bent = jnp.zeros((len(g), len(u), len(u))).at[:, :k, :k].set(curved)
+            along = jnp.einsum("br,rbw->rw", twice[0], moved)
+            mixed = jnp.einsum("rw,ruv->uvw", along, bent)
+            whole = jnp.einsum("cabr,rau,rbv,rcw->uvw", third, moved, moved, moved)
+            whole += mixed + jnp.moveaxis(mixed, 2, 0) + jnp.moveaxis(mixed, 2, 1)
+            return whole.at[:k, :k, :k].add(jnp.einsum("r,ruvw->uvw", first[0], thrice))
 
-        value, gradient, hessian, (g, jacobian, curved), of_rows, solved = second(u)
         nothing = jnp.zeros((0, len(places), len(places)))
         if not expected:
             curvature, change = -hessian[square], nothing
             if turned:
-                change = jnp.moveaxis(jax.jacfwd(lambda u: -second(u)[2][square])(u), -1, 0)
+                change = -turning()[:, places][:, :, places]
         else:
 
             def known(slopes: Any, g: Any, of_rows: Any) -> Any:
@@ -112,6 +122,7 @@ def program(
                 change = jnp.concatenate([by_curve, by_sds])
         if own:
             gradient, hessian, change = gradient[order], hessian[np.ix_(order, order)], change[order[: len(change)]]
+        value = jnp.sum(value)
         return Looked(value, gradient, hessian, curvature, change, solved & jnp.isfinite(value))
 
     return Program(jax.vmap(of_patient, in_axes=(0, None, 0)))
