@@ -36,6 +36,7 @@ SCREEN_STEP = 16  # points that are screened: programs are made for multiples of
 QUEUE = 4  # points a problem that the loop takes at once, and a problem alone as many as 64 together
 # Steps of a first search, of one along a ridge, and of a first one under other errors, whose expectation guides worse.
 FIRST_STEPS, RIDGE_STEPS, OTHER_STEPS = 30, 240, 90
+ROUGHLY_RIGHT, LARGER_SDS = 1.0, (0.05, 0.1, 0.2, 0.4, 0.8)  # log-likelihood units; sds on the ln scale
 
 
 @dataclass(eq=False)
@@ -81,10 +82,27 @@ class Programs:
     def search(self, points: Floats, whose: Ints, most: int = FIRST_STEPS) -> tuple[Floats, Floats]:
         """Climb from points (q, d), ``whose`` (q,) they are: values (q,), -inf where not solved, and ends (q, d)."""
         if self.rough is not None:
-            _, x = self.rough.search(points, whose, most)
-            return self.values(x, whose), x
+            roughly, x = self.rough.search(points, whose, most)
+            values = self.values(x, whose)
+            return (values, x) if self.rough.error is self.error else self._with_own_sds(x, whose, values, roughly)
         ends = self._ends(points, whose, most)
         return np.where(np.isfinite(ends.at.value), ends.at.value, -np.inf), ends.x
+
+    def _with_own_sds(self, x: Floats, whose: Ints, values: Floats, roughly: Floats) -> tuple[Floats, Floats]:
+        """Where an end of a rougher error stands lower than that said, the best of a few larger sds.
+
+        Moments of a number of molecules leave an sd of nothing, with which values between two numbers cannot be.
+        """
+        low, x = np.flatnonzero(values < roughly - ROUGHLY_RIGHT), x.copy()
+        free = np.asarray(self.data.moving)[whose, self._width :] > 0
+        for sd in LARGER_SDS if len(low) else ():
+            tried = x[low]
+            own = tried[:, self._width :]
+            tried[:, self._width :] = np.where(free[low], np.maximum(own, np.log(sd)), own)
+            there = self.values(tried, whose[low])
+            better = there > values[low]
+            values[low[better]], x[low[better]] = there[better], tried[better]
+        return values, x
 
     def values(self, x: Floats, whose: Ints) -> Floats:
         """(q,) log posterior at ``x`` (q, d) of the problems ``whose`` (q,); -inf where not solved."""

@@ -1,6 +1,6 @@
 """The engine's optimum beside scipy's on the scalar likelihood, for all models meant for fitting and all error models.
 
-    python tests/benchmarks/engine_optima.py [model ...]
+    python tests/benchmarks/engine_optima.py [model ...] [error ...]
 
 100 **simulated** patients of each model and error model, free parameters normal on the scale of estimation about their
 defaults (SD 0.2), drawn with a residual SD of 0.5 on the ln scale whatever is fitted, 15 samples from day 1 to 365, one
@@ -129,11 +129,12 @@ def row(name, error):
 
 
 if __name__ == "__main__":
-    asked = sys.argv[1:] or [name for name in models.names() if not models.load(name).simulator]
-    for name in asked:
-        for error in ERRORS:
+    asked = [name for name in sys.argv[1:] if name not in ERRORS]
+    errors = [name for name in sys.argv[1:] if name in ERRORS] or ERRORS
+    for name in asked or [name for name in models.names() if not models.load(name).simulator]:
+        for error in errors:
             line = pd.DataFrame([row(name, error)])
-            print(line.iloc[:, :-4].to_string(index=False, header=error == "log"), flush=True)
+            print(line.iloc[:, :-4].to_string(index=False, header=error == errors[0]), flush=True)
             if FILE.exists():
                 old = pd.read_csv(FILE, dtype=str, keep_default_na=False)
                 line = pd.concat([old[(old["model"] != name) | (old["error"] != error)], line])

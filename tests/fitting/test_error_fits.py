@@ -114,6 +114,14 @@ def test_counted_molecules_end_in_a_batch_where_each_patient_ends_alone_by_newto
         np.testing.assert_allclose(fit.x, alone.x, atol=0.02)
 
 
+def test_the_search_of_counts_ends_with_an_sd_that_values_between_two_numbers_can_have(noisy):
+    # Moments of the number of molecules explain these values by themselves; that 1.3 molecules are seen takes an sd.
+    study = noisy("log", (0.1,), 7, patients=3, limit=60.0, mass=0.03)
+    for fit in ck.fit_each(DECLINE, study, error="counting", progress=False).values():
+        assert fit.outcome == "converged"
+        assert max(fit.start_values) > fit.log_likelihood_ln - 2
+
+
 def test_an_optimum_is_flat_in_every_direction_that_may_move(patient_fits):
     for fit in patient_fits.values():
         free = (fit.parameters.loc[fit.problem.names, "status"] != "at bound").to_numpy()
