@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -46,42 +47,64 @@ def parameter_columns(
 
     Plain lists: of a thousand patients a table each takes longer than their fits.
     """
-    model, free = problem.model, list(problem.free)
-    rows: dict[str, dict[str, Any]] = {}
     values, slopes = problem.natural_with_slopes(optimum.x) if optimum else (dict(problem.values), {})
-    for name, unit, source in _origins(model, study.unit, request.one_amount):
-        row: dict[str, Any] = {"value": values[name], "stderr": np.nan, "lower": np.nan, "upper": np.nan}
-        row |= {"unit": unit, "status": FIXED, "source": source}
-        if name in free or name in request.tie:
-            row |= {
-                "status": FREE if name in free else TIED,
-                "source": "estimated" if name in free else "tied to other parameters",
-            }
-            if optimum is None or spread is None:
-                row |= NOT_ESTIMATED
-            elif name in free and optimum.held[free.index(name)]:
-                row["status"] = AT_BOUND
-            else:
-                row["status"] = NOT_IDENTIFIABLE if name in spread.loose else row["status"]
-                slope = slopes[name]
-                used = np.flatnonzero(slope)
-                if len(used):
-                    row["stderr"] = float(np.sqrt(slope[used] @ spread.covariance[np.ix_(used, used)] @ slope[used]))
-                row |= _interval(name, row["value"], row["stderr"], problem, optimum, spread)
-                row["source"] += _of_prior(name, problem, request, spread)
-        elif name in request.fixed:
-            row["source"] = "fixed by the user"
-        rows[name] = row
-    rows |= _sd_rows(request, study, problem, optimum, spread)
-    return {"parameter": list(rows), **{column: [row[column] for row in rows.values()] for column in ESTIMATE_COLUMNS}}
+    names, units, sources = _origins(problem.model, study.unit, request.one_amount)
+    nothing = [math.nan] * len(names)
+    columns: dict[str, list[Any]] = {
+        "parameter": [*names], "value": [values[name] for name in names],
+        "stderr": [*nothing], "lower": [*nothing], "upper": [*nothing],
+        "unit": [*units], "status": [FIXED] * len(names), "source": [*sources],
+    }  # fmt: skip
+    place = {name: at for at, name in enumerate(names)}
+    for name in request.fixed:
+        if name in place:
+            columns["source"][place[name]] = "fixed by the user"
+    for name in (*problem.free, *request.tie):
+        row = _estimated(name, values, slopes, request, problem, optimum, spread)
+        for column, value in row.items():
+            columns[column][place[name]] = value
+    for row in _sd_rows(request, study, problem, optimum, spread):
+        for column, value in row.items():
+            columns[column].append(value)
+    return columns
+
+
+def _estimated(
+    name: str,
+    values: Mapping[str, float],
+    slopes: Mapping[str, Floats],
+    request: Request,
+    problem: Problem,
+    optimum: Optimum | None,
+    spread: Uncertainty | None,
+) -> dict[str, Any]:
+    """What is told of a parameter that is free or tied."""
+    free = name in problem.free
+    row: dict[str, Any] = {
+        "status": FREE if free else TIED, "source": "estimated" if free else "tied to other parameters",
+    }  # fmt: skip
+    if optimum is None or spread is None:
+        return row | NOT_ESTIMATED
+    if free and optimum.held[problem.free.index(name)]:
+        return row | {"status": AT_BOUND}
+    if name in spread.loose:
+        row["status"] = NOT_IDENTIFIABLE
+    slope, stderr = slopes[name], math.nan
+    used = np.flatnonzero(slope)
+    if len(used):
+        stderr = float(np.sqrt(slope[used] @ spread.covariance[np.ix_(used, used)] @ slope[used]))
+    row |= {"stderr": stderr, **_interval(name, values[name], stderr, problem, optimum, spread)}
+    row["source"] += _of_prior(name, problem, request, spread)
+    return row
 
 
 @lru_cache(maxsize=64)
-def _origins(model: Model, unit: str, one_amount: bool) -> list[tuple[str, str, str]]:
-    """Name, unit in a study and source of each parameter: the same for every patient."""
-    rows = [(name, unit_of(model, name, unit), parameter.source) for name, parameter in model.parameters.items()]
+def _origins(model: Model, unit: str, one_amount: bool) -> tuple[list[str], list[str], list[str]]:
+    """Names, units in a study and sources of the parameters: the same for every patient."""
+    units = [unit_of(model, name, unit) for name in model.parameters]
     # The product of a fraction and an unknown dose has the unit of what the dose adds to.
-    return [(name, own.partition(" per cell")[0], source) for name, own, source in rows] if one_amount else rows
+    units = [own.partition(" per cell")[0] for own in units] if one_amount else units
+    return list(model.parameters), units, [parameter.source for parameter in model.parameters.values()]
 
 
 def _interval(
@@ -164,19 +187,15 @@ def _sd_units(problem: Problem, study: Study) -> list[str]:
 
 def _sd_rows(
     request: Request, study: Study, problem: Problem, optimum: Optimum | None, spread: Uncertainty | None
-) -> dict[str, dict[str, Any]]:
-    rows: dict[str, dict[str, Any]] = {}
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
     sds = problem.sds(optimum.x) if optimum else problem.sd
     position, units = len(problem.free), _sd_units(problem, study)
     for i, name in enumerate(problem.sd_names):
         row: dict[str, Any] = {
-            "value": float(sds[i]),
-            "stderr": np.nan,
-            "lower": np.nan,
-            "upper": np.nan,
-            "unit": units[i],
-            "status": FIXED,
-        }
+            "parameter": name, "value": float(sds[i]), "stderr": math.nan, "lower": math.nan, "upper": math.nan,
+            "unit": units[i], "status": FIXED,
+        }  # fmt: skip
         if optimum is None or spread is None:
             fixed = name in request.fixed
             row |= {"source": "fixed by the user"} if fixed else NOT_ESTIMATED
@@ -196,5 +215,5 @@ def _sd_rows(
             row["source"] = "fixed by the user"
         else:
             row["source"] = "assumption: no quantified sample to estimate it from"
-        rows[name] = row
+        rows.append(row)
     return rows

@@ -181,9 +181,9 @@ class Problem:
             given = [float(value) for value in x[: len(free)]]
             estimated = {name: parameters[name].from_estimation(value) for name, value in zip(free, given, strict=True)}
             values = {name: estimated.get(name, float(value)) for name, value in self.values.items()}
-            by_x = {name: np.zeros(len(x)) for name in parameters}
-            for column, name in enumerate(free):
-                by_x[name][column] = parameters[name].slope(values[name])
+            by_x = dict.fromkeys(parameters, np.zeros(len(x)))
+            for name, own in zip(free, np.eye(len(free), len(x)), strict=True):
+                by_x[name] = parameters[name].slope(values[name]) * own
             return values, by_x
         natural, slopes = naturals(self.model, self.ties)(x[: len(free)], self._constants)
         sds = np.zeros(len(x) - len(free))
