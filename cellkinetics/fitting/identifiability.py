@@ -178,7 +178,7 @@ def identifiability(
         if np.isfinite(parameter.to_estimation(values[name])) and name not in model.ties
     ]
     names = tuple(n for n in model.parameters if n in (inside if free is None else free))
-    table = pd.DataFrame({"day": schedule, "output": 0, "lower": 1.0, "upper": 1.0})
+    table = pd.DataFrame({"day": schedule, "output": 0, "lower": 0.0, "upper": np.inf})
     known = np.full(len(ERRORS[LOG].sd_names(model.outputs)), float(sd))
     ties = tuple(model.ties.items())
     problem = Problem(

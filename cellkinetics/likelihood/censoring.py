@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cellkinetics.arrays import Floats, Ints, Numeric
 
 NEGLIGIBLE = 1e-11  # of the lowest value or limit: 3e-11 copies/ug at the usual limit of 3
+UNMEASURED = 1e-290  # in any unit, where neither a value nor a limit says what is little
 # From here on ln Phi(z) is -Phi(-z) to the last digit; sqrt(-2 log_ndtr(z)) loses its digits at 5, its gradient at 39.
 TAIL = 9.0
 
@@ -72,14 +73,15 @@ def least_of(lower: Floats, upper: Floats, output: Ints, outputs: int) -> Floats
 
     Returns
     -------
-    (outputs,) in the unit of the samples. An output without a value or a limit takes the lowest of all.
+    (outputs,) in the unit of the samples. An output without a value or a limit takes the lowest of all; `UNMEASURED`
+    where there is none.
     """
     ends, of = np.append(lower, upper), np.append(output, output)
     known = (ends > 0) & np.isfinite(ends)
     lowest = np.full(outputs, np.min(ends[known], initial=np.inf))
     for index in np.unique(of[known]):
         lowest[index] = np.min(ends[known & (of == index)])
-    return NEGLIGIBLE * np.where(np.isfinite(lowest), lowest, 1.0)
+    return np.where(np.isfinite(lowest), NEGLIGIBLE * lowest, UNMEASURED)
 
 
 def log_density(predicted: jax.Array, sd: Any, rows: Rows) -> jax.Array:

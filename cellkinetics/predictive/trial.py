@@ -384,7 +384,7 @@ def _ahead(days: Floats, limits: Floats) -> Samples:
     spare = few_sizes(asked, ROWS_APART_AHEAD) - asked
     day = np.concatenate([np.tile(days, len(limits)), np.full(spare, days.max())])
     output = np.concatenate([np.repeat(np.arange(len(limits)), len(days)), np.zeros(spare)]).astype(np.int64)
-    table = pd.DataFrame({"day": day, "output": output, "lower": 1.0, "upper": 1.0})
+    table = pd.DataFrame({"day": day, "output": output, "lower": 0.0, "upper": np.inf})
     own = Samples.of(table)
     return Samples(day, output, own.lower, own.upper, own.status, own.row, np.ones(len(day)), limits[output])
 

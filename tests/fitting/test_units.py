@@ -275,3 +275,11 @@ def test_a_simulated_curve_is_exact_however_small():
     model = in_other_unit(closed_form(), 1e-15)
     table = ck.simulate(model, {"f_b": 0.0}, [0, 10, 100])
     np.testing.assert_allclose(table["c"], 1e-12 * np.exp(-0.5 * np.array([0, 10, 100])), rtol=1e-12)
+
+
+def test_what_a_design_tells_does_not_depend_on_the_unit():
+    model = MODELS["closed form"]
+    asked = {"times": [1, 7, 28, 90], "free": list(model.default_free(trial(model)))}
+    told = ck.identifiability(model, **asked).parameters
+    other = ck.identifiability(in_other_unit(model, 1e-13), **asked).parameters
+    pd.testing.assert_frame_equal(other, told, rtol=1e-6)

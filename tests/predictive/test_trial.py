@@ -56,6 +56,12 @@ def test_bands_of_curves_and_samples_are_those_of_the_normal_that_they_have(know
         assert own["typical_lower"].isna().all()
 
 
+def test_a_trial_does_not_depend_on_the_unit_of_its_values(fit):
+    little = moved_to(fit, simulated(), mean={"c": MEAN["c"] * 1e-13})
+    own = little.virtual_trial(TIMES, {"1e6": 1e6}, patients=20, populations=0).table
+    np.testing.assert_allclose(np.log(own["typical"]), ln_f(1e6)[0] + np.log(1e-13), atol=1e-5)
+
+
 def test_what_the_population_says_nothing_of_is_said(known, truth):
     assert known.outcome == (
         "line takes no dose: of the infusions of 1e6 twice its curve knows the first alone, where the dose drives a "
