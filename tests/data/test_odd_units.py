@@ -1,7 +1,9 @@
 """A heading that says a factor, a spread or copies per something else is never proposed, nor read, as the value."""
 
+import pandas as pd
 import pytest
 
+import cellkinetics as ck
 from cellkinetics.data.columns import odd_unit
 from cellkinetics.errors import StudyError
 
@@ -54,3 +56,10 @@ def test_a_heading_without_a_factor_is_read(read, name):
 @pytest.mark.parametrize("name", ["copies per 100 ng", "copies_per_50_ng", "copies/cell", "cells/uL", "copies_per_ml"])
 def test_a_unit_that_is_known_is_no_factor(name):
     assert not odd_unit(name)
+
+
+@pytest.mark.parametrize("name", ["copies/ug (LLOQ=3)", "copies/ug (LOQ 3)", "copies/ug [LLOQ: 3]"])
+def test_a_limit_in_the_heading_of_the_values_is_to_be_given(name):
+    table = pd.DataFrame({"subject": "A", "day": [7, 28], name: ["100", "1.5"]})
+    with pytest.raises(StudyError, match=r"says a limit. Name the column .* and give read_study\(..., lloq=3\)"):
+        ck.read_study(table)
