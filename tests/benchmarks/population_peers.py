@@ -6,7 +6,7 @@ A biexponential decline as in population_recovery.py, all patients at one dose, 
 without correlations. laplace: a quarter of the samples below the limit, by their probability (M3), 50 and 1,000
 patients; TMB's program is tests/reference/two_phase_population.cpp with its default tolerances, from the same values of
 the means and with `sdreport`. saem: 50 patients, nothing below a limit (pynlme knows none), 400 iterations of both,
-pynlme with its defaults and a model in numpy for all subjects in one call. Seconds are of CPU, of the process and of its
+pynlme with its defaults and a model in numpy for all subjects in one call. Seconds are of CPU, of the process and its
 children. A row is an engine:
 
 compile: of TMB the C++ compiler, of ours what a first fit in a new process with empty caches takes more than a second.
