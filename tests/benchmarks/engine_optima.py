@@ -5,11 +5,11 @@
 100 **simulated** patients of each model and error model, free parameters normal on the scale of estimation about their
 defaults (SD 0.2), drawn with a residual SD of 0.5 on the ln scale whatever is fitted, 15 samples from day 1 to 365, one
 infusion of 1e6 cells/kg where the model takes one (nk_decline: hour 2 to day 14), lower limit 3 copies/ug, 0.03 ug of
-DNA a sample; qpcr_and_flow has both assays on these days, and no counting. Fitted by `ck.fit_each` with all defaults. SciPy has nothing of the engine but the curve and the density
-of a sample: L-BFGS-B within the same bounds, slopes by central differences of the likelihood itself, from the engine's
-end moved by a normal step of one standard error in each parameter (0.1 where there is none), and from there a
-Nelder-Mead search. Seeds, SDs and moves were fixed before the first run of 100; the days of nk_decline and patients
-who are not "converged" were put in after a first try of six.
+DNA a sample; qpcr_and_flow has both assays on these days, and no counting. Fitted by `ck.fit_each` with all defaults.
+SciPy has nothing of the engine but the curve and the density of a sample: L-BFGS-B within the same bounds, slopes by
+central differences of the likelihood itself, from the engine's end moved by a normal step of one standard error in
+each parameter (0.1 where there is none), and from there a Nelder-Mead search. Seeds, SDs and moves were fixed before
+the first run of 100; the days of nk_decline and patients who are not "converged" were put in after a first try of six.
 
 Columns: `fitted` patients; `converged` of them. `below` how many ends of the engine lie more than 1e-4 log-likelihood
 units below scipy's, `said` of how many of those the outcome is not "converged", `most` by how much at most; `above` how
