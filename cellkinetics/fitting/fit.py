@@ -18,7 +18,7 @@ from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import parameter_columns
 from cellkinetics.meaning.units import is_log
 from cellkinetics.modelling import levels
-from cellkinetics.modelling.dosing import without_effect
+from cellkinetics.modelling.comedication import takes_doses, without_effect
 from cellkinetics.modelling.model import Model, check_ties
 from cellkinetics.modelling.prior import published_of
 from cellkinetics.optimising.batch import optima
@@ -220,11 +220,11 @@ def check(request: Request, study: Study) -> None:
     twice = [n for n in dict.fromkeys(asked) if asked.count(n) > 1] + [n for n in request.initial if n in request.fixed]
     if twice:
         raise ModelError(f"{twice[0]} is given twice among fixed, free, tie and initial; keep one.", name=twice[0])
-    without_effect(model.name, model.channels, request.doses)
+    without_effect(model, request.doses)
     _check_dose_unit(request, study)
     _check_unit(request, study)
     _check_one_amount(request, study)
-    if model.channels and request.doses is None and study.doses.empty:
+    if takes_doses(model) and request.doses is None and study.doses.empty:
         raise one_problem(
             f"{model.name} needs a dose and the study has none",
             "Give the column dose (or AMT), doses=1e6, doses='one amount' to fit F times dose, or take a model without "

@@ -12,6 +12,7 @@ from cellkinetics.errors import suggest
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.likelihood.error_models import LOG, of
 from cellkinetics.modelling import travel
+from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import PUBLISHED, GivenPriors, Pair, Prior, check_correlation, parted, priors_of
 from cellkinetics.saving import UNSAVED
@@ -101,7 +102,7 @@ class Request:
     @property
     def one_amount(self) -> bool:
         """Whether the dose is unknown, and what it is multiplied with stands for the product."""
-        return isinstance(self.doses, str) and self.doses == ONE_AMOUNT and bool(self.model.channels)
+        return isinstance(self.doses, str) and self.doses == ONE_AMOUNT and takes_doses(self.model)
 
     @property
     def options(self) -> dict[str, Any]:

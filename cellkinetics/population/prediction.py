@@ -20,7 +20,7 @@ from cellkinetics.fitting.bootstrap import Bootstrap
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_models import LOG
-from cellkinetics.modelling.dosing import without_effect
+from cellkinetics.modelling.comedication import without_effect
 from cellkinetics.modelling.levels import column_of
 from cellkinetics.modelling.prior import SCALES, Prior
 from cellkinetics.modelling.provenance import Provenance
@@ -54,7 +54,7 @@ def predicted(
     asked, doses = doses, _doses(fit, doses) if model.channels else None
     dose = float(asked) if isinstance(asked, (int, float)) else None
     if dose is None or not any(effect.covariate == BY_DOSE for effect in fit.design.effects):
-        without_effect(model.name, model.channels, asked)
+        without_effect(model, asked)
     mean = estimates(fit, covariates_of(fit, given, dose))
     days = np.linspace(0.0, _last(fit), 100) if days is None else days
     rng = np.random.default_rng(seed)

@@ -17,6 +17,7 @@ from cellkinetics.errors import ModelError
 from cellkinetics.fitting.result import Fit
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import GivenPriors
 from cellkinetics.modelling.provenance import Provenance
@@ -265,7 +266,7 @@ def forecast(
     options = {"draws": m, "level": level, "seed": seed, "times": days.tolist()}
     subject = patient.subjects[0]
     given_on = patient.doses.loc[patient.doses["kind"] == "cells", "day"].nunique()
-    silent = [one.model for one in each if not one.model.channels] if given_on > 1 else []
+    silent = [one.model for one in each if not takes_doses(one.model)] if given_on > 1 else []
     notes = [first_alone(model, subject) for model in {model.name: model for model in silent}.values()]
     notes += [
         f"{subject} is one of the {one.told_by}: its samples count twice" for one in each if _within(one, found[0])

@@ -15,6 +15,7 @@ from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.lazily import special
+from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import as_doses
 from cellkinetics.modelling.provenance import Provenance
@@ -360,7 +361,7 @@ def _regimens(
 def _unseen(fit: PopulationFit, arms: Sequence[str], doses: Sequence[float], infusions: Sequence[int]) -> list[str]:
     """What the population says nothing of: first doses far from its own, and infusions that its model does not know."""
     notes, table = list[str](), fit.study.doses
-    several = [name for name, number in zip(arms, infusions, strict=True) if number > 1 and not fit.model.channels]
+    several = [name for name, number in zip(arms, infusions, strict=True) if number > 1 and not takes_doses(fit.model)]
     if several:
         notes.append(first_alone(fit.model, ", ".join(several)))
     had = table.loc[table["kind"] == "cells", "amount"].to_numpy(float)
