@@ -233,22 +233,22 @@ def matrix_of(design: Design, covariates: Mapping[str, Any]) -> Floats:
 
 def known_of(design: Design, patient: Study) -> Mapping[str, Any]:
     """What drives the population, of this patient."""
+    return known_in(design, patient.covariates.iloc[0], patient.subjects[0])
+
+
+def known_in(design: Design, row: Any, who: str, without: Sequence[str] = ()) -> Mapping[str, Any]:
+    """What drives the population, of a row of covariates, whose it is in words; ``without`` is not asked for."""
     found: dict[str, Any] = {}
-    row = patient.covariates.iloc[0]
     for effect in design.effects:
         name = effect.column
-        if not name or name in found:
+        if not name or name in found or name in without:
             continue
         if name not in row or pd.isna(row[name]):
-            raise ModelError(
-                f"{patient.subjects[0]} has no {name}, which drives {effect.parameter}. Give it as a column.", name=name
-            )
+            raise ModelError(f"{who} has no {name}, which drives {effect.parameter}. Give it as a column.", name=name)
         levels = [e.level for e in design.effects if e.column == name and e.level]
         if levels and named(row[name]) not in (*levels, effect.reference):
             known = ", ".join((effect.reference, *levels))
-            raise ModelError(
-                f"{name} of {patient.subjects[0]} is {row[name]}: the population knows {known}.", name=name
-            )
+            raise ModelError(f"{name} of {who} is {row[name]}: the population knows {known}.", name=name)
         found[name] = row[name]
     return found
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cellkinetics.modelling.prior import Prior
+    from cellkinetics.predictive.drawn_covariates import GivenCovariates
     from cellkinetics.predictive.forecast import Forecast
     from cellkinetics.predictive.npde import NPDE
     from cellkinetics.predictive.trial import VirtualTrial
@@ -348,7 +349,7 @@ class PopulationFit(Criteria, Saves):
         times: npt.ArrayLike,
         arms: Mapping[str, object],
         *,
-        covariates: Mapping[str, Any] | None = None,
+        covariates: GivenCovariates = None,
         inputs: Mapping[str, Any] | None = None,
         patients: int = 10_000,
         populations: int = 100,
