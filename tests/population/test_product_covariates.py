@@ -1,5 +1,6 @@
 """Covariates of a product: numbers on the ln scale, and groups that have numbers as names; simulated."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import populations
 import pytest
@@ -125,3 +126,19 @@ def test_rows_that_do_not_do_are_refused(of_product):
     ):
         with pytest.raises(kind, match=message):
             tried(given)
+
+
+def test_correlations_of_the_estimates_are_drawn_as_they_are(of_product):
+    table = of_product.correlations
+    sds = of_product.parameters["estimate_stderr"].reindex(table.index)
+    moving = sds.index[sds > 0]
+    whole = of_product.covariance.loc[moving, moving].to_numpy() / np.outer(sds[moving], sds[moving])
+    np.testing.assert_allclose(table.loc[moving, moving], whole, atol=1e-8)
+    ax = of_product.plot_correlations()
+    (image,) = ax.images
+    shown = image.get_array()
+    assert len(shown) == len(moving) >= 5
+    rows, columns = np.tril_indices(len(moving), -1)
+    np.testing.assert_allclose(shown[rows, columns], whole[rows, columns], atol=1e-8)
+    assert [text.get_text() for text in ax.get_yticklabels()] == list(moving[1:])
+    plt.close(ax.figure)
