@@ -51,6 +51,7 @@ from cellkinetics.modelling.loading import load_model
 from cellkinetics.modelling.model import Check, Model
 from cellkinetics.modelling.parameter import Parameter, Parameters, ParameterSet
 from cellkinetics.modelling.prior import LogitNormal, LogNormal, Normal
+from cellkinetics.modelling.structure import Equations
 from cellkinetics.optimising.status import Status
 from cellkinetics.population.fit import fit_population
 from cellkinetics.population.importance import LogLikelihood
@@ -74,6 +75,7 @@ __all__ = [
     "CovariateChoice",
     "DoseWarning",
     "Doubt",
+    "Equations",
     "FileWarning",
     "Fit",
     "Fits",

@@ -2,6 +2,8 @@
 
 `decline`, `faster_first`, `from_peak`
     The biexponential decline that most published curves share, the label of its rates, and start values.
+`two_parts`
+    The same decline as an ODE, for ``Model(equations=...)``.
 `switches`, `two_phases`, `one_phase`, `after_a_drop`, `lines`, `seen`
     Further start values, for ``Model(alternatives=...)``.
 `structured`
@@ -17,11 +19,12 @@ from cellkinetics.modelling.biexponential import (
     one_phase,
     seen,
     switches,
+    two_parts,
     two_phases,
 )
 from cellkinetics.solving import structured
 
 __all__ = [
     "after_a_drop", "decline", "faster_first", "from_peak", "lines", "one_phase", "seen", "structured", "switches",
-    "two_phases",
+    "two_parts", "two_phases",
 ]  # fmt: skip

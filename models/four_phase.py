@@ -28,8 +28,8 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from cellkinetics import Model, Parameter
-from cellkinetics.blocks import decline, faster_first, from_peak
+from cellkinetics import Equations, Model, Parameter
+from cellkinetics.blocks import decline, faster_first, from_peak, two_parts
 
 AS_STEIN = "assumption: near tisagenlecleucel in Stein 2019"
 
@@ -41,6 +41,22 @@ def curve(t, dose, F, phi, k_d, rho, K, t_max, alpha, f_b, beta):
     # Not K / (1 + (K / seed - 1) ...): that is 0/0 in its derivatives without a dose.
     grown = seed * K / (seed + (K - seed) * jnp.exp(-rho * jnp.minimum(t, t_max)))
     return leaving + grown * decline(jnp.maximum(t - t_max, 0.0), alpha, f_b, beta)
+
+
+def expanding(first, second, phi, f_b):
+    """Copies/ug of the cells that expand: as if all did that are infused, and all were of one part of the decline."""
+    return phi * ((1 - f_b) * first + f_b * second)
+
+
+def rhs(phase, D, first, second, phi, k_d, rho, K, alpha, f_b, beta):
+    """Derivatives of D and of the two parts of the decline (copies/ug), which grow alike up to t_max, per day."""
+    growth = rho * (1 - expanding(first, second, phi, f_b) / K)
+    return -k_d * D, *two_parts(phase > 0, growth, first, second, alpha, beta)
+
+
+def observe(D, first, second, phi, f_b):
+    """Copies/ug of cells that leave and of cells that expand."""
+    return (1 - phi) * D + expanding(first, second, phi, f_b)
 
 
 def initial(days, values, dose):
@@ -77,6 +93,13 @@ model = Model(
     },
     outputs={"copies_per_ug": "copies/ug"},
     curve=curve,
+    equations=Equations(
+        states=("D", "first", "second"),
+        rhs=rhs,
+        observe=observe,
+        dosing={"cells": (("D", "first", "second"), "F")},
+        switches=("t_max",),
+    ),
     free=("rho", "K", "t_max", "alpha", "f_b", "beta"),
     canonical=faster_first,
     initial=initial,

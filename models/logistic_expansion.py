@@ -25,8 +25,8 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from cellkinetics import Model, Parameter
-from cellkinetics.blocks import decline, faster_first, from_peak
+from cellkinetics import Equations, Model, Parameter
+from cellkinetics.blocks import decline, faster_first, from_peak, two_parts
 
 AS_STEIN = "assumption: near tisagenlecleucel in Stein 2019"
 
@@ -35,6 +35,11 @@ def curve(t, fold, rho, K, t_max, alpha, f_b, beta):
     """Copies/ug, shape (n,)."""
     grown = K / (1 + (fold - 1) * jnp.exp(-rho * jnp.minimum(t, t_max)))
     return grown * decline(jnp.maximum(t - t_max, 0.0), alpha, f_b, beta)
+
+
+def rhs(phase, first, second, rho, K, alpha, beta):
+    """Derivatives of the two parts of the decline (copies/ug), which grow alike up to t_max, per day."""
+    return two_parts(phase > 0, rho * (1 - (first + second) / K), first, second, alpha, beta)
 
 
 def initial(days, values):
@@ -58,6 +63,16 @@ model = Model(
     },
     outputs={"copies_per_ug": "copies/ug"},
     curve=curve,
+    equations=Equations(
+        states=("first", "second"),
+        rhs=rhs,
+        observe=lambda first, second: first + second,
+        start={
+            "first": lambda K, fold, f_b: (1 - f_b) * K / fold,
+            "second": lambda K, fold, f_b: f_b * K / fold,
+        },
+        switches=("t_max",),
+    ),
     free=("rho", "K", "t_max", "alpha", "f_b", "beta"),
     canonical=faster_first,
     initial=initial,

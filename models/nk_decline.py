@@ -20,13 +20,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from cellkinetics import Model, Parameter
+from cellkinetics import Equations, Model, Parameter
 from cellkinetics.blocks import after_a_drop, decline, faster_first, lines, one_phase, seen, two_phases
 
 
 def curve(t, dose, F, alpha, f_b, beta):
     """Copies/ug, shape (n,), after one infusion at day 0."""
     return F * dose * decline(t, alpha, f_b, beta)
+
+
+def rhs(first, second, alpha, beta):
+    """Derivatives of the infused cells (copies/ug) if all were lost at alpha, and if all were at beta, per day."""
+    return -alpha * first, -beta * second
+
+
+def observe(first, second, f_b):
+    """Copies/ug."""
+    return (1 - f_b) * first + f_b * second
 
 
 def free(study):
@@ -82,6 +92,9 @@ model = Model(
     },
     outputs={"copies_per_ug": "copies/ug"},
     curve=curve,
+    equations=Equations(
+        states=("first", "second"), rhs=rhs, observe=observe, dosing={"cells": (("first", "second"), "F")}
+    ),
     free=free,
     canonical=faster_first,
     initial=initial,

@@ -33,8 +33,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from cellkinetics import Check, Model, Parameter
-from cellkinetics.blocks import decline, faster_first, from_peak
+from cellkinetics import Check, Equations, Model, Parameter
+from cellkinetics.blocks import decline, faster_first, from_peak, two_parts
 
 ABSTRACT = "Ogasawara 2021, abstract"
 
@@ -43,6 +43,18 @@ def curve(t, t_lag, rho, t_max, c_max, alpha, f_b, beta):
     """Copies/ug, shape (n,)."""
     grown = jnp.minimum(jnp.maximum(t, t_lag), t_max) - t_max
     return c_max * jnp.exp(rho * grown) * decline(jnp.maximum(t - t_max, 0.0), alpha, f_b, beta)
+
+
+def at_first(t_lag, rho, t_max, c_max):
+    """Copies/ug before the lag ends."""
+    return c_max * jnp.exp(rho * (jnp.minimum(t_lag, t_max) - t_max))
+
+
+def rhs(phase, first, second, t_lag, rho, t_max, alpha, beta):
+    """Derivatives of the two parts of the decline (copies/ug), which grow alike from t_lag to t_max, per day."""
+    in_order = t_lag < t_max
+    growth = jnp.where(in_order & (phase > 0), rho, 0.0)
+    return two_parts(phase > jnp.where(in_order, 1, 0), growth, first, second, alpha, beta)
 
 
 def free(study):
@@ -102,6 +114,16 @@ model = Model(
     },
     outputs={"copies_per_ug": "copies/ug"},
     curve=curve,
+    equations=Equations(
+        states=("first", "second"),
+        rhs=rhs,
+        observe=lambda first, second: first + second,
+        start={
+            "first": lambda t_lag, rho, t_max, c_max, f_b: (1 - f_b) * at_first(t_lag, rho, t_max, c_max),
+            "second": lambda t_lag, rho, t_max, c_max, f_b: f_b * at_first(t_lag, rho, t_max, c_max),
+        },
+        switches=("t_lag", "t_max"),
+    ),
     free=free,
     canonical=faster_first,
     initial=from_peak,

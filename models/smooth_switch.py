@@ -27,8 +27,9 @@ Assumptions and deviations
 One gate ends the growth and opens contraction and conversion alike. fold, t_max and c_max are those of the sharp
 switch: the effector peak is lower by the factor :math:`\exp(-w[(\rho + \alpha)\ln(\rho + \alpha) - \rho\ln\rho -
 \alpha\ln\alpha])` (s = 0, w small against t_max) and lies :math:`w \ln(\rho/\alpha)` days after t_max. w and c_max can
-hardly be told apart without samples around the peak: w is fixed by default. alpha has to be faster than beta. The model
-takes the unit of the study.
+hardly be told apart without samples around the peak: w is fixed by default. alpha has to be faster than beta. A
+comedication changes a rate of the cells as they are and as they were ``delay`` days before on the same day: with one,
+leave the delay at 0. The model takes the unit of the study.
 """
 
 from __future__ import annotations

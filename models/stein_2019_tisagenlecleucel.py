@@ -19,8 +19,11 @@ memory cells M, with :math:`C = E + M`. The area under the whole curve is
 Assumptions and deviations
 --------------------------
 The values are those of the paper's Table 1 as public model libraries quote it. Written without a branch, so that
-derivatives exist at and around t_max. The model takes the unit of the study. Left out are two factors on the growth
-after tocilizumab (1.2) and corticosteroids (1.0), which the paper does not tell from 1. The terminal half-life lies
+derivatives exist at and around t_max. The model takes the unit of the study. The factors on the growth after
+tocilizumab (1.2) and corticosteroids (1.0), which the paper does not tell from 1, are there with
+``with_(comedication=["tocilizumab", "steroids"])``: the curve then starts from :math:`C_{max}/\mathrm{fold}` as without
+and is solved as an ODE, :math:`C_{max}` is the peak that there would be without, and the two terms of the decline are
+lost at their own rates. The terminal half-life lies
 near the longest follow-up of about a year: an extrapolation, by the paper's own words. A half-life recomputed from
 rounded rates, as in the table below, is a check of the transcription and not of the model.
 
@@ -35,8 +38,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from cellkinetics import Check, Model, Parameter
-from cellkinetics.blocks import decline, faster_first, from_peak, switches
+from cellkinetics import Check, Equations, Model, Parameter
+from cellkinetics.blocks import decline, faster_first, from_peak, switches, two_parts
 
 SOURCE = "Stein 2019, Table 1"
 DISCUSSION = "Stein 2019, Discussion"
@@ -52,6 +55,16 @@ def curve(t, fold, t_max, c_max, alpha, f_b, beta):
     """Copies/ug, shape (n,)."""
     before, after = jnp.minimum(t - t_max, 0.0), jnp.maximum(t - t_max, 0.0)
     return c_max * jnp.exp(jnp.log(fold) / t_max * before) * decline(after, alpha, f_b, beta)
+
+
+def rhs(phase, first, second, rho, alpha, beta):
+    """Derivatives of the two parts of the decline (copies/ug), which grow alike up to t_max, per day."""
+    return two_parts(phase > 0, rho, first, second, alpha, beta)
+
+
+def observe(first, second):
+    """Copies/ug of both parts."""
+    return first + second
 
 
 def days_to_a_factor_of_two(model, first, last, **values):
@@ -74,6 +87,18 @@ model = Model(
     },
     outputs={"copies_per_ug": "copies/ug"},
     curve=curve,
+    equations=Equations(
+        states=("first", "second"),
+        rhs=rhs,
+        observe=observe,
+        start={
+            "first": lambda c_max, fold, f_b: (1 - f_b) * c_max / fold,
+            "second": lambda c_max, fold, f_b: f_b * c_max / fold,
+        },
+        switches=("t_max",),
+        parameters={"rho": Parameter(np.log(3900.0) / 9.3, "1/day", "derived: ln(fold)/t_max")},
+        ties={"rho": lambda fold, t_max: jnp.log(fold) / t_max},
+    ),
     canonical=faster_first,
     initial=from_peak,
     alternatives=switches,

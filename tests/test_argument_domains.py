@@ -45,6 +45,9 @@ LEVELS = {
     "population.plot_forest": lambda r, level: ck.PopulationFit.plot_forest(r["fit"], level),
     "population.forecast": lambda r, level: ck.PopulationFit.forecast(r["fit"], STUDY, [7], level=level),
     "population.vpc": lambda r, level: ck.PopulationFit.vpc(r["fit"], level=level),
+    "posterior.forecast": lambda r, level: ck.PopulationPosterior.forecast(r["fit"], STUDY, [7], level=level),
+    "posterior.vpc": lambda r, level: ck.PopulationPosterior.vpc(r["fit"], level=level),
+    "posterior.virtual_trial": lambda r, level: ck.PopulationPosterior.virtual_trial(r["fit"], [7], {}, level=level),
     "vpc": lambda r, level: ck.vpc(r["fits"], replicates=20, level=level).table,
     "fits.vpc": lambda r, level: r["fits"].vpc(replicates=20, level=level).table,
     "comparison.vpc": lambda r, level: ck.compare_cohorts(r["fits"]).vpc(replicates=20, level=level).table,
@@ -100,6 +103,10 @@ SEEDS = {
     "population.vpc": lambda r, seed: ck.PopulationFit.vpc(r["fit"], seed=seed),
     "population.npde": lambda r, seed: ck.PopulationFit.npde(r["fit"], seed=seed),
     "population.forecast": lambda r, seed: ck.PopulationFit.forecast(r["fit"], STUDY, [7], seed=seed),
+    "posterior.vpc": lambda r, seed: ck.PopulationPosterior.vpc(r["fit"], seed=seed),
+    "posterior.npde": lambda r, seed: ck.PopulationPosterior.npde(r["fit"], seed=seed),
+    "posterior.forecast": lambda r, seed: ck.PopulationPosterior.forecast(r["fit"], STUDY, [7], seed=seed),
+    "posterior.virtual_trial": lambda r, seed: ck.PopulationPosterior.virtual_trial(r["fit"], [7], {}, seed=seed),
     "fits.vpc": lambda r, seed: r["fits"].vpc(seed=seed),
     "comparison.vpc": lambda r, seed: ck.compare_cohorts(r["fits"]).vpc(seed=seed),
     "vpc": lambda r, seed: ck.vpc(r["fits"], seed=seed),
@@ -118,6 +125,8 @@ DAYS = {
     "joint.predict": lambda r, days: r["joint"].predict(days),
     "population.predict": lambda r, days: ck.PopulationFit.predict(r["fit"], days),
     "population.forecast": lambda r, days: ck.PopulationFit.forecast(r["fit"], STUDY, days),
+    "posterior.forecast": lambda r, days: ck.PopulationPosterior.forecast(r["fit"], STUDY, days),
+    "posterior.virtual_trial": lambda r, days: ck.PopulationPosterior.virtual_trial(r["fit"], days, {}),
     "forecast": lambda r, days: ck.forecast(r["fit"], STUDY, days),
     "virtual_trial": lambda r, days: ck.virtual_trial(r["fit"], days, {"A": 1e6}),
     "population.virtual_trial": lambda r, days: ck.PopulationFit.virtual_trial(r["fit"], days, {}),
@@ -349,7 +358,8 @@ def test_a_value_or_dose_that_cannot_be_is_refused_with_the_remedy(name):
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
 @pytest.mark.parametrize(
-    "name", [name for name in LEVELS if not any(what in name for what in ("profile", "bootstrap", "population"))]
+    "name",
+    [name for name in LEVELS if not any(what in name for what in ("profile", "bootstrap", "population", "posterior"))],
 )
 def test_a_level_between_0_and_1_is_taken(results, name, share):
     assert len(LEVELS[name](results, share))
@@ -396,7 +406,8 @@ def test_no_public_function_with_such_an_argument_is_forgotten():
                   "PopulationFit.predict", "PopulationFit.bootstrap", "PopulationFit.forecast", "PopulationFit.vpc",
                   "PopulationFit.effects", "PopulationFit.plot_forest", "Fits.vpc", "Comparison.vpc", "vpc", "forecast",
                   "Forecast.probability_below", "PopulationFit.virtual_trial", "virtual_trial",
-                  "VirtualTrial.share_above"},
+                  "VirtualTrial.share_above", "PopulationPosterior.vpc", "PopulationPosterior.forecast",
+                  "PopulationPosterior.virtual_trial"},
         "seed": {"fit", "fit_each", "Fit.bootstrap", "Fit.quantile_residuals", "Fit.diagnostics",
                  "PopulationFit.diagnostics",
                  "Fits.quantile_residuals", "Fits.diagnostics", "Fits.bootstrap", "JointFit.quantile_residuals",
@@ -404,17 +415,19 @@ def test_no_public_function_with_such_an_argument_is_forgotten():
                  "power", "fit_population", "population_log_likelihood", "PopulationFit.predict",
                  "PopulationFit.bootstrap", "PopulationFit.simulate", "PopulationFit.vpc", "PopulationFit.npde",
                  "PopulationFit.forecast", "Fits.vpc", "Comparison.vpc", "vpc", "npde", "forecast",
-                 "PopulationFit.virtual_trial", "virtual_trial", "sample_posterior"},
+                 "PopulationFit.virtual_trial", "virtual_trial", "sample_posterior", "PopulationPosterior.vpc",
+                 "PopulationPosterior.npde", "PopulationPosterior.forecast", "PopulationPosterior.virtual_trial"},
         "starts": {"fit", "fit_each"},
         "tolerance": {"compare_cohorts", "cohort_curves", "nca", "Study.plot"},
         "pool_sd": {"fit_each"},
         "common_sd": {"fit", "fit_population"},
-        "corrected": {"vpc", "PopulationFit.vpc", "Fits.vpc", "Comparison.vpc"},
+        "corrected": {"vpc", "PopulationFit.vpc", "PopulationPosterior.vpc", "Fits.vpc", "Comparison.vpc"},
         "calibrated": {"Fit.profile", "Fits.profile"},
         "mid_p": {"compare_cohorts"},
         "times": {"simulate", "Model.solve", "Fit.predict", "Fits.predict", "JointFit.predict",
                   "PopulationFit.predict", "PopulationFit.forecast", "forecast", "PopulationFit.virtual_trial",
-                  "virtual_trial", "identifiability"},
+                  "virtual_trial", "identifiability", "PopulationPosterior.forecast",
+                  "PopulationPosterior.virtual_trial"},
     }  # fmt: skip
     found = {argument: set() for argument in checked}
     for name in ck.__all__:

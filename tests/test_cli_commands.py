@@ -186,7 +186,14 @@ def test_comedication_reaches_a_model_and_its_administrations_are_doses(folder, 
         (["fit", "--comedication", "tocilizumab", "tocilizumab=rho"], "tocilizumab is given twice"),
         (["fit", "--comedication", "tocilizumab=,"], "comedication 'tocilizumab' has no rate"),
         (["fit", "--lasts", "steroids=1"], "Give comedication={'steroids': rate} with it"),
-        (["fit", "--model", "nk_decline", "--comedication", "tocilizumab=alpha"], "nk_decline is a closed form"),
+        (
+            ["fit", "--model", "nk_decline", "--comedication", "tocilizumab"],
+            "expansion, which nk_decline does not have",
+        ),
+        (
+            ["simulate", "stein_2019_tisagenlecleucel", "--comedication", "tocilizumab", "--dose", "1e6"],
+            "takes no dose but tocilizumab. Leave it out, or name it: tocilizumab:5=1",
+        ),
     ):
         assert run(*asked) == BAD
         assert text in " ".join(capsys.readouterr().err.split())

@@ -13,6 +13,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.bayes import samples
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import ModelError
+from cellkinetics.fitting import diagnostics as handed
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.modelling.typical import Typical
@@ -111,6 +112,11 @@ class PopulationPosterior(Saves, HandsOutCopies):
         v = np.asarray(self.v).reshape(-1, self.v.shape[-1])
         some = np.random.default_rng(self.seed).permutation(len(v))[:MOST_OF_A_PLAN]
         return prediction.typical_of(self.population, dose, v[some])
+
+    vpc = handed.vpc
+    npde = handed.npde
+    forecast = handed.forecast
+    virtual_trial = handed.virtual_trial
 
     @cached_property
     def draws(self) -> pd.DataFrame:

@@ -21,7 +21,7 @@ import numpy as np
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.modelling.model import Model
-from cellkinetics.modelling.prior import SCALES, LogNormal, Normal, Prior, centre
+from cellkinetics.modelling.prior import SCALES, LogNormal, Normal, Prior, centre, in_own_unit
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising.engine import Data
 from cellkinetics.population.design import SD_BETWEEN
@@ -115,6 +115,7 @@ def priors_for(fit: PopulationFit, given: Mapping[str, Prior] | None) -> tuple[P
                 f"prior of {name}: its effect is correlated with others, which have one prior together. Leave it out."
             )
             raise ModelError(text, name=name)
+        prior = in_own_unit(model, name, prior, fit.study.unit)
         is_mean = kind == "beta" and not design.effects[at].covariate
         middle = centre(model, name, prior) if is_mean else prior.mean if isinstance(prior, Normal) else np.log(
             prior.median

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cellkinetics.fitting.fits import Fits
     from cellkinetics.fitting.result import Fit
+    from cellkinetics.population.result import PopulationFit
 
 MANY_ROWS = 48  # from which on rows have no names
 GIVEN = (FIXED, "tied", "not estimated")
@@ -113,6 +114,16 @@ def plot_correlations(fit: Fit, ax: Axes | None) -> Axes:
         raise ValueError(f"{fit.subject} has no correlations of estimates: {fit.outcome}")
     title = f"{fit.subject}: correlations of the estimates"
     return _triangle(table, ax, title, simulated=fit.study.simulated)
+
+
+def plot_correlations_of_population(population: PopulationFit, ax: Axes | None) -> Axes:
+    """See `PopulationFit.plot_correlations`."""
+    table = population.correlations
+    known = np.isfinite(np.diag(table))
+    if known.sum() < 2:
+        raise ValueError(f"fewer than two estimates have a variance: {population.outcome}")
+    title = f"population of {len(population.subjects)} patients:\ncorrelations of the estimates"
+    return _triangle(table.loc[known, known], ax, title, simulated=population.study.simulated)
 
 
 def plot_median_correlations(fits: Fits, ax: Axes | None) -> Axes:

@@ -159,9 +159,9 @@ class Acting:
     Parameters
     ----------
     comedication
-        Rates that are multiplied while something is given, of an ODE: tocilizumab=rho steroids=rho,alpha. Each is a new
+        Rates that are multiplied while something is given: tocilizumab=rho steroids=rho,alpha. Each is a new
         parameter, tocilizumab_on_rho. tocilizumab, steroids, IL-2 and N-803 alone act on the rates of the library's
-        ODEs that they are known for. When it is given the table says, in rows of doses or a column of that name.
+        models that they are known for. When it is given the table says, in rows of doses or a column of that name.
     lasts
         Days that an administration acts: steroids=1. Without it from then on.
     """

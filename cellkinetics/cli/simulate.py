@@ -19,6 +19,7 @@ from cellkinetics.cli.writing import Target, write_csv, write_figure
 from cellkinetics.figures import style
 from cellkinetics.fitting.result import Estimates
 from cellkinetics.modelling import levels
+from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.solving import simulating
 
@@ -164,6 +165,9 @@ def events(model: Model, given: list[str] | None) -> dict[str, Events] | None:
         if given:
             raise ValueError(f"--dose {' '.join(given)}: {model.name} takes no dose. Leave it out.")
         return None
+    takes = takes_doses(model)
+    if not given and not takes:
+        return None
     if not given:
         raise ValueError(f"{model.name} needs a dose: --dose 1e6, or by days --dose 0=1e6 14=1e6.")
     found: dict[str, Events] = {}
@@ -172,5 +176,9 @@ def events(model: Model, given: list[str] | None) -> dict[str, Events] | None:
         day, dated, amount = rest.rpartition("=")
         where = f"--dose {text}"
         event = number(day, where) if dated else 0.0, number(amount, where)
+        if not named and not takes:
+            first = model.channels[0]
+            text = f"{model.name} takes no dose but {', '.join(model.channels)}. Leave it out, or name it: {first}:5=1."
+            raise ValueError(f"{where}: {text}")
         found.setdefault(channel if named else model.channels[0], []).append(event)
     return found

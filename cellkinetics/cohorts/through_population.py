@@ -27,6 +27,7 @@ from cellkinetics.data.groups import of as groups_of
 from cellkinetics.data.study import Study
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
 from cellkinetics.population import prediction
@@ -146,7 +147,7 @@ def through_population(
     table.insert(COEFFICIENT_COLUMNS.index("p_holm"), "p_holm", table["parameter"].map(adjusted))
     return PopulationComparison(
         by, full.model.name, len(full.subjects), table, _curves(full, by), every, full.outcome, converged,
-        bool(full.model.channels), full.n_censored / max(full.n, 1), full,
+        takes_doses(full.model), full.n_censored / max(full.n, 1), full,
     )  # fmt: skip
 
 
@@ -325,9 +326,10 @@ def _ends(fit: PopulationFit, by: str) -> tuple[End, End] | None:
         over, each = 1.0, [{by: known[0]}, {by: known[-1]}]
     else:
         return None
-    if fit.model.channels and not all(np.isfinite(given)):
+    takes = takes_doses(fit.model)
+    if takes and not all(np.isfinite(given)):
         return None
-    taken = given if fit.model.channels else [None, None]
+    taken = given if takes else [None, None]
     low_end, high_end = ((over, one, dose) for one, dose in zip(each, taken, strict=True))
     return low_end, high_end
 

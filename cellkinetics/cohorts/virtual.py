@@ -16,6 +16,7 @@ from cellkinetics.cohorts.areas import AREA_METHODS
 from cellkinetics.cohorts.nca import DAYS_SHORT
 from cellkinetics.cohorts.values import EARLY, LATE_WINDOW, PEAK_OVER, Kind
 from cellkinetics.lowered import Program
+from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.typical import DrawnTypical
@@ -125,10 +126,10 @@ class Plan:
 
 @cache.kept
 def _program(model: Model, output: str, inputs: tuple[tuple[str, Any], ...]) -> Any:
-    channels, courses = len(model.channels), dict(inputs) or None
+    channels, takes, courses = len(model.channels), takes_doses(model), dict(inputs) or None
 
     def one(days: Any, values: Mapping[str, Any], dose: Any) -> Any:
-        given = Doses(np.zeros(1), jnp.zeros((1, channels)).at[0, 0].set(dose)) if channels else None
+        given = Doses(np.zeros(1), jnp.zeros((1, channels)).at[0, 0].set(dose)) if takes else None
         return model.solve(days, values, given, inputs=courses)[output]
 
     return Program(jax.vmap(one, in_axes=(None, 0, None)))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.levels import unit_of_output
 from cellkinetics.solving.simulation import before
 
@@ -52,7 +53,7 @@ def predicted(fit: Fit, times: npt.ArrayLike | None, *, level: float, interval: 
     fit = fit if doses is None else _given(fit, doses)
     before(days - first)
     # What has no dose begins with the infusion: a closed form would run on backwards.
-    since = days - first if fit.model.channels else np.maximum(days - first, 0.0)
+    since = days - first if takes_doses(fit.model) else np.maximum(days - first, 0.0)
     table = pd.DataFrame({"day": days})
     for index, output in enumerate(fit.output_names):
         ln_f, half = fit.ln_curve(since, index, level)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import comb
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,14 @@ from cellkinetics.lazily import special
 from cellkinetics.optimising.batch import climbed
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from cellkinetics.data.study import Study
     from cellkinetics.fitting.result import Fit
+    from cellkinetics.predictive.drawn_covariates import GivenCovariates
+    from cellkinetics.predictive.forecast import Forecast
+    from cellkinetics.predictive.npde import NPDE
+    from cellkinetics.predictive.trial import VirtualTrial
     from cellkinetics.predictive.vpc import VPC
 
 
@@ -180,11 +187,49 @@ def vpc(
 ) -> VPC:
     """Visual predictive check, as `cellkinetics.vpc`: quantiles of the samples beside those simulated.
 
-    Of a population with other patients of it; of single fits each patient with its own estimates, where the errors of
-    the samples alone are new; of a comparison by its groups, with its population where it has one, else with its fits.
+    Of a population, or a posterior of one, with other patients of it; of single fits each patient with its own
+    estimates, where the errors of the samples alone are new; of a comparison by its groups, with its population where
+    it has one, else with its fits.
     """
     from cellkinetics.predictive import vpc
 
     return vpc.vpc(
         self, replicates=replicates, by=by, bins=bins, quantiles=quantiles, level=level, corrected=corrected, seed=seed
     )
+
+
+def npde(self: Any, *, replicates: int = 1000, imputations: int = 20, by: str | None = None, seed: int = 2020) -> NPDE:
+    """Normalised prediction distribution errors, as `cellkinetics.npde`."""
+    from cellkinetics.predictive import npde
+
+    return npde.npde(self, replicates=replicates, imputations=imputations, by=by, seed=seed)
+
+
+def forecast(
+    self: Any, patient: Study, times: npt.ArrayLike, *, draws: int = 2000, level: float = 0.9, seed: int = 2020
+) -> Forecast:
+    """The course of one more patient given its samples, as `cellkinetics.forecast` under this population alone."""
+    from cellkinetics.predictive import forecast
+
+    return forecast.forecast(self, patient, times, draws=draws, level=level, seed=seed)
+
+
+def virtual_trial(
+    self: Any,
+    times: npt.ArrayLike,
+    arms: Mapping[str, object],
+    *,
+    covariates: GivenCovariates = None,
+    inputs: Mapping[str, Any] | None = None,
+    patients: int = 10_000,
+    populations: int = 100,
+    level: float = 0.9,
+    seed: int = 2020,
+) -> VirtualTrial:
+    """Other patients under other regimens, as `cellkinetics.virtual_trial`: ``arms`` is {name: doses}."""
+    from cellkinetics.predictive import trial
+
+    return trial.virtual_trial(
+        self, times, arms, covariates=covariates, inputs=inputs, patients=patients, populations=populations,
+        level=level, seed=seed,
+    )  # fmt: skip

@@ -88,7 +88,7 @@ def fit_each(
     fitting.check_asked(asked)
     request, chunk = Request.of(model, **asked), None if chunk is None else domains.count(chunk, "chunk")
     pool_sd, progress = domains.flag(pool_sd, "pool_sd"), domains.flag(progress, "progress")
-    fitting.check(request, study)
+    request = fitting.check(request, study)
     options = {**request.asked, "pool_sd": pool_sd, "chunk": chunk}
     run = Run.of(checkpoint, n_jobs, lambda: {"verb": "fit_each", "data": study.sha256, **options})
     return Fits(study, together(request, study, progress, chunk, pool_sd=pool_sd, run=run))

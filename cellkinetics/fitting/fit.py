@@ -18,7 +18,7 @@ from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import parameter_columns
 from cellkinetics.meaning.units import is_log
 from cellkinetics.modelling import levels
-from cellkinetics.modelling.dosing import without_effect
+from cellkinetics.modelling.comedication import takes_doses, without_effect
 from cellkinetics.modelling.model import Model, check_ties
 from cellkinetics.modelling.prior import published_of
 from cellkinetics.optimising.batch import optima
@@ -74,10 +74,10 @@ def fit(
         doses in place of the study's: an amount at the first infusion, (days after it, amount) pairs or
         {channel: either}; "one amount" where no dose is known, to fit the product of F and dose.
     prior
-        {name: `LogNormal`, `LogitNormal` or `Normal`, as its scale}: the maximum a posteriori is found, the
-        parameter's row says how much of its information is the prior's, and AIC and its kin are NaN; "published"
-        takes the spread between patients from the model's file, for all that is free and has one. A pair of names
-        has a correlation on the estimation scale: {"alpha": ..., "beta": ..., ("alpha", "beta"): 0.5}.
+        {name: `LogNormal`, `LogitNormal` or `Normal`, as its scale, in its unit or that said by ``unit=``}: the
+        maximum a posteriori is found, its row says how much of its information is the prior's, and AIC and its kin are
+        NaN; "published" takes the spread between patients from the model's file, for all that is free and has one. A
+        pair of names has a correlation on the estimation scale: {"alpha": ..., "beta": ..., ("alpha", "beta"): 0.5}.
     starts
         local optimisations, 4 where none is given: from ``initial``, the model's guess or its defaults, and from the
         best of the model's alternatives and of 32 seeded Sobol points, no two of them copies. A closed form with
@@ -138,7 +138,7 @@ def fit(
         from cellkinetics.joint.result import fit_joint
 
         return fit_joint(request, study, shared, common_sd)
-    check(request, study)
+    request = check(request, study)
     if len(study.subjects) != 1:
         first = study.subjects[0] if study.subjects else "..."
         raise one_problem(
@@ -176,8 +176,8 @@ def check_asked(asked: Asked) -> None:
         raise ValueError(f"prior={prior!r}: give {{name: ck.LogNormal(median, sd)}}, or 'published'.")
 
 
-def check(request: Request, study: Study) -> None:
-    """Raise for what is wrong with the request whoever the patient is."""
+def check(request: Request, study: Study) -> Request:
+    """The request in the units of the study; raises for what is wrong with it whoever the patient is."""
     model = request.model
     if request.censoring not in CENSORINGS:
         raise ValueError(f"censoring={request.censoring!r}: take one of {', '.join(CENSORINGS)}.")
@@ -220,16 +220,16 @@ def check(request: Request, study: Study) -> None:
     twice = [n for n in dict.fromkeys(asked) if asked.count(n) > 1] + [n for n in request.initial if n in request.fixed]
     if twice:
         raise ModelError(f"{twice[0]} is given twice among fixed, free, tie and initial; keep one.", name=twice[0])
-    without_effect(model.name, model.channels, request.doses)
+    without_effect(model, request.doses)
     _check_dose_unit(request, study)
     _check_unit(request, study)
     _check_one_amount(request, study)
-    if model.channels and request.doses is None and study.doses.empty:
+    if takes_doses(model) and request.doses is None and study.doses.empty:
         raise one_problem(
             f"{model.name} needs a dose and the study has none",
-            "Give the column dose (or AMT), doses=1e6, doses='one amount' to fit F times dose, or take a model without "
-            "dose (such as stein_2019_tisagenlecleucel).",
+            "Give the column dose (or AMT), doses=1e6, doses='one amount' to fit F times dose, or a model without one.",
         )
+    return request.in_units_of(study.unit)
 
 
 def check_error(request: Request, study: Study) -> None:

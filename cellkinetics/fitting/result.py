@@ -23,7 +23,7 @@ from cellkinetics.fitting.identifiability import Identifiability, of_fit
 from cellkinetics.fitting.kept import Kept
 from cellkinetics.fitting.misfit import MET, Misfit
 from cellkinetics.fitting.profile import Profile, asked_of, profile_each
-from cellkinetics.fitting.table import hessian_intervals, parameter_table
+from cellkinetics.fitting.table import correlations_of, hessian_intervals, parameter_table
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.levels import column_of
@@ -312,8 +312,7 @@ class Fit(Saves, Criteria):
     def correlations(self) -> pd.DataFrame:
         """Correlations of the estimates on the estimation scale, parameters and sds; NaN for what has no variance."""
         names = self.problem.names
-        sd = np.sqrt(np.where(np.diag(self.covariance) > 0, np.diag(self.covariance), np.nan))
-        return pd.DataFrame(self.covariance / np.outer(sd, sd), index=names, columns=names)
+        return correlations_of(pd.DataFrame(self.covariance, index=names, columns=names))
 
     @property
     def spread(self) -> Uncertainty:

@@ -13,6 +13,7 @@ from cellkinetics.fitting import few
 from cellkinetics.fitting.table import FIXED, FREE, NOT_IDENTIFIABLE, prior_text
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling import levels
+from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.words import count, digits, labelled
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def _intervals(fit: Fit) -> str:
 
 def _doses(fit: Fit) -> str:
     given = fit.study.doses
-    if not fit.model.channels:
+    if not takes_doses(fit.model) and not {*given["kind"]} & {*fit.model.channels}:
         return f"ignored: {fit.model.name} has none" if len(given) else "none"
     if fit.request.doses is not None:
         return f"as given: {fit.request.doses}"

@@ -29,6 +29,13 @@ NOT_ESTIMATED = {"value": np.nan, "status": "not estimated", "source": "not esti
 ESTIMATE_COLUMNS = ["value", "stderr", "lower", "upper", "unit", "status", "source"]
 
 
+def correlations_of(covariance: pd.DataFrame) -> pd.DataFrame:
+    """Of estimates, from their covariance; NaN for what has no variance."""
+    variance = np.diag(covariance)
+    sd = np.sqrt(np.where(variance > 0, variance, np.nan))
+    return covariance.div(sd, axis="index").div(sd, axis="columns")
+
+
 def parameter_table(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """The columns as a table by parameter."""
     return pd.DataFrame(

@@ -100,7 +100,7 @@ def members(
         if among := [name for name in pair if name in how]:
             text = f"prior of {pair!r}: {among[0]} is shared, and a correlation is of what a patient has of its own"
             raise ModelError(f"{text}. Leave the pair out, or do not share {among[0]}.", name=among[0])
-    fitting.check(request, study)
+    request = fitting.check(request, study)
     left: dict[str, str] = {}
     ready: dict[str, Case] = {}
     for subject, case in prepare_each(request, study, tuple(how)).items():

@@ -399,3 +399,52 @@ def words_of(name: str) -> list[str]:
     """The words of a heading, lower case: ``DoseUnit_2`` has dose and unit."""
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
     return [word for word in re.split(r"[^a-z]+", folded(plain(parted))) if word]
+
+
+# {unit: (its size, in what)}, besides those of time.
+_SIZES = {
+    "": (1.0, ""), "%": (0.01, ""), "pg": (1e-6, "ug"), "ng": (1e-3, "ug"), "ug": (1.0, "ug"), "mg": (1e3, "ug"),
+    "g": (1e6, "ug"), "kg": (1e9, "ug"), "ul": (1.0, "ul"), "ml": (1e3, "ul"), "l": (1e6, "ul"),
+    "copy": (1.0, "copy"), "copies": (1.0, "copy"), "cell": (1.0, "cell"), "cells": (1.0, "cell"),
+}  # fmt: skip
+
+
+def factor_between(unit: str, other: str) -> float | None:
+    """What a number in one unit is multiplied with in another one; None where they are not of one kind, or not known.
+
+    Units are words of time, mass, volume, copies and cells, with numbers before them, over each other: 1/week,
+    copies/100 ng, copies/ug per 1e6 cells/kg. Others are the same where they are written alike.
+
+    Examples
+    --------
+    >>> round(factor_between("1/week", "1/day"), 4), factor_between("copies/mL", "copies/\u00b5L")
+    (0.1429, 0.001)
+    >>> factor_between("1/week", "copies/ug") is None
+    True
+    """
+    if unit.strip() == other.strip():
+        return 1.0
+    one, two = _size_of(unit), _size_of(other)
+    return one[0] / two[0] if one and two and one[1] == two[1] else None
+
+
+def _size_of(unit: str) -> tuple[float, dict[str, int]] | None:
+    """How large a unit is, and the power of each of what it is made of; None where a word is not known."""
+    size, powers = 1.0, dict[str, int]()
+    for at, part in enumerate(re.split(r"\s+per\s+|^per\s+", canonical(unit))):
+        for place, text in enumerate(part.split("/")):
+            sign = 1 if (at == 0) == (place == 0) else -1
+            found = re.fullmatch(
+                r"(\d+\.?\d*(?:e[+-]?\d+)?)?\s*([a-z%]*?)(\^?-1)?", text.strip().translate(_MICRO).lower()
+            )
+            if not found:
+                return None
+            word = time_unit_of(found[2])
+            each = (DAYS_IN[word], "day") if word else _SIZES.get(found[2])
+            if each is None:
+                return None
+            sign = -sign if found[3] else sign
+            size *= (float(found[1] or 1) * each[0]) ** sign
+            if each[1]:
+                powers[each[1]] = powers.get(each[1], 0) + sign
+    return size, {name: power for name, power in powers.items() if power}

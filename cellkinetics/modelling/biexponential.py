@@ -28,6 +28,18 @@ def decline(after: Any, alpha: Any, f_b: Any, beta: Any) -> jax.Array:
     return (1 - f_b) * jnp.exp(-alpha * after) + f_b * jnp.exp(-beta * after)
 
 
+def two_parts(falls: Any, growth: Any, first: Any, second: Any, alpha: Any, beta: Any) -> tuple[jax.Array, jax.Array]:
+    """Derivatives per day of the two parts of the decline, which grow at one rate until it begins: for `Equations`.
+
+    Parameters
+    ----------
+    falls : whether the decline has begun.
+    growth, alpha, beta : rates, 1/day.
+    first, second : the parts, whose sum is the curve.
+    """
+    return jnp.where(falls, -alpha, growth) * first, jnp.where(falls, -beta, growth) * second
+
+
 def faster_first(values: Mapping[str, float]) -> Mapping[str, float]:
     """The same curve with the faster rate as alpha: a `Model.canonical`."""
     if values["alpha"] >= values["beta"]:

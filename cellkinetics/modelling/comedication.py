@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cellkinetics.errors import ModelError, suggest
+from cellkinetics.errors import DoseWarning, ModelError, suggest
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.functions import names_of
 from cellkinetics.modelling.parameter import Parameter
@@ -39,17 +40,11 @@ def comedicated(model: Model, given: Mapping[str, Any], lasts: Mapping[str, floa
     Raises
     ------
     ModelError
-        A closed form; what is no rate of the right-hand side; a name that is taken; days that are not above 0.
+        A closed form without equations; what is no rate of the right-hand side; a name that is taken; days that are not
+        above 0.
     """
     if model.rhs is None:
-        raise ModelError(
-            f"{model.name} is a closed form: a rate in it is one number for the whole curve and cannot change while "
-            "something is given. Take an ODE, such as effector_memory or il15_persistence, or write yours with rhs=.",
-            name="comedication",
-        )
-    if not (model.dosing or model.markers):
-        text = f"{model.name} takes no doses, and comedication is given as one. Give it dosing=."
-        raise ModelError(text, name="dosing")
+        model = _by_equations(model)
     known = days_acting(model)
     for what, days in lasts.items():
         if what not in (*known, *given):
@@ -85,6 +80,30 @@ def comedicated(model: Model, given: Mapping[str, Any], lasts: Mapping[str, floa
     return replace(model, parameters=parameters, comedication=found, free=free, structure=None)
 
 
+def _by_equations(model: Model) -> Model:
+    """A closed form as the ODE that it is the solution of."""
+    same = model.equations
+    if same is None:
+        raise ModelError(
+            f"{model.name} is a closed form without equations: a rate in it is one number for the whole curve and "
+            "cannot change while something is given. Take a model that is an ODE or has equations, such as "
+            "il15_persistence or stein_2019_tisagenlecleucel, or give yours equations=ck.Equations(...).",
+            name="comedication",
+        )
+    return replace(
+        model,
+        curve=None,
+        parameters={**model.parameters, **same.parameters},
+        ties={**same.ties, **model.ties},
+        states=same.states,
+        rhs=same.rhs,
+        observe=same.observe,
+        start=same.start,
+        dosing=same.dosing,
+        switches=same.switches,
+    )
+
+
 def _check_rate(model: Model, what: str, rate: str) -> None:
     model.require(rate)
     assert model.rhs is not None
@@ -101,6 +120,23 @@ def _check_rate(model: Model, what: str, rate: str) -> None:
 def days_acting(model: Model) -> dict[str, float]:
     """{what is given: days that an administration acts}, of a model's comedications."""
     return {each.what: each.lasts for each in model.comedication.values()}
+
+
+def takes_doses(model: Model) -> bool:
+    """Whether cells, or what else is no comedication, can be given."""
+    return not {*model.channels} <= {*days_acting(model)}
+
+
+def without_effect(model: Model, doses: object) -> None:
+    """Warn of doses that are given in a call for a model that takes none: its curve is the same without them."""
+    comedicated = isinstance(doses, Mapping) and not {*model.channels}.isdisjoint(doses)
+    if doses is not None and not takes_doses(model) and not comedicated:
+        warnings.warn(
+            f"{model.name} takes no dose: doses= has no effect on its curve. Leave it out, or take a model with a "
+            "dose, such as il15_persistence.",
+            DoseWarning,
+            stacklevel=4,
+        )
 
 
 def not_given(model: Model, kinds: Sequence[str]) -> set[str]:

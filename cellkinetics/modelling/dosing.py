@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from types import MappingProxyType
@@ -12,7 +11,7 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from cellkinetics.errors import DoseWarning, ModelError, suggest
+from cellkinetics.errors import ModelError, suggest
 
 Array = jax.Array | npt.NDArray[np.float64]
 NOTHING_ACTS: Mapping[str, float] = MappingProxyType({})
@@ -64,6 +63,11 @@ def as_doses(
         # A model that names no dose: what was given is carried by the study and does not reach the curve.
         return Doses(np.zeros(1), np.zeros((1, 0)))
     given: Mapping[str, Any] = doses if isinstance(doses, Mapping) else {} if doses is None else {channels[0]: doses}
+    if {*channels} <= {*acting}:
+        # As above, of all but the comedication.
+        cells = given.get("cells") if isinstance(doses, Mapping) else doses
+        as_doses(cells, ("cells",))
+        given = {what: value for what, value in given.items() if what != "cells"} if isinstance(doses, Mapping) else {}
     amounts: dict[float, npt.NDArray[np.float64]] = {0.0: np.zeros(len(channels))}
     changes: dict[float, npt.NDArray[np.float64]] = {}
     for channel, value in given.items():
@@ -105,17 +109,6 @@ def as_doses(
             np.array([changes.get(time, nothing) for time in times]) if changes else None,
         )
     )
-
-
-def without_effect(name: str, channels: Sequence[str], doses: object) -> None:
-    """Warn of doses that are given in a call for a model that takes none: its curve is the same without them."""
-    if doses is not None and not channels:
-        warnings.warn(
-            f"{name} takes no dose: doses= has no effect on its curve. Leave it out, or take a model with a dose, such "
-            "as il15_persistence.",
-            DoseWarning,
-            stacklevel=4,
-        )
 
 
 def _events(channel: str, value: Any) -> list[tuple[float, float, float]]:

@@ -123,6 +123,8 @@ def check(model: Model) -> None:
     readiness.refuse()
     if (model.curve is None) == (model.rhs is None):
         raise ModelError(f"{model.name}: give either curve= (a closed form) or rhs= and observe= (an ODE).")
+    if model.equations is not None and model.rhs not in (None, model.equations.rhs):
+        raise ModelError(f"{model.name}: equations= are those of a closed form (curve=); this is an ODE.")
     if model.rhs is not None and (model.observe is None or not model.states):
         raise ModelError(f"{model.name}: an ODE needs states=, rhs= and observe=.")
     if not model.outputs:
@@ -164,12 +166,16 @@ def _check_names(model: Model) -> None:
                     name=name,
                 )
     for role, pairs in (("start", model.start.items()), ("dosing", model.dosing.values())):
-        for state, rule in pairs:
-            used = names_of(rule) if callable(rule) else (rule,)
-            if state not in model.states or any(name not in model.parameters for name in used):
+        for states, rule in pairs:
+            used, named = (
+                names_of(rule) if callable(rule) else (rule,),
+                (states,) if isinstance(states, str) else states,
+            )
+            if not {*named} <= {*model.states} or any(name not in model.parameters for name in used):
                 raise ModelError(
-                    f"{model.name}: {role} names {state} and {', '.join(used)}; one of them is not declared.",
-                    name=state,
+                    f"{model.name}: {role} names {', '.join(named)} and {', '.join(used)}; one of them is not "
+                    "declared.",
+                    name=named[0],
                 )
     for role, used, there in (
         ("lags", model.lags, model.dosing),

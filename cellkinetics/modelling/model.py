@@ -14,13 +14,13 @@ import numpy as np
 from cellkinetics import domains, readiness
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.modelling import description, travel
-from cellkinetics.modelling.comedication import Comedication, comedicated, days_acting
+from cellkinetics.modelling.comedication import Comedication, comedicated, days_acting, takes_doses
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import Doses, as_doses
 from cellkinetics.modelling.functions import Function, call, names_of
 from cellkinetics.modelling.parameter import AsParameters, ParameterSet
 from cellkinetics.modelling.ready import by_what
-from cellkinetics.modelling.structure import Structure
+from cellkinetics.modelling.structure import Equations, Structure
 from cellkinetics.notebook import Shown
 from cellkinetics.sameness import made_of
 
@@ -88,8 +88,8 @@ class Model(Shown):
         day), and what is observed of the states.
     start : {state: parameter, or function of parameters, that gives its value at day 0}; 0 where not named.
     dosing
-        {channel: (state, parameter or function of parameters)}: an amount adds factor x amount to the state; cells
-        come first.
+        {channel: (state or states, parameter or function of parameters)}: an amount adds factor x amount to the state,
+        or to each; cells come first.
     markers : channels whose events only mark a day, such as a lymphodepletion.
     lags : {channel: parameter}: its doses arrive so many days later.
     switches : parameters that are days at which `rhs` changes; it takes ``phase`` to know where it is.
@@ -98,6 +98,7 @@ class Model(Shown):
     stiff : solve with the implicit stepper from the start.
     rtol : tolerance of the steppers, on ln x; smaller where the equations make errors grow.
     structure : a `Structure` that solves an ODE by its structure, where that may be trusted; else the stepper.
+    equations : of a closed form, the same curve as an ODE, by which it is solved with comedication.
     free : names estimated by default, or a function of the study that returns them; all when not given.
     canonical
         function of natural values that returns an equal curve's values under the labels that were meant, such as the
@@ -137,7 +138,7 @@ class Model(Shown):
     rhs: Function | None = None
     observe: Function | None = None
     start: Mapping[str, str | Function] = field(default_factory=dict)
-    dosing: Mapping[str, tuple[str, str | Function]] = field(default_factory=dict)
+    dosing: Mapping[str, tuple[str | tuple[str, ...], str | Function]] = field(default_factory=dict)
     markers: tuple[str, ...] = ()
     lags: Mapping[str, str] = field(default_factory=dict)
     switches: tuple[str, ...] = ()
@@ -146,6 +147,7 @@ class Model(Shown):
     stiff: bool = False
     rtol: float = 3e-8
     structure: Structure | None = None
+    equations: Equations | None = None
     free: Sequence[str] | Callable[[Study], Sequence[str]] | None = None
     canonical: Callable[[Mapping[str, float]], Mapping[str, float]] | None = None
     initial: Function | None = None
@@ -293,7 +295,7 @@ class Model(Shown):
         comedication
             {what is given: a rate of the right-hand side, or several}: while it acts, the rate is multiplied by a new
             parameter, ``tocilizumab_on_rho`` for {"tocilizumab": "rho"}, estimated where it was given; 1 is no effect.
-            Names alone, of "tocilizumab", "steroids", "IL-2" and "N-803", act on the rates of the library's ODEs.
+            Names alone, of "tocilizumab", "steroids", "IL-2" and "N-803", act on the rates of the library's models.
         lasts : {what is given: days that an administration acts}; from its day on where not named.
 
         Returns
@@ -311,7 +313,7 @@ class Model(Shown):
         ------
         ModelError
             An unknown name, a value outside its bounds, a tie in terms of a tied parameter, a comedication of a
-            closed form.
+            closed form without `equations`.
         """
         if comedication or lasts:
             given, acting = by_what(comedication), domains.by_name(lasts, "lasts", {"tocilizumab": 14.0})
@@ -458,9 +460,10 @@ class Model(Shown):
     def doses(self, doses: object) -> Doses:
         """Doses as arrays; refuses a second infusion that a closed form cannot take."""
         events = as_doses(doses, self.channels, self.markers, days_acting(self))
-        if self.curve is None or not self.channels or not isinstance(events.amounts, np.ndarray):
+        of_curve = self.curve is not None or self.equations is not None
+        if not (of_curve and takes_doses(self) and isinstance(events.amounts, np.ndarray)):
             return events
-        if events.rates is not None:
+        if events.rates is not None and np.any(np.asarray(events.rates)[:, 0]):
             raise ModelError(
                 f"{self.name} is a closed form for a bolus and cannot take an infusion over time. Take an ODE model, "
                 "such as il15_persistence, or give the dose without a duration.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from numbers import Real
 from typing import Any
 
@@ -13,16 +13,31 @@ from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.likelihood.error_models import ERRORS, LOG
+from cellkinetics.meaning.units import factor_between
+from cellkinetics.modelling.levels import unit_of
 from cellkinetics.modelling.model import Model
 from cellkinetics.saving import storable
 
 PUBLISHED = "published"
 
 
+class InUnit:
+    """A prior with a unit, which is shown where it was given."""
+
+    unit: str
+
+    def __repr__(self) -> str:
+        shown = {each.name: getattr(self, each.name) for each in fields(self)}  # pyright: ignore[reportArgumentType]
+        known = ", ".join(f"{name}={value!r}" for name, value in shown.items() if name != "unit" or value)
+        return f"{type(self).__name__}({known})"
+
+
 @storable
-@dataclass(frozen=True)
-class Normal:
+@dataclass(frozen=True, repr=False)
+class Normal(InUnit):
     """Normal, for a parameter that is estimated on its natural scale: mean and SD in its unit.
+
+    In another ``unit``, which fits convert, if that is said: Normal(0.0, 60.0, "hour") of a lag in days.
 
     >>> Normal(0.0, 2.5)
     Normal(mean=0.0, sd=2.5)
@@ -30,6 +45,7 @@ class Normal:
 
     mean: float
     sd: float
+    unit: str = ""
 
     def __post_init__(self) -> None:
         domains.finite(self.mean, "mean", 0.0)
@@ -37,16 +53,21 @@ class Normal:
 
 
 @storable
-@dataclass(frozen=True)
-class LogNormal:
+@dataclass(frozen=True, repr=False)
+class LogNormal(InUnit):
     """Log-normal, for a positive parameter or an sd: median in its unit, SD of its natural logarithm; both above 0.
+
+    In another ``unit``, which fits convert, if that is said.
 
     >>> LogNormal(0.16, 0.9)
     LogNormal(median=0.16, sd=0.9)
+    >>> LogNormal(1.1, 0.9, unit="1/week")
+    LogNormal(median=1.1, sd=0.9, unit='1/week')
     """
 
     median: float
     sd: float
+    unit: str = ""
 
     def __post_init__(self) -> None:
         domains.positive(self.median, "median", 0.16)
@@ -54,9 +75,11 @@ class LogNormal:
 
 
 @storable
-@dataclass(frozen=True)
-class LogitNormal:
+@dataclass(frozen=True, repr=False)
+class LogitNormal(InUnit):
     """Normal on the logit between the parameter's bounds: median in its unit, SD of the logit.
+
+    In another ``unit``, which fits convert, if that is said: LogitNormal(10.0, 1.0, "%").
 
     >>> LogitNormal(0.1, 1.0)
     LogitNormal(median=0.1, sd=1.0)
@@ -64,6 +87,7 @@ class LogitNormal:
 
     median: float
     sd: float
+    unit: str = ""
 
     def __post_init__(self) -> None:
         domains.finite(self.median, "median", 0.1)
@@ -229,10 +253,46 @@ def priors_of(model: Model, given: Mapping[str, Prior] | str | None, error: str 
                 f"prior of {name} is {prior!r}: it is estimated on the {scale} scale. Give ck.{wanted.__name__}.",
                 name=name,
             )
-        mean, sd = centre(model, name, prior), prior.sd
+        # One in another unit is looked at when the unit of the study is known.
+        mean, sd = 0.0 if prior.unit else centre(model, name, prior), prior.sd
         if not (np.isfinite(mean) and np.isfinite(sd) and sd > 0):
             raise ModelError(f"prior of {name} is {prior!r}: give a centre within its bounds and a positive sd.", name)
     return dict(given)
+
+
+def in_own_unit(model: Model, name: str, prior: Prior, unit: str) -> Prior:
+    """A prior in the unit that its parameter has in a study in ``unit``; as it is where it says none.
+
+    Raises
+    ------
+    ModelError
+        A unit that is not known, or of another kind; of what has none, such as an sd; a centre outside the bounds.
+    """
+    if not prior.unit:
+        return prior
+    if name not in model.parameters:
+        raise ModelError(f"prior of {name} is {prior!r}, and {name} has no unit. Leave unit= out.", name=name)
+    own = unit_of(model, name, unit)
+    factor = factor_between(prior.unit, own)
+    if factor is None:
+        raise ModelError(
+            f"prior of {name} is {prior!r}, and {name} is in {own}: the one cannot be converted to the other. "
+            f"Give it in {own}.",
+            name=name,
+        )
+    if isinstance(prior, Normal):
+        converted: Prior = Normal(_short(prior.mean * factor), _short(prior.sd * factor))
+    else:
+        converted = replace(prior, median=_short(prior.median * factor), unit="")
+    if not np.isfinite(centre(model, name, converted)):
+        text = f"prior of {name} is {prior!r}, which is {converted!r} in {own}: give a centre within its bounds."
+        raise ModelError(text, name=name)
+    return converted
+
+
+def _short(value: float) -> float:
+    """To 12 digits: 0.7 a week is 0.1 a day, as it is written."""
+    return float(f"{value:.12g}")
 
 
 def published_of(model: Model) -> dict[str, Prior]:

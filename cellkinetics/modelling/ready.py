@@ -17,10 +17,21 @@ if TYPE_CHECKING:
     from cellkinetics.modelling.model import Model
 
 EXPANSION, CONTRACTION, PERSISTENCE = "expansion", "loss of expanding cells", "loss of persistent cells"
-# {model: {role: its rate}}, of the models with a right-hand side that take doses.
+# {model: {role: its rate}}, of the models that are fitted; nk_decline has no expansion.
 RATES_BY_ROLE: dict[str, dict[str, str]] = {
     "barros_2021_cartmath": {EXPANSION: "phi", CONTRACTION: "rho", PERSISTENCE: "mu"},
-    "effector_memory": {EXPANSION: "rho", CONTRACTION: "alpha", PERSISTENCE: "beta"},
+    **{
+        name: {EXPANSION: "rho", CONTRACTION: "alpha", PERSISTENCE: "beta"}
+        for name in (
+            "effector_memory",
+            "four_phase",
+            "logistic_expansion",
+            "ogasawara_2021_liso_cel",
+            "qpcr_and_flow",
+            "stein_2019_tisagenlecleucel",
+        )
+    },
+    "nk_decline": {CONTRACTION: "alpha", PERSISTENCE: "beta"},
     "il15_full": {EXPANSION: "rho", CONTRACTION: "delta", PERSISTENCE: "mu0"},
     "il15_persistence": {EXPANSION: "rho", CONTRACTION: "delta", PERSISTENCE: "mu0"},
     "singh_2021_bb2121": {EXPANSION: "K_max", CONTRACTION: "Kel_e", PERSISTENCE: "Kel_m"},
@@ -74,6 +85,10 @@ def ready_of(model: Model, what: str) -> dict[str, Parameter]:
             f"which rate of {model.name} {what} acts on is not known to the library, but of {', '.join(RATES_BY_ROLE)}."
         )
         raise ModelError(f"{text} Give {example}.", name="comedication")
+    if lacking := [effect.role for effect in READY[what] if effect.role not in roles]:
+        rates = ", ".join(f"{rate} ({role})" for role, rate in roles.items())
+        text = f"{what} acts on {' and '.join(lacking)}, which {model.name} does not have; it has {rates}."
+        raise ModelError(f"{text} Give {example} to say that it acts there.", name="comedication")
     return {
         roles[effect.role]: Parameter(effect.value, "1", f"{effect.known} ({effect.role})", *BOUNDS_OF_READY)
         for effect in READY[what]

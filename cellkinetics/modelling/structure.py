@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cellkinetics.modelling.dosing import Doses
 
 if TYPE_CHECKING:
+    from cellkinetics.modelling.functions import Function
     from cellkinetics.modelling.model import Model
+    from cellkinetics.modelling.parameter import Parameter
 
 
 class Structure(Protocol):
@@ -48,6 +51,30 @@ class Structure(Protocol):
     def size_of(self, prepared: Any, /) -> int:
         """The length of what `prepare` made."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Equations:
+    """The curve of a closed form as an ODE, for ``Model(equations=...)``: what it is solved by with comedication.
+
+    A rate in a closed form is one number for the whole curve; in its equations it is one at each moment.
+
+    Parameters
+    ----------
+    states, rhs, observe, start, dosing, switches : as of `Model`.
+    parameters, ties
+        {name: Parameter} and {name: function of the model's parameters} of rates that the closed form does not have by
+        name, such as the growth rate ln(fold)/t_max of ``stein_2019_tisagenlecleucel``.
+    """
+
+    states: tuple[str, ...]
+    rhs: Function
+    observe: Function
+    start: Mapping[str, str | Function] = field(default_factory=dict)
+    dosing: Mapping[str, tuple[str | tuple[str, ...], str | Function]] = field(default_factory=dict)
+    switches: tuple[str, ...] = ()
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    ties: Mapping[str, Function] = field(default_factory=dict)
 
 
 class Method(StrEnum):

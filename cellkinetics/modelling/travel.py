@@ -10,7 +10,7 @@ from cellkinetics.running.digest import digest
 
 # Of a model: what is found from the rest, and what decides on no curve and no fit.
 FOUND_ANEW = ("_equations", "digested")
-_NO_MATTER = ("reference", "population", "checks", "sets", "changes", "path", "file", "sha256")
+_NO_MATTER = ("reference", "population", "checks", "sets", "changes", "path", "file", "sha256", "equations")
 
 
 @dataclass(frozen=True)

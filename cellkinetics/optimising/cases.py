@@ -13,7 +13,7 @@ from cellkinetics.errors import ModelError
 from cellkinetics.likelihood.sd_prior import MEDIAN, SdPrior
 from cellkinetics.modelling import levels
 from cellkinetics.modelling.absent import AbsentModel
-from cellkinetics.modelling.comedication import days_acting, from_columns, not_given
+from cellkinetics.modelling.comedication import days_acting, from_columns, not_given, takes_doses
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import NormalPriors, centre
@@ -229,11 +229,12 @@ def doses_of(request: Request, events: Sequence[Event]) -> tuple[Doses, Outcome 
     for day, amount, kind, days in events:
         if kind in model.channels:
             given.setdefault(kind, []).append((day, amount, days))
-    if request.doses is not None or not model.channels:
+    takes = takes_doses(model)
+    if request.doses is not None or not takes:
         asked: Any = 1.0 if request.one_amount else request.doses
         beside = {what: given[what] for what in days_acting(model) if what in given}
         if beside and not isinstance(asked, Doses):
-            asked = {**beside, **(asked if isinstance(asked, Mapping) else {model.channels[0]: asked})}
+            asked = {**beside, **(asked if isinstance(asked, Mapping) else {model.channels[0]: asked} if takes else {})}
         return model.doses(asked), None
     if model.channels[0] not in given:
         kinds = ", ".join(sorted({kind for _, _, kind, _ in events})) or "nothing above 0"

@@ -92,7 +92,9 @@ def relabelled(problem: Problem, x: Floats) -> Floats:
         return x
     values = problem.natural(x)
     meant = problem.model.canonical(values)
-    if all(meant[name] == values[name] for name in values):
+    # A rate that a comedication multiplies keeps its role.
+    kept = any(meant[each.rate] != values[each.rate] for each in problem.model.comedication.values())
+    if kept or all(meant[name] == values[name] for name in values):
         return x
     swapped = x.copy()
     swapped[: len(problem.free)] = problem.start(meant)[: len(problem.free)]

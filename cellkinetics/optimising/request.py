@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from cellkinetics import domains, readiness
@@ -12,8 +12,18 @@ from cellkinetics.errors import suggest
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.likelihood.error_models import LOG, of
 from cellkinetics.modelling import travel
+from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.model import Model
-from cellkinetics.modelling.prior import PUBLISHED, GivenPriors, Pair, Prior, check_correlation, parted, priors_of
+from cellkinetics.modelling.prior import (
+    PUBLISHED,
+    GivenPriors,
+    Pair,
+    Prior,
+    check_correlation,
+    in_own_unit,
+    parted,
+    priors_of,
+)
 from cellkinetics.saving import UNSAVED
 from cellkinetics.solving.sensitivity import Tie
 
@@ -101,7 +111,12 @@ class Request:
     @property
     def one_amount(self) -> bool:
         """Whether the dose is unknown, and what it is multiplied with stands for the product."""
-        return isinstance(self.doses, str) and self.doses == ONE_AMOUNT and bool(self.model.channels)
+        return isinstance(self.doses, str) and self.doses == ONE_AMOUNT and takes_doses(self.model)
+
+    def in_units_of(self, unit: str) -> Request:
+        """The same for a study in ``unit``: priors with a unit of their own are in those of the parameters."""
+        prior = {name: in_own_unit(self.model, name, one, unit) for name, one in self.prior.items()}
+        return replace(self, prior=prior) if any(one.unit for one in self.prior.values()) else self
 
     @property
     def options(self) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def fit_population(
         sds = request.error_model.sd_names(model.outputs)
         more = [name for name in random if name not in sds]
         request = replace(request, free=tuple(dict.fromkeys([*(request.free or ()), *more])))
-    fitting.check(request, study)
+    request = fitting.check(request, study)
     with phases("preparing"):
         patients = patients_of(request, study, random, () if common_sd else own_sds_of(request))
     if not patients.names:

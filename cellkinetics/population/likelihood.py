@@ -108,7 +108,7 @@ def population_log_likelihood(
     request = Request.of(
         model, free=names, fixed=fixed, tie=tie, error=error, censoring=censoring, doses=doses, seed=seed
     )  # fmt: skip
-    fitting.check(request, study)
+    request = fitting.check(request, study)
     patients = patients_of(request, study, names, [name for name in sds if name in between])
     marginal.refuse_own_sds(patients, method, INTEGRATED_BY[0])
     given = dict(coefficients or {})

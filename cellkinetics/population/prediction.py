@@ -20,7 +20,7 @@ from cellkinetics.fitting.bootstrap import Bootstrap
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_models import LOG
-from cellkinetics.modelling.dosing import without_effect
+from cellkinetics.modelling.comedication import without_effect
 from cellkinetics.modelling.levels import column_of
 from cellkinetics.modelling.prior import SCALES, Prior
 from cellkinetics.modelling.provenance import Provenance
@@ -54,7 +54,7 @@ def predicted(
     asked, doses = doses, _doses(fit, doses) if model.channels else None
     dose = float(asked) if isinstance(asked, (int, float)) else None
     if dose is None or not any(effect.covariate == BY_DOSE for effect in fit.design.effects):
-        without_effect(model.name, model.channels, asked)
+        without_effect(model, asked)
     mean = estimates(fit, covariates_of(fit, given, dose))
     days = np.linspace(0.0, _last(fit), 100) if days is None else days
     rng = np.random.default_rng(seed)
@@ -233,22 +233,22 @@ def matrix_of(design: Design, covariates: Mapping[str, Any]) -> Floats:
 
 def known_of(design: Design, patient: Study) -> Mapping[str, Any]:
     """What drives the population, of this patient."""
+    return known_in(design, patient.covariates.iloc[0], patient.subjects[0])
+
+
+def known_in(design: Design, row: Any, who: str, without: Sequence[str] = ()) -> Mapping[str, Any]:
+    """What drives the population, of a row of covariates, whose it is in words; ``without`` is not asked for."""
     found: dict[str, Any] = {}
-    row = patient.covariates.iloc[0]
     for effect in design.effects:
         name = effect.column
-        if not name or name in found:
+        if not name or name in found or name in without:
             continue
         if name not in row or pd.isna(row[name]):
-            raise ModelError(
-                f"{patient.subjects[0]} has no {name}, which drives {effect.parameter}. Give it as a column.", name=name
-            )
+            raise ModelError(f"{who} has no {name}, which drives {effect.parameter}. Give it as a column.", name=name)
         levels = [e.level for e in design.effects if e.column == name and e.level]
         if levels and named(row[name]) not in (*levels, effect.reference):
             known = ", ".join((effect.reference, *levels))
-            raise ModelError(
-                f"{name} of {patient.subjects[0]} is {row[name]}: the population knows {known}.", name=name
-            )
+            raise ModelError(f"{name} of {who} is {row[name]}: the population knows {known}.", name=name)
         found[name] = row[name]
     return found
 

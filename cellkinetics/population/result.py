@@ -15,10 +15,11 @@ from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
+from cellkinetics.fitting import diagnostics as handed
 from cellkinetics.fitting.bootstrap import Bootstrap
-from cellkinetics.fitting.diagnostics import vpc as visual_check
 from cellkinetics.fitting.fits import Fits, plot_each
 from cellkinetics.fitting.result import Fit
+from cellkinetics.fitting.table import correlations_of
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.criteria import Criteria
 from cellkinetics.modelling.model import Model
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cellkinetics.modelling.prior import Prior
-    from cellkinetics.predictive.forecast import Forecast
-    from cellkinetics.predictive.npde import NPDE
-    from cellkinetics.predictive.trial import VirtualTrial
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +205,11 @@ class PopulationFit(Criteria, Saves):
         return pd.DataFrame(self.polished.covariance, index=labels, columns=labels)
 
     @property
+    def correlations(self) -> pd.DataFrame:
+        """Of the estimates on the estimation scale; NaN for what has no variance."""
+        return correlations_of(self.covariance)
+
+    @property
     def condition_number(self) -> float:
         """Largest over smallest eigenvalue of the correlations of the estimates; above 1,000 some go together."""
         return self.polished.condition_number
@@ -319,21 +322,10 @@ class PopulationFit(Criteria, Saves):
         n, seed = domains.count(n, "n"), domains.seed(seed)
         return replicates.of_population(self.population, self.polished.theta, n, seed).table()
 
-    vpc = visual_check
-
-    def npde(self, *, replicates: int = 1000, imputations: int = 20, by: str | None = None, seed: int = 2020) -> NPDE:
-        """Normalised prediction distribution errors, as `cellkinetics.npde`."""
-        from cellkinetics.predictive import npde
-
-        return npde.npde(self, replicates=replicates, imputations=imputations, by=by, seed=seed)
-
-    def forecast(
-        self, patient: Study, times: npt.ArrayLike, *, draws: int = 2000, level: float = 0.9, seed: int = 2020
-    ) -> Forecast:
-        """The course of one more patient given its samples, as `cellkinetics.forecast` under this population alone."""
-        from cellkinetics.predictive import forecast
-
-        return forecast.forecast(self, patient, times, draws=draws, level=level, seed=seed)
+    vpc = handed.vpc
+    npde = handed.npde
+    forecast = handed.forecast
+    virtual_trial = handed.virtual_trial
 
     def prior(self, patient: Study) -> dict[str | tuple[str, str], Prior | float]:
         """What it says of one patient before its samples, ``prior=`` of `fit`: medians, sds between, correlations."""
@@ -342,26 +334,6 @@ class PopulationFit(Criteria, Saves):
     def common(self, patient: Study) -> dict[str, float]:
         """What has one value for all, sds of the error included: ``fixed=`` of `fit` beside `prior`."""
         return prediction.common_of(self, patient)
-
-    def virtual_trial(
-        self,
-        times: npt.ArrayLike,
-        arms: Mapping[str, object],
-        *,
-        covariates: Mapping[str, Any] | None = None,
-        inputs: Mapping[str, Any] | None = None,
-        patients: int = 10_000,
-        populations: int = 100,
-        level: float = 0.9,
-        seed: int = 2020,
-    ) -> VirtualTrial:
-        """Other patients under other regimens, as `cellkinetics.virtual_trial`: ``arms`` is {name: doses}."""
-        from cellkinetics.predictive import trial
-
-        return trial.virtual_trial(
-            self, times, arms, covariates=covariates, inputs=inputs, patients=patients, populations=populations,
-            level=level, seed=seed,
-        )  # fmt: skip
 
     def bootstrap(
         self,
@@ -420,6 +392,15 @@ class PopulationFit(Criteria, Saves):
         from cellkinetics.charts import population
 
         return population.plot_forest(self, domains.level(level), ax)
+
+    def plot_correlations(self, ax: Axes | None = None) -> Axes:
+        """`correlations` of what has a variance as a triangle of numbers, those beyond 0.9 in bold; returns the axes.
+
+        On the estimation scale (mostly logarithms). A ValueError where nothing has a variance.
+        """
+        from cellkinetics.charts import parameters
+
+        return parameters.plot_correlations_of_population(self, ax)
 
     def plot_influence(self, most: int = 30, *, axes: Sequence[Axes] | None = None) -> Figure:
         """Parts of the log-likelihood and Cook's distances of ``most`` patients, and what moves most without each.

@@ -155,7 +155,7 @@ def by_priors(request: Request, patient: Study) -> Described:
     ModelError
         What is free and has no prior; an additive sd without one.
     """
-    fitting.check(request, patient)
+    request = fitting.check(request, patient)
     model, prior, error = request.model, request.prior, request.error_model
     names = prepare(request, patient).problem.free
     flat = [name for name in names if name not in prior]

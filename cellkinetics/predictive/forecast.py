@@ -17,13 +17,22 @@ from cellkinetics.errors import ModelError
 from cellkinetics.fitting.result import Fit
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import GivenPriors
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.population.importance import FEW_EFFECTIVE
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.predictive.ahead import Ahead, first_alone
-from cellkinetics.predictive.described import NO_PRIORS, Described, HasDraws, by_population, by_priors, request_of
+from cellkinetics.predictive.described import (
+    NO_PRIORS,
+    Described,
+    HasDraws,
+    by_population,
+    by_priors,
+    estimated,
+    request_of,
+)
 from cellkinetics.predictive.posterior import Posterior, posterior_of
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
@@ -34,6 +43,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Describes = PopulationFit | HasDraws | Model | Fit
+BY_BICC = "bicc"
 STRANGE = 4.0  # sds between patients, from which on a patient is none of the population
 
 
@@ -164,7 +174,7 @@ def forecast(
     prior: GivenPriors | None = None,
     fixed: Mapping[str, float] | None = None,
     error: str = LOG,
-    weights: Sequence[float] | None = None,
+    weights: Sequence[float] | str | None = None,
     draws: int = 2000,
     level: float = 0.9,
     seed: int = 2020,
@@ -188,7 +198,9 @@ def forecast(
         and has no prior has that of `fit` where samples are few, LogNormal(0.7, 0.5).
     patient : a study of one subject, with doses and what drives the population; samples below limits count as such.
     times : (n,) days since the first infusion.
-    weights : prior weights of the populations; equal when not given.
+    weights
+        prior weights of the populations; equal when not given; "bicc" of those that were fitted to the same samples: in
+        proportion to exp(-BICc/2).
     draws : of each population.
     level : of the bands, day by day. seed : of all that is drawn.
 
@@ -225,7 +237,7 @@ def forecast(
     domains.instance(patient, Study, "patient", "Give a study of one subject, such as study.select('P07').")
     if (prior, fixed, error) != NO_PRIORS and not any(isinstance(one, Model) for one in asked):
         raise ValueError("prior=, fixed= and error= are of a model, and populations has none. Leave them out.")
-    before = _before(weights, len(asked))
+    before = _before(weights, asked)
     if len(patient) != 1:
         raise ModelError(
             f"a forecast is of one patient, and the study has {len(patient)}. "
@@ -265,7 +277,7 @@ def forecast(
     options = {"draws": m, "level": level, "seed": seed, "times": days.tolist()}
     subject = patient.subjects[0]
     given_on = patient.doses.loc[patient.doses["kind"] == "cells", "day"].nunique()
-    silent = [one.model for one in each if not one.model.channels] if given_on > 1 else []
+    silent = [one.model for one in each if not takes_doses(one.model)] if given_on > 1 else []
     notes = [first_alone(model, subject) for model in {model.name: model for model in silent}.values()]
     notes += [
         f"{subject} is one of the {one.told_by}: its samples count twice" for one in each if _within(one, found[0])
@@ -294,13 +306,32 @@ def _share(weights: Floats, which: np.ndarray[Any, Any]) -> float:
     return float(min(max(weights[which].sum(), 0.0), 1.0))
 
 
-def _before(weights: Sequence[float] | None, n: int) -> Floats:
+def _before(weights: Sequence[float] | str | None, asked: Sequence[Any]) -> Floats:
+    n = len(asked)
     if weights is None:
         return np.full(n, 1 / n)
+    if isinstance(weights, str):
+        return _by_their_study(weights, asked)
     given = np.asarray([domains.not_negative(each, "weights", 0.5) for each in weights])
     if len(given) != n or given.sum() == 0:
         raise ValueError(f"weights has {len(given)} values for {count(n, 'population')}: give one of each, not all 0.")
     return given / given.sum()
+
+
+def _by_their_study(weights: str, asked: Sequence[Any]) -> Floats:
+    """In proportion to exp(-BICc/2) of populations that were fitted to the same samples."""
+    if weights != BY_BICC:
+        raise ValueError(f"weights={weights!r}: give a number of each population, or {BY_BICC!r}.")
+    if any(isinstance(one, Model | Fit) for one in asked):
+        raise ValueError(f"weights={BY_BICC!r} is of populations that were fitted. Give a number of each.")
+    fits = [estimated(one, "populations").fit for one in asked]
+    if len({(fit.study.sha256, fit.n_quantified, fit.n_censored, fit.subjects) for fit in fits}) > 1:
+        raise ModelError(f"weights={BY_BICC!r}: these populations are of different samples. Give a number of each.")
+    bicc = np.array([fit.bicc for fit in fits])
+    if np.isnan(bicc).any():
+        raise ModelError(f"weights={BY_BICC!r}: a population with priors has no BICc. Give a number of each.")
+    likely = np.exp((bicc.min() - bicc) / 2)
+    return likely / likely.sum()
 
 
 def _within(one: Described, found: Posterior) -> bool:

@@ -15,6 +15,7 @@ from cellkinetics.copies import HandsOutCopies
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.lazily import special
+from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import as_doses
 from cellkinetics.modelling.provenance import Provenance
@@ -26,6 +27,7 @@ from cellkinetics.population.running import UNSOLVED
 from cellkinetics.predictive import other_patients
 from cellkinetics.predictive.ahead import Ahead, beyond, first_alone
 from cellkinetics.predictive.described import HasDraws, estimated
+from cellkinetics.predictive.drawn_covariates import GivenCovariates, rows_of
 from cellkinetics.predictive.posterior import ROWS_APART_AHEAD, limits_of
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FAR_DOSE = 3.0  # times the largest dose of the population, from which on a trial says so
+SEED_OF_ROWS = 2  # beside the seed of a trial
 FEW_OF_ONE = 20  # patients of one population, from which on shares of it are looked at
 
 
@@ -62,6 +65,7 @@ class VirtualTrial(Ahead, Saves, HandsOutCopies):
     ln_curves, drawn : (patients, arms, rows of an arm in the table) ln of the curves, and copies of samples about them.
     typical : (populations or 1, arms, rows) ln of the curve of the median patient of each population.
     of_posterior : whether they are draws of a posterior, and known ones its means.
+    covariate_rows : from how many rows the patients' covariates were drawn; 1 where all have the same.
     """
 
     table: pd.DataFrame
@@ -79,6 +83,7 @@ class VirtualTrial(Ahead, Saves, HandsOutCopies):
     typical: Floats = field(repr=False)
     origin: Provenance = field(default=Provenance(), repr=False)
     of_posterior: bool = False
+    covariate_rows: int = 1
 
     def share_above(self, level: float, day: float, *, output: str | None = None, sample: bool = False) -> pd.DataFrame:
         """The share of patients above a level on a day, by arm.
@@ -183,9 +188,10 @@ class VirtualTrial(Ahead, Saves, HandsOutCopies):
         if self.populations:
             source = "the posterior" if self.of_posterior else "their covariance"
             known = f"estimates drawn {count(self.populations, 'time')} from {source}"
+        drawn = f", with covariates drawn from {self.covariate_rows:,} rows" if self.covariate_rows > 1 else ""
         lines = [
             f"Virtual trial of {self.patients:,} patients an arm" + (" (simulated data)" if self.simulated else ""),
-            *labelled("spread", f"between patients; {known}", width=WIDE),
+            *labelled("spread", f"between patients{drawn}; {known}", width=WIDE),
         ]  # fmt: skip
         first = str(self.table["output"].iloc[0])
         for row in self.arms.to_dict("records"):
@@ -232,7 +238,7 @@ def virtual_trial(
     times: npt.ArrayLike,
     arms: Mapping[str, object],
     *,
-    covariates: Mapping[str, Any] | None = None,
+    covariates: GivenCovariates = None,
     inputs: Mapping[str, Any] | None = None,
     patients: int = 10_000,
     populations: int = 100,
@@ -255,8 +261,10 @@ def virtual_trial(
         {name: doses}, doses as `simulate` takes them: 1e6; [(0, 1e6), (28, 1e6)]; or by channel, as in
         {"cells": [(0, 1e6), (28, 1e6)], "lymphodepletion": [(0, 1), (28, 1)]} of a model that knows them.
     covariates
-        {covariate: value} of all patients, as in `PopulationFit.predict`; where the dose drives a parameter it is that
-        of the first infusion of the arm.
+        {covariate: value} of all patients, as in `PopulationFit.predict`; {covariate: (n,) values}, a DataFrame or a
+        study, such as that of the population, from whose rows each patient's are drawn, a whole row at a time and the
+        same in every arm. The median patient is then one in whom what they add up to on the scale of estimation is the
+        mean of the rows. Where the dose drives a parameter it is that of the first infusion of the arm.
     inputs : covariates over time, where the model takes any, as in `simulate`.
     patients : of each arm.
     populations : how often the estimates are drawn; 0 takes them as known.
@@ -271,11 +279,11 @@ def virtual_trial(
     Raises
     ------
     TypeError
-        No population.
+        No population; covariates that are none of these.
     ModelError
-        No arm, a regimen that cannot be, a covariate that drives nothing.
+        No arm, a regimen that cannot be, a covariate that drives nothing, a row that lacks one.
     ValueError
-        Fewer patients than populations.
+        Fewer patients than populations, covariates of different lengths.
     """
     phases = Phases()
     days = domains.since_infusion(domains.some(domains.days(times, "times"), "times", "[28, 180]"), "times")
@@ -286,20 +294,26 @@ def virtual_trial(
     given = estimated(population)
     fit = given.fit
     regimens, doses, infusions = _regimens(fit, arms, inputs)
+    like = rows_of(fit, covariates)
     rows = len(days) * len(fit.model.outputs)
     limits = limits_of(fit.model, fit.study)
     asked = other_patients.regimens_as_patients(fit, regimens, _ahead(days, limits))
     rng = np.random.default_rng(seed)
     drawn_from, lost = other_patients.populations_of(given, b, rng)
-    for name, value in (covariates or {}).items():
-        if not isinstance(value, str) and np.ndim(value):
-            raise ValueError(f"covariates={{{name!r}: {value!r}}}: all patients have one value. Take a trial for each.")
-    matrix = np.array([matrix_of(fit.design, covariates_of(fit, covariates or {}, dose)) for dose in doses])
+    of_each = [[matrix_of(fit.design, covariates_of(fit, row, dose)) for row in like] for dose in doses]
+    matrix = np.mean(of_each, axis=1)
     means = np.einsum("akp,bp->bak", matrix, drawn_from.beta)
     member = np.arange(m) % max(b, 1)
     z = rng.normal(size=(m, len(fit.design.random)))
     effects = np.einsum("mqr,mr->mq", other_patients.factors_of(drawn_from.omega)[member], z)
-    x = means[member]
+    if len(like) == 1:
+        x = means[member]
+    else:
+        row = np.random.default_rng([seed, SEED_OF_ROWS]).integers(len(like), size=m)
+        x = np.empty((m, *means.shape[1:]))
+        for one, beta in enumerate(drawn_from.beta):
+            own = member == one
+            x[own] = np.einsum("arkp,p->rak", of_each, beta)[row[own]]
     x[:, :, fit.design.places] += effects[:, None, :]
     usual = np.einsum("akp,p->ak", matrix, np.asarray(given.theta.beta))
     first = asked.method if asked.problems[0].doses.rates is not None else fit.population.method
@@ -329,7 +343,7 @@ def virtual_trial(
     return VirtualTrial(
         table, told, "; ".join(notes) or "complete", b, m, level, seed, fit.study.unit,
         dict(zip(fit.model.outputs, map(float, limits), strict=True)), fit.study.simulated, ln_curves, copies, typical,
-        origin, given.drawn is not None,
+        origin, given.drawn is not None, len(like),
     )  # fmt: skip
 
 
@@ -360,7 +374,7 @@ def _regimens(
 def _unseen(fit: PopulationFit, arms: Sequence[str], doses: Sequence[float], infusions: Sequence[int]) -> list[str]:
     """What the population says nothing of: first doses far from its own, and infusions that its model does not know."""
     notes, table = list[str](), fit.study.doses
-    several = [name for name, number in zip(arms, infusions, strict=True) if number > 1 and not fit.model.channels]
+    several = [name for name, number in zip(arms, infusions, strict=True) if number > 1 and not takes_doses(fit.model)]
     if several:
         notes.append(first_alone(fit.model, ", ".join(several)))
     had = table.loc[table["kind"] == "cells", "amount"].to_numpy(float)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cellkinetics.errors import one_problem
 from cellkinetics.lazily import pandas as pd
-from cellkinetics.modelling.dosing import without_effect
+from cellkinetics.modelling.comedication import without_effect
 from cellkinetics.modelling.levels import column_of, unit_of_table
 from cellkinetics.modelling.model import Model
 from cellkinetics.solving import simulation
@@ -76,7 +76,7 @@ def simulate(
     2  365.0           17.4
     """
     table = simulation.simulate(model, parameters, times, doses, inputs=inputs)
-    without_effect(model.name, model.channels, doses)
+    without_effect(model, doses)
     unit = _unit_of(model, parameters)
     return table if not unit else table.rename(columns={name: column_of(model, name, unit) for name in model.outputs})
 

@@ -14,6 +14,7 @@ from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError, TimeWarning
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model, Values
@@ -115,7 +116,7 @@ def simulate(
 
 def refuse_none(model: Model, doses: object, otherwise: str = "") -> None:
     """A ModelError where a model takes doses and none are given; ``otherwise`` is what could be given besides."""
-    if model.channels and (doses is None or (isinstance(doses, (list, tuple, dict)) and not doses)):
+    if takes_doses(model) and (doses is None or (isinstance(doses, (list, tuple, dict)) and not doses)):
         text = f"{model.name} needs a dose. Give doses=1e6, or (day, amount) pairs{otherwise}."
         raise ModelError(text, name="doses")
 
@@ -162,7 +163,7 @@ def one(model: Model, parameters: Values | None, days: Floats, doses: Doses, cou
             model,
             values,
             (),
-            days if model.channels else np.maximum(days, 0.0),
+            days if takes_doses(model) else np.maximum(days, 0.0),
             np.full(len(days), index),
             doses,
             courses,

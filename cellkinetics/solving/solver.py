@@ -355,7 +355,8 @@ def _gains(model: Model, values: Mapping[str, Any]) -> jax.Array:
     """(channels, states): what one unit of each channel adds to each state."""
     gains = jnp.zeros((len(model.channels), len(model.states)))
     for row, (state, rule) in enumerate(model.dosing.values()):
-        gains = gains.at[row, model.states.index(state)].set(factor(rule, values))
+        for each in (state,) if isinstance(state, str) else state:
+            gains = gains.at[row, model.states.index(each)].set(factor(rule, values))
     return gains
 
 

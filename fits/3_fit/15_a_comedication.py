@@ -3,8 +3,8 @@ Tocilizumab while the cells expand
 ==================================
 
 Tocilizumab and steroids are given because cells expand, and may change how they go on. ``model.with_(comedication=)``
-makes that a factor on a rate of a model that is an ODE, with a parameter of its own. The patient is **simulated**:
-growth is 0.8 of what it was from the day of tocilizumab on, and one patient's samples do not show it.
+makes that a factor on a rate, with a parameter of its own. The patient is **simulated**: growth is 0.8 of what it was
+from the day of tocilizumab on, and one patient's samples do not show it.
 """
 
 # %%

@@ -216,13 +216,14 @@ def test_draws_take_the_place_of_estimates_in_what_is_simulated(gibbs, fit):
     variance = np.exp(2 * v[:, 2]) + 100 * np.exp(2 * v[:, 3])
     middle, total = mean.mean(), variance.mean() + mean.var()
     nobody = fit.study.select("P01", until=0.5)
-    ahead = ck.forecast(gibbs, nobody, [10.0], draws=4000)
+    ahead = gibbs.forecast(nobody, [10.0], draws=4000)
+    assert ahead.table.equals(ck.forecast(gibbs, nobody, [10.0], draws=4000).table)
     curve = ahead.ln_curves[:, 0]
     error = np.sqrt(total / ahead.populations["effective"].iloc[0])
     assert ahead.weights @ curve == pytest.approx(middle, abs=4 * error)
     assert ahead.weights @ (curve - middle) ** 2 == pytest.approx(total, rel=0.15)
     assert ahead.populations.loc[0, "told_by"] == "9 patients, 4,000 draws of its posterior"
-    trial = ck.virtual_trial(gibbs, [10.0], {"once": 1e6}, patients=8000, populations=4000)
+    trial = gibbs.virtual_trial([10.0], {"once": 1e6}, patients=8000, populations=4000)
     assert trial.ln_curves.mean() == pytest.approx(middle, abs=0.05)
     assert trial.ln_curves.var() == pytest.approx(total, rel=0.1)
     lower, upper = np.exp(np.quantile(mean, [0.05, 0.95]))
@@ -230,13 +231,13 @@ def test_draws_take_the_place_of_estimates_in_what_is_simulated(gibbs, fit):
     assert trial.table.loc[0, "typical_upper"] == pytest.approx(upper, rel=0.02)
     assert trial.outcome == "complete"
     assert "estimates drawn 4000 times from the posterior" in trial.summary()
-    check = ck.vpc(gibbs, replicates=200)
+    check = gibbs.vpc(replicates=200)
     assert check.whose == "other patients of the population, at draws of its posterior"
     # Simulated studies vary more than those of a population that is known.
     known = ck.vpc(fit, replicates=200)
     width = [np.log(one.table["high"] / one.table["low"]).mean() for one in (check, known)]
     assert width[0] > 1.05 * width[1]
-    errors = ck.npde(gibbs, replicates=300)
+    errors = gibbs.npde(replicates=300)
     assert 0.4 < errors.table["npde"].var() < 1.3
     assert "300 studies, other patients of the population, at draws of its posterior" in " ".join(
         errors.summary().split()

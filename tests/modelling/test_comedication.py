@@ -231,15 +231,17 @@ def test_what_is_ready_knows_its_rates_its_start_and_what_is_published():
 
 @pytest.mark.parametrize("name", sorted(RATES_BY_ROLE))
 def test_ready_rates_are_rates_of_each_model_that_has_them(name):
-    model = models.load(name).with_(comedication=list(READY))
-    assert {each.what for each in model.comedication.values()} == set(READY)
+    ready = [what for what, effects in READY.items() if {each.role for each in effects} <= {*RATES_BY_ROLE[name]}]
+    model = models.load(name).with_(comedication=ready)
+    assert {each.what for each in model.comedication.values()} == set(ready) > {"IL-2"}
     assert all(model.parameters[each.rate].unit == "1/day" for each in model.comedication.values())
     assert all(model.parameters[factor].min < 1 < model.parameters[factor].max for factor in model.comedication)
 
 
-def test_of_every_library_ode_that_takes_doses_the_rates_are_known():
-    takes = [name for name in models.names() if (one := models.load(name)).rhs is not None and one.dosing]
+def test_of_every_library_model_that_takes_it_the_rates_are_known():
+    takes = [name for name in models.names() if (one := models.load(name)).equations or (one.rhs and one.dosing)]
     assert sorted(RATES_BY_ROLE) == sorted(takes)
+    assert {name for name in models.names() if models.load(name).curve} <= {*RATES_BY_ROLE}
     with pytest.raises(ck.ModelError, match="which rate of decline_of_an_ode N-803 acts on is not known"):
         MODEL.with_(comedication="N-803")
 
@@ -258,7 +260,8 @@ def test_a_fit_with_it_is_saved_and_computes_when_it_is_loaded(tmp_path):
 @pytest.mark.parametrize(
     ("name", "given", "lasts", "message"),
     [
-        ("nk_decline", {"IL-2": "alpha"}, {}, "nk_decline is a closed form: a rate in it is one number .* Take an ODE"),
+        ("nk_decline", "tocilizumab", {}, r"acts on expansion, which nk_decline does not have; it has alpha \(loss"),
+        ("nk_decline", {"IL-2": "F"}, {}, "F of nk_decline is not in the right-hand side. Take one of alpha, beta"),
         ("effector_memory", {"IL-2": "F"}, {}, "F of effector_memory is not in the right-hand side. Take one of k_d, "),
         ("il15_persistence", {"IL-2": "phi"}, {}, "phi of il15_persistence is a share. Take one of k_d, rho, "),
         ("effector_memory", {"IL-2": "roh"}, {}, r"no parameter roh; .* Did you mean rho\?"),
@@ -266,9 +269,7 @@ def test_a_fit_with_it_is_saved_and_computes_when_it_is_loaded(tmp_path):
         ("effector_memory", {"2": "rho"}, {}, "comedication '2': .* or it is none. Take another"),
         ("effector_memory", {"IL-2": "rho"}, {"IL2": 3}, r"IL2, which is no comedication. Did you mean IL-2\?"),
         ("effector_memory", {"IL-2": "rho"}, {"IL-2": 0}, "give days above 0; leave it out for 'from then on'"),
-        ("nk_decline", "IL-2", {}, "nk_decline is a closed form: a rate in it is one number"),
         ("effector_memory", "tocilizumb", {}, "no ready effect of 'tocilizumb'. Ready are .* Did you mean tocilizumab"),
-        ("smooth_switch", {"IL-2": "rho"}, {}, "smooth_switch takes no doses, and comedication is given as one"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_with_the_remedy(name, given, lasts, message):

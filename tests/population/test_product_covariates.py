@@ -1,5 +1,6 @@
 """Covariates of a product: numbers on the ln scale, and groups that have numbers as names; simulated."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import populations
 import pytest
@@ -60,3 +61,84 @@ def test_predictions_and_effects_take_the_covariate_itself(of_product):
     assert found.value < of_product.log_likelihood_ln + 0.1
     with pytest.raises(ck.ModelError, match=r"vcn=0: ln vcn is on the ln scale, give a number above 0"):
         of_product.predict([0.0], covariates={"vcn": 0.0})
+
+
+def test_a_trial_draws_whole_rows_of_covariates_and_has_the_mean_over_them(of_product):
+    beta = of_product.parameters["value"]
+    sd = float(beta["sd between c"])
+    table = of_product.study.covariates
+    ln_c = np.log(beta["c"]) + beta["c:ln vcn"] * np.log(table["vcn"] / of_product.design.effects[1].centre)
+    ln_c += table["donor"].map({3: 0.0, 11: beta["c:groups of donor 11"], 20: beta["c:groups of donor 20"]})
+    ln_c, n = ln_c.to_numpy(float), 20_000
+    asked = {"patients": n, "populations": 0}
+    trial = of_product.virtual_trial([0.0, 7.0], {"a": 1e6, "b": 1e7}, covariates=of_product.study, **asked)
+    drawn = trial.ln_curves[:, 0, 0].astype(float)
+    spread = np.hypot(np.std(ln_c), sd)
+    assert np.mean(drawn) == pytest.approx(np.mean(ln_c), abs=4 * spread / np.sqrt(n))
+    assert np.std(drawn) == pytest.approx(spread, rel=4 / np.sqrt(n))
+    # The mean effect is the integral over the covariates, and not the effect of their mean.
+    integral = np.mean(np.exp(ln_c + sd**2 / 2))
+    error = np.std(np.exp(drawn)) / np.sqrt(n)
+    assert np.mean(np.exp(drawn)) == pytest.approx(integral, abs=4 * error)
+    assert abs(np.exp(np.mean(ln_c) + sd**2 / 2) - integral) > 10 * error
+    # The median patient is at the mean of the rows; the same patients are in both arms.
+    assert np.log(trial.table["typical"][0]) == pytest.approx(np.mean(ln_c), abs=1e-6)
+    np.testing.assert_array_equal(trial.ln_curves[:, 0], trial.ln_curves[:, 1])
+    assert "between patients, with covariates drawn from 24 rows; estimates taken as known" in trial.summary()
+    # Rows are drawn whole, whatever they are given as.
+    both = {"vcn": table["vcn"].to_numpy(float), "donor": table["donor"].to_numpy()}
+    for given in (both, table, table.assign(dose=1e9)):
+        again = of_product.virtual_trial([0.0], {"a": 1e6}, covariates=given, **asked)
+        np.testing.assert_array_equal(again.ln_curves[:, 0, 0], trial.ln_curves[:, 0, 0])
+    two = {"vcn": [1.0, 9.0], "donor": [3, 11]}
+    halves = of_product.virtual_trial([0.0], {"a": 1e6}, covariates=two, **asked).ln_curves[:, 0, 0]
+    apart = beta["c:ln vcn"] * np.log(9) + beta["c:groups of donor 11"]
+    assert np.var(halves) == pytest.approx(sd**2 + apart**2 / 4, rel=0.05)
+
+
+def test_draws_of_the_estimates_meet_rows_of_covariates(of_product):
+    given = {"vcn": [1.0, 9.0], "donor": 3}
+    trial = of_product.virtual_trial([0.0], {"a": 1e6}, covariates=given, patients=4000, populations=400)
+    ends = [of_product.virtual_trial([0.0], {"a": 1e6}, covariates={"vcn": v, "donor": 3}, patients=4000,
+                                     populations=400) for v in (1.0, 9.0)]  # fmt: skip
+    # The same effects and estimates, at one end or the other.
+    low, high = (one.ln_curves[:, 0, 0] for one in ends)
+    own = trial.ln_curves[:, 0, 0]
+    is_low, is_high = np.isclose(own, low, atol=1e-5), np.isclose(own, high, atol=1e-5)
+    assert np.all(is_low | is_high)
+    assert np.mean(is_low) == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(4000))
+    np.testing.assert_allclose(trial.typical, (ends[0].typical + ends[1].typical) / 2, atol=1e-5)
+
+
+def test_rows_that_do_not_do_are_refused(of_product):
+    def tried(covariates):
+        return of_product.virtual_trial([0.0], {"a": 1e6}, covariates=covariates, patients=20, populations=0)
+
+    table = of_product.study.covariates
+    for given, kind, message in (
+        (table.drop(columns="vcn"), ck.ModelError, "row P01 of covariates has no vcn, which drives c"),
+        (table.assign(donor=99), ck.ModelError, "donor of row P01 of covariates is 99: the population knows 3, 11, 20"),
+        ({"vcn": [1.0, 2.0], "donor": [3, 11, 20]}, ValueError, "covariates has 2 of vcn and 3 of donor: whole rows"),
+        ({"vcn": [1.0, np.nan], "donor": 3}, ck.ModelError, "row 1 of covariates has no vcn"),
+        ({"age": [1.0, 2.0]}, ck.ModelError, "age drives nothing here"),
+        (table[:0], ValueError, "covariates has no row"),
+        ([1.0, 2.0], TypeError, "covariates is a list: give"),
+    ):
+        with pytest.raises(kind, match=message):
+            tried(given)
+
+
+def test_correlations_of_the_estimates_are_drawn_as_they_are(of_product):
+    table = of_product.correlations
+    sds = of_product.parameters["estimate_stderr"].reindex(table.index)
+    moving = sds.index[sds > 0]
+    whole = of_product.covariance.loc[moving, moving].to_numpy() / np.outer(sds[moving], sds[moving])
+    np.testing.assert_allclose(table.loc[moving, moving], whole, atol=1e-8)
+    ax = of_product.plot_correlations()
+    (image,) = ax.images
+    shown = image.get_array()
+    assert len(shown) == len(moving) >= 5
+    rows, columns = np.tril_indices(len(moving), -1)
+    np.testing.assert_allclose(shown[rows, columns], whole[rows, columns], atol=1e-8)
+    assert [text.get_text() for text in ax.get_yticklabels()] == list(moving[1:])
+    plt.close(ax.figure)

@@ -1,5 +1,6 @@
 """`forecast`: against the exact posterior of a model that is linear in its random effects, with and without limits."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -108,6 +109,23 @@ def test_populations_are_averaged_by_how_well_they_predicted_the_samples(populat
     below = sum(weight * one.probability_below(100.0, 14) for weight, one in zip(expected, alone, strict=True))
     assert found.probability_below(100.0, 14) == pytest.approx(below, abs=0.02)
     assert found.weights.sum() == pytest.approx(1.0)
+
+
+def test_populations_of_one_study_are_weighted_by_how_they_fit_it(population, new):
+    nobody = new.select("P01", until=0.5)
+    other = replace(population, log_likelihood_ln=population.log_likelihood_ln - 1.5)
+    found = ck.forecast([population, other], nobody, TIMES, weights="bicc")
+    # Of two with the same estimates in number, a difference of 3 in BICc.
+    expected = 1 / (1 + np.exp(-1.5))
+    assert found.populations["prior"].to_numpy() == pytest.approx([expected, 1 - expected])
+    assert found.populations["weight"].to_numpy() == pytest.approx([expected, 1 - expected])
+    elsewhere = moved_to(population, simulated(seed=5))
+    with pytest.raises(ck.ModelError, match=r"'bicc': these populations are of different samples"):
+        ck.forecast([population, elsewhere], nobody, TIMES, weights="bicc")
+    with pytest.raises(ValueError, match=r"weights='aic': give a number of each population, or 'bicc'"):
+        ck.forecast([population, other], nobody, TIMES, weights="aic")
+    with pytest.raises(ValueError, match=r"weights='bicc' is of populations that were fitted"):
+        ck.forecast([population, population.model], nobody, TIMES, weights="bicc", prior=population.prior(nobody))
 
 
 def test_what_no_draw_reaches_has_no_chance_and_a_second_infusion_is_said(population, new):

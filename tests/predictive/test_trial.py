@@ -137,6 +137,8 @@ def test_what_cannot_be_is_refused(truth):
         truth.virtual_trial(TIMES, {"A": 0.0})
     with pytest.raises(ck.ModelError, match="age drives nothing here; dose does"):
         truth.virtual_trial(TIMES, ARMS, covariates={"age": 3})
+    with pytest.raises(ck.ModelError, match="nothing but the dose of an arm drives this population"):
+        truth.virtual_trial(TIMES, ARMS, covariates=truth.study)
     with pytest.raises(ValueError, match="patients=50: give as many as populations=100"):
         truth.virtual_trial(TIMES, ARMS, patients=50)
     few = truth.virtual_trial(TIMES, {"1e6": 1e6}, patients=30, populations=0)

@@ -94,6 +94,7 @@ def test_the_samples_of_a_damaged_file_are_read_where_they_are_whole(fits, tmp_p
         ck.load(path, part="fits")
 
 
+@pytest.mark.filterwarnings("ignore:the file of nk_decline has changed since this fit")
 def test_of_an_older_file_and_of_a_whole_one_the_samples_are_read(results, fits, tmp_path):
     assert ck.load(FILES / "fits_v2.json", part="study").subjects == ("P04", "P06")
     fits.save(tmp_path / "fits.json")

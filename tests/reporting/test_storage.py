@@ -82,6 +82,7 @@ def test_a_file_without_checksum_in_which_something_is_missing_is_damaged(tmp_pa
         ck.load(tmp_path / "fit.json")
 
 
+@CHANGED_SINCE
 def test_files_of_older_versions_are_read_and_written_anew_without_a_change(tmp_path):
     for name, kind in (("joint_v2", ck.JointFit), ("tied_v2", ck.Fits), ("population_v1", ck.PopulationFit)):
         old = ck.load(FILES / f"{name}.json")
