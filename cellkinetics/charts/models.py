@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cellkinetics import domains
 from cellkinetics.data import groups
+from cellkinetics.domains import Size
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.model_choice import EVERYONE, compare_models
 from cellkinetics.fitting.result import Fit
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
 LEAST_WRITTEN = 0.12  # of a weight, in the bar
 
 
-def plot_models(fits: Sequence[Fit] | Sequence[Fits], ax: Axes | None = None, *, by: str | None = None) -> Axes:
+@domains.picture
+def plot_models(
+    fits: Sequence[Fit] | Sequence[Fits], axes: Axes | None = None, *, by: str | None = None, size: Size = None
+) -> Axes:
     """Models compared in a picture, as `compare_models` weighs them; returns the axes.
 
     Fits of one subject are curves over its samples, each with its weight. Results of several `fit_each` are a bar a
@@ -26,8 +31,9 @@ def plot_models(fits: Sequence[Fit] | Sequence[Fits], ax: Axes | None = None, *,
     Parameters
     ----------
     fits : as in `compare_models`.
-    ax : axes to draw on; new ones, with a legend below, when not given.
+    axes : to draw on; new ones, with a legend below, when not given.
     by : a covariate whose groups the subjects of several `fit_each` stand in; in the order of the study when not given.
+    size : width and height in mm of a new figure.
 
     Raises
     ------
@@ -36,24 +42,23 @@ def plot_models(fits: Sequence[Fit] | Sequence[Fits], ax: Axes | None = None, *,
     """
     table = compare_models(fits)
     if each := [fit for fit in fits if isinstance(fit, Fits)]:
-        return _weights(each, ax, by)
+        return _weights(each, axes, by)
     if by is not None:
         raise ValueError(f"by={by!r} is of many subjects: give results of fit_each, or leave it out.")
     # matplotlib is heavy, and `ck.plot_models` is imported with the library.
     from cellkinetics.figures import style
-    from cellkinetics.figures.drawing import new_axes
+    from cellkinetics.figures.drawing import one_panel
     from cellkinetics.figures.fit import plot_fit
 
     alone = [fit for fit in fits if isinstance(fit, Fit)]
     key = []
-    own_figure = ax is None
-    ax = ax or new_axes((5.6, 3.7))
+    ax = one_panel(axes, (5.6, 3.7))
     for fit, (name, row), colour in zip(alone, table.iterrows(), _colours(len(alone)), strict=True):
         plot_fit(fit, ax, colour=colour)
         drawn = ax.lines[-1]
         line = type(drawn)([], [], color=colour, linewidth=1.6)
         key.append((line, f"{name}: weight {row['weight']:.2f}"))
-    if own_figure:
+    if axes is None:
         style.legend_below(ax, key)
     else:
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False}
@@ -67,7 +72,7 @@ def _colours(count: int) -> list[str]:
     return [style.tone.one, *style.ramp(max(count - 1, 1))][:count]
 
 
-def _weights(fits: Sequence[Fits], ax: Axes | None, by: str | None) -> Axes:
+def _weights(fits: Sequence[Fits], axes: Axes | None, by: str | None) -> Axes:
     """A bar a subject, divided by weight."""
     from matplotlib.patches import Patch
 
@@ -77,7 +82,7 @@ def _weights(fits: Sequence[Fits], ax: Axes | None, by: str | None) -> Axes:
     table = compare_models(fits)
     subjects = list(dict.fromkeys(table.index.get_level_values("subject")))
     names = list(dict.fromkeys(table.index.get_level_values("model")))
-    own, study = ax is None, fits[0].study
+    study = fits[0].study
     headings: dict[int, str] = {}
     if by is not None:
         members, known = style.coloured(study, by)
@@ -87,7 +92,7 @@ def _weights(fits: Sequence[Fits], ax: Axes | None, by: str | None) -> Axes:
             rows += ["", *(subject for subject in subjects if members.get(subject) == group)]
         subjects = [*rows, *(subject for subject in subjects if subject == EVERYONE)]
     size = (5.6, 0.24 * len(subjects) + 1.3)
-    ax = style.panels(None if own else [ax], 1, 1, size, simulated=study.simulated)[0]
+    ax = style.panels(axes, 1, 1, size, simulated=study.simulated)[0]
     style.dress(ax)
     ax.grid(False)
     weights = dict(zip(table.index, table["weight"].to_numpy(float), strict=True))
@@ -115,7 +120,7 @@ def _weights(fits: Sequence[Fits], ax: Axes | None, by: str | None) -> Axes:
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     style.label(ax, "\n".join(style.wrapped(f"weight by {table.attrs['criterion']}", style.size(ax)[0])))
-    if own:
+    if axes is None:
         style.legend_below(ax, [(Patch(color=shades[name]), name) for name in names])
     else:
         ax.legend([Patch(color=shades[name]) for name in names], names, frameon=False, fontsize=style.TEXT)

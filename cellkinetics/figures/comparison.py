@@ -39,17 +39,15 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
     -------
     Figure
     """
-    if axes is not None and len(axes) != 3:
-        raise ValueError(f"three panels are drawn and axes= has {len(axes)}. Give three, or none.")
-    given = axes
-    if given is None:
-        # Beside each other where there is room, else the curves above the two others, or all below each other.
-        if style.asked_width() >= THREE_ABREAST:
-            given = list(style.figure((10.4, 4.2)).subplots(1, 3, width_ratios=[1.9, 1, 1]))
-        elif not style.narrow():
-            given = list(style.figure((7.0, 6.6)).subplot_mosaic("aa;bc").values())
-        else:
-            given = list(style.figure((6.0, 9.6)).subplots(3, 1))
+    # Beside each other where there is room, else the curves above the two others, or all below each other.
+    if axes is not None:
+        given = style.given(axes, 3, simulated=False)
+    elif style.asked_width() >= THREE_ABREAST:
+        given = list(style.figure((10.4, 4.2)).subplots(1, 3, width_ratios=[1.9, 1, 1]))
+    elif not style.narrow():
+        given = list(style.figure((7.0, 6.6)).subplot_mosaic("aa;bc").values())
+    else:
+        given = list(style.figure((6.0, 9.6)).subplots(3, 1))
     curves, *panels = given
     plot_study(found.study, curves, found.by, found.tolerance)
     # Its medians are by visit; these are by the windows of the comparison.

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 
-def new_axes(size: tuple[float, float]) -> Axes:
-    """Axes of a figure of their own, of a size in inches."""
-    return style.figure(size).add_subplot()
+def one_panel(axes: Axes | None, size: tuple[float, float]) -> Axes:
+    """The axes that a user gives, or those of a new figure of a size in inches; errors as of `style.given`."""
+    return style.figure(size).add_subplot() if axes is None else style.given(axes, 1, simulated=False)[0]
 
 
 def png(figure: Figure, dpi: float = 150) -> bytes:

@@ -182,14 +182,14 @@ def tag_all(figure: Figure) -> None:
 
 
 def given(axes: Any, count: int, *, simulated: bool) -> list[Axes]:
-    """The first `count` of the axes that a user gives, row by row where they are an array.
+    """The first `count` of the axes that a user gives, row by row where they are an array; one is no list.
 
     Raises
     ------
     TypeError
         Something else than axes.
     ValueError
-        Fewer axes than panels.
+        Fewer axes than panels, or several where there is one panel.
     """
     from matplotlib.axes import Axes
 
@@ -197,7 +197,7 @@ def given(axes: Any, count: int, *, simulated: bool) -> list[Axes]:
     for each in found:
         if not isinstance(each, Axes):
             raise TypeError(f"axes= has a {type(each).__name__}. Give axes of matplotlib, as plt.subplots makes them.")
-    if len(found) < count:
+    if len(found) < count or len(found) > count == 1:
         panels_are = "panel is" if count == 1 else "panels are"
         raise ValueError(f"{count} {panels_are} drawn and axes= has {len(found)}. Give {count}, or none.")
     if simulated:

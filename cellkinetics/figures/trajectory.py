@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from cellkinetics import domains
 from cellkinetics.figures import style
+from cellkinetics.figures.drawing import one_panel
 from cellkinetics.figures.style import tone
 from cellkinetics.solving.simulation import simulate
 
@@ -25,7 +26,7 @@ DEPTH = 1e7
 
 def plot_model(
     model: Model,
-    ax: Axes | None,
+    axes: Axes | None,
     doses: object,
     days: float,
     parameters: Mapping[str, Any] | None,
@@ -35,7 +36,7 @@ def plot_model(
     days = domains.positive(days, "days", 365)
     if doses is None and model.channels:
         doses = USUAL_DOSE
-    ax = ax or style.figure((5.6, 3.7)).add_subplot()
+    ax = one_panel(axes, (5.6, 3.7))
     events = model.doses(doses).times
     later = np.array([time for time in np.asarray(events) if 0 < time < days])
     even = style.expanded(np.linspace(0, style.compressed(days), 300))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
+from cellkinetics.domains import Size
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.lazily import special
@@ -164,7 +165,8 @@ class VirtualTrial(Ahead, Saves, HandsOutCopies):
             table["detectable"] = self.detectable(float(last))["share"].to_numpy()
         return table
 
-    def plot(self, *, output: str | None = None, axes: Sequence[Axes] | None = None) -> Figure:
+    @domains.picture
+    def plot(self, *, output: str | None = None, axes: Sequence[Axes] | None = None, size: Size = None) -> Figure:
         """A panel an arm: the median patient, the band of others and of samples; below it who is detectable.
 
         Parameters
@@ -172,6 +174,7 @@ class VirtualTrial(Ahead, Saves, HandsOutCopies):
         output : which; the first when not given.
         axes
             one for each arm and, where a limit is known, one more for each below: as of ``plt.subplots(2, arms)``.
+        size : width and height in mm of a new figure.
         """
         from cellkinetics.figures import forecast
 
