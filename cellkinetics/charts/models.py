@@ -51,7 +51,7 @@ def plot_models(
     from cellkinetics.figures.fit import plot_fit
 
     alone = [fit for fit in fits if isinstance(fit, Fit)]
-    key = []
+    key = [style.heading("model")]
     ax = one_panel(axes, (5.6, 3.7))
     for fit, (name, row), colour in zip(alone, table.iterrows(), _colours(len(alone)), strict=True):
         plot_fit(fit, ax, colour=colour)
@@ -120,8 +120,9 @@ def _weights(fits: Sequence[Fits], axes: Axes | None, by: str | None) -> Axes:
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     style.label(ax, "\n".join(style.wrapped(f"weight by {table.attrs['criterion']}", style.size(ax)[0])))
+    key = [style.heading("model"), *((Patch(color=shades[name]), name) for name in names)]
     if axes is None:
-        style.legend_below(ax, [(Patch(color=shades[name]), name) for name in names])
+        style.legend_below(ax, key)
     else:
-        ax.legend([Patch(color=shades[name]) for name in names], names, frameon=False, fontsize=style.TEXT)
+        style.tidy(ax.legend(*style.entries(key), frameon=False))
     return ax

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from cellkinetics.cohorts.comparison import Comparison, WindowResult
 from cellkinetics.cohorts.curves import cohort_curves, quantile, turnbull
 from cellkinetics.cohorts.values import Kind
+from cellkinetics.data import groups
 from cellkinetics.figures import drawing, style
 from cellkinetics.figures.paper import THREE_ABREAST
 from cellkinetics.figures.study import plot_study
@@ -80,11 +81,11 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
     ramp = list(style.shades(found.order).items())
     if found.individual:
         # The lowest and the highest dose tell the others, which may be dozens.
-        key += [
-            (Line2D([], [], color=shade, linewidth=3), name) for name, shade in (ramp[0], ramp[len(found.names) - 1])
-        ]
+        key.append(style.heading(str(found.by)))
+        key += [(Line2D([], [], color=shade, linewidth=3), n) for n, shade in (ramp[0], ramp[len(found.names) - 1])]
     else:
-        key += [(Line2D([], [], color=shade, linewidth=3), f"median, {name}") for name, shade in ramp]
+        key.append(style.heading(f"median by {found.by}"))
+        key += [(Line2D([], [], color=shade, linewidth=3), groups.shown(name, str(found.by))) for name, shade in ramp]
     if axes is None:
         style.legend_below(curves, key)
     return style.whole(curves)

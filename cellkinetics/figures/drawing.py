@@ -103,7 +103,7 @@ def frame(ax: Axes, samples: pd.DataFrame, unit: str, curves: Sequence[pd.DataFr
     style.decades(ax, lower, upper)
     style.days(ax, last, style.size(ax)[0])
     style.label_days(ax)
-    ax.set_ylabel(style.unit_label(unit), fontsize=style.LABEL, color=tone.ink, parse_math=False)
+    style.label(ax, y=style.unit_label(unit))
 
 
 def _marks(shared: Any, ax: Axes) -> list[Line2D]:

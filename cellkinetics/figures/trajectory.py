@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from cellkinetics import domains
 from cellkinetics.figures import style
 from cellkinetics.figures.drawing import one_panel
-from cellkinetics.figures.style import tone
 from cellkinetics.solving.simulation import simulate
 
 if TYPE_CHECKING:
@@ -53,9 +52,10 @@ def plot_model(
     units = list(dict.fromkeys(model.outputs.values()))
     # Two names of units in full do not fit beside the axis.
     label = style.unit_label(units[0]) if len(units) == 1 else " or ".join(units)
-    ax.set_ylabel(label, fontsize=style.LABEL, color=tone.ink, parse_math=False)
+    style.label(ax, y=label)
     if len(model.outputs) > 1:
         lines = [Line2D([], [], color=shade, linewidth=1.6) for shade in shades]
-        style.legend_below(ax, list(zip(lines, [name.replace("_", " ") for name in model.outputs], strict=True)))
+        names = [name.replace("_", " ") for name in model.outputs]
+        style.legend_below(ax, [style.heading("output"), *zip(lines, names, strict=True)])
     style.tag(ax)
     return ax

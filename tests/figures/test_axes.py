@@ -14,7 +14,7 @@ from cellkinetics import models
 from cellkinetics.figures.fits import PAGE_HEIGHT
 from cellkinetics.notebook import Shown
 
-NK = models.load("nk_decline")
+NK, STEIN = models.load("nk_decline"), models.load("stein_2019_tisagenlecleucel")
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +282,20 @@ def test_panels_of_many_patients_say_once_that_the_scale_changes(fits):
 def test_groups_are_named_by_what_they_are(fits):
     assert {ax.get_xlabel() for ax in ck.plot_nca(fits.study, by="response").axes} == {"response"}
     assert [ax.get_xlabel() for ax in ck.compare_cohorts(fits.study).plot().axes][1:] == ["cohort"] * 2
+
+
+def test_a_legend_says_what_its_groups_are(fits):
+    figures = {
+        "median by cohort": ck.compare_cohorts(fits.study).plot(),
+        "model": ck.plot_models([fits, fits]).figure,
+        "output": models.load("qpcr_and_flow").plot(inputs={"leukocytes": 5000}).figure,
+        "window": ck.power(STEIN, [1e5, 1e7], [3, 3], [7, 28], studies=20, patients=[6], progress=False).plot(),
+    }
+    figures["model "] = ck.plot_models([fits["P06"], fits["P06"]]).figure
+    for words, figure in figures.items():
+        legend = figure.legends[0]
+        headings = [text.get_text() for text in legend.get_texts() if text.get_style() == "italic"]
+        assert headings == [words.strip()]
 
 
 def test_estimates_over_three_covariates_stand_two_abreast_in_a_column(fits):
