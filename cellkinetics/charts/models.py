@@ -13,7 +13,10 @@ from cellkinetics.fitting.model_choice import EVERYONE, compare_models
 from cellkinetics.fitting.result import Fit
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
+
+    from cellkinetics.data.study import Study
 
 LEAST_WRITTEN = 0.12  # of a weight, in the bar
 
@@ -42,7 +45,7 @@ def plot_models(
     """
     table = compare_models(fits)
     if each := [fit for fit in fits if isinstance(fit, Fits)]:
-        return _weights(each, axes, by)
+        return weights(table, axes, each[0].study, by)
     if by is not None:
         raise ValueError(f"by={by!r} is of many subjects: give results of fit_each, or leave it out.")
     # matplotlib is heavy, and `ck.plot_models` is imported with the library.
@@ -72,19 +75,17 @@ def _colours(count: int) -> list[str]:
     return [style.tone.one, *style.ramp(max(count - 1, 1))][:count]
 
 
-def _weights(fits: Sequence[Fits], axes: Axes | None, by: str | None) -> Axes:
-    """A bar a subject, divided by weight."""
+def weights(table: pd.DataFrame, axes: Axes | None = None, study: Study | None = None, by: str | None = None) -> Axes:
+    """A bar a subject, divided by weight, of a table of `compare_models`; ``by`` a covariate of the study."""
     from matplotlib.patches import Patch
 
     from cellkinetics.figures import style
     from cellkinetics.figures.style import tone
 
-    table = compare_models(fits)
     subjects = list(dict.fromkeys(table.index.get_level_values("subject")))
     names = list(dict.fromkeys(table.index.get_level_values("model")))
-    study = fits[0].study
     headings: dict[int, str] = {}
-    if by is not None:
+    if study is not None and by is not None:
         members, known = style.coloured(study, by)
         rows: list[str] = []
         for group in known:
@@ -92,10 +93,10 @@ def _weights(fits: Sequence[Fits], axes: Axes | None, by: str | None) -> Axes:
             rows += ["", *(subject for subject in subjects if members.get(subject) == group)]
         subjects = [*rows, *(subject for subject in subjects if subject == EVERYONE)]
     size = (5.6, 0.24 * len(subjects) + 1.3)
-    ax = style.panels(axes, 1, 1, size, simulated=study.simulated)[0]
+    ax = style.panels(axes, 1, 1, size, simulated=table.attrs["simulated"])[0]
     style.dress(ax)
     ax.grid(False)
-    weights = dict(zip(table.index, table["weight"].to_numpy(float), strict=True))
+    of = dict(zip(table.index, table["weight"].to_numpy(float), strict=True))
     shades = dict(zip(names, _colours(len(names)), strict=True))
     for y, subject in enumerate(subjects):
         if y in headings:
@@ -104,7 +105,7 @@ def _weights(fits: Sequence[Fits], axes: Axes | None, by: str | None) -> Axes:
             continue
         left = 0.0
         for name in names:
-            weight = weights[subject, name]
+            weight = of[subject, name]
             if not weight > 0:
                 continue
             ax.barh(y, weight, left=left, height=0.72, color=shades[name], gid=name)
