@@ -42,6 +42,16 @@ def plot_models(
     ------
     TypeError, ValueError, StudyError
         As of `compare_models`; there is no such covariate, or ``by`` is given for fits of one subject.
+
+    Examples
+    --------
+    Of all patients, in the order of their response:
+
+    .. code-block:: python
+
+       study = ck.example()
+       each = [ck.fit_each(ck.models.load(name), study) for name in ("nk_decline", "logistic_expansion")]
+       ck.plot_models(each, by="response").figure.savefig("weights.png")
     """
     table = compare_models(fits)
     if each := [fit for fit in fits if isinstance(fit, Fits)]:

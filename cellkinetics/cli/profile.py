@@ -38,7 +38,7 @@ from cellkinetics.progress import bar
 from cellkinetics.words import count
 
 PROFILE_FILES = re.compile(r"profiles?(-\d+)?\.(csv|png|json)|intervals\.csv|intervals_\w+\.png")
-NOTHING = "before a profile was finished. Nothing is written."
+UNFINISHED = "before a profile was finished. Nothing is written."
 HEADINGS = {
     "subject": "patient", "parameter": "parameter", "value": "value", "lower": "lower", "upper": "upper",
     "shape": "shape",
@@ -146,7 +146,7 @@ def profile(
     if folder is not None:
         showing.say_written(console, study, folder)
     if ctrl_c.heard:
-        showing.say_stopped(console, _kept(each, len(models)) if done else NOTHING)
+        showing.say_stopped(console, _kept(each, len(models)) if done else UNFINISHED)
         return STOPPED
     return DONE if done else NONE_FITTED
 

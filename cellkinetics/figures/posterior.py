@@ -32,7 +32,14 @@ def plot(found: PopulationPosterior, axes: Sequence[Axes] | None) -> Figure:
     for ax, at in zip(panels, shown, strict=True):
         style.dress(ax)
         row = rows[found.labels[at]]
-        _densities(ax, found.natural[..., at], row["lower"], row["upper"])
+        draws = found.natural[..., at]
+        if np.var(draws) > 0:
+            _densities(ax, draws, row["lower"], row["upper"])
+        else:
+            # Of a rate that nothing keeps from 0 the draws are too small for a number.
+            ax.set_yticks([])
+            ax.text(0.5, 0.5, f"every draw is {np.median(draws):g}", transform=ax.transAxes, ha="center", va="center",
+                    fontsize=style.SMALL, color=tone.ink, gid="no density")  # fmt: skip
         ax.axvline(row["estimate"], color=tone.ink, linewidth=1.1, dashes=(4, 3), gid="estimate")
         ax.set_title(found.labels[at], loc="left", fontsize=style.TEXT, color=tone.ink, parse_math=False)
         style.label(ax, str(row["unit"]))
@@ -59,7 +66,10 @@ def _densities(ax: Axes, draws: Floats, lower: float, upper: float) -> None:
         return kde(grid) + (kde(-grid) if positive else 0.0)
 
     for chain in draws:
-        ax.plot(grid, density(chain), color=tone.one, linewidth=1.0, alpha=0.8, gid="chain")
+        if np.var(chain) > 0:
+            ax.plot(grid, density(chain), color=tone.one, linewidth=1.0, alpha=0.8, gid="chain")
+        else:
+            ax.axvline(chain[0], color=tone.one, linewidth=1.0, alpha=0.8, gid="chain")
     inside = (grid >= lower) & (grid <= upper)
     solid = FILLED + (MORE_FILLED if tone.dark else 0.0)
     ax.fill_between(

@@ -66,6 +66,17 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
     StudyError
         Fits of different samples, subjects, units or ways of handling values below the limit: their likelihoods do
         not compare. Those of different error models do: each is the density of the same copies.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> patient, model = ck.example().select("P07"), ck.models.load("nk_decline")
+    >>> fits = [ck.fit(model, patient, starts=1), ck.fit(model, patient, fixed={"f_b": 0.01}, starts=1)]
+    >>> table = ck.compare_models(fits)
+    >>> table["n_free"].to_list(), table.attrs["criterion"]
+    ([5, 4], 'BIC')
+    >>> table["nested_in"].iloc[1] == table.index[0]
+    True
     """
     if isinstance(fits, Study | Model | str) or not isinstance(fits, Sequence | Mapping | Fit):
         text = f"compare_models takes fits, such as [fit_a, fit_b], not a {type(fits).__name__}."
@@ -137,6 +148,14 @@ def forecast_error(
         higher is better) and ``absolute_error`` (mean distance of ln y from ln f, of the quantified
         ones). NaN where the early
         samples could not be fitted or nothing was held back.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> patient, model = ck.example().select("P07"), ck.models.load("nk_decline")
+    >>> table = ck.forecast_error([model], patient, until=14, starts=1)
+    >>> table.loc[("nk_decline", "P07"), ["n_quantified", "n_censored"]].to_list()
+    [3, 0]
     """
     if isinstance(models, Model | Study):
         raise TypeError("a list of models comes first: ck.forecast_error([model_a, model_b], study, until=28).")

@@ -202,6 +202,15 @@ def npde(
         Fits of single patients, which have no other patients.
     ValueError
         An unknown covariate; fewer replicates than three for each sample of a patient.
+
+    Examples
+    --------
+    .. code-block:: python
+
+       population = ck.fit_population(ck.models.load("nk_decline"), ck.example(), free=["F", "alpha"])
+       errors = ck.npde(population)
+       print(errors.summary())
+       errors.plot().savefig("npde.png")
     """
     phases = Phases()
     k, j = domains.count(replicates, "replicates", 100), domains.count(imputations, "imputations")

@@ -279,6 +279,16 @@ def virtual_trial(
         No arm, a regimen that cannot be, a covariate that drives nothing.
     ValueError
         Fewer patients than populations.
+
+    Examples
+    --------
+    .. code-block:: python
+
+       population = ck.fit_population(ck.models.load("nk_decline"), ck.example(), free=["F", "alpha"])
+       arms = {"once": 1e7, "twice": [(0, 1e7), (28, 1e7)]}
+       trial = ck.virtual_trial(population, [7, 28, 90], arms, patients=2000)
+       print(trial.last_day())
+       print(trial.detectable(90))
     """
     phases = Phases()
     days = domains.since_infusion(domains.some(domains.days(times, "times"), "times", "[28, 180]"), "times")

@@ -218,6 +218,22 @@ def vpc(
         patient's own.
     ModelError
         Nobody was fitted; ``corrected`` of single fits, which have no prediction but their own curve.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> high = ck.example().select(cohort="1e7/kg")
+    >>> fits = ck.fit_each(ck.models.load("nk_decline"), high, starts=1, progress=False)
+    >>> found = ck.vpc(fits, replicates=20)
+    >>> found.bins
+    'by nominal visit (12 visits)'
+
+    Of a population, by dose:
+
+    .. code-block:: python
+
+       found = ck.vpc(population, by="dose")
+       found.plot().savefig("vpc.png")
     """
     phases = Phases()
     m, level, seed = domains.count(replicates, "replicates", LEAST_REPLICATED), domains.level(level), domains.seed(seed)
