@@ -33,7 +33,7 @@ def plot(found: PopulationPosterior, axes: Sequence[Axes] | None) -> Figure:
         style.dress(ax)
         row = rows[found.labels[at]]
         draws = found.natural[..., at]
-        if np.var(draws) > 0:
+        if _moves(draws):
             _densities(ax, draws, row["lower"], row["upper"])
         else:
             # Of a rate that nothing keeps from 0 the draws are too small for a number.
@@ -54,6 +54,11 @@ def plot(found: PopulationPosterior, axes: Sequence[Axes] | None) -> Figure:
     return style.whole(panels[0])
 
 
+def _moves(draws: Floats) -> bool:
+    """Whether there is a density: a spread above rounding, whose square is a number."""
+    return bool(np.var(draws) > 0 and np.ptp(draws) > 1e-9 * np.abs(draws).max())
+
+
 def _densities(ax: Axes, draws: Floats, lower: float, upper: float) -> None:
     """Of each chain, and the interval of all; what is positive is reflected at 0, where a spread may begin."""
     low, high = np.quantile(draws, [0.002, 0.998])
@@ -66,7 +71,7 @@ def _densities(ax: Axes, draws: Floats, lower: float, upper: float) -> None:
         return kde(grid) + (kde(-grid) if positive else 0.0)
 
     for chain in draws:
-        if np.var(chain) > 0:
+        if _moves(chain):
             ax.plot(grid, density(chain), color=tone.one, linewidth=1.0, alpha=0.8, gid="chain")
         else:
             ax.axvline(chain[0], color=tone.one, linewidth=1.0, alpha=0.8, gid="chain")
