@@ -26,6 +26,7 @@ Returned = TypeVar("Returned")
 COMPLEX = (complex, np.complexfloating)
 MM = 25.4  # of an inch
 LEAST_SIDE = 25.0  # mm of a figure; fewer are inches
+OF_A_SIZE = "``size`` is width and height in mm of a new figure."
 Size = tuple[float, float] | None  # width and height in mm of the figure that a picture makes
 figure_size: ContextVar[tuple[float | None, float | None]] = ContextVar("inches of figures", default=(None, None))
 MOMENTS = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
@@ -369,6 +370,9 @@ def picture(function: Callable[Taken, Returned]) -> Callable[Taken, Returned]:
         finally:
             figure_size.reset(token)
 
+    if "size" not in (sized.__doc__ or ""):
+        first, _, rest = inspect.cleandoc(sized.__doc__ or "").partition("\n\n")
+        sized.__doc__ = "\n\n".join(filter(None, (first, OF_A_SIZE, rest)))
     return also_earlier(ax="axes")(sized)
 
 

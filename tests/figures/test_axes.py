@@ -1,6 +1,7 @@
 """Pictures on axes of the user, or of a size: each takes as many as it has panels, and says so where it gets fewer."""
 
 import inspect
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -106,6 +107,7 @@ def test_a_picture_takes_axes_a_size_and_groups(name):
     parameters = inspect.signature(pictures()[name]).parameters
     assert "ax" not in parameters and "axes" in parameters
     assert parameters["size"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert re.search(r"size.* width and height in\s+mm", inspect.getdoc(pictures()[name]) or "")
     assert ("by" in parameters) != (name in WITHOUT_BY)
     with pytest.raises(
         ValueError, match=r"size=\(6, 4\): give width and height in mm, such as size=\(152, 102\) for 6 by"
