@@ -11,6 +11,7 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -23,6 +24,11 @@ Taken = ParamSpec("Taken")
 Returned = TypeVar("Returned")
 
 COMPLEX = (complex, np.complexfloating)
+MM = 25.4  # of an inch
+LEAST_SIDE = 25.0  # mm of a figure; fewer are inches
+OF_A_SIZE = "``size`` is width and height in mm of a new figure."
+Size = tuple[float, float] | None  # width and height in mm of the figure that a picture makes
+figure_size: ContextVar[tuple[float | None, float | None]] = ContextVar("inches of figures", default=(None, None))
 MOMENTS = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
 
 
@@ -332,3 +338,50 @@ def also_earlier(*by_place: str, **renamed: str) -> Callable[[Callable[Taken, Re
         return call
 
     return taking
+
+
+def picture(function: Callable[Taken, Returned]) -> Callable[Taken, Returned]:
+    """Let what draws on ``axes=`` or makes a figure take ``size=``, and ``axes=`` by its earlier name ``ax=``.
+
+    ``size`` is the width and height in mm of the figure, as of `style`, which it goes before.
+
+    Examples
+    --------
+    >>> @picture
+    ... def draw(axes=None, *, size=None):
+    ...     return [round(MM * inches) for inches in figure_size.get()]
+    >>> draw(size=(85, 60))
+    [85, 60]
+    >>> draw(size=(6, 4))
+    Traceback (most recent call last):
+    ValueError: size=(6, 4): give width and height in mm, such as size=(152, 102) for 6 by 4 inches.
+    """
+
+    @functools.wraps(function)
+    def sized(*args: Taken.args, **given: Taken.kwargs) -> Returned:
+        if given.get("size") is None:
+            return function(*args, **given)
+        width, height = _sides(given["size"])
+        if inspect.signature(function).bind(*args, **given).arguments.get("axes") is not None:
+            raise ValueError("size= is of a figure that is made, and axes= have theirs: leave out one of the two.")
+        token = figure_size.set((width / MM, height / MM))
+        try:
+            return function(*args, **given)
+        finally:
+            figure_size.reset(token)
+
+    if "size" not in (sized.__doc__ or ""):
+        first, _, rest = inspect.cleandoc(sized.__doc__ or "").partition("\n\n")
+        sized.__doc__ = "\n\n".join(filter(None, (first, OF_A_SIZE, rest)))
+    return also_earlier(ax="axes")(sized)
+
+
+def _sides(size: Any) -> tuple[float, float]:
+    """Width and height in mm."""
+    if isinstance(size, (str, bytes)) or np.shape(size) != (2,):
+        raise ValueError(f"size={size!r}: give width and height in mm, such as size=(174, 100).")
+    width, height = (positive(side, "size", 85) for side in np.asarray(size).tolist())
+    if min(width, height) < LEAST_SIDE:
+        meant = f"size=({width * MM:.0f}, {height * MM:.0f}) for {width:g} by {height:g} inches"
+        raise ValueError(f"size={size!r}: give width and height in mm, such as {meant}.")
+    return width, height

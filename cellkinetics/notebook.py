@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from typing import Any
 
@@ -38,7 +39,10 @@ class Card:
         if self.table is not None and len(self.table):
             parts.append(_table(self.table))
         if self.picture is not None:
-            parts.append(_picture(self.picture(), self.title))
+            try:
+                parts.append(_picture(self.picture(), self.title))
+            except ValueError as error:  # of a model that needs more than its defaults, or of fits of nobody
+                parts.append(f"<div>no picture: {escape(str(error))}</div>")
         return f'<div class="cellkinetics" style="{_BOX}">{"".join(parts)}</div>'
 
 
@@ -56,6 +60,32 @@ class Shown:
 
         hidden = cards.inner_of(self)
         return [name for name in super().__dir__() if name not in hidden]
+
+
+@cache
+def table_with_card(name: str, module: str, whole: Callable[[pd.DataFrame], bool]) -> type[pd.DataFrame]:
+    """The class of a table with a card of its own, made when pandas is there.
+
+    name, module : where it is found when it is unpickled. whole : whether a table has what the card shows: columns may
+    have been taken from it in place.
+    """
+
+    class TableWithCard(Shown, pd.DataFrame):
+        """A DataFrame with a card of its own in a notebook; whatever is made of it is a plain DataFrame."""
+
+        @property
+        def _constructor(self) -> type[pd.DataFrame]:
+            return pd.DataFrame
+
+        def _repr_html_(self) -> str | None:
+            return super()._repr_html_() if whole(self) else self._plain()
+
+        def _plain(self) -> str | None:
+            return pd.DataFrame(self)._repr_html_()  # pyright: ignore[reportCallIssue]
+
+    TableWithCard.__name__ = TableWithCard.__qualname__ = name
+    TableWithCard.__module__ = module
+    return TableWithCard
 
 
 def _table(table: pd.DataFrame) -> str:

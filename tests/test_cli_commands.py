@@ -125,13 +125,17 @@ def test_nca_is_written_as_the_function_gives_it_and_summed_up_by_group(folder, 
     table = ck.nca(EXAMPLE, window=(0, 14))
     assert names(out) == {"nca.csv", "nca_summary.csv", "nca.png"}
     written = pd.read_csv(out / "nca.csv")
-    assert list(written.columns) == list(table.columns)
+    assert list(written.columns) == [*table.columns, "response"]
     assert np.allclose(written["auc_0_14"], table["auc_0_14"], equal_nan=True)
     summary = pd.read_csv(out / "nca_summary.csv")
     assert set(summary["group"]) == {"responder", "non-responder"}
     printed = capsys.readouterr().out
     # P03 is quantified to the end, day 268.6: it falls below the limit after that.
     assert "> 268.6" in printed and "577,000" in printed
+    heading = next(line for line in printed.splitlines() if "subject" in line)
+    assert "response" in heading and "cohort" not in heading
+    row = next(line for line in printed.splitlines() if "P03" in line)
+    assert EXAMPLE.covariates.loc["P03", "response"] in row
 
 
 def test_simulate_writes_the_curve_of_the_doses_and_values(folder, capsys):
@@ -289,6 +293,26 @@ def test_profile_writes_intervals_points_and_a_figure_of_each_patient(folder, fe
         for end in ("value", "lower", "upper"):
             assert written.loc[subject, end] == pytest.approx(expected[end], rel=1e-9, nan_ok=True)
     assert "95% profile intervals" in capsys.readouterr().out
+
+
+def test_profile_of_several_models_has_a_folder_of_each_with_what_it_estimates(folder, few, capsys):
+    two = ["--model", "nk_decline", "--model", "stein_2019_tisagenlecleucel"]
+    asked = ["profile", few[0], *two, "--subject", "P06", "--starts", 2]
+    assert run(*asked, "--parameters", "F", "alpha", "--out", "two") == 0
+    models = ("nk_decline", "stein_2019_tisagenlecleucel")
+    assert names(folder / "two") == set(models)
+    tables = [pd.read_csv(folder / "two" / model / "intervals.csv") for model in models]
+    assert [set(table["parameter"]) for table in tables] == [{"F", "alpha"}, {"alpha"}]
+    fit = ck.fit(ck.models.load(models[1]), few[1].select(subjects="P06"), starts=2)
+    expected = fit.profile("alpha").intervals.loc["alpha"]
+    assert tables[1]["lower"][0] == pytest.approx(expected["lower"], rel=1e-9, nan_ok=True)
+    said = capsys.readouterr().out
+    assert all(f"{model}: 95% profile intervals" in said for model in models)
+    assert run(*asked, "--parameters", "F", "--out", "two", "--force") == 0
+    assert names(folder / "two") == {"nk_decline"}
+    assert "stein_2019_tisagenlecleucel has no free F." in capsys.readouterr().out
+    assert run(*asked, "--parameters", "alhpa") == 2
+    assert "--parameters alhpa: no model has it. Did you mean alpha" in " ".join(capsys.readouterr().err.split())
 
 
 def test_profiles_that_are_finished_outlast_ctrl_c(folder, few, monkeypatch, capsys):

@@ -1,10 +1,17 @@
 """The pages hold what the library offers."""
 
+import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 import cellkinetics as ck
 
+STDLIB = sys.stdlib_module_names
 DOCS = Path(__file__).parents[1] / "docs"
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 
@@ -65,3 +72,53 @@ def test_one_version_is_told_everywhere():
     assert latest.startswith(said)
     assert f"\nversion: {ck.__version__}\n" in citation
     assert f"\ndate-released: {latest.removeprefix(said)}\n" in citation
+
+
+SCRIPTS = sorted((DOCS.parent / "fits").rglob("*.py"))
+INSTALLED = {"cellkinetics", "jax", "matplotlib", "numpy", "pandas", "scipy"}  # by pip install cellkinetics
+READERS = {"open", "load_model", "read_study", "load", "read_csv", "read_text", "read_bytes", "loadtxt", "check_table"}
+
+
+def needs(text):
+    """What a script takes that pip does not install: modules, and files by a name that is written out."""
+    missing = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            missing += [one.name for one in node.names if one.name.split(".")[0] not in INSTALLED | STDLIB]
+        elif isinstance(node, ast.ImportFrom):
+            missing += [] if (node.module or "").split(".")[0] in INSTALLED | STDLIB else [str(node.module)]
+        elif isinstance(node, ast.Name) and node.id == "__file__":
+            missing.append("__file__")
+        elif isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            of = ast.unparse(getattr(node.func, "value", node.func))
+            texts = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+            # models.load("name") is of the library; a path of one's own begins with a folder that was made.
+            missing += texts if name == "Path" or (name in READERS and not of.endswith("models")) else []
+    return missing
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_a_script_of_the_gallery_needs_nothing_but_the_package(script):
+    assert needs(script.read_text(encoding="utf-8")) == []
+
+
+def test_what_a_script_would_need_besides_is_found():
+    text = "import at_truth\nfrom tests.house import x\nck.read_study('data/a.csv')\nopen('b')\nck.models.load('stein')"
+    assert needs(f"{text}\nPath('models') / 'x'\nPath(__file__)\nck.read_study(file)") == [
+        "at_truth", "tests.house", "data/a.csv", "b", "models", "__file__"
+    ]  # fmt: skip
+
+
+def test_a_script_of_the_gallery_runs_alone_in_an_empty_folder(tmp_path):
+    site, here = tmp_path / "site", tmp_path / "here"
+    site.mkdir()
+    here.mkdir()
+    (site / "cellkinetics").symlink_to(DOCS.parent / "cellkinetics")
+    script = here / "script.py"
+    script.write_text((SCRIPTS[0]).read_text(encoding="utf-8") + "\nprint(ck.__file__)\n", encoding="utf-8")
+    given = {**os.environ, "PYTHONPATH": str(site), "MPLBACKEND": "agg"}
+    done = subprocess.run([sys.executable, script.name], cwd=here, env=given, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(site / "cellkinetics" / "__init__.py")
+    assert [file.name for file in here.iterdir()] == ["script.py"]

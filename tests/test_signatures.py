@@ -3,6 +3,8 @@
 import inspect
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 
 import cellkinetics as ck
@@ -18,7 +20,7 @@ ORDER = (
 )
 # A study comes first where there is no model; groups, windows and axes of pictures come after what they are of.
 FIRST = ORDER[0] | {"study"}
-BESIDE = {"by", "window", "value", "ax", "path"}
+BESIDE = {"by", "window", "value", "axes", "path"}
 DESIGN = {"power": ["model", "doses", "sizes", "schedule"]}
 # The same thing has one name: none of these is another name of it.
 OTHER_NAMES = {
@@ -28,7 +30,7 @@ OTHER_NAMES = {
 }  # fmt: skip
 DEFAULTS = {
     "seed": 2020, "checkpoint": None, "n_jobs": 1, "prior": None, "error": "log", "censoring": "m3", "fixed": None,
-    "free": None, "initial": None, "tie": None, "axes": None, "ax": None,
+    "free": None, "initial": None, "tie": None, "axes": None, "size": None,
 }  # fmt: skip
 
 
@@ -126,6 +128,11 @@ EARLIER = {
         lambda: ck.identifiability(STEIN, days=[7, 14]).parameters,
         lambda: ck.identifiability(STEIN, [7, 14]).parameters,
         r"identifiability\(days=\) is identifiability\(times=\) now",
+    ),
+    "ax": (
+        lambda: pd.DataFrame(STUDY.plot(ax=plt.figure().add_subplot()).get_ylim()),
+        lambda: pd.DataFrame(STUDY.plot(plt.figure().add_subplot()).get_ylim()),
+        r"plot\(ax=\) is plot\(axes=\) now",
     ),
     "compare_cohorts": (
         lambda: ck.compare_cohorts(x=STUDY, days=[28]).table,

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.bayes import samples
 from cellkinetics.copies import HandsOutCopies
+from cellkinetics.domains import Size
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting import diagnostics as handed
 from cellkinetics.lazily import pandas as pd
@@ -216,10 +218,11 @@ class PopulationPosterior(Saves, HandsOutCopies):
         ]
         return "\n".join(lines) + "\n"
 
-    def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
+    @domains.picture
+    def plot(self, axes: Sequence[Axes] | None = None, *, size: Size = None) -> Figure:
         """A panel an estimate: its distribution by chain, the interval, and where `fit_population` ended.
 
-        On as many axes where given.
+        On as many axes where given; ``size`` is width and height in mm of a new figure.
         """
         from cellkinetics.figures import posterior
 

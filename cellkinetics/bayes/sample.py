@@ -82,6 +82,15 @@ def sample_posterior(
         NUTS without numpyro.
     ValueError
         A checkpoint of another run.
+
+    Examples
+    --------
+    .. code-block:: python
+
+       population = ck.fit_population(ck.models.load("nk_decline"), ck.example(), free=["F", "alpha"])
+       posterior = ck.sample_posterior(population, draws=500)
+       print(posterior.parameters[["mean", "lower", "upper", "r_hat"]])
+       posterior.plot().savefig("posterior.png")
     """
     began = time.perf_counter()
     draws, chains = domains.count(draws, "draws", 4), domains.count(chains, "chains")

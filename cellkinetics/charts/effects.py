@@ -24,14 +24,13 @@ MOST_LETTERS = 22  # of a note beside the axes, which the table has in full
 FURTHEST, AT_LEAST = 3.0, 0.5  # dose exponents, or decades of a ratio, that the axis goes to at most and at least
 
 
-def plot(found: ModelComparison, ax: Axes | None) -> Axes:
+def plot(found: ModelComparison, axes: Axes | None) -> Axes:
     """See `ModelComparison.plot`."""
     if found.table.empty:
         raise ValueError(f"nothing was compared: {found.reason or 'no parameter was tested.'}")
     exponents = found.by == BY_DOSE
     rows = [_row(row) for _, row in found.table.iterrows()]
-    own = ax is None
-    ax = style.panels(None if own else [ax], 1, 1, (6.4, 0.3 * len(rows) + 1.1), simulated=False)[0]
+    ax = style.panels(axes, 1, 1, (6.4, 0.3 * len(rows) + 1.1), simulated=False)[0]
     ends = found.table[["estimate", "lower", "upper"]].to_numpy(float)
     if not exponents:
         with np.errstate(divide="ignore"):

@@ -107,15 +107,16 @@ def plot_covariates(
     return style.whole(panels[0])
 
 
-def plot_correlations(fit: Fit, ax: Axes | None) -> Axes:
+def plot_correlations(fit: Fit, axes: Axes | None) -> Axes:
     """See `Fit.plot_correlations`."""
     table = fit.correlations
     if not fit.fitted or table.isna().all(axis=None):
         raise ValueError(f"{fit.subject} has no correlations of estimates: {fit.outcome}")
     title = f"{fit.subject}: correlations of the estimates"
-    return _triangle(table, ax, title, simulated=fit.study.simulated)
+    return _triangle(table, axes, title, simulated=fit.study.simulated)
 
 
+<<<<<<< HEAD
 def plot_correlations_of_population(population: PopulationFit, ax: Axes | None) -> Axes:
     """See `PopulationFit.plot_correlations`."""
     table = population.correlations
@@ -127,6 +128,9 @@ def plot_correlations_of_population(population: PopulationFit, ax: Axes | None) 
 
 
 def plot_median_correlations(fits: Fits, ax: Axes | None) -> Axes:
+=======
+def plot_median_correlations(fits: Fits, axes: Axes | None) -> Axes:
+>>>>>>> face
     """See `Fits.plot_correlations`."""
     table = fits.correlations
     known = table.dropna() if "correlation" in table else table
@@ -143,16 +147,16 @@ def plot_median_correlations(fits: Fits, ax: Axes | None) -> Axes:
     np.fill_diagonal(values := median.to_numpy(float, copy=True), 1.0)
     whole = pd.DataFrame(values, index=names, columns=names)
     title = f"{known['subject'].nunique()} patients: median correlations,\nand in how many beyond {HIGH_CORRELATION:g}"
-    return _triangle(whole, ax, title, high, simulated=fits.study.simulated)
+    return _triangle(whole, axes, title, high, simulated=fits.study.simulated)
 
 
 def _triangle(
-    table: pd.DataFrame, ax: Axes | None, title: str, below: pd.DataFrame | None = None, *, simulated: bool
+    table: pd.DataFrame, axes: Axes | None, title: str, below: pd.DataFrame | None = None, *, simulated: bool
 ) -> Axes:
     """Correlations as the lower triangle of a matrix; ``below`` are texts under the numbers."""
     q, names = len(table), [str(name) for name in table]
     side = (0.5 if below is None else 0.62) * q + 1.6
-    ax = style.panels(None if ax is None else [ax], 1, 1, (side, side - 0.3), simulated=simulated)[0]
+    ax = style.panels(axes, 1, 1, (side, side - 0.3), simulated=simulated)[0]
     values = table.to_numpy(float)
     shown = np.ma.masked_invalid(np.where(np.tri(q, k=-1, dtype=bool), values, math.nan))
     from matplotlib.colors import LinearSegmentedColormap

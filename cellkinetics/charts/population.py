@@ -115,20 +115,18 @@ def _grid_of_effects(
     return {place: grid[place] for place in places}
 
 
-def plot_forest(fit: PopulationFit, level: float, given: Axes | None) -> Figure:
+def plot_forest(fit: PopulationFit, level: float, axes: Axes | None) -> Figure:
     """See `PopulationFit.plot_forest`."""
     table = fit.effects(level)
     if table.empty:
         raise ModelError("no covariate drives a parameter: there is no forest. Give covariates= of fit_population.")
     # In a column names and numbers take two lines, and leave room for the axes between them.
-    rows, narrow = list[Row](), given is None and style.narrow()
+    rows, narrow = list[Row](), axes is None and style.narrow()
     for parameter, own in table.groupby("parameter", sort=False):
         rows.append(Row(str(parameter)))
         rows += [_row(fit, row, "\n" if narrow else " ") for _, row in own.iterrows()]
-    axes = None if given is None else [given]
-    ax = style.panels(axes, 1, 1, (7.4, (0.45 if narrow else 0.27) * len(rows) + 1.15), simulated=fit.study.simulated)[
-        0
-    ]
+    size = 7.4, (0.45 if narrow else 0.27) * len(rows) + 1.15
+    ax = style.panels(axes, 1, 1, size, simulated=fit.study.simulated)[0]
     ax.axvspan(*EQUIVALENT, color=tone.faint, alpha=0.2, linewidth=0, zorder=0.5, gid="equivalent")
     for end in EQUIVALENT:
         ax.axvline(end, color=tone.faint, linewidth=0.9, dashes=(4, 3), zorder=1)
@@ -138,7 +136,7 @@ def plot_forest(fit: PopulationFit, level: float, given: Axes | None) -> Figure:
     forest.draw(ax, rows, (min(seen.min(initial=1.0), 0.8) / 1.12, max(seen.max(initial=1.0), 1.25) * 1.12))
     words = f"ratio to the median patient or the first group, {100 * level:g}% interval"
     style.label(ax, "\n".join(style.wrapped(words, 72 * style.whole(ax).get_figwidth() / 2)))
-    if given is None:
+    if axes is None:
         band = Line2D([], [], color=tone.faint, linewidth=6, alpha=0.25, solid_capstyle="butt")
         style.legend_below(ax, [(band, "0.8 to 1.25")])
     return style.whole(ax)
@@ -172,11 +170,12 @@ def _colour(fit: PopulationFit, row: pd.Series[Any]) -> str:
     return style.ramp(2)[int(row["at"] > row["reference"])]
 
 
-def plot_influence(fit: PopulationFit, most: int, axes: Sequence[Axes] | None) -> Figure:
+def plot_influence(fit: PopulationFit, most: int, axes: Sequence[Axes] | None, by: str | None) -> Figure:
     """See `PopulationFit.plot_influence`."""
     table = fit.influence().sort_values("cook", ascending=False, kind="stable").head(most)
     part = table["log_likelihood"] / table["samples"]
     moves = table.drop(columns=["samples", "log_likelihood", "cook"])
+    members, shades = (None, {}) if by is None else style.coloured(fit.study, by)
     # Beside two narrow axes there is no room for words: one below the other.
     narrow, rows = style.narrow(), ([], [])
     size = 3.4, (0.16 if narrow else 0.22) * len(table) + 0.9
@@ -187,8 +186,9 @@ def plot_influence(fit: PopulationFit, most: int, axes: Sequence[Axes] | None) -
         own = moves.iloc[at].to_numpy(float)
         largest = int(np.nanargmax(np.abs(own))) if np.isfinite(own).any() else -1
         text = f"{moves.columns[largest]} {own[largest]:+.1f} SE" if largest >= 0 and not wordless else ""
-        rows[0].append(Row(name, float(part.iloc[at]), colour=tone.one))
-        rows[1].append(Row(name if narrow and axes is None else "", cook, colour=tone.one, text=text))
+        colour = tone.one if members is None else shades[str(members[subject])]
+        rows[0].append(Row(name, float(part.iloc[at]), colour=colour))
+        rows[1].append(Row(name if narrow and axes is None else "", cook, colour=colour, text=text))
     words = ("log-likelihood of a sample", "Cook's distance")
     for ax, own, text in zip(panels, rows, words, strict=True):
         values = np.array([row.value for row in own])
@@ -207,6 +207,8 @@ def plot_influence(fit: PopulationFit, most: int, axes: Sequence[Axes] | None) -
         panels[0].set_title(
             f"largest {len(table)} of {len(fit.subjects)}", loc="left", fontsize=SMALL, color=tone.faint
         )  # fmt: skip
+    if by is not None and axes is None:
+        style.legend_below(panels[0], style.named(shades, by))
     return style.whole(panels[0])
 
 

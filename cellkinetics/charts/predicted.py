@@ -19,18 +19,17 @@ if TYPE_CHECKING:
 MANY_SAMPLES = 300  # from which on marks are small and pale
 
 
-def plot_fits(fits: Fits, by: str, ax: Axes | None) -> Axes:
+def plot_fits(fits: Fits, by: str, axes: Axes | None) -> Axes:
     """See `Fits.plot_predicted`."""
     table, study = fits.residuals, fits.study
     if table.empty or table["predicted"].isna().all():
         raise ValueError("nobody was fitted: there is no prediction. Fits.outcomes says why.")
     table = table[table["predicted"].notna()]
     members, shades = style.coloured(study, by)
-    own = ax is None
-    panel = style.panels(None if own else [ax], 1, 1, (4.6, 4.4), simulated=study.simulated)[0]
+    panel = style.panels(axes, 1, 1, (4.6, 4.4), simulated=study.simulated)[0]
     draw(panel, table, "predicted", shades, table["subject"].map(members))
     style.label(panel, "predicted", f"observed, {style.unit_label(study.unit)}")
-    if own:
+    if axes is None:
         style.legend_below(panel, [*style.named(shades, by), *key_of(table, tone.faint)])
     return panel
 

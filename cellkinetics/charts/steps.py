@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 LONGEST_STATUS = 30  # letters of a status beside the axes
 
 
-def plot(choice: CovariateChoice, given: Axes | None, chosen: str) -> Figure:
+def plot(choice: CovariateChoice, axes: Axes | None, chosen: str) -> Figure:
     """See `CovariateChoice.plot`; ``chosen`` is the status of what was taken."""
-    narrow = given is None and style.narrow()
+    narrow = axes is None and style.narrow()
     rows: list[Row] = []
     for (step, direction), own in choice.steps[choice.steps["step"] > 0].groupby(["step", "direction"], sort=False):
         rows.append(Row(f"step {step}, {direction}"))
@@ -38,14 +38,14 @@ def plot(choice: CovariateChoice, given: Axes | None, chosen: str) -> Figure:
             colour = tone.one if taken else tone.faint
             rows.append(Row(name, away, away - error, away + error, colour, text.strip()))
     size = 7.4 - 1.6 * narrow, 0.24 * len(rows) + 1.1
-    ax = style.panels(None if given is None else [given], 1, 1, size, simulated=choice.simulated)[0]
+    ax = style.panels(axes, 1, 1, size, simulated=choice.simulated)[0]
     ax.axvline(0.0, color=tone.ink, linewidth=0.9, zorder=1)
     ends = np.array([end for row in rows for end in (row.lower, row.upper)])
     ends = np.append(ends[np.isfinite(ends)], 0.0)
     aside = 0.06 * (float(np.ptp(ends)) or 1.0)
     forest.draw(ax, rows, (float(ends.min()) - aside, float(ends.max()) + aside), 5.0, log=False)
     style.label(ax, "change of BICc" + ("" if narrow else ", with its Monte Carlo error"))
-    if given is None:
+    if axes is None:
         marks = [(style.handle("quantified", tone.one), "chosen"), (style.handle("quantified", tone.faint), "tried")]
         style.legend_below(ax, [*marks, (Line2D([], [], color=tone.ink, linewidth=0.9), "as before the step")])
     return style.whole(ax)

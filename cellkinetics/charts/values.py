@@ -15,6 +15,7 @@ from cellkinetics.cohorts.nca_summary import CONFIDENCE, ENDS, nca_summary
 from cellkinetics.data import groups
 from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import Study
+from cellkinetics.domains import Size
 from cellkinetics.errors import suggest
 from cellkinetics.figures import drawing, style
 from cellkinetics.figures.style import tone
@@ -32,12 +33,14 @@ OF_UNIT = ("cmax", "clast")
 MOST_NAMES = 48  # of patients under the bars
 
 
+@domains.picture
 def plot_nca(
     of: Study | pd.DataFrame,
     by: str = "cohort",
     *,
     metrics: Sequence[str] | None = None,
     axes: Sequence[Axes] | None = None,
+    size: Size = None,
 ) -> Figure:
     r"""Cmax, Tmax, area and half-life of each patient by group, a panel each; returns the figure.
 
@@ -51,6 +54,7 @@ def plot_nca(
     by : "cohort", "dose" or another covariate of the study; of a table one of its columns.
     metrics : columns of the table; Cmax, Tmax, the area of the window and the half-life when not given.
     axes : one for each metric; a new figure when not given.
+    size : width and height in mm of a new figure.
 
     Raises
     ------
@@ -171,6 +175,7 @@ def titled(metric: str, unit: str) -> str:
 
 
 @domains.also_earlier("by")
+@domains.picture
 def plot_waterfall(
     study: Study,
     value: str | None = None,
@@ -178,6 +183,7 @@ def plot_waterfall(
     by: str = "cohort",
     window: Days = (0, 28),
     axes: Sequence[Axes] | None = None,
+    size: Size = None,
 ) -> Figure:
     """The best response of each patient as bars in their order, and below them the expansion; returns the figure.
 
@@ -192,6 +198,7 @@ def plot_waterfall(
     by : what the colour says: "cohort", "dose", or another covariate such as "response".
     window : the days of Cmax.
     axes : two (one without ``value``); a new figure when not given.
+    size : width and height in mm of a new figure.
 
     Raises
     ------

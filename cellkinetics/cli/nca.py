@@ -51,7 +51,7 @@ def nca(
     table
         A CSV of samples: subject, day, copies_per_ug, dose, cohort ... or ID, TIME, DV, AMT, CENS ...
     by
-        The column whose groups are summed up: cohort, dose, response ...
+        The column whose groups are shown and summed up: cohort, dose, response ...
     window
         First and last day of the peak and of its area.
     blq
@@ -76,14 +76,14 @@ def nca(
     summary = nca_summary(joined, by)
 
     def files(folder: Path) -> None:
-        write_csv(found, folder / "nca.csv")
+        write_csv(joined, folder / "nca.csv")
         write_csv(summary, folder / "nca_summary.csv")
         write_figure(plot_nca(joined, by), folder / "nca.png")
 
     folder = target.put(files)
     console = Console()
     title = f"Peak, area and times ({study.unit}, days)"
-    console.print(showing.table_of(_shown(found, analysis.area_name(window)), title))
+    console.print(showing.table_of(_shown(joined, analysis.area_name(window), by), title))
     console.print("above: days above the limit; below: the day from which all samples are below it, or after which.")
     showing.say_written(console, study, folder)
     return DONE
@@ -101,9 +101,9 @@ def _joined(found: pd.DataFrame, study: Study, by: str) -> pd.DataFrame:
     return joined
 
 
-def _shown(found: pd.DataFrame, area: str) -> pd.DataFrame:
+def _shown(found: pd.DataFrame, area: str, by: str) -> pd.DataFrame:
     """The main columns as text: a value, the ends between which it lies, or a dash (the file says why)."""
-    keys = ["subject", "cohort", *(["output"] if found["output"].nunique() > 1 else [])]
+    keys = ["subject", by, *(["output"] if found["output"].nunique() > 1 else [])]
     shown = found[keys].astype(object).where(found[keys].notna(), "")
     for name, heading in ({"cmax": "cmax", "tmax": "tmax", area: area} | SHOWN).items():
         ends = [f"{name}_lower", f"{name}_upper"]

@@ -65,7 +65,8 @@ def table_of(frame: pd.DataFrame, title: str, headings: Mapping[str, str] | Sequ
     chosen = headings if headings is not None else list(map(str, frame))
     shown = chosen if isinstance(chosen, Mapping) else {name: name.replace("_", " ") for name in chosen}
     more = f", the first {CONSOLE_ROWS} of {len(frame)} rows" if len(frame) > CONSOLE_ROWS else ""
-    table = Table(title=escape(title + more), box=SIMPLE)
+    # Eight columns have room in a console of 80 letters.
+    table = Table(title=escape(title + more), box=SIMPLE, collapse_padding=True, pad_edge=False)
     for place, (name, heading) in enumerate(shown.items()):
         numeric = pd.api.types.is_numeric_dtype(frame[name])
         # A name that is broken is no name; the last column may hold sentences.

@@ -21,6 +21,7 @@ from cellkinetics.cohorts.values import windows as values_of
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.study import Study
+from cellkinetics.domains import Size
 from cellkinetics.fitting.diagnostics import vpc as visual_check
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.lazily import pandas as pd
@@ -181,7 +182,8 @@ class Comparison(Saves, HandsOutCopies):
 
         return comparison_text.of_comparison(self)
 
-    def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
+    @domains.picture
+    def plot(self, axes: Sequence[Axes] | None = None, *, size: Size = None) -> Figure:
         """Curves with medians, peaks and late levels by group, on three axes where given; returns the figure."""
         from cellkinetics.figures import comparison as comparison_plot
 

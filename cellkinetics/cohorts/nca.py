@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from cellkinetics.data.overview import since_infusion
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
 from cellkinetics.lazily import pandas as pd
-from cellkinetics.notebook import Shown
+from cellkinetics.notebook import table_with_card
 from cellkinetics.running.phases import Phases
 from cellkinetics.statistics.visits import combined
 from cellkinetics.words import count, number_text
@@ -314,45 +313,20 @@ def _value(name: str, value: float, reason: str = "", *ends: float) -> Metrics:
     return found | {f"{name}_reason": reason if math.isnan(value) else ""}
 
 
-@cache
+def _is_whole(table: pd.DataFrame) -> bool:
+    """Whether it has the columns that a card shows."""
+    return bool(area_of(table)) and {"subject", *SHOWN_FIRST, *SHOWN_LAST} <= set(table)
+
+
 def _kind() -> type[pd.DataFrame]:
-    """The class of the table, made when pandas is there: `NCATable`."""
-
-    class NCATable(Shown, pd.DataFrame):
-        """A DataFrame with a card of its own in a notebook; whatever is made of it is a plain DataFrame."""
-
-        @property
-        def _constructor(self) -> type[pd.DataFrame]:
-            return pd.DataFrame
-
-        def _repr_html_(self) -> str | None:
-            # Columns may have been taken from it in place.
-            return (
-                super()._repr_html_()
-                if area_of(self) and {"subject", *SHOWN_FIRST, *SHOWN_LAST} <= set(self)
-                else self._plain()
-            )
-
-        def _plain(self) -> str | None:
-            return pd.DataFrame(self)._repr_html_()  # pyright: ignore[reportCallIssue]
-
-    NCATable.__qualname__ = "NCATable"
-    return NCATable
+    """The class of the table: `NCATable`."""
+    return table_with_card("NCATable", __name__, _is_whole)
 
 
 def __getattr__(name: str) -> type[pd.DataFrame]:
     if name == "NCATable":
         return _kind()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
-
-
-def table_again(table: pd.DataFrame) -> pd.DataFrame:
-    """A table that was read from a file, as it was made."""
-    if table.attrs.get("verb") != "nca":
-        return table
-    made = _kind()(table)
-    made.attrs = table.attrs
-    return made
 
 
 def area_of(table: pd.DataFrame) -> str:

@@ -18,6 +18,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.cohorts.values import Kind, family_of
 from cellkinetics.cohorts.virtual import Plan, Planned, ends, windows
 from cellkinetics.copies import HandsOutCopies
+from cellkinetics.domains import Size
 from cellkinetics.errors import suggest
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.model import Model
@@ -86,10 +87,11 @@ class Power(Saves, HandsOutCopies):
 
         return power_text.of_power(self)
 
-    def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
+    @domains.picture
+    def plot(self, axes: Sequence[Axes] | None = None, *, size: Size = None) -> Figure:
         """Power against the number of patients, one panel a question, one line a window; returns the figure.
 
-        On three axes where given.
+        On three axes where given; ``size`` is width and height in mm of a new figure.
         """
         from cellkinetics.figures import power as power_plot
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
+from cellkinetics.domains import Size
 from cellkinetics.errors import Finding, StudyError, one_problem, suggest
 from cellkinetics.layout.agreement import contradictions
 from cellkinetics.lazily import pandas as pd
@@ -354,12 +355,15 @@ class Study(Saves, HandsOutCopies):
 
         return overview.of_study(self)
 
-    def plot(self, ax: Axes | None = None, by: str = "cohort", *, tolerance: float | None = None) -> Axes:
+    @domains.picture
+    def plot(
+        self, axes: Axes | None = None, by: str = "cohort", *, tolerance: float | None = None, size: Size = None
+    ) -> Axes:
         """All samples against the days since the first infusion, on a log axis; returns the axes.
 
         Parameters
         ----------
-        ax : axes to draw on; new ones when not given.
+        axes : to draw on; a new figure when not given. size : its width and height in mm.
         by : what the colour says: "cohort", "dose", or another covariate.
         tolerance
             days by which a sample may lie from the middle of its visit, for the medians, as in `compare_cohorts`; half
@@ -367,7 +371,7 @@ class Study(Saves, HandsOutCopies):
         """
         from cellkinetics.figures import study as study_plot
 
-        return study_plot.plot_study(self, ax, by, tolerance)
+        return study_plot.plot_study(self, axes, by, tolerance)
 
     def __repr__(self) -> str:
         counts, excluded = self.counts, self.exclusions

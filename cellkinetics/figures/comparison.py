@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from cellkinetics.cohorts.comparison import Comparison, WindowResult
 from cellkinetics.cohorts.curves import cohort_curves, quantile, turnbull
 from cellkinetics.cohorts.values import Kind
+from cellkinetics.data import groups
 from cellkinetics.figures import drawing, style
 from cellkinetics.figures.paper import THREE_ABREAST
 from cellkinetics.figures.study import plot_study
@@ -39,17 +40,15 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
     -------
     Figure
     """
-    if axes is not None and len(axes) != 3:
-        raise ValueError(f"three panels are drawn and axes= has {len(axes)}. Give three, or none.")
-    given = axes
-    if given is None:
-        # Beside each other where there is room, else the curves above the two others, or all below each other.
-        if style.asked_width() >= THREE_ABREAST:
-            given = list(style.figure((10.4, 4.2)).subplots(1, 3, width_ratios=[1.9, 1, 1]))
-        elif not style.narrow():
-            given = list(style.figure((7.0, 6.6)).subplot_mosaic("aa;bc").values())
-        else:
-            given = list(style.figure((6.0, 9.6)).subplots(3, 1))
+    # Beside each other where there is room, else the curves above the two others, or all below each other.
+    if axes is not None:
+        given = style.given(axes, 3, simulated=False)
+    elif style.asked_width() >= THREE_ABREAST:
+        given = list(style.figure((10.4, 4.2)).subplots(1, 3, width_ratios=[1.9, 1, 1]))
+    elif not style.narrow():
+        given = list(style.figure((7.0, 6.6)).subplot_mosaic("aa;bc").values())
+    else:
+        given = list(style.figure((6.0, 9.6)).subplots(3, 1))
     curves, *panels = given
     plot_study(found.study, curves, found.by, found.tolerance)
     # Its medians are by visit; these are by the windows of the comparison.
@@ -82,11 +81,11 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
     ramp = list(style.shades(found.order).items())
     if found.individual:
         # The lowest and the highest dose tell the others, which may be dozens.
-        key += [
-            (Line2D([], [], color=shade, linewidth=3), name) for name, shade in (ramp[0], ramp[len(found.names) - 1])
-        ]
+        key.append(style.heading(str(found.by)))
+        key += [(Line2D([], [], color=shade, linewidth=3), n) for n, shade in (ramp[0], ramp[len(found.names) - 1])]
     else:
-        key += [(Line2D([], [], color=shade, linewidth=3), f"median, {name}") for name, shade in ramp]
+        key.append(style.heading(f"median by {found.by}"))
+        key += [(Line2D([], [], color=shade, linewidth=3), groups.shown(name, str(found.by))) for name, shade in ramp]
     if axes is None:
         style.legend_below(curves, key)
     return style.whole(curves)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 
-def new_axes(size: tuple[float, float]) -> Axes:
-    """Axes of a figure of their own, of a size in inches."""
-    return style.figure(size).add_subplot()
+def one_panel(axes: Axes | None, size: tuple[float, float]) -> Axes:
+    """The axes that a user gives, or those of a new figure of a size in inches; errors as of `style.given`."""
+    return style.figure(size).add_subplot() if axes is None else style.given(axes, 1, simulated=False)[0]
 
 
 def png(figure: Figure, dpi: float = 150) -> bytes:
@@ -103,7 +103,7 @@ def frame(ax: Axes, samples: pd.DataFrame, unit: str, curves: Sequence[pd.DataFr
     style.decades(ax, lower, upper)
     style.days(ax, last, style.size(ax)[0])
     style.label_days(ax)
-    ax.set_ylabel(style.unit_label(unit), fontsize=style.LABEL, color=tone.ink, parse_math=False)
+    style.label(ax, y=style.unit_label(unit))
 
 
 def _marks(shared: Any, ax: Axes) -> list[Line2D]:

@@ -13,7 +13,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
 from cellkinetics.figures import style
-from cellkinetics.figures.drawing import draw_limits, draw_samples, frame, new_axes, samples_of
+from cellkinetics.figures.drawing import draw_limits, draw_samples, frame, one_panel, samples_of
 from cellkinetics.figures.style import MARKS, SMALL, TITLE, tone
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.levels import column_of
@@ -28,7 +28,7 @@ BAND_NAME = "fit, 95% interval"
 HIDDEN_BAND_NAME = "fit, 95% interval\n(not where it fills the axes)"
 
 
-def plot_fit(fit: Fit, ax: Axes | None = None, *, output: str | None = None, colour: str | None = None) -> Axes:
+def plot_fit(fit: Fit, axes: Axes | None = None, *, output: str | None = None, colour: str | None = None) -> Axes:
     """One patient's samples, limit and fitted curve with its 95% interval, on a log axis.
 
     Filled points are quantified samples; open triangles are samples beyond a limit, at that limit (one
@@ -43,7 +43,7 @@ def plot_fit(fit: Fit, ax: Axes | None = None, *, output: str | None = None, col
     Parameters
     ----------
     fit : one patient's fit.
-    ax : axes to draw on; new ones, with a legend below, when not given.
+    axes : to draw on; new ones, with a legend below, when not given.
     output : which output of the model; its first when not given.
     colour : of the samples and the curve.
 
@@ -54,8 +54,7 @@ def plot_fit(fit: Fit, ax: Axes | None = None, *, output: str | None = None, col
     colour = colour or tone.one
     name = output_of(fit, output)
     samples, curve = samples_of(fit.study, names_of(fit, name)), curve_of(fit, name)
-    own_figure = ax is None
-    ax = ax or new_axes((5.6, 3.7))
+    ax = one_panel(axes, (5.6, 3.7))
     width, height = style.size(ax)
     words = style.wrapped(reason_of(fit), width)
     frame(ax, samples, fit.study.unit, [curve], room_of(words, height))
@@ -63,7 +62,7 @@ def plot_fit(fit: Fit, ax: Axes | None = None, *, output: str | None = None, col
     draw_limits(ax, samples)
     if fit.study.simulated:
         style.tag(ax)
-    if own_figure:
+    if axes is None:
         hidden = filling(curve, ax.get_ylim()).any()
         style.legend_below(ax, key_of([samples], [fit], [curve], colour, hidden=bool(hidden)))
     return ax

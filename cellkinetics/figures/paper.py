@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 from cellkinetics import domains
@@ -14,14 +13,12 @@ from cellkinetics.errors import suggest
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MM = 25.4  # of an inch
 WIDTHS = {"column": 85.0, "page": 174.0}  # mm, of most journals
 SIDE_BY_SIDE, THREE_ABREAST = (
     5.5,
     8.0,
 )  # inches, from which on axes and a legend, and three panels, stand beside each other
 LEAST_PANEL = 1.55  # inches; narrower panels go into fewer columns
-_asked: ContextVar[tuple[float | None, float | None]] = ContextVar("size of figures", default=(None, None))
 
 
 @contextmanager
@@ -37,8 +34,9 @@ def style(
 
     What is drawn and saved inside the block has this width, whatever it shows; panels that would be too narrow go into
     fewer columns. Text keeps its size, 7.5 to 9.5 points, so that it reads the same in each figure. PDF and EPS hold
-    fonts that an editor of figures can change (type 42), SVG holds text as text. Axes that you give with ``ax=`` or
-    ``axes=`` keep their own size. matplotlib's settings are as before after the block.
+    fonts that an editor of figures can change (type 42), SVG holds text as text. Axes that you give with
+    ``axes=`` keep their own size, and ``size=`` of one picture goes before. matplotlib's settings are as before after
+    the block.
 
     Parameters
     ----------
@@ -69,7 +67,7 @@ def style(
         if width not in WIDTHS:
             raise ValueError(f"width={width!r}: give mm, such as 85, or one of {', '.join(map(repr, WIDTHS))}.")
         width = WIDTHS[width]
-    sizes = [None if mm is None else domains.positive(mm, name, 85) / MM for name, mm in
+    sizes = [None if mm is None else domains.positive(mm, name, 85) / domains.MM for name, mm in
              (("width", width), ("height", height))]  # fmt: skip
     settings: dict[str, Any] = {
         "savefig.dpi": domains.positive(dpi, "dpi", 300), "savefig.bbox": None, "pdf.fonttype": 42, "ps.fonttype": 42,
@@ -78,7 +76,7 @@ def style(
     if font is not None:
         settings["font.family"] = _found(font)
     dark = domains.flag(dark, "dark")
-    token = _asked.set((sizes[0], sizes[1]))
+    token = domains.figure_size.set((sizes[0], sizes[1]))
     try:
         with rc_context():
             if dark:
@@ -86,7 +84,7 @@ def style(
             rcParams.update(cast("Any", settings))
             yield
     finally:
-        _asked.reset(token)
+        domains.figure_size.reset(token)
 
 
 def _found(font: str) -> str:
@@ -103,8 +101,8 @@ def _found(font: str) -> str:
 
 
 def asked_width() -> float:
-    """Inches that figures have by `style`; infinite where none are asked for."""
-    return _asked.get()[0] or math.inf
+    """Inches that figures have by `style` or ``size=``; infinite where none are asked for."""
+    return domains.figure_size.get()[0] or math.inf
 
 
 def narrow() -> bool:
@@ -113,9 +111,9 @@ def narrow() -> bool:
 
 
 def figure(size: tuple[float, float]) -> Figure:
-    """A new figure of a size in inches, or of the width that `style` asks for and a height that goes with it."""
+    """A new figure of a size in inches, or of what `style` or ``size=`` asks for; a height goes with the width."""
     import matplotlib.pyplot as plt
 
-    width, height = _asked.get()
+    width, height = domains.figure_size.get()
     own = size[1] if width is None else size[1] * math.sqrt(min(width / size[0], 1.0))
     return plt.figure(figsize=(width or size[0], height or own), layout="constrained")

@@ -32,7 +32,14 @@ def plot(found: PopulationPosterior, axes: Sequence[Axes] | None) -> Figure:
     for ax, at in zip(panels, shown, strict=True):
         style.dress(ax)
         row = rows[found.labels[at]]
-        _densities(ax, found.natural[..., at], row["lower"], row["upper"])
+        draws = found.natural[..., at]
+        if _moves(draws):
+            _densities(ax, draws, row["lower"], row["upper"])
+        else:
+            # Of a rate that nothing keeps from 0 the draws are too small for a number.
+            ax.set_yticks([])
+            ax.text(0.5, 0.5, f"every draw is {np.median(draws):g}", transform=ax.transAxes, ha="center", va="center",
+                    fontsize=style.SMALL, color=tone.ink, gid="no density")  # fmt: skip
         ax.axvline(row["estimate"], color=tone.ink, linewidth=1.1, dashes=(4, 3), gid="estimate")
         ax.set_title(found.labels[at], loc="left", fontsize=style.TEXT, color=tone.ink, parse_math=False)
         style.label(ax, str(row["unit"]))
@@ -47,6 +54,11 @@ def plot(found: PopulationPosterior, axes: Sequence[Axes] | None) -> Figure:
     return style.whole(panels[0])
 
 
+def _moves(draws: Floats) -> bool:
+    """Whether there is a density: a spread above rounding, whose square is a number."""
+    return bool(np.var(draws) > 0 and np.ptp(draws) > 1e-9 * np.abs(draws).max())
+
+
 def _densities(ax: Axes, draws: Floats, lower: float, upper: float) -> None:
     """Of each chain, and the interval of all; what is positive is reflected at 0, where a spread may begin."""
     low, high = np.quantile(draws, [0.002, 0.998])
@@ -59,7 +71,10 @@ def _densities(ax: Axes, draws: Floats, lower: float, upper: float) -> None:
         return kde(grid) + (kde(-grid) if positive else 0.0)
 
     for chain in draws:
-        ax.plot(grid, density(chain), color=tone.one, linewidth=1.0, alpha=0.8, gid="chain")
+        if _moves(chain):
+            ax.plot(grid, density(chain), color=tone.one, linewidth=1.0, alpha=0.8, gid="chain")
+        else:
+            ax.axvline(chain[0], color=tone.one, linewidth=1.0, alpha=0.8, gid="chain")
     inside = (grid >= lower) & (grid <= upper)
     solid = FILLED + (MORE_FILLED if tone.dark else 0.0)
     ax.fill_between(

@@ -52,7 +52,8 @@ def plot_power(found: Power, axes: Sequence[Axes] | None) -> Figure:
     panels[0].set_ylabel("share of simulated studies", fontsize=style.LABEL, color=tone.ink)
     if axes is not None:
         return style.whole(panels[0])
-    key = [(Line2D([], [], color=shade, marker="o", markersize=3.2, linewidth=1.4), n) for n, shade in shades.items()]
+    key = [style.heading("window")]
+    key += [(Line2D([], [], color=shade, marker="o", markersize=3.2, linewidth=1.4), n) for n, shade in shades.items()]
     key.append((Line2D([], [], color=tone.faint, linewidth=0.9, linestyle=(0, (4, 3))), f"{100 * AIM:.0f}%"))
     style.legend_below(panels[1], key)
     return style.whole(panels[0])

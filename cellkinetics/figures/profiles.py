@@ -44,7 +44,7 @@ def plot(profile: Profile, axes: Sequence[Axes] | None = None) -> Figure:
     return style.whole(panels[0])
 
 
-def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None, by: str = "cohort") -> Axes:
+def plot_patients(profiles: Profiles, parameter: str, axes: Axes | None = None, by: str = "cohort") -> Axes:
     """Estimates with their intervals, one row a patient; an end that the samples do not give is an arrow."""
     from cellkinetics.figures import drawing
 
@@ -54,8 +54,7 @@ def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None, by
         raise ValueError(f"{parameter} has no profile. Give fits.profile([{parameter!r}]).")
     groups, shades = style.coloured(profiles.fits.study, by)
     order = sorted(map(str, table.index), key=lambda subject: list(shades).index(groups[subject]))
-    own = ax is None
-    ax = ax or drawing.new_axes((5.2, 1.3 + 0.2 * max(len(order), 4)))
+    ax = drawing.one_panel(axes, (5.2, 1.3 + 0.2 * max(len(order), 4)))
     values = table["value"].astype(float)
     known = profiles.fits[order[0]].model.parameters.get(parameter)
     # An sd is estimated on the log scale.
@@ -87,6 +86,6 @@ def plot_patients(profiles: Profiles, parameter: str, ax: Axes | None = None, by
     ax.set_xlabel(f"{parameter} ({unit}), {profiles.level:.0%} profile interval", fontsize=LABEL, color=tone.ink)
     if profiles.fits.study.simulated:
         ax.set_title("simulated", loc="right", fontsize=SMALL, style="italic", color=tone.faint)
-    if own:
+    if axes is None:
         style.legend_below(ax, style.named(shades, by))
     return ax

@@ -33,9 +33,9 @@ def below_best(fit: Fit) -> Floats:
     return np.maximum(best - np.array(fit.start_values), 0.0)
 
 
-def plot_one(fit: Fit, ax: Axes | None = None) -> Axes:
+def plot_one(fit: Fit, axes: Axes | None = None) -> Axes:
     """See `Fit.plot_starts`."""
-    ax = ax or _new_axes()
+    ax = _panel(axes)
     behind = np.sort(below_best(fit))
     _draw(ax, behind, 6.0, 1.0, tone.one)
     _frame(ax, [behind], simulated=fit.study.simulated)
@@ -45,9 +45,9 @@ def plot_one(fit: Fit, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_each(fits: Fits, ax: Axes | None = None, by: str | None = None) -> Axes:
+def plot_each(fits: Fits, axes: Axes | None = None, by: str | None = None) -> Axes:
     """See `Fits.plot_starts`."""
-    own, ax = ax is None, ax or _new_axes()
+    ax = _panel(axes)
     members, shades = (None, {}) if by is None else style.coloured(fits.study, by)
     of = {subject: np.sort(below_best(fit)) for subject, fit in fits.items()}
     of = {subject: behind for subject, behind in of.items() if len(behind)}
@@ -62,15 +62,15 @@ def plot_each(fits: Fits, ax: Axes | None = None, by: str | None = None) -> Axes
         text = "one start each"
     text = f"{count(len(each), 'subject')}; {text}"
     _title(ax, text, simulated=fits.study.simulated)
-    if own and by is not None:
+    if axes is None and by is not None:
         style.legend_below(ax, style.named(shades, by))
     return ax
 
 
-def _new_axes() -> Axes:
+def _panel(axes: Axes | None) -> Axes:
     from cellkinetics.figures import drawing
 
-    return drawing.new_axes((4.6, 3.1))
+    return drawing.one_panel(axes, (4.6, 3.1))
 
 
 def _draw(ax: Axes, behind: Floats, size: float, alpha: float, colour: str) -> None:

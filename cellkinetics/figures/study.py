@@ -11,7 +11,7 @@ from cellkinetics import domains
 from cellkinetics.data.groups import NOBODY, shown
 from cellkinetics.data.study import Study
 from cellkinetics.figures import style
-from cellkinetics.figures.drawing import draw_limits, draw_samples, frame, new_axes, samples_of
+from cellkinetics.figures.drawing import draw_limits, draw_samples, frame, one_panel, samples_of
 from cellkinetics.figures.style import MARKS, tone
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.statistics.medians import by_visit
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 THICK = 2.4
 
 
-def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort", tolerance: float | None = None) -> Axes:
+def plot_study(study: Study, axes: Axes | None = None, by: str = "cohort", tolerance: float | None = None) -> Axes:
     """All samples of a study against the days since each subject's first infusion.
 
     Quantified samples are points, joined by a thin line where no sample beyond a limit lies between them;
@@ -36,7 +36,7 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort", toleran
     Parameters
     ----------
     study : the study.
-    ax : axes to draw on; new ones when not given.
+    axes : to draw on; new ones when not given.
     by : what the colour says, the lowest dose lightest: "cohort" (ordered by its median first dose, then by
         name; grey without one), "dose" (the first one), or another covariate of the study.
     tolerance
@@ -52,8 +52,8 @@ def plot_study(study: Study, ax: Axes | None = None, by: str = "cohort", toleran
     samples = samples_of(study, set(study.used["output"].iloc[:1]))
     samples = samples[~samples["late"]]
     groups, shades = style.coloured(study, by)
-    below = ax is None and style.narrow()
-    ax = ax or new_axes((6.8, 5.6 if below else 3.9))
+    below = axes is None and style.narrow()
+    ax = one_panel(axes, (6.8, 5.6 if below else 3.9))
     frame(ax, samples, study.unit)
     step = min(5.0, 20 / len(shades))
     aside = {name: step * (place - (len(shades) - 1) / 2) for place, name in enumerate(shades)}

@@ -161,7 +161,9 @@ def dress(ax: Axes) -> None:
 
 
 def label(ax: Axes, x: str = "", y: str = "") -> None:
-    """Names of the axes, in which no dollar sign is mathematics."""
+    """Names of the axes, in which no dollar sign is mathematics; upright in lines where the axes are too short."""
+    if y and max(map(len, y.split("\n"))) * 0.5 * LABEL > size(ax)[1]:
+        y = "\n".join(part for line in y.split("\n") for part in wrapped(line, size(ax)[1]))
     for named, text in ((ax.set_xlabel, x), (ax.set_ylabel, y)):
         if text:
             named(text, fontsize=LABEL, color=tone.ink, parse_math=False)
@@ -182,14 +184,14 @@ def tag_all(figure: Figure) -> None:
 
 
 def given(axes: Any, count: int, *, simulated: bool) -> list[Axes]:
-    """The first `count` of the axes that a user gives, row by row where they are an array.
+    """The first `count` of the axes that a user gives, row by row where they are an array; one is no list.
 
     Raises
     ------
     TypeError
         Something else than axes.
     ValueError
-        Fewer axes than panels.
+        Fewer axes than panels, or several where there is one panel.
     """
     from matplotlib.axes import Axes
 
@@ -197,7 +199,7 @@ def given(axes: Any, count: int, *, simulated: bool) -> list[Axes]:
     for each in found:
         if not isinstance(each, Axes):
             raise TypeError(f"axes= has a {type(each).__name__}. Give axes of matplotlib, as plt.subplots makes them.")
-    if len(found) < count:
+    if len(found) < count or len(found) > count == 1:
         panels_are = "panel is" if count == 1 else "panels are"
         raise ValueError(f"{count} {panels_are} drawn and axes= has {len(found)}. Give {count}, or none.")
     if simulated:
@@ -451,7 +453,7 @@ def heading(text: str) -> tuple[Any, str]:
     """A line of a legend that says what the entries after it are."""
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], linestyle="none", gid="heading"), text
+    return Line2D([], [], linestyle="none"), text
 
 
 def named(shades: Mapping[str, str], by: str) -> list[tuple[Any, str]]:
@@ -492,6 +494,7 @@ def tidy(legend: Legend) -> None:
     for text in [*legend.get_texts(), legend.get_title()]:
         text.set(fontsize=TEXT, color=tone.ink, parse_math=False)
     for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
-        if handle is not None and handle.get_gid() == "heading":
+        # An entry of words alone: neither a line nor a mark.
+        if getattr(handle, "get_linestyle", str)() == getattr(handle, "get_marker", str)() == "None":
             text.set(color=tone.faint, style="italic")
     legend.get_title().set(color=tone.faint, style="italic")

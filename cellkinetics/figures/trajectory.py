@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from cellkinetics import domains
 from cellkinetics.figures import style
-from cellkinetics.figures.style import tone
+from cellkinetics.figures.drawing import one_panel
 from cellkinetics.solving.simulation import simulate
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ DEPTH = 1e7
 
 def plot_model(
     model: Model,
-    ax: Axes | None,
+    axes: Axes | None,
     doses: object,
     days: float,
     parameters: Mapping[str, Any] | None,
@@ -35,7 +35,7 @@ def plot_model(
     days = domains.positive(days, "days", 365)
     if doses is None and model.channels:
         doses = USUAL_DOSE
-    ax = ax or style.figure((5.6, 3.7)).add_subplot()
+    ax = one_panel(axes, (5.6, 3.7))
     events = model.doses(doses).times
     later = np.array([time for time in np.asarray(events) if 0 < time < days])
     even = style.expanded(np.linspace(0, style.compressed(days), 300))
@@ -52,9 +52,10 @@ def plot_model(
     units = list(dict.fromkeys(model.outputs.values()))
     # Two names of units in full do not fit beside the axis.
     label = style.unit_label(units[0]) if len(units) == 1 else " or ".join(units)
-    ax.set_ylabel(label, fontsize=style.LABEL, color=tone.ink, parse_math=False)
+    style.label(ax, y=label)
     if len(model.outputs) > 1:
         lines = [Line2D([], [], color=shade, linewidth=1.6) for shade in shades]
-        style.legend_below(ax, list(zip(lines, [name.replace("_", " ") for name in model.outputs], strict=True)))
+        names = [name.replace("_", " ") for name in model.outputs]
+        style.legend_below(ax, [style.heading("output"), *zip(lines, names, strict=True)])
     style.tag(ax)
     return ax

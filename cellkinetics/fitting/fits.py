@@ -12,6 +12,7 @@ import numpy as np
 
 from cellkinetics import domains
 from cellkinetics.data.study import Study
+from cellkinetics.domains import Size
 from cellkinetics.errors import suggest
 from cellkinetics.fitting import summary
 from cellkinetics.fitting.bootstrap import asked_of as redrawn
@@ -165,14 +166,17 @@ class Fits(Saves, Mapping[str, Fit]):
 
         return self._long(pairs, fitted=True)
 
-    def plot_correlations(self, ax: Axes | None = None) -> Axes:
+    @domains.picture
+    def plot_correlations(self, axes: Axes | None = None, *, size: Size = None) -> Axes:
         """The median over the patients of each correlation of two estimates, and in how many it is beyond 0.9.
 
         A pair that is bold hardly tells itself apart in most patients. A ValueError where no patient has correlations.
+        There is no ``by=``: correlations come from the model and the days of samples, and medians of a few patients
+        differ by chance. Those of a group are in ``correlations``, or those of fits of ``study.select(cohort="A")``.
         """
         from cellkinetics.charts import parameters
 
-        return parameters.plot_median_correlations(self, ax)
+        return parameters.plot_median_correlations(self, axes)
 
     def influence(self) -> pd.DataFrame:
         """What leaving out each sample does to the estimates, as `Fit.influence`, with ``subject`` in front."""
@@ -191,7 +195,10 @@ class Fits(Saves, Mapping[str, Fit]):
         parts = [fit.quantile_residuals(seed + number) for number, fit in enumerate(self.values())]
         return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
-    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None, *, by: str | None = None) -> Figure:
+    @domains.picture
+    def diagnostics(
+        self, seed: int = 2020, axes: Sequence[Axes] | None = None, *, by: str | None = None, size: Size = None
+    ) -> Figure:
         """Quantile residuals of all subjects in four panels, as `Fit.diagnostics`. Returns the figure.
 
         ``by`` is the covariate that the colour says; one colour when not given.
@@ -230,32 +237,42 @@ class Fits(Saves, Mapping[str, Fit]):
 
     vpc = visual_check
 
-    def plot_starts(self, ax: Axes | None = None, *, by: str | None = None) -> Axes:
+    @domains.picture
+    def plot_starts(self, axes: Axes | None = None, *, by: str | None = None, size: Size = None) -> Axes:
         """Where each start of every subject ended, below that subject's best; returns the axes.
 
         ``by`` is the covariate that the colour says; one colour when not given.
         """
         from cellkinetics.figures import starts as starts_plot
 
-        return starts_plot.plot_each(self, ax, by)
+        return starts_plot.plot_each(self, axes, by)
 
+    @domains.picture
     def plot(
-        self, page: int = 0, *, columns: int = 4, by: str = "cohort", axes: Sequence[Axes] | None = None
+        self,
+        page: int = 0,
+        *,
+        columns: int = 4,
+        by: str = "cohort",
+        axes: Sequence[Axes] | None = None,
+        size: Size = None,
     ) -> Figure:
         """One panel a patient, coloured by dose cohort or another covariate; 24 panels a page. Returns the figure.
 
-        On ``axes``, one for each patient of the page, where given.
+        On ``axes``, one for each patient of the page, where given; ``size`` is width and height in mm of a new figure.
         """
         from cellkinetics.figures import fits as fits_plot
 
         return fits_plot.plot_fits(self, columns=columns, page=page, by=by, axes=axes)
 
+    @domains.picture
     def plot_parameters(
         self,
         by: str = "cohort",
         *,
         parameters: Sequence[str] | None = None,
         axes: Sequence[Axes] | None = None,
+        size: Size = None,
     ) -> Figure:
         """Estimates of all patients with their 95% intervals, by group: a panel a parameter, a row a patient.
 
@@ -267,6 +284,7 @@ class Fits(Saves, Mapping[str, Fit]):
         by : what the colour says: "cohort", "dose", or another covariate; groups stand in the order of their dose.
         parameters : names of estimated parameters and sds; all when not given.
         axes : one for each parameter; a new figure when not given. Its figure is returned.
+        size : width and height in mm of a new figure.
 
         Raises
         ------
@@ -277,6 +295,7 @@ class Fits(Saves, Mapping[str, Fit]):
 
         return chart.plot_parameters(self, by, parameters, axes)
 
+    @domains.picture
     def plot_covariates(
         self,
         covariates: Sequence[str] | None = None,
@@ -284,6 +303,7 @@ class Fits(Saves, Mapping[str, Fit]):
         parameters: Sequence[str] | None = None,
         by: str = "cohort",
         axes: Sequence[Axes] | None = None,
+        size: Size = None,
     ) -> Figure:
         """Estimates over covariates: a row a parameter, a column a covariate.
 
@@ -297,6 +317,7 @@ class Fits(Saves, Mapping[str, Fit]):
             panels stand beside each other: of many pairs ask for those that matter.
         by : what the colour says, as in `plot_parameters`.
         axes : one for each pair, row by row; a new figure when not given. Its figure is returned.
+        size : width and height in mm of a new figure.
 
         Raises
         ------
@@ -309,7 +330,8 @@ class Fits(Saves, Mapping[str, Fit]):
 
         return chart.plot_covariates(self, covariates, parameters, by, axes)
 
-    def plot_predicted(self, by: str = "cohort", ax: Axes | None = None) -> Axes:
+    @domains.picture
+    def plot_predicted(self, by: str = "cohort", axes: Axes | None = None, *, size: Size = None) -> Axes:
         """Every sample against the fitted curve, both on log axes, with the line of equal values; returns the axes.
 
         Samples beyond a limit are open triangles at it. ``by`` is what the colour says. A ValueError where nobody was
@@ -317,26 +339,27 @@ class Fits(Saves, Mapping[str, Fit]):
         """
         from cellkinetics.charts import predicted
 
-        return predicted.plot_fits(self, by, ax)
+        return predicted.plot_fits(self, by, axes)
 
     def summary(self) -> str:
         """The fits in words: method, counts, what was fixed and why, who needs a look."""
         return summary.of_fits(self)
 
 
+@domains.picture
 def plot_each(
     self: Any,
     subject: str | None = None,
-    ax: Axes | None = None,
+    axes: Axes | Sequence[Axes] | None = None,
     page: int = 0,
     *,
     by: str = "cohort",
-    axes: Sequence[Axes] | None = None,
+    size: Size = None,
 ) -> Figure | Axes:
     """One panel a patient, 24 a page, by covariate, as a figure; of one ``subject`` its axes.
 
-    On ``axes``, one for each patient of the page, where given; ``ax`` is that of one subject.
+    On ``axes``, one for each patient of the page, where given; ``size`` is width and height in mm of a new figure.
     """
     if subject is not None:
-        return self[subject].plot(ax)
+        return self[subject].plot(axes)
     return self.as_fits.plot(page, by=by, axes=axes)

@@ -19,6 +19,7 @@ from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import FIXED
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.model import Model
+from cellkinetics.notebook import table_with_card
 from cellkinetics.optimising.request import Asked
 from cellkinetics.optimising.samples import Samples, samples_each
 from cellkinetics.solving.sensitivity import curve
@@ -45,16 +46,16 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a model (its name, with what was fixed or freed where two share it): samples n, free parameters,
-        log-likelihood of the copies, AIC, AICc and BIC; ``delta`` and ``weight`` by AICc where every model
-        leaves at least six samples, n - k > 5, or has an sd that is given, and by BIC otherwise and where the
-        sd is given in some and estimated in others, which AICc does not compare (``.attrs["criterion"]`` says
-        which): by what finds the model that made the samples, see "Which model?" in the guide. For a model that
-        is another one of the list with parameters fixed: ``nested_in``, the likelihood ratio 2 (ln L1 - ln L0),
-        its p by chi-squared, and ``note`` (which also names an sd that is fixed, or has a prior, in one fit and
-        is estimated in another). Where one parameter is fixed at its bound half of that p is given (Self and
-        Liang 1987); where several are, p is an upper bound. A fit without an optimum keeps its row and has no
-        weight.
+        A `ModelTable`, with a card in a notebook. One row a model (its name, with what was fixed or freed where two
+        share it): samples n, free parameters, log-likelihood of the copies, AIC, AICc and BIC; ``delta`` and
+        ``weight`` by AICc where every model leaves at least six samples, n - k > 5, or has an sd that is given, and
+        by BIC otherwise and where the sd is given in some and estimated in others, which AICc does not compare
+        (``.attrs["criterion"]`` says which): by what finds the model that made the samples, see "Which model?" in the
+        guide. For a model that is another one of the list with parameters fixed: ``nested_in``, the likelihood ratio
+        2 (ln L1 - ln L0), its p by chi-squared, and ``note`` (which also names an sd that is fixed, or has a prior,
+        in one fit and is estimated in another). Where one parameter is fixed at its bound half of that p is given
+        (Self and Liang 1987); where several are, p is an upper bound. A fit without an optimum keeps its row and has
+        no weight.
 
     Raises
     ------
@@ -65,6 +66,17 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
     StudyError
         Fits of different samples, subjects, units or ways of handling values below the limit: their likelihoods do
         not compare. Those of different error models do: each is the density of the same copies.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> patient, model = ck.example().select("P07"), ck.models.load("nk_decline")
+    >>> fits = [ck.fit(model, patient, starts=1), ck.fit(model, patient, fixed={"f_b": 0.01}, starts=1)]
+    >>> table = ck.compare_models(fits)
+    >>> table["n_free"].to_list(), table.attrs["criterion"]
+    ([5, 4], 'BIC')
+    >>> table["nested_in"].iloc[1] == table.index[0]
+    True
     """
     if isinstance(fits, Study | Model | str) or not isinstance(fits, Sequence | Mapping | Fit):
         text = f"compare_models takes fits, such as [fit_a, fit_b], not a {type(fits).__name__}."
@@ -77,7 +89,7 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
         raise ValueError("compare_models takes a list of Fit, or a list of Fits (of fit_each), not both.")
     alone, each = [f for f in fits if isinstance(f, Fit)], [f for f in fits if isinstance(f, Fits)]
     if alone:
-        return _of_one(alone, _labels([[fit] for fit in alone]))
+        return _shown(_of_one(alone, _labels([[fit] for fit in alone])), alone[0].study)
     subjects = list(each[0])
     for other in each[1:]:
         if list(other) != subjects:
@@ -89,7 +101,30 @@ def compare_models(fits: Sequence[Fit] | Sequence[Fits]) -> pd.DataFrame:
     criteria = {table.attrs["criterion"] for table in whole.values()}
     joined = pd.concat(whole, names=["subject"])
     joined.attrs["criterion"] = criteria.pop() if len(criteria) == 1 else MIXED
-    return joined
+    return _shown(joined, each[0].study)
+
+
+def _is_whole(table: pd.DataFrame) -> bool:
+    """Whether it has the columns that a card shows, and a row of each model."""
+    return set(CHOICE_COLUMNS) <= set(table) and "model" in table.index.names and "criterion" in table.attrs
+
+
+def _kind() -> type[pd.DataFrame]:
+    """The class of the table: `ModelTable`."""
+    return table_with_card("ModelTable", __name__, _is_whole)
+
+
+def __getattr__(name: str) -> type[pd.DataFrame]:
+    if name == "ModelTable":
+        return _kind()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+
+
+def _shown(table: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """With a card, which says whether the samples are simulated."""
+    made = _kind()(table)
+    made.attrs = table.attrs | {"verb": "compare_models", "simulated": study.simulated}
+    return made
 
 
 def forecast_error(
@@ -113,6 +148,14 @@ def forecast_error(
         higher is better) and ``absolute_error`` (mean distance of ln y from ln f, of the quantified
         ones). NaN where the early
         samples could not be fitted or nothing was held back.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> patient, model = ck.example().select("P07"), ck.models.load("nk_decline")
+    >>> table = ck.forecast_error([model], patient, until=14, starts=1)
+    >>> table.loc[("nk_decline", "P07"), ["n_quantified", "n_censored"]].to_list()
+    [3, 0]
     """
     if isinstance(models, Model | Study):
         raise TypeError("a list of models comes first: ck.forecast_error([model_a, model_b], study, until=28).")

@@ -14,6 +14,7 @@ import scipy
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
+from cellkinetics.domains import Size
 from cellkinetics.errors import suggest
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.lazily import special
@@ -72,10 +73,11 @@ class Profile(Saves, HandsOutCopies):
     simulated: bool = False
     origin: Provenance = field(default=Provenance(), repr=False)
 
-    def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
+    @domains.picture
+    def plot(self, axes: Sequence[Axes] | None = None, *, size: Size = None) -> Figure:
         """One panel a parameter: deviance, threshold, estimate and interval; on as many axes where given.
 
-        Returns the figure.
+        Returns the figure; ``size`` is its width and height in mm.
         """
         from cellkinetics.figures import profiles as profile_plot
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellkinetics import domains
+from cellkinetics.domains import Size
 from cellkinetics.errors import suggest
 from cellkinetics.fitting.profile import Profile, asked_of, listed, profile_each
 from cellkinetics.lazily import pandas as pd
@@ -59,11 +60,15 @@ class Profiles(Saves, Mapping[str, Profile]):
         """Long table of all points: subject, parameter, value, log_likelihood, deviance."""
         return self._long("table")
 
-    def plot(self, parameter: str, ax: Axes | None = None, *, by: str = "cohort") -> Axes:
-        """Estimate and interval of one parameter, patient by patient, coloured by a covariate; open ends are arrows."""
+    @domains.picture
+    def plot(self, parameter: str, axes: Axes | None = None, *, by: str = "cohort", size: Size = None) -> Axes:
+        """Estimate and interval of one parameter, patient by patient, coloured by a covariate; open ends are arrows.
+
+        On ``axes`` where given; ``size`` is width and height in mm of a new figure.
+        """
         from cellkinetics.figures import profiles as profile_plot
 
-        return profile_plot.plot_patients(self, parameter, ax, by)
+        return profile_plot.plot_patients(self, parameter, axes, by)
 
     def _long(self, name: str) -> pd.DataFrame:
         tables = {subject: getattr(profile, name) for subject, profile in self.items()}

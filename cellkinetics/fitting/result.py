@@ -15,6 +15,7 @@ import numpy.typing as npt
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
+from cellkinetics.domains import Size
 from cellkinetics.fitting import diagnostics, summary
 from cellkinetics.fitting.bootstrap import Bootstrap, bootstrap
 from cellkinetics.fitting.bootstrap import asked_of as redrawn
@@ -421,22 +422,22 @@ class Fit(Saves, Criteria):
         """What leaving out each sample does to the estimates, in their standard errors."""
         return diagnostics.influence(self)
 
-    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None) -> Figure:
-        """Quantile residuals over time, over the prediction, against the normal, and their histogram.
-
-        Four panels, on four axes where given. Returns the figure.
-        """
+    @domains.picture
+    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None, *, size: Size = None) -> Figure:
+        """Quantile residuals over time and prediction, against the normal and counted, on four axes: a figure."""
         from cellkinetics.figures import residuals as diagnostics_plot
 
         return diagnostics_plot.plot(self.quantile_residuals(seed), simulated=self.study.simulated, axes=axes)
 
-    def plot_starts(self, ax: Axes | None = None) -> Axes:
+    @domains.picture
+    def plot_starts(self, axes: Axes | None = None, *, size: Size = None) -> Axes:
         """Where each start ended, below the best: a waterfall of ``start_values``; returns the axes."""
         from cellkinetics.figures import starts as starts_plot
 
-        return starts_plot.plot_one(self, ax)
+        return starts_plot.plot_one(self, axes)
 
-    def plot_correlations(self, ax: Axes | None = None) -> Axes:
+    @domains.picture
+    def plot_correlations(self, axes: Axes | None = None, *, size: Size = None) -> Axes:
         """`correlations` as a triangle of numbers, those beyond 0.9 in bold; returns the axes.
 
         On the estimation scale (mostly logarithms); "none" where the samples give an estimate no variance.
@@ -448,13 +449,16 @@ class Fit(Saves, Criteria):
         """
         from cellkinetics.charts import parameters
 
-        return parameters.plot_correlations(self, ax)
+        return parameters.plot_correlations(self, axes)
 
-    def plot(self, ax: Axes | None = None, *, output: str | None = None, colour: str | None = None) -> Axes:
+    @domains.picture
+    def plot(
+        self, axes: Axes | None = None, *, output: str | None = None, colour: str | None = None, size: Size = None
+    ) -> Axes:
         """Samples, limit and curve with its 95% interval, of the first ``output`` if not said; returns the axes."""
         from cellkinetics.figures import fit as fit_plot
 
-        return fit_plot.plot_fit(self, ax, output=output, colour=colour)
+        return fit_plot.plot_fit(self, axes, output=output, colour=colour)
 
     def summary(self) -> str:
         """The fit in words: method, counts, what was fixed and why, estimates, outcome."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cellkinetics import domains
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
+from cellkinetics.domains import Size
 from cellkinetics.fitting.table import SHARED
 from cellkinetics.joint import comparison_text
 from cellkinetics.joint import fitting as joint_fitting
@@ -83,7 +84,8 @@ class ModelComparison(Saves, HandsOutCopies):
         """Whether it was stopped from the keyboard before all permutations were done."""
         return bool((self.table["permutations"] < self.asked).any())
 
-    def plot(self, ax: Axes | None = None) -> Axes:
+    @domains.picture
+    def plot(self, axes: Axes | None = None, *, size: Size = None) -> Axes:
         """Dose exponents, or ratios of groups, of the parameters that were tested, with 95% intervals and p.
 
         The line is at no effect. An interval that goes on beyond the axes ends in an arrow; a set of parameters, which
@@ -91,7 +93,7 @@ class ModelComparison(Saves, HandsOutCopies):
 
         Parameters
         ----------
-        ax : axes to draw on; new ones when not given.
+        axes : to draw on; a new figure when not given. size : its width and height in mm.
 
         Returns
         -------
@@ -104,7 +106,7 @@ class ModelComparison(Saves, HandsOutCopies):
         """
         from cellkinetics.charts import effects
 
-        return effects.plot(self, ax)
+        return effects.plot(self, axes)
 
     def summary(self) -> str:
         """The comparison in words."""

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics import domains, readiness
+from cellkinetics.domains import Size
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.modelling import description, travel
 from cellkinetics.modelling.comedication import Comedication, comedicated, days_acting, takes_doses
@@ -397,20 +398,22 @@ class Model(Shown):
         readiness.refuse()
         return description.describe(self, markdown=markdown)
 
+    @domains.picture
     def plot(
         self,
-        ax: Axes | None = None,
+        axes: Axes | None = None,
         *,
         doses: object = None,
         days: float = 365.0,
         parameters: Values | None = None,
         inputs: Mapping[str, Any] | None = None,
+        size: Size = None,
     ) -> Axes:
         """The curve of each output at its defaults on a log axis; returns the axes.
 
         Parameters
         ----------
-        ax : axes to draw on; new ones when not given.
+        axes : to draw on; a new figure when not given. size : its width and height in mm.
         doses : as in `solve`; 1e6 at day 0 for a model that needs one when not given.
         days : length of the curve.
         parameters : {name: natural value} in place of the defaults.
@@ -418,7 +421,7 @@ class Model(Shown):
         """
         from cellkinetics.figures import trajectory
 
-        return trajectory.plot_model(self, ax, doses, days, parameters, inputs)
+        return trajectory.plot_model(self, axes, doses, days, parameters, inputs)
 
     def solve(
         self,

@@ -126,6 +126,15 @@ def fit_population(
         approximation of a curve with a corner, or one that needs too many nodes.
     StudyError
         Nobody can take part, no dose for a model that needs one, a unit that is not the model's.
+
+    Examples
+    --------
+    .. code-block:: python
+
+       model, study = ck.models.load("nk_decline"), ck.example()
+       population = ck.fit_population(model, study, free=["F", "alpha"], covariates={"F": "dose"})
+       print(population.summary())
+       population.plot_predicted(by="dose").savefig("predicted.png")
     """
     phases = Phases()
     fitting.check_kinds(model, study, "ck.fit_population")

@@ -82,6 +82,14 @@ def population_log_likelihood(
     ModelError, StudyError
         As `fit_population`; a spread or an sd that is not positive, a covariance that is not positive definite; an
         approximation of a model whose curve has a corner, and one that needs too many nodes.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> given = {"mean": {"F": 4e-3, "alpha": 0.3}, "between": {"F": 0.5}, "sd": 0.5}
+    >>> found = ck.population_log_likelihood(ck.models.load("nk_decline"), ck.example(), draws=500, **given)
+    >>> round(found.value, -1), found.error < 1
+    (-19310.0, True)
     """
     fitting.check_kinds(model, study, "ck.population_log_likelihood")
     if method not in INTEGRATED_BY:

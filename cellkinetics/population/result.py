@@ -14,6 +14,7 @@ import numpy.typing as npt
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
+from cellkinetics.domains import Size
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.fitting import diagnostics as handed
 from cellkinetics.fitting.bootstrap import Bootstrap
@@ -366,33 +367,34 @@ class PopulationFit(Criteria, Saves):
 
     plot = plot_each
 
-    def plot_predicted(self, axes: Sequence[Axes] | None = None, *, by: str | None = None) -> Figure:
-        """Samples against the prediction for no random effect, and against that of each patient at its mode.
-
-        On two axes where given; ``by`` is the covariate that the colour says.
-        """
+    @domains.picture
+    def plot_predicted(self, axes: Sequence[Axes] | None = None, *, by: str | None = None, size: Size = None) -> Figure:
+        """Samples against the predictions for no random effect and of each patient at its mode, on two axes."""
         from cellkinetics.charts import population
 
         return population.plot_predicted(self, axes, by)
 
-    def plot_effects(self, by: str | Sequence[str] | None = None, *, axes: Sequence[Axes] | None = None) -> Figure:
-        """Distributions of random effects with their shrinkage, one against another, and against covariates.
+    @domains.picture
+    def plot_effects(
+        self, by: str | Sequence[str] | None = None, *, axes: Sequence[Axes] | None = None, size: Size = None
+    ) -> Figure:
+        """Distributions of random effects with their shrinkage, one against another, and against covariates ``by``.
 
-        Parameters
-        ----------
-        by : covariates; where None the dose, the cohort and what drives a parameter, as far as patients differ in them.
-        axes : row by row: a row a random effect, a column a random effect and then a covariate.
+        These are the dose, the cohort and what drives a parameter where not given, as far as patients differ in them.
+        ``axes`` go row by row: a row a random effect, a column a random effect and then a covariate.
         """
         from cellkinetics.charts import population
 
         return population.plot_effects(self, [by] if isinstance(by, str) else by, axes)
 
-    def plot_forest(self, level: float = 0.95, *, ax: Axes | None = None) -> Figure:
+    @domains.picture
+    def plot_forest(self, level: float = 0.95, *, axes: Axes | None = None, size: Size = None) -> Figure:
         """Effects of covariates as ratios with their intervals, beside 0.8 to 1.25; ``level`` as of `effects`."""
         from cellkinetics.charts import population
 
-        return population.plot_forest(self, domains.level(level), ax)
+        return population.plot_forest(self, domains.level(level), axes)
 
+<<<<<<< HEAD
     def plot_correlations(self, ax: Axes | None = None) -> Axes:
         """`correlations` of what has a variance as a triangle of numbers, those beyond 0.9 in bold; returns the axes.
 
@@ -407,16 +409,27 @@ class PopulationFit(Criteria, Saves):
 
         On two axes where given.
         """
+=======
+    @domains.picture
+    def plot_influence(
+        self, most: int = 30, *, axes: Sequence[Axes] | None = None, by: str | None = None, size: Size = None
+    ) -> Figure:
+        """Log-likelihood and Cook's distances of ``most`` patients, on two axes, and what moves most without each."""
+>>>>>>> face
         from cellkinetics.charts import population
 
-        return population.plot_influence(self, domains.count(most, "most"), axes)
+        return population.plot_influence(self, domains.count(most, "most"), axes, by)
 
-    def diagnostics(self, seed: int = 2020, axes: Sequence[Axes] | None = None, *, by: str | None = None) -> Figure:
+    @domains.picture
+    def diagnostics(
+        self, seed: int = 2020, axes: Sequence[Axes] | None = None, *, by: str | None = None, size: Size = None
+    ) -> Figure:
         """Quantile residuals of every sample at its patient's mode in four panels, as `Fits.diagnostics`."""
         seed = domains.seed(seed)
         return self.as_fits.diagnostics(seed, axes, by=by)
 
-    def plot_trace(self, axes: Sequence[Axes] | None = None) -> Figure:
+    @domains.picture
+    def plot_trace(self, axes: Sequence[Axes] | None = None, *, size: Size = None) -> Figure:
         """How the estimates moved, a panel each, and the log-likelihood of the chains, or of an approximation.
 
         Over the iterations of SAEM, of which those that are averaged are shaded; over the steps of an approximation.

@@ -17,6 +17,7 @@ import numpy as np
 from cellkinetics import domains
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
+from cellkinetics.domains import Size
 from cellkinetics.errors import ModelError
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.model import Model
@@ -97,14 +98,16 @@ class CovariateChoice(Saves, HandsOutCopies):
         lines += ["", *labelled("but", READ_IT, width=WIDE)]
         return "\n".join(lines) + "\n"
 
-    def plot(self, *, ax: Axes | None = None) -> Figure:
+    @domains.picture
+    def plot(self, *, axes: Axes | None = None, size: Size = None) -> Figure:
         """Step by step, what each covariate that was tried did to BICc: a row a fit, those chosen in colour.
 
         Left of the line the population is better with the change, by more than the bar where that ends before it.
+        ``size`` is width and height in mm of a new figure.
         """
         from cellkinetics.charts import steps
 
-        return steps.plot(self, ax, CHOSEN)
+        return steps.plot(self, axes, CHOSEN)
 
     def __repr__(self) -> str:
         return f"<CovariateChoice of {self.model}, {count(self.n, 'patient')}: {_said(self.chosen)}; {self.outcome}>"

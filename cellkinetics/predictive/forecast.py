@@ -13,6 +13,7 @@ from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
+from cellkinetics.domains import Size
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.result import Fit
 from cellkinetics.lazily import pandas as pd
@@ -123,13 +124,15 @@ class Forecast(Ahead, Saves, HandsOutCopies):
         at = self._row(self.table, day, output)
         return self.drawn[:, at] < level if domains.flag(sample, "sample") else self.ln_curves[:, at] < np.log(level)
 
-    def plot(self, *, output: str | None = None, axes: Sequence[Axes] | None = None) -> Figure:
+    @domains.picture
+    def plot(self, *, output: str | None = None, axes: Sequence[Axes] | None = None, size: Size = None) -> Figure:
         """Samples, median and band of the curve, the range of a sample about it, and how likely it is detectable.
 
         Parameters
         ----------
         output : which; the first when not given.
         axes : one, and where a limit is known a second, for the chance of a sample above it.
+        size : width and height in mm of a new figure.
         """
         from cellkinetics.figures import forecast as forecast_plot
 

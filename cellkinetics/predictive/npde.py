@@ -25,6 +25,7 @@ import scipy
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
+from cellkinetics.domains import Size
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.lazily import pandas as pd
@@ -113,12 +114,14 @@ class NPDE(Saves, HandsOutCopies):
         own = self.draws[self.draws["imputation"] == imputation].set_index("row")
         return self.table.assign(npd=own["npd"], npde=own["npde"])
 
-    def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
+    @domains.picture
+    def plot(self, axes: Sequence[Axes] | None = None, *, size: Size = None) -> Figure:
         """One imputation in four panels: over time, over the prediction, against the normal, histogram; with 95% bands.
 
         Lines over time and prediction are the 5%, 50% and 95% quantiles of a bin, areas where they would lie if the
         model were right. Open triangles are draws for censored samples. With ``by`` each group has a panel over time
-        and one against the normal. On four axes where given, all together.
+        and one against the normal. On four axes where given, all together; ``size`` is width and height in
+        mm of a new figure.
         """
         from cellkinetics.figures import npde as npde_plot
 
@@ -199,6 +202,15 @@ def npde(
         Fits of single patients, which have no other patients.
     ValueError
         An unknown covariate; fewer replicates than three for each sample of a patient.
+
+    Examples
+    --------
+    .. code-block:: python
+
+       population = ck.fit_population(ck.models.load("nk_decline"), ck.example(), free=["F", "alpha"])
+       errors = ck.npde(population)
+       print(errors.summary())
+       errors.plot().savefig("npde.png")
     """
     phases = Phases()
     k, j = domains.count(replicates, "replicates", 100), domains.count(imputations, "imputations")

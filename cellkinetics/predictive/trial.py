@@ -12,6 +12,7 @@ import numpy.typing as npt
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
+from cellkinetics.domains import Size
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.lazily import special
@@ -169,7 +170,8 @@ class VirtualTrial(Ahead, Saves, HandsOutCopies):
             table["detectable"] = self.detectable(float(last))["share"].to_numpy()
         return table
 
-    def plot(self, *, output: str | None = None, axes: Sequence[Axes] | None = None) -> Figure:
+    @domains.picture
+    def plot(self, *, output: str | None = None, axes: Sequence[Axes] | None = None, size: Size = None) -> Figure:
         """A panel an arm: the median patient, the band of others and of samples; below it who is detectable.
 
         Parameters
@@ -177,6 +179,7 @@ class VirtualTrial(Ahead, Saves, HandsOutCopies):
         output : which; the first when not given.
         axes
             one for each arm and, where a limit is known, one more for each below: as of ``plt.subplots(2, arms)``.
+        size : width and height in mm of a new figure.
         """
         from cellkinetics.figures import forecast
 
@@ -283,7 +286,21 @@ def virtual_trial(
     ModelError
         No arm, a regimen that cannot be, a covariate that drives nothing, a row that lacks one.
     ValueError
+<<<<<<< HEAD
         Fewer patients than populations, covariates of different lengths.
+=======
+        Fewer patients than populations.
+
+    Examples
+    --------
+    .. code-block:: python
+
+       population = ck.fit_population(ck.models.load("nk_decline"), ck.example(), free=["F", "alpha"])
+       arms = {"once": 1e7, "twice": [(0, 1e7), (28, 1e7)]}
+       trial = ck.virtual_trial(population, [7, 28, 90], arms, patients=2000)
+       print(trial.last_day())
+       print(trial.detectable(90))
+>>>>>>> face
     """
     phases = Phases()
     days = domains.since_infusion(domains.some(domains.days(times, "times"), "times", "[28, 180]"), "times")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.copies import HandsOutCopies
+from cellkinetics.domains import Size
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.lazily import pandas as pd
@@ -80,7 +81,8 @@ class VPC(Saves, HandsOutCopies):
     simulated: bool
     origin: Provenance = field(default=Provenance(), repr=False)
 
-    def plot(self, *, columns: int = 3, axes: Sequence[Axes] | None = None) -> Figure:
+    @domains.picture
+    def plot(self, *, columns: int = 3, axes: Sequence[Axes] | None = None, size: Size = None) -> Figure:
         """A column of two panels a stratum: the quantiles, and below them the share below the limit.
 
         Lines with marks are what was observed, areas the bands of what was simulated and thin lines their medians. A
@@ -90,6 +92,7 @@ class VPC(Saves, HandsOutCopies):
         ----------
         columns : strata side by side.
         axes : two for each stratum, as of ``plt.subplots(2, strata)``: above all quantiles, below all shares.
+        size : width and height in mm of a new figure.
         """
         from cellkinetics.figures import vpc as vpc_plot
 
@@ -215,6 +218,22 @@ def vpc(
         patient's own.
     ModelError
         Nobody was fitted; ``corrected`` of single fits, which have no prediction but their own curve.
+
+    Examples
+    --------
+    >>> import cellkinetics as ck
+    >>> high = ck.example().select(cohort="1e7/kg")
+    >>> fits = ck.fit_each(ck.models.load("nk_decline"), high, starts=1, progress=False)
+    >>> found = ck.vpc(fits, replicates=20)
+    >>> found.bins
+    'by nominal visit (12 visits)'
+
+    Of a population, by dose:
+
+    .. code-block:: python
+
+       found = ck.vpc(population, by="dose")
+       found.plot().savefig("vpc.png")
     """
     phases = Phases()
     m, level, seed = domains.count(replicates, "replicates", LEAST_REPLICATED), domains.level(level), domains.seed(seed)

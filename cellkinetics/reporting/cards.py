@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 from functools import partial, singledispatch
 
 from cellkinetics.bayes.posterior import PopulationPosterior
-from cellkinetics.charts import values
+from cellkinetics.charts import models, values
 from cellkinetics.cohorts import answer
 from cellkinetics.cohorts.comparison import Comparison
 from cellkinetics.cohorts.nca import NCATable, shown_of, words_of
@@ -17,6 +18,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.fitting.bootstrap import Bootstrap
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.identifiability import Identifiability
+from cellkinetics.fitting.model_choice import EVERYONE, ModelTable
 from cellkinetics.fitting.profile import Profile
 from cellkinetics.fitting.profiles import Profiles
 from cellkinetics.fitting.result import Fit
@@ -36,7 +38,8 @@ from cellkinetics.predictive.trial import VirtualTrial
 from cellkinetics.predictive.vpc import VPC
 from cellkinetics.words import count
 
-OUTCOME = 90  # characters of an outcome in the table of a study
+MOST_DRAWN = 200  # whose samples take more than a moment to draw
+OUTCOME, BRIEF = 90, 40  # characters of an outcome in the table of a study, and beside many columns
 ESTIMATES = ["value", "lower", "upper", "unit", "status"]
 # Attributes of a result that other parts of the library read, and a user has no question for.
 _OF_ALL = frozenset({"digested"})
@@ -91,7 +94,7 @@ def _(study: Study) -> Card:
 
 @of.register
 def _(model: Model) -> Card:
-    return Card(model.name, f"{model.reference}; {model.population}", model.parameters.table)
+    return Card(model.name, f"{model.reference}; {model.population}", model.parameters.table, model.plot)
 
 
 @of.register
@@ -104,16 +107,29 @@ def _(fit: Fit) -> Card:
 @of.register
 def _(fits: Fits) -> Card:
     table = fits.outcomes.drop(columns=["n_excluded", "n_free"])
-    # The first words of each: all of them would be a page a patient.
-    table["outcome"] = [textwrap.shorten(words, OUTCOME, placeholder=" ...") for words in table["outcome"]]
-    table = table[[*table.columns.drop("outcome"), "outcome"]]
-    return Card(repr(fits).strip("<>"), _simulated(fits.study), table)
+    return Card(repr(fits).strip("<>"), _simulated(fits.study), _outcome_last(table), _predicted(fits))
 
 
 @of.register
 def _(fit: JointFit) -> Card:
     words = _also_simulated(fit.outcome, fit.study.simulated)
-    return Card(repr(fit).strip("<>").removesuffix(f": {fit.outcome}"), words, _estimated(fit.parameters))
+    title, of = repr(fit).strip("<>").removesuffix(f": {fit.outcome}"), fit.as_fits
+    return Card(title, words, _estimated(fit.parameters), _predicted(of))
+
+
+@of.register(ModelTable)
+def _(table: pd.DataFrame) -> Card:
+    each = table.index.nlevels > 1
+    whole = table.loc[EVERYONE] if each else table
+    best, criterion = whole["weight"].idxmax(), table.attrs["criterion"]
+    words = f"{best} has the largest weight, {whole['weight'].max():.2f} by {criterion}"
+    words = words if whole["weight"].any() else "no model has a weight: outcomes say why"
+    nested = ["nested_in", "p"] if table["nested_in"].any() else []
+    shown = table[["n", "n_free", "log_likelihood", "delta", "weight", *nested, "outcome"]]
+    shown = _outcome_last(shown.reset_index() if each else shown, BRIEF)
+    picture = partial(models.weights, table) if each and len(table) <= MOST_DRAWN else None
+    return Card(f"Comparison of {count(len(whole), 'model')}", _also_simulated(words, table.attrs["simulated"]), shown,
+                picture)  # fmt: skip
 
 
 @of.register
@@ -137,7 +153,9 @@ def _(profile: Profile) -> Card:
 @of.register
 def _(profiles: Profiles) -> Card:
     simulated = any(profile.simulated for profile in profiles.values())
-    return Card(repr(profiles).strip("<>"), "simulated data" if simulated else "", profiles.intervals)
+    table = profiles.intervals
+    picture = partial(profiles.plot, str(table["parameter"].iloc[0])) if len(table) else None
+    return Card(repr(profiles).strip("<>"), "simulated data" if simulated else "", table, picture)
 
 
 @of.register
@@ -218,6 +236,17 @@ def _(choice: CovariateChoice) -> Card:
 def _(found: PopulationComparison) -> Card:
     shown = found.table[["parameter", "effect", "estimate", "lower", "upper", "lr", "p_lr", "p", "p_holm"]]
     return Card(f"{found.model} by {found.by}", found.answer, shown)
+
+
+def _predicted(fits: Fits) -> Callable[[], object] | None:
+    """Samples against curves, where they take no more than a moment."""
+    return fits.plot_predicted if len(fits) <= MOST_DRAWN else None
+
+
+def _outcome_last(table: pd.DataFrame, most: int = OUTCOME) -> pd.DataFrame:
+    """With the first words of each outcome: all of them would be a page a patient."""
+    words = [textwrap.shorten(str(words), most, placeholder=" ...") for words in table["outcome"]]
+    return table.drop(columns="outcome").assign(outcome=words)
 
 
 def _estimated(parameters: pd.DataFrame) -> pd.DataFrame:

@@ -21,7 +21,7 @@ FIT_FILES = re.compile(
     r"(parameters|predictions|outcomes|models)\.csv|fits\.json|summary\.txt|report\.html|fits(-\d+)?\.png"
 )
 # What tells a folder of one of several models.
-OF_A_MODEL = (("fits.json", report.REPORT_NAME), ("comparison.json", "summary.txt"))
+OF_A_MODEL = (("fits.json", report.REPORT_NAME), ("comparison.json", "summary.txt"), ("profiles.json", "intervals.csv"))
 
 
 def folder(asked: Path | None, *, force: bool = False, name: str = NAME) -> Path:

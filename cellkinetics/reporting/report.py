@@ -31,6 +31,7 @@ from cellkinetics.fitting.table import FIXED
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.table import OTHER
+from cellkinetics.words import count
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -44,6 +45,7 @@ NONE = "–"
 COHORT = "cohort"
 # Patients with a picture of their own; the others are in the figures of all patients, and have their tables.
 PICTURES = 120
+MOST_REASONS = 3  # for which values are missing, that a page names
 _DOI = re.compile(r"doi:(10\.\d{4,9}/[-._;()/:A-Za-z0-9]*[A-Za-z0-9])")
 
 
@@ -100,6 +102,7 @@ def page(
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    unmeasured: list[str] = []
     environment.filters |= {"number": number, "linked": linked}
     study, first = fits.study, next(iter(fits.values()))
     numbers = {subject: place for place, subject in enumerate(fits, start=1)}
@@ -126,7 +129,8 @@ def page(
         cohorts=overview.cohorts(study),
         compared=_compared(study, by),
         population=None if population is None else _population(population),
-        measured=_measured(study, by),
+        measured=_measured(study, by, unmeasured),
+        unmeasured=unmeasured,
         outputs=list(dict.fromkeys(study.used["output"])),
         statuses=_statuses(fits),
         method=CENSORING_TEXTS[first.censoring],
@@ -178,9 +182,12 @@ def _population(population: PopulationFit) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _measured(study: Study, by: str) -> list[dict[str, str]]:
-    """Peak, area, half-life and persistence of each patient as texts, by the heads of their columns."""
-    table = _asked(lambda: nca(study))
+def _measured(study: Study, by: str, reasons: list[str]) -> list[dict[str, str]]:
+    """Peak, area, half-life and persistence of each patient as texts, by the heads of their columns.
+
+    reasons : why a study allows none, or why values are missing, is added to them.
+    """
+    table = _asked(lambda: nca(study), reasons)
     # Of several outputs each has its table by `cellkinetics nca`; the page says so.
     if table is None or table["subject"].duplicated().any():
         return []
@@ -188,6 +195,7 @@ def _measured(study: Study, by: str) -> list[dict[str, str]]:
         "cmax": f"Cmax, {study.unit}", "tmax": "tmax, days", "auc_0_28": f"AUC 0-28, {study.unit} x day",
         "half_life": "half-life, days", "days_above_lloq": "days above the limit",
     }  # fmt: skip
+    reasons += [text for name, head in heads.items() if (text := _missing(table, name, head))]
     members, _ = groups.of(study, by)
     return [
         {"patient": row["subject"], by: "" if members[row["subject"]] == NOBODY else members[row["subject"]]}
@@ -196,14 +204,27 @@ def _measured(study: Study, by: str) -> list[dict[str, str]]:
     ]
 
 
-def _asked(work: Callable[[], Asked]) -> Asked | None:
-    """What a page shows besides its fits, without warnings; None where the study does not allow it."""
+def _missing(table: pd.DataFrame, name: str, head: str) -> str:
+    """How many have no value, nor ends of one, and the most frequent reasons."""
+    known = [column for column in (name, f"{name}_lower") if column in table]
+    why = table.loc[table[known].isna().all(axis=1), f"{name}_reason"].value_counts()
+    if why.empty:
+        return ""
+    more = f", and {count(len(why) - MOST_REASONS, 'more reason')}" if len(why) > MOST_REASONS else ""
+    said = "; ".join(f"{reason} ({n})" for reason, n in why.head(MOST_REASONS).items())
+    return f"{head}: no value in {int(why.sum())} of {len(table)}: {said}{more}"
+
+
+def _asked(work: Callable[[], Asked], reasons: list[str] | None = None) -> Asked | None:
+    """What a page shows besides its fits, without warnings; None where the study does not allow it, for a reason."""
     with warnings.catch_warnings():
         # What is doubtful stands in the summary.
         warnings.simplefilter("ignore", Doubt)
         try:
             return work()
-        except ValueError:  # a StudyError among them: two patients, one group
+        except ValueError as error:  # a StudyError among them: two patients, one group
+            if reasons is not None:
+                reasons.append(str(error).rstrip("."))
             return None
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cellkinetics import codec
-from cellkinetics.cohorts.nca import table_again
+from cellkinetics.cohorts import nca
 from cellkinetics.data.study import Study
 from cellkinetics.errors import FileWarning, ModelError, StudyError, one_problem
+from cellkinetics.fitting import model_choice
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.result import Fit
 from cellkinetics.joint.result import JointFit
@@ -174,10 +175,22 @@ def load(path: str | Path, *, model: Model | None = None, part: str | None = Non
     for kind, text in dict.fromkeys(given.said):
         warnings.warn(text, kind, stacklevel=2)
     if part is None:
-        return table_again(result) if isinstance(result, pd.DataFrame) else result
+        return _with_card(result) if isinstance(result, pd.DataFrame) else result
     if (study := _study_of(result)) is None:
         raise one_problem("has no samples in it", "Read them with ck.read_study.", str(path))
     return study
+
+
+def _with_card(table: pd.DataFrame) -> pd.DataFrame:
+    """A table that was read from a file, as it was made."""
+    verb, kind = table.attrs.get("verb"), pd.DataFrame
+    if verb == "nca":
+        kind = nca.NCATable
+    elif verb == "compare_models":
+        kind = model_choice.ModelTable
+    made = kind(table)
+    made.attrs = table.attrs
+    return made
 
 
 def _study_of(result: Any) -> Study | None:

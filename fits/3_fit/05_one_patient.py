@@ -64,5 +64,5 @@ for method in ("m3", "half", "drop"):
 # Samples below the limit are open triangles at the limit. The band is the 95% interval of the curve.
 
 fig, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
-fit.plot(ax=ax)
+fit.plot(axes=ax)
 plt.show()

@@ -129,5 +129,5 @@ def test_a_share_is_0_or_100_percent_only_when_it_is(k, n, text):
 def test_the_plot_of_a_study_is_that_of_plot_study(study):
     ax = study.plot()
     assert ax.get_yscale() == "log"
-    assert study.plot(ax=ax, by="dose") is ax
+    assert study.plot(axes=ax, by="dose") is ax
     plt.close("all")

@@ -1,5 +1,7 @@
-"""Pictures on axes of the user: each takes as many as it has panels, and says so where it gets fewer."""
+"""Pictures on axes of the user, or of a size: each takes as many as it has panels, and says so where it gets fewer."""
 
+import inspect
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,8 +13,9 @@ import pytest
 import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.figures.fits import PAGE_HEIGHT
+from cellkinetics.notebook import Shown
 
-NK = models.load("nk_decline")
+NK, STEIN = models.load("nk_decline"), models.load("stein_2019_tisagenlecleucel")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,106 @@ def test_a_picture_of_a_population_is_drawn_on_the_axes_that_are_given(checks, n
         checks[name](axes=few)
 
 
+# What has no groups of patients to tell apart, or was asked with them before.
+WITHOUT_BY = {
+    "Model.plot": "has no patients", "ModelComparison.plot": "it is of groups", "Comparison.plot": "it is of groups",
+    "Power.plot": "its patients are numbers", "Profile.plot": "of one patient", "VPC.plot": "ck.vpc has by=",
+    "NPDE.plot": "ck.npde has by=", "Forecast.plot": "of one patient", "VirtualTrial.plot": "by arm",
+    "PopulationPosterior.plot": "of estimates", "CovariateChoice.plot": "of covariates",
+    "PopulationFit.plot_forest": "of covariates", "PopulationFit.plot_trace": "of iterations",
+    "Fit.plot": "of one patient",
+    "Fit.diagnostics": "of one patient", "Fit.plot_starts": "of one patient", "Fit.plot_correlations": "of one patient",
+    "Fits.plot_correlations": "its numbers are medians of all",
+}  # fmt: skip
+
+
+def _kinds(kind):
+    return {kind}.union(*(_kinds(below) for below in kind.__subclasses__()))
+
+
+def pictures():
+    """{name: function} of all public pictures."""
+    found = {name: getattr(ck, name) for name in ck.__all__ if name.startswith("plot")}
+    for kind in _kinds(Shown):
+        for name in vars(kind):
+            if name.startswith("plot") or name == "diagnostics":
+                found[f"{kind.__name__}.{name}"] = getattr(kind, name)
+    return found
+
+
+def test_there_is_a_picture_of_each_kind_of_result():
+    assert len(pictures()) >= 34 and WITHOUT_BY.keys() <= pictures().keys()
+
+
+@pytest.mark.parametrize("name", sorted(pictures()))
+def test_a_picture_takes_axes_a_size_and_groups(name):
+    parameters = inspect.signature(pictures()[name]).parameters
+    assert "ax" not in parameters and "axes" in parameters
+    assert parameters["size"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert re.search(r"size.* width and height in\s+mm", inspect.getdoc(pictures()[name]) or "")
+    assert ("by" in parameters) != (name in WITHOUT_BY)
+    with pytest.raises(
+        ValueError, match=r"size=\(6, 4\): give width and height in mm, such as size=\(152, 102\) for 6 by"
+    ):
+        pictures()[name](None, size=(6, 4))
+
+
+def test_what_is_no_size_is_refused_with_the_remedy():
+    study, ax = ck.example(), plt.figure().add_subplot()
+    for size in (85, "page", (85,), (85, 60, 3), "85"):
+        with pytest.raises(ValueError, match=r"size=.*: give width and height in mm"):
+            study.plot(size=size)
+    for size in ((0, 60), (85, np.nan), ("85", 60)):
+        with pytest.raises(ValueError, match=r"size=.*: give a number above 0"):
+            study.plot(size=size)
+    with pytest.raises(ValueError, match="size= is of a figure that is made, and axes= have theirs"):
+        study.plot(ax, size=(85, 60))
+
+
+@pytest.mark.parametrize("name", ["vpc", "npde", "trial", "forecast", "effects", "trace", "predicted", "residuals"])
+def test_a_picture_of_a_population_has_the_size_that_is_asked(checks, name):
+    figure = checks[name](size=(150, 130))
+    np.testing.assert_allclose(figure.get_size_inches() * 25.4, [150, 130])
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda fits: fits.study.plot(size=(120, 70)),
+        lambda fits: NK.plot(size=(120, 70)),
+        lambda fits: fits["P06"].plot(size=(120, 70)),
+        lambda fits: fits["P06"].plot_starts(size=(120, 70)),
+        lambda fits: fits.plot_starts(size=(120, 70)),
+        lambda fits: fits.plot_correlations(size=(120, 70)),
+        lambda fits: fits.plot_predicted(size=(120, 70)),
+        lambda fits: fits.plot_parameters(size=(120, 70)),
+        lambda fits: fits.plot(size=(120, 70)),
+        lambda fits: ck.plot_waterfall(fits.study, size=(120, 70)),
+        lambda fits: ck.plot_models([fits, fits], size=(120, 70)),
+        lambda fits: ck.compare_cohorts(fits.study).plot(size=(120, 70)),
+    ],
+)
+def test_a_picture_has_the_size_that_is_asked_and_the_next_one_its_own(fits, draw):
+    drawn = draw(fits)
+    np.testing.assert_allclose(getattr(drawn, "figure", drawn).get_size_inches() * 25.4, [120, 70])
+    assert fits.study.plot().figure.get_figwidth() == 6.8
+
+
+def test_a_size_goes_before_the_width_of_a_style():
+    with ck.style(width="column"):
+        assert round(ck.example().plot(size=(120, 70)).figure.get_figwidth() * 25.4) == 120
+        assert round(ck.example().plot().figure.get_figwidth() * 25.4) == 85
+
+
+def test_a_picture_of_one_panel_takes_one_axes():
+    _, four = plt.subplots(2, 2)
+    with pytest.raises(ValueError, match=r"1 panel is drawn and axes= has 4\. Give 1, or none\."):
+        ck.example().plot(four)
+    with pytest.raises(TypeError, match=r"axes= has a str\. Give axes of matplotlib"):
+        ck.example().plot("cohort")
+    assert ck.example().plot(axes=four[0, :1]) is four[0, 0]
+
+
 def test_what_is_no_axes_is_said(checks):
     with pytest.raises(TypeError, match=r"axes= has a int\. Give axes of matplotlib"):
         checks["npde"](axes=[1, 2, 3, 4])
@@ -83,7 +186,7 @@ def test_below_the_curves_of_a_trial_stand_the_shares_of_the_same_arm(checks):
 
 def test_a_forest_is_drawn_on_axes_that_are_given(population):
     figure, ax = plt.subplots()
-    assert population.plot_forest(ax=ax) is figure
+    assert population.plot_forest(axes=ax) is figure
     assert len(ax.get_yticks()) == 3
 
 
@@ -135,6 +238,13 @@ def test_who_has_no_response_is_called_so(fits):
         assert not any("no cohort" in text for text in texts)
 
 
+def test_influence_in_a_population_is_coloured_by_dose(population):
+    figure = population.plot_influence(by="dose")
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["dose", "1e5 cells/kg", "1e6 cells/kg", "1e7 cells/kg"]
+    assert len({line.get_markerfacecolor() for line in figure.axes[1].lines}) >= 3
+
+
 def test_predictions_of_a_population_are_coloured_by_dose(population):
     names = [text.get_text() for text in population.plot_predicted(by="dose").legends[0].get_texts()]
     assert names[:4] == ["dose", "1e5 cells/kg", "1e6 cells/kg", "1e7 cells/kg"]
@@ -174,6 +284,20 @@ def test_panels_of_many_patients_say_once_that_the_scale_changes(fits):
 def test_groups_are_named_by_what_they_are(fits):
     assert {ax.get_xlabel() for ax in ck.plot_nca(fits.study, by="response").axes} == {"response"}
     assert [ax.get_xlabel() for ax in ck.compare_cohorts(fits.study).plot().axes][1:] == ["cohort"] * 2
+
+
+def test_a_legend_says_what_its_groups_are(fits):
+    figures = {
+        "median by cohort": ck.compare_cohorts(fits.study).plot(),
+        "model": ck.plot_models([fits, fits]).figure,
+        "output": models.load("qpcr_and_flow").plot(inputs={"leukocytes": 5000}).figure,
+        "window": ck.power(STEIN, [1e5, 1e7], [3, 3], [7, 28], studies=20, patients=[6], progress=False).plot(),
+    }
+    figures["model "] = ck.plot_models([fits["P06"], fits["P06"]]).figure
+    for words, figure in figures.items():
+        legend = figure.legends[0]
+        headings = [text.get_text() for text in legend.get_texts() if text.get_style() == "italic"]
+        assert headings == [words.strip()]
 
 
 def test_estimates_over_three_covariates_stand_two_abreast_in_a_column(fits):

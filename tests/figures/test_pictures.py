@@ -117,11 +117,11 @@ def test_every_plot_draws_on_the_axes_it_is_given(study, fits, residuals, profil
     figure = plt.figure()
     one = figure.subplots()
     model = models.load("stein_2019_tisagenlecleucel")
-    assert study.plot(ax=one) is one
-    assert fits["P001"].plot(ax=one) is one
-    assert model.plot(ax=one) is one
+    assert study.plot(axes=one) is one
+    assert fits["P001"].plot(axes=one) is one
+    assert model.plot(axes=one) is one
     simpler = ck.fit(models.load("nk_decline"), fits["P001"].study, starts=1)
-    assert ck.plot_models([fits["P001"], simpler], ax=one) is one
+    assert ck.plot_models([fits["P001"], simpler], axes=one) is one
     several = [plt.figure() for _ in range(3)]
     first, second, third = (figure.subplots(2, 2) for figure in several)
     assert profile_plot.plot(profile, first) is several[0]

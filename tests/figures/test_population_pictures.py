@@ -1,5 +1,7 @@
 """Pictures of a population and of what goes on from it against those in baseline/; as test_pictures.py."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -140,3 +142,15 @@ def test_in_a_column_every_panel_has_room(drawn):
                 figure.draw_without_rendering()
                 least = min(ax.get_window_extent().width / figure.dpi for ax in figure.axes)
                 assert least > 0.7, (name, width)
+
+
+def test_what_every_draw_has_alike_is_said_and_a_chain_that_stands_still_is_a_line(posterior):
+    natural = posterior.natural.copy()
+    natural[..., 0] = 1e-200 * natural[..., 0]  # too small for their squares
+    natural[0, :, 1] = natural[0, 0, 1]
+    figure = replace(posterior, natural=natural).plot()
+    said = [text.get_text() for text in figure.axes[0].texts if text.get_gid() == "no density"]
+    assert len(said) == 1 and said[0].startswith("every draw is ") and said[0].endswith("e-198")
+    chains = [line for line in figure.axes[1].lines if line.get_gid() == "chain"]
+    assert len(chains) == len(natural)
+    assert set(chains[0].get_xdata()) == {natural[0, 0, 1]}

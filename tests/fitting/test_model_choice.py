@@ -162,8 +162,8 @@ def test_the_candidates_are_drawn_with_their_weights(both):
     ax = ck.plot_models(both)
     (legend,) = ax.figure.legends
     texts = [text.get_text() for text in legend.get_texts()]
-    assert texts[0].startswith(f"{STEIN.name}: weight ")
-    assert len(texts) == 2
+    assert texts[0] == "model" and texts[1].startswith(f"{STEIN.name}: weight ")
+    assert len(texts) == 3
 
 
 def test_what_is_not_a_list_of_fits_is_an_error(both):

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import at_truth
@@ -72,6 +73,43 @@ def test_a_table_of_nca_shows_values_intervals_and_where_its_reasons_stand(tmp_p
     assert page.count("data:image/png;base64,") == 1
     ck.save(table, tmp_path / "nca.json")
     assert cells(ck.load(tmp_path / "nca.json")._repr_html_())[:5] == cells(page)[:5]
+
+
+def test_a_model_shows_its_curve_or_why_there_is_none():
+    page = NK._repr_html_() or ""
+    assert page.count("data:image/png;base64,") == 1 and "nk_decline" in page
+    needs = models.load("qpcr_and_flow")._repr_html_() or ""
+    assert "<img" not in needs
+    assert "no picture: qpcr_and_flow needs leukocytes (cells/uL). Give inputs={&#x27;leukocytes&#x27;" in needs
+
+
+def test_what_many_patients_made_is_shown_with_a_picture(fits):
+    joint = ck.fit(NK, ck.example().select(subjects=["P06", "P07"]), shared=["beta"], starts=1)
+    for result in (fits, joint, fits.profile("alpha")):
+        page = result._repr_html_() or ""
+        assert page.count("data:image/png;base64,") == 1 and "simulated data" in page
+    nobody = replace(fits, by_subject={})._repr_html_() or ""
+    assert "no picture: nobody was fitted" in nobody and "<img" not in nobody
+
+
+def test_a_comparison_of_models_says_which_has_the_largest_weight(fits, tmp_path):
+    simpler = ck.fit_each(NK, fits.study, fixed={"beta": 0.05}, starts=1, progress=False)
+    table = ck.compare_models([fits, simpler])
+    whole = table.loc["all"]
+    page = table._repr_html_() or ""
+    said = (
+        f"{whole['weight'].idxmax()} has the largest weight, {whole['weight'].max():.2f} by {table.attrs['criterion']}"
+    )
+    assert f"{said}; simulated data" in page and page.count("data:image/png;base64,") == 1
+    assert {"all", "P01", f"{whole['delta'].max():.4g}"} <= set(cells(page))
+    ck.save(table, tmp_path / "models.json")
+    assert ck.load(tmp_path / "models.json")._repr_html_() == page
+    alone = ck.compare_models([fits["P06"], simpler["P06"]])
+    page = alone._repr_html_() or ""
+    assert f"{alone['weight'].max():.2f} by {alone.attrs['criterion']}" in page and "<img" not in page
+    assert type(table.loc["P06"]) is type(alone[["weight"]]) is pd.DataFrame
+    del alone["weight"]
+    assert "cellkinetics" not in (alone._repr_html_() or "cellkinetics")
 
 
 def test_a_part_of_a_table_of_nca_is_a_table_like_any_other():

@@ -12,6 +12,7 @@ import pytest
 import cellkinetics as ck
 from cellkinetics import cli, models
 from cellkinetics.cli.asked import Fitting, Reading, command
+from cellkinetics.errors import one_problem
 from cellkinetics.figures import fits as fits_plot
 from cellkinetics.reporting import output, report
 
@@ -292,6 +293,29 @@ def test_a_report_of_several_outputs_says_where_each_is_measured():
     text = " ".join(Tags(report.page(replace(fits, study=study), [PNG])).text.split())
     assert "The study has 2 outputs, copies, cells: peaks, areas and half-lives of each are not on this page." in text
     assert "The study has" not in report.page(fits, [PNG])
+
+
+def test_a_report_says_why_there_is_no_analysis_without_a_model(cohorts, monkeypatch):
+    def refused(study):
+        raise one_problem("subject 'A' <has> no infusion", "Give its day.", study.source)
+
+    monkeypatch.setattr(report, "nca", refused)
+    text = " ".join(Tags(page := report.page(cohorts, [PNG])).text.split())
+    assert "There is no non-compartmental analysis of this study: " in text
+    assert "subject 'A' <has> no infusion. Give its day." in text
+    assert "&lt;has&gt;" in page and "What was measured, without a model" in text
+    monkeypatch.undo()
+    assert "There is no non-compartmental analysis" not in report.page(cohorts, [PNG])
+
+
+def test_a_report_says_why_values_are_missing(cohorts):
+    short = cohorts.study.select(until=8)
+    page = report.page(replace(cohorts, study=short), [PNG])
+    table = ck.nca(short)
+    missing = table["half_life"].isna()
+    assert missing.any()
+    assert f"half-life, days: no value in {missing.sum()} of {len(table)}: " in page
+    assert str(table.loc[missing, "half_life_reason"].mode()[0]) in " ".join(Tags(page).text.split())
 
 
 def test_a_population_has_a_section_and_its_patients_stand_at_their_modes():
