@@ -116,21 +116,17 @@ def plot_correlations(fit: Fit, axes: Axes | None) -> Axes:
     return _triangle(table, axes, title, simulated=fit.study.simulated)
 
 
-<<<<<<< HEAD
-def plot_correlations_of_population(population: PopulationFit, ax: Axes | None) -> Axes:
+def plot_correlations_of_population(population: PopulationFit, axes: Axes | None) -> Axes:
     """See `PopulationFit.plot_correlations`."""
     table = population.correlations
     known = np.isfinite(np.diag(table))
     if known.sum() < 2:
         raise ValueError(f"fewer than two estimates have a variance: {population.outcome}")
     title = f"population of {len(population.subjects)} patients:\ncorrelations of the estimates"
-    return _triangle(table.loc[known, known], ax, title, simulated=population.study.simulated)
+    return _triangle(table.loc[known, known], axes, title, simulated=population.study.simulated)
 
 
-def plot_median_correlations(fits: Fits, ax: Axes | None) -> Axes:
-=======
 def plot_median_correlations(fits: Fits, axes: Axes | None) -> Axes:
->>>>>>> face
     """See `Fits.plot_correlations`."""
     table = fits.correlations
     known = table.dropna() if "correlation" in table else table

@@ -394,28 +394,21 @@ class PopulationFit(Criteria, Saves):
 
         return population.plot_forest(self, domains.level(level), axes)
 
-<<<<<<< HEAD
-    def plot_correlations(self, ax: Axes | None = None) -> Axes:
+    @domains.picture
+    def plot_correlations(self, axes: Axes | None = None, *, size: Size = None) -> Axes:
         """`correlations` of what has a variance as a triangle of numbers, those beyond 0.9 in bold; returns the axes.
 
         On the estimation scale (mostly logarithms). A ValueError where nothing has a variance.
         """
         from cellkinetics.charts import parameters
 
-        return parameters.plot_correlations_of_population(self, ax)
+        return parameters.plot_correlations_of_population(self, axes)
 
-    def plot_influence(self, most: int = 30, *, axes: Sequence[Axes] | None = None) -> Figure:
-        """Parts of the log-likelihood and Cook's distances of ``most`` patients, and what moves most without each.
-
-        On two axes where given.
-        """
-=======
     @domains.picture
     def plot_influence(
         self, most: int = 30, *, axes: Sequence[Axes] | None = None, by: str | None = None, size: Size = None
     ) -> Figure:
         """Log-likelihood and Cook's distances of ``most`` patients, on two axes, and what moves most without each."""
->>>>>>> face
         from cellkinetics.charts import population
 
         return population.plot_influence(self, domains.count(most, "most"), axes, by)

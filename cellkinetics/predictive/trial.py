@@ -286,10 +286,7 @@ def virtual_trial(
     ModelError
         No arm, a regimen that cannot be, a covariate that drives nothing, a row that lacks one.
     ValueError
-<<<<<<< HEAD
         Fewer patients than populations, covariates of different lengths.
-=======
-        Fewer patients than populations.
 
     Examples
     --------
@@ -300,7 +297,6 @@ def virtual_trial(
        trial = ck.virtual_trial(population, [7, 28, 90], arms, patients=2000)
        print(trial.last_day())
        print(trial.detectable(90))
->>>>>>> face
     """
     phases = Phases()
     days = domains.since_infusion(domains.some(domains.days(times, "times"), "times", "[28, 180]"), "times")
