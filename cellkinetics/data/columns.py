@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 VALUE, DOSE = "copies/ug", "cells/kg"
 LIMITS = ("lloq", "lod", "uloq")
-_LIMIT = re.compile(r"\b(LLOQ|LOQ|LLQ|LOD)\b\W*(\d[\d.]*)", re.IGNORECASE)
+_LIMIT_IN_A_HEADING = re.compile(r"\b(LLOQ|LOQ|LLQ|LOD)\b\W*(\d[\d.]*)", re.IGNORECASE)
 # Days after the infusion beyond which a number is a date as a spreadsheet counts, or in another unit: 55 years.
 LATEST = 20000.0
 UNTRANSFORMED = "Give the values untransformed: 10 to the power of a log10, exp of an ln."
@@ -107,7 +107,7 @@ def resolve(names: Sequence[str], columns: Mapping[str, str] | None = None) -> t
                 )
                 found[meaning] = name
                 continue
-            if meaning == "value" and (limit := _LIMIT.search(unit)):
+            if meaning == "value" and (limit := _LIMIT_IN_A_HEADING.search(unit)):
                 short = "lod" if limit[1].lower() == "lod" else "lloq"
                 remedy = f"Name the column by its unit, such as {VALUE}, and give read_study(..., {short}={limit[2]})."
                 report(f"the heading {name} says a limit", remedy)

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics import domains, readiness
-from cellkinetics.domains import Size
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.modelling import description, travel
 from cellkinetics.modelling.comedication import Comedication, comedicated, days_acting, takes_doses
@@ -407,7 +406,7 @@ class Model(Shown):
         days: float = 365.0,
         parameters: Values | None = None,
         inputs: Mapping[str, Any] | None = None,
-        size: Size = None,
+        size: domains.Size = None,
     ) -> Axes:
         """The curve of each output at its defaults on a log axis; returns the axes.
 
@@ -489,10 +488,8 @@ def check_ties(model: Model, ties: Mapping[str, Function]) -> None:
         for other in names_of(function):
             model.require(other)
             if other in ties:
-                raise ModelError(
-                    f"tie of {name} uses {other}, which is tied itself. Write it in terms of {other}'s own tie.",
-                    name=name,
-                )
+                told = f"tie of {name} uses {other}, which is tied itself. Write it in terms of {other}'s own tie."
+                raise ModelError(told, name=name)
 
 
 def _joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
