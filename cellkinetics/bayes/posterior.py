@@ -252,6 +252,14 @@ def outcome_of(table: pd.DataFrame, chains: int, draws: int, diverged: int, aske
             f"{_named(table, far, 'r_hat', False)} (R-hat up to {worst:.2f}, more than {MOST_R_HAT:g}). Give draws= "
             "and warmup= of more"
         )
+    lost = (
+        ~np.isfinite(table["mean"].to_numpy(float)) | (table["r_hat"].isna() & (table["prior"] != "fixed")).to_numpy()
+    )
+    if lost.any():
+        notes.append(
+            f"nothing keeps {_named(table, lost, 'estimate', True)} from 0 or from infinity, neither samples nor "
+            "prior. Give prior= of it, or fixed="
+        )
     smallest = table[["ess_bulk", "ess_tail"]].min(axis=1)
     few = smallest.to_numpy(float) < FEWEST_EFFECTIVE * chains
     if few.any():

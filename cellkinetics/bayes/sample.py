@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cellkinetics import domains
+from cellkinetics.arrays import Floats
 from cellkinetics.bayes import gibbs, nuts, target
 from cellkinetics.bayes.gibbs import Sampled
 from cellkinetics.bayes.posterior import PopulationPosterior, outcome_of
@@ -141,19 +142,12 @@ def _told(
     rows = natural_of(fit, sampled.v.reshape(m * n, d), labels)
     natural = rows.to_numpy(float).reshape(m, n, d)
     given, table = fit.parameters, {}
-    for at, label in enumerate(labels):
-        own, moved = natural[..., at], bool(np.ptp(sampled.v[..., at]) > 0)
-        middle, lower, upper = np.quantile(own, INTERVAL)
-        ess = mixing.ess_mean(own) if moved else np.nan
-        table[label] = {
-            "kind": given.loc[label, "kind"], "mean": own.mean(), "sd": own.std(ddof=1), "median": middle,
-            "lower": lower, "upper": upper, "unit": given.loc[label, "unit"],
-            "ess_bulk": mixing.ess_bulk(own) if moved else np.nan,
-            "ess_tail": mixing.ess_tail(own) if moved else np.nan,
-            "r_hat": mixing.r_hat(own) if moved else np.nan, "mc_error": own.std(ddof=1) / np.sqrt(ess),
-            "prior": words.get(label, "fixed" if not moved else "with the spreads"),
-            "estimate": given.loc[label, "value"],
-        }  # fmt: skip
+    # A rate that nothing keeps from infinity has no mean; the outcome says so.
+    with np.errstate(invalid="ignore", over="ignore"):
+        for at, label in enumerate(labels):
+            table[label] = _row(
+                natural[..., at], bool(np.ptp(sampled.v[..., at]) > 0), given.loc[label], words.get(label)
+            )
     parameters = pd.DataFrame.from_dict(table, orient="index").rename_axis("parameter")
     outcome = outcome_of(parameters, m, n, int(sampled.diverged.sum()), draws)
     options = {"method": method, "draws": draws, "chains": m, "warmup": warmup, "seed": seed, "prior": dict(words)}
@@ -163,6 +157,20 @@ def _told(
         fit.design.random, fit.subjects, fit.study.unit, fit.study.simulated, sampled.v, sampled.phi, natural,
         sampled.value, sampled.accepted, np.asarray(sampled.diverged, float), origin, fit,
     )  # fmt: skip
+
+
+def _row(own: Floats, moved: bool, given: pd.Series, prior: str | None) -> dict[str, Any]:
+    """What is told of draws (chains, draws)."""
+    middle, lower, upper = np.quantile(own, INTERVAL)
+    ess = mixing.ess_mean(own) if moved else np.nan
+    return {
+        "kind": given["kind"], "mean": own.mean(), "sd": own.std(ddof=1), "median": middle,
+        "lower": lower, "upper": upper, "unit": given["unit"],
+        "ess_bulk": mixing.ess_bulk(own) if moved else np.nan,
+        "ess_tail": mixing.ess_tail(own) if moved else np.nan,
+        "r_hat": mixing.r_hat(own) if moved else np.nan, "mc_error": own.std(ddof=1) / np.sqrt(ess),
+        "prior": prior or ("with the spreads" if moved else "fixed"), "estimate": given["value"],
+    }  # fmt: skip
 
 
 def _individuals(fit: PopulationFit, sampled: Sampled) -> pd.DataFrame:

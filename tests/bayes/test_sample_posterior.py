@@ -161,6 +161,9 @@ def test_what_is_not_to_be_trusted_is_said(gibbs):
     said = outcome_of(bad, 4, 1000, 0, 1000)
     assert "chains have not told the same of k (R-hat up to 1.20, more than 1.01)" in said
     assert "k: few independent draws (57, fewer than 400), rough intervals. Give draws=7,100" in said
+    lost = good.copy()
+    lost.loc["k", "mean"] = np.inf
+    assert outcome_of(lost, 4, 1000, 0, 1000).startswith("nothing keeps k from 0 or from infinity, neither samples nor")
 
 
 def test_a_posterior_is_saved_drawn_and_handed_to_arviz(gibbs, tmp_path):
