@@ -14,6 +14,8 @@ from cellkinetics.likelihood import censoring, counting
 from cellkinetics.likelihood.censoring import Rows
 from cellkinetics.likelihood.error_model import ErrorModel, residuals_on_ln
 
+COUNTED = 1e12
+
 
 @dataclass(frozen=True)
 class Counting(ErrorModel):
@@ -66,7 +68,10 @@ class Counting(ErrorModel):
         self, predicted: Floats, sds: Floats, mass: Floats, positive: Flags | np.bool_, rng: np.random.Generator
     ) -> Floats:
         """As `ErrorModel.drawn`."""
-        return rng.poisson(mass * predicted) / mass * np.exp(sds[0] * rng.normal(size=predicted.shape))
+        mean = mass * predicted
+        # Beyond a million million molecules their number is its mean, and NumPy's generator has no such numbers.
+        number = np.where(mean < COUNTED, rng.poisson(np.minimum(mean, COUNTED)), mean)
+        return number / mass * np.exp(sds[0] * rng.normal(size=predicted.shape))
 
 
 @dataclass(frozen=True)

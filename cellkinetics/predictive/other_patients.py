@@ -18,6 +18,7 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising.engine import Data
 from cellkinetics.optimising.samples import Samples
+from cellkinetics.population.design import Design
 from cellkinetics.population.importance import SLICE, SLICES_AT_ONCE
 from cellkinetics.population.patients import Patients
 from cellkinetics.population.polish import vector_of
@@ -28,10 +29,14 @@ from cellkinetics.solving.sensitivity import Ties
 from cellkinetics.solving.solver import Courses
 
 AT_ONCE = SLICE * SLICES_AT_ONCE  # draws of one call
+FAR_FROM_NORMAL, NONE = 0.5, 1e-12  # standard errors of ln sd; the share of a variance that is drawn as 0
+OF_NO_USE = 200.0  # %, relative standard error of a mean
 
 
 def populations_of(one: AsEstimated, count: int, rng: np.random.Generator) -> tuple[Populations, list[str]]:
     """Estimates drawn from their covariance, normal on the scale of estimation; the estimates alone where 0.
+
+    A spread or an sd that may be 0 is normal in its variance, as far as that is above 0.
 
     Of a posterior some of its draws, each at most as often as others and one more.
 
@@ -47,11 +52,31 @@ def populations_of(one: AsEstimated, count: int, rng: np.random.Generator) -> tu
         covariance = np.nan_to_num(fit.polished.covariance)
         values, vectors = np.linalg.eigh(covariance)
         z = rng.normal(size=(count, len(v)))
-        v = v + z @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+        moved = z @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+        v = np.where(_hardly_known(design, covariance), v + 0.5 * np.log(np.maximum(1 + 2 * moved, NONE)), v + moved)
     table = fit.parameters
     known = (table["kind"] == "fixed") | (table["status"] == "fixed")
     lost = [str(name) for name in table.index[~known & table["stderr"].isna()]] if count else []
     return populations_at(design, np.atleast_2d(v)), lost
+
+
+def _hardly_known(design: Design, covariance: Floats) -> Flags:
+    """(d,) which spreads and sds may be 0 as far as their standard error says.
+
+    Of these the likelihood is about normal in the variance, and normal in ln sd only close by: where its standard error
+    is large that would draw spreads of thousands. A variance below 0 is drawn as 0.
+    """
+    error = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    means, spreads, pairs = len(design.effects), len(design.random), len(design.pairs)
+    scale = np.repeat([False, True, False, True], [means, spreads, pairs, len(error) - means - spreads - pairs])
+    return (error > FAR_FROM_NORMAL) & scale
+
+
+def hardly_told(fit: PopulationFit) -> list[str]:
+    """Means with so large a standard error that what is drawn of them goes far beyond what was seen."""
+    rows, parameters = fit.parameters, fit.model.parameters
+    far = rows.index[(rows["kind"] == "mean") & (rows["rse"] > OF_NO_USE)]
+    return [f"{name} ({rows.loc[name, 'rse']:.0f}%)" for name in far if parameters[name].scale != "identity"]
 
 
 def factors_of(omega: Floats) -> Floats:
@@ -91,7 +116,8 @@ def solved(patients: Patients, x: Floats, first: Method, rows: int, kind: Any = 
             block = x[np.resize(own, AT_ONCE)].reshape(SLICES_AT_ONCE, SLICE, *x.shape[1:])
             g, fine = (np.asarray(part).reshape(AT_ONCE, *part.shape[2:])[: len(own)] for part in run(block, data))
             fine = fine & np.isfinite(g[..., :rows]).all(axis=-1)
-            found[own] = np.where(fine[..., None], g[..., :rows], found[own])
+            with np.errstate(over="ignore"):
+                found[own] = np.where(fine[..., None], g[..., :rows], found[own])
         open_draws = np.flatnonzero(np.isnan(found[..., 0]).any(axis=1))
     return found
 

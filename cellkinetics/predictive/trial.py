@@ -349,6 +349,11 @@ def virtual_trial(
     notes = [f"{share:.0%} of the curves of {name} could not be solved and are left out"
              for name, share in zip(regimens, unsolved, strict=True) if share > UNSOLVED]  # fmt: skip
     notes += [f"no standard error of {', '.join(lost)}, taken as known"] if lost else []
+    if b and given.drawn is None and (vague := other_patients.hardly_told(fit)):
+        notes.append(
+            f"the standard error of {', '.join(vague)} is so large that bands and shares go far beyond what was seen: "
+            "give fixed= or prior= of it to the population"
+        )
     notes += _unseen(fit, list(regimens), doses, infusions)
     options = {"arms": list(regimens), "patients": m, "populations": b, "level": level, "seed": seed}
     timings = phases.done(f"trial of {m} patients")

@@ -9,6 +9,8 @@ from at_truth import BETWEEN, EXPONENT, MEAN, SD, fitted, moved_to, simulated
 from scipy.stats import norm
 
 import cellkinetics as ck
+from cellkinetics.predictive.described import estimated
+from cellkinetics.predictive.other_patients import populations_of
 
 TIMES = np.array([0.0, 7.0, 28.0])
 ARMS = {"1e6": 1e6, "1e7": 1e7, "1e6 twice": [(0, 1e6), (28, 1e6)]}
@@ -54,6 +56,33 @@ def test_bands_of_curves_and_samples_are_those_of_the_normal_that_they_have(know
         for end, share in (("sample_lower", 0.05), ("sample_upper", 0.95)):
             assert np.all(np.abs(np.log(own[end]) - mean - norm.ppf(share) * whole) < 4 * 2.1 * whole / 141)
         assert own["typical_lower"].isna().all()
+
+
+def with_error(truth, at, error):
+    """The population with this standard error of one estimate, and next to none of the others."""
+    information = np.full(len(truth.polished.information), 1e12)
+    information[at] = 1 / error**2
+    return replace(truth, polished=replace(truth.polished, information=np.diag(information)))
+
+
+@pytest.mark.parametrize("error", [0.2, 4.7])
+def test_a_spread_that_may_be_0_is_drawn_as_a_variance(truth, error):
+    # Behind three coefficients stands ln sd of c between patients.
+    told = with_error(truth, 3, error)
+    omega = populations_of(estimated(told), 4000, np.random.default_rng(1))[0].omega
+    spread = np.sqrt(omega[:, 0, 0]) / BETWEEN["c"]
+    if error < 0.5:
+        assert np.std(np.log(spread)) == pytest.approx(error, rel=0.05)
+    else:
+        # Normal about the estimate as far as it is above 0, where a normal ln sd would reach thousands.
+        assert np.mean(spread < 1e-5) == pytest.approx(norm.cdf(-1 / (2 * error)), abs=0.03)
+        assert np.quantile(spread, 0.975) == pytest.approx(np.sqrt(1 + 2 * error * 1.96), rel=0.05)
+
+
+def test_means_that_the_patients_hardly_tell_are_named(truth):
+    vague = with_error(truth, 0, 9.0)
+    said = vague.virtual_trial([7], {"1e6": 1e6}, patients=20, populations=2).outcome
+    assert said.startswith("the standard error of c (900%) is so large that bands and shares go far beyond what was")
 
 
 def test_a_trial_does_not_depend_on_the_unit_of_its_values(fit):
