@@ -46,7 +46,8 @@ def _notebook() -> Any:
     """IPython's module of display where a notebook's kernel runs this, else None; nothing is imported for it."""
     core = sys.modules.get("IPython.core.getipython")
     shell = core.get_ipython() if core else None
-    if shell is None or type(shell).__name__ != "ZMQInteractiveShell":
+    # Services have shells of their own, made from Jupyter's.
+    if shell is None or "ZMQInteractiveShell" not in {kind.__name__ for kind in type(shell).__mro__}:
         return None
     return sys.modules.get("IPython.core.display_functions")
 

@@ -273,7 +273,7 @@ def test_search_finds_the_limit_of_quantification(reader):
         ("Emax", "/glossary.html"), ("waterfall", "/figures.html"), ("forest", "/figures.html"),
         ("PKNCA", "/in_r.html"),
         ("half-life", "/glossary.html"), ("own ODE", "/own_ode.html"), ("regimen", "/another_regimen.html"),
-        ("goodness", "/figures.html"),
+        ("goodness", "/figures.html"), ("Bayesian", "/glossary.html"), ("MCMC", "/glossary.html"),
     ],
 )  # fmt: skip
 def test_words_of_users_lead_to_their_page(reader, words, page):

@@ -23,9 +23,7 @@ from cellkinetics.running.checkpoint import Checkpoint
 TARGET_ACCEPT = 0.9
 DEEPEST = 8  # at most 2^8 steps a draw
 DRAWS_OF_A_CALL = 25  # of one call
-NO_NUMPYRO = (
-    "method='nuts' needs numpyro, of the extra bayes: pip install 'cellkinetics[bayes]'. method='gibbs' needs nothing."
-)
+NO_NUMPYRO = "method='nuts' needs numpyro: pip install numpyro. method='gibbs' needs nothing."
 
 
 class DrawsOfNuts(NamedTuple):

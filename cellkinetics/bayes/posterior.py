@@ -151,7 +151,7 @@ class PopulationPosterior(Saves, HandsOutCopies):
                 warnings.simplefilter("ignore")
                 import arviz
         except ImportError:
-            raise ImportError("inference_data needs arviz: pip install 'cellkinetics[bayes]'.") from None
+            raise ImportError("inference_data needs arviz: pip install arviz.") from None
         columns = {label: self.natural[..., at] for at, label in enumerate(self.labels)}
         columns |= {f"ln_or_logit {name}": self.phi[..., at] for at, name in enumerate(self.random)}
         own = {f"ln_or_logit {name}": ["subject"] for name in self.random}

@@ -76,6 +76,9 @@ def plot_covariates(
 ) -> Figure:
     """See `Fits.plot_covariates`."""
     tables, (members, shades) = estimated(fits, parameters), style.coloured(fits.study, by)
+    inside = {name: own for name, own in tables.items() if (own["status"] == "free").any()}
+    # What is known of nobody is left out where all are drawn, and said where it was asked for.
+    tables = inside if parameters is None and inside else tables
     names = against.covariates_of(fits.study, list(fits), covariates, name="covariates")
     if not names:
         raise ValueError("patients differ in no covariate. Give covariates=, such as ['age'].")

@@ -170,9 +170,10 @@ class Comparison(Saves, HandsOutCopies):
         population = None if self.with_population is None else self.with_population.fit
         found = population or self.fits
         if found is None:
+            kept = "what model= compares keeps no fits" if self.with_model else "no fit of them is at hand"
             raise ValueError(
-                "samples were compared, and no fit of them is at hand (a file has none): there is nothing to simulate. "
-                "Give compare_cohorts(fits), or compare_cohorts(study, population={'model': model})."
+                f"samples were compared, and {kept} (a file has none): there is nothing to simulate. Give "
+                "compare_cohorts(ck.fit_each(model, study)), or compare_cohorts(study, population={'model': model})."
             )
         return found, by or self.by
 

@@ -112,7 +112,8 @@ class Fits(Saves, Mapping[str, Fit]):
         """Intervals of what is free, as `Fit.intervals`: subject, parameter, value, lower, upper."""
         level = domains.level(level)
         if method == "profile":
-            return self.profile(level=level).intervals[["subject", "parameter", "value", "lower", "upper"]]
+            found = self.profile(level=level).intervals
+            return found.reindex(columns=["subject", "parameter", "value", "lower", "upper"])
         return self._long(lambda fit: fit.intervals(method, level=level).reset_index(), fitted=True)
 
     def bootstrap(
@@ -313,8 +314,8 @@ class Fits(Saves, Mapping[str, Fit]):
         Parameters
         ----------
         covariates : of the study; the dose and the cohort when not given, as far as patients differ in them.
-        parameters : names of estimated parameters and sds; all when not given. In the width of a journal's column two
-            panels stand beside each other: of many pairs ask for those that matter.
+        parameters : names of estimated parameters and sds; all that have an estimate when not given. In the width of a
+            journal's column two panels stand beside each other: of many pairs ask for those that matter.
         by : what the colour says, as in `plot_parameters`.
         axes : one for each pair, row by row; a new figure when not given. Its figure is returned.
         size : width and height in mm of a new figure.

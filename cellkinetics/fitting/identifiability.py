@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from cellkinetics.copies import HandsOutCopies
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.lazily import special
 from cellkinetics.likelihood.error_models import ERRORS, LOG
+from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import as_doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.provenance import Provenance
@@ -114,6 +115,7 @@ def identifiability(
     free: Sequence[str] | None = None,
     lloq: float | None = None,
     sd: float | None = None,
+    inputs: Mapping[str, Any] | None = None,
 ) -> Identifiability:
     """What a schedule of samples can tell about parameters, before any sample is taken.
 
@@ -132,6 +134,7 @@ def identifiability(
     free : names to judge; all parameters that are positive and not at a bound when not given.
     lloq : lower limit of quantification, in the unit of the output.
     sd : residual sd on the ln scale, taken as known; 0.5 when not given.
+    inputs : covariates over time, where the model takes any, as in `simulate`.
 
     Returns
     -------
@@ -142,8 +145,8 @@ def identifiability(
     Raises
     ------
     ModelError
-        An unknown parameter, no dose for a model that takes some; a population whose errors are not on the ln scale,
-        without ``sd``.
+        An unknown parameter, no dose or input for a model that takes some; a population whose errors are not on the
+        ln scale, without ``sd``.
     ValueError
         No days, or days before the infusion; no names in `free`.
 
@@ -182,13 +185,15 @@ def identifiability(
     known = np.full(len(ERRORS[LOG].sd_names(model.outputs)), float(sd))
     ties = tuple(model.ties.items())
     problem = Problem(
-        model, Samples.of(table), model.doses(doses), values, names, ties, known, np.zeros(len(known), bool)
-    )
+        model, Samples.of(table), model.doses(doses), values, names, ties, known, np.zeros(len(known), bool),
+        courses=as_courses(inputs, model.inputs, model.name),
+    )  # fmt: skip
     with phases("curve"):
         at = problem.curve(problem.start(values), 1)
     ln_f, slopes = np.asarray(at.value)[: len(schedule)], np.asarray(at.jacobian)[: len(schedule)]
     weight = expected_information(ln_f, sd, lloq)
     options = {"times": schedule, "parameters": values, "free": names, "lloq": lloq, "sd": sd}
+    options |= {"inputs": dict(inputs)} if inputs else {}
     information = slopes.T @ (weight[:, None] * slopes)
     found = of_information(information, names)
     if typical is not None:

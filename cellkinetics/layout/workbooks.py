@@ -63,7 +63,7 @@ def grid_of(path: Path, source: str, sheet: str | None, is_header: Callable[[Seq
     try:
         from python_calamine import CalamineError, CalamineWorkbook
     except ImportError:
-        remedy = 'install it by pip install "cellkinetics[excel]", or save the table as CSV (UTF-8).'
+        remedy = "install it by pip install python-calamine, or save the table as CSV (UTF-8)."
         raise ImportError(f"{source} is a workbook, which python-calamine reads: {remedy}") from None
     try:
         with CalamineWorkbook.from_path(path) as book:

@@ -189,8 +189,29 @@ def _check_names(model: Model) -> None:
                 has = ", ".join(there) or "nothing"
                 text = f"{model.name}: {role} names {name}; it has {has}. {suggest(name, there)}".rstrip()
                 raise ModelError(text.rstrip(), name=name)
+    _check_use(model)
     if (model.markers or model.lags or model.switches) and model.curve is not None:
         raise ModelError(f"{model.name}: markers, lags and switches belong to an ODE (rhs=), not to a closed form.")
+
+
+def _check_use(model: Model) -> None:
+    """Every parameter moves something: what none uses would be estimated from nothing."""
+    rules = [*model.start.values(), *(rule for _, rule in model.dosing.values())]
+    functions = [model.curve, model.rhs, model.observe, *rules, *model.ties.values()]
+    equations = model.equations
+    functions += [equations.rhs, equations.observe, *equations.start.values()] if equations else []
+    used = {name for each in functions if callable(each) for name in names_of(each)}
+    used |= {each for each in functions if isinstance(each, str)} | {
+        *model.lags.values(),
+        *model.switches,
+        *model.comedication,
+    }
+    for name in model.parameters:
+        if name not in used:
+            raise ModelError(
+                f"{model.name}: no function uses the parameter {name}. Use it, or leave it out.",
+                name=name,
+            )
 
 
 def _check_shapes(model: Model) -> None:

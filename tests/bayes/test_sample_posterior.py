@@ -280,7 +280,7 @@ def test_what_cannot_be_is_refused(fit, monkeypatch):
         with pytest.raises(error, match=text):
             wrong()
     monkeypatch.setitem(sys.modules, "numpyro.infer", None)
-    with pytest.raises(ImportError, match=r"of the extra bayes: pip install 'cellkinetics\[bayes\]'"):
+    with pytest.raises(ImportError, match="needs numpyro: pip install numpyro"):
         ck.sample_posterior(fit, method="nuts")
 
 

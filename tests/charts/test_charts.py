@@ -172,6 +172,18 @@ def test_where_nobody_has_a_value_the_reason_stands_in_the_panel(study):
     assert reason in text.get_text().replace("\n", " ")
 
 
+def test_what_is_estimated_in_nobody_is_left_out_unless_it_is_asked_for(fits):
+    rows = fits.parameters.set_index("subject")
+    lost = [s for s in fits if rows.loc[s].set_index("parameter").loc["beta", "status"] != "free"]
+    few = type(fits)(fits.study.select(subjects=lost), {subject: fits[subject] for subject in lost})
+    inside = {name for name, own in chart.estimated(few, None).items() if (own["status"] == "free").any()}
+    assert len(lost) > 1
+    assert "beta" not in inside
+    assert len(few.plot_covariates(["age"]).axes) == len(inside)
+    with pytest.raises(ValueError, match="beta: no estimate inside its bounds"):
+        few.plot_covariates(["age"], parameters=["beta"])
+
+
 def test_a_number_that_most_patients_have_of_their_own_is_no_group(fits):
     some = fits.study.select(subjects=["P01", "P03", "P05", "P06", "P08"])
     five = type(fits)(some, {subject: fits[subject] for subject in some.subjects})

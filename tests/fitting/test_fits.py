@@ -197,3 +197,9 @@ def test_real_patients_in_remission_are_fitted_or_say_why_not():
     assert peak.loc["c_max", "unit"] == "cells/uL"
     quantified = fits.outcomes["n_quantified"]
     assert (fits.outcomes.loc[quantified < 6, "outcome"].str.startswith("not identifiable")).all()
+
+
+def test_intervals_of_nobody_fitted_are_a_table_without_rows(fits):
+    nobody = type(fits)(fits.study.select(subjects=["none"]), {"none": fits["none"]})
+    assert list(nobody.intervals("profile")) == ["subject", "parameter", "value", "lower", "upper"]
+    assert not len(nobody.intervals("profile"))

@@ -101,3 +101,11 @@ def test_a_direction_without_information_is_infinite_for_its_members_alone():
 def test_an_unknown_name_is_refused():
     with pytest.raises(ck.ModelError, match="Did you mean alpha"):
         ck.identifiability(STEIN, DAYS, free=["alpa"])
+
+
+def test_inputs_of_a_model_are_given_or_asked_for():
+    model = ck.models.load("qpcr_and_flow")
+    told = ck.identifiability(model, [1, 7, 14, 28], inputs={"leukocytes": 5000.0})
+    assert np.isfinite(told.parameters["se"]).any()
+    with pytest.raises(ck.ModelError, match=r"needs leukocytes .*inputs="):
+        ck.identifiability(model, [1, 7, 14, 28])

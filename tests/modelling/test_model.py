@@ -51,6 +51,10 @@ def with_rate(*arguments, **options):
     ("changes", "text"),
     [
         ({"curve": lambda t, c_0, kk: t}, "takes kk, which is neither a parameter nor a state"),
+        (
+            {"curve": lambda t, c_0: c_0 - t},
+            "no function uses the parameter k. Use it, or leave it out",
+        ),
         ({"curve": None}, "give either curve= .* or rhs="),
         ({"outputs": {}}, "name what is observed"),
         (with_rate(0.5, "", "assumption"), "k needs a unit"),
