@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SLANT = 35  # degrees, of names that are too long for their room
-MOST_LINES, FEWEST_LETTERS = 2, 6  # of a name that a legend has whole
+NAME_LINES, FEWEST_LETTERS = 2, 6  # of a name that a legend has whole
 
 
 def names_across(ax: Axes, names: Sequence[str], *, told: bool = False) -> None:
@@ -51,7 +51,7 @@ def _cut(names: Sequence[str], letters: int) -> list[str] | None:
     """Names of at most two lines, or what follows them alone; None where they fit whole, or not even that does."""
     parts = [name.split("\n") for name in names]
     whole = [_broken(first, max(letters, 1)) for first, *_ in parts]
-    if all(len(lines) <= MOST_LINES and max(map(len, lines)) <= letters for lines in whole):
+    if all(len(lines) <= NAME_LINES and max(map(len, lines)) <= letters for lines in whole):
         return None
     rests = [rest for _, *rest in parts]
     if max((len(line) for rest in rests for line in rest), default=0) > letters:
@@ -64,8 +64,8 @@ def _cut(names: Sequence[str], letters: int) -> list[str] | None:
 
 def _shortest(lines: Sequence[str], letters: int) -> list[str]:
     """The first two lines, with … for what is left out."""
-    kept = [shortened(line, letters) for line in lines[:MOST_LINES]]
-    if len(lines) > MOST_LINES and not kept[-1].endswith("…"):
+    kept = [shortened(line, letters) for line in lines[:NAME_LINES]]
+    if len(lines) > NAME_LINES and not kept[-1].endswith("…"):
         kept[-1] = f"{kept[-1]} …" if len(kept[-1]) + 2 <= letters else f"{kept[-1][: letters - 1]}…"
     return kept
 

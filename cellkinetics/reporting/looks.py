@@ -14,14 +14,14 @@ MOST_NAMED = 24  # patients of a kind; the table of outcomes has all
 _APART = "Why, and what to do, stands with each patient."
 # What the outcomes of several patients, which name parameters and days, have in common.
 _KINDS = {
-    Status.AT_BOUND: "A parameter is at its bound. Fix it, or see whether a simpler model does.",
-    Status.NOT_IDENTIFIABLE: "The samples do not determine what was free. Fix one parameter more (fixed=), free fewer, "
+    Status.AT_BOUND: "a parameter is at its bound. Fix it, or see whether a simpler model does.",
+    Status.NOT_IDENTIFIABLE: "the samples do not determine what was free. Fix one parameter more (fixed=), free fewer, "
     "or add samples where their effects differ.",
-    Status.RIDGE: "Not converged: parameters move together along a ridge of the likelihood. Fix one of them (fixed=), "
+    Status.RIDGE: "not converged: parameters move together along a ridge of the likelihood. Fix one of them (fixed=), "
     "free fewer, or add samples where their effects differ.",
-    Status.NOT_SOLVED: "The model was not solved at any start. Give initial=, or fix parameters.",
-    Status.NO_SAMPLE: "There is no sample to fit.",
-    Status.NO_QUANTIFIED_SAMPLE: "No sample is quantified: the level is only bounded. Report the limit, or fit the "
+    Status.NOT_SOLVED: "the model was not solved at any start. Give initial=, or fix parameters.",
+    Status.NO_SAMPLE: "there is no sample to fit.",
+    Status.NO_QUANTIFIED_SAMPLE: "no sample is quantified: the level is only bounded. Report the limit, or fit the "
     "patients together with others.",
 }
 
@@ -74,5 +74,5 @@ def _text(kind: str, words: set[str]) -> str:
     if len(words) == 1:
         return next(iter(words))
     if kind == "misfit":
-        return f"The curve misses samples; which, and how far, stands with each patient. {ADVICE}"
-    return _KINDS.get(Status(kind)) or f"{kind[0].upper()}{kind[1:]}. {_APART}"
+        return f"the curve misses samples; which, and how far, stands with each patient. {ADVICE}"
+    return _KINDS.get(Status(kind)) or f"{kind}. {_APART}"

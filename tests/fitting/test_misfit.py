@@ -137,7 +137,7 @@ def test_the_report_says_once_what_several_need_a_look_for_and_the_days_with_eac
     page = report.page(spiked, [b"PNG"])
     box = page.partition('aria-label="What needs a look"')[2].partition("</section>")[0]
     assert "6 of 6 fits need a look" in box
-    assert box.count("The curve misses samples") == box.count("fit.influence()") == box.count("All 6 patients") == 1
+    assert box.count("the curve misses samples;") == box.count("fit.influence()") == box.count("All 6 patients") == 1
     assert "day 28 (observed " not in box
     for place in range(1, 7):
         own = page.partition(f'id="patient-{place}"')[2].partition("</p>")[0]
@@ -158,7 +158,7 @@ def test_a_patient_may_need_a_look_for_two_things_and_many_are_not_all_named(spi
     each["T"] = replace(fit, outcome="not fitted: a", status=Status.NOT_FITTED, misfit=Misfit())
     missed, held, other = looks.of(replace(spiked, by_subject=each))
     assert missed.text == fit.misfit.words and held.subjects == missed.subjects == tuple(each)[:30]
-    assert held.text == "A parameter is at its bound. Fix it, or see whether a simpler model does."
+    assert held.text == "a parameter is at its bound. Fix it, or see whether a simpler model does."
     assert (held.named, held.others) == (tuple(each)[:24], "6 others")
     assert (other.subjects, other.text) == (("T",), "not fitted: a")
 
