@@ -149,7 +149,7 @@ def test_a_population_its_likelihood_and_a_trial_are_shown_with_their_outcome():
     fit = at_truth.moved_to(at_truth.fitted(), at_truth.simulated())
     assert fit.subjects[0] in cells(fit.likelihood._repr_html_())
     assert "importance weights are even" in fit.likelihood._repr_html_()
-    page = fit._repr_html_()
+    page = fit._repr_html_() or ""
     assert fit.outcome in page and page.count("data:image/png;base64,") == 1
     trial = fit.virtual_trial([7, 60, 28], {"low": 1e6, "<b>high": 1e7}, patients=200, populations=0)
     page = trial._repr_html_() or ""
