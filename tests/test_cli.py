@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -268,7 +269,7 @@ def test_several_models_are_fitted_each_in_a_folder_and_compared(patients, folde
     )
     assert run("fit", patients, *DECLINE, *again) == 0
     out = folder / "results"
-    assert {path.name for path in out.iterdir()} == {"nk_decline", "exponential", "models.csv"}
+    assert {path.name for path in out.iterdir()} == {"nk_decline", "exponential", "models.csv", "models.html"}
     assert all({path.name for path in (out / name).iterdir()} == FILES for name in ("nk_decline", "exponential"))
     table = pd.read_csv(out / "models.csv").set_index(["subject", "model"])
     mine = [ck.load(out / name / "fits.json") for name in ("nk_decline", "exponential")]
@@ -276,6 +277,12 @@ def test_several_models_are_fitted_each_in_a_folder_and_compared(patients, folde
     assert table.loc[("A", "nk_decline"), "bic"] == pytest.approx(expected.loc[("A", "nk_decline"), "bic"])
     printed = capsys.readouterr().out
     assert "Models compared" in printed
+    page = (out / "models.html").read_text(encoding="utf-8")
+    assert {f"{expected.loc[('all', name), 'bic']:.4g}" for name in ("nk_decline", "exponential")} <= set(
+        re.findall(r"<td[^>]*>([^<]*)</td>", page)
+    )
+    assert all((out / link).is_file() for link in re.findall(r'href="([^"]*)"', page)) and page.count("href=") == 2
+    assert page.count("data:image/png;base64,") == 1
     # One model is forced over the two: nothing of the other one stays.
     assert run("fit", patients, *DECLINE, "--out", "results", "--force") == 0
     assert {path.name for path in out.iterdir()} == FILES

@@ -110,6 +110,17 @@ def test_from_the_command_line_only_up_to_the_first_fit_and_its_report(folder):
     assert "P07" in (folder / "page.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
+def test_from_the_command_line_only_the_whole_page(folder):
+    study = ck.example()
+    study.to_csv(folder / "patients.csv")
+    model = ck.models.load("nk_decline")
+    ck.fit_population(model, study, free=["F"], method="focei", progress=False).save(folder / "population.json")
+    follow("command_line.rst")
+    made = set(os.listdir(folder))
+    assert {"page.html", "by_response.html", "population.html", "patients.kept", "cellkinetics-profile-1"} <= made
+
+
 def test_an_ode_of_ones_own(folder):
     names = follow("own_ode.rst")
     assert names["fit"].converged

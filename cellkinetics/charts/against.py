@@ -12,6 +12,7 @@ from cellkinetics.data import groups
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.figures import style
+from cellkinetics.figures.names import names_across
 from cellkinetics.figures.style import tone
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.lazily import pandas as pd
@@ -87,7 +88,7 @@ def draw(
         _marks(ax, place, y, inside, shade)
         mean = scaled[inside].mean()
         ax.hlines(np.exp(mean) if log else mean, at - 0.28, at + 0.28, color=tone.ink, linewidth=1.4, gid="mean")
-    style.names_across(ax, shown)
+    names_across(ax, shown)
 
 
 def _line(ax: Axes, at: Floats, x: Floats, y: Floats, *, log: bool) -> None:

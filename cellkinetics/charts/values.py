@@ -18,6 +18,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.domains import Size
 from cellkinetics.errors import suggest
 from cellkinetics.figures import drawing, style
+from cellkinetics.figures.names import names_across
 from cellkinetics.figures.style import tone
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.placing import status_of
@@ -138,7 +139,7 @@ def _metric(ax: Axes, table: pd.DataFrame, by: str, order: Sequence[str], metric
             look = "-" if low == high else (0, (2, 1.5))
             ax.hlines(high if math.isfinite(high) else low, place - 0.38, place + 0.38, color=shades[group],
                       linewidth=2.4, linestyle=look, zorder=2.4, gid="median")  # fmt: skip
-    style.names_across(ax, names)
+    names_across(ax, names)
     style.label(ax, by, titled(metric, str(table.attrs.get("unit", ""))))
 
 

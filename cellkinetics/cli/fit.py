@@ -23,7 +23,7 @@ from cellkinetics.fitting.model_choice import EVERYONE, compare_models
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
-from cellkinetics.reporting import output, report
+from cellkinetics.reporting import models_page, output, report
 
 EXAMPLE = Path(__file__).parents[1] / "_data" / "example.csv"
 CRITERIA = {
@@ -51,7 +51,7 @@ def fit(
     Without a table it runs on the example that comes with the library: eleven simulated patients. The folder gets
     report.html (all of it, to look at), parameters.csv, predictions.csv, outcomes.csv, summary.txt, fits.json (for
     ck.load and `cellkinetics report`) and the figures fits.png. Of several models each has a folder in it, and
-    models.csv compares them.
+    models.html and models.csv compare them.
 
     Parameters
     ----------
@@ -122,6 +122,8 @@ def fit(
             output.fit_files(fits, own, report.Origin(again, origin.source, origin.sha256), by)
         if compared is not None:
             write_csv(compared.reset_index(), folder / "models.csv")
+            html = models_page.page(compared, _together(compared)[list(CRITERIA)].rename(columns=CRITERIA), study, by)
+            (folder / models_page.MODELS_NAME).write_text(html, encoding="utf-8")
 
     with ctrl_c.held():
         compared = _compared(list(each.values()), console)

@@ -14,6 +14,7 @@ from cellkinetics.cohorts.curves import cohort_curves, quantile, turnbull
 from cellkinetics.cohorts.values import Kind
 from cellkinetics.data import groups
 from cellkinetics.figures import drawing, style
+from cellkinetics.figures.names import names_across
 from cellkinetics.figures.paper import THREE_ABREAST
 from cellkinetics.figures.study import plot_study
 from cellkinetics.figures.style import MARKS, tone
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 JITTER = 0.28
+LINE = 0.35  # inches of a legend, in a figure that will be narrower
 
 
 def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Figure:
@@ -48,7 +50,9 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
     elif not style.narrow():
         given = list(style.figure((7.0, 6.6)).subplot_mosaic("aa;bc").values())
     else:
-        given = list(style.figure((6.0, 9.6)).subplots(3, 1))
+        # Each group has a line or two of the legend.
+        page = style.figure((6.0, 11.0 + LINE * max(len(found.order) - 3, 0)))
+        given = list(page.subplots(3, 1, height_ratios=[1.15, 1, 1]))
     curves, *panels = given
     plot_study(found.study, curves, found.by, found.tolerance)
     # Its medians are by visit; these are by the windows of the comparison.
@@ -70,7 +74,7 @@ def plot_comparison(found: Comparison, axes: Sequence[Axes] | None = None) -> Fi
         if shown and found.individual:
             _draw_over_doses(ax, found, shown[0])
         elif shown:
-            _draw_values(ax, found, shown[0])
+            _draw_values(ax, found, shown[0], told=axes is None)
         else:
             ax.set_axis_off()
             ax.text(
@@ -153,7 +157,8 @@ def _value_axis(ax: Axes, found: Comparison, values: pd.DataFrame) -> None:
         drawing.draw_limits(ax, found.study.used)
 
 
-def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
+def _draw_values(ax: Axes, found: Comparison, result: WindowResult, *, told: bool) -> None:
+    """Groups beside each other, whose names a legend tells as well where there is one."""
     values, ticks, shades = result.window.values, [], style.shades(found.order)
     _value_axis(ax, found, values)
     for place, name in enumerate(found.names):
@@ -171,7 +176,7 @@ def _draw_values(ax: Axes, found: Comparison, result: WindowResult) -> None:
             ax.hlines(
                 at, place - 0.4, place + 0.4, color=shade, linewidth=2.8, linestyle=look, zorder=3.4, gid="median"
             )
-    style.names_across(ax, ticks)
+    names_across(ax, ticks, told=told)
     style.label(ax, str(found.by))
     _title(ax, found, result)
 

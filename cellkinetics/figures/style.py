@@ -245,32 +245,6 @@ def whole(ax: Axes) -> Figure:
     return found
 
 
-SLANT = 35  # degrees, of names that are too long for their room
-
-
-def names_across(ax: Axes, names: Sequence[str]) -> None:
-    """Names of groups under axes, in the lines that their room allows; slanted where a word is too long for it.
-
-    They stand upright where slanted ones would run into each other. A name may have lines of its own; its places are
-    0, 1, ... and the axes end 0.6 beside the first and the last.
-    """
-    ax.set_xlim(-0.6, len(names) - 0.4)
-    room = size(ax)[0] / (len(names) + 0.2)
-    letters = int(room / (0.5 * TEXT))
-    lines = [_broken(name, max(letters, 1)) for name in names]
-    slanted = max((len(part) for each in lines for part in each), default=0) > letters
-    texts = ["\n".join(each) for each in lines]
-    if slanted:
-        texts = [", ".join([shortened(first, 16), *rest]) for first, *rest in (name.split("\n") for name in names)]
-    ax.set_xticks(range(len(names)), texts, fontsize=TEXT, color=tone.ink, parse_math=False)
-    if slanted:
-        upright = room * math.sin(math.radians(SLANT)) < 1.2 * TEXT
-        how = {"rotation": 90, "va": "center"} if upright else {"rotation": SLANT}
-        for text in ax.get_xticklabels():
-            text.set(ha="right", rotation_mode="anchor", **how)
-    ax.tick_params(axis="x", length=0)
-
-
 def size(ax: Axes) -> tuple[float, float]:
     """Width and height of axes in points; less than now where a layout will still make room beside them."""
     figure = ax.get_figure(root=True)
@@ -443,12 +417,6 @@ def entries(key: Sequence[tuple[Any, str]]) -> tuple[list[Any], list[str]]:
     return [handle for handle, _ in key], [f" {text}" if text.startswith("_") else text for _, text in key]
 
 
-def _broken(name: str, most: int) -> list[str]:
-    """Lines of at most so many letters, words whole."""
-    wrap = textwrap.TextWrapper(most, break_long_words=False, break_on_hyphens=False)
-    return [part for line in name.split("\n") for part in wrap.wrap(line) or [""]]
-
-
 def heading(text: str) -> tuple[Any, str]:
     """A line of a legend that says what the entries after it are."""
     from matplotlib.lines import Line2D
@@ -473,8 +441,11 @@ def legend_below(ax: Axes, key: Sequence[tuple[Any, str]], title: str = "") -> N
     figure = ax.get_figure(root=True)
     if figure is None or not key:
         return
-    lengths = [max(map(len, text.splitlines()), default=0) for _, text in key]
     width = 72 * figure.get_figwidth()
+    key = [
+        (handle, "\n".join(part for line in text.split("\n") for part in _lines(line, width))) for handle, text in key
+    ]
+    lengths = [max(map(len, text.splitlines()), default=0) for _, text in key]
     columns, wide = len(key) + 1, math.inf
     while wide > width and columns > 1:
         columns -= 1
@@ -487,6 +458,11 @@ def legend_below(ax: Axes, key: Sequence[tuple[Any, str]], title: str = "") -> N
         handlelength=1.6, handletextpad=0.5, fontsize=TEXT, title=title or None,
     )  # fmt: skip
     tidy(legend)
+
+
+def _lines(text: str, width: float) -> list[str]:
+    """An entry of a legend in the lines that a figure of this width in points takes."""
+    return wrapped(text, width - 34) if len(text) * 0.58 * TEXT + 34 > width else [text]
 
 
 def tidy(legend: Legend) -> None:

@@ -141,7 +141,7 @@ def _(found: Comparison) -> Card:
 @of.register
 def _(found: ModelComparison) -> Card:
     shown = found.table[["parameter", "effect", "estimate", "lower", "upper", "p", "p_holm", "n"]]
-    return Card(f"{found.model.name} by {found.by}", found.reason, shown)
+    return Card(f"{found.model.name} by {found.by}", found.reason, shown, found.plot)
 
 
 @of.register
@@ -171,7 +171,7 @@ def _(found: Identifiability) -> Card:
 
 @of.register
 def _(found: Power) -> Card:
-    return Card("Power", f"{found.asked} studies a number of patients, simulated", found.needed)
+    return Card("Power", f"{found.asked} studies a number of patients, simulated", found.needed, found.plot)
 
 
 @of.register
@@ -179,7 +179,8 @@ def _(population: PopulationFit) -> Card:
     table = population.parameters
     shown = table.loc[table["kind"] != OTHER, ["kind", "value", "rse", "lower", "upper", "shrinkage", "unit", "status"]]
     title = f"Population of {count(len(population.subjects), 'subject')}: {population.model.name}"
-    return Card(title, population.outcome, shown.rename_axis("parameter"))
+    picture = population.plot_predicted if len(population.subjects) <= MOST_DRAWN else None
+    return Card(title, population.outcome, shown.rename_axis("parameter"), picture)
 
 
 @of.register

@@ -18,7 +18,7 @@ NAME = "cellkinetics-fit"
 TRIES = 1000
 # What an earlier run of a command wrote of a larger study would stand beside the new results as if it belonged to them.
 FIT_FILES = re.compile(
-    r"(parameters|predictions|outcomes|models)\.csv|fits\.json|summary\.txt|report\.html|fits(-\d+)?\.png"
+    r"(parameters|predictions|outcomes|models)\.csv|fits\.json|summary\.txt|(report|models)\.html|fits(-\d+)?\.png"
 )
 # What tells a folder of one of several models.
 OF_A_MODEL = (("fits.json", report.REPORT_NAME), ("comparison.json", "summary.txt"), ("profiles.json", "intervals.csv"))

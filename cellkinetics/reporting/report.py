@@ -31,6 +31,7 @@ from cellkinetics.fitting.table import FIXED
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.table import OTHER
+from cellkinetics.reporting import looks
 from cellkinetics.words import count
 
 if TYPE_CHECKING:
@@ -106,10 +107,6 @@ def page(
     environment.filters |= {"number": number, "linked": linked}
     study, first = fits.study, next(iter(fits.values()))
     numbers = {subject: place for place, subject in enumerate(fits, start=1)}
-    looks: dict[str, list[str]] = {}
-    for subject, fit in fits.items():
-        if fit.needs_look:
-            looks.setdefault(fit.outcome, []).append(subject)
     # Those who need a look first: a page of a thousand pictures opens on no phone.
     pictured = set(sorted(fits, key=lambda subject: not fits[subject].needs_look)[:PICTURES])
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
@@ -119,8 +116,8 @@ def page(
         request=first.request,
         title=first.model.description.strip().partition("\n")[0],
         numbers=numbers,
-        looks=looks,
-        needing=sum(map(len, looks.values())),
+        looks=looks.of(fits),
+        needing=sum(fit.needs_look for fit in fits.values()),
         facts=overview.facts(study),
         tables=[
             ("Samples below the limit, by days since the first infusion", overview.below(study).reset_index()),

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 import cellkinetics as ck
 from cellkinetics.charts import against
 from cellkinetics.charts import parameters as chart
-from cellkinetics.figures import style
+from cellkinetics.figures.names import names_across
 from cellkinetics.joint.comparison import EFFECT_COLUMNS, ModelComparison
 
 DECLINE = ck.models.load("nk_decline")
@@ -106,7 +106,7 @@ def test_names_of_groups_do_not_run_into_each_other(inches, degrees):
     names = ["complete response", "partial response", "progressive disease", "unknown"]
     figure = plt.figure(figsize=(inches, 2))
     ax = figure.add_axes((0, 0.5, 1, 0.5))
-    style.names_across(ax, names)
+    names_across(ax, names)
     figure.draw_without_rendering()
     assert {text.get_rotation() for text in ax.get_xticklabels()} == {degrees}
 

@@ -1,6 +1,7 @@
 """Figures as a journal takes them."""
 
 import io
+from dataclasses import replace
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -41,6 +42,39 @@ def test_text_in_a_narrow_figure_lies_inside_it_and_does_not_overlap(compared):
             assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
             title = ax.title if ax.title.get_text() else ax._left_title
             assert title.get_window_extent().x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize("width", ["column", "page"])
+@pytest.mark.parametrize(
+    ("names", "cut"),
+    [
+        (["Cohort 1: 1e5 CAR-NK/kg, one infusion", "Cohort 2: 1e6 CAR-NK/kg, one infusion",
+          "Cohort 3: 1e7 CAR-NK/kg, two infusions"], True),
+        (["Lymphodepletion and dose level A", "Lymphodepletion and dose level B", "Lymphodepletion and dose level C"],
+         False),
+    ],
+)  # fmt: skip
+def test_long_names_of_groups_leave_each_panel_its_height(compared, width, names, cut):
+    called = dict(zip(compared.names, names, strict=True))
+    order = tuple(called.get(name, name) for name in compared.order)
+    covariates = STUDY.covariates.assign(cohort=STUDY.covariates["cohort"].map(called))
+    study = replace(STUDY, covariates=covariates)
+    renamed = replace(compared, study=study, groups=compared.groups.map(called), order=order)
+    with ck.style(width=width):
+        figure = renamed.plot()
+        figure.draw_without_rendering()
+    assert min(ax.get_position().height for ax in figure.axes) >= 0.15
+    (legend,) = figure.legends
+    assert set(names) <= {text.get_text().replace("\n", " ") for text in legend.get_texts()}
+    for ax in figure.axes[1:]:
+        labels = ax.get_xticklabels()
+        assert {text.get_rotation() for text in labels} == {0}
+        boxes = [text.get_window_extent() for text in labels]
+        assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+        said = [text.get_text().split("\n") for text in labels]
+        assert all(lines[-1].startswith("n = ") for lines in said)
+        # Cut to two lines, or left to the legend where cut names would be alike.
+        assert {len(lines) for lines in said} == {3 if cut else 1}
 
 
 def test_settings_are_as_before_after_the_block():

@@ -1,6 +1,7 @@
 """A curve that misses its samples says so, and which; clean patients are left alone. All patients are simulated."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.fitting import diagnostics
-from cellkinetics.fitting.misfit import CALLED
-from cellkinetics.reporting import report
+from cellkinetics.fitting.misfit import CALLED, Misfit, joined
+from cellkinetics.optimising.status import Outcome, Status
+from cellkinetics.reporting import looks, report
 
 FILES = Path(__file__).parents[1] / "files"
 STEIN = models.load("stein_2019_tisagenlecleucel")
@@ -131,12 +133,34 @@ def test_a_file_from_before_misfits_were_looked_for_is_read(tmp_path):
     assert not any(fit.misfit for fit in ck.load(tmp_path / "old.json").values())
 
 
-def test_the_report_lists_who_needs_a_look_with_the_days(spiked):
+def test_the_report_says_once_what_several_need_a_look_for_and_the_days_with_each(spiked):
     page = report.page(spiked, [b"PNG"])
     box = page.partition('aria-label="What needs a look"')[2].partition("</section>")[0]
     assert "6 of 6 fits need a look" in box
-    assert box.count("the curve misses the samples: ") == 6
-    assert box.count("day 28 (observed ") == 6
+    assert box.count("the curve misses samples;") == box.count("fit.influence()") == box.count("All 6 patients") == 1
+    assert "day 28 (observed " not in box
+    for place in range(1, 7):
+        own = page.partition(f'id="patient-{place}"')[2].partition("</p>")[0]
+        assert "the curve misses the samples: " in own and "day 28 (observed " in own
+
+
+def test_one_who_needs_a_look_is_told_word_for_word(spiked):
+    subject, fit = next(iter(spiked.items()))
+    missed, ended = looks.of(replace(spiked, by_subject={subject: fit}))
+    assert missed.subjects == ended.subjects == (subject,)
+    assert fit.outcome == f"{missed.text} After that: {ended.text}"
+
+
+def test_a_patient_may_need_a_look_for_two_things_and_many_are_not_all_named(spiked):
+    fit, bound = next(iter(spiked.values())), "beta at its lower bound: day {}. Fix it."
+    ends = [Outcome(Status.AT_BOUND, bound.format(day)) for day in range(30)]
+    each = {f"S{i}": replace(fit, outcome=joined(end, fit.misfit), status=end.status) for i, end in enumerate(ends)}
+    each["T"] = replace(fit, outcome="not fitted: a", status=Status.NOT_FITTED, misfit=Misfit())
+    missed, held, other = looks.of(replace(spiked, by_subject=each))
+    assert missed.text == fit.misfit.words and held.subjects == missed.subjects == tuple(each)[:30]
+    assert held.text == "a parameter is at its bound. Fix it, or see whether a simpler model does."
+    assert (held.named, held.others) == (tuple(each)[:24], "6 others")
+    assert (other.subjects, other.text) == (("T",), "not fitted: a")
 
 
 def test_a_single_fit_and_one_of_many_say_the_same(spiked):

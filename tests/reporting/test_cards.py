@@ -12,11 +12,12 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics import models
+from cellkinetics.joint.comparison import EFFECT_COLUMNS, ModelComparison
 from cellkinetics.notebook import ROWS_SHOWN, Card, Shown
 from cellkinetics.progress import bar
 from cellkinetics.reporting import cards
 
-NK = models.load("nk_decline")
+NK, STEIN = models.load("nk_decline"), models.load("stein_2019_tisagenlecleucel")
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,31 @@ def test_what_many_patients_made_is_shown_with_a_picture(fits):
     assert "no picture: nobody was fitted" in nobody and "<img" not in nobody
 
 
+def test_what_a_model_says_of_the_groups_is_shown_with_its_effects_or_why_there_are_none():
+    row = {
+        "parameter": "F",
+        "effect": "dose exponent",
+        "estimate": 0.2,
+        "lower": -0.1,
+        "upper": 0.5,
+        "p": 0.01,
+        "n": 11,
+    }
+    table = pd.DataFrame([dict.fromkeys(EFFECT_COLUMNS, np.nan) | {"note": ""} | row])
+    found = ModelComparison(NK, "dose", "individual", table, 20, False, 99, {}, 0.1)
+    page = found._repr_html_() or ""
+    assert {"F", "0.2", "0.01"} <= set(cells(page)) and page.count("data:image/png;base64,") == 1
+    nothing = replace(found, table=table.iloc[:0], reason="two patients are too few")._repr_html_() or ""
+    assert "no picture: nothing was compared: two patients are too few" in nothing and "<img" not in nothing
+
+
+def test_power_is_shown_with_its_curves():
+    found = ck.power(STEIN, [1e5, 1e7], [3, 3], [7, 28], studies=20, patients=[6], progress=False)
+    page = found._repr_html_() or ""
+    assert "20 studies a number of patients, simulated" in page
+    assert page.count("data:image/png;base64,") == 1
+
+
 def test_a_comparison_of_models_says_which_has_the_largest_weight(fits, tmp_path):
     simpler = ck.fit_each(NK, fits.study, fixed={"beta": 0.05}, starts=1, progress=False)
     table = ck.compare_models([fits, simpler])
@@ -123,6 +149,8 @@ def test_a_population_its_likelihood_and_a_trial_are_shown_with_their_outcome():
     fit = at_truth.moved_to(at_truth.fitted(), at_truth.simulated())
     assert fit.subjects[0] in cells(fit.likelihood._repr_html_())
     assert "importance weights are even" in fit.likelihood._repr_html_()
+    page = fit._repr_html_() or ""
+    assert fit.outcome in page and page.count("data:image/png;base64,") == 1
     trial = fit.virtual_trial([7, 60, 28], {"low": 1e6, "<b>high": 1e7}, patients=200, populations=0)
     page = trial._repr_html_() or ""
     assert "complete; simulated data" in page
