@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
-from cellkinetics.arrays import Floats
 from cellkinetics.figures import style
+from cellkinetics.figures.drawing import area
 from cellkinetics.figures.style import TITLE, tone
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.words import plain
@@ -91,7 +91,7 @@ def _quantiles(ax: Axes, table: pd.DataFrame, samples: pd.DataFrame, found: VPC)
     above = samples[samples["status"] == "above"]
     if len(above):
         ax.plot(above["day"], above["value"], **_triangle(), zorder=1.95, gid="above")
-    one = table.drop_duplicates("bin")
+    one, more = table.drop_duplicates("bin"), DARKER if tone.dark else 0.0
     for end, gid in {"limit": "lloq", "highest_limit": "lloq", "upper_limit": "uloq"}.items():
         ax.plot(one["day"], one[end], color=tone.faint, linewidth=0.9, dashes=(4, 3), zorder=1.8, gid=gid)
     for share, own in table.groupby("quantile"):
@@ -104,7 +104,7 @@ def _quantiles(ax: Axes, table: pd.DataFrame, samples: pd.DataFrame, found: VPC)
         high = np.where(over["high"], highest, high)
         drawn = ~np.isnan(high) & ~np.isnan(floor)
         solid = MEDIAN_BAND if _is_middle(float(share), found.quantiles) else BAND  # pyright: ignore[reportArgumentType]
-        _area(ax, day, np.minimum(floor, high), high, drawn, solid)
+        area(ax, day, np.minimum(floor, high), high, solid + more, drawn)
         ax.plot(day, mid, color=tone.one, linewidth=0.9, dashes=(2, 2), zorder=2.4, gid="simulated median")
         width = 1.6 if solid == MEDIAN_BAND else 1.1
         ax.plot(day, seen, color=tone.ink, linewidth=width, marker="o", markersize=3.2, zorder=3, gid="observed")
@@ -117,7 +117,7 @@ def _below(ax: Axes, table: pd.DataFrame) -> None:
     style.dress(ax)
     day = table["day"].to_numpy(float)
     low, mid, high, seen = (table[name].to_numpy(float) for name in ("low", "mid", "high", "observed"))
-    _area(ax, day, low, high, ~np.isnan(high), MEDIAN_BAND)
+    area(ax, day, low, high, MEDIAN_BAND + (DARKER if tone.dark else 0.0), ~np.isnan(high))
     ax.plot(day, mid, color=tone.one, linewidth=0.9, dashes=(2, 2), zorder=2.4, gid="simulated median")
     ax.plot(day, seen, color=tone.ink, linewidth=1.4, marker="o", markersize=3.2, zorder=3, gid="observed")
     out = table["outside"].to_numpy(bool)
@@ -136,16 +136,6 @@ def _ring() -> dict[str, Any]:
     """Round what lies beyond its band."""
     return {"linestyle": "none", "marker": "o", "markersize": 7.5, "markerfacecolor": "none",
             "markeredgecolor": tone.ramp[2], "markeredgewidth": 1.3}  # fmt: skip
-
-
-def _area(ax: Axes, day: Floats, low: Floats, high: Floats, drawn: np.ndarray[Any, Any], solid: float) -> None:
-    """A band, as a bar where a neighbour has none."""
-    solid += DARKER if tone.dark else 0.0
-    ax.fill_between(day, low, high, where=drawn.tolist(), color=tone.one, alpha=solid, linewidth=0, gid="band")
-    for at in np.flatnonzero(drawn):
-        beside = (at > 0 and drawn[at - 1]) or (at + 1 < len(day) and drawn[at + 1])
-        if not beside:
-            ax.vlines(day[at], low[at], high[at], color=tone.one, alpha=solid, linewidth=6, gid="band")
 
 
 def _is_middle(share: float, shares: Sequence[float]) -> bool:
