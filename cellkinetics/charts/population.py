@@ -37,16 +37,18 @@ HIGH = 0.3  # shrinkage from which on effects say little of their distribution
 def plot_predicted(fit: PopulationFit, axes: Sequence[Axes] | None, by: str | None) -> Figure:
     """See `PopulationFit.plot_predicted`."""
     table, study = fit.residuals, fit.study
-    panels = style.panels(axes, 2, 2, (4.1, 3.9), simulated=study.simulated)
+    # Two of a column's width side by side are slivers, whose decades run into each other.
     narrow = axes is None and style.narrow()
+    panels = style.panels(axes, 2, 1 if narrow else 2, (4.1, 3.9), simulated=study.simulated)
     if by is None:
         members, shades = pd.Series(NOBODY, index=list(study.subjects)), {NOBODY: tone.one}
     else:
         members, shades = style.coloured(study, by)
     for ax, column, name in zip(panels, ("population", "predicted"), ("population", "individual"), strict=True):
         predicted.draw(ax, table, column, shades, table["subject"].map(members))
-        style.label(ax, ("predicted,\n" if narrow else "predicted, ") + name)
-    style.label(panels[0], y=f"observed, {style.unit_label(study.unit)}")
+        style.label(ax, f"predicted, {name}")
+    for ax in panels if narrow else panels[:1]:
+        style.label(ax, y=f"observed, {style.unit_label(study.unit)}")
     if axes is None:
         key = predicted.key_of(table, None if by is None else tone.faint)
         style.legend_below(panels[0], [*([] if by is None else style.named(shades, by)), *key])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.study import AFTER, Study
 from cellkinetics.figures import style
 from cellkinetics.figures.style import MARKS, SMALL, plain, tone
@@ -69,6 +70,18 @@ def draw_value(ax: Axes, at: float, lower: float, upper: float, status: str, col
     if status == "interval":
         ax.vlines(at, lower, upper, color=colour, linewidth=1, zorder=3)
     ax.plot(at, level, **style.marker(status, colour), zorder=3.2, gid=status)
+
+
+def area(
+    ax: Axes, day: Floats, low: Floats, high: Floats, solid: float, drawn: Flags | None = None, gid: str = "band"
+) -> None:
+    """A band over days, where ``drawn``; a bar on a day whose neighbours have none, or that is the only one."""
+    drawn = np.ones(len(day), bool) if drawn is None else drawn
+    ax.fill_between(day, low, high, where=drawn.tolist(), color=tone.one, alpha=solid, linewidth=0, gid=gid)
+    for at in np.flatnonzero(drawn):
+        beside = (at > 0 and drawn[at - 1]) or (at + 1 < len(day) and drawn[at + 1])
+        if not beside:
+            ax.vlines(day[at], low[at], high[at], color=tone.one, alpha=solid, linewidth=6, gid=gid)
 
 
 def draw_limits(ax: Axes, samples: pd.DataFrame, *, named: bool = True, in_layout: bool = True) -> None:

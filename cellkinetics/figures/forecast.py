@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from cellkinetics.figures import style
-from cellkinetics.figures.drawing import draw_limits, draw_samples, extent
+from cellkinetics.figures.drawing import area, draw_limits, draw_samples, extent
 from cellkinetics.figures.style import MARKS, tone
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def plot(found: Forecast, output: str, axes: Sequence[Axes] | None) -> Figure:
     style.days(top, last, width)
     more = MORE_IN_DARK if tone.dark else 0.0
     for lower, upper, solid in (("sample_lower", "sample_upper", BAND_OF_SAMPLE), ("lower", "upper", BAND_OF_CURVE)):
-        ends = (np.maximum(table[end].to_numpy(float), low / 10) for end in (lower, upper))
-        top.fill_between(day, *ends, color=tone.one, alpha=solid + more, linewidth=0, gid=lower)
-    top.plot(day, table["median"], color=tone.one, linewidth=1.9, zorder=2.5, gid="median")
+        ends = [np.maximum(table[end].to_numpy(float), low / 10) for end in (lower, upper)]
+        area(top, day, *ends, solid + more, gid=lower)
+    top.plot(day, table["median"], **_line(day, 1.9), zorder=2.5, gid="median")
     draw_samples(top, samples, tone.ink)
     if limited:
         draw_limits(top, samples if len(samples) else samples.reindex([0]).assign(lloq=limit))
@@ -71,7 +71,7 @@ def plot(found: Forecast, output: str, axes: Sequence[Axes] | None) -> Figure:
         if axes is not None:
             style.days(bottom, last, width)
         shares = [found.detectable(float(at), output=output) for at in day]
-        bottom.plot(day, shares, color=tone.ink, linewidth=1.5, gid="detectable")
+        bottom.plot(day, shares, **_line(day, 1.5, tone.ink), gid="detectable")
         bottom.set_ylim(-0.05, 1.05)
         bottom.set_yticks([0, 0.5, 1])
         bottom.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -89,7 +89,7 @@ def plot(found: Forecast, output: str, axes: Sequence[Axes] | None) -> Figure:
     ]
     share = f"{100 * found.level:.3g}%"
     key += [
-        (Line2D([], [], color=tone.one, linewidth=1.9), "median"),
+        (Line2D([], [], **_line(day, 1.9)), "median"),
         (Patch(color=tone.one, alpha=BAND_OF_CURVE + more, linewidth=0), f"{share} of the curve"),
         (Patch(color=tone.one, alpha=BAND_OF_SAMPLE + more, linewidth=0), f"{share} of a sample"),
     ]
@@ -145,7 +145,7 @@ def _arm(
     style.days(top, float(table["day"].max()), width)
     _curves(top, own, low)
     if arm != found.arms["arm"].iloc[0]:
-        top.plot(usual["day"], usual["typical"], color=tone.ink, linewidth=1.0, linestyle=(0, (3, 2)), gid="first arm")
+        top.plot(usual["day"], usual["typical"], **_dashed(usual["day"]), gid="first arm")
     top.set_title(str(arm), loc="left", fontsize=style.TITLE, color=tone.ink, parse_math=False)
     if bottom is not None:
         draw_limits(top, own.iloc[:1].assign(lloq=limit, day=0.0, late=False), named=right)
@@ -163,19 +163,34 @@ def _curves(ax: Axes, own: Any, low: float) -> None:
     more = MORE_IN_DARK if tone.dark else 0.0
     bands = (("sample_lower", "sample_upper", BAND_OF_SAMPLE), ("lower", "upper", BAND_OF_CURVE),
              ("typical_lower", "typical_upper", BAND_OF_ESTIMATES))  # fmt: skip
+    day = own["day"].to_numpy(float)
     for lower, upper, solid in bands:
-        ends = (np.maximum(own[end].to_numpy(float), low / 10) for end in (lower, upper))
-        ax.fill_between(own["day"], *ends, color=tone.one, alpha=solid + more, linewidth=0, gid=lower)
-    ax.plot(own["day"], own["typical"], color=tone.one, linewidth=1.9, zorder=2.5, gid="typical")
+        if own[lower].notna().any():
+            ends = [np.maximum(own[end].to_numpy(float), low / 10) for end in (lower, upper)]
+            area(ax, day, *ends, solid + more, gid=lower)
+    ax.plot(day, own["typical"], **_line(day, 1.9), zorder=2.5, gid="typical")
+
+
+def _line(days: Any, width: float, colour: str | None = None) -> dict[str, Any]:
+    """A curve; of one day, which makes none, a mark."""
+    look: dict[str, Any] = {"color": colour or tone.one, "linewidth": width}
+    return look if len(days) > 1 else look | {"linestyle": "none", "marker": "o", "markersize": 5}
+
+
+def _dashed(days: Any) -> dict[str, Any]:
+    """The curve of the first arm beside that of another; of one day a mark."""
+    if len(days) > 1:
+        return {"color": tone.ink, "linewidth": 1.0, "linestyle": (0, (3, 2))}
+    return {"color": tone.ink, "linestyle": "none", "marker": "_", "markersize": 11, "markeredgewidth": 1.2}
 
 
 def _detectable(ax: Axes, found: VirtualTrial, arm: str, output: str, days: Any) -> None:
     style.dress(ax)
     shares = np.array([found.detectable(float(day), output=output).loc[arm].to_numpy(float) for day in days])
-    if found.populations:
+    if np.isfinite(shares[:, 1]).any():
         more = MORE_IN_DARK if tone.dark else 0.0
-        ax.fill_between(days, shares[:, 1], shares[:, 2], color=tone.one, alpha=BAND_OF_CURVE + more, linewidth=0)
-    ax.plot(days, shares[:, 0], color=tone.one, linewidth=1.5, gid="detectable")
+        area(ax, days, shares[:, 1], shares[:, 2], BAND_OF_CURVE + more)
+    ax.plot(days, shares[:, 0], **_line(days, 1.5), gid="detectable")
     ax.set_ylim(-0.05, 1.05)
     ax.set_yticks([0, 0.5, 1])
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -183,7 +198,8 @@ def _detectable(ax: Axes, found: VirtualTrial, arm: str, output: str, days: Any)
 
 def _key_of_trial(found: VirtualTrial) -> list[tuple[Any, str]]:
     more, share = MORE_IN_DARK if tone.dark else 0.0, f"{100 * found.level:.3g}%"
-    key: list[tuple[Any, str]] = [(Line2D([], [], color=tone.one, linewidth=1.9), "median patient")]
+    days = found.table["day"].unique()
+    key: list[tuple[Any, str]] = [(Line2D([], [], **_line(days, 1.9)), "median patient")]
     if found.populations:
         solid = BAND_OF_ESTIMATES + more
         key.append((Patch(color=tone.one, alpha=solid, linewidth=0), f"{share} by the errors of the estimates"))
@@ -192,6 +208,5 @@ def _key_of_trial(found: VirtualTrial) -> list[tuple[Any, str]]:
         (Patch(color=tone.one, alpha=BAND_OF_SAMPLE + more, linewidth=0), f"{share} of samples"),
     ]
     if len(found.arms) > 1:
-        dashed = Line2D([], [], color=tone.ink, linewidth=1.0, linestyle=(0, (3, 2)))
-        key.append((dashed, f"median patient, {found.arms['arm'].iloc[0]}"))
+        key.append((Line2D([], [], **_dashed(days)), f"median patient, {found.arms['arm'].iloc[0]}"))
     return key

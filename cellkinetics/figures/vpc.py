@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
-from cellkinetics.arrays import Floats
 from cellkinetics.figures import style
+from cellkinetics.figures.drawing import area
 from cellkinetics.figures.style import TITLE, tone
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.words import plain
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cellkinetics.predictive.vpc import VPC
 
 PANEL, ONE_PANEL = (3.6, 3.9), (5.6, 4.3)  # inches of a stratum, and of the only one
+ENDS = ("low", "high")
 BAND, MEDIAN_BAND, DARKER = 0.16, 0.32, 0.1  # how solid areas are, and how much more on a dark ground
 
 
@@ -87,17 +88,23 @@ def _quantiles(ax: Axes, table: pd.DataFrame, samples: pd.DataFrame, found: VPC)
     known = samples["status"] == "quantified"
     ax.plot(samples.loc[known, "day"], samples.loc[known, "value"], linestyle="none", marker="o", markersize=2.2,
             markerfacecolor=tone.faint, markeredgewidth=0, alpha=0.55, zorder=1.9, gid="samples")  # fmt: skip
-    one = table.drop_duplicates("bin")
-    for end in ("limit", "highest_limit"):
-        ax.plot(one["day"], one[end], color=tone.faint, linewidth=0.9, dashes=(4, 3), zorder=1.8, gid="lloq")
+    above = samples[samples["status"] == "above"]
+    if len(above):
+        ax.plot(above["day"], above["value"], **_triangle(), zorder=1.95, gid="above")
+    one, more = table.drop_duplicates("bin"), DARKER if tone.dark else 0.0
+    for end, gid in {"limit": "lloq", "highest_limit": "lloq", "upper_limit": "uloq"}.items():
+        ax.plot(one["day"], one[end], color=tone.faint, linewidth=0.9, dashes=(4, 3), zorder=1.8, gid=gid)
     for share, own in table.groupby("quantile"):
         day = own["day"].to_numpy(float)
         low, mid, high, seen = (own[name].to_numpy(float) for name in ("low", "mid", "high", "observed"))
-        # A band whose lower end lies below the limit ends at the limit.
-        floor = np.where(np.isnan(low), own["limit"].to_numpy(float), low)
-        drawn = ~np.isnan(high)
+        # A band whose lower end lies below the limit ends at the limit, and so at the upper one.
+        limit, highest = (own[name].to_numpy(float) for name in ("limit", "upper_limit"))
+        over = {name: own["note"].str.contains(f"above the upper limit:.*{name}").to_numpy(bool) for name in ENDS}
+        floor = np.where(np.isnan(low) & ~over["low"], limit, low)
+        high = np.where(over["high"], highest, high)
+        drawn = ~np.isnan(high) & ~np.isnan(floor)
         solid = MEDIAN_BAND if _is_middle(float(share), found.quantiles) else BAND  # pyright: ignore[reportArgumentType]
-        _area(ax, day, np.minimum(floor, high), high, drawn, solid)
+        area(ax, day, np.minimum(floor, high), high, solid + more, drawn)
         ax.plot(day, mid, color=tone.one, linewidth=0.9, dashes=(2, 2), zorder=2.4, gid="simulated median")
         width = 1.6 if solid == MEDIAN_BAND else 1.1
         ax.plot(day, seen, color=tone.ink, linewidth=width, marker="o", markersize=3.2, zorder=3, gid="observed")
@@ -110,7 +117,7 @@ def _below(ax: Axes, table: pd.DataFrame) -> None:
     style.dress(ax)
     day = table["day"].to_numpy(float)
     low, mid, high, seen = (table[name].to_numpy(float) for name in ("low", "mid", "high", "observed"))
-    _area(ax, day, low, high, ~np.isnan(high), MEDIAN_BAND)
+    area(ax, day, low, high, MEDIAN_BAND + (DARKER if tone.dark else 0.0), ~np.isnan(high))
     ax.plot(day, mid, color=tone.one, linewidth=0.9, dashes=(2, 2), zorder=2.4, gid="simulated median")
     ax.plot(day, seen, color=tone.ink, linewidth=1.4, marker="o", markersize=3.2, zorder=3, gid="observed")
     out = table["outside"].to_numpy(bool)
@@ -120,20 +127,15 @@ def _below(ax: Axes, table: pd.DataFrame) -> None:
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
+def _triangle() -> dict[str, Any]:
+    """A sample above an upper limit, where it is."""
+    return {"linestyle": "none", **style.marker("above", tone.faint, 3.6)}
+
+
 def _ring() -> dict[str, Any]:
     """Round what lies beyond its band."""
     return {"linestyle": "none", "marker": "o", "markersize": 7.5, "markerfacecolor": "none",
             "markeredgecolor": tone.ramp[2], "markeredgewidth": 1.3}  # fmt: skip
-
-
-def _area(ax: Axes, day: Floats, low: Floats, high: Floats, drawn: np.ndarray[Any, Any], solid: float) -> None:
-    """A band, as a bar where a neighbour has none."""
-    solid += DARKER if tone.dark else 0.0
-    ax.fill_between(day, low, high, where=drawn.tolist(), color=tone.one, alpha=solid, linewidth=0, gid="band")
-    for at in np.flatnonzero(drawn):
-        beside = (at > 0 and drawn[at - 1]) or (at + 1 < len(day) and drawn[at + 1])
-        if not beside:
-            ax.vlines(day[at], low[at], high[at], color=tone.one, alpha=solid, linewidth=6, gid="band")
 
 
 def _is_middle(share: float, shares: Sequence[float]) -> bool:
@@ -142,7 +144,7 @@ def _is_middle(share: float, shares: Sequence[float]) -> bool:
 
 def _extent(found: VPC) -> tuple[float, float, float]:
     """Ends of the log axis, and the last day."""
-    values = found.table[["observed", "low", "mid", "high", "highest_limit"]].to_numpy(float).ravel()
+    values = found.table[["observed", "low", "mid", "high", "highest_limit", "upper_limit"]].to_numpy(float).ravel()
     values = np.concatenate([values, found.samples["value"].to_numpy(float)])
     values = values[np.isfinite(values) & (values > 0)]
     limits = found.table["limit"].to_numpy(float)
@@ -161,8 +163,11 @@ def _key(found: VPC) -> list[tuple[Any, str]]:
     ]
     if found.table["outside"].any() or found.below["outside"].any():
         key.append((Line2D([], [], **_ring()), "beyond its band"))
-    if found.table["limit"].notna().any():
+    upper = found.table["upper_limit"].notna().any()
+    if (found.samples["status"] == "above").any():
+        key.append((Line2D([], [], **_triangle()), "sample above the upper limit"))
+    if upper or found.table["limit"].notna().any():
         apart = (found.table["limit"] < found.table["highest_limit"]).any()
-        name = "lowest and highest limit" if apart else "limit"
+        name = "limits" if upper else "lowest and highest limit" if apart else "limit"
         key.append((Line2D([], [], color=tone.faint, linewidth=0.9, dashes=(4, 3)), name))
     return key

@@ -171,7 +171,7 @@ def ends_about(problem: Problem, ln_f: Floats, sds: Floats, rng: np.random.Gener
     # A censored sample is its own witness of the limits: the upper end of "below", both ends of an interval.
     low = np.where(np.isfinite(samples.upper) & ~samples.quantified, samples.upper, np.nan_to_num(limit, nan=0.0))
     between = np.where(~samples.quantified & np.isfinite(samples.upper), samples.lower, 0.0)
-    high = np.where(np.isinf(samples.upper), samples.lower, np.inf)
+    high = np.where(np.isinf(samples.upper), samples.lower, np.nan_to_num(samples.uloq, nan=np.inf))
     lower = np.where(copies >= high, high, np.where(copies >= low, copies, np.where(copies >= between, between, 0.0)))
     upper = np.where(copies >= high, np.inf, np.where(copies >= low, copies, np.where(copies >= between, low, between)))
     return copies, lower, upper

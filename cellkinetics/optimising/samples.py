@@ -32,8 +32,9 @@ class Samples:
 
     day : since the first infusion. output : index of the model's output. lower, upper : copies, equal if quantified,
     0 and inf at an open end. status : "quantified", "below", ... row : position in the study's observations.
-    mass : ug of DNA in the wells of the sample; NaN where the study does not say. lloq : the lower limit of
-    quantification of the sample, copies; NaN where none is known.
+    mass : ug of DNA in the wells of the sample; NaN where the study does not say. lloq, uloq : the lower and the upper
+    limit of quantification of the sample, copies; NaN where none is known. Where the row itself names none it is that
+    of the study, see `in_force`.
     """
 
     day: Floats
@@ -44,13 +45,14 @@ class Samples:
     row: npt.NDArray[np.int64]
     mass: Floats
     lloq: Floats
+    uloq: Floats
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> Samples:
         """From a table with day, output (index), lower and upper."""
         day, lower, upper = (table[name].to_numpy(float) for name in ("day", "lower", "upper"))
         output, row, unknown = table["output"].to_numpy(np.int64), np.arange(len(table)), np.full(len(table), np.nan)
-        return cls(day, output, lower, upper, status_of(lower, upper), row, unknown, unknown)
+        return cls(day, output, lower, upper, status_of(lower, upper), row, unknown, unknown, unknown)
 
     @property
     def repeats(self) -> int:
@@ -111,9 +113,47 @@ def samples_each(model: Model, study: Study) -> dict[str, Samples]:
     lower, upper, lloq = (used[name].to_numpy(float)[order] for name in ("lower", "upper", "lloq"))
     status = used["status"].to_numpy(object)[order]
     output, mass = output[order].astype(np.int64), dna_mass(study)[order]
-    everyone = Samples(day[order], output, lower, upper, status, order, mass, lloq)
+    whose = subject[order], output, day[order]
+    named = np.where((lower == 0) & np.isfinite(upper), upper, np.nan)
+    lloq = in_force(np.where(np.isnan(lloq), named, lloq), lower, *whose)
+    # On the axis turned round an upper limit is a lower one.
+    uloq = -in_force(np.where(np.isposinf(upper), -lower, np.nan), -upper, *whose)
+    everyone = Samples(day[order], output, lower, upper, status, order, mass, lloq, uloq)
     ends = np.searchsorted(subject[order], np.arange(len(study.subjects) + 1))
     return {name: everyone.taken(slice(*ends[i : i + 2])) for i, name in enumerate(study.subjects)}
+
+
+def in_force(
+    limit: Floats, known: Floats, subject: npt.NDArray[np.int64], output: npt.NDArray[np.int64], day: Floats
+) -> Floats:
+    """Lower limits (n,) with those of the study where a sample names none.
+
+    A file may name its limit on the censored rows alone (CENS 1 and the limit as the value). A value that was
+    quantified was so by the same assay: it has the limit of the rows of its output. Where these have several it is
+    that of the patient's row nearest in time, or where the patient has none the one that most rows have. A limit above
+    the value is not its own: it would have been censored.
+
+    Parameters
+    ----------
+    limit : copies, NaN where the row names none.
+    known : copies that the sample is known not to lie below.
+    subject, output, day : of each sample.
+    """
+    found = limit.copy()
+    for one in np.unique(output[np.isnan(limit)]):
+        named, without = (np.flatnonzero((output == one) & each) for each in (~np.isnan(limit), np.isnan(limit)))
+        limits, rows = np.unique(limit[named], return_counts=True)
+        if len(limits) == 1:
+            found[without] = np.where(known[without] >= limits[0], limits[0], np.nan)
+            continue
+        for at in without if len(limits) else ():
+            own = named[(subject[named] == subject[at]) & (limit[named] <= known[at])]
+            if len(own):
+                found[at] = limit[own[np.argmin(np.abs(day[own] - day[at]))]]
+            elif (under := limits <= known[at]).any():
+                # Of those that equally many rows have the one nearest to the value.
+                found[at] = limits[under][::-1][np.argmax(rows[under][::-1])]
+    return found
 
 
 def infusion_days(study: Study) -> Floats:

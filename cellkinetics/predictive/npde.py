@@ -234,7 +234,7 @@ def npde(
     with phases("ranking"):
         z, pit = errors_of(drawn, j, np.random.default_rng([seed, 1]))
     j = z.shape[1]
-    rows = drawn.rows.drop(columns="lloq")
+    rows = drawn.rows.drop(columns=["lloq", "uloq"])
     rows.insert(list(rows).index("output") + 1, "stratum", rows["subject"].map(members))
     spread = z.std(axis=1, ddof=1) if j > 1 else np.zeros((2, z.shape[2]))
     table = rows.assign(

@@ -216,6 +216,7 @@ def _ahead(samples: Samples, days: Floats, limits: Floats) -> Samples:
         "upper": np.where(np.isfinite(limits), limits, np.inf)[output],
         "status": np.full(len(day), "ahead", object), "row": np.full(len(day), -1),
         "mass": np.full(len(day), mass[-1] if len(mass) else 1.0), "lloq": limits[output],
+        "uloq": np.full(len(day), np.nan),
     }  # fmt: skip
     return Samples(**{name: np.concatenate([getattr(samples, name), values]) for name, values in more.items()})
 

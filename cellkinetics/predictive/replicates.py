@@ -63,10 +63,10 @@ class Replicates:
 
     @cached_property
     def rows(self) -> pd.DataFrame:
-        """(N,) the samples: subject, day (since the first infusion), output, lower, upper, status, lloq."""
+        """(N,) the samples: subject, day (since the first infusion), output, lower, upper, status, lloq, uloq."""
         parts = {
             name: np.concatenate([getattr(own, name) for own in self.samples])
-            for name in ("day", "output", "lower", "upper", "status", "lloq")
+            for name in ("day", "output", "lower", "upper", "status", "lloq", "uloq")
         }
         table = pd.DataFrame({"subject": np.array(self.subjects, object)[self.place], **parts})
         return table.assign(
@@ -167,10 +167,12 @@ def of_fits(fits: Fits, m: int, seed: int) -> Replicates:
         raise ModelError("no patient was fitted: there is nothing to simulate. Look at fits.outcomes.")
     rng = np.random.default_rng(seed)
     problems, curves, sds, solved = [], [], [], np.ones((m, len(fitted)), bool)
+    model = next(iter(fitted.values())).model
+    everyone = {} if all(fit.censoring in KEEP_ALL for fit in fitted.values()) else samples_each(model, fits.study)
     for at, fit in enumerate(fitted.values()):
         problem = fit.problem
         if fit.censoring not in KEEP_ALL:
-            problem = replace(problem, samples=samples_each(fit.model, fit.study)[fit.subject])
+            problem = replace(problem, samples=everyone[fit.subject])
         at_x = problem.curve(fit.x, 0)
         own = at_x.value[: len(problem.samples)]
         problems.append(problem)

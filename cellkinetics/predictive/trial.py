@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -418,7 +418,7 @@ def _ahead(days: Floats, limits: Floats) -> Samples:
     output = np.concatenate([np.repeat(np.arange(len(limits)), len(days)), np.zeros(spare)]).astype(np.int64)
     table = pd.DataFrame({"day": day, "output": output, "lower": 0.0, "upper": np.inf})
     own = Samples.of(table)
-    return Samples(day, output, own.lower, own.upper, own.status, own.row, np.ones(len(day)), limits[output])
+    return replace(own, mass=np.ones(len(day)), lloq=limits[output])
 
 
 def _table(

@@ -45,10 +45,11 @@ class VPC(Saves, HandsOutCopies):
     ----------
     table
         One row a stratum, bin and quantile: output, stratum, bin, day (median of the samples), first_day, last_day, n,
-        limit and highest_limit (of its samples, corrected where samples are), quantile, observed, low, mid, high (of
-        the simulated quantile: the median and the ends of its band), outside (whether the observed one lies beyond
-        them), note. In the unit of the samples. A quantile that lies among what is below the limit is NaN, and the note
-        says so: "below" for the observed one, "low", "mid", "high" for the simulated.
+        limit and highest_limit (of its samples, corrected where samples are), upper_limit (the lowest upper one),
+        quantile, observed, low, mid, high (of the simulated quantile: the median and the ends of its band), outside
+        (whether the observed one lies beyond them), note. In the unit of the samples. A quantile that lies among what
+        is below the limit, or among what is above the upper one, is NaN, and the note says so: "below the limit: low"
+        or "above the upper limit: observed, high".
     below
         One row a stratum and bin: the share of its samples below their limits: observed, low, mid, high, outside.
     samples
@@ -86,7 +87,8 @@ class VPC(Saves, HandsOutCopies):
         """A column of two panels a stratum: the quantiles, and below them the share below the limit.
 
         Lines with marks are what was observed, areas the bands of what was simulated and thin lines their medians. A
-        quantile is drawn where it lies above the limit: it stops at it.
+        quantile is drawn where it lies between the limits: it stops at them. Samples above an upper limit are triangles
+        at it.
 
         Parameters
         ----------
@@ -100,7 +102,8 @@ class VPC(Saves, HandsOutCopies):
 
     def summary(self) -> str:
         """The check in words: what was simulated, bins, and how much of what was observed lies beyond the bands."""
-        seen = self.table[self.table[["observed", "high"]].notna().any(axis=1)]
+        seen = self.table[self.table[["observed", "high"]].notna().any(axis=1) | self.table["outside"]]
+        above = int((self.samples["status"] == "above").sum())
         of, out = len(seen), int(seen["outside"].sum())
         beyond = self.below[self.below["outside"]]
         lines = [
@@ -114,10 +117,12 @@ class VPC(Saves, HandsOutCopies):
             *labelled(
                 "quantiles",
                 f"{out} of {of} observed ones lie beyond the {self.level:.0%} band of the simulated, where about "
-                f"{(1 - self.level) * of:.0f} would by chance; where both lie below the limit nothing is counted",
+                f"{(1 - self.level) * of:.0f} would by chance; where both lie "
+                f"{'beyond a limit' if above else 'below the limit'} nothing is counted",
                 width=WIDE,
             ),
             *labelled("below", self._below(beyond), width=WIDE),
+            *(labelled("above", ABOVE.format(count(above, "sample")), width=WIDE) if above else []),
         ]
         return "\n".join(lines) + "\n"
 
@@ -146,6 +151,8 @@ CORRECTED = (
     "each sample, simulated value and limit times the median prediction of its bin over its own (Bergstrand 2011); "
     "what is below its limit stays below its corrected limit"
 )
+
+ABOVE = "{} above an upper limit; quantiles and bands end at it"
 
 
 @runtime_checkable
@@ -178,7 +185,8 @@ def vpc(
     Every replicate has each patient's own days, doses, covariates and limits. A simulated value below the limit of its
     sample is below the limit, as the sample would be. Quantiles of a bin, observed and simulated alike, are those of
     the product-limit estimator for values below limits, which with one limit ranks them at the bottom; a quantile that
-    lies there is not known, and is not drawn. What the samples below the limit say is in the share of them, a check of
+    lies there is not known, and is not drawn; nor is one that lies among values above an upper limit, which are ranked
+    at the top. What the samples below the limit say is in the share of them, a check of
     its own: a model can be right above the limit and wrong below it.
 
     Parameters
@@ -290,12 +298,14 @@ class _Ends:
 
     value : (m + 1, N) ln of what is known or of the limit that it lies below; inf above a limit, NaN not solved.
     below : (m + 1, N) whether it lies below. shift : (N,) by which it was corrected. limit : (N,) ln, -inf without.
+    upper_limit : (N,) ln, inf without.
     """
 
     value: Floats
     below: Flags
     shift: Floats
     limit: Floats
+    upper_limit: Floats
 
     @classmethod
     def of(cls, drawn: Replicates, rows: pd.DataFrame, corrected: bool) -> _Ends:
@@ -313,7 +323,8 @@ class _Ends:
             shift = middle.to_numpy(float) - drawn.predicted
         value = value + shift
         value[1:][~drawn.solved_rows] = np.nan
-        return cls(value, below, shift, limit + shift)
+        highest = np.log(np.nan_to_num(rows["uloq"].to_numpy(float), nan=np.inf))
+        return cls(value, below, shift, limit + shift, highest + shift)
 
     def into(self, rows: pd.DataFrame, predicted: Floats) -> pd.DataFrame:
         """The table of what was looked at."""
@@ -350,19 +361,23 @@ def _bin(
     found = censored_quantiles(ends.value[:, where], ends.below[:, where], shares)
     limits = np.exp(ends.limit[where][np.isfinite(ends.limit[where])])
     lowest, highest = (float(limits.min()), float(limits.max())) if len(limits) else (np.nan, np.nan)
+    upper = ends.upper_limit[where].min()
+    key_of_limits = {"limit": lowest, "highest_limit": highest, "upper_limit": _shown(upper)}
     quantiles = []
     for at, share in enumerate(shares):
         simulated = found[1:, at]
         bounds = _ordered(simulated[~np.isnan(simulated)], sides)
         ln = dict(zip(("observed", "low", "mid", "high"), [found[0, at], *bounds], strict=True))
-        hidden = [name for name, value in ln.items() if np.isneginf(value)]
-        note = "below the limit: " + ", ".join(hidden) if hidden else ""
+        notes = [
+            f"{where_to}: {', '.join(hidden)}"
+            for where_to, end in (("below the limit", -np.inf), ("above the upper limit", np.inf))
+            if (hidden := [name for name, value in ln.items() if value == end])
+        ]
         outside = bool(ln["observed"] < ln["low"] or ln["observed"] > ln["high"])
-        shown = {name: float(np.exp(value)) if np.isfinite(value) else np.nan for name, value in ln.items()}
-        quantiles.append({
-            **key, "limit": lowest, "highest_limit": highest, "quantile": share, **shown, "outside": outside,
-            "note": note,
-        })  # fmt: skip
+        shown = {name: _shown(value) for name, value in ln.items()}
+        quantiles.append(
+            {**key, **key_of_limits, "quantile": share, **shown, "outside": outside, "note": "; ".join(notes)}
+        )
     solved = ~np.isnan(ends.value[1:, where])
     hits, total = (ends.below[1:, where] & solved).sum(axis=1), solved.sum(axis=1)
     below = hits[total > 0] / total[total > 0]
@@ -371,6 +386,11 @@ def _bin(
     outside = bool(observed < low or observed > high)
     ends_of = {"observed": observed, "low": float(low), "mid": float(mid), "high": float(high), "outside": outside}
     return pd.DataFrame(quantiles), pd.DataFrame([{**key, **ends_of}])
+
+
+def _shown(ln: float) -> float:
+    """Copies; NaN of what lies beyond a limit, or of none."""
+    return float(np.exp(ln)) if np.isfinite(ln) else np.nan
 
 
 def _ordered(values: Floats, sides: Sequence[float]) -> list[float]:

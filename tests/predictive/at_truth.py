@@ -46,6 +46,21 @@ def simulated(n=24, seed=1, limit=5.0, days=DAYS):
     return study_of(ln_f + SD * rng.normal(size=ln_f.shape), doses, days, limit)
 
 
+def named_where_censored(study, upper=None):
+    """The same samples as Monolix writes them, CENS and the limit in place of the value, with nothing on other rows."""
+    rows, value = study.used, study.used["value"].to_numpy(float)
+    below = (rows["status"] == "below").to_numpy()
+    above = np.zeros(len(rows), bool) if upper is None else value > upper
+    table = pd.DataFrame(
+        {
+            "ID": rows["subject"], "TIME": rows["day"], "CENS": below.astype(int) - above,
+            "DV": np.select([below, above], [rows["upper"], np.nan if upper is None else upper], value),
+            "DOSE": study.covariates["dose"].reindex(rows["subject"]).to_numpy(), "SIMULATED": 1,
+        }
+    )  # fmt: skip
+    return ck.read_study(table)
+
+
 def moved_to(fit, study, **changed):
     """A fit of other samples at the truth: ``changed`` has a mean, sd between patients or sd of the error."""
     patients = patients_of(fit.request, study, None)

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from at_truth import BETWEEN, DAYS, EXPONENT, MEAN, SD, fitted, moved_to, simulated
+from at_truth import BETWEEN, DAYS, EXPONENT, MEAN, SD, fitted, moved_to, named_where_censored, simulated
 from scipy.stats import norm
 
 import cellkinetics as ck
@@ -231,3 +231,14 @@ def test_it_is_saved_and_drawn(censored, tmp_path):
         ck.npde(censored.as_fits)
     with pytest.raises(TypeError, match=r"Give what ck\.fit_population or ck\.sample_posterior"):
         ck.npde(censored.study)
+
+
+def test_a_right_model_is_not_refused_where_only_censored_rows_name_the_limits(fit):
+    """Half of the samples below 20 or above 120: to impute the data alone would double their variance."""
+    found = moved_to(fit, named_where_censored(simulated(n=48, seed=8, limit=20.0), 120.0))
+    found = found.npde(replicates=400, imputations=5)
+    statuses = found.table["status"].value_counts()
+    assert statuses["below"] > 60
+    assert statuses["above"] > 40
+    assert found.tests.loc["variance", "statistic"] == pytest.approx(1.0, abs=0.2)
+    assert (found.tests["p"] > 0.05).all()

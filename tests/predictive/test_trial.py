@@ -220,3 +220,19 @@ def test_a_plan_needs_errors_on_the_ln_scale(truth):
     ):
         with pytest.raises(ck.ModelError, match="errors on the ln scale: give sd="):
             call()
+
+
+def test_one_day_is_drawn_by_bars_and_marks(truth):
+    one = truth.virtual_trial([28], {"1e6": 1e6, "1e7": 1e7}, patients=400, populations=20)
+    for top, bottom in zip(*np.array(one.plot().axes).reshape(2, 2).T, strict=True):
+        bars = [each for each in top.collections if each.get_gid() in ("lower", "sample_lower", "typical_lower")]
+        segments = [bar.get_segments()[0] for bar in bars if hasattr(bar, "get_segments")]
+        assert len(segments) == 3
+        assert all((segment[:, 0] == 28).all() for segment in segments)
+        for ax, gid in ((top, "typical"), (bottom, "detectable")):
+            (mark,) = [line for line in ax.lines if line.get_gid() == gid]
+            assert mark.get_marker() == "o"
+    top, _ = truth.forecast(simulated(n=1, seed=4), [28], draws=500).plot().axes
+    (mark,) = [line for line in top.lines if line.get_gid() == "median"]
+    assert mark.get_marker() == "o"
+    assert sum(hasattr(each, "get_segments") for each in top.collections) == 2

@@ -4,12 +4,24 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from at_truth import BETWEEN, DAYS, MEAN, SD, fitted, ln_curves, moved_to, simulated, study_of
+from at_truth import (
+    BETWEEN,
+    DAYS,
+    MEAN,
+    SD,
+    fitted,
+    ln_curves,
+    moved_to,
+    named_where_censored,
+    simulated,
+    study_of,
+)
+from scipy.stats import norm
 
 import cellkinetics as ck
 from cellkinetics.predictive.bins import bins_of
 from cellkinetics.predictive.censored_quantiles import censored_quantiles
-from cellkinetics.predictive.replicates import of_population
+from cellkinetics.predictive.replicates import of_fits, of_population
 
 SHARES = [0.05, 0.25, 0.5, 0.9]
 
@@ -89,8 +101,6 @@ def test_bands_are_those_of_a_simulation_written_out_in_numpy(fit):
 def test_shares_below_the_limit_are_the_probabilities_of_the_model(fit):
     at_truth = moved_to(fit, simulated(n=60, seed=5))
     below = at_truth.vpc(replicates=600, by="dose").below
-    from scipy.stats import norm
-
     for at, dose in enumerate((1e5, 1e6, 1e7)):
         mean = np.log(MEAN["c"]) + 0.5 * np.log(dose / 1e6) - MEAN["k"] * DAYS
         sd = np.sqrt(BETWEEN["c"] ** 2 + (BETWEEN["k"] * DAYS) ** 2 + SD**2)
@@ -100,6 +110,60 @@ def test_shares_below_the_limit_are_the_probabilities_of_the_model(fit):
         assert own["mid"].to_numpy() == pytest.approx(share, abs=0.05)
         assert (own["low"] <= own["mid"]).all()
         assert (own["mid"] <= own["high"]).all()
+
+
+def test_a_limit_that_censored_rows_alone_name_is_that_of_the_simulated_samples_too(fit):
+    study = simulated(n=24)
+    named = named_where_censored(study)
+    quantified = named.used["status"] == "quantified"
+    assert named.used.loc[quantified, "lloq"].isna().all()
+    one, other = (
+        of_population(own.population, own.polished.theta, 100, 7)
+        for own in (moved_to(fit, study), moved_to(fit, named))
+    )
+    assert (one.upper == 5.0).any()
+    assert np.array_equal(one.lower, other.lower)
+    assert np.array_equal(one.upper, other.upper)
+
+
+def test_fits_know_the_limits_of_the_other_patients():
+    """P06 has a sample below the limit, the only witness of it for the others."""
+    study = ck.example().select(subjects=["P02", "P06", "P07"])
+    named = named_where_censored(study)
+    model = ck.models.load("nk_decline")
+    for censoring in ("m3", "drop"):
+        fits = ck.fit_each(model, named, censoring=censoring, starts=1, progress=False)
+        drawn = of_fits(fits, 50, 3)
+        assert (drawn.rows["lloq"] == study.lloq).all()
+        assert ((drawn.lower == drawn.upper) | (drawn.upper == study.lloq)).all()
+
+
+def test_an_upper_limit_that_samples_name_censors_the_simulated_and_stops_the_quantiles(fit):
+    """Simulated shares above 200 copies/ug are those of the model; on day 3 the band of the median ends there."""
+    limit = 200.0
+    at_truth = moved_to(fit, named_where_censored(simulated(n=60, seed=5), limit))
+    drawn = of_population(at_truth.population, at_truth.polished.theta, 600, 3)
+    assert drawn.lower.max() <= limit
+    assert (np.isinf(drawn.upper) == (drawn.copies >= limit)).all()
+    doses = at_truth.study.covariates["dose"].to_numpy()
+    mean = np.log(MEAN["c"]) + 0.5 * np.log(doses[:, None] / 1e6) - MEAN["k"] * DAYS
+    sd = np.sqrt(BETWEEN["c"] ** 2 + (BETWEEN["k"] * DAYS) ** 2 + SD**2)
+    share = norm.sf((np.log(limit) - mean) / sd)
+    assert np.isinf(drawn.upper).mean(axis=0).reshape(60, len(DAYS)) == pytest.approx(share, abs=0.08)
+    found = at_truth.vpc(replicates=200)
+    table = found.table
+    above = table["note"].str.contains("above the upper limit: observed")
+    assert (table.loc[above, "quantile"] == 0.95).sum() >= 2
+    assert table.loc[above, "observed"].isna().all()
+    assert np.nanmax(table[["observed", "low", "mid", "high"]].to_numpy(float)) <= limit + 1e-9
+    assert table["upper_limit"].to_numpy() == pytest.approx(limit)
+    number = (at_truth.study.used["status"] == "above").sum()
+    assert f"{number} samples above an upper limit; quantiles and bands end at it" in found.summary()
+    axes = found.plot().axes[0]
+    (marks,) = [line for line in axes.lines if line.get_gid() == "above"]
+    assert len(marks.get_xdata()) == number
+    bands = [area for area in axes.collections if area.get_gid() == "band"]
+    assert max(area.get_datalim(axes.transData).y1 for area in bands) == pytest.approx(limit)
 
 
 def test_a_model_that_is_wrong_only_below_the_limit_is_seen_in_the_share_below_it(fit):
