@@ -14,7 +14,7 @@ from cellkinetics.likelihood import censoring, counting
 from cellkinetics.likelihood.censoring import Rows
 from cellkinetics.likelihood.error_model import ErrorModel, residuals_on_ln
 
-COUNTED = 1e12
+MOST_MOLECULES = 1e12
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Counting(ErrorModel):
         """As `ErrorModel.drawn`."""
         mean = mass * predicted
         # Beyond a million million molecules their number is its mean, and NumPy's generator has no such numbers.
-        number = np.where(mean < COUNTED, rng.poisson(np.minimum(mean, COUNTED)), mean)
+        number = np.where(mean < MOST_MOLECULES, rng.poisson(np.minimum(mean, MOST_MOLECULES)), mean)
         return number / mass * np.exp(sds[0] * rng.normal(size=predicted.shape))
 
 

@@ -29,7 +29,7 @@ from cellkinetics.solving.sensitivity import Ties
 from cellkinetics.solving.solver import Courses
 
 AT_ONCE = SLICE * SLICES_AT_ONCE  # draws of one call
-FAR_FROM_NORMAL, NONE = 0.5, 1e-12  # standard errors of ln sd; the share of a variance that is drawn as 0
+FAR_FROM_NORMAL, OF_A_VARIANCE_AT_0 = 0.5, 1e-12  # standard errors of ln sd
 OF_NO_USE = 200.0  # %, relative standard error of a mean
 
 
@@ -53,7 +53,11 @@ def populations_of(one: AsEstimated, count: int, rng: np.random.Generator) -> tu
         values, vectors = np.linalg.eigh(covariance)
         z = rng.normal(size=(count, len(v)))
         moved = z @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
-        v = np.where(_hardly_known(design, covariance), v + 0.5 * np.log(np.maximum(1 + 2 * moved, NONE)), v + moved)
+        v = np.where(
+            _hardly_known(design, covariance),
+            v + 0.5 * np.log(np.maximum(1 + 2 * moved, OF_A_VARIANCE_AT_0)),
+            v + moved,
+        )
     table = fit.parameters
     known = (table["kind"] == "fixed") | (table["status"] == "fixed")
     lost = [str(name) for name in table.index[~known & table["stderr"].isna()]] if count else []
