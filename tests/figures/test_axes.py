@@ -80,7 +80,7 @@ WITHOUT_BY = {
     "PopulationFit.plot_forest": "of covariates", "PopulationFit.plot_trace": "of iterations",
     "Fit.plot": "of one patient",
     "Fit.diagnostics": "of one patient", "Fit.plot_starts": "of one patient", "Fit.plot_correlations": "of one patient",
-    "Fits.plot_correlations": "its numbers are medians of all",
+    "Fits.plot_correlations": "its numbers are medians of all", "PopulationFit.plot_correlations": "of estimates",
 }  # fmt: skip
 
 

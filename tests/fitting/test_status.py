@@ -43,6 +43,7 @@ def test_each_end_has_a_status_that_is_also_its_text(fits):
     assert fits["C"].status is ck.Status.NOT_IDENTIFIABLE and not fits["C"].fitted
 
 
+@pytest.mark.filterwarnings("ignore:the file of nk_decline has changed since this fit")
 def test_a_saved_fit_keeps_its_status_and_an_older_file_has_it_from_the_words(fits, tmp_path):
     path = tmp_path / "fits.json"
     fits.save(path)
