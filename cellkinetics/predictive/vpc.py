@@ -122,7 +122,7 @@ class VPC(Saves, HandsOutCopies):
                 width=WIDE,
             ),
             *labelled("below", self._below(beyond), width=WIDE),
-            *(labelled("above", ABOVE.format(count(above, "sample")), width=WIDE) if above else []),
+            *(labelled("above", f"{count(above, 'sample')} {ABOVE_LIMIT}", width=WIDE) if above else []),
         ]
         return "\n".join(lines) + "\n"
 
@@ -152,7 +152,7 @@ CORRECTED = (
     "what is below its limit stays below its corrected limit"
 )
 
-ABOVE = "{} above an upper limit; quantiles and bands end at it"
+ABOVE_LIMIT = "above an upper limit; quantiles and bands end at it"
 
 
 @runtime_checkable
