@@ -56,8 +56,8 @@ def plot(found: Forecast, output: str, axes: Sequence[Axes] | None) -> Figure:
     style.days(top, last, width)
     more = MORE_IN_DARK if tone.dark else 0.0
     for lower, upper, solid in (("sample_lower", "sample_upper", BAND_OF_SAMPLE), ("lower", "upper", BAND_OF_CURVE)):
-        ends = [np.maximum(table[end].to_numpy(float), low / 10) for end in (lower, upper)]
-        area(top, day, *ends, solid + more, gid=lower)
+        begin, end = (np.maximum(table[end].to_numpy(float), low / 10) for end in (lower, upper))
+        area(top, day, begin, end, solid + more, gid=lower)
     top.plot(day, table["median"], **_line(day, 1.9), zorder=2.5, gid="median")
     draw_samples(top, samples, tone.ink)
     if limited:
@@ -166,8 +166,8 @@ def _curves(ax: Axes, own: Any, low: float) -> None:
     day = own["day"].to_numpy(float)
     for lower, upper, solid in bands:
         if own[lower].notna().any():
-            ends = [np.maximum(own[end].to_numpy(float), low / 10) for end in (lower, upper)]
-            area(ax, day, *ends, solid + more, gid=lower)
+            begin, end = (np.maximum(own[end].to_numpy(float), low / 10) for end in (lower, upper))
+            area(ax, day, begin, end, solid + more, gid=lower)
     ax.plot(day, own["typical"], **_line(day, 1.9), zorder=2.5, gid="typical")
 
 

@@ -31,7 +31,9 @@ def plot(found: NPDE, axes: Sequence[Axes] | None) -> Figure:
     """See `NPDE.plot`."""
     table = found.drawn().dropna(subset=["npde"])
     table = table.assign(residual=table["npde"])
-    over_time, over_curve, _, counts = residuals.draw(table, simulated=found.simulated, axes=axes, name="npde")
+    over_time, over_curve, _, counts = residuals.draw(
+        table, simulated=found.simulated, axes=axes, name="npde", words=_without_bands([table])
+    )
     _bands_of_days(over_time, table)
     predicted = table["predicted"].to_numpy(float)
     _bands(over_curve, predicted, table["npde"].to_numpy(float), _quantiles(predicted))
@@ -73,18 +75,29 @@ def plot_strata(found: NPDE) -> Figure:
     if found.simulated:
         style.tag_all(figure)
     assert first is not None
-    style.legend_below(first, residuals.marks_key())
+    parts = [table[table["stratum"] == name] for name in names]
+    style.legend_below(first, residuals.marks_key(words=_without_bands(parts)))
     return figure
 
 
 def _bands_of_days(ax: Axes, table: pd.DataFrame) -> None:
-    """Over time, by visit where most samples are of visits with enough of them."""
+    """Over time."""
+    _bands(ax, table["day"].to_numpy(float), table["npde"].to_numpy(float), _bins_of_days(table))
+
+
+def _bins_of_days(table: pd.DataFrame) -> Ints:
+    """By visit where most samples are of visits with enough of them, else by quantiles of time."""
     visit = pd.Series(visit_days(table["subject"].tolist(), table["day"].to_numpy(float)))
     many = visit.map(visit.value_counts()) >= LEAST_OF_A_BIN
-    day = table["day"].to_numpy(float)
-    by_visit = many.mean() > 0.5
-    bins = np.asarray(visit.rank(method="dense"), np.int64) if by_visit else _quantiles(day, LEAST_OF_A_BIN)
-    _bands(ax, day, table["npde"].to_numpy(float), bins)
+    if many.mean() > 0.5:
+        return np.asarray(visit.rank(method="dense"), np.int64)
+    return _quantiles(table["day"].to_numpy(float), LEAST_OF_A_BIN)
+
+
+def _without_bands(tables: Sequence[pd.DataFrame]) -> str:
+    """What the legend says of bins of days that are too small for quantiles; "" where there are none."""
+    few = any((np.unique(_bins_of_days(table), return_counts=True)[1] < LEAST_OF_A_BIN).any() for table in tables)
+    return f"no band on days of fewer than {LEAST_OF_A_BIN} samples" if few else ""
 
 
 def _quantiles(x: Floats, samples: int = 2 * LEAST_OF_A_BIN) -> Ints:

@@ -51,10 +51,11 @@ def draw(
     name: str = "quantile residual",
     colours: np.ndarray[Any, Any] | None = None,
     key: Sequence[tuple[Any, str]] = (),
+    words: str = "",
 ) -> list[Axes]:
     """Residuals over time, over the prediction, against the normal with its 95% band, and their histogram.
 
-    name : of the residuals, on the axes. colours : of each. key : what the colours are.
+    name : of the residuals, on the axes. colours : of each. key : what the colours are. words : last in the legend.
     """
     over_time, over_curve, quantiles, counts = panels = style.panels(axes, 4, 2, (4.2, 2.8), simulated=simulated)
     quantified = (residuals["status"] == "quantified").to_numpy()
@@ -79,14 +80,15 @@ def draw(
     style.label(quantiles, "expected of a normal", name)
     style.label(counts, name, "samples")
     if axes is None:
-        style.legend_below(panels[0], [*key, *marks_key(tone.faint if key else tone.one)])
+        style.legend_below(panels[0], [*key, *marks_key(tone.faint if key else tone.one, words)])
     return panels
 
 
-def marks_key(shade: str = "") -> list[tuple[Any, str]]:
-    """Entries of the legend."""
+def marks_key(shade: str = "", words: str = "") -> list[tuple[Any, str]]:
+    """Entries of the legend; ``words`` without a mark last."""
     marks = {"quantified": "quantified", "below": "censored, drawn within its ends"}
-    return [(style.handle(status, shade or tone.one), text) for status, text in marks.items()]
+    key: list[tuple[Any, str]] = [(style.handle(status, shade or tone.one), text) for status, text in marks.items()]
+    return key + ([style.heading(words)] if words else [])
 
 
 def lines(ax: Axes) -> None:

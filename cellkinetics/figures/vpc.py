@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from cellkinetics.predictive.vpc import VPC
 
 PANEL, ONE_PANEL = (3.6, 3.9), (5.6, 4.3)  # inches of a stratum, and of the only one
-BAND_ENDS = ("low", "high")
 BAND, MEDIAN_BAND, DARKER = 0.16, 0.32, 0.1  # how solid areas are, and how much more on a dark ground
 
 
@@ -99,7 +98,9 @@ def _quantiles(ax: Axes, table: pd.DataFrame, samples: pd.DataFrame, found: VPC)
         low, mid, high, seen = (own[name].to_numpy(float) for name in ("low", "mid", "high", "observed"))
         # A band whose lower end lies below the limit ends at the limit, and so at the upper one.
         limit, highest = (own[name].to_numpy(float) for name in ("limit", "upper_limit"))
-        over = {name: own["note"].str.contains(f"above the upper limit:.*{name}").to_numpy(bool) for name in BAND_ENDS}
+        over = {
+            name: own["note"].str.contains(f"above the upper limit:.*{name}").to_numpy(bool) for name in ("low", "high")
+        }
         floor = np.where(np.isnan(low) & ~over["low"], limit, low)
         high = np.where(over["high"], highest, high)
         drawn = ~np.isnan(high) & ~np.isnan(floor)

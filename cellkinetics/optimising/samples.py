@@ -14,6 +14,7 @@ from cellkinetics.data.wells import dna_mass
 from cellkinetics.errors import ModelError
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.censoring import Rows
+from cellkinetics.likelihood.limits import in_force
 from cellkinetics.meaning.placing import status_of
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.optimising.status import Outcome, not_fitted
@@ -121,39 +122,6 @@ def samples_each(model: Model, study: Study) -> dict[str, Samples]:
     everyone = Samples(day[order], output, lower, upper, status, order, mass, lloq, uloq)
     ends = np.searchsorted(subject[order], np.arange(len(study.subjects) + 1))
     return {name: everyone.taken(slice(*ends[i : i + 2])) for i, name in enumerate(study.subjects)}
-
-
-def in_force(
-    limit: Floats, known: Floats, subject: npt.NDArray[np.int64], output: npt.NDArray[np.int64], day: Floats
-) -> Floats:
-    """Lower limits (n,) with those of the study where a sample names none.
-
-    A file may name its limit on the censored rows alone (CENS 1 and the limit as the value). A value that was
-    quantified was so by the same assay: it has the limit of the rows of its output. Where these have several it is
-    that of the patient's row nearest in time, or where the patient has none the one that most rows have. A limit above
-    the value is not its own: it would have been censored.
-
-    Parameters
-    ----------
-    limit : copies, NaN where the row names none.
-    known : copies that the sample is known not to lie below.
-    subject, output, day : of each sample.
-    """
-    found = limit.copy()
-    for one in np.unique(output[np.isnan(limit)]):
-        named, without = (np.flatnonzero((output == one) & each) for each in (~np.isnan(limit), np.isnan(limit)))
-        limits, rows = np.unique(limit[named], return_counts=True)
-        if len(limits) == 1:
-            found[without] = np.where(known[without] >= limits[0], limits[0], np.nan)
-            continue
-        for at in without if len(limits) else ():
-            own = named[(subject[named] == subject[at]) & (limit[named] <= known[at])]
-            if len(own):
-                found[at] = limit[own[np.argmin(np.abs(day[own] - day[at]))]]
-            elif (under := limits <= known[at]).any():
-                # Of those that equally many rows have the one nearest to the value.
-                found[at] = limits[under][::-1][np.argmax(rows[under][::-1])]
-    return found
 
 
 def infusion_days(study: Study) -> Floats:

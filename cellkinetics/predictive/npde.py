@@ -75,10 +75,10 @@ class NPDE(Saves, HandsOutCopies):
         One row a group of ``by``: stratum, n samples, mean and variance of its npde, p as "global" of ``tests`` for
         this group alone; NaN with fewer than three samples.
     over_time
-        One row a bin of days, up to five with about as many samples each: first and last day, n samples, mean of their
-        npde, and p of all bins together (chi-squared of the means, each of which is normal about 0 with a variance of
-        1/n if the model is right; the median over imputations). A curve of the wrong shape lies above 0 in some bins
-        and below in others, which the mean of all samples does not show.
+        One row a bin of days, up to five with about as many samples each, none where two would have fewer than ten:
+        first and last day, n samples, mean of their npde, and p of all bins together (chi-squared of the means, each of
+        which is normal about 0 with a variance of 1/n if the model is right; the median over imputations). A curve of
+        the wrong shape lies above 0 in some bins and below in others, which the mean of all samples does not show.
     unsolved : simulated patients whose curve could not be solved; they are left out.
     simulated : whether the study says that it is simulated. origin : of which fit it is.
     """
@@ -147,7 +147,7 @@ class NPDE(Saves, HandsOutCopies):
             spread = f" +- {rows[name]['spread']:.3g} over imputations" if self.imputations > 1 else ""
             lines += labelled(label, f"{rows[name]['statistic']:.4g}{spread}, {p_equals(p[name])}", width=WIDE)
         lines += labelled("together", f"{p_equals(p['global'], 'adjusted p')}: {verdict}", width=WIDE)
-        lines += labelled("over time", self._over_time(), width=WIDE) if len(self.over_time) else []
+        lines += labelled("over time", self._over_time(), width=WIDE)
         for row in self.strata.to_dict("records"):
             text = (
                 f"{row['stratum']}: {count(row['n'], 'sample')}, mean {row['mean']:.2f}, variance {row['variance']:.2f}"
@@ -157,6 +157,8 @@ class NPDE(Saves, HandsOutCopies):
         return "\n".join(lines) + "\n"
 
     def _over_time(self) -> str:
+        if not len(self.over_time):
+            return f"not looked at: it takes two bins of days of {LEAST_IN_DAYS} samples"
         rows = self.over_time.to_dict("records")
         means = ", ".join(f"{row['mean']:+.2f} (day {row['first']:g} to {row['last']:g})" for row in rows)
         p = float(rows[0]["p"])

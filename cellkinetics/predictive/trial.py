@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cellkinetics import domains
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Floats, Ints
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.domains import Size
 from cellkinetics.errors import ModelError, suggest
@@ -18,7 +18,7 @@ from cellkinetics.lazily import pandas as pd
 from cellkinetics.lazily import special
 from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.course import as_courses
-from cellkinetics.modelling.dosing import as_doses
+from cellkinetics.modelling.dosing import Doses, as_doses
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.modelling.typical import first_dose
 from cellkinetics.optimising.samples import Samples
@@ -32,7 +32,7 @@ from cellkinetics.predictive.drawn_covariates import GivenCovariates, rows_of
 from cellkinetics.predictive.posterior import ROWS_APART_AHEAD, limits_of
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
-from cellkinetics.solving.solver import few_sizes
+from cellkinetics.solving.solver import Courses, few_sizes
 from cellkinetics.words import WIDE, count, dose_text, labelled, plain
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ class VirtualTrial(Ahead, Saves, HandsOutCopies):
         DataFrame
             By arm: share, and the interval lower to upper at the trial's level in which the share of a population lies
             as far as the estimates are known: of a beta distribution with the variance between populations, without
-            what comes from few patients of each. NaN where estimates were taken as known.
+            what comes from few patients of each. NaN where estimates were taken as known, and with fewer than 20
+            patients of each population, of which the summary tells.
         """
         own = self.table[self.table["arm"] == self.arms["arm"].iloc[0]]
         at = self._row(own, day, output)
@@ -208,6 +209,9 @@ class VirtualTrial(Ahead, Saves, HandsOutCopies):
                 share = float(self.detectable(float(last["day"])).loc[row["arm"], "share"])  # pyright: ignore[reportArgumentType]
                 text += f", {share:.0%} of samples above {plain(limit)}"
             lines += labelled("arm", f"{row['arm']}: {text}", width=WIDE)
+        if self.populations and self.patients < FEW_OF_ONE * self.populations:
+            of = f"{FEW_OF_ONE} patients of each of the {count(self.populations, 'population')}"
+            lines += labelled("shares", f"without intervals: they take {of}", width=WIDE)
         lines += labelled("outcome", self.outcome, width=WIDE)
         return "\n".join(lines) + "\n"
 
@@ -354,7 +358,7 @@ def virtual_trial(
             f"the standard error of {', '.join(vague)} is so large that bands and shares go far beyond what was seen: "
             "give fixed= or prior= of it to the population"
         )
-    notes += _unseen(fit, list(regimens), doses, infusions)
+    notes += unseen(fit, regimens, doses, infusions)
     options = {"arms": list(regimens), "patients": m, "populations": b, "level": level, "seed": seed}
     timings = phases.done(f"trial of {m} patients")
     origin = Provenance("", fit.study.sha256, fit.model, options, phases.total, timings)
@@ -389,12 +393,21 @@ def _regimens(
     return found, doses, infusions
 
 
-def _unseen(fit: PopulationFit, arms: Sequence[str], doses: Sequence[float], infusions: Sequence[int]) -> list[str]:
-    """What the population says nothing of: first doses far from its own, and infusions that its model does not know."""
-    notes, table = list[str](), fit.study.doses
+def unseen(
+    fit: PopulationFit, regimens: Mapping[str, tuple[Doses, Courses]], doses: Sequence[float], infusions: Sequence[int]
+) -> list[str]:
+    """What the population says nothing of: first doses far from its own, and what was not given, or not as often."""
+    notes, table, arms = list[str](), fit.study.doses, list(regimens)
     several = [name for name, number in zip(arms, infusions, strict=True) if number > 1 and not takes_doses(fit.model)]
     if several:
         notes.append(first_alone(fit.model, ", ".join(several)))
+    most = np.max([_times_given(problem.doses) for problem in fit.patients.problems], axis=0)
+    more = np.array([_times_given(given) for given, _ in regimens.values()]) > most
+    for channel, had, whose in zip(fit.model.channels, most, more.T, strict=True):
+        if whose.any():
+            often = "" if had == 0 else " more than once" if had == 1 else f" more than {had} times"
+            names = ", ".join(name for name, own in zip(arms, whose, strict=True) if own)
+            notes.append(f"no patient was given {channel}{often}, as in {names}: nothing was seen of it")
     had = table.loc[table["kind"] == "cells", "amount"].to_numpy(float)
     had = had[had > 0]
     far = [
@@ -408,6 +421,12 @@ def _unseen(fit: PopulationFit, arms: Sequence[str], doses: Sequence[float], inf
             "nothing was seen there"
         )
     return notes
+
+
+def _times_given(doses: Doses) -> Ints:
+    """(channels,) how often each was given."""
+    given = np.asarray(doses.amounts) > 0
+    return (given if doses.rates is None else given | (np.asarray(doses.rates) > 0)).sum(axis=0)
 
 
 def _ahead(days: Floats, limits: Floats) -> Samples:

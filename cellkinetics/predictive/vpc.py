@@ -45,7 +45,7 @@ class VPC(Saves, HandsOutCopies):
     ----------
     table
         One row a stratum, bin and quantile: output, stratum, bin, day (median of the samples), first_day, last_day, n,
-        limit and highest_limit (of its samples, corrected where samples are), upper_limit (the lowest upper one),
+        limit and highest_limit (of its samples, corrected where samples are), upper_limit (the highest upper one),
         quantile, observed, low, mid, high (of the simulated quantile: the median and the ends of its band), outside
         (whether the observed one lies beyond them), note. In the unit of the samples. A quantile that lies among what
         is below the limit, or among what is above the upper one, is NaN, and the note says so: "below the limit: low"
@@ -122,7 +122,7 @@ class VPC(Saves, HandsOutCopies):
                 width=WIDE,
             ),
             *labelled("below", self._below(beyond), width=WIDE),
-            *(labelled("above", SAID_ABOVE.format(count(above, "sample")), width=WIDE) if above else []),
+            *(labelled("above", f"{count(above, 'sample')} {ABOVE_LIMIT}", width=WIDE) if above else []),
         ]
         return "\n".join(lines) + "\n"
 
@@ -152,7 +152,7 @@ CORRECTED = (
     "what is below its limit stays below its corrected limit"
 )
 
-SAID_ABOVE = "{} above an upper limit; quantiles and bands end at it"
+ABOVE_LIMIT = "above an upper limit; quantiles and bands end at it"
 
 
 @runtime_checkable
@@ -361,7 +361,8 @@ def _bin(
     found = censored_quantiles(ends.value[:, where], ends.below[:, where], shares)
     limits = np.exp(ends.limit[where][np.isfinite(ends.limit[where])])
     lowest, highest = (float(limits.min()), float(limits.max())) if len(limits) else (np.nan, np.nan)
-    upper = ends.upper_limit[where].min()
+    uppers = ends.upper_limit[where]
+    upper = float(np.max(uppers, initial=-np.inf, where=np.isfinite(uppers)))
     key_of_limits = {"limit": lowest, "highest_limit": highest, "upper_limit": _shown(upper)}
     quantiles = []
     for at, share in enumerate(shares):

@@ -15,7 +15,7 @@ from cellkinetics.errors import ModelError
 from cellkinetics.fitting.fit import fit
 from cellkinetics.likelihood.error_models import of
 from cellkinetics.optimising.problem import Problem
-from cellkinetics.optimising.samples import Samples, in_force
+from cellkinetics.optimising.samples import Samples
 
 HERE = Path(__file__).parents[1]
 SCIPY = runpy.run_path(str(HERE / "reference" / "il15_numpy.py"))
@@ -473,19 +473,3 @@ def test_a_failed_solve_is_minus_infinity_not_an_exception(il15, monkeypatch):
 def test_a_start_where_the_estimation_scale_is_infinite_is_an_error():
     with pytest.raises(ModelError, match="f_b starts at 0"):
         fit(NK, nk_study(decline(seed=3)), initial={"f_b": 0.0})
-
-
-@pytest.mark.parametrize("sign", [1, -1], ids=["lower", "upper"])
-def test_a_sample_without_a_limit_has_the_nearest_of_its_patient_or_the_usual_one_of_its_output(sign):
-    """Read from above, with everything negative, they are upper limits."""
-    subject, output = np.array([0, 0, 0, 1, 1, 2, 2, 3]), np.array([0, 0, 0, 0, 0, 0, 1, 0])
-    day = np.array([1.0, 5, 9, 1, 5, 1, 1, 1])
-    limit = np.array([3.0, np.nan, 10, 10, np.nan, np.nan, np.nan, np.nan])
-    known = np.array([0.0, 50, 0, 0, 4, 50, 50, 2])
-    if sign < 0:
-        limit, known = -100 / limit, -100 / np.maximum(known, 1e-9)
-    expected = [3, 3, 10, 10, 3, 10, np.nan, np.nan]
-    found = in_force(limit, known, subject, output, day)
-    assert (found if sign > 0 else -100 / found) == pytest.approx(expected, nan_ok=True)
-    again = in_force(limit, known, subject, output, np.array([1.0, 8, 9, 1, 5, 1, 1, 1]))
-    assert (again[1] if sign > 0 else -100 / again[1]) == pytest.approx(10.0)

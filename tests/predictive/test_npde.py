@@ -1,6 +1,7 @@
 """`npde`: against the exact errors of a model whose ln samples are normal, and another engine's algorithm in numpy."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -242,3 +243,13 @@ def test_a_right_model_is_not_refused_where_only_censored_rows_name_the_limits(f
     assert statuses["above"] > 40
     assert found.tests.loc["variance", "statistic"] == pytest.approx(1.0, abs=0.2)
     assert (found.tests["p"] > 0.05).all()
+
+
+def test_days_of_few_samples_are_told(censored):
+    found = censored.npde(replicates=100, imputations=1)
+    last = found.table.index[found.table["day"] == DAYS[-1]]
+    few = replace(found, table=found.table.drop(index=last[9:]), over_time=pd.DataFrame())
+    words = "no band on days of fewer than 10 samples"
+    assert words in [text.get_text() for text in few.plot().legends[0].get_texts()]
+    assert words not in [text.get_text() for text in found.plot().legends[0].get_texts()]
+    assert "over time not looked at: it takes two bins of days of 10 samples" in few.summary()

@@ -1,9 +1,11 @@
 """`virtual_trial` and what plans take of a population: against closed forms of a model linear in its random effects."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from at_truth import BETWEEN, EXPONENT, MEAN, SD, fitted, moved_to, simulated
 from scipy.stats import norm
@@ -11,6 +13,7 @@ from scipy.stats import norm
 import cellkinetics as ck
 from cellkinetics.predictive.described import estimated
 from cellkinetics.predictive.other_patients import populations_of
+from cellkinetics.predictive.trial import unseen
 
 TIMES = np.array([0.0, 7.0, 28.0])
 ARMS = {"1e6": 1e6, "1e7": 1e7, "1e6 twice": [(0, 1e6), (28, 1e6)]}
@@ -102,6 +105,36 @@ def test_what_the_population_says_nothing_of_is_said(known, truth):
         truth.predict([28], doses=[(0, 1e6), (28, 1e6)], covariates={"dose": 1e6})
     by_dose, given = truth.predict([28], doses=1e7), truth.predict([28], covariates={"dose": 1e7})
     np.testing.assert_allclose(by_dose["copies_per_ug"], given["copies_per_ug"])
+
+
+def test_too_few_patients_for_intervals_of_shares_are_told(fit):
+    few, enough = (fit.virtual_trial([28], {"A": 1e6}, patients=n, populations=10) for n in (199, 200))
+    assert few.share_above(20.0, 28)["lower"].isna().all()
+    assert "shares    without intervals: they take 20 patients of each of the 10 populations" in few.summary()
+    assert enough.share_above(20.0, 28)["lower"].notna().all()
+    assert "without intervals" not in enough.summary()
+
+
+def test_what_no_patient_of_the_study_was_given_is_told():
+    model = ck.models.load("effector_memory").with_(comedication="tocilizumab")
+    had = [model.doses({"cells": 1e6, "lymphodepletion": [(-5, 1)]}), model.doses({"cells": [(0, 1e6, 0.5)]})]
+    cells = {"subject": ["A", "B"], "day": 0, "copies_per_ug": 9.0, "dose": 1e6}
+    of_study = SimpleNamespace(
+        model=model, study=ck.read_study(pd.DataFrame(cells), lloq=1.0),
+        patients=SimpleNamespace(problems=[SimpleNamespace(doses=each) for each in had]),
+    )  # fmt: skip
+    again = {"cells": [(0, 1e6), (28, 1e6)]}
+    arms = {
+        "once": 1e6,
+        "twice": again,
+        "with": {**again, "lymphodepletion": [(-5, 1), (23, 1)], "tocilizumab": [(3, 1)]},
+    }
+    regimens = {name: (model.doses(given), None) for name, given in arms.items()}
+    assert unseen(of_study, regimens, [1e6] * 3, [1, 2, 2]) == [
+        "no patient was given cells more than once, as in twice, with: nothing was seen of it",
+        "no patient was given lymphodepletion more than once, as in with: nothing was seen of it",
+        "no patient was given tocilizumab, as in with: nothing was seen of it",
+    ]
 
 
 def test_shares_are_those_of_the_normal_and_a_trial_of_known_estimates_has_no_interval(known):
