@@ -141,13 +141,12 @@ def _told(
     m, n, d = sampled.v.shape
     rows = natural_of(fit, sampled.v.reshape(m * n, d), labels)
     natural = rows.to_numpy(float).reshape(m, n, d)
-    given, table = fit.parameters, {}
+    given, table = fit.parameters[["kind", "unit", "value"]].to_dict("index"), {}
     # A rate that nothing keeps from infinity has no mean; the outcome says so.
     with np.errstate(invalid="ignore", over="ignore"):
         for at, label in enumerate(labels):
-            table[label] = _row(
-                natural[..., at], bool(np.ptp(sampled.v[..., at]) > 0), given.loc[label], words.get(label)
-            )
+            moved = bool(np.ptp(sampled.v[..., at]) > 0)
+            table[label] = _row(natural[..., at], moved, given[label], words.get(label))
     parameters = pd.DataFrame.from_dict(table, orient="index").rename_axis("parameter")
     outcome = outcome_of(parameters, m, n, int(sampled.diverged.sum()), draws)
     options = {"method": method, "draws": draws, "chains": m, "warmup": warmup, "seed": seed, "prior": dict(words)}
@@ -159,7 +158,7 @@ def _told(
     )  # fmt: skip
 
 
-def _row(own: Floats, moved: bool, given: pd.Series, prior: str | None) -> dict[str, Any]:
+def _row(own: Floats, moved: bool, given: Mapping[str, Any], prior: str | None) -> dict[str, Any]:
     """What is told of draws (chains, draws)."""
     middle, lower, upper = np.quantile(own, INTERVAL)
     ess = mixing.ess_mean(own) if moved else np.nan

@@ -228,7 +228,7 @@ def test_a_comparison_of_fits_is_checked_cohort_by_cohort(fits, tmp_path):
     assert compared.vpc(replicates=20, by="dose").by == "dose"
     compared.save(tmp_path / "compared.json")
     for without in (ck.compare_cohorts(fits.study), ck.load(tmp_path / "compared.json")):
-        with pytest.raises(ValueError, match=r"there is nothing to simulate\. Give compare_cohorts\(fits\)"):
+        with pytest.raises(ValueError, match=r"there is nothing to simulate\. Give compare_cohorts\(ck.fit_each"):
             without.vpc()
 
 
