@@ -158,7 +158,7 @@ def _told(
     )  # fmt: skip
 
 
-def _row(own: Floats, moved: bool, given: Mapping[str, Any], prior: str | None) -> dict[str, Any]:
+def _row(own: Floats, moved: bool, given: Mapping[Any, Any], prior: str | None) -> dict[str, Any]:
     """What is told of draws (chains, draws)."""
     middle, lower, upper = np.quantile(own, INTERVAL)
     ess = mixing.ess_mean(own) if moved else np.nan
