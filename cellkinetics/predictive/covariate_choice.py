@@ -161,13 +161,11 @@ def choose_covariates(
 
     Examples
     --------
-    >>> import cellkinetics as ck
-    >>> model = ck.models.load("nk_decline")
-    >>> choice = ck.choose_covariates(
-    ...     model, ck.example(), {"F": "dose"}, free=["F"], progress=False
-    ... )
-    >>> choice.steps.columns[:6].tolist()
-    ['step', 'direction', 'tried', 'change', 'bicc', 'difference']
+    .. code-block:: python
+
+       model = ck.models.load("nk_decline")
+       choice = ck.choose_covariates(model, ck.example(), {"F": "dose"}, free=["F"])
+       print(choice.steps)
     """
     fixed_in, tried = _labels(covariates, "covariates"), _labels(candidates, "candidates")
     domains.flag(progress, "progress")
