@@ -2,8 +2,8 @@
 
 `decline`, `faster_first`, `from_peak`
     The biexponential decline that most published curves share, the label of its rates, and start values.
-`two_parts`
-    The same decline as an ODE, for ``Model(equations=...)``.
+`two_parts`, `from_fold`
+    The same decline as an ODE, alone and after a rise by a fold, for ``Model(equations=...)``.
 `switches`, `two_phases`, `one_phase`, `after_a_drop`, `lines`, `seen`
     Further start values, for ``Model(alternatives=...)``.
 `structured`
@@ -14,6 +14,7 @@ from cellkinetics.modelling.biexponential import (
     after_a_drop,
     decline,
     faster_first,
+    from_fold,
     from_peak,
     lines,
     one_phase,
@@ -25,6 +26,6 @@ from cellkinetics.modelling.biexponential import (
 from cellkinetics.solving import structured
 
 __all__ = [
-    "after_a_drop", "decline", "faster_first", "from_peak", "lines", "one_phase", "seen", "structured", "switches",
-    "two_parts", "two_phases",
+    "after_a_drop", "decline", "faster_first", "from_fold", "from_peak", "lines", "one_phase", "seen", "structured",
+    "switches", "two_parts", "two_phases",
 ]  # fmt: skip

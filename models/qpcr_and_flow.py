@@ -29,8 +29,8 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from cellkinetics import Assay, Equations, Model, Parameter
-from cellkinetics.blocks import decline, faster_first, from_peak, two_parts
+from cellkinetics import Assay, Model, Parameter
+from cellkinetics.blocks import decline, faster_first, from_fold, from_peak
 
 GENOMES_PER_UG = Assay().genomes_per_ug
 SHAPE = "assumption: as tisagenlecleucel in Stein 2019"
@@ -46,11 +46,6 @@ def curve(t, leukocytes, fold, t_max, c_max, alpha, f_b, beta, vcn):
 def both(cells, leukocytes, vcn):
     """Of cells/uL what either assay sees."""
     return {"copies_per_ug": cells * vcn * GENOMES_PER_UG / leukocytes, "cells_per_ul": cells}
-
-
-def rhs(phase, first, second, rho, alpha, beta):
-    """Derivatives of the two parts of the decline (cells/uL), which grow alike up to t_max, per day."""
-    return two_parts(phase > 0, rho, first, second, alpha, beta)
 
 
 def observe(first, second, leukocytes, vcn):
@@ -79,18 +74,7 @@ model = Model(
     outputs={"copies_per_ug": "copies/ug", "cells_per_ul": "cells/uL"},
     inputs={"leukocytes": "cells/uL"},
     curve=curve,
-    equations=Equations(
-        states=("first", "second"),
-        rhs=rhs,
-        observe=observe,
-        start={
-            "first": lambda c_max, fold, f_b: (1 - f_b) * c_max / fold,
-            "second": lambda c_max, fold, f_b: f_b * c_max / fold,
-        },
-        switches=("t_max",),
-        parameters={"rho": Parameter(0.889, "1/day", "derived: ln(fold)/t_max")},
-        ties={"rho": lambda fold, t_max: jnp.log(fold) / t_max},
-    ),
+    equations=from_fold(observe, Parameter(0.889, "1/day", "derived: ln(fold)/t_max")),
     canonical=faster_first,
     initial=initial,
     corners=("t_max",),

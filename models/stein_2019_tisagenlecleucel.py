@@ -38,8 +38,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from cellkinetics import Check, Equations, Model, Parameter
-from cellkinetics.blocks import decline, faster_first, from_peak, switches, two_parts
+from cellkinetics import Check, Model, Parameter
+from cellkinetics.blocks import decline, faster_first, from_fold, from_peak, switches
 
 SOURCE = "Stein 2019, Table 1"
 DISCUSSION = "Stein 2019, Discussion"
@@ -55,11 +55,6 @@ def curve(t, fold, t_max, c_max, alpha, f_b, beta):
     """Copies/ug, shape (n,)."""
     before, after = jnp.minimum(t - t_max, 0.0), jnp.maximum(t - t_max, 0.0)
     return c_max * jnp.exp(jnp.log(fold) / t_max * before) * decline(after, alpha, f_b, beta)
-
-
-def rhs(phase, first, second, rho, alpha, beta):
-    """Derivatives of the two parts of the decline (copies/ug), which grow alike up to t_max, per day."""
-    return two_parts(phase > 0, rho, first, second, alpha, beta)
 
 
 def observe(first, second):
@@ -87,18 +82,7 @@ model = Model(
     },
     outputs={"copies_per_ug": "copies/ug"},
     curve=curve,
-    equations=Equations(
-        states=("first", "second"),
-        rhs=rhs,
-        observe=observe,
-        start={
-            "first": lambda c_max, fold, f_b: (1 - f_b) * c_max / fold,
-            "second": lambda c_max, fold, f_b: f_b * c_max / fold,
-        },
-        switches=("t_max",),
-        parameters={"rho": Parameter(np.log(3900.0) / 9.3, "1/day", "derived: ln(fold)/t_max")},
-        ties={"rho": lambda fold, t_max: jnp.log(fold) / t_max},
-    ),
+    equations=from_fold(observe, Parameter(np.log(3900.0) / 9.3, "1/day", "derived: ln(fold)/t_max")),
     canonical=faster_first,
     initial=from_peak,
     alternatives=switches,

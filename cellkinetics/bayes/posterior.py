@@ -252,9 +252,8 @@ def outcome_of(table: pd.DataFrame, chains: int, draws: int, diverged: int, aske
             f"{_named(table, far, 'r_hat', False)} (R-hat up to {worst:.2f}, more than {MOST_R_HAT:g}). Give draws= "
             "and warmup= of more"
         )
-    lost = (
-        ~np.isfinite(table["mean"].to_numpy(float)) | (table["r_hat"].isna() & (table["prior"] != "fixed")).to_numpy()
-    )
+    unknown = table["r_hat"].isna() & (table["prior"] != "fixed")
+    lost = unknown.to_numpy() | ~np.isfinite(table["mean"].to_numpy(float))
     if lost.any():
         notes.append(
             f"nothing keeps {_named(table, lost, 'estimate', True)} from 0 or from infinity, neither samples nor "

@@ -10,6 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics.arrays import Flags, Floats, Ints
+from cellkinetics.modelling.functions import Function
+from cellkinetics.modelling.parameter import Parameter
+from cellkinetics.modelling.structure import Equations
 
 SLOWEST_RATE, FASTEST_RATE = 5e-4, 10.0  # rates of start values, 1/day
 LEAST_SHARE, LARGEST_SHARE = 1e-4, 0.9  # shares of a second phase
@@ -38,6 +41,32 @@ def two_parts(falls: Any, growth: Any, first: Any, second: Any, alpha: Any, beta
     first, second : the parts, whose sum is the curve.
     """
     return jnp.where(falls, -alpha, growth) * first, jnp.where(falls, -beta, growth) * second
+
+
+def from_fold(observe: Function, rho: Parameter) -> Equations:
+    """`Equations` of a rise by ``fold`` from day 0 to ``c_max`` on day ``t_max``, and the decline in `two_parts` of it.
+
+    Parameters
+    ----------
+    observe : what is seen of ``first`` and ``second``, the parts of the decline.
+    rho : the growth rate, 1/day, with its default and source; tied to ln(fold)/t_max.
+    """
+
+    def rhs(phase: Any, first: Any, second: Any, rho: Any, alpha: Any, beta: Any) -> tuple[jax.Array, jax.Array]:
+        return two_parts(phase > 0, rho, first, second, alpha, beta)
+
+    return Equations(
+        states=("first", "second"),
+        rhs=rhs,
+        observe=observe,
+        start={
+            "first": lambda c_max, fold, f_b: (1 - f_b) * c_max / fold,
+            "second": lambda c_max, fold, f_b: f_b * c_max / fold,
+        },
+        switches=("t_max",),
+        parameters={"rho": rho},
+        ties={"rho": lambda fold, t_max: jnp.log(fold) / t_max},
+    )
 
 
 def faster_first(values: Mapping[str, float]) -> Mapping[str, float]:

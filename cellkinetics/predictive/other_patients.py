@@ -53,11 +53,8 @@ def populations_of(one: AsEstimated, count: int, rng: np.random.Generator) -> tu
         values, vectors = np.linalg.eigh(covariance)
         z = rng.normal(size=(count, len(v)))
         moved = z @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
-        v = np.where(
-            _hardly_known(design, covariance),
-            v + 0.5 * np.log(np.maximum(1 + 2 * moved, OF_A_VARIANCE_AT_0)),
-            v + moved,
-        )
+        as_variance = 0.5 * np.log(np.maximum(1 + 2 * moved, OF_A_VARIANCE_AT_0))
+        v = v + np.where(_hardly_known(design, covariance), as_variance, moved)
     table = fit.parameters
     known = (table["kind"] == "fixed") | (table["status"] == "fixed")
     lost = [str(name) for name in table.index[~known & table["stderr"].isna()]] if count else []
