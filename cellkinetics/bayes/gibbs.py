@@ -96,7 +96,7 @@ class Sweep(NamedTuple):
 class Sampled:
     """Draws of both samplers.
 
-    v : (chains, draws, d) as `polish.vector_of`. phi : (chains, draws, n, q). value : (chains, draws) log-likelihood.
+    v : (chains, draws, d) as `louis.vector_of`. phi : (chains, draws, n, q). value : (chains, draws) log-likelihood.
     accepted : (chains,) mean share of accepted moves. diverged : (chains, draws); none of Gibbs sampling.
     """
 

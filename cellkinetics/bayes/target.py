@@ -207,5 +207,5 @@ def of_curves(target: Density, data: Data) -> Callable[[Any, Any], Any]:
 
 
 def labels(fit: PopulationFit) -> list[str]:
-    """Of all that is drawn of the population, in the order of `polish.vector_of`."""
+    """Of all that is drawn of the population, in the order of `louis.vector_of`."""
     return labels_of(fit.population)

@@ -67,8 +67,8 @@ class PopulationComparison(Saves, HandsOutCopies):
         One row a coefficient: parameter, effect ("dose exponent", "ratio high : low", "change ..."), estimate, lower,
         upper (95%, Wald), lr (likelihood ratio against the population without the parameter's coefficients), lr_error
         (its Monte Carlo error), df, p_lr (chi-squared), p (permutation of scores), p_holm (over the parameters),
-        smallest_p, arrangements, p_refits (of the likelihood ratio among those of refits; NaN with more than 15
-        patients), refits (how many), attained (the largest level up to 5% that it can have), n, note.
+        smallest_p, arrangements, p_refits (of the likelihood ratio among those of refits; NaN with more than 50
+        patients, or 15 where a parameter has one value for all), refits (how many), attained (the largest level up to 5% that it can have), n, note.
     curves : DataFrame
         The same of the curve of the median patient over the range of doses (last group : first): quantity ("peak",
         "level on day ...", the latter less the former, or of ratios over it), effect, estimate, lower, upper. Empty

@@ -11,6 +11,7 @@ from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
 from cellkinetics.population import importance, polish
 from cellkinetics.population.importance import Moments
+from cellkinetics.population.louis import theta_of, vector_of
 from cellkinetics.population.marginal import Marginal, marginal
 from cellkinetics.population.polish import At, Polished
 from cellkinetics.population.running import Population
@@ -28,7 +29,7 @@ TRUE_SHARE, SHORTEST_ASCENT = 1e-4, 1e-3  # of what a step promises that must co
 
 @dataclass(eq=False)
 class Objective:
-    """An approximate likelihood by `polish.vector_of`, with priors; the modes of one value are where the next begin.
+    """An approximate likelihood by `louis.vector_of`, with priors; the modes of one value are where the next begin.
 
     method : "laplace", "focei" or "agq". nodes : of the last. x : (n, q) where the first modes are looked for.
     last, place : the last that there was, and its v.
@@ -43,7 +44,7 @@ class Objective:
 
     def at(self, v: Floats, counts: Floats) -> tuple[float, Floats, Floats]:
         """Value, gradient (d,) and scores (n, d), a patient counted as often as ``counts`` (n,) say; -inf for none."""
-        theta = polish.theta_of(self.population.design, v)
+        theta = theta_of(self.population.design, v)
         nothing = -np.inf, np.zeros(len(v)), np.zeros((len(counts), len(v)))
         try:
             np.linalg.cholesky(np.asarray(theta.omega))
@@ -106,7 +107,7 @@ def ascended(
     spread = FARTHEST_START * np.sqrt(np.diagonal(np.asarray(theta.omega)))
     x = middle + np.clip(patients.guesses[:, design.places] - middle, -spread, spread)
     objective, trace, interrupted = Objective(population, method, nodes, x), [], False
-    v = polish.vector_of(design, theta)
+    v = vector_of(design, theta)
     while not np.isfinite(objective.at(v, counts)[0]):
         # A coarse solution may end where a patient has its mode.
         finer = population.finer()
@@ -135,7 +136,7 @@ def ascended(
         value, gradient, scores = objective.at(v, counts)
         nothing = np.zeros((len(v), len(v)))
         moving = polish.moving_of(population, v, gradient)
-        best = Polished(polish.theta_of(design, v), v, nothing, scores, nothing, np.zeros(len(v)), moving, None)
+        best = Polished(theta_of(design, v), v, nothing, scores, nothing, np.zeros(len(v)), moving, None)
     value, _, _ = objective.at(best.v, counts)
     told(best.v, value)
     table = as_table(population, np.array(trace)[:, :-1])

@@ -163,7 +163,7 @@ def design_of(
 
 
 def prior_of(patients: Patients, design: Design) -> tuple[Floats, Floats]:
-    """Means and precisions (d,) of all that `polish.vector_of` has, precision 0 without a prior."""
+    """Means and precisions (d,) of all that `louis.vector_of` has, precision 0 without a prior."""
     places = {effect.parameter: at for at, effect in enumerate(design.effects) if not effect.covariate}
     places |= {f"{SD_BETWEEN} {name}": len(design.effects) + at for at, name in enumerate(design.random)}
     size = len(design.labels)

@@ -17,7 +17,7 @@ from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_models import LOG, of
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
-from cellkinetics.population import marginal, polish
+from cellkinetics.population import louis, marginal, polish
 from cellkinetics.population.design import GROUPS_OF, LN, Design, design_of, prior_of
 from cellkinetics.population.importance import LogLikelihood, ToldByDraws
 from cellkinetics.population.patients import Patients, patients_of
@@ -142,7 +142,7 @@ def _told(population: Population, sample: Sample, theta: Theta) -> ToldByDraws:
     mean, covariance = sample.conditional(theta)
     spread = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0.0))
     index = pd.MultiIndex.from_product([patients.subjects, design.random], names=["subject", "parameter"])
-    at = polish.derivatives_at(population, sample, polish.vector_of(design, theta))
+    at = polish.derivatives_at(population, sample, louis.vector_of(design, theta))
     labels = pd.Index(labels_of(population), name="value")
     known = np.ones(len(labels), bool)
     return ToldByDraws(

@@ -25,7 +25,7 @@ from cellkinetics.arrays import Flags, Floats
 from cellkinetics.errors import ModelError
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method
-from cellkinetics.population import importance, polish
+from cellkinetics.population import importance, louis
 from cellkinetics.population.importance import LogLikelihood, Moments
 from cellkinetics.population.patients import Patients
 from cellkinetics.population.saem import Theta
@@ -57,7 +57,7 @@ class Modes:
 
 @dataclass(frozen=True, eq=False)
 class Marginal:
-    """The approximate log-likelihood of each patient (n,), and its gradient (n, d) by `polish.vector_of`.
+    """The approximate log-likelihood of each patient (n,), and its gradient (n, d) by `louis.vector_of`.
 
     precision : (n, q, q) H, or what stands in its place. gradient : None where it was not asked for, as moves:
     (n, d, q) where the modes go.
@@ -210,7 +210,7 @@ class _At:
 
     @cached_property
     def by_theta(self) -> tuple[Floats, Floats]:
-        """(n, u, d) what of u moves directly with each of `polish.vector_of`, and (n, d, q) where the modes go."""
+        """(n, u, d) what of u moves directly with each of `louis.vector_of`, and (n, d, q) where the modes go."""
         design, theta, looked = self.population.design, self.theta, self.modes.looked
         n, k, p = design.matrix.shape
         q, linked, s = len(design.random), len(design.pairs), len(np.asarray(theta.ln_sd))
@@ -224,7 +224,7 @@ class _At:
         # The slope of h by x, which stays 0: by theta with x held, and by x.
         slope = np.einsum("nxu,nud->nxd", looked.hessian[:, design.places, :], direct)
         slope[:, :, :p] += np.einsum("xy,nyp->nxp", inverse, design.matrix[:, design.places])
-        ways = polish.directions(design, polish.vector_of(design, theta))
+        ways = louis.directions(design, louis.vector_of(design, theta))
         slope[:, :, p : p + q + linked] += np.einsum("xy,ayz,zw,nw->nxa", inverse, ways, inverse, away)
         square = np.ix_(np.arange(n), design.places, design.places)
         return direct, np.moveaxis(np.linalg.solve(inverse - looked.hessian[square], slope), 1, 2)
@@ -237,17 +237,22 @@ class _At:
         whole[:, design.places, :] += np.moveaxis(moves, 1, 2)
         turned = np.einsum("nupq,nud->ndpq", self.modes.looked.turned, whole)
         inverse = np.linalg.inv(np.asarray(theta.omega))
-        ways = polish.directions(design, polish.vector_of(design, theta))
+        ways = louis.directions(design, louis.vector_of(design, theta))
         turned[:, p : p + a] -= np.einsum("xy,ayz,zw->axw", inverse, ways, inverse)[None]
         return turned
+
+    def _by_population(self, x: Floats) -> Floats:
+        """(m, n, size) scores of x (m, n, q) under the population."""
+        design = self.population.design
+        v = louis.vector_of(design, self.theta)
+        return louis.of_population(design, design.matrix[None, :, design.places], x, v[None])[1][0]
 
     def gradient(self) -> Floats:
         """(n, d) of h at its maximum less half of ln det of the precision."""
         direct, moves = self.by_theta
-        v = polish.vector_of(self.population.design, self.theta)
         gradient = np.einsum("nu,nud->nd", self.modes.looked.gradient, direct)
-        of_population = polish.of_population(self.population, self.modes.x[None], v)[0]
-        gradient[:, : of_population.shape[1]] += of_population
+        by_population = self._by_population(self.modes.x[None])[0]
+        gradient[:, : by_population.shape[1]] += by_population
         within = np.linalg.inv(self.precision)
         return gradient - 0.5 * np.einsum("npq,ndpq->nd", within, self._turned(direct, moves))
 
@@ -290,9 +295,8 @@ class _At:
         by_x = by_u[..., design.places] - away @ inverse
         weighted = np.einsum("mn,mnu->nu", share, by_u)
         slopes = np.einsum("nu,nud->nd", weighted, direct)
-        v = polish.vector_of(design, theta)
-        of_population = polish.of_population(population, x, v)
-        slopes[:, : of_population.shape[-1]] += np.einsum("mn,mna->na", share, of_population)
+        by_population = self._by_population(x)
+        slopes[:, : by_population.shape[-1]] += np.einsum("mn,mna->na", share, by_population)
         slopes += np.einsum("nq,ndq->nd", np.einsum("mn,mnq->nq", share, by_x), moves)
         slopes += np.einsum("mn,mnq,ndqr,mr->nd", share, by_x, spread, z, optimize=True)
         return top + np.log(total), slopes - 0.5 * np.einsum("npq,ndpq->nd", within, turned)

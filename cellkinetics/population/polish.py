@@ -1,9 +1,8 @@
 """Newton steps on the importance-sampled likelihood, with the same draws throughout: to its maximum, with derivatives.
 
-The gradient of a patient's log-likelihood is the mean of the complete-data score under the weights (Fisher), its
-Hessian the mean of the complete-data Hessian plus the covariance of the score (Louis 1982). The draws stay where they
-are; of parameters without a random effect the curves are solved anew at each step. One sample gives standard errors, a
-sandwich, and how far the estimates would move with other draws.
+The derivatives are those of `louis`. The draws stay where they are; of parameters without a random effect the curves
+are solved anew at each step. One sample gives standard errors, a sandwich, and how far the estimates would move with
+other draws.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ from cellkinetics.arrays import Flags, Floats
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.lowered import Program
 from cellkinetics.optimising.engine import Data
-from cellkinetics.population import importance
-from cellkinetics.population.design import Design
+from cellkinetics.population.louis import OfSamples, Told, theta_of, told, vector_of
 from cellkinetics.population.running import Population, Sample
 from cellkinetics.population.saem import LEAST_SD, Theta
 from cellkinetics.sampling import curves
@@ -89,32 +87,6 @@ class Polished:
         return np.nan_to_num(np.where(self.moving, np.abs(self.step) / errors, 0.0), nan=np.inf)
 
 
-def vector_of(design: Design, theta: Theta) -> Floats:
-    """(d,) coefficients, ln sds between patients, atanh correlations, ln sds of the error."""
-    omega = np.asarray(theta.omega)
-    spread = np.sqrt(np.diag(omega))
-    linked = np.array([omega[a, b] / (spread[a] * spread[b]) for a, b in design.pairs])
-    linked = np.arctanh(np.clip(linked, -0.999999, 0.999999))
-    return np.concatenate([np.asarray(theta.beta), np.log(spread), linked, np.asarray(theta.ln_sd)])
-
-
-def theta_of(design: Design, v: Floats) -> Theta:
-    """The inverse of `vector_of`, at v (..., d)."""
-    p, q, linked = len(design.effects), len(design.random), len(design.pairs)
-    omega = omega_of(design, v[..., p : p + q], v[..., p + q : p + q + linked])
-    return Theta(v[..., :p], omega, v[..., p + q + linked :])
-
-
-def omega_of(design: Design, ln_spread: Floats, atanh: Floats) -> Floats:
-    """The covariance (..., q, q) between patients, of ln sds (..., q) and atanh correlations (..., pairs)."""
-    q = ln_spread.shape[-1]
-    correlation = np.broadcast_to(np.eye(q), (*ln_spread.shape, q)).copy()
-    for at, (a, b) in enumerate(design.pairs):
-        correlation[..., a, b] = correlation[..., b, a] = np.tanh(atanh[..., at])
-    spread = np.exp(ln_spread)
-    return spread[..., :, None] * correlation * spread[..., None, :]
-
-
 def polish(
     population: Population, theta: Theta, sample: Sample, counts: Floats | None = None, climbs: int = CLIMBS
 ) -> Polished:
@@ -139,7 +111,7 @@ def climbed(
     at = look(v)
     for _ in range(climbs):
         moving = moving_of(population, v, at.gradient)
-        step = _step(population, at, moving)
+        step = newton(population, at.gradient, at.information, moving)
         errors = np.sqrt(np.maximum(np.diag(np.nan_to_num(inverse_of(at.information, moving))), 1e-300))
         last = bool(np.all(np.abs(step)[moving] < LAST_STEP * errors[moving]))
         share = 1.0
@@ -157,8 +129,8 @@ def climbed(
             break
     moving = moving_of(population, v, at.gradient)
     return Polished(
-        theta_of(population.design, v), v, at.information, at.scores, at.noise, _step(population, at, moving), moving,
-        at.sample,
+        theta_of(population.design, v), v, at.information, at.scores, at.noise,
+        newton(population, at.gradient, at.information, moving), moving, at.sample,
     )  # fmt: skip
 
 
@@ -183,45 +155,27 @@ def derivatives_at(population: Population, sample: Sample, v: Floats, counts: Fl
     counts = np.ones(len(sample.subjects)) if counts is None else counts
     if without := _without(population, v):
         return _left_out(population, sample, v, counts, without)
-    design, patients = population.design, population.patients
+    design = population.design
     theta = theta_of(design, v)
-    omega = np.asarray(theta.omega)
-    try:
-        np.linalg.cholesky(omega)
-    except np.linalg.LinAlgError:
+    if not np.linalg.eigvalsh(theta.omega)[0] > 0:
         nothing = np.zeros((len(v), len(v)))
         return At(-np.inf, np.zeros(len(v)), nothing, np.zeros((1, len(v))), nothing, sample)
     if population.scored:
         value, curve, slopes = population.solved(theta, sample.draws.phi)
-        sample = Sample(population, sample.draws, value, curve, slopes, sample.subjects)
+        sample = replace(sample, value=value, curve=curve, slopes=slopes)
     # What the samples say of the sds of the error and of scored columns, by differences.
-    changes = [i for i, free in enumerate(patients.sd_free) if free]
-    values, first, second = _by_differences(population, sample, theta, changes)
-    sample = Sample(population, sample.draws, values, sample.curve, sample.slopes, sample.subjects)
-    ln_w = sample.log_weights(theta)
-    top = ln_w.max(axis=0)
-    weight = np.exp(ln_w - top)
-    total = float(counts @ (top + np.log(weight.mean(axis=0))))
-    weight /= weight.sum(axis=0)
-    d, p, q, linked = len(v), len(design.effects), len(design.random), len(design.pairs)
-    places = [*(p + q + linked + np.array(changes, int)), *population.scored]
-    score = np.zeros((*weight.shape, d))
-    score[:, :, : p + q + linked] = of_population(population, sample.draws.phi, v)
-    score[:, :, places] += first
-    mean = np.einsum("mn,mnd->nd", weight, score)
-    away = score - mean
-    weighted = np.sqrt(counts * weight)[..., None] * away
-    covariance = np.einsum("mnd,mne->de", weighted, weighted)
-    noisy = (counts * weight)[..., None] * away
-    noise = np.einsum("mnd,mne->de", noisy, noisy)
-    hessian = np.zeros((d, d))
-    hessian[np.ix_(places, places)] += np.einsum("mn,mnab->ab", counts * weight, second)
-    hessian[: p + q + linked, : p + q + linked] += _curved(population, sample.draws.phi, weight, v, counts)
-    mean_prior, precision = population.prior
-    total -= 0.5 * float(np.sum(precision * (v - mean_prior) ** 2))
-    gradient = counts @ mean - precision * (v - mean_prior)
-    hessian -= np.diag(precision)
-    return At(total, gradient, -(hessian + covariance), mean, noise, sample)
+    changes = np.flatnonzero(population.patients.sd_free)
+    values, first, second = _by_differences(population, sample, theta, changes.tolist())
+    places = np.array([*(len(v) - len(population.patients.sd_free) + changes), *population.scored], int)
+    draws = sample.draws
+    of_samples = OfSamples(values[None], first[None], second[None], places)
+    matrix = design.matrix[None, :, design.places]
+    one = Told(*(part[0] for part in told(design, matrix, draws.phi, draws.log_proposal, of_samples, v[None], counts)))
+    mean, precision = population.prior
+    away = v - mean
+    value = float(one.value - 0.5 * np.sum(precision * away**2))
+    gradient, information = one.gradient - precision * away, one.information + np.diag(precision)
+    return At(value, gradient, information, one.scores, one.noise, replace(sample, value=values))
 
 
 def _without(population: Population, v: Floats) -> tuple[str, ...]:
@@ -280,21 +234,41 @@ def _values(error: ErrorModel, outputs: int, own: tuple[int, ...]) -> Callable[.
     return Program(run)
 
 
+def values_at(sample: Sample, ln_sds: Floats, changes: Floats | None = None) -> Floats:
+    """(k, m, n) log-likelihoods of the curves of a sample at other ln sds (k, c).
+
+    changes : (k, f) of scored columns, along which curves go on as they began; none where None.
+    """
+    population = sample.population
+    patients, f = population.patients, 0 if changes is None else changes.shape[1]
+    program = _values(patients.request.error_model, len(patients.model.outputs), patients.own_places)
+    if changes is None:
+        changes = np.zeros((len(ln_sds), 0))
+    # As many at once as derivatives ask for: one program serves any number.
+    free = int(patients.sd_free.sum()) + f
+    size = 1 + free + free**2
+    short = -len(ln_sds) % size
+    ln_sds, changes = (np.concatenate([each, np.repeat(each[:1], short, axis=0)]) for each in (ln_sds, changes))
+    parts = [
+        program(sample.curve, sample.slopes[..., :f], sample.draws.phi, ln_sds[at : at + size], changes[at : at + size],
+                population.data)
+        for at in range(0, len(ln_sds), size)
+    ]  # fmt: skip
+    return np.concatenate([np.asarray(part) for part in parts])[: len(ln_sds) - short]
+
+
 def _by_differences(
     population: Population, sample: Sample, theta: Theta, sds: list[int]
 ) -> tuple[Floats, Floats, Floats]:
     """Log-likelihoods (m, n), first (m, n, u) and second (m, n, u, u) derivatives by free ln sds and scored columns."""
-    patients = population.patients
-    program = _values(patients.request.error_model, len(patients.model.outputs), patients.own_places)
     count, ln_sd = len(sds) + len(population.scored), np.asarray(theta.ln_sd)
     solved, aside = np.isfinite(sample.value), DIFFERENCE * np.eye(count)
     a, b = np.tril_indices(count, -1)
     changes = np.concatenate([np.zeros((1, count)), aside, -aside, aside[a] + aside[b], -aside[a] - aside[b]])
     ln_sds = np.repeat(ln_sd[None], len(changes), axis=0)
     ln_sds[:, sds] += changes[:, : len(sds)]
-    slopes = sample.slopes[..., : count - len(sds)]
-    values = program(sample.curve, slopes, sample.draws.phi, ln_sds, changes[:, len(sds) :], population.data)
-    middle, ahead, behind, up, down = np.split(np.asarray(values), np.cumsum([1, count, count, len(a)]))
+    values = values_at(sample, ln_sds, changes[:, len(sds) :])
+    middle, ahead, behind, up, down = np.split(values, np.cumsum([1, count, count, len(a)]))
     first, square = (ahead - behind) / (2 * DIFFERENCE), (ahead - 2 * middle + behind) / DIFFERENCE**2
     mixed = (up + down - ahead[a] - ahead[b] - behind[a] - behind[b] + 2 * middle) / (2 * DIFFERENCE**2)
     middle, first = middle[0], np.moveaxis(first, 0, -1)
@@ -307,68 +281,6 @@ def _by_differences(
     )  # fmt: skip
 
 
-def directions(design: Design, v: Floats) -> Floats:
-    """(..., q + pairs, q, q) derivatives of the covariance by ln spreads and atanh correlations, at v (..., d)."""
-    p, q, linked = len(design.effects), len(design.random), len(design.pairs)
-    ln_spread, atanh = v[..., p : p + q], v[..., p + q : p + q + linked]
-    omega, spread = omega_of(design, ln_spread, atanh), np.exp(ln_spread)
-    ways = np.zeros((*v.shape[:-1], q + linked, q, q))
-    for j in range(q):
-        ways[..., j, j, :] += omega[..., j, :]
-        ways[..., j, :, j] += omega[..., :, j]
-    for at, (a, b) in enumerate(design.pairs):
-        slope = (1 - np.tanh(atanh[..., at]) ** 2) * spread[..., a] * spread[..., b]
-        ways[..., q + at, a, b] = ways[..., q + at, b, a] = slope
-    return ways
-
-
-def of_population(population: Population, phi: Floats, v: Floats) -> Floats:
-    """(m, n, p + q + pairs) scores of draws under the population."""
-    design = population.design
-    theta = theta_of(design, v)
-    inverse = np.linalg.inv(np.asarray(theta.omega))
-    away = phi - importance.mean_of(design.matrix, theta, population.random)
-    whitened = away @ inverse
-    by_beta = np.einsum("nqp,mnq->mnp", design.matrix[:, design.places], whitened)
-    ways = directions(design, v)
-    by_spread = 0.5 * np.einsum("mnq,aqr,mnr->mna", whitened, ways, whitened, optimize=True)
-    by_spread -= 0.5 * np.einsum("qr,aqr->a", inverse, ways)
-    return np.concatenate([by_beta, by_spread], axis=-1)
-
-
-def _curved(population: Population, phi: Floats, weight: Floats, v: Floats, counts: Floats) -> Floats:
-    """The weighted mean of the Hessian of the population's log density, summed over patients as they count.
-
-    By central differences of its gradient, which depends on the draws through their moments alone.
-    """
-    design = population.design
-    p, q, linked = len(design.effects), len(design.random), len(design.pairs)
-    mean = np.einsum("mn,mnq->nq", weight, phi)
-    second = np.einsum("mn,mnp,mnq,n->pq", weight, phi, phi, counts, optimize=True)
-    matrix, size = design.matrix[:, design.places], p + q + linked
-
-    def gradients(v: Floats) -> Floats:
-        """(a, size) at v (a, d)."""
-        omega = omega_of(design, v[:, p : p + q], v[:, p + q : size])
-        inverse = np.linalg.inv(omega)
-        middle = np.einsum("nqp,ap->anq", matrix, v[:, :p])
-        by_beta = np.einsum("nqp,aqr,anr->ap", counts[:, None, None] * matrix, inverse, mean - middle, optimize=True)
-        weighed = counts[:, None] * middle
-        crossed = np.einsum("nq,anr->aqr", mean, weighed)
-        across = second - crossed - np.swapaxes(crossed, 1, 2) + np.einsum("anq,anr->aqr", middle, weighed)
-        ways = directions(design, v)
-        of_spread = 0.5 * np.einsum("aqr,abrs,ast,aqt->ab", inverse, ways, inverse, across, optimize=True)
-        of_spread -= 0.5 * counts.sum() * np.einsum("aqr,abqr->ab", inverse, ways)
-        return np.concatenate([by_beta, of_spread], axis=1)
-
-    aside = 1e-5 * np.maximum(np.abs(v[:size]), 1.0)
-    moved = np.zeros((size, len(v)))
-    moved[:, :size] = np.diag(aside)
-    ahead, behind = np.split(gradients(np.concatenate([v + moved, v - moved])), 2)
-    hessian = (ahead - behind) / (2 * aside[:, None])
-    return 0.5 * (hessian + hessian.T)
-
-
 def floors_of(population: Population) -> Floats:
     """(d,) the lowest value of each estimate."""
     design = population.design
@@ -378,32 +290,35 @@ def floors_of(population: Population) -> Floats:
     return np.concatenate([free, spreads, linked, floors])
 
 
-def moving_of(population: Population, v: Floats, gradient: Floats) -> Flags:
-    """What Newton moves: not what is given, not an sd at its floor, nor a spread too small to matter."""
+def moving_of(population: Population, v: Floats, gradient: Floats, floors: Floats | None = None) -> Flags:
+    """What Newton moves of v (..., d): not what is given, not an sd at its floor, nor a spread too small to matter."""
     design = population.design
     p, q = len(design.effects), len(design.random)
-    moving = np.ones(len(v), bool)
-    moving[p : p + q] = v[p : p + q] > np.log(NO_SPREAD * population.spread_units)
-    moving[p + q : p + q + len(design.pairs)] = [moving[p + a] and moving[p + b] for a, b in design.pairs]
-    moving[len(v) - len(population.patients.sd_free) :] = population.patients.sd_free
-    return moving & ~((v <= floors_of(population) + 1e-9) & (gradient <= 0))
+    floors = floors_of(population) if floors is None else floors
+    moving = np.ones(v.shape, bool)
+    moving[..., p : p + q] = v[..., p : p + q] > np.log(NO_SPREAD * population.spread_units)
+    for at, (a, b) in enumerate(design.pairs):
+        moving[..., p + q + at] = moving[..., p + a] & moving[..., p + b]
+    moving[..., v.shape[-1] - len(population.patients.sd_free) :] = population.patients.sd_free
+    return moving & ~((v <= floors + 1e-9) & (gradient <= 0))
 
 
-def _step(population: Population, at: At, moving: Flags) -> Floats:
-    """A Newton step of what moves, where the information is positive; a damped one in other directions."""
-    step = np.zeros(len(at.gradient))
-    if not moving.any():
-        return step
-    information = at.information[np.ix_(moving, moving)]
-    scale = 1 / np.sqrt(np.maximum(np.abs(np.diag(information)), 1e-12))
-    values, vectors = np.linalg.eigh(scale[:, None] * information * scale)
+def newton(population: Population, gradient: Floats, information: Floats, moving: Flags) -> Floats:
+    """Newton steps (..., d) of what moves, where the information is positive; damped ones in other directions."""
+    gradient = np.where(moving, gradient, 0.0)
+    information = np.where(moving[..., :, None] & moving[..., None, :], information, np.eye(gradient.shape[-1]))
+    scale = 1 / np.sqrt(np.maximum(np.abs(np.diagonal(information, axis1=-2, axis2=-1)), 1e-12))
+    values, vectors = np.linalg.eigh(scale[..., :, None] * information * scale[..., None, :])
     values = np.maximum(np.abs(values), 1e-3)
-    step[moving] = scale * (vectors @ ((vectors.T @ (scale * at.gradient[moving])) / values))
-    units = np.ones(len(step))
+    inner = np.einsum("...ab,...a->...b", vectors, scale * gradient) / values
+    step = scale * np.einsum("...ab,...b->...a", vectors, inner)
+    units = np.ones(step.shape[-1])
     units[: len(population.units)] = population.units
-    cut = np.clip(step, -LONGEST_MOVE * units, LONGEST_MOVE * units)
+    longest = LONGEST_MOVE * units
+    cut = np.clip(step, -longest, longest)
     # Cut in some of its coordinates it may lead down: then all are made shorter alike.
-    return cut if at.gradient @ cut > 0 else step / max(1.0, float(np.max(np.abs(step) / (LONGEST_MOVE * units))))
+    shorter = step / np.maximum(1.0, np.max(np.abs(step) / longest, axis=-1, keepdims=True))
+    return np.where(np.sum(gradient * cut, axis=-1, keepdims=True) > 0, cut, shorter)
 
 
 def inverse_of(information: Floats, moving: Flags) -> Floats:

@@ -135,7 +135,7 @@ def _climbed(fit: PopulationFit, objective: Objective, counts: Floats) -> Polish
 
 
 def natural_of(fit: PopulationFit, v: Floats, labels: Sequence[str]) -> pd.DataFrame:
-    """Rows of what `polish.vector_of` makes (m, d), as in the table of parameters."""
+    """Rows of what `louis.vector_of` makes (m, d), as in the table of parameters."""
     kinds, found = fit.parameters["kind"], {}
     for at, label in enumerate(labels):
         if kinds[label] == "mean":

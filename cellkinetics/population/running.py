@@ -31,7 +31,7 @@ UNSOLVED, UNSOLVED_OF_ONE = 0.01, 0.05
 class Population:
     """A population as its programs take it.
 
-    prior : means and precisions (d,) of all that is estimated, as `polish.vector_of` has it.
+    prior : means and precisions (d,) of all that is estimated, as `louis.vector_of` has it.
     method : how curves are solved; the model's first if None.
     kept : where blocks of iterations are kept, for a run that goes on where another one was killed; None for nowhere.
     """

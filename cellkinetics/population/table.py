@@ -14,7 +14,7 @@ from cellkinetics.lazily import pandas as pd
 from cellkinetics.lazily import special
 from cellkinetics.population.design import SD_BETWEEN, Effect
 from cellkinetics.population.importance import mean_of
-from cellkinetics.population.modes import problem_given
+from cellkinetics.population.individuals import problem_given
 from cellkinetics.population.schedule import labels_of
 from cellkinetics.sameness import made_of
 from cellkinetics.words import dose_text

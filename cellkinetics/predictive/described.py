@@ -89,7 +89,7 @@ def estimated(one: object, name: str = "population") -> AsEstimated:
 
 
 def populations_at(design: Design, v: Floats) -> Populations:
-    """Of rows (b, d) of what `polish.vector_of` makes."""
+    """Of rows (b, d) of what `louis.vector_of` makes."""
     return Populations(*theta_of(design, v))
 
 

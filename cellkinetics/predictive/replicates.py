@@ -19,7 +19,7 @@ from cellkinetics.meaning.placing import status_of
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples, samples_each
 from cellkinetics.population import importance
-from cellkinetics.population.modes import problem_given
+from cellkinetics.population.individuals import problem_given
 from cellkinetics.population.patients import Patients
 from cellkinetics.population.running import Population
 from cellkinetics.population.saem import Theta

@@ -1,6 +1,6 @@
 """Whether a population fit gives back the population that its patients were simulated from.
 
-    python tests/benchmarks/population_recovery.py [two_phases | il15_persistence [minutes]]
+    python tests/benchmarks/population_recovery.py [two_phases | il15_persistence [minutes [kept.jsonl]]]
 
 Simulated studies of 11, 24 or 100 patients, spread evenly over 1e5, 1e6 and 1e7 cells/kg. two_phases: a biexponential
 decline whose four parameters vary and whose level follows dose^0.5, 12 samples, noise 0.4 on the ln scale.
@@ -12,9 +12,11 @@ its Monte Carlo error, rmse, stderr (mean of the reported one), coverage of the 
 outcome has a note or is not "converged" (most often a spread that cannot be told from 0; they count all the same).
 cpu_seconds: of a fit, the mean without the first. Studies are fitted in rounds, one of each row, until each row has as
 many as it is to have (rows of 100 patients take part in one round of five) or the minutes are over; a row says how many
-it has. Writes population_recovery.csv; rows of a model that was not asked for stay.
+it has. Writes population_recovery.csv; rows of a model that was not asked for stay. Fits kept in a file of an earlier
+run are read from it, and new ones added: it is of one state of the package.
 """
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -114,17 +116,38 @@ class Row:
         self.limit = limit_of(model, self.doses, share, self.rng)
         self.tables, self.seconds, self.unsure = [], [], 0
 
-    def one_more(self):
+    @property
+    def key(self):
+        """What names it in a file."""
+        return f"{self.model.name} {len(self.doses)} {self.share:g} {self.censoring}"
+
+    def one_more(self, kept, file):
+        """Another study, unless it is ``kept`` (by key and number) already."""
         model, number = self.model, len(self.tables)
-        study = study_of(model, self.doses, copies(model, self.doses, self.rng), self.limit)
+        values = copies(model, self.doses, self.rng)
+        line = kept.get(f"{self.key} {number}")
+        if line is None:
+            line = self.fitted(study_of(model, self.doses, values, self.limit), number)
+            if file is not None:
+                with file.open("a") as lines:
+                    lines.write(json.dumps({"of": f"{self.key} {number}", **line}) + "\n")
+        self.seconds.append(line["seconds"])
+        self.unsure += line["outcome"] != "converged"
+        self.tables.append(pd.DataFrame(line["table"], index=line["labels"], dtype=float))
+
+    def fitted(self, study, number):
+        """Estimates and errors of one study."""
+        model = self.model
         began = time.process_time()
         fit = ck.fit_population(
             model, study, free=tuple(BETWEEN[model.name]), censoring=self.censoring, seed=number, progress=False,
             covariates=dict.fromkeys(EXPONENT[model.name], "dose") or None,
         )  # fmt: skip
-        self.seconds.append(time.process_time() - began)
-        self.unsure += fit.outcome != "converged"
-        self.tables.append(fit.parameters)
+        seconds, table = time.process_time() - began, fit.parameters
+        columns = {
+            name: [None if pd.isna(v) else float(v) for v in table[name]] for name in ("estimate", "estimate_stderr")
+        }
+        return {"seconds": seconds, "outcome": fit.outcome, "labels": list(table.index), "table": columns}
 
     def rows(self):
         """One for each thing estimated; the mean of a parameter is that at the geometric mean of these doses."""
@@ -149,6 +172,9 @@ def main():
     asked = sys.argv[1:2] or list(DAYS)
     ends = time.monotonic() + 60 * float(sys.argv[2] if len(sys.argv) > 2 else np.inf)
     file = Path(__file__).with_suffix(".csv")
+    keeping = Path(sys.argv[3]) if len(sys.argv) > 3 else None
+    lines = keeping.read_text().splitlines() if keeping is not None and keeping.exists() else []
+    kept = {line.pop("of"): line for line in map(json.loads, lines)}
     others = pd.read_csv(file) if file.exists() else pd.DataFrame(columns=["model"])
     others = others[~others["model"].isin(asked)]
     every = [Row(*design) for design in DESIGNS if design[0].name in asked]
@@ -158,7 +184,7 @@ def main():
         for row in every:
             takes_part = len(row.doses) < MANY or number % ONE_ROUND_OF == 0
             if takes_part and len(row.tables) < row.studies and time.monotonic() < ends:
-                row.one_more()
+                row.one_more(kept, keeping)
         table = pd.DataFrame([line for row in every if len(row.tables) > 1 for line in row.rows()])
         table = table.map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
         pd.concat([table, others]).to_csv(file, index=False)

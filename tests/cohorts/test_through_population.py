@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics.cohorts.refits import attained, refitted
+from cellkinetics.cohorts.refits import Ratio, attained, refitted
 from cellkinetics.cohorts.through_population import permuted, through_population
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "population"))
@@ -97,8 +97,19 @@ def test_refits_permute_the_likelihood_ratio_itself(comparison, study):
     # By other draws and from another start it is the ratio of the two fits.
     assert again is not None
     assert again.statistic == pytest.approx(table.loc["c", "lr"], abs=3 * table.loc["c", "lr_error"])
-    many = replace(found.fit, patients=replace(found.fit.patients, cases=dict(enumerate([None] * 16))))
+    many = replace(found.fit, patients=replace(found.fit.patients, cases=dict(enumerate([None] * 51))))
     assert refitted(many, smaller, "c", "dose", 1, seed=7) is None
+
+
+def test_arrangements_that_climb_together_end_where_each_ends_by_itself(comparison):
+    fit = comparison.population_based.fit
+    column = [effect.label for effect in fit.design.effects].index("c:dose")
+    ratio = Ratio.of(fit, fit.without("c:dose"), "c", [column], seed=7)
+    rng, own = np.random.default_rng(5), fit.design.matrix[:, 0, [column]]
+    weights = np.stack([own, *(rng.permutation(own) for _ in range(3))])
+    together = ratio.together(weights)
+    assert together[0] > 10 > together[1:].max()
+    assert together == pytest.approx(ratio.alone(weights), abs=1e-5)
 
 
 def test_the_level_that_can_be_attained_is_the_largest_p_up_to_5_percent():

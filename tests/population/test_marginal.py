@@ -12,7 +12,7 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.population import marginal, polish
+from cellkinetics.population import louis, marginal
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 DAYS = np.array([1.0, 3, 7, 14, 21, 28])
@@ -210,7 +210,7 @@ def gradients(population, v, method, nodes=1):
     start = np.einsum("nkp,p->nk", design.matrix, v[: len(design.effects)])[:, design.places]
 
     def at(v, gradient=False):
-        return marginal.marginal(population, polish.theta_of(design, v), start, method, nodes, gradient=gradient)
+        return marginal.marginal(population, louis.theta_of(design, v), start, method, nodes, gradient=gradient)
 
     sides = [[at(v + side * 1e-5 * way).each for side in (1, -1)] for way in np.eye(len(v))]
     differences = np.stack([(ahead - behind) / 2e-5 for ahead, behind in sides], axis=1)

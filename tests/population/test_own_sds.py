@@ -8,7 +8,7 @@ import pytest
 from scipy import special
 
 import cellkinetics as ck
-from cellkinetics.population import marginal, polish
+from cellkinetics.population import louis, marginal
 
 MEAN, BETWEEN, SD = {"c": 100.0}, {"c": 0.6, "sd": 0.5}, 0.4
 DAYS = np.arange(1.0, 11.0)
@@ -85,7 +85,7 @@ def test_the_gradient_of_an_approximation_is_that_of_differences(fit, method, no
     start = np.broadcast_to(v[:2], (len(fit.subjects), 2))
 
     def at(v, gradient=False):
-        theta = polish.theta_of(fit.design, v)
+        theta = louis.theta_of(fit.design, v)
         return marginal.marginal(population, theta, start, method, nodes, gradient=gradient)
 
     sides = [[at(v + side * 1e-5 * way).each for side in (1, -1)] for way in np.eye(len(v))]
@@ -104,7 +104,7 @@ def test_where_it_ends_the_exact_likelihood_is_flat_and_saem_ended_there(fit, st
     for way, error in zip(np.eye(len(v)), errors, strict=True):
         behind, ahead = (at(v + side * error * way) for side in (-0.3, 0.3))
         assert abs(0.15 * (behind - ahead) / (behind - 2 * here + ahead)) < 0.1
-    assert np.max(np.abs(polish.vector_of(fit.design, fit.path.theta) - v) / errors) < 0.25
+    assert np.max(np.abs(louis.vector_of(fit.design, fit.path.theta) - v) / errors) < 0.25
 
 
 def test_the_truth_is_recovered_and_the_table_says_what_is_whose(fit):

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import cellkinetics as ck
-from cellkinetics.population import importance, polish
+from cellkinetics.population import importance, louis, polish
 from cellkinetics.sampling import chains
 
 DAYS = np.array([1.0, 3, 7, 14, 21, 28])
@@ -47,7 +47,7 @@ def test_every_kind_of_censored_sample_enters_by_its_probability():
         study, {"c": value["c"], "k": value["k"]}, {"c": value["sd between c"], "k": value["sd between k"]}, value["sd"]
     )  # fmt: skip
     assert found.log_likelihood_ln == pytest.approx(exact, abs=3 * found.log_likelihood_error)
-    ended = polish.vector_of(found.design, found.path.theta)
+    ended = louis.vector_of(found.design, found.path.theta)
     assert np.max(np.abs(ended - theta) / table["estimate_stderr"].to_numpy(float)) < 0.25
     # At the maximum the exact likelihood is flat: less than 0.01 is lost by the Monte Carlo error of where it lies.
     errors = table["estimate_stderr"].to_numpy(float)
