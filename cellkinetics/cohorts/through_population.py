@@ -5,7 +5,7 @@ asymptotic, and by giving the doses (groups) to other patients. The latter takes
 its log-likelihood by its own mean, in the population without the coefficients: a function of the samples alone, so that
 under no effect every arrangement of the doses over these scores is as likely. All are taken where there are no more
 than `MOST_ARRANGEMENTS`. Of few patients the likelihood ratio itself is permuted besides, each arrangement fitted anew
-(`refits`).
+(`permuting`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import numpy as np
 
 from cellkinetics.arrays import Floats
 from cellkinetics.cohorts import through_population_text
-from cellkinetics.cohorts.refits import refitted
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.groups import NOBODY
 from cellkinetics.data.groups import of as groups_of
@@ -30,6 +29,7 @@ from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
+from cellkinetics.permuting.refits import refitted
 from cellkinetics.population import prediction
 from cellkinetics.population.fit import fit_population
 from cellkinetics.population.patients import patients_of
@@ -68,7 +68,8 @@ class PopulationComparison(Saves, HandsOutCopies):
         upper (95%, Wald), lr (likelihood ratio against the population without the parameter's coefficients), lr_error
         (its Monte Carlo error), df, p_lr (chi-squared), p (permutation of scores), p_holm (over the parameters),
         smallest_p, arrangements, p_refits (of the likelihood ratio among those of refits; NaN with more than 50
-        patients, or 15 where a parameter has one value for all), refits (how many), attained (the largest level up to 5% that it can have), n, note.
+        patients, or 15 where a parameter has one value for all), refits (how many), attained (the largest level up to
+        5% that it can have), n, note.
     curves : DataFrame
         The same of the curve of the median patient over the range of doses (last group : first): quantity ("peak",
         "level on day ...", the latter less the former, or of ratios over it), effect, estimate, lower, upper. Empty

@@ -75,7 +75,7 @@ def of_population(design: Design, matrix: Floats, phi: Floats, v: Floats) -> tup
     return density, np.concatenate([by_beta, by_spread], axis=-1)
 
 
-class Told(NamedTuple):
+class Derivatives(NamedTuple):
     """Of each population, without priors.
 
     value : (a,) log-likelihoods, -inf where the covariance is none. gradient : (a, d). information : (a, d, d)
@@ -104,7 +104,7 @@ class OfSamples(NamedTuple):
 
 def told(
     design: Design, matrix: Floats, phi: Floats, log_proposal: Floats, samples: OfSamples, v: Floats, counts: Floats
-) -> Told:
+) -> Derivatives:
     """Log-likelihoods of populations v (a, d) by draws phi (m, n, q), with their derivatives.
 
     matrix : (a, n, q, p) of what varies. log_proposal : (m, n). counts : (n,) how often a patient counts.
@@ -114,9 +114,13 @@ def told(
     possible = np.linalg.eigvalsh(theta_of(design, v).omega)[:, 0] > 0
     if not possible.all():
         nothing = np.zeros((a, d, d))
-        found = Told(np.full(a, -np.inf), np.zeros((a, d)), nothing, np.zeros((a, len(counts), d)), nothing.copy())
+        found = Derivatives(
+            np.full(a, -np.inf), np.zeros((a, d)), nothing, np.zeros((a, len(counts), d)), nothing.copy()
+        )
         if possible.any():
-            those = OfSamples(*(part[possible] for part in samples[:3]), samples.places)
+            those = OfSamples(
+                samples.value[possible], samples.first[possible], samples.second[possible], samples.places
+            )
             some = told(design, matrix[possible], phi, log_proposal, those, v[possible], counts)
             for whole, part in zip(found, some, strict=True):
                 whole[possible] = part
@@ -141,7 +145,7 @@ def told(
     hessian[:, :size, :size] = _curved(design, matrix, phi, weight, v, counts)
     by_samples = np.einsum("amn,amnuw->auw", weighted, samples.second, optimize=True)
     hessian[:, samples.places[:, None], samples.places] += by_samples
-    return Told(value, np.einsum("n,and->ad", counts, scores), -(hessian + covariance), scores, noise)
+    return Derivatives(value, np.einsum("n,and->ad", counts, scores), -(hessian + covariance), scores, noise)
 
 
 def _curved(design: Design, matrix: Floats, phi: Floats, weight: Floats, v: Floats, counts: Floats) -> Floats:

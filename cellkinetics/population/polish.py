@@ -20,7 +20,7 @@ from cellkinetics.arrays import Flags, Floats
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.lowered import Program
 from cellkinetics.optimising.engine import Data
-from cellkinetics.population.louis import OfSamples, Told, theta_of, told, vector_of
+from cellkinetics.population.louis import Derivatives, OfSamples, theta_of, told, vector_of
 from cellkinetics.population.running import Population, Sample
 from cellkinetics.population.saem import LEAST_SD, Theta
 from cellkinetics.sampling import curves
@@ -170,7 +170,9 @@ def derivatives_at(population: Population, sample: Sample, v: Floats, counts: Fl
     draws = sample.draws
     of_samples = OfSamples(values[None], first[None], second[None], places)
     matrix = design.matrix[None, :, design.places]
-    one = Told(*(part[0] for part in told(design, matrix, draws.phi, draws.log_proposal, of_samples, v[None], counts)))
+    one = Derivatives(
+        *(part[0] for part in told(design, matrix, draws.phi, draws.log_proposal, of_samples, v[None], counts))
+    )
     mean, precision = population.prior
     away = v - mean
     value = float(one.value - 0.5 * np.sum(precision * away**2))

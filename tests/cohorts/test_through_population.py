@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 import cellkinetics as ck
-from cellkinetics.cohorts.refits import Ratio, attained, refitted
 from cellkinetics.cohorts.through_population import permuted, through_population
+from cellkinetics.permuting.ratios import Arranged
+from cellkinetics.permuting.refits import attained, refitted
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "population"))
 
@@ -104,7 +105,7 @@ def test_refits_permute_the_likelihood_ratio_itself(comparison, study):
 def test_arrangements_that_climb_together_end_where_each_ends_by_itself(comparison):
     fit = comparison.population_based.fit
     column = [effect.label for effect in fit.design.effects].index("c:dose")
-    ratio = Ratio.of(fit, fit.without("c:dose"), "c", [column], seed=7)
+    ratio = Arranged.of(fit, fit.without("c:dose"), "c", [column], seed=7)
     rng, own = np.random.default_rng(5), fit.design.matrix[:, 0, [column]]
     weights = np.stack([own, *(rng.permutation(own) for _ in range(3))])
     together = ratio.together(weights)

@@ -1,0 +1,143 @@
+"""Likelihood ratios of arrangements of doses, or of groups, each at its own maximum, by the same draws for all.
+
+Draws and curves stay where they are, and what the samples say at a draw changes with the sds of the error alone: it is
+interpolated between values of these (`densities`), and all arrangements climb together. With a parameter that has one
+value for all, curves move with it; and of a spread next to 0 draws tell little: then each arrangement climbs by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import jax.numpy as jnp
+import numpy as np
+
+from cellkinetics.arrays import Flags, Floats
+from cellkinetics.permuting.densities import FARTHEST_LN_SD, POINTS, Densities
+from cellkinetics.population import louis, polish
+from cellkinetics.population.importance import Moments
+from cellkinetics.population.polish import Polished
+from cellkinetics.population.result import PopulationFit
+from cellkinetics.population.running import Sample
+from cellkinetics.population.saem import Theta
+
+REFIT_DRAWS, ONE_DRAW_OF = 500, 4  # draws of each patient, and which of them are taken
+SEED_OF_REFITS = 107  # added to the seed
+MOST_CLIMBS = 40
+LITTLE_TO_GAIN = 1e-4  # log-likelihood units that a Newton step promises: it is the last
+SHORTEST_CLIMB = 0.05  # share of a Newton step
+NUMBERS_AT_ONCE = 4_000_000  # of an array of scores
+
+
+def climbs_together(smaller: PopulationFit) -> bool:
+    """Whether all arrangements can climb together from this population."""
+    population, theta = smaller.population, smaller.polished.theta
+    spreads = np.sqrt(np.diagonal(np.asarray(theta.omega)))
+    wide = bool(np.all(spreads > 2 * polish.NO_SPREAD * population.spread_units))
+    return wide and not population.scored and int(population.patients.sd_free.sum()) in POINTS
+
+
+@dataclass(frozen=True, eq=False)
+class Arranged:
+    """Likelihood ratios of arrangements.
+
+    sample : of each patient's parameters in the population without the coefficients. start : that one, with 0 in their
+    place. without : its log-likelihood by this sample. place : of the parameter.
+    """
+
+    full: PopulationFit
+    sample: Sample
+    start: Theta
+    without: float
+    place: int
+    columns: list[int]
+
+    @classmethod
+    def of(cls, full: PopulationFit, smaller: PopulationFit, name: str, columns: list[int], seed: int) -> Arranged:
+        """Of a parameter's coefficients, which are in these columns."""
+        theta = smaller.polished.theta
+        moments = Moments(smaller.conditional_mean, smaller.conditional_covariance)
+        sample = smaller.population.sampled(theta, moments, REFIT_DRAWS, seed + SEED_OF_REFITS)
+        some = slice(None, None, ONE_DRAW_OF)
+        draws = sample.draws.some(some)
+        sample = replace(
+            sample, draws=draws, value=sample.value[some], curve=sample.curve[some], slopes=sample.slopes[some]
+        )
+        # Its own maximum by these draws, so that no ratio is below 0.
+        least = polish.polish(smaller.population, theta, sample)
+        beta = np.insert(np.asarray(least.theta.beta), np.array(columns) - np.arange(len(columns)), 0.0)
+        start = least.theta._replace(beta=jnp.asarray(beta))
+        return cls(full, sample, start, _value(least, sample), full.design.names.index(name), columns)
+
+    def alone(self, weights: Floats) -> Floats:
+        """The ratios where patients have these weights (arrangements, n, coefficients), one after the other."""
+        return np.array([self._alone(each) for each in weights])
+
+    def _alone(self, weights: Floats) -> float:
+        matrix = self.full.design.matrix.copy()
+        matrix[:, self.place, self.columns] = weights
+        population = replace(self.sample.population, design=replace(self.full.design, matrix=matrix),
+                             prior=self.full.population.prior)  # fmt: skip
+        own = replace(self.sample, population=population)
+        return max(2 * (_value(polish.polish(population, self.start, own), own) - self.without), 0.0)
+
+    def together(self, weights: Floats) -> Floats:
+        """The same of all at once; no ln sd farther than `FARTHEST_LN_SD` from the start, no spread next to 0."""
+        n, d = len(self.full.subjects), len(self.full.polished.v)
+        densities = Densities.of(self.sample, self.start, d)
+        size = max(1, NUMBERS_AT_ONCE // (len(self.sample.value) * n * d))
+        parts = [self._climbed(densities, weights[at : at + size]) for at in range(0, len(weights), size)]
+        return np.maximum(2 * (np.concatenate(parts) - self.without), 0.0)
+
+    def _climbed(self, densities: Densities, weights: Floats) -> Floats:
+        """(a,) the highest log-likelihoods."""
+        population, design, draws = self.full.population, self.full.design, self.sample.draws
+        places, counts = design.places, np.ones(len(self.full.subjects))
+        matrix = np.repeat(design.matrix[None, :, places], len(weights), axis=0)
+        matrix[:, :, places.tolist().index(self.place), self.columns] = weights
+        mean, precision = population.prior
+        p, q = len(design.effects), len(design.random)
+        start = louis.vector_of(design, self.start)
+        floors, tops = polish.floors_of(population), np.full(len(start), np.inf)
+        floors[p : p + q] = np.log(polish.NO_SPREAD * population.spread_units) + 1e-6
+        floors[densities.places] = np.maximum(floors[densities.places], start[densities.places] - FARTHEST_LN_SD)
+        tops[densities.places] = start[densities.places] + FARTHEST_LN_SD
+
+        def look(v: Floats, of: Flags) -> tuple[Floats, louis.Derivatives]:
+            """Log-likelihoods with priors, and what draws say of arrangements at v."""
+            found = louis.told(design, matrix[of], draws.phi, draws.log_proposal, densities.at(v), v, counts)
+            away = v - mean
+            found = found._replace(
+                gradient=found.gradient - precision * away, information=found.information + np.diag(precision)
+            )
+            return found.value - 0.5 * (away**2) @ precision, found
+
+        v, everyone = np.tile(start, (len(weights), 1)), np.ones(len(weights), bool)
+        value, at = look(v, everyone)
+        share, climbing = np.ones(len(weights)), everyone
+        for _ in range(MOST_CLIMBS):
+            here = louis.Derivatives(*(part[climbing] for part in at))
+            moving = polish.moving_of(population, v[climbing], here.gradient, floors)
+            step = polish.newton(population, here.gradient, here.information, moving)
+            promise = np.sum(here.gradient * step, axis=1)
+            tried = np.clip(v[climbing] + share[climbing, None] * step, floors, tops)
+            new, there = look(tried, climbing)
+            higher = new >= value[climbing] - 1e-9
+            moved = np.flatnonzero(climbing)[higher]
+            v[moved], value[moved] = tried[higher], new[higher]
+            for whole, part in zip(at, there, strict=True):
+                whole[moved] = part[higher]
+            lower = np.flatnonzero(climbing)[~higher]
+            ended = np.flatnonzero(climbing)[higher & (promise < LITTLE_TO_GAIN)]
+            share[moved], share[lower] = 1.0, share[lower] / 2
+            climbing = climbing & (share > SHORTEST_CLIMB)
+            climbing[ended] = False
+            if not climbing.any():
+                break
+        return np.where(np.isfinite(at.value), at.value, -np.inf)
+
+
+def _value(found: Polished, sample: Sample) -> float:
+    """The log-likelihood by the draws of a sample; -inf where the climb went astray."""
+    value = (found.sample or sample).log_likelihood(found.theta).value
+    return value if np.isfinite(value) else -np.inf
