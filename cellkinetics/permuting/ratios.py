@@ -58,11 +58,7 @@ class Arranged:
         theta = smaller.polished.theta
         moments = Moments(smaller.conditional_mean, smaller.conditional_covariance)
         sample = smaller.population.sampled(theta, moments, REFIT_DRAWS, seed + SEED_OF_REFITS)
-        some = slice(None, None, ONE_DRAW_OF)
-        draws = sample.draws.some(some)
-        sample = replace(
-            sample, draws=draws, value=sample.value[some], curve=sample.curve[some], slopes=sample.slopes[some]
-        )
+        sample = sample.some(slice(None, None, ONE_DRAW_OF))
         # Its own maximum by these draws, so that no ratio is below 0.
         least = polish.polish(smaller.population, theta, sample)
         beta = np.insert(np.asarray(least.theta.beta), np.array(columns) - np.arange(len(columns)), 0.0)

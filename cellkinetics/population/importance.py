@@ -34,8 +34,8 @@ from cellkinetics.solving.sensitivity import Ties
 
 WIDER = 1.2  # than the moments of the chains
 FROM_POPULATION = 0.1  # share of the draws
-SLICE, SLICES_AT_ONCE = 50, 10  # draws of each patient that are solved at once, and how many times in one call
-CURVES_OF_A_SLICE = 500  # at most, where a slice has more draws
+BLOCK = 500  # draws of each patient in one call
+CURVES_AT_ONCE = 250  # at most, in one step of a program; those that are integrated step as often as the slowest
 FEW_EFFECTIVE = 100.0  # draws: below, the weights are uneven
 
 APPROXIMATED_BY = {
@@ -287,22 +287,15 @@ def solver(
 
 
 def in_blocks(phi: Floats) -> Floats:
-    """(blocks, slices, draws of one, n, q) of draws (m, n, q), m as `whole_blocks` says.
-
-    A slice has `SLICE` draws, and more where there are few patients: a step of a program costs as much for few curves.
-    Fewer draws than a block are one of their own.
-    """
-    n = phi.shape[1]
-    if len(phi) < SLICE * SLICES_AT_ONCE:
-        return phi[None, None]
-    several = next((by for by in (SLICES_AT_ONCE, 5, 2) if by * SLICE * n <= CURVES_OF_A_SLICE), 1)
-    return phi.reshape(-1, SLICES_AT_ONCE // several, several * SLICE, *phi.shape[1:])
+    """(blocks, slices, draws of one, n, q) of draws (m, n, q), m as `whole_blocks` says or fewer than a block."""
+    block, most = min(len(phi), BLOCK), max(1, CURVES_AT_ONCE // phi.shape[1])
+    size = next(size for size in range(min(most, block), 0, -1) if block % size == 0)
+    return phi.reshape(-1, block // size, size, *phi.shape[1:])
 
 
 def whole_blocks(draws: int) -> int:
     """The number of draws that is made: whole blocks, so that one program serves any number of them."""
-    block = SLICE * SLICES_AT_ONCE
-    return max(block, -(-draws // block) * block)
+    return max(BLOCK, -(-draws // BLOCK) * BLOCK)
 
 
 def log_weights(value: Floats, draws: Draws, mean: Floats, omega: Floats) -> Floats:

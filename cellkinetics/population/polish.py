@@ -93,7 +93,9 @@ def polish(
     """Climb from ``theta``, where the sample was drawn; a patient counts once, or as often as ``counts`` (n,) say."""
     counts = np.ones(len(sample.subjects)) if counts is None else counts
     v = vector_of(population.design, theta)
-    return climbed(population, v, lambda v: derivatives_at(population, sample, v, counts), climbs)
+    # A last step is so short that curves need not be solved once more.
+    last = (lambda v, at: at) if population.scored else None
+    return climbed(population, v, lambda v: derivatives_at(population, sample, v, counts), climbs, last)
 
 
 def climbed(
@@ -180,14 +182,20 @@ def derivatives_at(population: Population, sample: Sample, v: Floats, counts: Fl
     return At(value, gradient, information, one.scores, one.noise, replace(sample, value=values))
 
 
+def _little(population: Population, v: Floats) -> Flags:
+    """(..., q) which spreads are next to nothing."""
+    design = population.design
+    spread = v[..., len(design.effects) :][..., : len(design.random)]
+    return spread <= np.log(NO_SPREAD * population.spread_units)
+
+
 def _without(population: Population, v: Floats) -> tuple[str, ...]:
     """What has so small a spread that draws tell nothing of its mean; nothing where that is all that varies.
 
     Of a spread s the draws' information on the mean is a difference of terms of size 1/s^2.
     """
     design, own = population.design, population.patients.own_sds
-    spread = v[len(design.effects) :][: len(design.random)]
-    small = spread <= np.log(NO_SPREAD * population.spread_units)
+    small = _little(population, v)
     names = tuple(name for name, little in zip(design.random, small, strict=True) if little and name not in own)
     return names if len(names) < len(design.random) else ()
 
@@ -298,7 +306,7 @@ def moving_of(population: Population, v: Floats, gradient: Floats, floors: Float
     p, q = len(design.effects), len(design.random)
     floors = floors_of(population) if floors is None else floors
     moving = np.ones(v.shape, bool)
-    moving[..., p : p + q] = v[..., p : p + q] > np.log(NO_SPREAD * population.spread_units)
+    moving[..., p : p + q] = ~_little(population, v)
     for at, (a, b) in enumerate(design.pairs):
         moving[..., p + q + at] = moving[..., p + a] & moving[..., p + b]
     moving[..., v.shape[-1] - len(population.patients.sd_free) :] = population.patients.sd_free

@@ -193,6 +193,13 @@ class Sample:
         """(n,) share of each patient's draws whose curves could not be solved."""
         return np.mean(~np.isfinite(self.value), axis=0)
 
+    def some(self, which: slice) -> Sample:
+        """Some of the draws, of each patient."""
+        return replace(
+            self, draws=self.draws.some(which), value=self.value[which], curve=self.curve[which],
+            slopes=self.slopes[which],
+        )  # fmt: skip
+
     def log_weights(self, theta: Theta) -> Floats:
         """(m, n) at the values where the curves were made."""
         mean = importance.mean_of(self.population.design.matrix, theta, self.population.random)

@@ -19,7 +19,7 @@ from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising.engine import Data
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.population.design import Design
-from cellkinetics.population.importance import SLICE, SLICES_AT_ONCE
+from cellkinetics.population.importance import BLOCK, in_blocks
 from cellkinetics.population.patients import Patients
 from cellkinetics.population.polish import vector_of
 from cellkinetics.population.result import PopulationFit
@@ -28,7 +28,6 @@ from cellkinetics.sampling import curves
 from cellkinetics.solving.sensitivity import Ties
 from cellkinetics.solving.solver import Courses
 
-AT_ONCE = SLICE * SLICES_AT_ONCE  # draws of one call
 FAR_FROM_NORMAL, OF_A_VARIANCE_AT_0 = 0.5, 1e-12  # standard errors of ln sd
 OF_NO_USE = 200.0  # %, relative standard error of a mean
 
@@ -112,10 +111,10 @@ def solved(patients: Patients, x: Floats, first: Method, rows: int, kind: Any = 
             break
         data = patients.data(method)
         run = _program(patients.model, patients.problems[0].ties, method)
-        for start in range(0, len(open_draws), AT_ONCE):
-            own = open_draws[start : start + AT_ONCE]
-            block = x[np.resize(own, AT_ONCE)].reshape(SLICES_AT_ONCE, SLICE, *x.shape[1:])
-            g, fine = (np.asarray(part).reshape(AT_ONCE, *part.shape[2:])[: len(own)] for part in run(block, data))
+        for start in range(0, len(open_draws), BLOCK):
+            own = open_draws[start : start + BLOCK]
+            (block,) = in_blocks(x[np.resize(own, BLOCK)])
+            g, fine = (np.asarray(part).reshape(BLOCK, *part.shape[2:])[: len(own)] for part in run(block, data))
             fine = fine & np.isfinite(g[..., :rows]).all(axis=-1)
             with np.errstate(over="ignore"):
                 found[own] = np.where(fine[..., None], g[..., :rows], found[own])
@@ -125,7 +124,7 @@ def solved(patients: Patients, x: Floats, first: Method, rows: int, kind: Any = 
 
 @cache.kept
 def _program(model: Model, ties: Ties, method: Method) -> Callable[..., tuple[Any, Any]]:
-    """The compiled function of draws (slices, SLICE, a, k), data of a patients -> ln f (..., rows), solved."""
+    """The compiled function of draws (slices, draws of one, a, k), data of a patients -> ln f (..., rows), solved."""
 
     def of_patient(x: Any, data: Data) -> tuple[Any, Any]:
         return curves.ln_f(model, ties, method, x, data)

@@ -28,7 +28,7 @@ from cellkinetics.solving.solver import few_sizes
 # Rounds in which draws of their own find out where the patient is; the last draws are about what these found.
 ROUNDS_OF_DRAWS, DRAWS_OF_A_ROUND = 8, 500
 GOOD_ENOUGH = 0.25  # effective share of the draws of a round after which there is no other
-FEWEST_AGAIN = 20  # draws that are solved again together where they are no more: finer curves are dear
+FEWEST_AGAIN, MORE_AGAIN = 20, 50  # draws that are solved again together; more of them by the latter: finer are dear
 LEAST_EFFECTIVE = 60.0  # draws that moments are made of; weights are tempered as far as that takes
 ROWS_APART_AHEAD = 8  # samples and times together, see `few_sizes`
 SEED_OF_ROUNDS, SEED_OF_SAMPLES, SEED_OF_MEMBERS = 1000, 2000, 3000  # added to the seed
@@ -169,7 +169,7 @@ def _solved_again(one: Population, theta: Any, phi: Floats) -> tuple[Floats, Flo
         lost = np.flatnonzero(~np.isfinite(value[:, 0]))
         if not len(lost):
             break
-        among = np.resize(lost, FEWEST_AGAIN if len(lost) <= FEWEST_AGAIN else few_sizes(len(lost), importance.SLICE))
+        among = np.resize(lost, FEWEST_AGAIN if len(lost) <= FEWEST_AGAIN else few_sizes(len(lost), MORE_AGAIN))
         if len(among) >= len(phi):
             break
         again, curves, _ = finer.solved(theta, phi[among], slopes=False)
