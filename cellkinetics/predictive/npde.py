@@ -187,7 +187,8 @@ def npde(
     imputations : draws of what is censored; 1 where nothing is.
     by
         covariate of `study.covariates` by whose groups npde are looked at too: where the model lacks its effect they
-        lie above 0 in one group and below it in another.
+        lie above 0 in one group and below it in another. Or the name of a comedication, such as "IL-2": patients who
+        were ever given it, and those who never were.
     seed : of all that is drawn.
 
     Returns
@@ -224,7 +225,7 @@ def npde(
         )
     given = estimated(population)
     fit, study = given.fit, given.fit.study
-    members, names = strata_of(study, fit.subjects, by)
+    members, names = strata_of(study, fit.subjects, by, fit.model)
     most = max(len(problem.samples) for problem in fit.patients.problems)
     if k < LEAST_REPLICATES * most:
         raise ValueError(

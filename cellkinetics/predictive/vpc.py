@@ -199,7 +199,8 @@ def vpc(
     replicates : studies that are simulated, at least 20.
     by
         covariate of `study.covariates` by which to stratify, such as "cohort" or "dose"; None for all together, and
-        of a comparison for its groups.
+        of a comparison for its groups. The name of a comedication, such as "IL-2": patients who were ever given it,
+        and those who never were.
     bins
         samples that are looked at together: by nominal visit, or by the visits that the days show, where three quarters
         of the samples are of visits at which half of the patients came, else by quantiles of time. A number asks for
@@ -268,7 +269,7 @@ def vpc(
         raise TypeError(f"result is a {type(result).__name__}. Give a population of ck.fit_population, or fits.")
     with phases("comparing"):
         rows = drawn.rows
-        members, names = simulating.strata_of(drawn.study, drawn.subjects, by)
+        members, names = simulating.strata_of(drawn.study, drawn.subjects, by, model)
         put = bins_of(drawn.study, rows["subject"].tolist(), rows["day"].to_numpy(float), bins)
         rows = rows.assign(stratum=rows["subject"].map(members), bin=put.number)
         ends = _Ends.of(drawn, rows, corrected)

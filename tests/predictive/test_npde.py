@@ -164,7 +164,7 @@ def test_a_covariate_with_too_many_values_and_a_list_of_them_are_refused(fit):
         fit.npde(by=["dose", "cohort"])
     ages = fit.study.covariates.assign(age=np.arange(24))
     with pytest.raises(ValueError, match="by='age' has 24 values: each would have a panel"):
-        strata_of(SimpleNamespace(covariates=ages), fit.subjects, "age")
+        strata_of(SimpleNamespace(covariates=ages, doses=fit.study.doses), fit.subjects, "age", fit.model)
 
 
 def test_a_censored_sample_is_drawn_between_the_ends_of_what_is_known(censored):
