@@ -367,11 +367,11 @@ class PopulationFit(Criteria, Saves):
         run = Run.of(checkpoint, 1, lambda: prediction.asked_of_bootstrap(self, n, seed))
         return prediction.bootstrapped(self, n, level, seed, run, domains.flag(progress, "progress"))
 
-    plot = plot_each
+    plot, plot_residuals = plot_each, handed.plot_residuals
 
     @domains.picture
     def plot_predicted(self, axes: Sequence[Axes] | None = None, *, by: str | None = None, size: Size = None) -> Figure:
-        """Samples against the predictions for no random effect and of each patient at its mode, on two axes."""
+        """Samples against the predictions for no random effect (PRED) and of each patient at its mode (IPRED)."""
         from cellkinetics.charts import population
 
         return population.plot_predicted(self, axes, by)

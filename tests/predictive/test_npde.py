@@ -167,6 +167,17 @@ def test_a_covariate_with_too_many_values_and_a_list_of_them_are_refused(fit):
         strata_of(SimpleNamespace(covariates=ages, doses=fit.study.doses), fit.subjects, "age", fit.model)
 
 
+def test_npd_are_drawn_in_the_place_of_npde(fit):
+    found = fit.npde(replicates=100)
+    for which in ("npde", "npd"):
+        over_time, over_curve, quantiles, counts = found.plot(which=which).axes
+        assert [over_time.get_ylabel(), over_curve.get_ylabel(), counts.get_xlabel()] == [which] * 3
+        shown = np.concatenate([line.get_ydata() for line in quantiles.lines if line.get_linestyle() == "None"])
+        assert np.sort(shown) == pytest.approx(np.sort(found.drawn()[which]))
+    with pytest.raises(ValueError, match="which='pd': give 'npde' or 'npd'"):
+        found.plot(which="pd")
+
+
 def test_a_censored_sample_is_drawn_between_the_ends_of_what_is_known(censored):
     found = censored.npde(replicates=300, imputations=8)
     drawn = of_population(censored.population, censored.polished.theta, 300, 2020)
