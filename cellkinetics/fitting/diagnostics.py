@@ -209,12 +209,22 @@ def npde(self: Any, *, replicates: int = 1000, imputations: int = 20, by: str | 
 
 
 def forecast(
-    self: Any, patient: Study, times: npt.ArrayLike, *, draws: int = 2000, level: float = 0.9, seed: int = 2020
+    self: Any,
+    patient: Study,
+    times: npt.ArrayLike,
+    *,
+    doses: object = None,
+    draws: int = 2000,
+    level: float = 0.9,
+    seed: int = 2020,
 ) -> Forecast:
-    """The course of one more patient given its samples, as `cellkinetics.forecast` under this population alone."""
+    """The course of one more patient given its samples, as `cellkinetics.forecast` under this population alone.
+
+    ``doses`` is what the patient is given instead, such as a second infusion: the samples so far count under their own.
+    """
     from cellkinetics.predictive import forecast
 
-    return forecast.forecast(self, patient, times, draws=draws, level=level, seed=seed)
+    return forecast.forecast(self, patient, times, doses=doses, draws=draws, level=level, seed=seed)
 
 
 def virtual_trial(

@@ -13,7 +13,7 @@ from scipy.stats import norm
 import cellkinetics as ck
 from cellkinetics.predictive.described import estimated
 from cellkinetics.predictive.other_patients import populations_of
-from cellkinetics.predictive.trial import unseen
+from cellkinetics.predictive.regimens import regimen_of, unseen
 
 TIMES = np.array([0.0, 7.0, 28.0])
 ARMS = {"1e6": 1e6, "1e7": 1e7, "1e6 twice": [(0, 1e6), (28, 1e6)]}
@@ -119,9 +119,9 @@ def test_what_no_patient_of_the_study_was_given_is_told():
     model = ck.models.load("effector_memory").with_(comedication="tocilizumab")
     had = [model.doses({"cells": 1e6, "lymphodepletion": [(-5, 1)]}), model.doses({"cells": [(0, 1e6, 0.5)]})]
     cells = {"subject": ["A", "B"], "day": 0, "copies_per_ug": 9.0, "dose": 1e6}
-    of_study = SimpleNamespace(
+    patients = SimpleNamespace(
         model=model, study=ck.read_study(pd.DataFrame(cells), lloq=1.0),
-        patients=SimpleNamespace(problems=[SimpleNamespace(doses=each) for each in had]),
+        problems=[SimpleNamespace(doses=each) for each in had],
     )  # fmt: skip
     again = {"cells": [(0, 1e6), (28, 1e6)]}
     arms = {
@@ -129,8 +129,7 @@ def test_what_no_patient_of_the_study_was_given_is_told():
         "twice": again,
         "with": {**again, "lymphodepletion": [(-5, 1), (23, 1)], "tocilizumab": [(3, 1)]},
     }
-    regimens = {name: (model.doses(given), None) for name, given in arms.items()}
-    assert unseen(of_study, regimens, [1e6] * 3, [1, 2, 2]) == [
+    assert unseen(patients, {name: regimen_of(model, given, name) for name, given in arms.items()}) == [
         "no patient was given cells more than once, as in twice, with: nothing was seen of it",
         "no patient was given lymphodepletion more than once, as in with: nothing was seen of it",
         "no patient was given tocilizumab, as in with: nothing was seen of it",
