@@ -70,7 +70,7 @@ def plot_effects(fit: PopulationFit, by: Sequence[str] | None, axes: Sequence[Ax
         made = style.panels(None, len(places), columns, (2.35, 2.15), simulated=fit.study.simulated)
         panels = dict(zip(places, made, strict=True))
     else:
-        panels = _grid_of_effects(q, columns, axes, places)
+        panels = grid_of(q, columns, axes, places)
     figure = style.whole(panels[0, 0])
     sds = np.sqrt(np.diag(np.asarray(fit.polished.theta.omega)))
     for (row, column), ax in panels.items():
@@ -103,7 +103,7 @@ def plot_effects(fit: PopulationFit, by: Sequence[str] | None, axes: Sequence[Ax
     return figure
 
 
-def _grid_of_effects(
+def grid_of(
     q: int, columns: int, axes: Sequence[Axes] | None, places: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], Axes]:
     """Panels of a row for each effect, of which those above the diagonal are left out."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cellkinetics.predictive.trial import VirtualTrial
 
 BAND_OF_CURVE, BAND_OF_SAMPLE, MORE_IN_DARK = 0.32, 0.13, 0.08  # how solid areas are
-WIDTH, LINE = 5.8, 0.28  # inches, and those of a line of the title
+WIDTH, TITLE_LINE = 5.8, 0.28  # inches, and those of a line of the title
 OF_ARM, OF_ONE_ARM, ACROSS = (3.3, 3.7), (5.6, 4.3), 3  # inches of an arm, and of the only one; arms in a row
 BAND_OF_ESTIMATES = 0.55
 REACH = 1e7  # of the axis of values, where no limit ends it
@@ -36,7 +36,7 @@ def plot(found: Forecast, output: str, axes: Sequence[Axes] | None) -> Figure:
     bottom: Axes | None
     if axes is None:
         lines = len(style.wrapped(found.given, 72 * 0.8 * min(WIDTH, style.asked_width()))) if found.given else 0
-        figure = style.figure((WIDTH, (4.6 if limited else 3.6) + LINE * lines))
+        figure = style.figure((WIDTH, (4.6 if limited else 3.6) + TITLE_LINE * lines))
         grid = figure.add_gridspec(2 if limited else 1, 1, height_ratios=[2.7, 1] if limited else [1])
         top = figure.add_subplot(grid[0, 0])
         bottom = figure.add_subplot(grid[1, 0], sharex=top) if limited else None

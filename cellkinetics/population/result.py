@@ -407,7 +407,7 @@ class PopulationFit(Criteria, Saves):
         """
         from cellkinetics.charts import parameters
 
-        return parameters.plot_correlations_of_population(self, axes)
+        return parameters.plot_correlations_of_many(self, axes, "estimates", simulated=self.study.simulated)
 
     @domains.picture
     def plot_influence(
