@@ -144,7 +144,7 @@ class PopulationPosterior(Saves, HandsOutCopies):
         ln(copies) of each sample given its patient's parameters, of a censored one that of what is known), which
         ``arviz.loo`` takes; posterior_predictive (samples of the same patients drawn anew, before limits are looked
         at); observed_data (value, NaN unless quantified) and constant_data (subject, day, output, status, lower and
-        upper end of each sample).
+        upper end, lower and upper limit of each sample, NaN without: what a draw beyond one would be known as).
 
         Raises
         ------
@@ -171,8 +171,9 @@ class PopulationPosterior(Saves, HandsOutCopies):
         found = samples.at_draws(self.population, self.v.reshape(m * n, d), phi, self.seed + SEED_OF_NEW_SAMPLES)
         rows, name = found.rows, next(iter(self.population.model.outputs))
         told = {"subject": "of_subject", "day": "day", "output": "of_output", "status": "status"}
-        named = [name, "lower", "upper", *told.values()]
-        ends = {end: rows[end].to_numpy(float) for end in ("lower", "upper")}
+        known = ("lower", "upper", "lloq", "uloq")
+        named = [name, *known, *told.values()]
+        ends = {end: rows[end].to_numpy(float) for end in known}
         return arviz.from_dict(
             posterior=columns, sample_stats=stats,
             log_likelihood={name: found.ln_density.reshape(m, n, -1)},
