@@ -23,7 +23,7 @@ import numpy.typing as npt
 from cellkinetics.arrays import Flags, Floats
 
 ALMOST = 1e-9  # two places are one
-MOST_ROUNDS, SETTLED = 500, 1e-8  # of self-consistency, and probability by which nothing moves
+MOST_ROUNDS, NOTHING_MOVES = 500, 1e-8  # of self-consistency, and probability by which nothing moves
 
 
 def censored_quantiles(values: Floats, below: Flags, shares: npt.ArrayLike, above: Flags | None = None) -> Floats:
@@ -99,7 +99,7 @@ def _of_both(values: Floats, below: Flags, above: Flags, shares: Floats) -> Floa
         more = (known + p * behind + of_right) / n
         first, last = first * behind[:, :1] / n, last * before[:, -1:] / n
         moved, p = np.abs(more - p).max(initial=0.0), more
-        if moved < SETTLED:
+        if moved < NOTHING_MOVES:
             break
     # What lies below limits counts below the value that it is given to, and what lies above them above it.
     rank = np.concatenate([n * (first + np.cumsum(p, axis=-1)) - of_right, n * (1 - last) + 1], axis=-1)

@@ -244,13 +244,28 @@ def test_identifiability_of_a_population_is_the_exact_posterior_of_one_patient(t
     assert found.origin.options["parameters"]["c"] == pytest.approx(MEAN["c"] * 10**EXPONENT, rel=1e-5)
 
 
-def test_a_plan_needs_errors_on_the_ln_scale(truth):
+def test_a_plan_has_the_errors_of_the_population_unless_others_are_asked_for(truth):
     other = replace(truth, request=replace(truth.request, error="proportional"))
+    days, asked = [7.0, 14], {"doses": 1e6}
+    own = ck.identifiability(other, days, **asked)
+    given = ck.identifiability(truth, days, error="proportional", sd=SD, **asked)
+    on_ln = ck.identifiability(other, days, sd=SD, **asked)
+    assert own.parameters["se"].to_numpy() == pytest.approx(given.parameters["se"].to_numpy())
+    assert (own.origin.options["error"], on_ln.origin.options["error"]) == ("proportional", "log")
+    # A proportional sd tells of the level besides: 1/s^2 + 2 in place of 1/s^2.
+    ratio = (on_ln.parameters["se"] / own.parameters["se"]).to_numpy()
+    assert ratio == pytest.approx(np.sqrt(1 + 2 * SD**2), rel=1e-5)
+    plan = ck.power(other, [1e5, 1e7], [3, 3], [7, 28], studies=10, patients=[6], progress=False).plan
+    assert (plan.error, plan.sd) == ("proportional", pytest.approx(SD))
+
+
+def test_errors_of_counts_are_not_planned(truth):
+    other = replace(truth, request=replace(truth.request, error="counting"))
     for call in (
         lambda: ck.identifiability(other, [7, 14]),
         lambda: ck.power(other, [1e5, 1e7], [3, 3], [7, 28], progress=False),
     ):
-        with pytest.raises(ck.ModelError, match="errors on the ln scale: give sd="):
+        with pytest.raises(ck.ModelError, match=r"error='counting': what a sample tells depends on the mass of DNA"):
             call()
 
 
