@@ -10,7 +10,7 @@ from cellkinetics.errors import ModelError
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.likelihood.error_models import LOG, of
 
-USUAL_SD = 0.5  # sd of ln copies
+SD_OF_LN = 0.5  # sd of ln copies
 
 
 def errors_planned(
@@ -49,7 +49,7 @@ def _given(model: ErrorModel, sd: Any) -> tuple[float, ...]:
         if model.name != LOG:
             example = "0.3" if len(parts) == 1 else f"{{{', '.join(f'{part!r}: ...' for part in parts)}}}"
             raise ModelError(f"error={model.name!r} has no usual sd. Give sd={example}.", name="sd")
-        return (USUAL_SD,)
+        return (SD_OF_LN,)
     if not isinstance(sd, Mapping):
         if len(parts) > 1:
             example = ", ".join(f"{part!r}: ..." for part in parts)
@@ -58,5 +58,5 @@ def _given(model: ErrorModel, sd: Any) -> tuple[float, ...]:
     if {*sd} != {*parts}:
         raise ModelError(f"sd has {', '.join(map(str, sd))}: error={model.name!r} has {' and '.join(parts)}.", "sd")
     if len(parts) > 1:
-        return tuple(domains.not_negative(sd[part], part, USUAL_SD) for part in parts)
-    return (domains.number(sd[parts[0]], "sd", USUAL_SD),)
+        return tuple(domains.not_negative(sd[part], part, SD_OF_LN) for part in parts)
+    return (domains.number(sd[parts[0]], "sd", SD_OF_LN),)
