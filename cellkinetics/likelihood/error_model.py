@@ -62,7 +62,7 @@ class ErrorModel(ABC):
     needs_mass: ClassVar[bool]
     least_squares: ClassVar[bool]
     natural: ClassVar[bool]
-    plannable: ClassVar[bool]
+    plannable: ClassVar[bool] = False
     in_copies: ClassVar[tuple[str, ...]] = ()
     simpler: ClassVar[str] = ""
     none_shown: ClassVar[tuple[str, ...]] = ()

@@ -31,7 +31,6 @@ class Counting(ErrorModel):
     needs_mass: ClassVar[bool] = True
     least_squares: ClassVar[bool] = False
     natural: ClassVar[bool] = False
-    plannable: ClassVar[bool] = False
 
     def under(self, censoring: str) -> Self:
         """The same; a fit refuses "m4"."""
