@@ -195,6 +195,7 @@ NO_NUMBER = {
     "lloq of an assay": lambda what: ck.Assay(lloq=what),
     "leukocytes": lambda what: ck.Assay().convert(STUDY, what),
     "doses of a fit": lambda what: ck.fit(DECLINE, P06, doses=what),
+    "doses of a forecast": lambda what: ck.forecast(STEIN, P06, [7], doses=what, prior="published"),
     "doses by day": lambda what: ck.fit(DECLINE, P06, doses=[(0, what)]),
     "doses of a simulation": lambda what: ck.simulate(DECLINE, {}, [7], doses=what),
     "values of a simulation": lambda what: ck.simulate(DECLINE, {"alpha": what}, [7], doses=1e6),

@@ -16,6 +16,7 @@ from cellkinetics.copies import HandsOutCopies
 from cellkinetics.domains import Size
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting import diagnostics as handed
+from cellkinetics.fitting.table import correlations_of
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.modelling.typical import Typical
@@ -129,6 +130,12 @@ class PopulationPosterior(Saves, HandsOutCopies):
         table.insert(1, "draw", np.tile(np.arange(n), m))
         return table
 
+    @property
+    def correlations(self) -> pd.DataFrame:
+        """Of the draws of all chains on the estimation scale (mostly logarithms); NaN for what does not vary."""
+        covariance = np.atleast_2d(np.cov(self.v.reshape(-1, self.v.shape[-1]).T))
+        return correlations_of(pd.DataFrame(covariance, index=list(self.labels), columns=list(self.labels)))
+
     @cached_property
     def inference_data(self) -> Any:
         """The draws as ArviZ has them.
@@ -137,7 +144,7 @@ class PopulationPosterior(Saves, HandsOutCopies):
         ln(copies) of each sample given its patient's parameters, of a censored one that of what is known), which
         ``arviz.loo`` takes; posterior_predictive (samples of the same patients drawn anew, before limits are looked
         at); observed_data (value, NaN unless quantified) and constant_data (subject, day, output, status, lower and
-        upper end of each sample).
+        upper end, lower and upper limit of each sample, NaN without: what a draw beyond one would be known as).
 
         Raises
         ------
@@ -164,8 +171,9 @@ class PopulationPosterior(Saves, HandsOutCopies):
         found = samples.at_draws(self.population, self.v.reshape(m * n, d), phi, self.seed + SEED_OF_NEW_SAMPLES)
         rows, name = found.rows, next(iter(self.population.model.outputs))
         told = {"subject": "of_subject", "day": "day", "output": "of_output", "status": "status"}
-        named = [name, "lower", "upper", *told.values()]
-        ends = {end: rows[end].to_numpy(float) for end in ("lower", "upper")}
+        known = ("lower", "upper", "lloq", "uloq")
+        named = [name, *known, *told.values()]
+        ends = {end: rows[end].to_numpy(float) for end in known}
         return arviz.from_dict(
             posterior=columns, sample_stats=stats,
             log_likelihood={name: found.ln_density.reshape(m, n, -1)},
@@ -227,6 +235,39 @@ class PopulationPosterior(Saves, HandsOutCopies):
         from cellkinetics.figures import posterior
 
         return posterior.plot(self, axes)
+
+    @domains.picture
+    def plot_correlations(self, axes: Axes | None = None, *, size: Size = None) -> Axes:
+        """`correlations` of what varies as a triangle of numbers, those beyond 0.9 in bold; returns the axes.
+
+        ``size`` is width and height in mm of a new figure. A ValueError where fewer than two estimates vary.
+        """
+        from cellkinetics.charts import parameters
+
+        return parameters.plot_correlations_of_many(self, axes, "draws", simulated=self.simulated)
+
+    @domains.picture
+    def plot_pairs(
+        self, parameters: Sequence[str] | None = None, *, axes: Sequence[Axes] | None = None, size: Size = None
+    ) -> Figure:
+        """Draws of one estimate against those of another, natural scale, with their distributions on the diagonal.
+
+        Parameters
+        ----------
+        parameters
+            names of ``.parameters``, two or more; the five that go together most, or as many as have room, when not
+            given.
+        axes : row by row, as many as the square of the estimates; those above the diagonal are removed.
+        size : width and height in mm of a new figure.
+
+        Raises
+        ------
+        ValueError
+            An unknown name, one whose draws are all alike, or fewer than two.
+        """
+        from cellkinetics.charts import pairs
+
+        return pairs.plot(self, parameters, axes)
 
     def __repr__(self) -> str:
         m, n, _ = self.v.shape

@@ -26,8 +26,8 @@ DRAWS_IN_A_CALL = 1000
 class SamplesAtDraws(NamedTuple):
     """Of m draws and N samples of all patients.
 
-    rows : (N,) subject, day, output, status, value (NaN unless quantified), lower, upper. ln_density : (m, N) of
-    ln(copies), of what is known of a censored one. copies : (m, N) drawn anew, before limits are looked at.
+    rows : (N,) subject, day, output, status, value (NaN unless quantified), lower, upper, lloq, uloq. ln_density :
+    (m, N) of ln(copies), of what is known of a censored one. copies : (m, N) drawn anew, before limits are looked at.
     """
 
     rows: pd.DataFrame
@@ -64,7 +64,7 @@ def at_draws(fit: PopulationFit, v: Floats, phi: Floats, seed: int) -> SamplesAt
         tables.append(pd.DataFrame({
             "subject": subject, "day": samples.day, "output": [outputs[i] for i in samples.output],
             "status": samples.status, "value": np.where(samples.quantified, samples.upper, np.nan),
-            "lower": samples.lower, "upper": samples.upper,
+            "lower": samples.lower, "upper": samples.upper, "lloq": samples.lloq, "uloq": samples.uloq,
         }))  # fmt: skip
     return SamplesAtDraws(pd.concat(tables, ignore_index=True), of_all(density), np.concatenate(copies, axis=1))
 

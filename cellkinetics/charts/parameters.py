@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cellkinetics.bayes.posterior import PopulationPosterior
     from cellkinetics.fitting.fits import Fits
     from cellkinetics.fitting.result import Fit
     from cellkinetics.population.result import PopulationFit
@@ -119,14 +120,16 @@ def plot_correlations(fit: Fit, axes: Axes | None) -> Axes:
     return _triangle(table, axes, title, simulated=fit.study.simulated)
 
 
-def plot_correlations_of_population(population: PopulationFit, axes: Axes | None) -> Axes:
-    """See `PopulationFit.plot_correlations`."""
-    table = population.correlations
+def plot_correlations_of_many(
+    found: PopulationFit | PopulationPosterior, axes: Axes | None, what: str, *, simulated: bool
+) -> Axes:
+    """See `PopulationFit.plot_correlations` and that of its posterior; ``what`` is what they are of."""
+    table = found.correlations
     known = np.isfinite(np.diag(table))
     if known.sum() < 2:
-        raise ValueError(f"fewer than two estimates have a variance: {population.outcome}")
-    title = f"population of {len(population.subjects)} patients:\ncorrelations of the estimates"
-    return _triangle(table.loc[known, known], axes, title, simulated=population.study.simulated)
+        raise ValueError(f"fewer than two estimates have a variance: {found.outcome}")
+    title = f"population of {len(found.subjects)} patients:\ncorrelations of the {what}"
+    return _triangle(table.loc[known, known], axes, title, simulated=simulated)
 
 
 def plot_median_correlations(fits: Fits, axes: Axes | None) -> Axes:

@@ -20,7 +20,7 @@ from cellkinetics.figures import style
 from cellkinetics.figures.style import SMALL, TITLE, tone
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.lazily import pandas as pd
-from cellkinetics.population.table import GROUP
+from cellkinetics.population.table import GROUP, WHILE_GIVEN
 from cellkinetics.words import percent
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def plot_effects(fit: PopulationFit, by: Sequence[str] | None, axes: Sequence[Ax
         made = style.panels(None, len(places), columns, (2.35, 2.15), simulated=fit.study.simulated)
         panels = dict(zip(places, made, strict=True))
     else:
-        panels = _grid_of_effects(q, columns, axes, places)
+        panels = grid_of(q, columns, axes, places)
     figure = style.whole(panels[0, 0])
     sds = np.sqrt(np.diag(np.asarray(fit.polished.theta.omega)))
     for (row, column), ax in panels.items():
@@ -103,7 +103,7 @@ def plot_effects(fit: PopulationFit, by: Sequence[str] | None, axes: Sequence[Ax
     return figure
 
 
-def _grid_of_effects(
+def grid_of(
     q: int, columns: int, axes: Sequence[Axes] | None, places: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], Axes]:
     """Panels of a row for each effect, of which those above the diagonal are left out."""
@@ -121,7 +121,10 @@ def plot_forest(fit: PopulationFit, level: float, axes: Axes | None) -> Figure:
     """See `PopulationFit.plot_forest`."""
     table = fit.effects(level)
     if table.empty:
-        raise ModelError("no covariate drives a parameter: there is no forest. Give covariates= of fit_population.")
+        raise ModelError(
+            "no covariate drives a parameter, and no factor of a comedication was estimated: there is no forest. Give "
+            "covariates= of fit_population."
+        )
     # In a column names and numbers take two lines, and leave room for the axes between them.
     rows, narrow = list[Row](), axes is None and style.narrow()
     for parameter, own in table.groupby("parameter", sort=False):
@@ -136,7 +139,10 @@ def plot_forest(fit: PopulationFit, level: float, axes: Axes | None) -> Figure:
     seen = table[["ratio", "lower", "upper"]].to_numpy(float)
     seen = np.clip(seen[np.isfinite(seen)], 1 / FARTHEST, FARTHEST)
     forest.draw(ax, rows, (min(seen.min(initial=1.0), 0.8) / 1.12, max(seen.max(initial=1.0), 1.25) * 1.12))
-    words = f"ratio to the median patient or the first group, {100 * level:g}% interval"
+    given = table["what"] == WHILE_GIVEN
+    references = [] if given.all() else ["the median patient or the first group"]
+    references += ["days without the comedication"] if given.any() else []
+    words = f"ratio to {', or to '.join(references)}, {100 * level:g}% interval"
     style.label(ax, "\n".join(style.wrapped(words, 72 * style.whole(ax).get_figwidth() / 2)))
     if axes is None:
         band = Line2D([], [], color=tone.faint, linewidth=6, alpha=0.25, solid_capstyle="butt")
@@ -153,8 +159,8 @@ def _row(fit: PopulationFit, row: pd.Series[Any], between: str) -> Row:
 
 
 def _place(row: pd.Series[Any], between: str) -> str:
-    """A row of a forest in words: dose 1e7 (95th percentile), cohort high for low."""
-    if row["what"] == GROUP:
+    """A row of a forest in words: dose 1e7 (95th percentile), cohort high for low, IL-2 given : not given."""
+    if row["what"] in (GROUP, WHILE_GIVEN):
         return (
             f"{row['covariate']} {style.shortened(str(row['at']), 18)} : {style.shortened(str(row['reference']), 18)}"
         )
@@ -167,6 +173,8 @@ def _place(row: pd.Series[Any], between: str) -> str:
 
 def _colour(fit: PopulationFit, row: pd.Series[Any]) -> str:
     """Of a group its own, of a number that of low and of high doses."""
+    if row["what"] == WHILE_GIVEN:
+        return tone.one
     if row["what"] == GROUP:
         return style.coloured(fit.study, str(row["covariate"]))[1].get(str(row["at"]), tone.one)
     return style.ramp(2)[int(row["at"] > row["reference"])]

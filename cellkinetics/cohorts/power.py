@@ -21,6 +21,7 @@ from cellkinetics.copies import HandsOutCopies
 from cellkinetics.domains import Size
 from cellkinetics.errors import suggest
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.likelihood.planned import errors_planned
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.modelling.typical import HasTypical, of
@@ -112,7 +113,8 @@ def power(
     effect: Mapping[str, float] | None = None,
     between: Mapping[str, float] | None = None,
     parameters: Mapping[str, float] | None = None,
-    sd: float | None = None,
+    sd: float | Mapping[str, float] | None = None,
+    error: str | None = None,
     lloq: float | None = None,
     margin: float = 2.0,
     days: Sequence[float] | None = None,
@@ -148,7 +150,12 @@ def power(
         {parameter: SD between patients} on the scale of estimation, normal, cut at the parameter's bounds. The
         model's published ones where not given.
     parameters : {name: natural value} of the typical patient; defaults where not named.
-    sd : of a sample, on the ln scale; 0.5 when not given.
+    sd
+        of a sample, on the ln scale; 0.5 when not given. Of another error its sd, or {"sd_add": ..., "sd_prop": ...} of
+        the combined one.
+    error
+        "log", "student", "proportional" or "combined"; that of the population where neither it nor ``sd`` is given. A
+        value that is normal on the scale of the copies is positive where no limit would hide a negative one.
     lloq : lower limit of quantification; None for an assay without one.
     margin : the change over the dose range that counts as none.
     days : days after day 14 whose levels are compared; all of the schedule when not given.
@@ -172,7 +179,8 @@ def power(
     ValueError
         Doses that are equal or not positive, sizes that do not fit them, days that are not after the infusion.
     ModelError
-        An unknown parameter; a population whose errors are not on the ln scale, without ``sd``.
+        An unknown parameter; errors of counts, which depend on the mass of DNA in the wells; no sd of an error without
+        a usual one.
 
     Examples
     --------
@@ -193,21 +201,22 @@ def power(
         # What is given stands for all draws.
         drawn = replace(
             drawn, estimates={name: at for name, at in drawn.estimates.items() if name not in (parameters or {})},
-            effect=drawn.effect if effect is None else {}, sds=drawn.sds if sd is None else {},
+            effect=drawn.effect if effect is None else {},
+            sds=drawn.sds if sd is None and typical is not None and error in (None, typical.error) else {},
             factors=drawn.factors if between is None else np.zeros(0),
         )  # fmt: skip
     if typical is not None:
         given = {name: value for name, value in typical.values.items() if name not in model.ties}
         parameters = given | domains.by_name(parameters, "parameters", given)
         effect = typical.effect if effect is None else effect
-        sd = typical.sd(output or next(iter(model.outputs))) if sd is None and output in (None, *model.outputs) else sd
     linked: Floats | None = typical.linked if typical is not None and between is None else None
     between = typical.between if typical is not None and between is None else between
-    sd = 0.5 if sd is None else sd
+    errors, sds = errors_planned(error, sd, typical and typical.errors(output or next(iter(model.outputs))))
     for name, value in (("sizes", sizes), ("patients", patients)):
         if isinstance(value, int | float):
             raise TypeError(f"{name}={value:g}: give a list, such as {name}=[{value:g}].")
-    plan, counts = _plan(model, doses, sizes, schedule, effect, between, parameters, sd, lloq, output)
+    plan, counts = _plan(model, doses, sizes, schedule, effect, between, parameters, sds[-1], lloq, output)
+    plan = replace(plan, error=errors.name, sds=sds if len(sds) > 1 else ())
     if linked is not None:
         plan = replace(plan, factor=tuple(map(tuple, np.linalg.cholesky(linked).tolist())))
     plan = replace(

@@ -25,7 +25,7 @@ def of_power(found: Power) -> str:
     spread = ", ".join(f"{name} {sd:g}" for name, sd in plan.between.items()) or "none"
     limit = "no limit" if plan.lloq is None else f"limit {plan.lloq:g} {plan.model.outputs[plan.output]}"
     lines += labelled_wide(
-        "spread", f"between patients, SD on the scale of estimation: {spread}; of a sample {plan.sd:g}"
+        "spread", f"between patients, SD on the scale of estimation: {spread}; of a sample {plan.errors}"
     )
     lines += labelled_wide("samples", f"days {', '.join(number_text(day) for day in plan.days)}; {limit}")
     first = int(found.table["patients"].min())

@@ -15,6 +15,8 @@ from cellkinetics.arrays import Floats, Ints
 from cellkinetics.cohorts.areas import AREA_METHODS
 from cellkinetics.cohorts.nca import DAYS_SHORT
 from cellkinetics.cohorts.values import EARLY, LATE_WINDOW, PEAK_OVER, Kind
+from cellkinetics.likelihood.error_models import LOG
+from cellkinetics.likelihood.error_models import of as error_of
 from cellkinetics.lowered import Program
 from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.dosing import Doses
@@ -37,11 +39,12 @@ class Plan:
     values : {name: natural value} of the typical patient at the middle dose.
     effect : {name: exponent} of the dose by which parameters change.
     between : {name: SD between patients} on the scale of estimation.
-    sd : of a sample, on the ln scale.
+    sd : of a sample, on the ln scale; of the last part of another ``error``.
     lloq : None where there is no limit.
     inputs : covariates over time, the same for all patients, as name and a number or days with values.
     factor : rows of the Cholesky factor of the correlations of ``between``; empty where there are none.
     drawn : draws of a posterior, in turn for each study, where they stand for what is above.
+    error : the name of the error model. sds : of its parts, where it has several.
     """
 
     model: Model
@@ -56,6 +59,16 @@ class Plan:
     inputs: tuple[tuple[str, Any], ...] = ()
     factor: tuple[tuple[float, ...], ...] = ()
     drawn: DrawnTypical | None = None
+    error: str = LOG
+    sds: tuple[float, ...] = ()
+
+    @property
+    def errors(self) -> str:
+        """Of a sample, in words."""
+        if self.error == LOG:
+            return f"{self.sd:g}"
+        parts = zip(error_of(self.error).parts, self.sds or (self.sd,), strict=True)
+        return f"{', '.join(f'{part} {sd:g}' for part, sd in parts)} ({self.error} error)"
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -118,10 +131,10 @@ class Plan:
         numbers = np.asarray(studies, int)
         each = np.repeat(numbers, patients)
         curves = self.curves(cohort, drawn[..., :k].reshape(-1, k), each).reshape(len(studies), patients, d)
-        sd: Any = self.sd
+        sds = np.array(self.sds or (self.sd,))
         if self.drawn is not None and self.output in self.drawn.sds:
-            sd = self.drawn.sds[self.output][numbers % self._draws][:, None, None]
-        return curves * np.exp(sd * drawn[..., k:])
+            sds = self.drawn.sds[self.output][numbers % self._draws].T[..., None, None]
+        return error_of(self.error).from_normal(curves, sds, drawn[..., k:], positive=self.lloq is None)
 
 
 @cache.kept

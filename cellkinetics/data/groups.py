@@ -15,6 +15,7 @@ from cellkinetics.lazily import pandas as pd
 from cellkinetics.words import dose_text
 
 NOBODY = "no cohort"
+EVER_GIVEN, NEVER_GIVEN = "{} given", "{} never given"  # of a comedication
 MOST_GROUPS = 8  # more are values, not groups
 
 
@@ -54,6 +55,21 @@ def of(study: Study, by: str = "cohort") -> Groups:
         key=lambda name: (math.isnan(rank[name]), 0.0 if math.isnan(rank[name]) else rank[name], counted(name)),
     )
     return Groups(text.astype(object).fillna(NOBODY), (*names, *([NOBODY] if text.isna().any() else [])))
+
+
+def ever_given(study: Study, what: str) -> Groups:
+    """Patients who were ever given something, as a dose or by a column of its name that is above 0, and the others."""
+    doses, given = study.doses, set[str]()
+    given |= set(doses.loc[(doses["kind"] == what) & (doses["amount"] > 0), "subject"].astype(str))
+    if what in study.covariates:
+        values = pd.to_numeric(study.covariates[what], errors="coerce")
+        given |= set(values.index[values > 0].astype(str))
+    if what in study.observations:
+        values = pd.to_numeric(study.observations[what], errors="coerce")
+        given |= set(study.observations.loc[values > 0, "subject"].astype(str))
+    words = NEVER_GIVEN.format(what), EVER_GIVEN.format(what)
+    members = pd.Series([words[subject in given] for subject in study.subjects], list(study.subjects), object)
+    return Groups(members, words)
 
 
 def shown(name: str, by: str) -> str:

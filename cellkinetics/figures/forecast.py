@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cellkinetics.predictive.trial import VirtualTrial
 
 BAND_OF_CURVE, BAND_OF_SAMPLE, MORE_IN_DARK = 0.32, 0.13, 0.08  # how solid areas are
-WIDTH = 5.8  # inches
+WIDTH, TITLE_LINE = 5.8, 0.28  # inches, and those of a line of the title
 OF_ARM, OF_ONE_ARM, ACROSS = (3.3, 3.7), (5.6, 4.3), 3  # inches of an arm, and of the only one; arms in a row
 BAND_OF_ESTIMATES = 0.55
 REACH = 1e7  # of the axis of values, where no limit ends it
@@ -35,7 +35,8 @@ def plot(found: Forecast, output: str, axes: Sequence[Axes] | None) -> Figure:
     limited = bool(np.isfinite(limit))
     bottom: Axes | None
     if axes is None:
-        figure = style.figure((WIDTH, 4.6 if limited else 3.6))
+        lines = len(style.wrapped(found.given, 72 * 0.8 * min(WIDTH, style.asked_width()))) if found.given else 0
+        figure = style.figure((WIDTH, (4.6 if limited else 3.6) + TITLE_LINE * lines))
         grid = figure.add_gridspec(2 if limited else 1, 1, height_ratios=[2.7, 1] if limited else [1])
         top = figure.add_subplot(grid[0, 0])
         bottom = figure.add_subplot(grid[1, 0], sharex=top) if limited else None
@@ -64,7 +65,9 @@ def plot(found: Forecast, output: str, axes: Sequence[Axes] | None) -> Figure:
         draw_limits(top, samples if len(samples) else samples.reindex([0]).assign(lloq=limit))
     several = found.table["output"].nunique() > 1
     style.label(top, y=output if several else style.unit_label(found.unit))
-    top.set_title(found.subject, loc="left", fontsize=style.TITLE, color=tone.ink, parse_math=False)
+    given = style.wrapped(found.given, width) if found.given else []
+    title = "\n".join([found.subject, *given])
+    top.set_title(title, loc="left", fontsize=style.TITLE, color=tone.ink, parse_math=False)
     axis = top
     if bottom is not None:
         style.dress(bottom)

@@ -21,29 +21,35 @@ if TYPE_CHECKING:
 
     from cellkinetics.predictive.npde import NPDE
 
+DRAWN = ("npde", "npd")
 SHARES_SHOWN = (0.05, 0.5, 0.95)
 LEAST_OF_A_BIN, MOST_BINS = 10, 12  # samples of a bin, and bins
 SHADE = 0.15
 STRATUM, MOST_COLUMNS = (3.3, 4.4), 3  # inches of a group, and groups side by side
 
 
-def plot(found: NPDE, axes: Sequence[Axes] | None) -> Figure:
+def plot(found: NPDE, axes: Sequence[Axes] | None, which: str) -> Figure:
     """See `NPDE.plot`."""
-    table = found.drawn().dropna(subset=["npde"])
-    table = table.assign(residual=table["npde"])
+    table = _drawn(found, which)
     over_time, over_curve, _, counts = residuals.draw(
-        table, simulated=found.simulated, axes=axes, name="npde", words=_without_bands([table])
+        table, simulated=found.simulated, axes=axes, name=which, words=_without_bands([table])
     )
     _bands_of_days(over_time, table)
     predicted = table["predicted"].to_numpy(float)
-    _bands(over_curve, predicted, table["npde"].to_numpy(float), _quantiles(predicted))
+    _bands(over_curve, predicted, table["residual"].to_numpy(float), _quantiles(predicted))
     _expected(counts, len(table))
     return style.whole(over_time)
 
 
-def plot_strata(found: NPDE) -> Figure:
+def _drawn(found: NPDE, which: str) -> pd.DataFrame:
+    """One imputation of what is known, with npd or npde as the residual."""
+    table = found.drawn().dropna(subset=[which])
+    return table.assign(residual=table[which])
+
+
+def plot_strata(found: NPDE, which: str) -> Figure:
     """A column a group: npde over time above, against the normal below."""
-    table, names = found.drawn().dropna(subset=["npde"]), list(found.strata["stratum"])
+    table, names = _drawn(found, which), list(found.strata["stratum"])
     columns = min(MOST_COLUMNS, len(names), max(1, math.floor(min(style.asked_width() / style.LEAST_PANEL, 99))))
     strips = math.ceil(len(names) / columns)
     width, height = STRATUM
@@ -57,7 +63,7 @@ def plot_strata(found: NPDE) -> Figure:
         first = first or top
         bottom = figure.add_subplot(grid[2 * strip + 1, column], sharey=first)
         own = table[table["stratum"] == name]
-        z, quantified = own["npde"].to_numpy(float), (own["status"] == "quantified").to_numpy()
+        z, quantified = own["residual"].to_numpy(float), (own["status"] == "quantified").to_numpy()
         shades = np.full(len(z), tone.one)
         residuals.scatter(top, own["day"].to_numpy(float), z, quantified, shades)
         residuals.lines(top)
@@ -68,10 +74,10 @@ def plot_strata(found: NPDE) -> Figure:
             ax.tick_params(labelleft=column == 0)
         style.days(top, last, 0.72 * 72 * width)
         top.set_title(name, loc="left", fontsize=TITLE, color=tone.ink, parse_math=False)
-        style.label(top, y="npde" if column == 0 else "")
+        style.label(top, y=which if column == 0 else "")
         style.label_days(top, words=column == 0, width=0.72 * 72 * width)
         words = "\n".join(style.wrapped("expected of a normal", 0.72 * 72 * width))
-        style.label(bottom, words, "npde" if column == 0 else "")
+        style.label(bottom, words, which if column == 0 else "")
     if found.simulated:
         style.tag_all(figure)
     assert first is not None
@@ -82,7 +88,7 @@ def plot_strata(found: NPDE) -> Figure:
 
 def _bands_of_days(ax: Axes, table: pd.DataFrame) -> None:
     """Over time."""
-    _bands(ax, table["day"].to_numpy(float), table["npde"].to_numpy(float), _bins_of_days(table))
+    _bands(ax, table["day"].to_numpy(float), table["residual"].to_numpy(float), _bins_of_days(table))
 
 
 def _bins_of_days(table: pd.DataFrame) -> Ints:

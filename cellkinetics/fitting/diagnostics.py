@@ -12,6 +12,7 @@ import scipy
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
+from cellkinetics.domains import Size
 from cellkinetics.fitting.leave_out import alone, standing
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.lazily import special
@@ -19,6 +20,8 @@ from cellkinetics.optimising.batch import climbed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from cellkinetics.data.study import Study
     from cellkinetics.fitting.result import Fit
@@ -206,12 +209,22 @@ def npde(self: Any, *, replicates: int = 1000, imputations: int = 20, by: str | 
 
 
 def forecast(
-    self: Any, patient: Study, times: npt.ArrayLike, *, draws: int = 2000, level: float = 0.9, seed: int = 2020
+    self: Any,
+    patient: Study,
+    times: npt.ArrayLike,
+    *,
+    doses: object = None,
+    draws: int = 2000,
+    level: float = 0.9,
+    seed: int = 2020,
 ) -> Forecast:
-    """The course of one more patient given its samples, as `cellkinetics.forecast` under this population alone."""
+    """The course of one more patient given its samples, as `cellkinetics.forecast` under this population alone.
+
+    ``doses`` is what the patient is given instead, such as a second infusion: the samples so far count under their own.
+    """
     from cellkinetics.predictive import forecast
 
-    return forecast.forecast(self, patient, times, draws=draws, level=level, seed=seed)
+    return forecast.forecast(self, patient, times, doses=doses, draws=draws, level=level, seed=seed)
 
 
 def virtual_trial(
@@ -233,3 +246,20 @@ def virtual_trial(
         self, times, arms, covariates=covariates, inputs=inputs, patients=patients, populations=populations,
         level=level, seed=seed,
     )  # fmt: skip
+
+
+@domains.picture
+def plot_residuals(
+    self: Any, *, by: str | None = None, axes: Sequence[Axes] | None = None, size: Size = None
+) -> Figure:
+    """Individual weighted residuals (IWRES) over time and over the individual prediction, on two axes.
+
+    ``residual`` of ``.residuals``, in sds of the error from each patient's own curve. Of a censored sample the mark is
+    open and that of its limit, beyond which its residual lies; beyond 6 a mark is drawn at 6. Lines are at 0 and at
+    1.96, between which 95% lie where the model is right and samples are many; with few samples a patient's curve
+    follows them and IWRES are too small.
+    ``by`` is the covariate that the colour says; ``size`` is width and height in mm of a new figure.
+    """
+    from cellkinetics.charts import weighted
+
+    return weighted.plot(getattr(self, "as_fits", self), self.study, by, axes)

@@ -17,6 +17,7 @@ from cellkinetics.errors import suggest
 from cellkinetics.fitting import summary
 from cellkinetics.fitting.bootstrap import asked_of as redrawn
 from cellkinetics.fitting.bootstrap import bootstrap
+from cellkinetics.fitting.diagnostics import plot_residuals as weighted_residuals
 from cellkinetics.fitting.diagnostics import vpc as visual_check
 from cellkinetics.fitting.profiles import Profiles, profiles
 from cellkinetics.fitting.result import Fit
@@ -236,7 +237,7 @@ class Fits(Saves, Mapping[str, Fit]):
             self, parameters, level, calibrated=calibrated, progress=progress, checkpoint=checkpoint, n_jobs=n_jobs
         )
 
-    vpc = visual_check
+    vpc, plot_residuals = visual_check, weighted_residuals
 
     @domains.picture
     def plot_starts(self, axes: Axes | None = None, *, by: str | None = None, size: Size = None) -> Axes:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.lazily import pandas as pd
-from cellkinetics.lazily import special
 from cellkinetics.likelihood.error_models import ERRORS, LOG
+from cellkinetics.likelihood.planned import errors_planned
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import as_doses
 from cellkinetics.modelling.model import Model
@@ -114,13 +113,16 @@ def identifiability(
     parameters: Mapping[str, float] | None = None,
     free: Sequence[str] | None = None,
     lloq: float | None = None,
-    sd: float | None = None,
+    sd: float | Mapping[str, float] | None = None,
+    error: str | None = None,
     inputs: Mapping[str, Any] | None = None,
 ) -> Identifiability:
     """What a schedule of samples can tell about parameters, before any sample is taken.
 
     The expected information of the design at the given parameters: a sample with prediction f counts
-    (1 - Phi(z) + z phi(z) + phi(z)^2/Phi(z))/sd^2 with z = (ln LLOQ - ln f)/sd, all of it without a limit.
+    (1 - Phi(z) + z phi(z) + phi(z)^2/Phi(z))/sd^2 with z = (ln LLOQ - ln f)/sd, 1/sd^2 without a limit. Of Student's
+    errors 5/7 of 1/sd^2; of errors that are normal on the scale of the copies with sd s(f),
+    (f/s)^2 (1 + 2 (ds/df)^2), since the spread tells of f too; less below a limit, where only that is known.
 
     Parameters
     ----------
@@ -133,7 +135,10 @@ def identifiability(
     parameters : {name: natural value}; the defaults otherwise.
     free : names to judge; all parameters that are positive and not at a bound when not given.
     lloq : lower limit of quantification, in the unit of the output.
-    sd : residual sd on the ln scale, taken as known; 0.5 when not given.
+    sd
+        residual sd, taken as known; 0.5 of ln copies when not given, {"sd_add": ..., "sd_prop": ...} of the combined
+        error.
+    error : "log", "student", "proportional" or "combined"; that of the population where neither it nor ``sd`` is given.
     inputs : covariates over time, where the model takes any, as in `simulate`.
 
     Returns
@@ -145,8 +150,8 @@ def identifiability(
     Raises
     ------
     ModelError
-        An unknown parameter, no dose or input for a model that takes some; a population whose errors are not on the
-        ln scale, without ``sd``.
+        An unknown parameter, no dose or input for a model that takes some; errors of counts, which depend on the mass
+        of DNA in the wells; no sd of an error without a usual one.
     ValueError
         No days, or days before the infusion; no names in `free`.
 
@@ -164,9 +169,8 @@ def identifiability(
     model, typical = of(model, _first_dose(doses))
     refuse_none(model, doses)
     schedule = domains.some(domains.since_infusion(times, "times"), "times", "[7, 14, 28]")
-    if sd is None:
-        sd = 0.5 if typical is None else typical.sd(next(iter(model.outputs)))
-    sd = domains.positive(sd, "sd", 0.5)
+    errors, sds = errors_planned(error, sd, typical and typical.errors(next(iter(model.outputs))))
+    largest = domains.positive(max(sds), "sd", 0.5)
     lloq = None if lloq is None else domains.positive(lloq, "lloq", 3)
     given = dict(parameters or {})
     if typical is not None:
@@ -182,7 +186,7 @@ def identifiability(
     ]
     names = tuple(n for n in model.parameters if n in (inside if free is None else free))
     table = pd.DataFrame({"day": schedule, "output": 0, "lower": 0.0, "upper": np.inf})
-    known = np.full(len(ERRORS[LOG].sd_names(model.outputs)), float(sd))
+    known = np.full(len(ERRORS[LOG].sd_names(model.outputs)), largest)
     ties = tuple(model.ties.items())
     problem = Problem(
         model, Samples.of(table), model.doses(doses), values, names, ties, known, np.zeros(len(known), bool),
@@ -191,8 +195,9 @@ def identifiability(
     with phases("curve"):
         at = problem.curve(problem.start(values), 1)
     ln_f, slopes = np.asarray(at.value)[: len(schedule)], np.asarray(at.jacobian)[: len(schedule)]
-    weight = expected_information(ln_f, sd, lloq)
-    options = {"times": schedule, "parameters": values, "free": names, "lloq": lloq, "sd": sd}
+    weight = errors.expected_information(ln_f, sds, lloq)
+    options = {"times": schedule, "parameters": values, "free": names, "lloq": lloq, "error": errors.name}
+    options |= {"sd": sds[0] if len(sds) == 1 else dict(zip(errors.parts, sds, strict=True))}
     options |= {"inputs": dict(inputs)} if inputs else {}
     information = slopes.T @ (weight[:, None] * slopes)
     found = of_information(information, names)
@@ -218,17 +223,6 @@ def _among(table: pd.DataFrame, information: Floats, typical: Typical) -> pd.Dat
     left = np.linalg.inv(information[np.ix_(places, places)] + np.linalg.inv(omega))
     share = pd.Series(np.diag(left) / spread**2, index=random)
     return table.assign(between=pd.Series(spread, index=random), shrinkage=share)
-
-
-def expected_information(ln_f: Floats, sd: float, lloq: float | None) -> Floats:
-    """Of each sample about its ln f."""
-    if lloq is None:
-        return np.full(len(ln_f), 1 / sd**2)
-    z = (np.log(lloq) - ln_f) / sd
-    density, below = scipy.stats.norm.pdf(z), special.ndtr(z)
-    # phi^2/Phi: 0 far left of the limit, where both vanish.
-    ratio = np.exp(2 * scipy.stats.norm.logpdf(z) - special.log_ndtr(z))
-    return (1 - below + z * density + ratio) / sd**2
 
 
 def of_fit(fit: Fit) -> Identifiability:

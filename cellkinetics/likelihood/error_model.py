@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from inspect import get_annotations
 from typing import Any, ClassVar, Self
@@ -51,6 +51,7 @@ class ErrorModel(ABC):
     needs_mass : whether a sample needs the mass of DNA in its wells.
     least_squares : whether the least squares of ln copies is exact: true of the log-normal error.
     natural : whether samples are normal on the scale of the copies, and may be negative.
+    plannable : whether its sds alone say how a sample that is yet to be taken scatters.
     """
 
     name: ClassVar[str]
@@ -61,6 +62,7 @@ class ErrorModel(ABC):
     needs_mass: ClassVar[bool]
     least_squares: ClassVar[bool]
     natural: ClassVar[bool]
+    plannable: ClassVar[bool] = False
     in_copies: ClassVar[tuple[str, ...]] = ()
     simpler: ClassVar[str] = ""
     none_shown: ClassVar[tuple[str, ...]] = ()
@@ -108,6 +110,17 @@ class ErrorModel(ABC):
         -------
         (..., n) copies; 0 where no molecule was in the wells, negative where a normal error says so.
         """
+
+    def expected_information(self, ln_f: Floats, sds: Sequence[float], lloq: float | None) -> Floats:
+        """(n,) expected information about ln f of a sample that is yet to be taken, its sds (parts,) taken as known.
+
+        One that will lie under ``lloq`` is known to lie there; None for no limit. Of a `plannable` error model.
+        """
+        raise NotImplementedError(f"errors of kind {self.name!r} are not planned")
+
+    def from_normal(self, predicted: Floats, sds: Any, z: Floats, *, positive: bool) -> Floats:
+        """Copies at the probability of standard normal values; ``positive`` as in `drawn`. Of a `plannable` one."""
+        raise NotImplementedError(f"errors of kind {self.name!r} are not planned")
 
     @property
     def given_positive(self) -> bool:
@@ -202,3 +215,19 @@ def residuals_on_ln(predicted: Any, sd: Any, rows: Rows) -> jax.Array:
 
 
 _log_density = jax.jit(lambda error, *given: error.log_density(*given), static_argnums=0)
+
+
+def of_normal_under(ratio: Floats, slope: Any, z: Floats) -> Floats:
+    """(n,) information about ln f of y normal about f with sd s(f), known to lie below a limit where it does.
+
+    ratio : f/s. slope : ds/df. z : the limit in sds from f; -inf for none. The score of a value at z is
+    ratio (z + slope (z^2 - 1)), that of one below the limit ratio (1 + z slope) phi(z)/Phi(z) turned round.
+    """
+    known = np.where(np.isfinite(z), z, -40.0)
+    density, above = np.exp(-0.5 * known**2) / np.sqrt(2 * np.pi), special.ndtr(-known)
+    squares = above + known * density
+    cubes, fourths = (known**2 + 2) * density, 3 * above + (known**3 + 3 * known) * density
+    seen = squares + 2 * slope * (cubes - density) + slope**2 * (fourths - 2 * squares + above)
+    # phi^2/Phi: 0 far left of the limit, where both vanish.
+    hidden = (1 + known * slope) ** 2 * np.exp(-(known**2) - np.log(2 * np.pi) - special.log_ndtr(known))
+    return ratio**2 * (seen + hidden)

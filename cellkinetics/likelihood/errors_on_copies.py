@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -12,9 +13,9 @@ import numpy as np
 import scipy
 
 from cellkinetics.arrays import Flags, Floats
-from cellkinetics.lazily import norm
+from cellkinetics.lazily import norm, special
 from cellkinetics.likelihood.censoring import Rows, log_probability
-from cellkinetics.likelihood.error_model import THROUGH_ALL, ErrorModel
+from cellkinetics.likelihood.error_model import THROUGH_ALL, ErrorModel, of_normal_under
 from cellkinetics.likelihood.normal_tail import log_ndtr
 
 
@@ -27,6 +28,7 @@ class NormalCopies(ErrorModel, shared=True):
     needs_mass: ClassVar[bool] = False
     least_squares: ClassVar[bool] = False
     natural: ClassVar[bool] = True
+    plannable: ClassVar[bool] = True
     sd_unit: ClassVar[str] = "1"
 
     @abstractmethod
@@ -36,6 +38,25 @@ class NormalCopies(ErrorModel, shared=True):
     @abstractmethod
     def spread(self, predicted: Floats, sds: Floats) -> Floats:
         """The sd (n,) of y at these copies."""
+
+    @abstractmethod
+    def slope_of_spread(self, predicted: Floats, sds: Any) -> Floats:
+        """How the sd (n,) of y grows with f."""
+
+    def expected_information(self, ln_f: Floats, sds: Sequence[float], lloq: float | None) -> Floats:
+        """(f/s)^2 (1 + 2 (ds/df)^2), for the spread tells of f too; less where a limit hides some of it."""
+        f, given = np.exp(ln_f), np.asarray(sds, float)
+        spread = self.spread(f, given)
+        z = np.full(len(f), -np.inf) if lloq is None else (lloq - f) / spread
+        return of_normal_under(f / spread, self.slope_of_spread(f, given), z)
+
+    def from_normal(self, predicted: Floats, sds: Any, z: Floats, *, positive: bool) -> Floats:
+        """As `ErrorModel.from_normal`."""
+        sd = self.spread(predicted, sds)
+        if positive:
+            low = special.ndtr(-predicted / sd)
+            z = special.ndtri(low + (1 - low) * special.ndtr(z))
+        return predicted + sd * z
 
     @property
     def given_positive(self) -> bool:
@@ -112,6 +133,10 @@ class Proportional(NormalCopies):
         """As `NormalCopies.spread`."""
         return sds[0] * predicted
 
+    def slope_of_spread(self, predicted: Floats, sds: Any) -> Floats:
+        """As `NormalCopies.slope_of_spread`."""
+        return np.full_like(predicted, sds[0])
+
 
 @dataclass(frozen=True)
 class Combined(NormalCopies):
@@ -135,3 +160,7 @@ class Combined(NormalCopies):
     def spread(self, predicted: Floats, sds: Floats) -> Floats:
         """As `NormalCopies.spread`."""
         return np.hypot(sds[0], sds[1] * predicted)
+
+    def slope_of_spread(self, predicted: Floats, sds: Any) -> Floats:
+        """As `NormalCopies.slope_of_spread`."""
+        return sds[1] ** 2 * predicted / self.spread(predicted, sds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -10,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics.arrays import Flags, Floats
+from cellkinetics.lazily import special
 from cellkinetics.likelihood import censoring, student
 from cellkinetics.likelihood.censoring import Rows
-from cellkinetics.likelihood.error_model import THROUGH_ALL, ErrorModel, residuals_on_ln
+from cellkinetics.likelihood.error_model import THROUGH_ALL, ErrorModel, of_normal_under, residuals_on_ln
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class ConstantOnLn(ErrorModel, shared=True):
     sd_unit: ClassVar[str] = "ln"
     needs_mass: ClassVar[bool] = False
     natural: ClassVar[bool] = False
+    plannable: ClassVar[bool] = True
 
     def under(self, censoring: str) -> Self:
         """The same: every y is positive."""
@@ -63,6 +66,16 @@ class NormalOnLn(ConstantOnLn):
         value, g, s, gg, gs, ss = censoring.derivatives(predicted, ln_sd[0], rows)
         return value, jnp.stack([g, s]), jnp.stack([jnp.stack([gg, gs]), jnp.stack([gs, ss])])
 
+    def expected_information(self, ln_f: Floats, sds: Sequence[float], lloq: float | None) -> Floats:
+        """(1 - Phi(z) + z phi(z) + phi(z)^2/Phi(z))/s^2, with z the limit in sds from ln f."""
+        if lloq is None:
+            return np.full(len(ln_f), 1 / sds[0] ** 2)
+        return of_normal_under(np.full(len(ln_f), 1 / sds[0]), 0.0, (np.log(lloq) - ln_f) / sds[0])
+
+    def from_normal(self, predicted: Floats, sds: Any, z: Floats, *, positive: bool) -> Floats:
+        """As `ErrorModel.from_normal`."""
+        return predicted * np.exp(sds[0] * z)
+
     def drawn(
         self, predicted: Floats, sds: Floats, mass: Floats, positive: Flags | np.bool_, rng: np.random.Generator
     ) -> Floats:
@@ -91,6 +104,23 @@ class Student(ConstantOnLn):
     def information(self, predicted: Any, ln_sd: Any, rows: Rows) -> jax.Array:
         """(5/7)/s^2."""
         return 5 / 7 * jnp.exp(-2 * ln_sd[0])
+
+    def expected_information(self, ln_f: Floats, sds: Sequence[float], lloq: float | None) -> Floats:
+        """5/7 of 1/s^2; under a limit z scales from ln f, with u = z/sqrt(4 + z^2), a part of it in closed form.
+
+        Above the limit 75/16 (8/105 - u^3/3 + 2 u^5/5 - u^7/7), and density^2/probability below it.
+        """
+        if lloq is None:
+            return np.full(len(ln_f), 5 / 7 / sds[0] ** 2)
+        z = (np.log(lloq) - ln_f) / sds[0]
+        u = z / np.sqrt(student.DEGREES + z**2)
+        above = 75 / 16 * (8 / 105 - u**3 / 3 + 2 * u**5 / 5 - u**7 / 7)
+        below = np.exp(2 * np.asarray(student.log_density(z)) - np.asarray(student.log_cdf(z)))
+        return (above + below) / sds[0] ** 2
+
+    def from_normal(self, predicted: Floats, sds: Any, z: Floats, *, positive: bool) -> Floats:
+        """As `ErrorModel.from_normal`."""
+        return predicted * np.exp(sds[0] * special.stdtrit(float(student.DEGREES), special.ndtr(z)))
 
     def drawn(
         self, predicted: Floats, sds: Floats, mass: Floats, positive: Flags | np.bool_, rng: np.random.Generator

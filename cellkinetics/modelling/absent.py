@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cellkinetics.errors import ModelError
+from cellkinetics.modelling.comedication import Comedication
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.parameter import Parameter
 
@@ -47,6 +48,7 @@ def described(model: Model) -> dict[str, Any]:
         "scale_free": model.scale_free,
         "linear_in_dose": model.linear_in_dose,
         "held": sorted(model.held),
+        "comedication": {name: list(each) for name, each in model.comedication.items()},
         "file": model.file,
         "sha256": model.sha256,
     }
@@ -77,6 +79,7 @@ def restored(saved: Mapping[str, Any]) -> AbsentModel:
         observe=not_run if states else None,
         dosing=dict.fromkeys(saved["channels"], (states[0] if states else "", not_run)),
         inputs=saved["inputs"],
+        comedication={name: Comedication(*each) for name, each in saved.get("comedication", {}).items()},
         free=tuple(saved["parameters"]),
         scale_free=saved["scale_free"],
         linear_in_dose=saved["linear_in_dose"],

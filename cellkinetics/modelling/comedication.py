@@ -122,6 +122,27 @@ def days_acting(model: Model) -> dict[str, float]:
     return {each.what: each.lasts for each in model.comedication.values()}
 
 
+def factor_of(model: Model, rate: str, what: str) -> str | None:
+    """The factor on a rate of what is given; None where the model has no such comedication."""
+    found = (name for name, each in model.comedication.items() if (each.rate, each.what) == (rate, what))
+    return next(found, None)
+
+
+def without_factors(asked: Mapping[str, Any], factors: Sequence[str]) -> dict[str, Any]:
+    """Arguments of a fit with these factors at 1, which is no effect."""
+    found = dict(asked)
+    for name in ("free", "random"):
+        if found.get(name) is not None:
+            names = (found[name],) if isinstance(found[name], str) else found[name]
+            found[name] = [each for each in names if each not in factors]
+    for name in ("initial", "prior"):
+        if found.get(name):
+            found[name] = {each: value for each, value in found[name].items() if each not in factors}
+    if factors:
+        found["fixed"] = {**(found.get("fixed") or {}), **dict.fromkeys(factors, 1.0)}
+    return found
+
+
 def takes_doses(model: Model) -> bool:
     """Whether cells, or what else is no comedication, can be given."""
     return not {*model.channels} <= {*days_acting(model)}

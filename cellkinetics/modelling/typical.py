@@ -10,7 +10,6 @@ import numpy as np
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
-from cellkinetics.errors import ModelError
 from cellkinetics.modelling.model import Model
 from cellkinetics.saving import storable
 
@@ -22,7 +21,7 @@ class DrawnTypical:
 
     estimates : {name: (b,)} of the median patient, on the scale of estimation. effect : {name: (b,)} exponents of the
     dose. factors : (b, k, k) Cholesky factors of the covariances between patients, in the order of ``between``; empty
-    where others are given. sds : {output: (b,)}.
+    where others are given. sds : {output: (b, parts)}.
     """
 
     estimates: Mapping[str, Floats]
@@ -37,8 +36,8 @@ class Typical:
 
     values : {name: natural value} of the median patient at a dose. free : names that the population estimates.
     between : {name: SD between patients} on the scale of estimation. linked : (k, k) correlations of these, in their
-    order. effect : {name: exponent of the dose}. sds : {output: sd of a sample on the ln scale}; empty where errors are
-    of another kind, which ``error`` names. drawn : draws of a posterior, of which the others are the means.
+    order. effect : {name: exponent of the dose}. error : the name of the error model. sds : {output: its sds, in the
+    order of its parts}. drawn : draws of a posterior, of which the others are the means.
     """
 
     model: Model
@@ -47,22 +46,13 @@ class Typical:
     between: Mapping[str, float]
     linked: Floats
     effect: Mapping[str, float]
-    sds: Mapping[str, float]
+    sds: Mapping[str, tuple[float, ...]]
     error: str
     drawn: DrawnTypical | None = None
 
-    def sd(self, output: str) -> float:
-        """Of a sample of an output.
-
-        Raises
-        ------
-        ModelError
-            The errors of the population are not on the ln scale.
-        """
-        if output not in self.sds:
-            text = f"the population has error={self.error!r}, and a plan has errors on the ln scale: give sd=."
-            raise ModelError(text, name="sd")
-        return self.sds[output]
+    def errors(self, output: str) -> tuple[str, tuple[float, ...]] | None:
+        """The error model and its sds of an output; None of one that there is not."""
+        return (self.error, self.sds[output]) if output in self.sds else None
 
 
 @runtime_checkable

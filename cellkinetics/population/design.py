@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from cellkinetics.arrays import Flags, Floats, Ints
-from cellkinetics.data.groups import named
+from cellkinetics.data.groups import EVER_GIVEN, ever_given, named
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.joint.design import BY_DOSE, covariate_of, levels
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.modelling.comedication import factor_of
+from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import centre
 from cellkinetics.population.patients import Patients
 
@@ -160,6 +162,40 @@ def design_of(
     if np.linalg.matrix_rank(matrix.reshape(-1, len(effects))) < len(effects):
         raise ModelError("covariates tell the same of these patients: leave one of them out.")
     return design
+
+
+def apart(
+    model: Model, study: Study, covariates: Covariates | None, fixed: Mapping[str, float]
+) -> tuple[Covariates | None, list[str]]:
+    """What of ``covariates`` is of patients, and factors of the comedications among them: {"mu0": "IL-2"}.
+
+    Raises
+    ------
+    ModelError
+        A factor that is fixed, or a comedication that nobody was given.
+    """
+    if not isinstance(covariates, Mapping):
+        return covariates, []
+    others: dict[str, list[str]] = {}
+    factors: list[str] = []
+    for name, given in covariates.items():
+        for how in (given,) if isinstance(given, str) else given:
+            factor = factor_of(model, name, how)
+            if factor is None:
+                others.setdefault(name, []).append(how)
+                continue
+            asked = f"covariates={{{name!r}: {how!r}}}"
+            if factor in fixed:
+                raise ModelError(f"{asked} is the factor {factor}, which is fixed. Leave one of the two out.", name)
+            if not (ever_given(study, how).members == EVER_GIVEN.format(how)).any():
+                raise ModelError(f"{asked}: nobody in the study was given {how}. Leave it out.", name)
+            factors.append(factor)
+    return others or None, factors
+
+
+def varying_of(patients: Patients, random: Sequence[str] | None, factors: Sequence[str]) -> Sequence[str] | None:
+    """What varies, as `design_of` takes it: of factors only those that ``random`` names."""
+    return [name for name in patients.names if name not in factors] if random is None and factors else random
 
 
 def prior_of(patients: Patients, design: Design) -> tuple[Floats, Floats]:

@@ -24,7 +24,7 @@ from cellkinetics.optimising.request import Request
 from cellkinetics.population import marginal
 from cellkinetics.population import text as words
 from cellkinetics.population.climbing import MOST_ASCENTS, ascended
-from cellkinetics.population.design import SD_BETWEEN, Covariates, Design, design_of, prior_of
+from cellkinetics.population.design import SD_BETWEEN, Covariates, Design, apart, design_of, prior_of, varying_of
 from cellkinetics.population.importance import FEW_EFFECTIVE, Moments
 from cellkinetics.population.marginal import Marginal
 from cellkinetics.population.patients import Patients, own_sds_of, patients_of
@@ -89,6 +89,8 @@ def fit_population(
         {parameter: covariate, or several}: the dose as ln dose about its geometric mean, a number about its mean,
         groups such as "cohort" as differences from the first. "ln vcn" is a number on the ln scale, about its geometric
         mean, and "groups of donor" are groups that have numbers as names. Coefficients are on the estimation scale.
+        Of a rate also a comedication of the model, such as {"mu0": "IL-2"}: the factor on the rate while it acts is
+        estimated, one for all unless ``random`` names it.
     correlated : blocks of names whose random effects are correlated, such as ``[("c_max", "alpha")]``; also of sds that
         patients have of their own.
     prior
@@ -146,6 +148,7 @@ def fit_population(
         marginal.refuse(model, method, FITTED_BY[0])
         if checkpoint is not None:
             raise ValueError(f"checkpoint=: iterations of method='saem' are kept, steps of {method!r} are not.")
+    others, factors = apart(model, study, covariates, fixed or {})
     of_others = prior and {name: given for name, given in prior.items() if name not in spreads}
     request = Request.of(
         model, fixed=fixed, free=free, initial=initial, tie=tie, censoring=censoring, doses=doses, prior=of_others,
@@ -162,16 +165,17 @@ def fit_population(
         "correlated": correlated, "prior": prior, "error": error, "censoring": censoring, "doses": doses,
         "common_sd": common_sd, "method": method, "nodes": nodes, "seed": seed, "progress": progress,
     }  # fmt: skip
-    if free is not None and random is not None:
+    if free is not None:
         sds = request.error_model.sd_names(model.outputs)
-        more = [name for name in random if name not in sds]
-        request = replace(request, free=tuple(dict.fromkeys([*(request.free or ()), *more])))
+        more = [name for name in random or () if name not in sds]
+        request = replace(request, free=tuple(dict.fromkeys([*(request.free or ()), *more, *factors])))
     request = fitting.check(request, study)
     with phases("preparing"):
-        patients = patients_of(request, study, random, () if common_sd else own_sds_of(request))
+        wanted = (*(random or ()), *factors)
+        patients = patients_of(request, study, wanted, () if common_sd else own_sds_of(request))
     if not patients.names:
         raise ModelError("nothing is free: give free=, or fewer names in fixed=.")
-    design = design_of(patients, random, covariates, correlated)
+    design = design_of(patients, varying_of(patients, random, factors), others, correlated)
     marginal.refuse_own_sds(patients, method, FITTED_BY[0])
     if not design.random:
         raise ModelError("random=[]: nothing varies between patients. Take ck.fit(model, study, shared='all').")

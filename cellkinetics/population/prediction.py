@@ -19,7 +19,6 @@ from cellkinetics.errors import ModelError
 from cellkinetics.fitting.bootstrap import Bootstrap
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.lazily import pandas as pd
-from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.comedication import without_effect
 from cellkinetics.modelling.levels import column_of
 from cellkinetics.modelling.prior import SCALES, Prior
@@ -165,8 +164,8 @@ def typical_of(fit: PopulationFit, dose: float | None, v: Floats | None = None) 
     spread = np.sqrt(np.diag(omega))
     labels = [effect.label for effect in design.effects]
     effect = {each.parameter: float(np.asarray(theta.beta)[labels.index(each.label)]) for each in driven}
-    on_ln = fit.request.error == LOG
-    sds = dict(zip(outputs, map(float, np.exp(np.asarray(theta.ln_sd))), strict=True)) if on_ln else {}
+    parts = np.exp(np.asarray(theta.ln_sd)).reshape(-1, len(outputs)).T
+    sds = {name: tuple(map(float, own)) for name, own in zip(outputs, parts, strict=True)}
     drawn = None
     if v is not None:
         each = [theta_of(design, row) for row in v]
@@ -176,7 +175,7 @@ def typical_of(fit: PopulationFit, dose: float | None, v: Floats | None = None) 
             dict(zip(design.names, matrix @ beta.T, strict=True)),
             {each.parameter: beta[:, labels.index(each.label)] for each in driven},
             np.linalg.cholesky(np.array([one.omega for one in each])),
-            dict(zip(outputs, np.exp(ln_sd).T, strict=True)) if on_ln else {},
+            dict(zip(outputs, np.exp(ln_sd).reshape(len(v), -1, len(outputs)).transpose(2, 0, 1), strict=True)),
         )
     return Typical(
         fit.model, values, design.names, dict(zip(design.random, map(float, spread), strict=True)),

@@ -23,6 +23,7 @@ from cellkinetics.fitting.result import Fit
 from cellkinetics.fitting.table import correlations_of
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.criteria import Criteria
+from cellkinetics.modelling.comedication import factor_of, without_factors
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.typical import Typical
 from cellkinetics.optimising.request import Request
@@ -244,7 +245,7 @@ class PopulationFit(Criteria, Saves):
         return table.influence(self)
 
     def effects(self, level: float = 0.95) -> pd.DataFrame:
-        """What covariates do to parameters over the range of the patients, as ratios of natural values.
+        """What covariates, and comedication, do to parameters over the range of the patients, as ratios.
 
         Parameters
         ----------
@@ -257,7 +258,8 @@ class PopulationFit(Criteria, Saves):
             "highest" where these are the ends; or "group") and at, its value (of the dose in the study's unit), one
             that a patient has; reference, the value of the median patient or the first group; ratio of the parameter
             to that at the reference, other covariates at theirs; lower and upper; note, why there is no ratio or
-            interval. Empty without covariates.
+            interval. Of a comedication whose factor was estimated, a row for each rate: what "while given", the rate in
+            the median patient on the days on which it acts over that on others. Empty without either.
         """
         return table.effects(self, domains.level(level))
 
@@ -365,11 +367,11 @@ class PopulationFit(Criteria, Saves):
         run = Run.of(checkpoint, 1, lambda: prediction.asked_of_bootstrap(self, n, seed))
         return prediction.bootstrapped(self, n, level, seed, run, domains.flag(progress, "progress"))
 
-    plot = plot_each
+    plot, plot_residuals = plot_each, handed.plot_residuals
 
     @domains.picture
     def plot_predicted(self, axes: Sequence[Axes] | None = None, *, by: str | None = None, size: Size = None) -> Figure:
-        """Samples against the predictions for no random effect and of each patient at its mode, on two axes."""
+        """Samples against the predictions for no random effect (PRED) and of each patient at its mode (IPRED)."""
         from cellkinetics.charts import population
 
         return population.plot_predicted(self, axes, by)
@@ -389,7 +391,10 @@ class PopulationFit(Criteria, Saves):
 
     @domains.picture
     def plot_forest(self, level: float = 0.95, *, axes: Axes | None = None, size: Size = None) -> Figure:
-        """Effects of covariates as ratios with their intervals, beside 0.8 to 1.25; ``level`` as of `effects`."""
+        """Effects of covariates and comedication as ratios with their intervals, beside 0.8 to 1.25.
+
+        ``level`` as of `effects`. A row "mu0, IL-2 given : not given" is the rate while it acts over that without.
+        """
         from cellkinetics.charts import population
 
         return population.plot_forest(self, domains.level(level), axes)
@@ -402,7 +407,7 @@ class PopulationFit(Criteria, Saves):
         """
         from cellkinetics.charts import parameters
 
-        return parameters.plot_correlations_of_population(self, axes)
+        return parameters.plot_correlations_of_many(self, axes, "estimates", simulated=self.study.simulated)
 
     @domains.picture
     def plot_influence(
@@ -439,6 +444,8 @@ class PopulationFit(Criteria, Saves):
     def without(self, *labels: str) -> PopulationFit:
         """The same population without coefficients, such as ``"c_max:dose"``: for `likelihood_ratio`.
 
+        Without a comedication that was asked for as a covariate, such as ``"mu0:IL-2"``, its factor is fixed at 1.
+
         Raises
         ------
         ModelError
@@ -452,7 +459,9 @@ class PopulationFit(Criteria, Saves):
             name, _, how = label.partition(":")
             given[name].remove(how)
         left = {name: how for name, how in given.items() if how}
-        return self.refit(self.model, self.study, **{**self.asked, "covariates": left or None})
+        factors = [factor for label in labels if (factor := factor_of(self.model, *label.split(":", 1)))]
+        asked = without_factors(self.asked, factors)
+        return self.refit(self.model, self.study, **{**asked, "covariates": left or None})
 
     def likelihood_ratio(self, smaller: PopulationFit) -> pd.Series[float]:
         """The likelihood ratio test against a fit of the same samples with fewer coefficients.

@@ -29,6 +29,7 @@ TABLE_COLUMNS = [
 MEAN, COEFFICIENT, CORRELATION, SD, OTHER = "mean", "coefficient", "correlation", "sd", "fixed"
 EFFECT_TABLE = ["parameter", "covariate", "what", "at", "reference", "ratio", "lower", "upper", "note"]
 FROM_PERCENTILE, TO_PERCENTILE, GROUP = "5th percentile", "95th percentile", "group"
+WHILE_GIVEN = "while given"  # of a comedication
 NORMAL = 1.959963984540054  # half width of a 95% interval in standard errors
 
 
@@ -117,13 +118,35 @@ def effects(fit: PopulationFit, level: float) -> pd.DataFrame:
             lost = [effect.label for effect, moves, se in zip(columns, used, errors, strict=True)
                     if moves and np.isnan(se)]  # fmt: skip
             spread = np.nan if lost else np.sqrt(gradient[used] @ covariance[np.ix_(used, used)] @ gradient[used])
-            half = float(special.ndtri(0.5 + level / 2)) * spread
-            ratio = ends[0] / ends[1]
-            row |= {"ratio": ratio, "lower": ratio * np.exp(-half), "upper": ratio * np.exp(half)}
+            row |= _between(ends[0] / ends[1], spread, level)
             row["note"] = f"no interval: {why or f'{lost[0]} has no standard error'}" if lost else ""
             rows.append(row)
+    rows += _of_comedication(fit, level)
     table = pd.DataFrame(rows, columns=EFFECT_TABLE)
     return table.astype({"at": object, "reference": object, "ratio": float, "lower": float, "upper": float})
+
+
+def _between(ratio: float, spread: Any, level: float) -> dict[str, float]:
+    """A ratio and its interval, whose ln has this standard error."""
+    half = float(special.ndtri(0.5 + level / 2)) * spread
+    return {"ratio": ratio, "lower": ratio * np.exp(-half), "upper": ratio * np.exp(half)}
+
+
+def _of_comedication(fit: PopulationFit, level: float) -> list[dict[str, Any]]:
+    """Factors of comedication that were estimated: the ratio of each rate while it is given to that without it."""
+    rows = []
+    for name, each in fit.model.comedication.items():
+        if name not in fit.design.names:
+            continue
+        row: dict[str, Any] = fit.parameters.loc[name].to_dict()  # pyright: ignore[reportAssignmentType]
+        # What drives a factor has rows of its own: this is the one of the median patient where that changes nothing.
+        spread = float(row["estimate_stderr"])
+        rows.append({
+            "parameter": each.rate, "covariate": each.what, "what": WHILE_GIVEN, "at": "given",
+            "reference": "not given", **_between(float(row["value"]), spread, level),
+            "note": f"no interval: {name} has no standard error" if np.isnan(spread) else "",
+        })  # fmt: skip
+    return rows
 
 
 def _median(fit: PopulationFit, effect: Effect) -> float | str:

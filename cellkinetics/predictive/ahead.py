@@ -8,7 +8,6 @@ from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.lazily import pandas as pd
-from cellkinetics.modelling.model import Model
 
 
 class Ahead:
@@ -54,11 +53,3 @@ def beyond(level: float, sample: bool, ln_curves: Floats, drawn: Floats) -> Flag
     """Whether each curve, or each sample about it, lies above a level."""
     level = domains.positive(level, "level", 100.0)
     return drawn > level if domains.flag(sample, "sample") else ln_curves > np.log(level)
-
-
-def first_alone(model: Model, whose: str) -> str:
-    """What is said where several infusions meet a model that takes none."""
-    return (
-        f"{model.name} takes no dose: of the infusions of {whose} its curve knows the first alone, where the dose "
-        "drives a parameter"
-    )

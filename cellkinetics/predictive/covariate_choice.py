@@ -20,9 +20,10 @@ from cellkinetics.data.study import Study
 from cellkinetics.domains import Size
 from cellkinetics.errors import ModelError
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.modelling.comedication import factor_of, without_factors
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.status import Status
-from cellkinetics.population.design import Covariates, design_of
+from cellkinetics.population.design import Covariates, apart, design_of
 from cellkinetics.population.fit import fit_population
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.table import MEAN, SD
@@ -140,7 +141,10 @@ def choose_covariates(
     Parameters
     ----------
     model, study : as `fit_population` takes them.
-    candidates : {parameter: covariate, or several}, each tried by itself; the groups of one covariate go together.
+    candidates
+        {parameter: covariate, or several}, each tried by itself; the groups of one covariate go together. Of a rate
+        also a comedication of the model, such as {"mu0": ["dose", "IL-2"]}: the model with the factor on the rate
+        while it acts, one for all, beside those without, in which it is fixed at 1.
     covariates : those that are in it from the start and stay.
     initial : {name: natural value} where the means of the first fit, and of those made anew, start.
     progress : whether a bar is shown.
@@ -217,7 +221,8 @@ class _Stepwise:
         """Forward, backward, and what to say of it."""
         fit = self._fitted(self.fixed_in, self.initial)
         for name, how in self.tried:
-            design_of(fit.patients, self.asked.get("random"), {name: how})
+            others, _ = apart(self.model, self.study, {name: how}, self.asked.get("fixed") or {})
+            design_of(fit.patients, fit.asked["random"], others)
         self.rows.append({**_row(fit), "step": 0, "direction": START, "tried": _said(_covariates(self.fixed_in)),
                           "status": STARTED})  # fmt: skip
         if fit.status not in AT_MAXIMUM:
@@ -306,6 +311,8 @@ class _Stepwise:
     def _made(self, labels: Sequence[Label], initial: Mapping[str, float] | None, name: str) -> PopulationFit:
         folder = None if self.checkpoint is None else FilePath(self.checkpoint) / name
         asked = {**self.asked, "initial": dict(initial) if initial else None, "checkpoint": folder}
+        out = [factor for label in self.tried if label not in labels and (factor := factor_of(self.model, *label))]
+        asked = without_factors(asked, out)
         fit = fit_population(self.model, self.study, covariates=_covariates(labels) or None, progress=False, **asked)
         self.interrupted |= fit.status is Status.INTERRUPTED
         return fit

@@ -16,6 +16,7 @@ from cellkinetics.data.study import Study
 from cellkinetics.domains import Size
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting.result import Fit
+from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.comedication import takes_doses
@@ -24,7 +25,7 @@ from cellkinetics.modelling.prior import GivenPriors
 from cellkinetics.modelling.provenance import Provenance
 from cellkinetics.population.importance import FEW_EFFECTIVE
 from cellkinetics.population.result import PopulationFit
-from cellkinetics.predictive.ahead import Ahead, first_alone
+from cellkinetics.predictive.ahead import Ahead
 from cellkinetics.predictive.described import (
     NO_PRIORS,
     Described,
@@ -35,6 +36,7 @@ from cellkinetics.predictive.described import (
     request_of,
 )
 from cellkinetics.predictive.posterior import Posterior, posterior_of
+from cellkinetics.predictive.regimens import Regimen, first_alone, regimen_of, unseen
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
 from cellkinetics.words import WIDE, count, labelled, plain
@@ -72,6 +74,7 @@ class Forecast(Ahead, Saves, HandsOutCopies):
     simulated : whether the study of the patient says that it is simulated.
     weights : (m,) of the draws, which sum to 1. ln_curves, drawn : (m, rows of the table) ln of the curves, and copies
         of a sample about them, the error of a draw alike on all days.
+    given : in words the doses under which the curve is, where they were asked for; "" of those of the patient.
     """
 
     table: pd.DataFrame
@@ -90,6 +93,7 @@ class Forecast(Ahead, Saves, HandsOutCopies):
     ln_curves: Floats = field(repr=False)
     drawn: Floats = field(repr=False)
     origin: Provenance = field(default=Provenance(), repr=False)
+    given: str = ""
 
     def probability_below(self, level: float, day: float, *, output: str | None = None, sample: bool = False) -> float:
         """The probability that the curve lies below a level on a day.
@@ -159,6 +163,7 @@ class Forecast(Ahead, Saves, HandsOutCopies):
         lines = [
             f"Forecast of {self.subject}" + (" (simulated data)" if self.simulated else ""),
             *labelled("known", seen, width=WIDE),
+            *(labelled("doses", f"{self.given}, in place of those of the patient", width=WIDE) if self.given else []),
             *[line for text in under for line in labelled("under", text, width=WIDE)],
             *labelled(f"day {last['day']:g}", expected, width=WIDE),
             *labelled("outcome", self.outcome, width=WIDE),
@@ -174,6 +179,7 @@ def forecast(
     patient: Study,
     times: npt.ArrayLike,
     *,
+    doses: object = None,
     prior: GivenPriors | None = None,
     fixed: Mapping[str, float] | None = None,
     error: str = LOG,
@@ -201,6 +207,12 @@ def forecast(
         and has no prior has that of `fit` where samples are few, LogNormal(0.7, 0.5).
     patient : a study of one subject, with doses and what drives the population; samples below limits count as such.
     times : (n,) days since the first infusion.
+    doses
+        what the patient is given instead, as `simulate` takes it, in the unit of the model: 1e7; or the infusion that
+        there was and a second one, [(0, 1e6), (42, 1e6)], with ``{"cells": ..., "lymphodepletion": ...}`` of a model
+        that knows it. The samples so far count under the doses that they were taken under, and the curve is that of
+        the same parameters under these, from the first day on. Where the dose drives a parameter it is the first of
+        these. The patient's own doses when not given.
     weights
         prior weights of the populations; equal when not given; "bicc" of those that were fitted to the same samples: in
         proportion to exp(-BICc/2).
@@ -218,6 +230,7 @@ def forecast(
         No population, or no study.
     ModelError
         Several subjects, a covariate that drives the population and is missing, populations of other outputs or units;
+        doses that can be none, or have no cells;
         a model or fit without priors, or with something free that has none.
     ValueError
         Weights that are none; ``prior`` and its kin without a model.
@@ -251,8 +264,12 @@ def forecast(
         for one in asked
     ]
     _alike(each, patient)
+    regimens = [None if doses is None else regimen_of(one.model, doses, "doses=") for one in each]
     with phases("sampling"):
-        found = [posterior_of(one, patient, days, m, seed + at) for at, one in enumerate(each)]
+        found = [
+            posterior_of(one, patient, days, m, seed + at, regimen)
+            for at, (one, regimen) in enumerate(zip(each, regimens, strict=True))
+        ]
     evidence = np.array([one.log_likelihood for one in found])
     with np.errstate(divide="ignore"):
         ln_weight = np.log(before) + evidence
@@ -277,11 +294,16 @@ def forecast(
             "unsolved": [one.unsolved for one in found],
         }
     )  # fmt: skip
-    options = {"draws": m, "level": level, "seed": seed, "times": days.tolist()}
+    words = "" if regimens[0] is None else regimens[0].words
+    options = {"draws": m, "level": level, "seed": seed, "times": days.tolist(), "doses": words}
     subject = patient.subjects[0]
     given_on = patient.doses.loc[patient.doses["kind"] == "cells", "day"].nunique()
-    silent = [one.model for one in each if not takes_doses(one.model)] if given_on > 1 else []
+    silent = [one.model for one in each if not takes_doses(one.model)] if given_on > 1 and doses is None else []
     notes = [first_alone(model, subject) for model in {model.name: model for model in silent}.values()]
+    notes += dict.fromkeys(
+        text for one, regimen in zip(each, regimens, strict=True) if regimen is not None
+        for text in _of_doses(one, regimen)
+    )  # fmt: skip
     notes += [
         f"{subject} is one of the {one.told_by}: its samples count twice" for one in each if _within(one, found[0])
     ]
@@ -290,8 +312,16 @@ def forecast(
     origin = Provenance(subject, patient.sha256, each[0].model, options, phases.total, timings)
     return Forecast(
         table, _parameters(each, found, sides), about, found[0].samples, outcome, subject, level, m,
-        seed, patient.unit, found[0].limits, patient.simulated, weights_of, ln_curves, drawn, origin,
+        seed, patient.unit, found[0].limits, patient.simulated, weights_of, ln_curves, drawn, origin, words,
     )  # fmt: skip
+
+
+def _of_doses(one: Described, regimen: Regimen) -> list[str]:
+    """Of doses that are asked for what a population says nothing of, or that they change nothing."""
+    driven = any(effect.column == BY_DOSE for effect in one.design.effects)
+    if not takes_doses(one.model) and not driven and not one.model.channels:
+        return [f"{one.model.name} takes no dose, and none drives it: doses= changes nothing"]
+    return [] if one.study is None else unseen(one.patients, {"this forecast": regimen})
 
 
 def weighted_quantiles(values: Floats, weights: Floats, shares: Sequence[float]) -> Floats:

@@ -115,8 +115,11 @@ class NPDE(Saves, HandsOutCopies):
         return self.table.assign(npd=own["npd"], npde=own["npde"])
 
     @domains.picture
-    def plot(self, axes: Sequence[Axes] | None = None, *, size: Size = None) -> Figure:
+    def plot(self, axes: Sequence[Axes] | None = None, *, which: str = "npde", size: Size = None) -> Figure:
         """One imputation in four panels: over time, over the prediction, against the normal, histogram; with 95% bands.
+
+        ``which`` is "npde", or "npd": the same before a patient's samples are decorrelated, so that a mark is of its
+        sample alone; their bands, which are of independent values, are then too narrow.
 
         Lines over time and prediction are the 5%, 50% and 95% quantiles of a bin, areas where they would lie if the
         model were right. Open triangles are draws for censored samples. With ``by`` each group has a panel over time
@@ -125,7 +128,11 @@ class NPDE(Saves, HandsOutCopies):
         """
         from cellkinetics.figures import npde as npde_plot
 
-        return npde_plot.plot_strata(self) if self.by and axes is None else npde_plot.plot(self, axes)
+        if which not in npde_plot.DRAWN:
+            raise ValueError(f"which={which!r}: give {' or '.join(map(repr, npde_plot.DRAWN))}.")
+        if self.by and axes is None:
+            return npde_plot.plot_strata(self, which)
+        return npde_plot.plot(self, axes, which)
 
     def summary(self) -> str:
         """The errors in words: how they were made, their mean and variance, and what the tests say."""
@@ -187,7 +194,8 @@ def npde(
     imputations : draws of what is censored; 1 where nothing is.
     by
         covariate of `study.covariates` by whose groups npde are looked at too: where the model lacks its effect they
-        lie above 0 in one group and below it in another.
+        lie above 0 in one group and below it in another. Or the name of a comedication, such as "IL-2": patients who
+        were ever given it, and those who never were.
     seed : of all that is drawn.
 
     Returns
@@ -224,7 +232,7 @@ def npde(
         )
     given = estimated(population)
     fit, study = given.fit, given.fit.study
-    members, names = strata_of(study, fit.subjects, by)
+    members, names = strata_of(study, fit.subjects, by, fit.model)
     most = max(len(problem.samples) for problem in fit.patients.problems)
     if k < LEAST_REPLICATES * most:
         raise ValueError(

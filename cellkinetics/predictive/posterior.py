@@ -11,6 +11,7 @@ import numpy as np
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
+from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.engine import Data
@@ -22,6 +23,7 @@ from cellkinetics.population.prediction import known_of, matrix_of
 from cellkinetics.population.running import Population
 from cellkinetics.predictive import other_patients
 from cellkinetics.predictive.described import Described, Populations
+from cellkinetics.predictive.regimens import Regimen
 from cellkinetics.sampling import chains
 from cellkinetics.solving.solver import few_sizes
 
@@ -76,8 +78,10 @@ class _Ahead(Population):
         return whole._replace(rows=whole.rows._replace(lower=lower, upper=upper, weight=weight))
 
 
-def posterior_of(given: Described, patient: Study, days: Floats, draws: int, seed: int) -> Posterior:
-    """See `forecast`."""
+def posterior_of(
+    given: Described, patient: Study, days: Floats, draws: int, seed: int, regimen: Regimen | None = None
+) -> Posterior:
+    """See `forecast`; ``regimen`` is what is given in place of the patient's own doses, on whatever day."""
     patients = one_more(given.patients, patient)
     (subject,) = patients.subjects
     case = patients.cases[subject]
@@ -123,9 +127,22 @@ def posterior_of(given: Described, patient: Study, days: Floats, draws: int, see
     weights = np.exp(ln_w[:, 0] - ln_w[solved, 0].max()) if solved.any() else np.zeros(len(ln_w))
     weights /= max(weights.sum(), 1e-300)
     at = slice(known, known + len(days) * len(outputs))
-    ln_curves = curve[:, 0, at]
+    ln_curves, phi = curve[:, 0, at], final.phi[:, 0]
+    if regimen is not None:
+        beta = np.asarray(theta.beta) if members is None else members.beta
+        driven = {**known_of(given.design, patient), BY_DOSE: regimen.first}
+        x = np.broadcast_to(beta @ matrix_of(given.design, driven).T, (len(phi), len(design.names))).copy()
+        x[:, design.places] += phi - (beta @ matrix.T)[..., design.places]
+        under = replace(case, problem=replace(case.problem, samples=ahead, doses=regimen.doses))
+        under = replace(patients, cases={subject: under})
+        first = under.method if regimen.doses.rates is not None else method
+        ln_curves = other_patients.solved(under, x[:, None], first, len(ahead), np.float64)[:, 0, at]
+        phi, solved = x[:, design.places], np.asarray(np.isfinite(ln_curves).all(axis=1))
+        value = np.where(solved[:, None], value, -np.inf)
+        weights = np.where(solved, weights, 0.0)
+        weights /= max(weights.sum(), 1e-300)
     output = ahead.output[at]
-    sds = patients.sds_at(final.phi[:, 0], theta.ln_sd if members is None else members.ln_sd, output)
+    sds = patients.sds_at(phi, theta.ln_sd if members is None else members.ln_sd, output)
     error, limited = case.problem.error, ahead.lloq[at] > 0
     copies = np.empty_like(ln_curves)
     for column in range(copies.shape[1]):

@@ -16,6 +16,8 @@ from cellkinetics.fitting.bootstrap import ends_about
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning.placing import status_of
+from cellkinetics.modelling.comedication import days_acting
+from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples, samples_each
 from cellkinetics.population import importance
@@ -93,13 +95,19 @@ class Replicates:
         )  # fmt: skip
 
 
-def strata_of(study: Study, subjects: Sequence[str], by: str | None) -> tuple[pd.Series, list[str]]:
-    """The group of each subject by a covariate, and the groups that there are; one of all where ``by`` is None."""
+def strata_of(study: Study, subjects: Sequence[str], by: str | None, model: Model) -> tuple[pd.Series, list[str]]:
+    """The group of each subject by a covariate, and the groups that there are; one of all where ``by`` is None.
+
+    By a comedication of the model, or by another thing than cells that the study has doses of, those who were ever
+    given it and the others.
+    """
     if by is None:
         return pd.Series(ALL_TOGETHER, index=list(subjects)), [ALL_TOGETHER]
     if not isinstance(by, str):
         raise TypeError(f"by={by!r}: give the name of one covariate, such as 'cohort'.")
-    members, found = groups.of(study, by)
+    kinds = {*study.doses["kind"]} - {"cells", *study.covariates}
+    given = by in days_acting(model) or by in kinds
+    members, found = groups.ever_given(study, by) if given else groups.of(study, by)
     if len(found) > MOST_STRATA:
         raise ValueError(f"by={by!r} has {len(found)} values: each would have a panel. Cut it into a few groups first.")
     members, found = (pd.Series(each).map(partial(groups.shown, by=by)) for each in (members, found))

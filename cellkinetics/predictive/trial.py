@@ -10,36 +10,34 @@ import numpy as np
 import numpy.typing as npt
 
 from cellkinetics import domains
-from cellkinetics.arrays import Floats, Ints
+from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
 from cellkinetics.domains import Size
 from cellkinetics.errors import ModelError, suggest
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.lazily import special
-from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.course import as_courses
-from cellkinetics.modelling.dosing import Doses, as_doses
+from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.provenance import Provenance
-from cellkinetics.modelling.typical import first_dose
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.population.prediction import covariates_of, matrix_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import UNSOLVED
 from cellkinetics.predictive import other_patients
-from cellkinetics.predictive.ahead import Ahead, beyond, first_alone
+from cellkinetics.predictive.ahead import Ahead, beyond
 from cellkinetics.predictive.described import HasDraws, estimated
 from cellkinetics.predictive.drawn_covariates import GivenCovariates, rows_of
 from cellkinetics.predictive.posterior import ROWS_APART_AHEAD, limits_of
+from cellkinetics.predictive.regimens import Regimen, regimen_of, unseen
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
 from cellkinetics.solving.solver import Courses, few_sizes
-from cellkinetics.words import WIDE, count, dose_text, labelled, plain
+from cellkinetics.words import WIDE, count, labelled, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FAR_DOSE = 3.0  # times the largest dose of the population, from which on a trial says so
 SEED_OF_ROWS = 2  # beside the seed of a trial
 FEW_OF_ONE = 20  # patients of one population, from which on shares of it are looked at
 
@@ -310,7 +308,8 @@ def virtual_trial(
         raise ValueError(f"patients={m}: give as many as populations={b} at least, or populations=0.")
     given = estimated(population)
     fit = given.fit
-    regimens, doses, infusions = _regimens(fit, arms, inputs)
+    regimens, given_in = _regimens(fit, arms, inputs)
+    doses = [one.first for one in given_in.values()]
     like = rows_of(fit, covariates)
     rows = len(days) * len(fit.model.outputs)
     limits = limits_of(fit.model, fit.study)
@@ -346,7 +345,7 @@ def virtual_trial(
         raise ModelError(f"no curve of arm {lost_arm!r} could be solved. Look at what is given in it.", name="arms")
     told = pd.DataFrame({
         "arm": pd.Series(list(regimens), dtype="str"),
-        "given": pd.Series([_in_words(arms[name]) for name in regimens], dtype="str"), "dose": doses,
+        "given": pd.Series([one.words for one in given_in.values()], dtype="str"), "dose": doses,
         "unsolved": unsolved,
     })  # fmt: skip
     table = _table(list(regimens), days, list(fit.model.outputs), level, bool(b), middle, typical, ln_curves, copies)
@@ -358,7 +357,7 @@ def virtual_trial(
             f"the standard error of {', '.join(vague)} is so large that bands and shares go far beyond what was seen: "
             "give fixed= or prior= of it to the population"
         )
-    notes += unseen(fit, regimens, doses, infusions)
+    notes += unseen(fit.patients, given_in)
     options = {"arms": list(regimens), "patients": m, "populations": b, "level": level, "seed": seed}
     timings = phases.done(f"trial of {m} patients")
     origin = Provenance("", fit.study.sha256, fit.model, options, phases.total, timings)
@@ -371,8 +370,8 @@ def virtual_trial(
 
 def _regimens(
     fit: PopulationFit, arms: Mapping[str, Any], inputs: Mapping[str, Any] | None
-) -> tuple[dict[str, Any], list[float], list[int]]:
-    """Doses and courses of each arm, the dose of its first infusion, and how many infusions it has."""
+) -> tuple[dict[str, tuple[Doses, Courses]], dict[str, Regimen]]:
+    """Doses and courses of each arm, and what is given in it."""
     model = fit.model
     if not isinstance(arms, Mapping) or not arms:
         raise ModelError(f"arms={arms!r}: give {{name: doses}}, such as {{'1e6 once': 1e6}}.", name="arms")
@@ -381,52 +380,8 @@ def _regimens(
         text = f"arms has channels of the model ({names}) as names: give {{name of the arm: {{channel: doses}}}}."
         raise ModelError(text, name="arms")  # fmt: skip
     courses = as_courses(inputs, model.inputs, model.name)
-    found, doses, infusions = {}, list[float](), list[int]()
-    for name, regimen in arms.items():
-        cells = regimen.get("cells") if isinstance(regimen, Mapping) else regimen
-        given = as_doses(cells, ("cells",))  # refused as elsewhere where it can be no dose
-        if not np.asarray(given.amounts).any() and given.rates is None:
-            raise ModelError(f"arm {name!r} has no dose of cells. Give 1e6, or (day, amount) pairs.", name="arms")
-        doses.append(first_dose(cells))
-        infusions.append(int(np.isfinite(given.times).sum()))
-        found[str(name)] = (model.doses(regimen if model.channels else None), courses)
-    return found, doses, infusions
-
-
-def unseen(
-    fit: PopulationFit, regimens: Mapping[str, tuple[Doses, Courses]], doses: Sequence[float], infusions: Sequence[int]
-) -> list[str]:
-    """What the population says nothing of: first doses far from its own, and what was not given, or not as often."""
-    notes, table, arms = list[str](), fit.study.doses, list(regimens)
-    several = [name for name, number in zip(arms, infusions, strict=True) if number > 1 and not takes_doses(fit.model)]
-    if several:
-        notes.append(first_alone(fit.model, ", ".join(several)))
-    most = np.max([_times_given(problem.doses) for problem in fit.patients.problems], axis=0)
-    more = np.array([_times_given(given) for given, _ in regimens.values()]) > most
-    for channel, had, whose in zip(fit.model.channels, most, more.T, strict=True):
-        if whose.any():
-            often = "" if had == 0 else " more than once" if had == 1 else f" more than {had} times"
-            names = ", ".join(name for name, own in zip(arms, whose, strict=True) if own)
-            notes.append(f"no patient was given {channel}{often}, as in {names}: nothing was seen of it")
-    had = table.loc[table["kind"] == "cells", "amount"].to_numpy(float)
-    had = had[had > 0]
-    far = [
-        name
-        for name, dose in zip(arms, doses, strict=True)
-        if len(had) and not had.min() / FAR_DOSE <= dose <= FAR_DOSE * had.max()
-    ]
-    if far:
-        notes.append(
-            f"the dose of {', '.join(far)} is far from the {had.min():.3g} to {had.max():.3g} of these patients: "
-            "nothing was seen there"
-        )
-    return notes
-
-
-def _times_given(doses: Doses) -> Ints:
-    """(channels,) how often each was given."""
-    given = np.asarray(doses.amounts) > 0
-    return (given if doses.rates is None else given | (np.asarray(doses.rates) > 0)).sum(axis=0)
+    given = {str(name): regimen_of(model, regimen, f"arm {name!r}") for name, regimen in arms.items()}
+    return {name: (one.doses, courses) for name, one in given.items()}, given
 
 
 def _ahead(days: Floats, limits: Floats) -> Samples:
@@ -464,15 +419,3 @@ def _between(values: Floats, level: float) -> tuple[Floats, Floats]:
     """(rows,) the interval of (populations, rows)."""
     lower, upper = np.nanquantile(values.astype(float), [(1 - level) / 2, (1 + level) / 2], axis=0)
     return lower, upper
-
-
-def _in_words(regimen: Any) -> str:
-    """1e6 cells/kg on day 0; lymphodepletion on days -5, 23."""
-    by_channel = regimen if isinstance(regimen, Mapping) else {"cells": regimen}
-    texts = []
-    for channel, events in by_channel.items():
-        given = list(events) if isinstance(events, list | tuple) or np.ndim(events) else [(0.0, events)]
-        parts = [f"{dose_text(float(event[1]))} on day {float(event[0]):g}" if channel == "cells"
-                 else f"day {float(event[0]):g}" for event in given]  # fmt: skip
-        texts.append(f"{'' if channel == 'cells' else f'{channel} on '}{', '.join(parts)}")
-    return "; ".join(texts)

@@ -184,10 +184,11 @@ def vpc(
 
     Every replicate has each patient's own days, doses, covariates and limits. A simulated value below the limit of its
     sample is below the limit, as the sample would be. Quantiles of a bin, observed and simulated alike, are those of
-    the product-limit estimator for values below limits, which with one limit ranks them at the bottom; a quantile that
-    lies there is not known, and is not drawn; nor is one that lies among values above an upper limit, which are ranked
-    at the top. What the samples below the limit say is in the share of them, a check of
-    its own: a model can be right above the limit and wrong below it.
+    the product-limit estimator for values below limits, which with one limit ranks them at the bottom; a quantile
+    that lies there is not known, and is not drawn; nor is one that lies among values above an upper limit. With
+    several upper limits they are those of the most likely distribution of such values (Turnbull 1976). What the
+    samples below the limit say is in the share of them, a check of its own: a model can be right above the limit
+    and wrong below it.
 
     Parameters
     ----------
@@ -199,7 +200,8 @@ def vpc(
     replicates : studies that are simulated, at least 20.
     by
         covariate of `study.covariates` by which to stratify, such as "cohort" or "dose"; None for all together, and
-        of a comparison for its groups.
+        of a comparison for its groups. The name of a comedication, such as "IL-2": patients who were ever given it,
+        and those who never were.
     bins
         samples that are looked at together: by nominal visit, or by the visits that the days show, where three quarters
         of the samples are of visits at which half of the patients came, else by quantiles of time. A number asks for
@@ -268,7 +270,7 @@ def vpc(
         raise TypeError(f"result is a {type(result).__name__}. Give a population of ck.fit_population, or fits.")
     with phases("comparing"):
         rows = drawn.rows
-        members, names = simulating.strata_of(drawn.study, drawn.subjects, by)
+        members, names = simulating.strata_of(drawn.study, drawn.subjects, by, model)
         put = bins_of(drawn.study, rows["subject"].tolist(), rows["day"].to_numpy(float), bins)
         rows = rows.assign(stratum=rows["subject"].map(members), bin=put.number)
         ends = _Ends.of(drawn, rows, corrected)
@@ -296,13 +298,14 @@ def vpc(
 class _Ends:
     """Observed (the first row) and simulated (m rows) samples on the ln scale.
 
-    value : (m + 1, N) ln of what is known or of the limit that it lies below; inf above a limit, NaN not solved.
-    below : (m + 1, N) whether it lies below. shift : (N,) by which it was corrected. limit : (N,) ln, -inf without.
-    upper_limit : (N,) ln, inf without.
+    value : (m + 1, N) ln of what is known or of the limit that it lies beyond; NaN not solved.
+    below, above : (m + 1, N) whether it lies below, or above. shift : (N,) by which it was corrected. limit : (N,) ln,
+    -inf without. upper_limit : (N,) ln, inf without.
     """
 
     value: Floats
     below: Flags
+    above: Flags
     shift: Floats
     limit: Floats
     upper_limit: Floats
@@ -313,7 +316,7 @@ class _Ends:
         upper = np.concatenate([rows["upper"].to_numpy(float)[None], drawn.upper])
         below = (lower < upper) & np.isfinite(upper)
         with np.errstate(divide="ignore"):
-            value = np.log(np.where(below, upper, np.where(lower < upper, np.inf, lower)))
+            value = np.log(np.where(below, upper, lower))
             limit = np.log(np.fmax(np.nan_to_num(rows["lloq"].to_numpy(float)), np.where(below[0], upper[0], 0.0)))
         shift = np.zeros(len(rows))
         if corrected:
@@ -324,7 +327,7 @@ class _Ends:
         value = value + shift
         value[1:][~drawn.solved_rows] = np.nan
         highest = np.log(np.nan_to_num(rows["uloq"].to_numpy(float), nan=np.inf))
-        return cls(value, below, shift, limit + shift, highest + shift)
+        return cls(value, below, (lower < upper) & ~below, shift, limit + shift, highest + shift)
 
     def into(self, rows: pd.DataFrame, predicted: Floats) -> pd.DataFrame:
         """The table of what was looked at."""
@@ -358,7 +361,7 @@ def _bin(
         "day": float(days.median()), "first_day": float(days.min()), "last_day": float(days.max()), "n": len(own),
     }  # fmt: skip
     sides = [(1 - level) / 2, 0.5, (1 + level) / 2]
-    found = censored_quantiles(ends.value[:, where], ends.below[:, where], shares)
+    found = censored_quantiles(ends.value[:, where], ends.below[:, where], shares, ends.above[:, where])
     limits = np.exp(ends.limit[where][np.isfinite(ends.limit[where])])
     lowest, highest = (float(limits.min()), float(limits.max())) if len(limits) else (np.nan, np.nan)
     uppers = ends.upper_limit[where]

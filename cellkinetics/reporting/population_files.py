@@ -13,7 +13,7 @@ from cellkinetics.modelling.absent import AbsentModel
 from cellkinetics.modelling.structure import methods
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.status import Status
-from cellkinetics.population.design import design_of, prior_of
+from cellkinetics.population.design import apart, design_of, prior_of, varying_of
 from cellkinetics.population.fit import fit_population
 from cellkinetics.population.importance import LogLikelihood
 from cellkinetics.population.patients import own_sds_of, patients_of
@@ -90,8 +90,10 @@ def _again(
     }
     asked |= {"tie": None, **own}
     own_sds = () if asked.get("common_sd", True) else own_sds_of(request)
-    patients = patients_of(request, study, asked["random"], own_sds)
-    design = design_of(patients, asked["random"], asked["covariates"], asked["correlated"])
+    random = asked["random"]
+    others, factors = apart(request.model, study, asked["covariates"], request.fixed)
+    patients = patients_of(request, study, (*(random or ()), *factors), own_sds)
+    design = design_of(patients, varying_of(patients, random, factors), others, asked["correlated"])
     method = next(each for each in methods(patients.model) if str(each) == solved_by)
     of = Population(patients, design, prior_of(patients, design), method)
     return PopulationFit(

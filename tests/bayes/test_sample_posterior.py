@@ -198,6 +198,8 @@ def test_samples_are_in_the_inference_data_with_their_densities_and_new_ones(gib
     assert density.sum(axis=-1) == pytest.approx(gibbs.log_likelihood, abs=1e-6)
     np.testing.assert_allclose(data.observed_data["copies_per_ug"], np.exp(ln_y).ravel())
     assert list(data.constant_data["day"].to_numpy()[:5]) == list(DAYS)
+    assert (data.constant_data["lloq"].to_numpy() == 1e-6).all()
+    assert np.isnan(data.constant_data["uloq"].to_numpy()).all()
     new = np.log(data.posterior_predictive["copies_per_ug"].to_numpy())
     away = new.reshape(4, 1000, PATIENTS, -1) - (ln_c - k * DAYS)
     assert (away / np.exp(gibbs.v[..., -1])[..., None, None]).std() == pytest.approx(1.0, abs=0.01)

@@ -41,6 +41,7 @@ def checks(population):
         "influence": population.plot_influence,
         "trace": population.plot_trace,
         "predicted": population.plot_predicted,
+        "weighted": population.plot_residuals,
     }
 
 
@@ -53,7 +54,7 @@ def _no_figures_left():
 @pytest.mark.parametrize(
     ("name", "rows", "columns"),
     [("vpc", 2, 3), ("npde", 2, 2), ("trial", 2, 2), ("forecast", 2, 1), ("effects", 2, 3), ("trace", 1, 7),
-     ("predicted", 1, 2), ("residuals", 2, 2), ("influence", 1, 2)],
+     ("predicted", 1, 2), ("residuals", 2, 2), ("influence", 1, 2), ("weighted", 1, 2)],
 )  # fmt: skip
 def test_a_picture_of_a_population_is_drawn_on_the_axes_that_are_given(checks, name, rows, columns):
     plt.close("all")
@@ -76,7 +77,8 @@ WITHOUT_BY = {
     "Model.plot": "has no patients", "ModelComparison.plot": "it is of groups", "Comparison.plot": "it is of groups",
     "Power.plot": "its patients are numbers", "Profile.plot": "of one patient", "VPC.plot": "ck.vpc has by=",
     "NPDE.plot": "ck.npde has by=", "Forecast.plot": "of one patient", "VirtualTrial.plot": "by arm",
-    "PopulationPosterior.plot": "of estimates", "CovariateChoice.plot": "of covariates",
+    "PopulationPosterior.plot": "of estimates", "PopulationPosterior.plot_pairs": "of estimates",
+    "PopulationPosterior.plot_correlations": "of estimates", "CovariateChoice.plot": "of covariates",
     "PopulationFit.plot_forest": "of covariates", "PopulationFit.plot_trace": "of iterations",
     "Fit.plot": "of one patient",
     "Fit.diagnostics": "of one patient", "Fit.plot_starts": "of one patient", "Fit.plot_correlations": "of one patient",
@@ -127,7 +129,9 @@ def test_what_is_no_size_is_refused_with_the_remedy():
         study.plot(ax, size=(85, 60))
 
 
-@pytest.mark.parametrize("name", ["vpc", "npde", "trial", "forecast", "effects", "trace", "predicted", "residuals"])
+@pytest.mark.parametrize(
+    "name", ["vpc", "npde", "trial", "forecast", "effects", "trace", "predicted", "residuals", "weighted"]
+)
 def test_a_picture_of_a_population_has_the_size_that_is_asked(checks, name):
     figure = checks[name](size=(150, 130))
     np.testing.assert_allclose(figure.get_size_inches() * 25.4, [150, 130])

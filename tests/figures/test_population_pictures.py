@@ -133,6 +133,32 @@ def test_steps_of_a_choice(drawn):
     return bare(drawn["choice"]())
 
 
+def test_correlations_and_pairs_of_a_posterior_are_those_of_its_draws(posterior):
+    v = posterior.v.reshape(-1, 4).copy()
+    v[:, 1] += 0.05 * v[:, 0]
+    posterior = replace(posterior, v=v.reshape(posterior.v.shape))
+    expected = np.corrcoef(v.T)
+    assert posterior.correlations.to_numpy() == pytest.approx(expected)
+    numbers = [text.get_text() for text in posterior.plot_correlations().texts if text.get_gid() != "simulated"]
+    assert numbers[:1] == [f"{expected[1, 0]:.2f}"]
+    names = ["c", "k", "sd"]
+    figure = posterior.plot_pairs(names)
+    assert len(figure.axes) == 6
+    assert [ax.get_title(loc="left") for ax in figure.axes if ax.patches] == names
+    (below,) = [ax for ax in figure.axes if ax.get_ylabel() == "k (1/day)"]
+    (marks,) = below.lines
+    row = posterior.draws.iloc[0]
+    assert (marks.get_xdata()[0], marks.get_ydata()[0]) == (row["c"], row["k"])
+    assert below.texts[0].get_text() == f"r = {expected[1, 0]:.2f}"
+    axes = plt.figure().subplots(3, 3)
+    assert posterior.plot_pairs(names, axes=axes) is axes[0, 0].figure
+    assert len([ax for ax in posterior.plot_pairs().axes if ax.patches]) == 4
+    with pytest.raises(ValueError, match="parameters: no draws of 'F', or all alike"):
+        posterior.plot_pairs(["c", "F"])
+    with pytest.raises(ValueError, match="a pair is of two estimates"):
+        posterior.plot_pairs(["c"])
+
+
 def test_in_a_column_every_panel_has_room(drawn):
     """Layouts that collapse are warnings, which are errors here."""
     for width in ("column", "page"):

@@ -1,5 +1,7 @@
 """What a design determines, against numbers computed beforehand and simulation, and what moves together, by itself."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,9 @@ from scipy import integrate, stats
 
 import cellkinetics as ck
 from cellkinetics import models
-from cellkinetics.fitting.identifiability import expected_information, of_information
+from cellkinetics.fitting.identifiability import of_information
+from cellkinetics.likelihood.censoring import Rows
+from cellkinetics.likelihood.error_models import ERRORS
 
 IL15, STEIN = models.load("il15_persistence"), models.load("stein_2019_tisagenlecleucel")
 DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
@@ -24,11 +28,59 @@ def test_the_information_of_a_censored_sample_is_the_variance_of_its_score(dista
     above = integrate.quad(squared_score, np.log(lloq), max(np.log(lloq), mean) + 12 * sd, points=[mean], limit=200)[0]
     hazard = np.exp(stats.norm.logpdf(distance) - stats.norm.logcdf(distance))
     below = stats.norm.cdf(distance) * (hazard / sd) ** 2
-    assert expected_information(np.array([mean]), sd, lloq)[0] == pytest.approx(above + below, rel=1e-6)
+    assert ERRORS["log"].expected_information(np.array([mean]), [sd], lloq)[0] == pytest.approx(above + below, rel=1e-6)
 
 
 def test_without_a_limit_every_sample_counts_in_full():
-    np.testing.assert_array_equal(expected_information(np.zeros(3), 0.5, None), np.full(3, 4.0))
+    np.testing.assert_array_equal(ERRORS["log"].expected_information(np.zeros(3), [0.5], None), np.full(3, 4.0))
+
+
+KINDS = {"log": [0.5], "student": [0.4], "proportional": [0.25], "combined": [12.0, 0.15]}
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("lloq", [None, 70.0, 160.0])
+def test_the_information_of_a_sample_is_the_mean_of_its_squared_score_in_the_likelihood(name, lloq):
+    """Of 40,000 samples that the error model draws about 100, with the slope of its own log density."""
+    error, sds, n, rng = ERRORS[name], np.array(KINDS[name]), 40_000, np.random.default_rng(8)
+    copies = error.drawn(np.full(n, 100.0), sds[:, None], np.ones(n), np.zeros(n, bool), rng)
+    below = np.zeros(n, bool) if lloq is None else copies < lloq
+    upper = np.log(np.where(below, lloq or 1.0, copies))
+    rows = Rows(np.where(below, -np.inf, upper), upper, np.ones(n))
+    ln_sd = np.log(sds)[:, None] * np.ones(n)
+
+    def density(g):
+        return error.log_density(g, ln_sd, rows)
+
+    g = jnp.full(n, np.log(100.0))
+    squares = np.asarray(jax.jvp(density, (g,), (jnp.ones(n),))[1]) ** 2
+    found = error.expected_information(np.log([100.0]), sds, lloq)[0]
+    assert found == pytest.approx(squares.mean(), abs=4 * squares.std() / np.sqrt(n))
+    assert found < error.expected_information(np.log([100.0]), sds, None)[0] + 1e-12
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_normal_value_becomes_a_sample_of_the_same_probability(name):
+    error, sds, z = ERRORS[name], np.array(KINDS[name])[:, None], np.array([-1.5, 0.0, 0.7, 2.2])
+    copies = error.from_normal(np.full(4, 100.0), sds, z, positive=False)
+    rows = Rows(np.full(4, -np.inf), np.log(copies), np.ones(4))
+    below = np.asarray(error.log_density(np.full(4, np.log(100.0)), np.log(sds) * np.ones(4), rows))
+    assert np.exp(below) == pytest.approx(stats.norm.cdf(z))
+    few = error.from_normal(np.full(4, 1.0), sds, np.array([-6.0, -3, 0, 3]), positive=True)
+    assert (few > 0).all()
+    assert (np.diff(few) > 0).all()
+
+
+def test_what_is_no_sd_of_an_error_is_refused_with_the_remedy():
+    asked = {"doses": 1e6, "lloq": 3.0}
+    with pytest.raises(ck.ModelError, match=r"error='student' has no usual sd. Give sd=0\.3"):
+        ck.identifiability(STEIN, DAYS, error="student", **asked)
+    with pytest.raises(ck.ModelError, match=r"sd=0.3: error='combined' has sd_add and sd_prop. Give sd=\{'sd_add'"):
+        ck.identifiability(STEIN, DAYS, error="combined", sd=0.3, **asked)
+    with pytest.raises(ck.ModelError, match=r"sd has sd: error='combined' has sd_add and sd_prop"):
+        ck.identifiability(STEIN, DAYS, error="combined", sd={"sd": 0.3}, **asked)
+    found = ck.identifiability(STEIN, DAYS, error="combined", sd={"sd_add": 3.0, "sd_prop": 0.3}, **asked)
+    assert found.origin.options["sd"] == {"sd_add": 3.0, "sd_prop": 0.3}
 
 
 def test_the_default_free_set_of_il15_persistence_is_as_determined_as_was_computed_beforehand():

@@ -331,3 +331,57 @@ def test_it_is_saved_and_drawn(population, new, tmp_path):
     share = next(line for line in bottom.lines if line.get_gid() == "detectable").get_ydata()
     assert share[0] == pytest.approx(found.detectable(0))
     assert np.all(np.diff(share) < 0.05)
+
+
+@pytest.fixture(scope="module")
+def losing(loss):
+    """A patient with two samples, and what a forecast by priors is asked with."""
+    table = pd.DataFrame({"subject": "A", "day": [1.0, 5.0], "copies_per_ug": [600.0, 250.0], "dose": 1e6})
+    asked = {"prior": {"F": ck.LogNormal(1e-3, 0.5), "k": ck.LogNormal(0.3, 0.3)}, "fixed": {"sd": 0.3}, "draws": 500}
+    return loss, ck.read_study(table, lloq=1.0), asked
+
+
+def test_under_a_second_infusion_each_draw_has_the_curve_of_both(losing):
+    model, patient, asked = losing
+    days = [7.0, 16.0, 30.0, 2.0]
+    own = ck.forecast(model, patient, days, **asked)
+    found = ck.forecast(model, patient, days, doses=[(0, 1e6), (14, 5e5)], **asked)
+    alone, both = np.exp(own.ln_curves), np.exp(found.ln_curves)
+    assert both[:, 0] == pytest.approx(alone[:, 0])
+    assert both[:, 1] == pytest.approx(alone[:, 1] + 0.5 * alone[:, 3])  # day 2 after the second
+    assert both[:, 2] == pytest.approx(alone[:, 2] + 0.5 * alone[:, 1])
+    assert found.weights == pytest.approx(own.weights)
+    assert found.given == "1e6 on day 0, 5e5 on day 14"
+    assert "doses     1e6 on day 0, 5e5 on day 14, in place of those of the patient" in found.summary()
+    assert found.plot().axes[0].get_title(loc="left") == "A\n1e6 on day 0, 5e5 on day 14"
+
+
+def test_under_the_doses_that_were_given_it_is_the_same_forecast(losing, population, new):
+    model, patient, asked = losing
+    own, again = (ck.forecast(model, patient, [7.0, 30.0], doses=doses, **asked) for doses in (None, 1e6))
+    pd.testing.assert_frame_equal(again.table, own.table)
+    assert (own.given, again.given, again.outcome) == ("", "1e6 on day 0", own.outcome)
+    some = new.select("P01", until=7.0)
+    dose = float(some.covariates["dose"].iloc[0])
+    own, again = (population.forecast(some, [28.0], doses=doses, draws=500) for doses in (None, dose))
+    pd.testing.assert_frame_equal(again.table, own.table)
+
+
+def test_where_the_dose_drives_a_parameter_another_dose_moves_it_in_every_draw(population, new):
+    some = new.select("P01", until=7.0)
+    dose = float(some.covariates["dose"].iloc[0])
+    own, more = (population.forecast(some, [28.0], doses=doses, draws=500) for doses in (None, 9 * dose))
+    assert more.ln_curves - own.ln_curves == pytest.approx(np.full_like(own.ln_curves, EXPONENT * np.log(9)))
+    far = population.forecast(some, [28.0], doses=1e9, draws=500)
+    assert "the dose of this forecast is far from the 1e+05 to 1e+07 of these patients" in far.outcome
+
+
+def test_doses_that_can_be_none_or_change_nothing_are_told(losing, level):
+    model, patient, asked = losing
+    with pytest.raises(ck.ModelError, match=r"doses= has no dose of cells. Give 1e6"):
+        ck.forecast(model, patient, [7.0], doses={"cells": 0}, **asked)
+    with pytest.raises(ck.ModelError, match=r"there is no dosing channel 'rimiducid'"):
+        ck.forecast(model, patient, [7.0], doses={"cells": 1e6, "rimiducid": [(9, 1)]}, **asked)
+    prior = {"c": ck.LogNormal(100.0, 0.5)}
+    found = ck.forecast(level, patient, [7.0], doses=1e7, **{**asked, "prior": prior})
+    assert "level takes no dose, and none drives it: doses= changes nothing" in found.outcome

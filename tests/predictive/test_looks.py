@@ -88,6 +88,20 @@ def test_pictures_show_every_sample_effect_and_estimate(fit):
         fit.plot_effects(["until_reason"])
 
 
+def test_weighted_residuals_are_drawn_with_censored_ones_at_their_limits(fit):
+    over_time, over_curve = fit.plot_residuals().axes
+    assert (over_time.get_ylabel(), over_curve.get_xlabel()[:21]) == ("IWRES", "individual prediction")
+    table, sd = fit.residuals, float(fit.parameters.loc["sd", "value"])
+    censored = table[table["status"] == "below"]
+    at_limit = np.log(censored["upper"] / censored["predicted"]) / sd
+    for status, iwres in (("quantified", table["residual"].dropna()), ("below", at_limit)):
+        (marks,) = [line for line in over_curve.lines if line.get_gid() == status]
+        order = np.argsort(marks.get_xdata())
+        own = table[table["status"] == status].assign(iwres=iwres.clip(-6, 6)).sort_values("predicted")
+        assert marks.get_ydata()[order] == pytest.approx(own["iwres"].to_numpy())
+    plt.close("all")
+
+
 def test_the_matrix_of_a_patient_is_that_of_the_design(fit):
     dose = fit.study.covariates["dose"]
     for at, subject in enumerate(fit.subjects[:3]):

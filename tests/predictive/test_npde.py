@@ -164,7 +164,38 @@ def test_a_covariate_with_too_many_values_and_a_list_of_them_are_refused(fit):
         fit.npde(by=["dose", "cohort"])
     ages = fit.study.covariates.assign(age=np.arange(24))
     with pytest.raises(ValueError, match="by='age' has 24 values: each would have a panel"):
-        strata_of(SimpleNamespace(covariates=ages), fit.subjects, "age")
+        strata_of(SimpleNamespace(covariates=ages, doses=fit.study.doses), fit.subjects, "age", fit.model)
+
+
+def test_of_samples_above_different_upper_limits_they_are_standard_normal(fit):
+    """Simulated studies, each taken for the samples in its turn, with limits that hide a half and a tenth."""
+    drawn = of_population(fit.population, fit.polished.theta, 210, 4)
+    high = np.quantile(drawn.copies, np.where(np.arange(drawn.copies.shape[1]) % 2, 0.5, 0.9), axis=0).diagonal()
+    above = drawn.copies >= high
+    lower, upper = np.where(above, high, drawn.copies), np.where(above, np.inf, drawn.copies)
+    seen = []
+    for one in range(10):
+        rows = pd.DataFrame({"lower": lower[one], "upper": upper[one]})
+        rest = SimpleNamespace(
+            rows=rows, lower=lower[10:], upper=upper[10:], copies=drawn.copies[10:], solved=drawn.solved[10:],
+            place=drawn.place, subjects=drawn.subjects,
+        )  # fmt: skip
+        seen.append(errors_of(rest, 1, np.random.default_rng(one))[0])
+    npd, npde = np.concatenate(seen, axis=1)
+    for z in (npd, npde):
+        assert z.mean() == pytest.approx(0.0, abs=0.08)
+        assert z.var() == pytest.approx(1.0, abs=0.1)
+
+
+def test_npd_are_drawn_in_the_place_of_npde(fit):
+    found = fit.npde(replicates=100)
+    for which in ("npde", "npd"):
+        over_time, over_curve, quantiles, counts = found.plot(which=which).axes
+        assert [over_time.get_ylabel(), over_curve.get_ylabel(), counts.get_xlabel()] == [which] * 3
+        shown = np.concatenate([line.get_ydata() for line in quantiles.lines if line.get_linestyle() == "None"])
+        assert np.sort(shown) == pytest.approx(np.sort(found.drawn()[which]))
+    with pytest.raises(ValueError, match="which='pd': give 'npde' or 'npd'"):
+        found.plot(which="pd")
 
 
 def test_a_censored_sample_is_drawn_between_the_ends_of_what_is_known(censored):

@@ -13,7 +13,7 @@ from scipy.stats import norm
 import cellkinetics as ck
 from cellkinetics.predictive.described import estimated
 from cellkinetics.predictive.other_patients import populations_of
-from cellkinetics.predictive.trial import unseen
+from cellkinetics.predictive.regimens import regimen_of, unseen
 
 TIMES = np.array([0.0, 7.0, 28.0])
 ARMS = {"1e6": 1e6, "1e7": 1e7, "1e6 twice": [(0, 1e6), (28, 1e6)]}
@@ -119,9 +119,9 @@ def test_what_no_patient_of_the_study_was_given_is_told():
     model = ck.models.load("effector_memory").with_(comedication="tocilizumab")
     had = [model.doses({"cells": 1e6, "lymphodepletion": [(-5, 1)]}), model.doses({"cells": [(0, 1e6, 0.5)]})]
     cells = {"subject": ["A", "B"], "day": 0, "copies_per_ug": 9.0, "dose": 1e6}
-    of_study = SimpleNamespace(
+    patients = SimpleNamespace(
         model=model, study=ck.read_study(pd.DataFrame(cells), lloq=1.0),
-        patients=SimpleNamespace(problems=[SimpleNamespace(doses=each) for each in had]),
+        problems=[SimpleNamespace(doses=each) for each in had],
     )  # fmt: skip
     again = {"cells": [(0, 1e6), (28, 1e6)]}
     arms = {
@@ -129,8 +129,7 @@ def test_what_no_patient_of_the_study_was_given_is_told():
         "twice": again,
         "with": {**again, "lymphodepletion": [(-5, 1), (23, 1)], "tocilizumab": [(3, 1)]},
     }
-    regimens = {name: (model.doses(given), None) for name, given in arms.items()}
-    assert unseen(of_study, regimens, [1e6] * 3, [1, 2, 2]) == [
+    assert unseen(patients, {name: regimen_of(model, given, name) for name, given in arms.items()}) == [
         "no patient was given cells more than once, as in twice, with: nothing was seen of it",
         "no patient was given lymphodepletion more than once, as in with: nothing was seen of it",
         "no patient was given tocilizumab, as in with: nothing was seen of it",
@@ -245,13 +244,28 @@ def test_identifiability_of_a_population_is_the_exact_posterior_of_one_patient(t
     assert found.origin.options["parameters"]["c"] == pytest.approx(MEAN["c"] * 10**EXPONENT, rel=1e-5)
 
 
-def test_a_plan_needs_errors_on_the_ln_scale(truth):
+def test_a_plan_has_the_errors_of_the_population_unless_others_are_asked_for(truth):
     other = replace(truth, request=replace(truth.request, error="proportional"))
+    days, asked = [7.0, 14], {"doses": 1e6}
+    own = ck.identifiability(other, days, **asked)
+    given = ck.identifiability(truth, days, error="proportional", sd=SD, **asked)
+    on_ln = ck.identifiability(other, days, sd=SD, **asked)
+    assert own.parameters["se"].to_numpy() == pytest.approx(given.parameters["se"].to_numpy())
+    assert (own.origin.options["error"], on_ln.origin.options["error"]) == ("proportional", "log")
+    # A proportional sd tells of the level besides: 1/s^2 + 2 in place of 1/s^2.
+    ratio = (on_ln.parameters["se"] / own.parameters["se"]).to_numpy()
+    assert ratio == pytest.approx(np.sqrt(1 + 2 * SD**2), rel=1e-5)
+    plan = ck.power(other, [1e5, 1e7], [3, 3], [7, 28], studies=10, patients=[6], progress=False).plan
+    assert (plan.error, plan.sd) == ("proportional", pytest.approx(SD))
+
+
+def test_errors_of_counts_are_not_planned(truth):
+    other = replace(truth, request=replace(truth.request, error="counting"))
     for call in (
         lambda: ck.identifiability(other, [7, 14]),
         lambda: ck.power(other, [1e5, 1e7], [3, 3], [7, 28], progress=False),
     ):
-        with pytest.raises(ck.ModelError, match="errors on the ln scale: give sd="):
+        with pytest.raises(ck.ModelError, match=r"error='counting': what a sample tells depends on the mass of DNA"):
             call()
 
 

@@ -73,8 +73,49 @@ def test_with_several_limits_they_are_of_the_product_limit_estimator():
     )
     assert np.isneginf(none[0, 0])
     assert np.isnan(none[1, 0])
-    above = censored_quantiles(np.array([[1.0, np.inf, np.inf]]), np.zeros((1, 3), bool), [0.0, 0.5, 0.9])
+    none_below, two_above = np.zeros((1, 3), bool), np.array([[False, True, True]])
+    above = censored_quantiles(np.array([[1.0, 2.0, 1.5]]), none_below, [0.0, 0.5, 0.9], two_above)
     assert above[0].tolist() == [1.0, np.inf, np.inf]
+
+
+def with_two_limits_each(shape, seed, lower=(-0.8, -0.2), upper=(0.3, 1.0)):
+    """Normal values of which some lie below a limit, and some above one: values or limits, and which."""
+    rng = np.random.default_rng(seed)
+    values, low, high = rng.normal(size=shape), rng.choice(lower, size=shape), rng.choice(upper, size=shape)
+    below, above = values < low, values > high
+    return np.where(below, low, np.where(above, high, values)), below, above
+
+
+def test_upper_limits_are_treated_as_lower_ones_seen_from_the_other_side():
+    values, _, above = with_two_limits_each((50, 40), 1, lower=(-9.0,))
+    nothing, shares = np.zeros_like(above), np.array(SHARES)
+    got = censored_quantiles(values, nothing, shares, above)
+    expected = -censored_quantiles(-values, above, 1 - shares)
+    known = np.isfinite(expected)
+    assert 0.1 < known.mean() < 1
+    assert np.array_equal(np.isfinite(got), known)
+    assert got[known] == pytest.approx(expected[known], abs=1e-5)
+
+
+def test_with_several_limits_on_both_sides_quantiles_are_those_of_what_they_hide():
+    """Of 10,000 values a quantile is known to 0.01; ranked at the top the third quartile is at its highest limit."""
+    values, below, above = with_two_limits_each((1, 10_000), 2)
+    shares = np.array([0.25, 0.5, 0.75])
+    got = censored_quantiles(values, below, shares, above)[0]
+    assert got == pytest.approx(norm.ppf(shares), abs=0.04)
+    at_the_top = censored_quantiles(np.where(above, np.inf, values), below, shares)[0]
+    assert at_the_top[2] > norm.ppf(0.75) + 0.1
+
+
+def test_corrected_quantiles_under_an_upper_limit_are_those_without(fit):
+    """Corrected, one limit is many: ranked at the top, the median of day 7 was half too high."""
+    study = simulated(n=60, seed=5)
+    limited, whole = (
+        moved_to(fit, one).vpc(replicates=200, quantiles=[0.5, 0.75], corrected=True).table
+        for one in (named_where_censored(study, 200.0), study)
+    )
+    assert np.log(limited["mid"]).to_numpy() == pytest.approx(np.log(whole["mid"]).to_numpy(), abs=0.1)
+    assert (limited["mid"] > 200.0).sum() >= 4
 
 
 def test_bands_are_those_of_a_simulation_written_out_in_numpy(fit):
