@@ -149,12 +149,12 @@ def chosen(problem: Problem, first: Floats, others: Floats, objective: Floats, s
             seen.add(where)
             fresh.append(at)
     ranked = dict.fromkeys([*(at for at in ordered if at < ways), *fresh, *ordered])
-    units, taken = problem.units(first), [len(others)]
+    apart, taken = COPIES_APART * problem.units(first), [len(others)]
     for at in ranked:
         if len(taken) >= max(starts, 1):
             break
-        near = np.all(np.abs(points[taken] - points[at]) < COPIES_APART * units, axis=1)
-        if not np.any(near & np.all(intervals[taken] == intervals[at], axis=1)):
+        near = np.all(np.abs(points[taken] - points[at]) < apart, axis=1)
+        if not near.any() or not np.any(near & np.all(intervals[taken] == intervals[at], axis=1)):
             taken.append(at)
     return taken[1:]
 
