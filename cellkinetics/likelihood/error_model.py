@@ -180,11 +180,11 @@ class ErrorModel(ABC):
         return np.repeat([part in self.in_copies for part in self.parts], outputs)
 
     def ln_sd_floors(self, outputs: int, lowest: float | Floats) -> Floats:
-        """(..., parts x outputs) ln of the lowest estimate: 1%, and of an additive sd a thousandth of ``lowest`` (...)."""
+        """(..., parts x outputs) ln of the lowest estimate: 1%, of an additive sd a thousandth of ``lowest`` (...)."""
         return np.where(self.additive(outputs), np.log(NO_ADDITIVE * np.asarray(lowest)[..., None]), LN_SD_FLOOR)
 
     def ln_sd_starts(self, of_ln: Floats, lowest: float | Floats) -> Floats:
-        """(..., tries, parts x outputs) some ln sds for a curve about which ln copies scatter by ``of_ln`` (..., outputs).
+        """(..., tries, sds) ln sds to try where ln copies scatter about the curve by ``of_ln`` (..., outputs).
 
         ``lowest`` (...) as in `ln_sd_floors`.
         """

@@ -294,7 +294,8 @@ def _challenge(
 
     Parameters
     ----------
-    rivals : further ends x (b, d) and by how much each is behind (b,). reach : they are climbed from where that is less.
+    rivals : further ends x (b, d) and by how much each is behind (b,).
+    reach : they are climbed from where they are behind by less.
     """
     near = [np.flatnonzero((behind > SAME_END) & (behind < reach)) for _, behind in rivals]
     every = np.concatenate(near)
