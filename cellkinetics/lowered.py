@@ -22,6 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.core import Tracer
+from jax.extend.core import get_opaque_trace_state
 
 from cellkinetics import files, sameness
 
@@ -29,6 +30,7 @@ from cellkinetics import files, sameness
 _FASTER = {"xla_cpu_use_fusion_emitters": False}
 _ENDING = ".lowered"
 _TICKS = itertools.count()
+_UNTRACED: list[Any] = []  # JAX's state when nothing was traced last
 
 
 @lru_cache(maxsize=1)
@@ -61,8 +63,7 @@ class Program:
     def __call__(self, *args: Any) -> Any:
         """The function at these arguments."""
         leaves, tree = jax.tree.flatten(args)
-        # Within a program that is being traced even a new number is traced.
-        if any(isinstance(leaf, Tracer) for leaf in (*leaves, jax.numpy.zeros(()))):
+        if _traced() or any(isinstance(leaf, Tracer) for leaf in leaves):
             return self.inside(*args)
         shapes = tree, *map(_shape, leaves)
         ready = self.ready.get(shapes)
@@ -93,6 +94,18 @@ class Program:
         except Exception:  # What JAX cannot export it can run: what is truly wrong with it is said there.
             return self.alone
         return jax.jit(exported.call, compiler_options=_options())
+
+
+def _traced() -> bool:
+    """Whether this runs within a program that is being traced."""
+    state = get_opaque_trace_state()
+    if state in _UNTRACED:
+        return False
+    # There even a new number is traced: to make one takes longer than all else in a call.
+    traced = isinstance(jax.numpy.zeros(()), Tracer)
+    if not traced:
+        _UNTRACED[:] = [state]
+    return traced
 
 
 def _shape(leaf: Any) -> Hashable:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Unpack
+from typing import TypeVar, Unpack
 
 from cellkinetics import domains
 from cellkinetics.data.study import Study
@@ -17,12 +17,14 @@ from cellkinetics.fitting.fit import refused
 from cellkinetics.fitting.fits import Fits
 from cellkinetics.fitting.misfit import Misfit, misfits_of
 from cellkinetics.fitting.result import Fit
+from cellkinetics.fitting.table import Columns, columns_each
 from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.cases import Case, prepare, prepare_each
 from cellkinetics.optimising.chunks import WRONG, optima_by
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Asked, Request, asking
+from cellkinetics.optimising.samples import infusion_days
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
 from cellkinetics.optimising.uncertainty import Uncertainty, uncertainties
 from cellkinetics.progress import bar
@@ -32,6 +34,7 @@ from cellkinetics.running.run import HERE, Run
 from cellkinetics.words import count
 
 _UNFINISHED = "not fitted: interrupted before it was finished. Fit it again, or give fewer subjects."
+Result = TypeVar("Result")
 INTERRUPTED = Outcome(Status.INTERRUPTED, _UNFINISHED)
 
 
@@ -126,11 +129,14 @@ def together(
     only, share = study.each(), _share(phases, request, study)
 
     @cache
-    def judged() -> dict[str, tuple[Misfit, Uncertainty | None]]:
-        # Of all at once, when the first fit is asked for: refits are one batch, and Hessians arrays.
+    def judged() -> dict[str, tuple[Misfit, Uncertainty | None, Columns | None]]:
+        # Of all at once, when the first fit is asked for: refits are one batch, and Hessians and tables arrays.
         subjects, (problems, optimums) = list(found), zip(*found.values(), strict=True) if found else ((), ())
-        each = misfits_of(problems, optimums, lambda i: study.infusion_day(subjects[i]), study.unit, run)
-        return dict(zip(subjects, zip(each, _spreads(problems, optimums), strict=True), strict=True))
+        days = dict(zip(study.subjects, infusion_days(study).tolist(), strict=True))
+        each = misfits_of(problems, optimums, lambda i: days[subjects[i]], study.unit, run)
+        spreads = _spreads(problems, optimums)
+        tables = _tables(request, study.unit, problems, optimums, spreads)
+        return dict(zip(subjects, zip(each, spreads, tables, strict=True), strict=True))
 
     def fit_of(subject: str) -> Fit:
         case, alone = cases[subject], only(subject)
@@ -141,8 +147,8 @@ def together(
         problem, optimum = found.get(subject, (case.problem, None))
         case = replace(case, problem=problem)
         try:
-            misfit, spread = judged().get(subject, (None, None))
-            return fitting.ended(request, alone, case, optimum, share, misfit, spread)
+            looked = judged().get(subject, (None, None, None))
+            return fitting.ended(request, alone, case, optimum, share, *looked)
         except WRONG as error:
             # One patient's numbers do not cost the others theirs.
             return without(request, alone, not_fitted(error))
@@ -151,13 +157,37 @@ def together(
 
 
 def _spreads(problems: Sequence[Problem], optimums: Sequence[Optimum]) -> list[Uncertainty | None]:
-    """Of all at once; where one patient's numbers go wrong one by one, and None for who has none."""
+    """Of all at once; None for whom it goes wrong."""
+    return _of_all(lambda some: uncertainties([problems[i] for i in some], [optimums[i] for i in some]), len(problems))
+
+
+def _tables(
+    request: Request,
+    unit: str,
+    problems: Sequence[Problem],
+    optimums: Sequence[Optimum],
+    spreads: Sequence[Uncertainty | None],
+) -> list[Columns | None]:
+    """The same of the columns of their tables."""
+    known = [i for i, spread in enumerate(spreads) if spread is not None]
+
+    def of(some: Sequence[int]) -> list[Columns]:
+        mine = [known[i] for i in some]
+        theirs = ([each[i] for i in mine] for each in (problems, optimums, spreads))
+        return columns_each(request, unit, *theirs)  # type: ignore[arg-type]
+
+    tables: list[Columns | None] = [None] * len(problems)
+    for i, columns in zip(known, _of_all(of, len(known)), strict=True):
+        tables[i] = columns
+    return tables
+
+
+def _of_all(work: Callable[[Sequence[int]], list[Result]], count: int) -> list[Result | None]:
+    """What is worked out of all at once; where one patient's numbers go wrong one by one, and None of that one."""
     try:
-        return [*uncertainties(problems, optimums)]
+        return [*work(range(count))]
     except WRONG:
-        if len(problems) == 1:
-            return [None]
-    return [_spreads([problem], [optimum])[0] for problem, optimum in zip(problems, optimums, strict=True)]
+        return [None] if count == 1 else [_of_all(lambda _, i=i: work([i]), 1)[0] for i in range(count)]
 
 
 def _share(phases: Phases, request: Request, study: Study) -> dict[str, float]:

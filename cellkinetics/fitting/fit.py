@@ -15,7 +15,7 @@ from cellkinetics.errors import ModelError, one_problem, suggest
 from cellkinetics.fitting.few import settled, told
 from cellkinetics.fitting.misfit import MET, Misfit, joined, misfit_of
 from cellkinetics.fitting.result import Fit
-from cellkinetics.fitting.table import parameter_columns
+from cellkinetics.fitting.table import Columns, parameter_columns
 from cellkinetics.meaning.units import is_log
 from cellkinetics.modelling import levels
 from cellkinetics.modelling.comedication import takes_doses, without_effect
@@ -265,8 +265,7 @@ def fit_one(request: Request, study: Study) -> Fit:
     with phases("preparing"):
         case = prepare(request, study)
     with phases("optimising"):
-        optimum = None if case.reason else optimum_of(request, case)
-        if optimum is not None:
+        if (optimum := None if case.reason else optimum_of(request, case)) is not None:
             ((problem, optimum),) = settled(request, {"": (case.problem, optimum)}, together=False).values()
             case = replace(case, problem=problem)
     with phases("judging"):
@@ -288,22 +287,23 @@ def ended(
     timings: Mapping[str, float],
     misfit: Misfit | None = None,
     spread: Uncertainty | None = None,
+    columns: Columns | None = None,
 ) -> Fit:
     """The fit of one subject from where its optimiser ended; None where there was nothing to optimise or to solve.
 
-    ``timings`` are seconds by phase until now; ``misfit`` and ``spread`` where they have been looked at already.
+    ``timings`` are seconds by phase until now; ``misfit``, ``spread`` and ``columns`` where they are there already.
     """
     seconds = sum(each for name, each in timings.items() if name != COMPILING)
     problem, reason = case.problem, case.reason
     if optimum is None:
-        gone = refused(request, study, problem, reason or _unsolved(case), case.samples, seconds)
-        return replace(gone, timings=timings)
+        why = reason or _unsolved(case)
+        return replace(refused(request, study, problem, why, case.samples, seconds), timings=timings)
     spread = uncertainty(problem, optimum) if spread is None else spread
     reason = told(outcome(problem, optimum, spread.loose), problem)
     if misfit is None:
         misfit = misfit_of(problem, optimum, study.infusion_day(study.subjects[0]), study.unit)
-    fit = finished(request, study, problem, case.samples, optimum, spread, reason, seconds, misfit)
-    return replace(fit, timings=timings)
+    found = case.samples, optimum, spread, reason, seconds, misfit
+    return replace(finished(request, study, problem, *found, columns=columns), timings=timings)
 
 
 def finished(
@@ -317,11 +317,12 @@ def finished(
     seconds: float,
     misfit: Misfit = MET,
     shared: tuple[str, ...] = (),
+    columns: Columns | None = None,
 ) -> Fit:
     """The fit of a patient whose optimiser ended somewhere."""
     return Fit(
         request=request, study=study, problem=problem, outcome=joined(outcome, misfit), status=outcome.status,
-        columns=parameter_columns(request, study, problem, optimum, spread),
+        columns=columns or parameter_columns(request, study, problem, optimum, spread),
         log_likelihood_ln=optimum.second.value - problem.log_prior(optimum.x),
         **_counts(problem, samples, study),
         n_free=len(optimum.x), x=optimum.x,
@@ -495,6 +496,5 @@ def _check_dose_unit(request: Request, study: Study) -> None:
 
 
 def _join(words: Sequence[str]) -> str:
-    if not words:
-        return ""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    *others, last = words or [""]
+    return f"{', '.join(others)} and {last}" if others else last

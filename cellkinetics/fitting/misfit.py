@@ -193,10 +193,16 @@ def _surely_fine(problem: Problem, optimum: Optimum) -> bool:
     quantified = int(rows.sum())
     constant = float(np.sum(np.log(sds[rows]))) + 0.5 * np.log(2 * np.pi) * quantified
     deviance = -2 * (optimum.second.value - problem.log_prior(optimum.x) + constant)
-    degrees = max(quantified - _spent(problem, optimum), 1.0)
-    # As much as is seen in 60 of 100 fits whose sd is as large as it may be (chi-squared by Wilson and Hilferty).
-    usual = degrees * (1 - 2 / (9 * degrees) + 0.253 * np.sqrt(2 / (9 * degrees))) ** 3
-    return deviance * float(sds.max()) ** 2 < PLAUSIBLE_SD**2 * usual
+    scatter = deviance * float(sds.max()) ** 2 / PLAUSIBLE_SD**2
+    # What is fine with the fewest degrees of freedom is so with what the Hessian says.
+    moving = int(np.sum(~optimum.held[: len(problem.free)]))
+    return scatter < _usual(quantified - moving) or scatter < _usual(quantified - _spent(problem, optimum))
+
+
+def _usual(degrees: float) -> float:
+    """As much as is seen in 60 of 100 fits whose sd is as large as it may be (chi-squared by Wilson and Hilferty)."""
+    degrees = max(degrees, 1.0)
+    return degrees * (1 - 2 / (9 * degrees) + 0.253 * np.sqrt(2 / (9 * degrees))) ** 3
 
 
 def _spent(problem: Problem, optimum: Optimum) -> float:

@@ -192,20 +192,24 @@ class ErrorModel(ABC):
         """(parts x outputs,) whether an sd is in the unit of the copies: it may be 0."""
         return np.repeat([part in self.in_copies for part in self.parts], outputs)
 
-    def ln_sd_floors(self, outputs: int, lowest: float) -> Floats:
-        """(parts x outputs,) ln of the lowest estimate: 1%, and of an additive sd a thousandth of ``lowest``."""
-        return np.where(self.additive(outputs), np.log(NO_ADDITIVE * lowest), LN_SD_FLOOR)
+    def ln_sd_floors(self, outputs: int, lowest: float | Floats) -> Floats:
+        """(..., parts x outputs) ln of the lowest estimate: 1%, of an additive sd a thousandth of ``lowest`` (...)."""
+        return np.where(self.additive(outputs), np.log(NO_ADDITIVE * np.asarray(lowest)[..., None]), LN_SD_FLOOR)
 
-    def ln_sd_starts(self, of_ln: Floats, lowest: float) -> list[Floats]:
-        """Some ln sds (parts x outputs,) for a curve about which ln copies scatter by ``of_ln`` (outputs,)."""
-        additive, floors = self.additive(len(of_ln)), self.ln_sd_floors(len(of_ln), lowest)
-        return [
-            np.where(
-                additive, floors - np.log(NO_ADDITIVE) + np.log(part), np.tile(of_ln, len(self.parts)) + np.log(share)
-            )
+    def ln_sd_starts(self, of_ln: Floats, lowest: float | Floats) -> Floats:
+        """(..., tries, sds) ln sds to try where ln copies scatter about the curve by ``of_ln`` (..., outputs).
+
+        ``lowest`` (...) as in `ln_sd_floors`.
+        """
+        outputs = of_ln.shape[-1]
+        additive, floors = self.additive(outputs), self.ln_sd_floors(outputs, lowest)
+        of_all = np.concatenate([of_ln] * len(self.parts), axis=-1)
+        tries = [
+            np.where(additive, floors - np.log(NO_ADDITIVE) + np.log(part), of_all + np.log(share))
             for share in SHARES
             for part in (ADDITIVE if additive.any() else ADDITIVE[:1])
         ]
+        return np.stack(tries, axis=-2)
 
 
 def residuals_on_ln(predicted: Any, sd: Any, rows: Rows) -> jax.Array:

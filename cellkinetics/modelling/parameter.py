@@ -97,7 +97,15 @@ class Parameter:
             return float(self.min + (self.max - self.min) * special.expit(value))
         return float(value)
 
-    def slope(self, value: float) -> float:
+    def each_from_estimation(self, values: Floats) -> Floats:
+        """`from_estimation` of many."""
+        if self.scale == "log":
+            return np.where(values >= OVERFLOW, np.inf, np.exp(np.minimum(values, OVERFLOW)))
+        if self.scale == "logit":
+            return self.min + (self.max - self.min) * special.expit(values)
+        return values
+
+    def slope(self, value: Any) -> Any:
         """The derivative of the natural value by the one on the estimation scale, at a natural value."""
         if self.scale == "log":
             return value

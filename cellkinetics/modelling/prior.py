@@ -117,6 +117,8 @@ class NormalPriors(Mapping[str, tuple[float, float]]):
     @classmethod
     def of(cls, each: Mapping[str, tuple[float, float]], correlation: Mapping[Pair, float]) -> NormalPriors:
         """From mean and SD of each, and the correlations of those pairs that are among them."""
+        if not each:
+            return cls()
         names = tuple(each)
         mean, sd = np.array([*each.values()], float).reshape(-1, 2).T
         return cls(names, mean, np.outer(sd, sd) * matrix_of(names, correlation or {}))
@@ -143,6 +145,8 @@ class NormalPriors(Mapping[str, tuple[float, float]]):
 
     def only(self, names: Iterable[str]) -> NormalPriors:
         """What is known of some, the others unknown."""
+        if not self.names:
+            return self
         wanted = set(names)
         kept = [at for at, name in enumerate(self.names) if name in wanted]
         return NormalPriors(tuple(self.names[at] for at in kept), self.mean[kept], self.covariance[np.ix_(kept, kept)])

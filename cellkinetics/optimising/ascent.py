@@ -84,7 +84,7 @@ class Ascent:
         ascent.climb()
         return ascent
 
-    def take(self, which: Ints, other: Ascent, of: Flags | slice = slice(None)) -> None:
+    def take(self, which: Ints, other: Ascent, of: Ints | Flags | slice = slice(None)) -> None:
         """Go where another ascent ended."""
         for name in ("x", "held", "converged"):
             getattr(self, name)[which] = getattr(other, name)[of]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cellkinetics.arrays import Floats, Ints
+from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.modelling.structure import Method, methods, searching
 from cellkinetics.optimising import corners, error_starts
 from cellkinetics.optimising.ascent import FIRST_EVALUATIONS, UNSEEN, Ascent, approach
@@ -134,7 +134,8 @@ def _each(
         size = next((size for size in SIZES if max(len(part), min(company, LANES)) <= size), max(chunk, LANES))
         mine = [problems[i] for i in part]
         first, *finer = methods(mine[0].model)
-        programs = Programs(mine[0].model, mine[0].ties, first, stacked(mine, shape, size), mine[0].error)
+        data, many = stacked(mine, shape, size), max(len(part), company) > LANES
+        programs = Programs(mine[0].model, mine[0].ties, first, data, mine[0].error, many=many)
         rough = searching(mine[0].model, first)
         if size > LANES and rough is not first and programs.data.inputs.prepared:
             programs = _searching_by(rough, programs, mine)
@@ -193,11 +194,13 @@ class _Climb:
     """Where problems ended.
 
     tops : values of all starts of each. x : (b, d) the best end of each search. ascent : from there by Newton steps.
+    finer : (b,) whether a finer method took over.
     """
 
     tops: list[Floats]
     x: Floats
     ascent: Ascent
+    finer: Flags
 
 
 def _searching_by(method: Method, programs: Programs, problems: Sequence[Problem]) -> Programs:
@@ -231,6 +234,7 @@ def _climb(
     # One end alone has no rival; nor has one that could not be solved.
     two = np.isfinite(values[second]) & (best != second)
     behind = np.where(two, values[best], 0.0) - np.where(two, values[second], 0.0)
+    over = np.zeros(len(problems), bool)
     for method in finer:
         # Few: from where the coarser solution stopped, or could not be trusted.
         lost = np.flatnonzero(~ascent.at.solved | np.array([~np.isfinite(top).any() for top in tops]))
@@ -240,18 +244,23 @@ def _climb(
             again = replace(programs, method=method, data=data, rough=None)
             found, finer_ends = again.search(ascent.x[some], np.arange(len(some)))
             ascent.take(some, _ascent(again, finer_ends))
+            over[some] = True
             if method is Method.IMPLICIT and not programs.model.stiff:
                 for i in some:
                     problems[i].solves.implicit += 1
             for row, value in zip(some, found, strict=True):
                 tops[row] = np.array([value])
     corners.settle(problems, ascent)
-    _challenge(problems, ascent, rivals, behind)
+    _challenge(problems, ascent, [(rivals, behind)], RIVAL)
     if programs.rough is not None and programs.rough.error is not programs.error:
-        for others in _distinct(values, whose, best):
-            apart = np.where(others != best, values[best], 0.0) - np.where(others != best, values[others], 0.0)
-            _challenge(problems, ascent, ends[others], apart, ROUGH_RIVAL)
-    return _Climb(tops, ascent.x, ascent)
+        further = _distinct(values, whose, best)
+        apart = [np.where(at != best, values[best], 0.0) - np.where(at != best, values[at], 0.0) for at in further]
+        _challenge(
+            problems, ascent, [(ends[at], behind) for at, behind in zip(further, apart, strict=True)], ROUGH_RIVAL
+        )
+    # The others go on one by one, see `_optimum`.
+    error_starts.settle(ascent, programs, ~over & (ascent.converged | (not problems[0].model.corners)))
+    return _Climb(tops, ascent.x, ascent, over)
 
 
 def _best_two(values: Floats, whose: Ints, count: int) -> tuple[Ints, Ints]:
@@ -278,15 +287,30 @@ def _distinct(values: Floats, whose: Ints, best: Ints) -> list[Ints]:
     return found
 
 
-def _challenge(problems: Sequence[Problem], ascent: Ascent, x: Floats, behind: Floats, reach: float = RIVAL) -> None:
-    """Climb from other ends ``x`` (b, d) too where they are little ``behind`` (b,): some pass the best."""
-    near = np.flatnonzero((behind > SAME_END) & (behind < reach))
-    if not len(near):
+def _challenge(
+    problems: Sequence[Problem], ascent: Ascent, rivals: Sequence[tuple[Floats, Floats]], reach: float
+) -> None:
+    """Climb from other ends too: some pass the best.
+
+    Parameters
+    ----------
+    rivals : further ends x (b, d) and by how much each is behind (b,).
+    reach : they are climbed from where they are behind by less.
+    """
+    near = [np.flatnonzero((behind > SAME_END) & (behind < reach)) for _, behind in rivals]
+    every = np.concatenate(near)
+    if not len(every):
         return
-    rival = ascent.again(near, x[near], np.zeros_like(x[near], bool))
-    corners.settle([problems[i] for i in near.tolist()], rival)
-    better = rival.at.solved & (rival.at.value > ascent.at.value[near] + CORNER_GAIN)
-    ascent.take(near[better], rival, better)
+    # Together: each climb ends with few that go on, which take as long as many.
+    x = np.concatenate([x[mine] for (x, _), mine in zip(rivals, near, strict=True)])
+    rival = ascent.again(every, x, np.zeros_like(x, bool))
+    corners.settle([problems[i] for i in every.tolist()], rival)
+    begin = 0
+    for mine in near:
+        theirs = np.arange(begin, begin + len(mine))
+        better = rival.at.solved[theirs] & (rival.at.value[theirs] > ascent.at.value[mine] + CORNER_GAIN)
+        ascent.take(mine[better], rival, theirs[better])
+        begin += len(mine)
 
 
 def _ascent(programs: Programs, x: Floats) -> Ascent:
@@ -326,7 +350,7 @@ def _optimum(problem: Problem, climb: _Climb, i: int, width: int, search: bool, 
         converged = bool(ascent.converged[i])
         hessian, quantified = at.hessian[i][np.ix_(keep, keep)], at.quantified[i][np.ix_(free, free)]
         second = SecondOrder(float(at.value[i]), at.gradient[i][keep], hessian, quantified, True)
-    if not problem.error.least_squares:
+    if not problem.error.least_squares and (climb.finer[i] or not ended or label is not x):
         x, second, held, converged = error_starts.settled(problem, x, second, held, converged)
     reached = int(np.sum(values > second.value - 0.01))
     return Optimum(x, second, held, converged, len(values), max(reached, 1), tuple(map(float, values)))

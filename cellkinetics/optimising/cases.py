@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
 from cellkinetics.likelihood.sd_prior import MEDIAN, SdPrior
@@ -51,6 +53,7 @@ def prepare_each(request: Request, study: Study, shared: Sequence[str] = ()) -> 
     """{subject: its case, or what went wrong with this subject's numbers}; ``shared`` parameters are free in all."""
     samples, events, only = samples_each(request.model, study), _events(request.model, study), study.each()
     designs: dict[object, tuple[str, ...]] = {}
+    common = cache(lambda: _Common.of(request))
     cases: dict[str, Case | Exception] = {}
     for subject in study.subjects:
         own = samples[subject]
@@ -63,14 +66,40 @@ def prepare_each(request: Request, study: Study, shared: Sequence[str] = ()) -> 
             return designs[design]
 
         try:
-            cases[subject] = _case(request, only, subject, own, events[subject], free, shared, study.unit)
+            cases[subject] = _case(request, common(), only, subject, own, events[subject], free, shared, study.unit)
         except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
             cases[subject] = error
     return cases
 
 
+@dataclass(frozen=True, eq=False)
+class _Common:
+    """What is the same for all subjects of a request.
+
+    values : of all parameters, those that are fixed as they are. sd_names : of all sds. given : of each sd, that which
+    is fixed or what it is where too few samples tell it. priors : all of them.
+    """
+
+    values: dict[str, float]
+    sd_names: list[str]
+    given: Floats
+    priors: NormalPriors
+
+    @classmethod
+    def of(cls, request: Request) -> _Common:
+        model, error = request.model, request.error_model
+        values = model.values({n: v for n, v in request.fixed.items() if n in model.parameters})
+        names = error.sd_names(model.outputs)
+        # Where too few samples are quantified to estimate it an additive part is left out.
+        when_few = np.where(error.additive(len(model.outputs)), 0.0, MEDIAN)
+        given = np.array([request.fixed.get(name, few) for name, few in zip(names, when_few, strict=True)])
+        each = {name: (centre(model, name, prior), prior.sd) for name, prior in request.prior.items()}
+        return cls(values, names, given, NormalPriors.of(each, dict(request.correlation)))
+
+
 def _case(
     request: Request,
+    common: _Common,
     only: Callable[[str], Study],
     subject: str,
     samples: Samples,
@@ -81,7 +110,7 @@ def _case(
 ) -> Case:
     model = request.model
     seen = samples.censored(request.censoring)
-    values = model.values({n: v for n, v in request.fixed.items() if n in model.parameters})
+    values = dict(common.values)
     chosen = {*(request.free if request.free is not None else default_free()), *shared}
     if request.free is None:
         # The default of a level is in the model's own unit, and says nothing in another.
@@ -90,15 +119,9 @@ def _case(
     chosen -= not_given(model, [kind for _, _, kind, _ in events]) - {*shared}
     free = tuple(n for n in model.parameters if n in chosen and n not in request.fixed and n not in request.tie)
     doses, reason = doses_of(request, events)
-    error, outputs = request.error_model, len(model.outputs)
-    sds = error.sd_names(model.outputs)
-    # Where too few samples are quantified to estimate it an additive part is left out.
-    when_few = np.where(error.additive(outputs), 0.0, MEDIAN)
-    given = np.array([request.fixed.get(name, few) for name, few in zip(sds, when_few, strict=True)])
     courses, missing = courses_of(model, only(subject)) if model.inputs else (NO_COURSES, None)
     reason = reason or missing
-    each = {name: (centre(model, name, prior), prior.sd) for name, prior in request.prior.items()}
-    priors = NormalPriors.of(each, dict(request.correlation)).only({*free, *sds})
+    priors = common.priors.only({*free, *common.sd_names})
     problem = Problem(
         model=model,
         samples=seen,
@@ -106,11 +129,11 @@ def _case(
         values=values,
         free=free,
         ties=tuple(request.tie.items()),
-        sd=given,
-        sd_free=np.zeros(len(given), bool),
+        sd=common.given,
+        sd_free=np.zeros(len(common.given), bool),
         courses=courses,
         priors=priors,
-        error=error,
+        error=request.error_model,
     )
     amount = float(doses.amounts[0, 0]) if doses.amounts.size else 1.0
     other_unit = unit not in model.outputs.values()

@@ -10,6 +10,7 @@ import numpy as np
 
 from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.likelihood.error_models import ERRORS, LOG
+from cellkinetics.optimising.ascent import Ascent
 from cellkinetics.optimising.optimise import (
     Optimum,
     chosen,
@@ -78,12 +79,10 @@ def from_twins(
             places_of.append(np.concatenate([x, first[len(x) :]])[None])
             owners.append(np.array([i]))
     curves, owner = np.concatenate(places_of), np.concatenate(owners)
-    tried = [
-        np.hstack([np.tile(at[:width], (len(sds), 1)), sds])
-        for at, i in zip(curves, owner, strict=True)
-        for sds in [np.stack(sds_to_try(problems[i], np.exp(at[width:])))]
-    ]
-    points, owner = np.concatenate(tried), np.repeat(owner, [len(each) for each in tried])
+    sds = sds_to_try([problems[i] for i in owner.tolist()], np.exp(curves[:, width:]))
+    tries = sds.shape[1]
+    points = np.concatenate([np.repeat(curves[:, None, :width], tries, axis=1), sds], axis=2)
+    points, owner = points.reshape(-1, points.shape[2]), np.repeat(owner, tries)
     # Compared with each other alone: roughly where there is a rough way.
     values, _ = (programs.rough or programs).search(points, owner, most=1)
     taken: list[int] = []
@@ -104,6 +103,27 @@ def settled(
         return x, second, held, converged
     x, second, held, converged = newton(problem, idle[0], search=False, still=idle[1])
     return x, second, held | idle[1], converged
+
+
+def settle(ascent: Ascent, hills: Programs, which: Flags) -> None:
+    """`settled` of those ``which`` (b,) an ascent of these hills has ended, each kind of sd of all at once."""
+    region, x, idle = hills.region(ascent.rows), ascent.x.copy(), np.zeros_like(ascent.x, bool)
+    value = ascent.at.value.copy()
+    first = x.shape[1] - len(hills.error.parts) * len(hills.model.outputs)
+    for at in range(first, x.shape[1]) if len(hills.error.parts) > 1 else ():
+        lowered, still = x.copy(), idle.copy()
+        lowered[:, at], still[:, at] = region.lower[:, at], True
+        some = np.flatnonzero(region.free[:, at] & ascent.at.solved & which)
+        some = some[hills.values(lowered[some], ascent.rows[some]) >= value[some] - WORTH_A_TRY] if len(some) else some
+        if len(some):
+            there = ascent.again(some, lowered[some], still[some])
+            same = there.at.solved & (there.at.value >= value[some] - NOTHING_LOST)
+            x[some[same]], idle[some[same]] = there.x[same], still[some[same]]
+    some = np.flatnonzero(idle.any(axis=1))
+    if len(some):
+        there = ascent.again(some, x[some], idle[some])
+        there.held |= idle[some]
+        ascent.take(some, there)
 
 
 def switched(problem: Problem, x: Floats) -> list[Floats]:
@@ -145,15 +165,19 @@ def twin_of(problem: Problem) -> Problem:
 def with_sds(problem: Problem, twin: Problem, x: Floats) -> Floats:
     """The twin's curve with the sds that suit the problem best, of a few."""
     free = len(problem.free)
-    candidates = [np.concatenate([x[:free], t[problem.sd_free]]) for t in sds_to_try(problem, twin.sds(x))]
+    (tried,) = sds_to_try([problem], twin.sds(x)[None])
+    candidates = [np.concatenate([x[:free], sds[problem.sd_free]]) for sds in tried]
     return max(candidates, key=lambda at: np.nan_to_num(problem.objective(at), nan=-np.inf))
 
 
-def sds_to_try(problem: Problem, of_ln: Floats) -> list[Floats]:
-    """Some ln sds of all parts where ln copies scatter about the curve by ``of_ln`` (outputs,)."""
-    given = np.log(np.maximum(problem.sd, 1e-300))
-    tried = [given, *problem.error.ln_sd_starts(np.log(of_ln), problem.lowest)]
-    return [np.where(problem.sd_free, np.clip(each, problem.ln_sd_floors, None), given) for each in tried]
+def sds_to_try(problems: Sequence[Problem], of_ln: Floats) -> Floats:
+    """(b, tries, sds) some ln sds of all parts where ln copies scatter about the curve by ``of_ln`` (b, outputs)."""
+    given = np.log(np.maximum(np.stack([problem.sd for problem in problems]), 1e-300))[:, None]
+    floors = np.stack([problem.ln_sd_floors for problem in problems])[:, None]
+    free = np.stack([problem.sd_free for problem in problems])[:, None]
+    lowest = np.array([problem.lowest for problem in problems])
+    tried = problems[0].error.ln_sd_starts(np.log(of_ln), lowest)
+    return np.where(free, np.clip(np.concatenate([given, tried], axis=1), floors, None), given)
 
 
 def without_idle_sds(problem: Problem, x: Floats, value: float) -> tuple[Floats, Flags] | None:

@@ -49,8 +49,10 @@ def _asked(
     model: Model, function: Function | None, samples: Samples, dose: float, courses: Courses
 ) -> Mapping[str, Any]:
     """What a function of the model that guesses says of the first output's samples; nothing where there is none."""
-    samples = samples.taken(samples.output == 0)
-    if function is None or not len(samples):
+    if function is None:
+        return {}
+    samples = samples.taken(samples.output == 0) if samples.output.any() else samples
+    if not len(samples):
         return {}
     # A censored sample stands at half its limit, one above at its limit.
     censored = np.where(np.isfinite(samples.upper), samples.upper / 2, samples.lower)

@@ -119,9 +119,11 @@ def candidates(problem: Problem, initial: Mapping[str, float], starts: int, seed
     first = _first(problem, initial)
     if starts <= 1:
         return first, np.zeros((0, len(first))), 0
-    ways = _alternatives(problem, first)
-    drawn = drawn_around(problem, initial, seed)[1] if len(ways) < starts - 1 else ways[:0]
-    return first, np.vstack([ways, drawn]), len(ways)
+    within = with_margin(*problem.bounds, problem.units(first))
+    ways = np.clip(_alternatives(problem, first), *within)
+    if len(ways) >= starts - 1:
+        return first, ways, len(ways)
+    return first, np.vstack([ways, np.clip(_drawn_around(problem, first, seed), *within)]), len(ways)
 
 
 def chosen(problem: Problem, first: Floats, others: Floats, objective: Floats, starts: int, ways: int = 0) -> list[int]:
@@ -134,27 +136,28 @@ def chosen(problem: Problem, first: Floats, others: Floats, objective: Floats, s
     ----------
     others, objective : (m, d) and (m,) points and what is minimised there; the first ``ways`` are alternatives.
     """
-    days = np.unique(problem.samples.day)
     places = [problem.free.index(name) for name in problem.model.corners if name in problem.free]
     points = np.vstack([others, first])
     intervals = np.zeros((len(points), len(places)), int)
+    days = np.unique(problem.samples.day) if places else problem.samples.day
     for column, at in enumerate(places):
         scale = problem.model.parameters[problem.free[at]]
         # All scales rise: days are compared where the points are.
         intervals[:, column] = np.searchsorted(scale.each_to_estimation(days[days > 0]), points[:, at])
-    ordered = [int(at) for at in np.argsort(objective, kind="stable") if np.isfinite(objective[at])]
+    ordered = np.argsort(objective, kind="stable")
+    ordered = ordered[np.isfinite(objective[ordered])].tolist()
     seen, fresh = {tuple(intervals[-1])}, []
     for at in ordered if places else ():
         if at >= ways and (where := tuple(intervals[at])) not in seen:
             seen.add(where)
             fresh.append(at)
     ranked = dict.fromkeys([*(at for at in ordered if at < ways), *fresh, *ordered])
-    units, taken = problem.units(first), [len(others)]
+    apart, taken = COPIES_APART * problem.units(first), [len(others)]
     for at in ranked:
         if len(taken) >= max(starts, 1):
             break
-        near = np.all(np.abs(points[taken] - points[at]) < COPIES_APART * units, axis=1)
-        if not np.any(near & np.all(intervals[taken] == intervals[at], axis=1)):
+        near = np.all(np.abs(points[taken] - points[at]) < apart, axis=1)
+        if not near.any() or not np.any(near & np.all(intervals[taken] == intervals[at], axis=1)):
             taken.append(at)
     return taken[1:]
 
@@ -166,24 +169,22 @@ def _first(problem: Problem, initial: Mapping[str, float]) -> Floats:
 
 
 def _alternatives(problem: Problem, first: Floats) -> Floats:
-    """(m, d) the model's alternatives inside the bounds, with ``first`` where they say nothing."""
+    """(m, d) the model's alternatives, with ``first`` where they say nothing."""
     dose = float(problem.doses.amounts[0, 0]) if problem.doses.amounts.size else 1.0
     found = guessing.alternatives(problem.model, problem.samples, dose, problem.courses)
     found = {name: values for name, values in found.items() if name in problem.free}
     ways = np.tile(first, (len(next(iter(found.values()), ())), 1))
     for name, values in found.items():
         ways[:, problem.free.index(name)] = problem.model.parameters[name].each_to_estimation(values)
-    ways = ways[~np.isnan(ways).any(axis=1)]
-    return np.clip(ways, *with_margin(*problem.bounds, problem.units(first)))
+    return ways[~np.isnan(ways).any(axis=1)]
 
 
-def drawn_around(problem: Problem, initial: Mapping[str, float], seed: int) -> tuple[Floats, Floats]:
-    """The initial values as a free vector inside the bounds, and 32 seeded Sobol points around them."""
-    first = _first(problem, initial)
+def _drawn_around(problem: Problem, first: Floats, seed: int) -> Floats:
+    """32 seeded Sobol points around the first."""
     free = len(problem.free)
     drawn = np.tile(first, (SCREENED, 1))
     drawn[:, :free] += SPREAD * sobol.normals(free, SCREENED, seed) * problem.units(first)[:free]
-    return first, np.clip(drawn, *with_margin(*problem.bounds, problem.units(first)))
+    return drawn
 
 
 def rough_objective(problem: Problem, x: Floats) -> float:

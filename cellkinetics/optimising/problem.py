@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import jax
@@ -22,6 +22,7 @@ from cellkinetics.lowered import Program
 from cellkinetics.modelling import travel
 from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.parameter import Parameter
 from cellkinetics.modelling.prior import NormalPriors
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.saving import storable
@@ -130,14 +131,8 @@ class Problem:
     @cached_property
     def bounds(self) -> tuple[Floats, Floats]:
         """Bounds of ``x``; an open end of a log or logit scale lies a factor of 1e12 away; sds have floors."""
-        ends = []
-        for name in self.free:
-            parameter = self.model.parameters[name]
-            lower, upper = parameter.bounds
-            if parameter.scale != "identity":
-                centre = parameter.to_estimation(self.values[name] or 1.0) if parameter.scale == "log" else 0.0
-                lower, upper = max(lower, centre - OPEN_END), min(upper, centre + OPEN_END)
-            ends.append((lower, upper))
+        parameters = self.model.parameters
+        ends = [_ends(parameters[name], self.values[name]) for name in self.free]
         floors = [(floor, np.inf) for floor in self.ln_sd_floors[self.sd_free]]
         lower, upper = np.array([*ends, *floors]).reshape(-1, 2).T
         return lower, upper
@@ -161,9 +156,13 @@ class Problem:
 
     def units(self, x: Floats) -> Floats:
         """In what each value of ``x`` is counted: 1 on a log or logit scale, its own size on the natural one."""
+        return np.where(self._by_size & (x != 0), np.abs(x), 1.0)
+
+    @cached_property
+    def _by_size(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Of ``x``, whether it is on the natural scale."""
         natural = [self.model.parameters[name].scale == "identity" for name in self.free]
-        natural += [False] * int(self.sd_free.sum())
-        return np.where(np.array(natural, bool) & (x != 0), np.abs(x), 1.0)
+        return np.array(natural + [False] * int(self.sd_free.sum()), bool)
 
     def start(self, values: Mapping[str, float]) -> Floats:
         """``x`` at these natural values, with the sd given for the problem."""
@@ -217,6 +216,9 @@ class Problem:
     @cached_property
     def prior(self) -> tuple[Floats, Floats]:
         """Mean (len(x),) and precision (len(x), len(x)) on the estimation scale; 0 where nothing is known."""
+        if not self.priors and not self.few:
+            size = len(self.free) + int(self.sd_free.sum())
+            return np.zeros(size), np.zeros((size, size))
         mean, precision = self.priors.only(set(self.names) - set(self.few)).of_vector(self.names)
         for at, name in enumerate(self.names):
             if name in self.few:
@@ -327,6 +329,16 @@ class Problem:
         outputs = len(self.model.outputs)
         of_sample = np.arange(len(self.sd) // outputs)[:, None] * outputs + self.output
         return (of_sample[:, :, None] == np.flatnonzero(self.sd_free)).astype(float)
+
+
+@lru_cache(maxsize=4096)
+def _ends(parameter: Parameter, value: float) -> tuple[float, float]:
+    """The bounds of a free parameter whose default start is at ``value``."""
+    lower, upper = parameter.bounds
+    if parameter.scale != "identity":
+        centre = parameter.to_estimation(value or 1.0) if parameter.scale == "log" else 0.0
+        lower, upper = max(lower, centre - OPEN_END), min(upper, centre + OPEN_END)
+    return lower, upper
 
 
 def _ln(sds: Floats) -> Floats:

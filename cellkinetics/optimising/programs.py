@@ -49,6 +49,7 @@ class Programs:
 
     rough : the same problems solved more roughly, to search with; None where there is no such way, or so few problems
         that another program is not worth it.
+    many : whether they are of so many problems that programs of blocks are there, however few these are.
     """
 
     model: Model
@@ -57,6 +58,7 @@ class Programs:
     data: Data
     error: ErrorModel
     rough: Programs | None = None
+    many: bool = False
 
     @cached_property
     def _size(self) -> int:
@@ -170,7 +172,9 @@ class Programs:
         blocks, begin = [], 0
         evaluate = engine.curvatures(self.model, self.ties, self.method, self.error)
         while begin < len(which):
-            length = self._size if self._few else FEW if len(which) - begin <= SOME else COMPILED_BLOCK
+            length = (
+                self._size if self._few and not self.many else FEW if len(which) - begin <= SOME else COMPILED_BLOCK
+            )
             here = slice(begin, min(begin + length, len(which)))
             count = here.stop - here.start
             fill = np.append(np.arange(count), np.zeros(length - count, int))

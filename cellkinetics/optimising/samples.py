@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,7 +71,7 @@ class Samples:
 
     def taken(self, which: Any) -> Samples:
         """Those of a mask or an index."""
-        return Samples(*(getattr(self, part.name)[which] for part in fields(self)))
+        return Samples(*(getattr(self, name)[which] for name in _parts()))
 
     def rows(self, length: int | None = None, *, mass: bool = False) -> Rows:
         """On the ln scale, padded to ``length``; with the ``mass`` of DNA where counting noise asks for it."""
@@ -96,6 +97,11 @@ class Samples:
         kept = self.taken(self.quantified | np.isfinite(self.upper))
         value = np.where(kept.quantified, kept.upper, kept.upper / 2)
         return replace(kept, lower=value, upper=value)
+
+
+@cache
+def _parts() -> tuple[str, ...]:
+    return tuple(part.name for part in fields(Samples))
 
 
 def samples_each(model: Model, study: Study) -> dict[str, Samples]:

@@ -7,6 +7,7 @@ set of the same size, every patient of the same padded number of samples and eve
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cellkinetics import cache, readiness
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.likelihood import censoring
 from cellkinetics.lowered import Program
 from cellkinetics.modelling.dosing import Doses
@@ -94,14 +95,13 @@ def inputs_of(
         few_sizes(len(days), SAMPLE_ROWS) if length is None else length,
         len(free) if width is None else width,
     )
-    basis = np.zeros((len(names), width))
-    basis[[names.index(name) for name in free], np.arange(len(free))] = 1.0
+    basis, is_free = _layout(tuple(names), tuple(free), width)
     times = pad(days, length)
     places = pad(output, length, 0.0).astype(np.int64)
     return Inputs(
-        np.array([0.0 if name in free else float(values[name]) for name in names]),
+        np.where(is_free, 0.0, np.array([values[name] for name in names], float)),
         basis,
-        np.isin(names, list(free)),
+        is_free,
         times,
         places,
         doses,
@@ -109,6 +109,17 @@ def inputs_of(
         prepared_for(model, times, doses) if prepare else (),
         np.broadcast_to(np.asarray(least, float), len(model.outputs))[places],
     )
+
+
+@lru_cache(maxsize=256)
+def _layout(names: tuple[str, ...], free: tuple[str, ...], width: int) -> tuple[Floats, Flags]:
+    """Of parameters (n,): 1 (n, width) where the free values go, and whether each is free."""
+    basis = np.zeros((len(names), width))
+    basis[[names.index(name) for name in free], np.arange(len(free))] = 1.0
+    is_free = np.isin(names, list(free))
+    for array in (basis, is_free):
+        array.flags.writeable = False
+    return basis, is_free
 
 
 class Curve(NamedTuple):
@@ -257,5 +268,8 @@ def padded_length(count: int, multiple: int) -> int:
 def pad(values: npt.ArrayLike, length: int, fill: float | None = None) -> Floats:
     """Fill up to ``length`` with ``fill``, or with the last value."""
     values = np.asarray(values, float)
-    last = values[-1] if len(values) else 0.0
-    return np.append(values, np.full(length - len(values), last if fill is None else fill))
+    count, padded = len(values), np.empty(max(length, len(values)))
+    padded[:count] = values
+    if count < length:
+        padded[count:] = fill if fill is not None else values[-1] if count else 0.0
+    return padded

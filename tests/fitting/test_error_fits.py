@@ -8,7 +8,8 @@ from scipy import stats
 import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.likelihood.error_models import of
-from cellkinetics.optimising.optimise import optimise
+from cellkinetics.optimising import error_starts
+from cellkinetics.optimising.optimise import newton, optimise
 
 DECLINE = models.load("nk_decline")
 TRUTH = {"F": 4e-3, "alpha": 0.4, "f_b": 0.05, "beta": 0.01}
@@ -249,6 +250,20 @@ def test_a_part_that_the_samples_do_not_show_is_named_and_not_a_failure():
     assert fit.outcome.startswith("sd_add at its lower bound: these samples show no additive part")
     assert fit.parameters.loc["sd_add", "status"] == "at bound"
     assert np.isfinite(fit.aic)
+
+
+def test_sds_that_do_nothing_are_settled_by_the_engine_as_by_newton_steps_of_one_problem(noisy):
+    idle = 0
+    for seed in (2020, 2021, 2022):
+        fit = ck.fit(DECLINE, noisy("proportional", (0.3,), seed), error="combined")
+        x, second, held, converged = newton(fit.problem, fit.x.copy(), search=False)
+        x, second, held, _ = error_starts.settled(fit.problem, x, second, held, converged)
+        at_floor = np.append(np.zeros(len(fit.problem.free), bool), fit.x[-2:] == fit.problem.ln_sd_floors)
+        assert second.value == pytest.approx(fit.log_likelihood_ln, abs=1e-6)
+        assert list(held[-2:]) == list(at_floor[-2:])
+        np.testing.assert_allclose(x, fit.x, atol=1e-4)
+        idle += int(at_floor.sum())
+    assert idle > 0
 
 
 # What a fit offers

@@ -11,6 +11,7 @@ import pytest
 
 import cellkinetics as ck
 from cellkinetics import models
+from cellkinetics.fitting.table import quantile_of
 
 STEIN = models.load("stein_2019_tisagenlecleucel")
 REAL = Path(__file__).parents[3] / "shared" / "data"
@@ -31,6 +32,21 @@ def study():
 @pytest.fixture(scope="module")
 def fits(study):
     return ck.fit_each(STEIN, study, progress=False)
+
+
+def test_tables_of_a_batch_have_each_patients_standard_errors_and_intervals(fits):
+    for fit in (fits["good"], fits["few"]):
+        table = fit.parameters
+        for at, name in enumerate(fit.problem.free):
+            if table.loc[name, "status"] == "at bound":
+                continue
+            parameter, se = fit.model.parameters[name], np.sqrt(fit.covariance[at, at])
+            half = quantile_of(fit.problem, fit.spread, at) * se
+            value = parameter.from_estimation(fit.x[at])
+            ends = [parameter.from_estimation(fit.x[at] + side * half) for side in (-1, 1)]
+            expected = [value, abs(parameter.slope(value)) * se, *ends]
+            np.testing.assert_allclose(table.loc[name, ["value", "stderr", "lower", "upper"]].to_numpy(float), expected)
+    assert fits["none"].parameters.loc["beta", ["status", "source"]].tolist() == ["not estimated"] * 2
 
 
 def test_fits_are_a_mapping_in_the_order_of_the_study(fits, study):

@@ -13,6 +13,7 @@ import cellkinetics as ck
 from cellkinetics import models
 from cellkinetics.modelling.comedication import from_columns
 from cellkinetics.modelling.ready import RATES_BY_ROLE, READY
+from cellkinetics.sameness import lasting, made_of
 
 DAYS = np.array([1.0, 2, 4, 6, 8, 10, 14, 21])
 F, K, FACTOR = 1e-3, 0.2, 2.5
@@ -291,3 +292,11 @@ def test_a_population_has_it_with_and_without_in_the_arms_of_a_trial():
     assert np.log(ratio["with", 8]) == pytest.approx(-3 * k * (row["value"] - 1), rel=0.5)
     with pytest.raises(ck.ModelError, match="patients had different doses: give doses="):
         fit.predict([7])
+
+
+def test_programs_of_the_librarys_models_with_comedication_have_names_in_every_process():
+    for name, roles in RATES_BY_ROLE.items():
+        plain, rate = models.load(name), next(iter(roles.values()))
+        first, again = (lasting(made_of(plain.with_(comedication={"steroids": rate}))) for _ in range(2))
+        assert first is not None, name
+        assert first == again != lasting(made_of(plain))

@@ -16,8 +16,8 @@ from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising import batch, chunks, engine, stacking
 from cellkinetics.optimising.ascent import UNSEEN
-from cellkinetics.optimising.cases import prepare_each
-from cellkinetics.optimising.optimise import drawn_around, least_squares, newton, optimise
+from cellkinetics.optimising.cases import Case, prepare_each
+from cellkinetics.optimising.optimise import candidates, least_squares, newton, optimise
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.programs import Programs
 from cellkinetics.optimising.request import Request
@@ -286,7 +286,8 @@ def test_few_starts_are_screened_by_the_loop_and_many_by_a_program_of_their_own_
     cases = prepare_each(Request.of(model, starts=1, prior=prior), example.select(["P05"]))
     ((problem, initial),) = [(c.problem, c.initial) for c in cases.values() if not isinstance(c, Exception)]
     shape = stacking.shape_of(problem)
-    first, drawn = drawn_around(problem, initial, 2020)
+    first, others, ways = candidates(problem, initial, 99, 2020)
+    drawn = others[ways:]
     points = np.zeros((1, 1 + len(drawn), shape[1] + 1))
     points[0][:, stacking.places(problem, shape[1])] = np.vstack([first, drawn])
     found = []
@@ -434,3 +435,18 @@ def test_a_search_that_needed_the_implicit_stepper_is_counted_and_said():
     assert fit.converged
     assert fit.solved_implicitly
     assert "needed the implicit stepper" in fit.summary()
+
+
+def test_few_problems_among_many_are_differentiated_in_small_blocks_with_the_same_values():
+    model = models.load("nk_decline")
+    cases = [c for c in prepare_each(Request.of(model), ck.example()).values() if isinstance(c, Case) and not c.reason]
+    shape = stacking.shape_of(cases[0].problem)
+    cases = [case for case in cases if stacking.shape_of(case.problem) == shape]
+    problems = [case.problem for case in cases]
+    x = np.zeros((len(problems), shape[1] + 1))
+    for row, case in zip(x, cases, strict=True):
+        row[stacking.places(case.problem, shape[1])] = case.problem.start(case.initial)
+    data = stacking.stacked(problems, shape, engine.LANES)
+    few, many = (Programs(model, (), Method.CLOSED_FORM, data, ERRORS[LOG], many=many) for many in (False, True))
+    for one, other in zip(few.curvature(x, np.arange(len(x))), many.curvature(x, np.arange(len(x))), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
