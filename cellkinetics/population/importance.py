@@ -34,7 +34,7 @@ from cellkinetics.solving.sensitivity import Ties
 
 WIDER = 1.2  # than the moments of the chains
 FROM_POPULATION = 0.1  # share of the draws
-DRAWS_OF_A_CALL = 500  # draws of each patient in one call
+DRAWS_OF_A_BLOCK = 500  # draws of each patient in one call
 CURVES_OF_A_STEP = 250  # at most, in one step of a program; those that are integrated step as often as the slowest
 FEW_EFFECTIVE = 100.0  # draws: below, the weights are uneven
 
@@ -288,14 +288,14 @@ def solver(
 
 def in_blocks(phi: Floats) -> Floats:
     """(blocks, slices, draws of one, n, q) of draws (m, n, q), m as `whole_blocks` says or fewer than a block."""
-    block, most = min(len(phi), DRAWS_OF_A_CALL), max(1, CURVES_OF_A_STEP // phi.shape[1])
+    block, most = min(len(phi), DRAWS_OF_A_BLOCK), max(1, CURVES_OF_A_STEP // phi.shape[1])
     size = next(size for size in range(min(most, block), 0, -1) if block % size == 0)
     return phi.reshape(-1, block // size, size, *phi.shape[1:])
 
 
 def whole_blocks(draws: int) -> int:
     """The number of draws that is made: whole blocks, so that one program serves any number of them."""
-    return max(DRAWS_OF_A_CALL, -(-draws // DRAWS_OF_A_CALL) * DRAWS_OF_A_CALL)
+    return max(DRAWS_OF_A_BLOCK, -(-draws // DRAWS_OF_A_BLOCK) * DRAWS_OF_A_BLOCK)
 
 
 def log_weights(value: Floats, draws: Draws, mean: Floats, omega: Floats) -> Floats:

@@ -19,7 +19,7 @@ from cellkinetics.modelling.structure import Method, methods
 from cellkinetics.optimising.engine import Data
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.population.design import Design
-from cellkinetics.population.importance import DRAWS_OF_A_CALL, in_blocks
+from cellkinetics.population.importance import DRAWS_OF_A_BLOCK, in_blocks
 from cellkinetics.population.patients import Patients
 from cellkinetics.population.polish import vector_of
 from cellkinetics.population.result import PopulationFit
@@ -111,11 +111,11 @@ def solved(patients: Patients, x: Floats, first: Method, rows: int, kind: Any = 
             break
         data = patients.data(method)
         run = _program(patients.model, patients.problems[0].ties, method)
-        for start in range(0, len(open_draws), DRAWS_OF_A_CALL):
-            own = open_draws[start : start + DRAWS_OF_A_CALL]
-            (block,) = in_blocks(x[np.resize(own, DRAWS_OF_A_CALL)])
+        for start in range(0, len(open_draws), DRAWS_OF_A_BLOCK):
+            own = open_draws[start : start + DRAWS_OF_A_BLOCK]
+            (block,) = in_blocks(x[np.resize(own, DRAWS_OF_A_BLOCK)])
             g, fine = (
-                np.asarray(part).reshape(DRAWS_OF_A_CALL, *part.shape[2:])[: len(own)] for part in run(block, data)
+                np.asarray(part).reshape(DRAWS_OF_A_BLOCK, *part.shape[2:])[: len(own)] for part in run(block, data)
             )
             fine = fine & np.isfinite(g[..., :rows]).all(axis=-1)
             with np.errstate(over="ignore"):
