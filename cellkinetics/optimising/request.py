@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from cellkinetics import domains, readiness
-from cellkinetics.errors import suggest
+from cellkinetics.errors import ModelError, suggest
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.likelihood.error_models import LOG, of
 from cellkinetics.modelling import travel
@@ -158,6 +158,9 @@ class Request:
         whole: dict[str, Any] = {**DEFAULTS, **asked}
         free, tie, prior, error = (whole[name] for name in ("free", "tie", "prior", "error"))
         fixed, initial = ({name: float(v) for name, v in (whole[of] or {}).items()} for of in ("fixed", "initial"))
+        for name, function in (tie or {}).items():
+            if not callable(function):
+                raise ModelError(f"tie: {name} is {function!r}. Give a function, such as lambda alpha: 2 * alpha.")
         names = None if free is None else (free,) if isinstance(free, str) else tuple(free)
         own = {name: function for name, function in model.ties.items() if name not in (*fixed, *(names or ()))}
         by_name, correlation = parted(prior)

@@ -19,6 +19,7 @@ from cellkinetics.modelling.comedication import factor_of
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import centre
 from cellkinetics.population.patients import Patients
+from cellkinetics.words import count as counted
 
 SD_BETWEEN = "sd between"
 # Words before the name of a covariate: its ln, as the dose is taken, and its values as groups, numbers or not.
@@ -102,11 +103,18 @@ class Design:
             mask[a, b] = mask[b, a] = 1.0
         return mask
 
-    def without_effects(self, names: Sequence[str]) -> Design:
-        """With one value for all of what had a random effect."""
+    def without_effects(self, names: Sequence[str], own_sds: Sequence[str] = ()) -> Design:
+        """With one value for all of what had a random effect; of ``own_sds`` that is no longer part of the design."""
         blocks = [tuple(name for name in block if name not in names) for block in self.correlated]
         left = tuple(name for name in self.random if name not in names)
-        return replace(self, random=left, correlated=tuple(block for block in blocks if len(block) > 1))
+        gone = {*names} & {*own_sds}
+        columns = [at for at, effect in enumerate(self.effects) if effect.parameter not in gone]
+        rows = [at for at, name in enumerate(self.names) if name not in gone]
+        return replace(
+            self, names=tuple(self.names[at] for at in rows), random=left,
+            effects=tuple(self.effects[at] for at in columns), matrix=self.matrix[:, rows][:, :, columns],
+            correlated=tuple(block for block in blocks if len(block) > 1),
+        )  # fmt: skip
 
     def correlation(self, omega: Any) -> dict[tuple[str, str], float]:
         """Of each pair, by a covariance (q, q) of the random effects."""
@@ -231,11 +239,12 @@ def _enough(n: int, varying: Sequence[str], effects: Sequence[Effect], own_sds: 
         advice = f"give random= with at most {most} name{'s' if most != 1 else ''}" if most else "fit them by ck.fit"
         if own_sds:
             advice = f"leave common_sd=False out{f', or {advice}' if most else ''}"
-        raise ModelError(f"{len(varying)} random effects from {n} patients: {advice}.")
+        raise ModelError(f"{counted(len(varying), 'random effect')} from {counted(n, 'patient')}: {advice}.")
     for name in {effect.parameter for effect in effects}:
         count = sum(effect.parameter == name for effect in effects)
         if count > 1 and n < count + 2:
-            raise ModelError(f"{count - 1} coefficients of {name} from {n} patients: give fewer covariates.", name=name)
+            of = f"{counted(count - 1, 'coefficient')} of {name} from {counted(n, 'patient')}"
+            raise ModelError(f"{of}: give fewer covariates.", name=name)
 
 
 def _of_covariate(study: Study, subjects: Sequence[str], name: str, how: str) -> list[tuple[Effect, Floats]]:

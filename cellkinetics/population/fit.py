@@ -19,6 +19,7 @@ from cellkinetics.fitting import fit as fitting
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import LogNormal, Prior
+from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising.engine import Data
 from cellkinetics.optimising.request import Request
 from cellkinetics.population import marginal
@@ -26,6 +27,7 @@ from cellkinetics.population import text as words
 from cellkinetics.population.climbing import MOST_ASCENTS, ascended
 from cellkinetics.population.design import SD_BETWEEN, Covariates, Design, apart, design_of, prior_of, varying_of
 from cellkinetics.population.importance import FEW_EFFECTIVE, Moments
+from cellkinetics.population.individuals import modes_of
 from cellkinetics.population.marginal import Marginal
 from cellkinetics.population.patients import Patients, own_sds_of, patients_of
 from cellkinetics.population.polish import CLIMBS, Polished, polish
@@ -42,8 +44,11 @@ from cellkinetics.words import count
 
 FITTED_BY = ("saem", *marginal.APPROXIMATIONS)
 POLISH_DRAWS = (1000, 2000)  # of each patient, that Newton climbs on; the second where the first are too few
+FEW_PATIENTS = 200  # of whom the second are taken at half the error, where curves cost next to nothing
 LIKELIHOOD_DRAWS, HURRIED_DRAWS = 2000, 200  # others, for the likelihood; where Ctrl-C cut them short
 SEED_OF_POLISH, SEED_OF_SECOND_POLISH = 101, 102  # added to the seed
+LITTLE_SPREAD = 0.1  # units: where chains that stand far from the samples end up with
+FAR, FAR_OFF = 10.0, 2.0  # units that a patient may be from where the search begins; that make it begin anew
 LIKE_ZERO = 0.5  # stderr of ln sd between patients from which on it is compared with 0
 COUNTS_AS_ZERO = 1.35  # log-likelihood units: half of the 95% point of a variance at its bound (Self and Liang 1987)
 
@@ -178,19 +183,21 @@ def fit_population(
     design = design_of(patients, varying_of(patients, random, factors), others, correlated)
     marginal.refuse_own_sds(patients, method, FITTED_BY[0])
     if not design.random:
-        raise ModelError("random=[]: nothing varies between patients. Take ck.fit(model, study, shared='all').")
+        raise ModelError(f"random=[]: nothing varies between patients: {words.one_for_all(patients.names)}.")
+    if initial:
+        patients = _found(patients, design)
     more_asked = {"random": random, "covariates": covariates, "correlated": correlated}
     more_asked |= {} if common_sd else {"own sds": patients.own_sds}
     run = Run.of(
         checkpoint, 1, lambda: {"verb": "fit_population", "data": study.sha256, **request.asked, **_plain(more_asked)}
     )
     population = Population(patients, design, prior_of(patients, design), patients.method, run.checkpoint)
-    start = _start(patients, design)
+    start = _start(population)
     if method != FITTED_BY[0]:
         return _approximated(population, start, method, nodes, progress, asked, phases)
     try:
         with phases("iterations"), bar((MOST_BLOCKS + AVERAGED) * ITERATIONS, progress, "population") as more:
-            path = climb(population, start, request.seed, more)
+            path = _climbed(population, start, int(request.seed), more)
         with phases("polish"):
             try:
                 polished, moments, population = _polished(path, int(request.seed))
@@ -269,25 +276,48 @@ def _of_spreads(prior: Mapping[str, Prior] | None) -> dict[str, Prior]:
     return found
 
 
-def _start(patients: Patients, design: Design) -> Theta:
+def _start(population: Population) -> Theta:
     """Means where the samples of most patients suggest, spreads wide."""
-    request, parameters = patients.request, patients.parameters
-    middle, apart = np.median(patients.guesses, axis=0), np.std(patients.guesses, axis=0)
-    beta, spread = np.zeros(len(design.effects)), np.ones(len(design.random))
+    patients, design = population.patients, population.design
+    middle, beta = np.median(patients.guesses, axis=0), np.zeros(len(design.effects))
     for at, effect in enumerate(design.effects):
         if not effect.covariate:
-            name = effect.parameter
-            given = request.initial.get(name)
-            beta[at] = middle[design.names.index(name)] if given is None else parameters[name].to_estimation(given)
-    for at, name in enumerate(design.random):
-        if parameters[name].scale == "identity":
-            place = design.names.index(name)
-            spread[at] = max(apart[place], 0.5 * abs(beta[_mean_of(design, name)]), LEAST_SD) or 1.0
-    return Theta(jnp.asarray(beta), jnp.asarray(np.diag(spread**2)), jnp.asarray(patients.ln_sd_start))
+            beta[at] = middle[design.names.index(effect.parameter)]
+    return Theta(jnp.asarray(beta), jnp.asarray(np.diag(population.spread_units**2)), jnp.asarray(patients.ln_sd_start))
 
 
-def _mean_of(design: Design, name: str) -> int:
-    return next(i for i, effect in enumerate(design.effects) if effect.parameter == name and not effect.covariate)
+def _climbed(population: Population, start: Theta, seed: int, more: Callable[[int], None]) -> Path:
+    """Iterations from the start; where they seem astray, and nothing was guessed, also from where samples lie."""
+    path, patients = climb(population, start, seed, more), population.patients
+    spreads = np.sqrt(np.diagonal(np.asarray(path.theta.omega)))
+    astray = path.moved or np.any(spreads < LITTLE_SPREAD * population.spread_units)
+    if path.interrupted or patients.found is not None or patients.model.initial is not None or not astray:
+        return path
+    found = _found(patients, population.design)
+    away = np.abs(np.median(found.guesses - patients.guesses, axis=0)) / patients.units
+    if np.max(away) < FAR_OFF:
+        return path
+    nearer = replace(population, patients=found)
+    again = climb(nearer, _start(nearer), seed, more)
+    return max((path, again), key=lambda each: _value_at(each, seed))
+
+
+def _value_at(path: Path, seed: int) -> float:
+    """The log-likelihood where iterations ended, by a few draws."""
+    sample = path.population.sampled(path.theta, path.moments, HURRIED_DRAWS, seed + SEED_OF_POLISH)
+    return float(np.nan_to_num(sample.log_likelihood(path.theta).value, nan=-np.inf))
+
+
+def _found(patients: Patients, design: Design) -> Patients:
+    """With each patient's samples looked at from where ``initial=`` says: chains do not find their way from far off."""
+    alone = Population(patients, design, prior_of(patients, design), patients.method)
+    theta, wide = _start(alone), alone.spread_units * np.where(np.isin(design.random, patients.own_sds), 1.0, FAR)
+    theta = theta._replace(omega=np.diag(wide**2))
+    guesses = patients.guesses.copy()
+    for at, (_, optimum) in enumerate(modes_of(patients, design, theta, guesses[:, design.places])):
+        if optimum is not None and np.isfinite(optimum.x).all():
+            guesses[at, design.places] = optimum.x
+    return replace(patients, found=guesses)
 
 
 def _ended(
@@ -339,7 +369,9 @@ def _polished(path: Path, seed: int) -> tuple[Polished, Moments, Population]:
     population = sample.population
     polished = polish(population, theta, sample, climbs=0 if path.interrupted else CLIMBS)
     errors = np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
-    unsure = polished.moving & ~(polished.mc_errors <= words.STILL * errors)
+    cheap = population.method is Method.CLOSED_FORM and len(population.patients.subjects) <= FEW_PATIENTS
+    # Two seeds may each be off to their own side.
+    unsure = polished.moving & ~(polished.mc_errors <= (0.5 if cheap else 1.0) * words.STILL * errors)
     first = polished.sample or sample
     even = first.log_likelihood(polished.theta).smallest_ess >= FEW_EFFECTIVE
     if (even and not unsure.any()) or path.interrupted:

@@ -69,7 +69,8 @@ class Draws:
     def of(self, places: Ints) -> Draws:
         """Of some of the random parameters."""
         phi, by = self.phi[..., places], self.by.of(places)
-        return Draws(phi, by.log_density(phi), by)
+        # Where nothing varies every draw is the same.
+        return Draws(phi, by.log_density(phi) if len(places) else np.zeros_like(self.log_proposal), by)
 
 
 class Proposal(NamedTuple):
@@ -202,7 +203,10 @@ class LogLikelihood(Saves):
         if self.exact is not None:
             beside = f"{self.exact.value:.2f} +- {self.exact.error:.2g} by importance sampling"
             return f"<LogLikelihood {self.value:.4f} by {APPROXIMATED_BY[self.method]}; {beside}>"
-        return f"<LogLikelihood {self.value:.2f} +- {self.error:.2g}, {self.draws:,} draws by importance sampling>"
+        uneven = "" if self.smallest_ess >= FEW_EFFECTIVE else f"; uneven, {self.smallest_ess:.0f} of them count"
+        return (
+            f"<LogLikelihood {self.value:.2f} +- {self.error:.2g}, {self.draws:,} draws by importance sampling{uneven}>"
+        )
 
 
 def drawn(moments: Moments, mean: Floats, omega: Floats, draws: int, seed: int) -> Draws:
@@ -211,8 +215,7 @@ def drawn(moments: Moments, mean: Floats, omega: Floats, draws: int, seed: int) 
     n, q = mean.shape
     rng = np.random.default_rng(seed)
     centre, spread = np.asarray(moments.centre), np.asarray(moments.spread)
-    least = chains.LEAST_VARIANCE * np.diag(np.diagonal(omega))
-    own = WIDER * np.linalg.cholesky(spread + least[None])
+    own = WIDER * _factors(spread, omega)
     whole = np.linalg.cholesky(omega)
     from_population = round(FROM_POPULATION * draws)
     uniform = np.concatenate([lattice(count, n, q + 1, rng) for count in (from_population, draws - from_population)])
@@ -225,6 +228,17 @@ def drawn(moments: Moments, mean: Floats, omega: Floats, draws: int, seed: int) 
     wholes = np.broadcast_to(whole, (n, q, q))
     by = Proposal(centre, np.asarray(own, float), mean, np.asarray(wholes, float), float(which.mean()))
     return Draws(phi, by.log_density(phi), by)
+
+
+def _factors(spread: Floats, omega: Floats) -> Floats:
+    """(n, q, q) Cholesky factors of patients' covariances, none next to nothing beside the population's.
+
+    Of chains that stand together, far from 0, a covariance is what rounding has left of it.
+    """
+    scale = np.sqrt(np.diagonal(omega))
+    values, vectors = np.linalg.eigh(spread / np.outer(scale, scale))
+    kept = np.maximum(values, 0.0) + chains.LEAST_VARIANCE
+    return scale[:, None] * np.linalg.cholesky(np.einsum("npa,na,nqa->npq", vectors, kept, vectors))
 
 
 def lattice(count: int, n: int, size: int, rng: np.random.Generator) -> Floats:
@@ -290,7 +304,7 @@ def in_blocks(phi: Floats) -> Floats:
     """(blocks, slices, draws of one, n, q) of draws (m, n, q), m as `whole_blocks` says or fewer than a block."""
     block, most = min(len(phi), DRAWS_OF_A_BLOCK), max(1, CURVES_OF_A_STEP // phi.shape[1])
     size = next(size for size in range(min(most, block), 0, -1) if block % size == 0)
-    return phi.reshape(-1, block // size, size, *phi.shape[1:])
+    return phi.reshape(len(phi) // block, block // size, size, *phi.shape[1:])
 
 
 def whole_blocks(draws: int) -> int:

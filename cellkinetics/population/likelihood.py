@@ -192,12 +192,13 @@ def _theta(
     """What is given, as the programs take it."""
     parameters, beta = patients.parameters, np.zeros(len(design.effects))
     names, used = patients.sd_names, set()
-    sds = dict(sd) if isinstance(sd, Mapping) else dict.fromkeys(names, float(sd))
+    sds = dict(sd) if isinstance(sd, Mapping) else dict.fromkeys(names, domains.number(sd, "sd", 0.5))
     whole = np.array([sds.get(name, np.nan) for name in names], float).reshape(-1, len(patients.model.outputs))
     # One of two parts may be nothing, and not both.
     if {*sds} - {*names} or not np.all(np.isfinite(whole)) or np.any(whole < 0) or np.any(whole.sum(axis=0) <= 0):
         raise ModelError(f"sd: give {', '.join(names)}, each a positive number.", name=names[0])
     mean = {**mean, **sds}
+    mean = {name: domains.number(value, f"mean of {name}", 1.0) for name, value in mean.items()}
     for at, effect in enumerate(design.effects):
         if not effect.covariate:
             beta[at] = parameters[effect.parameter].to_estimation(float(mean[effect.parameter]))
@@ -217,6 +218,8 @@ def _theta(
     spread = np.array([float(between[name]) for name in design.random])
     omega = np.diag(spread**2)
     for (one, other), value in correlation.items():
+        if correlation.get((other, one), value) != value:
+            raise ModelError(f"correlation: {one} and {other} have two, {value:g} and {correlation[other, one]:g}.")
         a, b = design.random.index(one), design.random.index(other)
         omega[a, b] = omega[b, a] = value * spread[a] * spread[b]
     if np.any(np.linalg.eigvalsh(omega) <= 0):

@@ -111,7 +111,7 @@ def told(
     """
     a, d = v.shape
     size = len(design.effects) + len(design.random) + len(design.pairs)
-    possible = np.linalg.eigvalsh(theta_of(design, v).omega)[:, 0] > 0
+    possible = np.all(np.linalg.eigvalsh(theta_of(design, v).omega) > 0, axis=-1)
     if not possible.all():
         nothing = np.zeros((a, d, d))
         found = Derivatives(

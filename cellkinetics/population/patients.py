@@ -29,6 +29,7 @@ from cellkinetics.sampling import curves
 from cellkinetics.solving.sensitivity import padded_length
 from cellkinetics.words import count
 
+LOOKED_AT = 5  # patients, for the unit of a parameter on the natural scale
 SAMPLES_APART = 4  # samples: programs are made for multiples of so many
 TAKES_NO_PART = (Status.NO_SAMPLE, Status.NO_DOSE, Status.NO_MASS, Status.NOT_FITTED)
 
@@ -43,6 +44,7 @@ class Patients:
     cases : {subject: its samples, problem and start}.
     left_out : {subject: why}.
     own_sds : sds of the error that each patient has of its own, in the order of `sd_names`; others are common to all.
+    found : (n, k + r) where each patient's samples were found to lie, in place of its guess; None where none were.
     """
 
     request: Request
@@ -51,6 +53,7 @@ class Patients:
     cases: Mapping[str, Case]
     left_out: Mapping[str, str]
     own_sds: tuple[str, ...] = ()
+    found: Floats | None = None
 
     @property
     def model(self) -> Model:
@@ -61,6 +64,14 @@ class Patients:
     def subjects(self) -> tuple[str, ...]:
         """Those who take part, in the order of the study."""
         return tuple(self.cases)
+
+    def with_common_sds(self, names: Sequence[str]) -> Patients:
+        """With these sds in common that each patient had of its own."""
+        if not names:
+            return self
+        kept = [*range(len(self.names)), *(len(self.names) + at for at, n in enumerate(self.own_sds) if n not in names)]
+        own = tuple(name for name in self.own_sds if name not in names)
+        return replace(self, own_sds=own, found=self.guesses[:, kept])
 
     @cached_property
     def problems(self) -> list[Problem]:
@@ -170,11 +181,32 @@ class Patients:
     @cached_property
     def guesses(self) -> Floats:
         """(n, k + r) where each patient's samples say that its parameters are, on the estimation scale; its sds."""
+        if self.found is not None:
+            return self.found
         parameters = self.model.parameters
         each = [[parameters[name].to_estimation(case.initial[name]) for name in self.names] for case in self._each]
         of_sds = np.log([self._sd_start[name] for name in self.own_sds])
         parts = np.array(each, float).reshape(len(each), -1), np.broadcast_to(of_sds, (len(each), len(of_sds)))
         return np.hstack(parts)
+
+    @cached_property
+    def units(self) -> Floats:
+        """(k + r,) in what parameters are counted: 1 on a log or logit scale; else what moves ln f by about 1.
+
+        The latter at the guesses of a few patients. Of one that moves nothing there: the size of its guesses.
+        """
+        parameters, units = self.model.parameters, np.ones(len(self.names) + len(self.own_sds))
+        natural = [at for at, name in enumerate(self.names) if parameters[name].scale == "identity"]
+        if not natural:
+            return units
+        some = np.unique(np.linspace(0, len(self.problems) - 1, LOOKED_AT).round().astype(int))
+        slopes = [self.problems[at].curve(self.guesses[at, : len(self.names)], 1).jacobian for at in some]
+        seen = np.concatenate(slopes)
+        size = np.sqrt(np.mean(np.where(np.isfinite(seen), seen, 0.0) ** 2, axis=0))
+        for at in natural:
+            guess = float(np.median(np.abs(self.guesses[:, at])))
+            units[at] = 1 / size[at] if size[at] > 0 else guess or 1.0
+        return units
 
     @property
     def _each(self) -> list[Case]:

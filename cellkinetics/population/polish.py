@@ -77,8 +77,9 @@ class Polished:
     @property
     def mc_errors(self) -> Floats:
         """(d,) how far other draws would move the estimates."""
-        inverse = np.nan_to_num(inverse_of(self.information, self.moving))
-        return np.where(self.moving, np.sqrt(np.maximum(np.diag(inverse @ self.noise @ inverse), 0.0)), np.nan)
+        whole = inverse_of(self.information, self.moving)
+        inverse, known = np.nan_to_num(whole), self.moving & np.isfinite(np.diag(whole))
+        return np.where(known, np.sqrt(np.maximum(np.diag(inverse @ self.noise @ inverse), 0.0)), np.nan)
 
     @property
     def still_moves(self) -> Floats:
@@ -159,7 +160,7 @@ def derivatives_at(population: Population, sample: Sample, v: Floats, counts: Fl
         return _left_out(population, sample, v, counts, without)
     design = population.design
     theta = theta_of(design, v)
-    if not np.linalg.eigvalsh(theta.omega)[0] > 0:
+    if not np.all(np.linalg.eigvalsh(theta.omega) > 0):
         nothing = np.zeros((len(v), len(v)))
         return At(-np.inf, np.zeros(len(v)), nothing, np.zeros((1, len(v))), nothing, sample)
     if population.scored:
@@ -190,14 +191,15 @@ def _little(population: Population, v: Floats) -> Flags:
 
 
 def _without(population: Population, v: Floats) -> tuple[str, ...]:
-    """What has so small a spread that draws tell nothing of its mean; nothing where that is all that varies.
+    """What has so small a spread that draws tell nothing of its mean.
 
     Of a spread s the draws' information on the mean is a difference of terms of size 1/s^2.
     """
     design, own = population.design, population.patients.own_sds
-    small = _little(population, v)
-    names = tuple(name for name, little in zip(design.random, small, strict=True) if little and name not in own)
-    return names if len(names) < len(design.random) else ()
+    # The sd of a patient that follows a covariate is none that all have in common.
+    driven = {effect.parameter for effect in design.effects if effect.covariate and effect.parameter in own}
+    small = zip(design.random, _little(population, v), strict=True)
+    return tuple(name for name, little in small if little and name not in driven)
 
 
 def _left_out(population: Population, sample: Sample, v: Floats, counts: Floats, without: tuple[str, ...]) -> At:
@@ -205,10 +207,19 @@ def _left_out(population: Population, sample: Sample, v: Floats, counts: Floats,
     design = population.design
     p, q, linked = len(design.effects), len(design.random), len(design.pairs)
     kept = np.array([name not in without for name in design.random])
-    pairs = [bool(kept[a] and kept[b]) for a, b in design.pairs]
-    places = np.flatnonzero([*[True] * p, *kept, *pairs, *[True] * (len(v) - p - q - linked)])
+    pairs = [p + q + at for at, (a, b) in enumerate(design.pairs) if kept[a] and kept[b]]
+    # An sd of the error that does not vary is one of those in common, which stand at the end.
+    own = {
+        name: at for at, name in enumerate(e.parameter for e in design.effects) if name in population.patients.own_sds
+    }
+    sds = own | {name: p + q + linked + at for at, name in enumerate(population.patients.common_sds)}
+    varying = [own[name] for name in own if name not in without]
+    effects = [at for at in range(p) if at not in own.values() or at in varying]
+    common = [sds[name] for name in population.patients.sd_names if sds[name] not in varying]
+    places = np.array([*effects, *(p + np.flatnonzero(kept)), *pairs, *common], int)
     smaller = population.without_effects(without, places)
-    at = derivatives_at(smaller, replace(sample, population=smaller, draws=sample.draws.of(np.flatnonzero(kept))),
+    draws = sample if kept.any() else sample.some(slice(0, 2))
+    at = derivatives_at(smaller, replace(draws, population=smaller, draws=draws.draws.of(np.flatnonzero(kept))),
                         v[places], counts)  # fmt: skip
     square = np.ix_(places, places)
     gradient, scores = np.zeros(len(v)), np.zeros((len(at.scores), len(v)))

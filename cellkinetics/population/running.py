@@ -58,10 +58,8 @@ class Population:
 
     @cached_property
     def units(self) -> Floats:
-        """(p,) in what coefficients are counted: 1 on a log or logit scale, the size of the guesses on the natural."""
-        parameters, names = self.patients.parameters, self.design.names
-        size = np.maximum(np.median(np.abs(self.patients.guesses), axis=0), 1e-300)
-        of = {n: 1.0 if parameters[n].scale != "identity" else float(size[i]) for i, n in enumerate(names)}
+        """(p,) in what coefficients are counted, as `Patients.units`."""
+        of = dict(zip(self.design.names, self.patients.units, strict=True))
         return np.array([of[effect.parameter] for effect in self.design.effects])
 
     @cached_property
@@ -93,7 +91,10 @@ class Population:
         """With one value for all of what had a random effect; ``places`` are those of the prior that are left."""
         if names not in self._smaller:
             prior = self.prior[0][places], self.prior[1][places]
-            smaller = Population(self.patients, self.design.without_effects(names), prior, self.method)
+            patients = self.patients.with_common_sds([name for name in self.patients.own_sds if name in names])
+            smaller = Population(
+                patients, self.design.without_effects(names, self.patients.own_sds), prior, self.method
+            )
             smaller.__dict__["data"] = self.data
             self._smaller[names] = smaller
         return self._smaller[names]

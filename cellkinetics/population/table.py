@@ -40,10 +40,6 @@ def parameters(fit: PopulationFit) -> pd.DataFrame:
     variance = np.diag(polished.covariance)
     errors = np.where(polished.moving & (variance > 0), np.sqrt(np.maximum(variance, 0.0)), np.nan)
     noise = polished.mc_errors
-    p, q = len(design.effects), len(design.random)
-    if fit.approximation is None and not polished.moving[p : p + q].any():
-        # Where nothing varies at all, draws of what varies tell next to nothing of the means.
-        errors[:p] = np.where([effect.parameter in design.random for effect in design.effects], np.nan, errors[:p])
     kinds = _kinds(fit)
     given = [name for name in fit.patients.common_sds if name in fit.request.fixed]
     rows = {}

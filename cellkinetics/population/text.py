@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cellkinetics.arrays import Floats
 from cellkinetics.fitting.summary import CENSORING_TEXTS
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.optimising.status import Outcome, Status
 from cellkinetics.population import table
-from cellkinetics.population.design import SD_BETWEEN
+from cellkinetics.population.design import SD_BETWEEN, Design
 from cellkinetics.population.importance import APPROXIMATED_BY, FEW_EFFECTIVE, LogLikelihood
 from cellkinetics.population.marginal import QUADRATURE
 from cellkinetics.population.polish import Polished
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
     from cellkinetics.population.result import PopulationFit
     from cellkinetics.population.running import Population
 
-STILL = 0.1  # standard errors that a last step may move an estimate, and twice that in other draws
+STILL = 0.1  # standard errors that a last step, or other draws, may move an estimate
+HARDLY_KNOWN = 1.0  # standard error of the ln of an sd whose interval is of no use
 
 ALL_BUT_ONE = 0.99  # a correlation of effects beyond which they are not told apart
+FEWER_CORRELATED = "give correlated= with fewer names"
 ILL_CONDITIONED = 1000.0  # of correlations of the estimates
 
 _wide = partial(labelled, width=WIDE)
@@ -66,9 +70,10 @@ def _method(fit: PopulationFit) -> str:
         of = f" with {fit.asked['nodes']} nodes for each random effect" if by.method == QUADRATURE else ""
         return f"{APPROXIMATED_BY[by.method]}{of}, maximised in {count(len(fit.trace), 'step')} on its exact gradient"
     chains = count(fit.path.chains, "chain")
+    cut = f", cut off while {', '.join(fit.path.moved)} drifted" if fit.path.moved else ""
     return (
-        f"SAEM, {len(fit.trace)} iterations of {chains} a patient, then Newton steps on the likelihood by importance "
-        "sampling"
+        f"SAEM, {len(fit.trace)} iterations of {chains} a patient{cut}, then Newton steps on the likelihood by "
+        "importance sampling"
     )
 
 
@@ -110,6 +115,11 @@ def _fixed(fit: PopulationFit) -> str:
     return "; ".join(f"{name} {row['value']:.4g} {row['unit']}" for name, row in rows.iterrows()) or "nothing"
 
 
+def one_for_all(names: Sequence[str]) -> str:
+    """What to do where nothing varies."""
+    return f"take ck.fit(model, study, shared={[*names]})"
+
+
 def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros: dict[str, float]) -> Outcome:
     """The most important first."""
     labels = np.array(labels_of(path.population))
@@ -117,9 +127,9 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
     if likelihood.smallest_ess < FEW_EFFECTIVE:
         notes.append(f"{likelihood.uneven}; give random= with fewer names, or look at that patient's samples")
     for name, worse in zeros.items():
-        own, alone = name in path.population.patients.own_sds, len(path.population.design.random) == 1
+        own, alone = name in path.population.patients.own_sds, len(zeros) == len(path.population.design.random)
         advice = "leave common_sd=False out" if own else f"give random= without {name}"
-        advice = "take ck.fit(model, study, shared='all')" if alone else advice
+        advice = one_for_all(path.population.patients.names) if alone else advice
         notes.append(
             f"between-patient sd of {name} cannot be told from 0 (log-likelihood at 0 differs by {max(worse, 0):.2f}): "
             f"{advice}"
@@ -128,6 +138,13 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
     for pair, rho in design.correlation(omega).items():
         if abs(rho) > ALL_BUT_ONE and not zeros.keys() & set(pair):
             notes.append(f"correlation of {' and '.join(pair)} at {rho:+.3f}: give correlated= without it")
+    singular = _singular(design, omega)
+    for block, least in singular.items():
+        notes.append(
+            f"the covariance of {', '.join(block)} is next to singular (smallest eigenvalue of its correlations "
+            f"{least:.1g}): {FEWER_CORRELATED}"
+        )
+    notes += _hardly_known(path.population, polished)
     if path.unsolved:
         notes.append(path.unsolved)
     outside = outside_bounds(path.population, polished)
@@ -138,10 +155,13 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
         return Outcome(Status.INTERRUPTED, "; ".join([text, *notes]))
     lost = labels[np.isnan(np.diag(polished.covariance)) & polished.moving]
     if len(lost):
-        text = f"not identifiable: the samples do not determine {', '.join(lost)}. Fix it (fixed=), or free fewer"
+        advice = (
+            f"{FEWER_CORRELATED[0].upper()}{FEWER_CORRELATED[1:]}" if singular else "Fix it (fixed=), or free fewer"
+        )
+        text = f"not identifiable: the samples do not determine {', '.join(lost)}. {advice}"
         return Outcome(Status.NOT_IDENTIFIABLE, "; ".join([text, *notes]))
     moving = polished.still_moves > STILL
-    unsure = polished.mc_errors > 2 * STILL * np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
+    unsure = polished.mc_errors > STILL * np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
     if moving.any():
         names = ", ".join(labels[moving])
         drifted = f" ({', '.join(path.moved)} over the last {WINDOW} iterations)" if path.moved else ""
@@ -149,7 +169,7 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
         return Outcome(Status.NOT_CONVERGED, "; ".join([text, *notes]))
     if np.nan_to_num(unsure).any():
         names = ", ".join(labels[np.nan_to_num(unsure).astype(bool)])
-        notes.append(f"other draws would move {names} by up to {2 * STILL} SE and more")
+        notes.append(f"other draws would move {names} by up to {STILL} SE and more")
     if exact := _sds_at_floor(path.population, polished):
         text = f"{', '.join(exact)} at its lower bound: curves go through the samples. Look for values that were copied"
         return Outcome(Status.SD_AT_BOUND, "; ".join([f"{text}, or fix it (fixed=)", *notes]))
@@ -160,6 +180,31 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
         notes = [f"{', '.join(held)} at its lower bound", *notes] if held else notes
         return Outcome(Status.AT_BOUND, "; ".join(notes))
     return Outcome(Status.CONVERGED, "; ".join(["converged", *notes]))
+
+
+def _singular(design: Design, omega: Floats) -> dict[tuple[str, ...], float]:
+    """{block of three and more: smallest eigenvalue of its correlations}, where that is next to 0."""
+    found = {}
+    for block in design.correlated:
+        at = [design.random.index(name) for name in block]
+        part = omega[np.ix_(at, at)]
+        spread = np.sqrt(np.diag(part))
+        least = float(np.linalg.eigvalsh(part / np.outer(spread, spread))[0])
+        if len(block) > 2 and least < 1 - ALL_BUT_ONE:
+            found[block] = least
+    return found
+
+
+def _hardly_known(population: Population, polished: Polished) -> list[str]:
+    """Sds of the error that have a lower end next to 0 and an upper one far above."""
+    names, patients = labels_of(population), population.patients
+    first, variance = len(names) - len(patients.common_sds), np.diag(polished.covariance)
+    return [
+        f"{name} is hardly told by the samples (standard error of its ln {np.sqrt(variance[at]):.1f}): fix it "
+        "(fixed=), or take another error="
+        for at, name in enumerate(names)
+        if at >= first and polished.moving[at] and variance[at] > HARDLY_KNOWN**2
+    ]
 
 
 def outside_bounds(population: Population, polished: Polished) -> list[str]:

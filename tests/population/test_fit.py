@@ -382,7 +382,7 @@ def test_an_sd_of_the_error_that_is_nothing_and_a_single_spread_that_is_are_said
     alike = populations.study_of(np.log(300.0) - 0.1 * np.tile(DAYS, (12, 1)), DAYS, 0.3, rng)
     found = ck.fit_population(populations.line(), alike, random="c", progress=False)
     assert "between-patient sd of c cannot be told from 0" in found.outcome
-    assert "take ck.fit(model, study, shared='all')" in found.outcome
+    assert "take ck.fit(model, study, shared=['c', 'k'])" in found.outcome
 
 
 def test_the_study_again_has_its_limits_and_the_spread_of_the_population(fit, study):
