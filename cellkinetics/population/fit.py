@@ -48,7 +48,7 @@ FEW_PATIENTS = 200  # of whom the second are taken at half the error, where curv
 LIKELIHOOD_DRAWS, HURRIED_DRAWS = 2000, 200  # others, for the likelihood; where Ctrl-C cut them short
 SEED_OF_POLISH, SEED_OF_SECOND_POLISH = 101, 102  # added to the seed
 LITTLE_SPREAD = 0.1  # units: where chains that stand far from the samples end up with
-FAR, FAR_OFF = 10.0, 2.0  # units that a patient may be from where the search begins; that make it begin anew
+FAR_FROM_START, FAR_OFF = 10.0, 2.0  # units that a patient may be from where the search begins; that make it begin anew
 LIKE_ZERO = 0.5  # stderr of ln sd between patients from which on it is compared with 0
 COUNTS_AS_ZERO = 1.35  # log-likelihood units: half of the 95% point of a variance at its bound (Self and Liang 1987)
 
@@ -311,7 +311,10 @@ def _value_at(path: Path, seed: int) -> float:
 def _found(patients: Patients, design: Design) -> Patients:
     """With each patient's samples looked at from where ``initial=`` says: chains do not find their way from far off."""
     alone = Population(patients, design, prior_of(patients, design), patients.method)
-    theta, wide = _start(alone), alone.spread_units * np.where(np.isin(design.random, patients.own_sds), 1.0, FAR)
+    theta, wide = (
+        _start(alone),
+        alone.spread_units * np.where(np.isin(design.random, patients.own_sds), 1.0, FAR_FROM_START),
+    )
     theta = theta._replace(omega=np.diag(wide**2))
     guesses = patients.guesses.copy()
     for at, (_, optimum) in enumerate(modes_of(patients, design, theta, guesses[:, design.places])):

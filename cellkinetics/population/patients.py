@@ -29,7 +29,7 @@ from cellkinetics.sampling import curves
 from cellkinetics.solving.sensitivity import padded_length
 from cellkinetics.words import count
 
-LOOKED_AT = 5  # patients, for the unit of a parameter on the natural scale
+LOOKED_AT_FOR_UNITS = 5  # patients, for the unit of a parameter on the natural scale
 SAMPLES_APART = 4  # samples: programs are made for multiples of so many
 TAKES_NO_PART = (Status.NO_SAMPLE, Status.NO_DOSE, Status.NO_MASS, Status.NOT_FITTED)
 
@@ -199,7 +199,7 @@ class Patients:
         natural = [at for at, name in enumerate(self.names) if parameters[name].scale == "identity"]
         if not natural:
             return units
-        some = np.unique(np.linspace(0, len(self.problems) - 1, LOOKED_AT).round().astype(int))
+        some = np.unique(np.linspace(0, len(self.problems) - 1, LOOKED_AT_FOR_UNITS).round().astype(int))
         slopes = [self.problems[at].curve(self.guesses[at, : len(self.names)], 1).jacobian for at in some]
         seen = np.concatenate(slopes)
         size = np.sqrt(np.mean(np.where(np.isfinite(seen), seen, 0.0) ** 2, axis=0))

@@ -43,7 +43,7 @@ def test_a_search_finds_its_way_from_far_off(varied, usual):
 
 def test_defaults_that_are_far_off_do_no_harm(varied, usual):
     line = populations.line()
-    far = replace(line, parameters=line.parameters | {"c": replace(line.parameters["c"], value=1e9)})
+    far = replace(line, parameters={**line.parameters, "c": replace(line.parameters["c"], value=1e9)})
     found = ck.fit_population(far, varied, progress=False)
     assert found.log_likelihood_ln == pytest.approx(usual.log_likelihood_ln, abs=0.05)
 
@@ -81,8 +81,9 @@ def test_where_nothing_varies_standard_errors_are_those_of_one_value_for_all():
 def test_an_sd_that_does_not_vary_keeps_the_standard_error_of_one_in_common(varied, usual):
     own = ck.fit_population(populations.line(), varied, common_sd=False, progress=False)
     assert "leave common_sd=False out" in own.outcome
-    for name in ("c", "k", "sd"):
-        assert own.parameters.loc[name, "stderr"] == pytest.approx(usual.parameters.loc[name, "stderr"], rel=0.15)
+    # A spread that may be a little more than 0 adds to what is not known of the sd, and takes nothing away.
+    ratio = own.parameters["stderr"] / usual.parameters["stderr"]
+    assert ratio[["c", "k", "sd"]].between(0.95, 1.5).all()
 
 
 def test_chains_that_stand_together_far_from_0_have_a_covariance():
