@@ -128,11 +128,14 @@ def test_what_no_patient_of_the_study_was_given_is_told():
         "once": 1e6,
         "twice": again,
         "with": {**again, "lymphodepletion": [(-5, 1), (23, 1)], "tocilizumab": [(3, 1)]},
+        "sooner": {"cells": 1e6, "lymphodepletion": [(-12, 1)]},
+        "later": {"cells": 1e6, "lymphodepletion": [(9, 1)]},
     }
     assert unseen(patients, {name: regimen_of(model, given, name) for name, given in arms.items()}) == [
         "no patient was given cells more than once, as in twice, with: nothing was seen of it",
         "no patient was given lymphodepletion more than once, as in with: nothing was seen of it",
         "no patient was given tocilizumab, as in with: nothing was seen of it",
+        "no patient was given lymphodepletion on a day far from -5, as in later: nothing was seen of it",
     ]
 
 
