@@ -425,6 +425,8 @@ def test_no_public_function_with_such_an_argument_is_forgotten():
         "corrected": {"vpc", "PopulationFit.vpc", "PopulationPosterior.vpc", "Fits.vpc", "Comparison.vpc"},
         "calibrated": {"Fit.profile", "Fits.profile"},
         "mid_p": {"compare_cohorts"},
+        "inputs": {"simulate", "Model.solve", "Model.plot", "identifiability", "power", "PopulationFit.predict",
+                   "virtual_trial", "PopulationFit.virtual_trial", "PopulationPosterior.virtual_trial"},
         "times": {"simulate", "Model.solve", "Fit.predict", "Fits.predict", "JointFit.predict",
                   "PopulationFit.predict", "PopulationFit.forecast", "forecast", "PopulationFit.virtual_trial",
                   "virtual_trial", "identifiability", "PopulationPosterior.forecast",

@@ -141,10 +141,11 @@ class PopulationPosterior(Saves, HandsOutCopies):
         """The draws as ArviZ has them.
 
         Groups: posterior (natural scale), sample_stats, and, where the population is at hand, log_likelihood (of
-        ln(copies) of each sample given its patient's parameters, of a censored one that of what is known), which
-        ``arviz.loo`` takes; posterior_predictive (samples of the same patients drawn anew, before limits are looked
-        at); observed_data (value, NaN unless quantified) and constant_data (subject, day, output, status, lower and
-        upper end, lower and upper limit of each sample, NaN without: what a draw beyond one would be known as).
+        ln(copies) of each sample given its patient's parameters, of a censored one that of what is known, 0 of one
+        that every draw is certain of), which ``arviz.loo`` takes; posterior_predictive (samples of the same patients
+        drawn anew, before limits are looked at); observed_data (value, NaN unless quantified) and constant_data
+        (subject, day, output, status, lower and upper end, lower and upper limit of each sample, NaN without: what a
+        draw beyond one would be known as).
 
         Raises
         ------
@@ -176,7 +177,7 @@ class PopulationPosterior(Saves, HandsOutCopies):
         ends = {end: rows[end].to_numpy(float) for end in known}
         return arviz.from_dict(
             posterior=columns, sample_stats=stats,
-            log_likelihood={name: found.ln_density.reshape(m, n, -1)},
+            log_likelihood={name: samples.settled(found.ln_density).reshape(m, n, -1)},
             posterior_predictive={name: found.copies.reshape(m, n, -1)},
             observed_data={name: rows["value"].to_numpy(float)},
             constant_data=ends | {new: rows[key].to_numpy(float if key == "day" else str) for key, new in told.items()},

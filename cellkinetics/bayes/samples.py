@@ -21,6 +21,7 @@ from cellkinetics.sampling import curves
 
 DRAWS_AT_ONCE = 100  # draws of one step of the program, and how many draws a call has
 DRAWS_IN_A_CALL = 1000
+CERTAIN = 1e-4  # of a log-likelihood, below which in every draw it is 0
 
 
 class SamplesAtDraws(NamedTuple):
@@ -67,6 +68,15 @@ def at_draws(fit: PopulationFit, v: Floats, phi: Floats, seed: int) -> SamplesAt
             "lower": samples.lower, "upper": samples.upper, "lloq": samples.lloq, "uloq": samples.uloq,
         }))  # fmt: skip
     return SamplesAtDraws(pd.concat(tables, ignore_index=True), of_all(density), np.concatenate(copies, axis=1))
+
+
+def settled(ln_density: Floats) -> Floats:
+    """(m, N) log densities, exactly 0 of a sample that all m draws are certain of.
+
+    One far below its limit has -1e-14 or so in each. It tells nothing, and ``arviz.loo``, which divides by differences
+    between draws, would be NaN of all samples for its sake.
+    """
+    return np.where(np.abs(ln_density).max(axis=0) < CERTAIN, 0.0, ln_density)
 
 
 @cache.kept

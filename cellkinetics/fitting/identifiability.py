@@ -12,6 +12,7 @@ import numpy.typing as npt
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
 from cellkinetics.copies import HandsOutCopies
+from cellkinetics.errors import ModelError, suggest
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.likelihood.error_models import ERRORS, LOG
 from cellkinetics.likelihood.planned import errors_planned
@@ -53,6 +54,7 @@ class Identifiability(Saves, HandsOutCopies):
     condition : of the information on unit diagonal; inf where a direction has none.
     reason : why nothing is known of a patient who was not fitted; "" otherwise.
     origin : of which fit, or model and design, it is.
+    outputs : of a design, what is sampled of a model with several outputs; empty of others.
     """
 
     parameters: pd.DataFrame
@@ -62,6 +64,7 @@ class Identifiability(Saves, HandsOutCopies):
     condition: float
     reason: str = ""
     origin: Provenance = field(default=Provenance(), repr=False)
+    outputs: tuple[str, ...] = ()
 
     @property
     def unseen(self) -> list[str]:
@@ -86,6 +89,7 @@ class Identifiability(Saves, HandsOutCopies):
         if self.reason:
             return f"nothing is known of {', '.join(free)}: {self.reason}\n"
         lines = [f"{self.rank} of {count(len(free), 'direction')} have information; condition {self.condition:.3g}"]
+        lines += [f"each sample measures {' and '.join(self.outputs)}"] if self.outputs else []
         good = self.parameters.index[(self.parameters["se"] <= LOOSE).to_numpy()]
         lines += [f"determined (SE on the estimation scale at most {LOOSE:g}): {', '.join(good) or 'none'}"]
         lines += [f"no sample depends on {', '.join(self.unseen)}"] if self.unseen else []
@@ -112,9 +116,10 @@ def identifiability(
     doses: object = None,
     parameters: Mapping[str, float] | None = None,
     free: Sequence[str] | None = None,
-    lloq: float | None = None,
+    lloq: float | Mapping[str, float] | None = None,
     sd: float | Mapping[str, float] | None = None,
     error: str | None = None,
+    output: str | Sequence[str] | None = None,
     inputs: Mapping[str, Any] | None = None,
 ) -> Identifiability:
     """What a schedule of samples can tell about parameters, before any sample is taken.
@@ -127,18 +132,21 @@ def identifiability(
     Parameters
     ----------
     model
-        the model; its first output is sampled. Or a population of `fit_population`: its median patient, what it
+        the model. Or a population of `fit_population`: its median patient, what it
         estimates and its sd are then taken where nothing else is given, and the table says what the schedule would tell
         of one patient of it.
     times : (n,) days since the first infusion.
     doses : as in `simulate`.
     parameters : {name: natural value}; the defaults otherwise.
     free : names to judge; all parameters that are positive and not at a bound when not given.
-    lloq : lower limit of quantification, in the unit of the output.
+    lloq : lower limit of quantification, in the unit of the output; {output: limit} of several, none of others.
     sd
         residual sd, taken as known; 0.5 of ln copies when not given, {"sd_add": ..., "sd_prop": ...} of the combined
         error.
     error : "log", "student", "proportional" or "combined"; that of the population where neither it nor ``sd`` is given.
+    output
+        which output of the model is sampled, or several that are sampled on the same days. When not given the first;
+        of a population those that its study measured.
     inputs : covariates over time, where the model takes any, as in `simulate`.
 
     Returns
@@ -150,8 +158,8 @@ def identifiability(
     Raises
     ------
     ModelError
-        An unknown parameter, no dose or input for a model that takes some; errors of counts, which depend on the mass
-        of DNA in the wells; no sd of an error without a usual one.
+        An unknown parameter or output, no dose or input for a model that takes some; one limit of outputs in several
+        units; errors of counts, which depend on the mass of DNA in the wells; no sd of an error without a usual one.
     ValueError
         No days, or days before the infusion; no names in `free`.
 
@@ -169,9 +177,11 @@ def identifiability(
     model, typical = of(model, _first_dose(doses))
     refuse_none(model, doses)
     schedule = domains.some(domains.since_infusion(times, "times"), "times", "[7, 14, 28]")
-    errors, sds = errors_planned(error, sd, typical and typical.errors(next(iter(model.outputs))))
-    largest = domains.positive(max(sds), "sd", 0.5)
-    lloq = None if lloq is None else domains.positive(lloq, "lloq", 3)
+    outputs = outputs_planned(model, output, typical)
+    planned = {name: errors_planned(error, sd, typical and typical.errors(name)) for name in outputs}
+    for _, sds in planned.values():
+        domains.positive(max(sds), "sd", 0.5)
+    limits = _limits(model, lloq, outputs)
     given = dict(parameters or {})
     if typical is not None:
         given = {name: value for name, value in typical.values.items() if name not in model.ties} | given
@@ -185,8 +195,11 @@ def identifiability(
         if np.isfinite(parameter.to_estimation(values[name])) and name not in model.ties
     ]
     names = tuple(n for n in model.parameters if n in (inside if free is None else free))
-    table = pd.DataFrame({"day": schedule, "output": 0, "lower": 0.0, "upper": np.inf})
-    known = np.full(len(ERRORS[LOG].sd_names(model.outputs)), largest)
+    n, places = len(schedule), [list(model.outputs).index(name) for name in outputs]
+    table = pd.DataFrame({
+        "day": np.tile(schedule, len(outputs)), "output": np.repeat(places, n), "lower": 0.0, "upper": np.inf,
+    })  # fmt: skip
+    known = np.ones(len(ERRORS[LOG].sd_names(model.outputs)))
     ties = tuple(model.ties.items())
     problem = Problem(
         model, Samples.of(table), model.doses(doses), values, names, ties, known, np.zeros(len(known), bool),
@@ -194,17 +207,50 @@ def identifiability(
     )  # fmt: skip
     with phases("curve"):
         at = problem.curve(problem.start(values), 1)
-    ln_f, slopes = np.asarray(at.value)[: len(schedule)], np.asarray(at.jacobian)[: len(schedule)]
-    weight = errors.expected_information(ln_f, sds, lloq)
-    options = {"times": schedule, "parameters": values, "free": names, "lloq": lloq, "error": errors.name}
-    options |= {"sd": sds[0] if len(sds) == 1 else dict(zip(errors.parts, sds, strict=True))}
+    ln_f, slopes = np.asarray(at.value)[: len(table)], np.asarray(at.jacobian)[: len(table)]
+    each = zip(planned.items(), np.split(ln_f, len(outputs)), strict=True)
+    weights = [errors.expected_information(own, sds, limits[name]) for (name, (errors, sds)), own in each]
+    said = {name: sds[0] if len(sds) == 1 else dict(zip(errors.parts, sds, strict=True))
+            for name, (errors, sds) in planned.items()}  # fmt: skip
+    options: dict[str, Any] = {"times": schedule, "parameters": values, "free": names}
+    options["error"] = next(iter(planned.values()))[0].name
+    for name, values in (("lloq", limits), ("sd", said)):
+        options[name] = values if len(outputs) > 1 else next(iter(values.values()))
+    options |= {"output": outputs} if len(model.outputs) > 1 else {}
     options |= {"inputs": dict(inputs)} if inputs else {}
-    information = slopes.T @ (weight[:, None] * slopes)
+    information = slopes.T @ (np.concatenate(weights)[:, None] * slopes)
     found = of_information(information, names)
     if typical is not None:
         found = replace(found, parameters=_among(found.parameters, information, typical))
-    timings = phases.done(f"identifiability of {model.name} in {count(len(schedule), 'sample')}")
-    return replace(found, origin=Provenance("", "", model, options, phases.total, timings))
+    timings = phases.done(f"identifiability of {model.name} in {count(len(table), 'sample')}")
+    origin = Provenance("", "", model, options, phases.total, timings)
+    return replace(found, origin=origin, outputs=outputs if len(model.outputs) > 1 else ())
+
+
+def outputs_planned(model: Model, output: str | Sequence[str] | None, typical: Typical | None) -> tuple[str, ...]:
+    """Those asked for; else what the study of a population measured, else the first."""
+    if output is None:
+        return typical.measured if typical is not None else (next(iter(model.outputs)),)
+    first = next(iter(model.outputs))
+    asked = [output] if isinstance(output, str) else domains.some(output, "output", repr(first))
+    for name in asked:
+        if name not in model.outputs:
+            raise ModelError(f"{model.name} has no output {name!r}. {suggest(str(name), model.outputs)}".rstrip(), name)
+    return tuple(dict.fromkeys(asked))
+
+
+def _limits(model: Model, lloq: float | Mapping[str, float] | None, outputs: Sequence[str]) -> dict[str, float | None]:
+    """Of each output that is sampled, None without."""
+    if not isinstance(lloq, Mapping):
+        if lloq is not None and len({model.outputs[name] for name in outputs}) > 1:
+            given = ", ".join(f"{name!r}: ... {model.outputs[name]}" for name in outputs)
+            raise ModelError(
+                f"lloq={lloq}: outputs have units of their own. Give lloq={{{given}}}, or output= of one.", name="lloq"
+            )
+        return dict.fromkeys(outputs, None if lloq is None else domains.positive(lloq, "lloq", 3))
+    if lloq:
+        outputs_planned(model, list(lloq), None)
+    return {name: domains.positive(lloq[name], "lloq", 3) if name in lloq else None for name in outputs}
 
 
 def _first_dose(doses: object) -> float | None:

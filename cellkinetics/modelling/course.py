@@ -27,13 +27,16 @@ class Course(NamedTuple):
         return jnp.interp(times, jnp.asarray(self.days), jnp.asarray(self.values))
 
 
-def as_courses(given: Mapping[str, Any] | None, declared: Mapping[str, str], model: str) -> dict[str, Course]:
+def as_courses(
+    given: Mapping[str, Any] | None, declared: Mapping[str, str], model: str, *, of_study: bool = False
+) -> dict[str, Course]:
     """Read what a user gives for the inputs of a model.
 
     Parameters
     ----------
     given : {name: number, (day, value) pairs or `Course`}.
     declared : {name: unit}, as in ``Model.inputs``.
+    of_study : whether they are of a study's columns, and not of an argument ``inputs``.
 
     Raises
     ------
@@ -49,7 +52,8 @@ def as_courses(given: Mapping[str, Any] | None, declared: Mapping[str, str], mod
     missing = [name for name in declared if name not in given]
     if missing:
         wanted = ", ".join(f"{name} ({declared[name]})" for name in missing)
-        remedy = f"inputs={{{missing[0]!r}: a number, or (day, value) pairs}}, or a column of that name in the study"
+        argument = f"inputs={{{missing[0]!r}: a number, or (day, value) pairs}}"
+        remedy = "a column of that name in the study" if of_study else argument
         raise ModelError(f"{model} needs {wanted}. Give {remedy}.", name=missing[0])
     return {name: _course(name, given[name]) for name in declared}
 

@@ -37,7 +37,8 @@ class Typical:
     values : {name: natural value} of the median patient at a dose. free : names that the population estimates.
     between : {name: SD between patients} on the scale of estimation. linked : (k, k) correlations of these, in their
     order. effect : {name: exponent of the dose}. error : the name of the error model. sds : {output: its sds, in the
-    order of its parts}. drawn : draws of a posterior, of which the others are the means.
+    order of its parts}. measured : outputs of which the study has samples. drawn : draws of a posterior, of which the
+    others are the means.
     """
 
     model: Model
@@ -48,6 +49,7 @@ class Typical:
     effect: Mapping[str, float]
     sds: Mapping[str, tuple[float, ...]]
     error: str
+    measured: tuple[str, ...]
     drawn: DrawnTypical | None = None
 
     def errors(self, output: str) -> tuple[str, tuple[float, ...]] | None:

@@ -151,7 +151,7 @@ def courses_of(model: Model, study: Study) -> tuple[Courses, Outcome | None]:
             rows = study.observations[["day", name]].dropna().drop_duplicates("day")
             given[name] = list(zip(rows["day"] - first, rows[name].astype(float), strict=True))
     try:
-        return as_courses(given, model.inputs, model.name), None
+        return as_courses(given, model.inputs, model.name, of_study=True), None
     except (ModelError, ValueError) as error:
         nothing = dict.fromkeys(model.inputs, 1.0)
         return as_courses(nothing, model.inputs, model.name), not_fitted(error)

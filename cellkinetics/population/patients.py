@@ -285,7 +285,7 @@ def one_more(patients: Patients, study: Study) -> Patients:
     why = str(case) if not isinstance(case, Case) else case.reason.words if case.reason is not None else ""
     status = case.reason.status if isinstance(case, Case) and case.reason is not None else None
     if not isinstance(case, Case) or (status in TAKES_NO_PART and status is not Status.NO_SAMPLE):
-        raise one_problem(f"{subject}: {why}", "A curve needs the doses and covariates of the patient.")
+        raise one_problem(f"{subject}: {why.rstrip('.')}", "A curve needs the doses and covariates of the patient.")
     mine = replace(case, problem=_with_free_sds(case.problem, patients.request), reason=None)
     return replace(patients, study=study, cases={subject: mine}, left_out={})
 

@@ -44,6 +44,7 @@ def predicted(
     days: Floats | None,
     doses: object,
     covariates: Mapping[str, Any] | None,
+    inputs: Mapping[str, Any] | None,
     level: float,
     draws: int,
     seed: int,
@@ -63,7 +64,7 @@ def predicted(
     drawn[1:, fit.design.places] += rng.normal(size=(draws, len(whole))) @ whole.T
     problem, sds = fit.patients.problems[0], np.zeros(int(fit.patients.sd_free.sum()))
     parameters = pd.DataFrame([problem.natural(np.append(row, sds)) for row in drawn])
-    curves = simulate(model, parameters, days, doses)
+    curves = simulate(model, parameters, days, doses, inputs=_inputs(fit, inputs))
     table = pd.DataFrame({"day": days})
     for output in model.outputs:
         each = curves[output].to_numpy().reshape(len(drawn), len(days))
@@ -151,7 +152,7 @@ def typical_of(fit: PopulationFit, dose: float | None, v: Floats | None = None) 
     if fit.patients.own_sds:
         raise ModelError(
             "sds of the error differ between these patients, and studies are planned with one for all. Take a "
-            "population with common_sd=True."
+            "population with common_sd=True, or its model with parameters= and sd=."
         )
     design, outputs = fit.design, list(fit.model.outputs)
     theta = fit.polished.theta if v is None else theta_of(design, v.mean(axis=0))
@@ -177,9 +178,10 @@ def typical_of(fit: PopulationFit, dose: float | None, v: Floats | None = None) 
             np.linalg.cholesky(np.array([one.omega for one in each])),
             dict(zip(outputs, np.exp(ln_sd).reshape(len(v), -1, len(outputs)).transpose(2, 0, 1), strict=True)),
         )
+    seen = np.unique(np.concatenate([problem.samples.output for problem in fit.patients.problems]))
     return Typical(
         fit.model, values, design.names, dict(zip(design.random, map(float, spread), strict=True)),
-        omega / np.outer(spread, spread), effect, sds, fit.request.error, drawn,
+        omega / np.outer(spread, spread), effect, sds, fit.request.error, tuple(outputs[at] for at in seen), drawn,
     )  # fmt: skip
 
 
@@ -199,6 +201,21 @@ def _doses(fit: PopulationFit, doses: object) -> object:
     if not same:
         raise ModelError("patients had different doses: give doses=, such as doses=1e6.", name="doses")
     return each[0]
+
+
+def _inputs(fit: PopulationFit, inputs: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Those given, and of the others the course that all patients had."""
+    each = [problem.courses for problem in fit.patients.problems]
+    found = {**(inputs or {})}
+    for name in fit.model.inputs:
+        if name in found:
+            continue
+        if not all(all(map(np.array_equal, courses[name], each[0][name])) for courses in each):
+            raise ModelError(
+                f"patients had different {name}: give inputs={{{name!r}: a number, or (day, value) pairs}}.", name=name
+            )
+        found[name] = each[0][name]
+    return found
 
 
 def covariates_of(fit: PopulationFit, given: Mapping[str, Any], dose: float | None) -> dict[str, Any]:

@@ -282,6 +282,7 @@ class PopulationFit(Criteria, Saves):
         *,
         doses: object = None,
         covariates: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
         level: float = 0.9,
         draws: int = 200,
         seed: int = 2020,
@@ -295,6 +296,7 @@ class PopulationFit(Criteria, Saves):
         covariates
             {covariate: value}; a number that is not given is at its mean, groups at the first, the dose at ``doses``
             where that is a number.
+        inputs : covariates over time, as in `simulate`; the study's where all patients have the same.
         level : share of the patients whose curves lie between lower and upper, day by day.
         draws : patients that are drawn for it. seed : of them.
 
@@ -305,7 +307,7 @@ class PopulationFit(Criteria, Saves):
         """
         level, draws, seed = domains.level(level), domains.count(draws, "draws"), domains.seed(seed)
         days = None if times is None else domains.days(times, "times")
-        return prediction.predicted(self, days, doses, covariates, level, draws, seed)
+        return prediction.predicted(self, days, doses, covariates, inputs, level, draws, seed)
 
     def simulate(self, n: int = 1, *, seed: int = 2020) -> pd.DataFrame:
         """The study again, with other patients of this population: same days, doses, covariates and limits.

@@ -304,9 +304,9 @@ def forecast(
         text for one, regimen in zip(each, regimens, strict=True) if regimen is not None
         for text in _of_doses(one, regimen)
     )  # fmt: skip
-    notes += [
+    notes += dict.fromkeys(
         f"{subject} is one of the {one.told_by}: its samples count twice" for one in each if _within(one, found[0])
-    ]
+    )
     outcome = _outcome(about, weight, m, _strange(each, found), notes)
     timings = phases.done(f"forecast of {subject}")
     origin = Provenance(subject, patient.sha256, each[0].model, options, phases.total, timings)

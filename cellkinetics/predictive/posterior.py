@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,11 @@ from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.joint.design import BY_DOSE
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.likelihood.censoring import UNMEASURED
 from cellkinetics.modelling.model import Model
+from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising.engine import Data
+from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.samples import Samples
 from cellkinetics.population import importance
 from cellkinetics.population.importance import Moments
@@ -62,20 +64,31 @@ class Posterior:
 
 
 @dataclass(frozen=True, eq=False)
-class _Ahead(Population):
-    """One patient, whose arrays have rows of weight 0 at the times that are asked for."""
+class _Ahead(Patients):
+    """One patient, whose arrays have rows of weight 0 at the times that are asked for, behind those that are known."""
 
     known: int = 0
 
-    @cached_property
-    def data(self) -> Data:
+    def data(self, method: Method) -> Data:
         """The samples, and the times behind them."""
-        whole = self.patients.data(self.method)
+        whole = super().data(method)
         asked = np.arange(whole.rows.weight.shape[1]) >= self.known
         # A value that is known, and does not count: nothing of an open interval is computed.
         lower, upper = (np.where(asked, 0.0, end) for end in (whole.rows.lower, whole.rows.upper))
         weight = np.where(asked, 0.0, whole.rows.weight)
-        return whole._replace(rows=whole.rows._replace(lower=lower, upper=upper, weight=weight))
+        # What is shown is the curve itself: what keeps a likelihood finite is not added to it.
+        least = np.where(asked, UNMEASURED, whole.inputs.least)
+        return whole._replace(
+            inputs=whole.inputs._replace(least=least),
+            rows=whole.rows._replace(lower=lower, upper=upper, weight=weight),
+        )
+
+    @classmethod
+    def of(cls, patients: Patients, subject: str, problem: Problem, known: int) -> _Ahead:
+        """With another problem of the subject."""
+        same = {each.name: getattr(patients, each.name) for each in fields(patients)}
+        cases = {subject: replace(patients.cases[subject], problem=problem)}
+        return cls(**{**same, "cases": cases}, known=known)
 
 
 def posterior_of(
@@ -95,8 +108,8 @@ def posterior_of(
     method = patients.method if rates or given.method is None else given.method
 
     def among(samples: Samples) -> Population:
-        cases = {subject: replace(case, problem=replace(case.problem, samples=samples))}
-        return _Ahead(replace(patients, cases=cases), design, (nothing, nothing), method, known=known)
+        own = _Ahead.of(patients, subject, replace(case.problem, samples=samples), known)
+        return Population(own, design, (nothing, nothing), method)
 
     one = among(ahead)
     theta, members = given.theta, None
@@ -133,8 +146,8 @@ def posterior_of(
         driven = {**known_of(given.design, patient), BY_DOSE: regimen.first}
         x = np.broadcast_to(beta @ matrix_of(given.design, driven).T, (len(phi), len(design.names))).copy()
         x[:, design.places] += phi - (beta @ matrix.T)[..., design.places]
-        under = replace(case, problem=replace(case.problem, samples=ahead, doses=regimen.doses))
-        under = replace(patients, cases={subject: under})
+        problem = replace(case.problem, samples=ahead, doses=regimen.doses)
+        under = _Ahead.of(patients, subject, problem, known)
         first = under.method if regimen.doses.rates is not None else method
         ln_curves = other_patients.solved(under, x[:, None], first, len(ahead), np.float64)[:, 0, at]
         phi, solved = x[:, design.places], np.asarray(np.isfinite(ln_curves).all(axis=1))

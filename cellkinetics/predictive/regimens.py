@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cellkinetics.arrays import Ints
+from cellkinetics.arrays import Flags, Floats, Ints
 from cellkinetics.errors import ModelError
 from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.dosing import Doses, as_doses
@@ -16,6 +16,7 @@ from cellkinetics.modelling.typical import first_dose
 from cellkinetics.population.patients import Patients
 from cellkinetics.words import dose_text
 
+FAR_DAYS = 7.0  # beyond the days on which something was given in the study, from which on it is said
 FAR_DOSE = 3.0  # times the largest dose of the population, from which on it is said
 
 
@@ -53,7 +54,10 @@ def first_alone(model: Model, whose: str) -> str:
 
 
 def unseen(patients: Patients, regimens: Mapping[str, Regimen]) -> list[str]:
-    """What the population says nothing of: first doses far from its own, and what was not given, or not as often."""
+    """What the population says nothing of.
+
+    First doses far from its own; what was not given, not as often, or, but for cells, on days far from these.
+    """
     model, table, arms = patients.model, patients.study.doses, list(regimens)
     several = [name for name, one in regimens.items() if one.infusions > 1 and not takes_doses(model)]
     notes = [first_alone(model, ", ".join(several))] if several else []
@@ -64,6 +68,7 @@ def unseen(patients: Patients, regimens: Mapping[str, Regimen]) -> list[str]:
             often = "" if had == 0 else " more than once" if had == 1 else f" more than {had} times"
             names = ", ".join(name for name, own in zip(arms, whose, strict=True) if own)
             notes.append(f"no patient was given {channel}{often}, as in {names}: nothing was seen of it")
+    notes += _on_other_days(patients, regimens, more)
     had = table.loc[table["kind"] == "cells", "amount"].to_numpy(float)
     had = had[had > 0]
     far = [
@@ -79,10 +84,42 @@ def unseen(patients: Patients, regimens: Mapping[str, Regimen]) -> list[str]:
     return notes
 
 
+def _on_other_days(patients: Patients, regimens: Mapping[str, Regimen], said: Flags) -> list[str]:
+    """Of what is given, but for cells, far before or after the days of the study; ``said`` (arms, channels) before."""
+    notes = []
+    for at, channel in enumerate(patients.model.channels):
+        seen = np.concatenate([_days_given(problem.doses, at) for problem in patients.problems])
+        if channel == "cells" or not len(seen):
+            continue
+        first, last = seen.min(), seen.max()
+        asked = {name: _days_given(one.doses, at) for name, one in regimens.items()}
+        far = [
+            name for (name, days), known in zip(asked.items(), said[:, at], strict=True)
+            if not known and ((days > last + FAR_DAYS) | (days < first - FAR_DAYS)).any()
+        ]  # fmt: skip
+        if far:
+            when = f"{first:g}" if first == last else f"{first:g} to {last:g}"
+            notes.append(
+                f"no patient was given {channel} on a day far from {when}, as in {', '.join(far)}: nothing was seen "
+                "of it"
+            )
+    return notes
+
+
+def _days_given(doses: Doses, channel: int) -> Floats:
+    """Since the first infusion."""
+    return np.asarray(doses.times)[_given(doses)[:, channel]]
+
+
 def _times_given(doses: Doses) -> Ints:
     """(channels,) how often each was given."""
+    return _given(doses).sum(axis=0)
+
+
+def _given(doses: Doses) -> Flags:
+    """(events, channels) whether each is given."""
     given = np.asarray(doses.amounts) > 0
-    return (given if doses.rates is None else given | (np.asarray(doses.rates) > 0)).sum(axis=0)
+    return given if doses.rates is None else given | (np.asarray(doses.rates) > 0)
 
 
 def _in_words(regimen: Any) -> str:

@@ -91,14 +91,14 @@ def simulate(
             warnings.simplefilter("ignore", TimeWarning)
             tables = {s: simulate(model, fit, days, doses, inputs=inputs) for s, fit in found.items()}
         return pd.concat(tables, names=["subject"]).reset_index(level="subject").reset_index(drop=True)
-    events, courses = model.doses(doses), as_courses(inputs, model.inputs, model.name)
+    known: Any = found
+    patient: Patient | None = known.problem if hasattr(found, "problem") else None
+    events = model.doses(doses)
+    of_patient = patient is not None and inputs is None and patient.model.inputs == model.inputs
+    courses = patient.courses if patient is not None and of_patient else as_courses(inputs, model.inputs, model.name)
     if hasattr(found, "problem"):
-        known: Any = found
-        patient: Patient | None = known.problem
         if patient is not None and doses is None and patient.model.channels == model.channels:
             doses, events = "of the patient", patient.doses
-        if patient is not None and inputs is None and patient.model.inputs == model.inputs:
-            courses = patient.courses
         found = known.draws if hasattr(known, "draws") else known.estimates
     if not isinstance(found, (Mapping, pd.DataFrame, pd.Series, type(None))):
         kind = type(found).__name__

@@ -1,6 +1,7 @@
 """`sample_posterior`: both samplers against importance sampling of a linear model whose likelihood is a normal's."""
 
 import sys
+import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from scipy import stats
 import cellkinetics as ck
 from cellkinetics.bayes import nuts, target
 from cellkinetics.bayes.posterior import outcome_of
+from cellkinetics.bayes.samples import settled
 from cellkinetics.modelling.structure import Method
 from cellkinetics.optimising.request import Request
 from cellkinetics.population.patients import patients_of
@@ -378,3 +380,29 @@ def test_nuts_of_an_ode_is_the_same_posterior(of_ode, fit, gibbs, ln_y):
     found = ck.sample_posterior(of_ode, prior=PRIOR, method="nuts", draws=200, warmup=150, chains=2, progress=False)
     assert of_ode.population.method is Method.EXPLICIT
     check(found, exactly(gibbs, ln_y, fit.population.spread_units), within=0.35)
+
+
+def test_what_every_draw_is_certain_of_does_not_spoil_a_leave_one_out():
+    rng = np.random.default_rng(4)
+    density = np.column_stack([rng.normal(-1, 0.2, 400), -1e-14 * rng.integers(0, 3, 400), -1e-300 * rng.random(400)])
+    known = settled(density)
+    np.testing.assert_array_equal(known, np.column_stack([density[:, :1], np.zeros((400, 2))]))
+    data = arviz.from_dict(
+        posterior={"a": rng.normal(size=(2, 200))}, log_likelihood={"y": known.reshape(2, 200, 3)}
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="shape parameter"):
+        told = arviz.loo(data, pointwise=True)
+    np.testing.assert_allclose(told.loo_i[1:], 0.0, atol=1e-12)
+    assert told.elpd_loo == pytest.approx(told.loo_i[0])
+
+
+def test_log_likelihoods_are_summed_by_patient_as_the_guide_says(gibbs):
+    data = gibbs.inference_data.copy()
+    own = data.log_likelihood["copies_per_ug"].groupby(data.constant_data["of_subject"]).sum()
+    assert own.shape == (4, 1000, PATIENTS)
+    assert own.sum("of_subject").to_numpy() == pytest.approx(gibbs.log_likelihood, abs=1e-6)
+    data.log_likelihood["patient"] = own
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        told = arviz.loo(data, var_name="patient", pointwise=True)
+    assert np.isfinite(told.loo_i).all() and told.n_data_points == PATIENTS

@@ -12,6 +12,7 @@ from scipy.stats import norm
 
 import cellkinetics as ck
 from cellkinetics.modelling.structure import Method
+from cellkinetics.population.polish import vector_of
 from cellkinetics.predictive.forecast import weighted_quantiles
 from cellkinetics.predictive.posterior import _solved_again, _tempered
 
@@ -385,3 +386,19 @@ def test_doses_that_can_be_none_or_change_nothing_are_told(losing, level):
     prior = {"c": ck.LogNormal(100.0, 0.5)}
     found = ck.forecast(level, patient, [7.0], doses=1e7, **{**asked, "prior": prior})
     assert "level takes no dose, and none drives it: doses= changes nothing" in found.outcome
+
+
+def test_a_forecast_of_far_days_is_the_curve_itself(population, new):
+    patient = new.select("P02")
+    v = np.tile(vector_of(population.design, population.polished.theta), (1, 100, 1))
+    posterior = SimpleNamespace(population=population, v=v, phi=v)
+    for one, doses in ((population, None), (population, 1e7), (posterior, None)):
+        found = ck.forecast(one, patient, [0, 14, 600], doses=doses)
+        start, second, last = found.ln_curves.T
+        np.testing.assert_allclose(last, start + 600 / 14 * (second - start), rtol=1e-9)
+        assert found.table["median"].iloc[-1] < 1e-20
+
+
+def test_a_patient_who_is_one_of_two_populations_is_told_once(population):
+    patient = population.study.select("P02")
+    assert ck.forecast([population, population], patient, [28]).outcome.count("its samples count twice") == 1

@@ -7,10 +7,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import two_outputs
 from at_truth import BETWEEN, EXPONENT, MEAN, SD, fitted, moved_to, simulated
 from scipy.stats import norm
 
 import cellkinetics as ck
+from cellkinetics.fitting.identifiability import of_information
 from cellkinetics.predictive.described import estimated
 from cellkinetics.predictive.other_patients import populations_of
 from cellkinetics.predictive.regimens import regimen_of, unseen
@@ -27,6 +29,11 @@ def fit():
 @pytest.fixture(scope="module")
 def truth(fit):
     return moved_to(fit, simulated())
+
+
+@pytest.fixture(scope="module")
+def two(fit):
+    return two_outputs.moved_to(fit, two_outputs.study_of(two_outputs.LEUKOCYTES))
 
 
 @pytest.fixture(scope="module")
@@ -128,11 +135,14 @@ def test_what_no_patient_of_the_study_was_given_is_told():
         "once": 1e6,
         "twice": again,
         "with": {**again, "lymphodepletion": [(-5, 1), (23, 1)], "tocilizumab": [(3, 1)]},
+        "sooner": {"cells": 1e6, "lymphodepletion": [(-12, 1)]},
+        "later": {"cells": 1e6, "lymphodepletion": [(9, 1)]},
     }
     assert unseen(patients, {name: regimen_of(model, given, name) for name, given in arms.items()}) == [
         "no patient was given cells more than once, as in twice, with: nothing was seen of it",
         "no patient was given lymphodepletion more than once, as in with: nothing was seen of it",
         "no patient was given tocilizumab, as in with: nothing was seen of it",
+        "no patient was given lymphodepletion on a day far from -5, as in later: nothing was seen of it",
     ]
 
 
@@ -283,3 +293,55 @@ def test_one_day_is_drawn_by_bars_and_marks(truth):
     (mark,) = [line for line in top.lines if line.get_gid() == "median"]
     assert mark.get_marker() == "o"
     assert sum(hasattr(each, "get_segments") for each in top.collections) == 2
+
+
+def test_a_schedule_measures_what_the_study_of_the_population_did(two):
+    asked = {"inputs": {"leukocytes": 5000.0}}
+    both = ck.identifiability(two, two_outputs.DAYS, **asked)
+    assert both.outputs == ("copies_per_ug", "cells_per_ul")
+    assert "each sample measures copies_per_ug and cells_per_ul" in both.summary()
+    # Copies tell of the product c x vcn, cells of c.
+    copies, cells = len(two_outputs.DAYS) / np.array(two_outputs.SD) ** 2
+    by_hand = of_information(np.array([[copies + cells, copies], [copies, copies]]), ["c", "vcn"])
+    np.testing.assert_allclose(both.parameters["se"], by_hand.parameters["se"], rtol=1e-5)
+    one = ck.identifiability(two, two_outputs.DAYS, output="copies_per_ug", **asked)
+    assert one.pairs == (("c", "vcn"),)
+    assert ck.identifiability(two_outputs.MODEL, two_outputs.DAYS, **asked).outputs == ("copies_per_ug",)
+    below = ck.identifiability(two, two_outputs.DAYS, lloq={"cells_per_ul": 1e6}, **asked)
+    assert below.pairs == (("c", "vcn"),)
+
+
+def test_an_output_that_is_none_and_a_limit_of_two_units_are_refused(two):
+    with pytest.raises(ck.ModelError, match=r"no output 'cells_per_u'. Did you mean cells_per_ul"):
+        ck.identifiability(two, two_outputs.DAYS, output=["cells_per_u"])
+    with pytest.raises(ValueError, match=r"output=\[\] is empty"):
+        ck.identifiability(two, two_outputs.DAYS, output=[])
+    with pytest.raises(ck.ModelError, match=r"outputs have units of their own. Give lloq={'copies_per_ug': ..."):
+        ck.identifiability(two, two_outputs.DAYS, lloq=3.0)
+    with pytest.raises(ck.ModelError, match="no output 'copies'"):
+        ck.identifiability(two, two_outputs.DAYS, lloq={"copies": 3.0})
+
+
+def test_curves_have_the_course_that_all_patients_had_or_the_one_that_is_given(two):
+    own, given = two.predict([14.0], draws=20), two.predict([14.0], draws=20, inputs={"leukocytes": 8000.0})
+    assert own["cells_per_ul"].iloc[0] == given["cells_per_ul"].iloc[0]
+    assert own["copies_per_ug"].iloc[0] / given["copies_per_ug"].iloc[0] == pytest.approx(2.0, rel=1e-6)
+    one = SimpleNamespace(problem=two.patients.problems[0], estimates={"c": own["cells_per_ul"].iloc[0]})
+    known = ck.simulate(two_outputs.MODEL, one, [14.0, 60.0])
+    given = ck.simulate(two_outputs.MODEL, one.estimates, [14.0, 60.0], inputs={"leukocytes": two_outputs.LEUKOCYTES})
+    np.testing.assert_allclose(known["copies_per_ug"], given["copies_per_ug"], rtol=1e-9)
+
+
+def test_without_a_course_the_remedy_is_one_that_there_is(two):
+    study = two_outputs.study_of(two_outputs.LEUKOCYTES, [(0.0, 900.0), (14.0, 5000.0)])
+    other = two_outputs.moved_to(two, study)
+    with pytest.raises(ck.ModelError, match=r"patients had different leukocytes: give inputs={'leukocytes': a number"):
+        other.predict([14.0])
+    rows = two_outputs.study_of(two_outputs.LEUKOCYTES).observations.drop(columns="leukocytes")
+    bare = ck.read_study(rows[["subject", "day", "output", "value", "lloq"]].assign(SIMULATED=1))
+    for remedy, call in (
+        ("a column of that name in the study", lambda: two.forecast(bare.select("P1"), [28])),
+        (r"inputs={'leukocytes': a number", lambda: ck.simulate(two_outputs.MODEL, {}, [28])),
+    ):
+        with pytest.raises(ValueError, match=rf"needs leukocytes \(cells/uL\). Give {remedy}"):
+            call()
