@@ -1,6 +1,7 @@
 """Non-compartmental analysis: by hand, by R, and where a limit hides a value."""
 
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import scipy
 
 import cellkinetics as ck
 from cellkinetics.cohorts.nca import BLQ
+from cellkinetics.statistics.ranks import hodges_lehmann
 
 FOLDER = Path(__file__).parents[1] / "reference"
 SAMPLES = pd.read_csv(FOLDER / "nca_samples.csv")
@@ -405,3 +407,24 @@ def test_wells_that_are_alike_are_one_sample():
 def test_days_that_are_none_say_what_to_give(arguments, message):
     with pytest.raises(ValueError, match=message):
         nca((7, 70), **arguments)
+
+
+@pytest.mark.parametrize("replicates", ["each", "mean"])
+def test_a_level_of_one_well_above_and_one_below_the_limit_may_lie_above_it(replicates):
+    rows = pd.DataFrame({"subject": "A", "day": [3, 7, 7, 14, 28], "copies_per_ug": ["<3", 50, "<3", "<3", "<3"]})
+    found = ck.nca(ck.read_study(rows, lloq=3, replicates=replicates)).iloc[0]
+    # Their geometric mean is below 12.2: above the limit of 3 or not.
+    assert found["cmax_upper"] == pytest.approx(math.sqrt(150))
+    assert found[["days_above_lloq_lower", "days_above_lloq_upper"]].tolist() == [0, 11]
+    assert math.isnan(found["days_above_lloq"])
+    assert found["days_above_lloq_reason"].endswith("may lie above it: between 0 and 11 days")
+    assert found[["below_from_lower", "below_from_upper"]].tolist() == [0, 14]
+    assert "on day 7" in found["below_from_reason"]
+
+
+def test_days_above_a_limit_that_are_0_in_a_group_compare_without_a_numpy_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = hodges_lehmann([0, 0, 0], [0, 0, 0], [0, 0, 2], [0, 9, 2])
+    assert (found.lower, found.upper) == (0, math.inf)
+    assert (found.ratio_lower, found.ratio_upper) == (0, math.inf)
