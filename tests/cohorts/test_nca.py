@@ -10,6 +10,7 @@ import pytest
 import scipy
 
 import cellkinetics as ck
+from cellkinetics.cohorts.half_lives import censored_line
 from cellkinetics.cohorts.nca import BLQ
 from cellkinetics.statistics.ranks import hodges_lehmann
 
@@ -428,3 +429,20 @@ def test_days_above_a_limit_that_are_0_in_a_group_compare_without_a_numpy_warnin
         found = hodges_lehmann([0, 0, 0], [0, 0, 0], [0, 0, 2], [0, 9, 2])
     assert (found.lower, found.upper) == (0, math.inf)
     assert (found.ratio_lower, found.ratio_upper) == (0, math.inf)
+
+
+def test_a_line_without_noise_has_its_half_life_by_tobit_too():
+    days = np.array([1, 3, 7, 10, 14, 21, 28.0])
+    copies = 1000 * np.exp(-0.2 * days)
+    rows = pd.DataFrame({"subject": "A", "day": days, "copies_per_ug": copies})
+    found = ck.nca(ck.read_study(rows, lloq=0.001)).iloc[0]
+    ends = found[["half_life_tobit", "half_life_tobit_lower", "half_life_tobit_upper"]].tolist()
+    assert ends == pytest.approx([found["half_life"]] * 3, rel=1e-9)
+    steady = censored_line(days, copies, copies)
+    assert steady[:3] == pytest.approx([np.log(2) / 0.2] * 3, rel=1e-9)
+    # The same with a sample below a limit that the line passes, and without an answer above one.
+    lower, upper = np.append(copies[:-1], 0.0), np.append(copies[:-1], 3.8)
+    assert censored_line(days, lower, upper)[0] == pytest.approx(np.log(2) / 0.2, rel=1e-9)
+    rising = censored_line(days, copies[::-1], copies[::-1])
+    assert math.isnan(rising[0])
+    assert rising[3].endswith("does not fall")
