@@ -184,7 +184,7 @@ def test_every_metric_that_is_missing_has_its_reason_and_no_other():
             "subject": ["A", "A", "B", "B", "C"],
             "day": [7, 14, 7, 300, 40],
             "copies_per_ug": [9, 0, 0, 0, 5.0],
-            "dose": 1,
+            "dose": 1e6,
         }
     )
     found = ck.nca(ck.read_study(table, lloq=3))
