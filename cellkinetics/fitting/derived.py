@@ -206,7 +206,7 @@ def _curve(fit: Fit, x: Floats, output: int) -> _Curve:
     for begin, end in zip([0.0, *edges], [*edges, np.inf], strict=True):
         last = min(end, float(grid[-1]))
         within = needed[(needed >= begin) & (needed < end)]
-        sides = np.array([begin, last * (1 - pieces.BESIDE) if end < np.inf else last])
+        sides = np.array([begin, last * (1 - pieces.JUST_BEFORE) if end < np.inf else last])
         inner = begin + grid
         parts.append(pieces.apart(inner[inner < last], np.concatenate([within, sides])))
     days = np.concatenate(parts)

@@ -108,5 +108,5 @@ def test_doses_that_lack_their_factor_are_said_and_read_as_they_stand():
         study = read_study(table, lloq=3)
     assert study.doses["amount"].tolist() == [2.5, 10.0]
     # Without a word: drugs, other units, real doses, and one that was not given beside them.
-    for doses, unit in (([2.5, 10.0], "mg"), ([2.5e6, 1e7], None), ([0.0, 1e5], None)):
+    for doses, unit in (([2.5, 10.0], "mg"), ([2.5e6, 1e7], "cells/kg"), ([0.0, 1e5], "cells/kg")):
         read_study(table.assign(dose=doses), lloq=3, dose_unit=unit)

@@ -127,5 +127,7 @@ def test_a_second_infusion_is_a_jump_of_the_curve_and_no_growth(doses):
     assert whole.values.loc["A", "lower"] == pytest.approx(area, rel=2e-3)
     upto = fitted_windows(Fits(fit.study, {"A": fit}), [(0, last)])[1].values.loc["A", "lower"]
     assert upto == pytest.approx(quad(curve, 0, last * (1 - 1e-9))[0], rel=2e-3)
-    before_and_after = [kept_of(fit).ln_curve(np.array([day]), 0, 2.0)[0][0] for day in (last * (1 - 1e-9), last)]
+    kept = kept_of(fit)
+    assert kept is not None
+    before_and_after = [kept.ln_curve(np.array([day]), 0, 2.0)[0][0] for day in (last * (1 - 1e-9), last)]
     np.testing.assert_allclose(before_and_after, np.log([curve(last * (1 - 1e-9)), curve(last)]), rtol=1e-7)
