@@ -11,7 +11,7 @@ import scipy
 
 from cellkinetics.arrays import Floats
 from cellkinetics.likelihood.sd_prior import SdPrior
-from cellkinetics.statistics.tobit import Tobit, tobit
+from cellkinetics.statistics.tobit import ON_THE_LINE, Tobit, tobit
 from cellkinetics.statistics.tobit import quantified as known_values
 
 FEWEST_SAMPLES = 3
@@ -84,7 +84,8 @@ def censored_line(days: Floats, lower: Floats, upper: Floats) -> tuple[float, fl
 
     Returns
     -------
-    half_life, lower, upper : days; an end is inf where the slope's interval reaches 0.
+    half_life, lower, upper : days; an end is inf where the slope's interval reaches 0. All three are alike where the
+        quantified samples, 5 or more, lie on a line without noise.
     reason : why there is none, "" when there is one.
     """
     with np.errstate(divide="ignore"):
@@ -115,10 +116,22 @@ def _estimated(columns: Floats, lower: Floats, upper: Floats) -> _Slope | None:
     """The slope with the sd that the samples tell; None where there is no maximum."""
     fit = tobit(columns, lower, upper)
     if not fit.converged[0]:
-        return None
+        return _without_noise(columns, lower, upper)
     degrees = float(fit.degrees_of_freedom[0])
     inflation = math.sqrt(known_values(lower, upper).sum() / degrees)
     return _Slope(float(fit.coefficients[0, 1]), inflation * float(fit.stderr[0, 1]), degrees)
+
+
+def _without_noise(columns: Floats, lower: Floats, upper: Floats) -> _Slope | None:
+    """The slope of a line on which all quantified samples lie and which the limits allow: it has no sd to estimate."""
+    exact = lower == upper
+    values = lower[exact]
+    coefficients = np.linalg.lstsq(columns[exact], values, rcond=None)[0]
+    line = columns @ coefficients
+    rounding = ON_THE_LINE * max(float(np.ptp(values)), 1.0) if len(values) else 0.0
+    if len(values) < FEWEST_SAMPLES or not np.all((line >= lower - rounding) & (line <= upper + rounding)):
+        return None
+    return _Slope(float(coefficients[1]), 0.0, float(len(values) - 2))
 
 
 def _with_prior(columns: Floats, lower: Floats, upper: Floats) -> _Slope | None:

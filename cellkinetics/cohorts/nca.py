@@ -27,6 +27,7 @@ BLQ = ("interval", "zero", "half", "drop", "pknca")
 # Of the many columns those that a reader looks for first; the area is the one of the window.
 SHOWN_FIRST, SHOWN_LAST = ("n_samples", "n_censored", "cmax", "tmax"), ("half_life", "below_from")
 SPELLED = {"cmax": "Cmax", "half_life": "half-life"}
+MERGED = "of several samples at one time one is below its limit, and their mean may lie above it"
 Days = tuple[float, float]
 Metrics = dict[str, Any]
 
@@ -80,7 +81,8 @@ def nca(
         - half_life_tobit with its 95% interval: the same days on, censored samples kept; with fewer than
           five quantified ones the sd has the stated prior of the fits (`censored_line`);
         - days_above_lloq, up to the last sample of the follow-up: gaps between two quantified samples count whole,
-          gaps with a crossing half (``_lower`` without and ``_upper`` with those); NaN where no lower limit is known;
+          gaps with a crossing half (``_lower`` without and ``_upper`` with those); NaN where no lower limit is known,
+          or where a mean of several samples, one of them censored, may lie above the limit or below;
         - below_from: day from which on all samples are censored; the crossing lies between ``_lower`` and
           ``_upper`` (infinity where the last sample is quantified).
 
@@ -175,7 +177,7 @@ def _peak(inside: pd.DataFrame, window: Days) -> Metrics:
         tmax = inside.loc[inside["lower"] == low, "since"].iloc[0]
         return _value("cmax", low, "", low, high) | _value("tmax", float(tmax))
     if not (inside["status"] == "quantified").any() and not math.isinf(high):
-        reason = "every sample of the window is below its limit"
+        reason = MERGED if _seen(inside)[1].any() else "every sample of the window is below its limit"
     elif math.isinf(high):
         reason = f"a sample is above its upper limit, {low:g}"
     else:
@@ -248,22 +250,41 @@ def _to_infinity(found: Metrics) -> Metrics:
 
 
 def _above(samples: pd.DataFrame) -> Metrics:
-    day, seen = samples["since"].to_numpy(float), (samples["status"].isin(["quantified", "above"])).to_numpy(bool)
+    day = samples["since"].to_numpy(float)
     if not len(day):
         reason = "no sample"
         return _no_days_above(reason)
     if samples["lloq"].isna().all() and not samples["status"].isin(["below", "interval"]).any():
         return _no_days_above("no lower limit is known")
+    surely, perhaps = _seen(samples)
     # Before the infusion there is nothing: the first gap crosses the limit, too.
-    day, seen = np.append(0.0, day), np.append(False, seen)
+    day, surely, perhaps = np.append(0.0, day), np.append(False, surely), np.append(False, perhaps)
     gap = np.diff(day)
-    inside, crossing = float(gap[seen[1:] & seen[:-1]].sum()), float(gap[seen[1:] != seen[:-1]].sum())
-    found = _value("days_above_lloq", inside + crossing / 2, "", inside, inside + crossing)
-    last = int(np.flatnonzero(seen)[-1]) if seen.any() else 0
-    if last == len(day) - 1:
+    inside = float(gap[surely[1:] & surely[:-1]].sum())
+    most = inside + float(gap[(perhaps[1:] | perhaps[:-1]) & ~(surely[1:] & surely[:-1])].sum())
+    undecided = bool((surely != perhaps).any())
+    reason = f"{MERGED}: between {inside:.6g} and {most:.6g} days"
+    found = _value("days_above_lloq", math.nan if undecided else inside + (most - inside) / 2, reason, inside, most)
+    first, last = (int(np.flatnonzero(each)[-1]) if each.any() else 0 for each in (surely, perhaps))
+    end = float(day[last + 1]) if last < len(day) - 1 else math.inf
+    if first < last:
+        return found | _value("below_from", math.nan, f"{MERGED}, on day {day[last]:g}", float(day[first]), end)
+    if math.isinf(end):
         reason = f"the last sample, on day {day[-1]:g}, is quantified"
         return found | _value("below_from", math.nan, reason, float(day[-1]), math.inf)
-    return found | _value("below_from", float(day[last + 1]), "", float(day[last]), float(day[last + 1]))
+    return found | _value("below_from", end, "", float(day[last]), end)
+
+
+def _seen(samples: pd.DataFrame) -> tuple[Flags, Flags]:
+    """Whether each level is above the limit, surely and perhaps: a mean of wells reaches above that of one of them."""
+    seen = samples["status"].isin(["quantified", "above"]).to_numpy(bool)
+    limits = samples["lloq"]
+    if "wells_averaged" in samples:
+        # The limit of an average is what it may reach to, not that of its wells.
+        limits = limits.mask((samples["wells_averaged"] > 1) & (samples["status"] != "quantified"))
+    limits = limits.fillna(samples["lloq"].min())
+    above = (samples["lower"] >= limits).to_numpy(bool) & (samples["upper"] > limits).to_numpy(bool)
+    return seen | above, seen | (samples["upper"] > limits).to_numpy(bool)
 
 
 def _no_days_above(reason: str) -> Metrics:

@@ -21,8 +21,10 @@ from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.overview import since_infusion
 from cellkinetics.data.study import Study
 from cellkinetics.errors import suggest
+from cellkinetics.fitting.derived import jumps_of
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.saving import storable
+from cellkinetics.solving.pieces import both_sides
 from cellkinetics.statistics.ranks import tied_at_limit
 from cellkinetics.statistics.visits import asked_days
 from cellkinetics.words import count, number_text
@@ -263,9 +265,10 @@ def fitted_windows(fits: Fits, chosen: Sequence[Days | str] | None = None) -> li
                 reason = "not fitted" if fit is None else f"not converged: {fit.outcome}"
                 peaks[subject] = areas[subject] = (math.nan, math.nan, reason)
                 continue
-            column = fit.output_names[0]
-            curve = fit.predict(days + fits.study.infusion_day(subject))[column].to_numpy(float)
-            area = float(np.trapezoid(curve, days))
+            # A dose ends the step before it.
+            at = both_sides(days, jumps_of(fit))
+            curve = np.exp(fit.ln_curve(at, 0)[0])
+            area = float(np.trapezoid(curve, at))
             peaks[subject], areas[subject] = (float(curve.max()), float(curve.max()), ""), (area, area, "")
             beyond += float(last.get(subject, 0.0)) < pair[1] - DAYS_SHORT
         words = f"{count(beyond, 'curve')} beyond the last sample" if beyond else ""

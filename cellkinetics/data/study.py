@@ -21,6 +21,7 @@ from cellkinetics.copies import HandsOutCopies
 from cellkinetics.domains import Size
 from cellkinetics.errors import Finding, StudyError, one_problem, suggest
 from cellkinetics.layout.agreement import contradictions
+from cellkinetics.layout.doses import of_few_cells
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning import titles
 from cellkinetics.meaning.floors import SHORT_CODES, Likely, likely, out_of_line
@@ -456,8 +457,8 @@ def _lone_codes(table: pd.DataFrame, quantified: npt.NDArray[np.bool_], output: 
 
 
 def doubts(study: Study) -> list[str]:
-    """What in the table is to be looked at: likely limits and codes, days that others contradict, lines above it."""
-    return [*likely_numbers(study), *contradictory(study)]
+    """What is to be looked at: likely limits and codes, few cells, days that others contradict, lines above a table."""
+    return [*likely_numbers(study), *of_few_cells(study.doses), *contradictory(study)]
 
 
 def contradictory(study: Study) -> list[str]:

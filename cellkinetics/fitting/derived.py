@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from cellkinetics import domains
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Floats, Ints
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.comedication import takes_doses
 from cellkinetics.modelling.levels import unit_of_output
+from cellkinetics.solving import pieces
 from cellkinetics.solving.simulation import before
 
 if TYPE_CHECKING:
@@ -30,11 +31,27 @@ NO_FALL = "the curve does not fall there"
 QUANTITY_COLUMNS = ["value", "lower", "upper", "unit", "note"]
 
 
+class _Curve(NamedTuple):
+    """Days (n,) since the infusion, ln f (n,) on them, and the numbers (j,) of those on which a dose or its end comes.
+
+    The day before such a one is as near to it as can be: what is between the two is the jump, and no part of the curve.
+    """
+
+    days: Floats
+    ln_f: Floats
+    jumps: Ints
+
+    def smooth(self, first: int, last: int) -> tuple[Floats, Floats]:
+        """Lengths (m,) and changes of ln f (m,) of the steps between two days' numbers, jumps left out."""
+        steps = np.setdiff1d(np.arange(first, last), self.jumps - 1)
+        return self.days[steps + 1] - self.days[steps], self.ln_f[steps + 1] - self.ln_f[steps]
+
+
 @dataclass(frozen=True)
 class _Quantity:
-    """ln of a quantity from (days, ln f), its unit, until which day it looks, and why there may be none."""
+    """ln of a quantity from a curve, its unit, until which day it looks, and why there may be none."""
 
-    of: Callable[[Floats, Floats], float]
+    of: Callable[[_Curve], float]
     unit: str
     until: float
     absent: str = "the curve is 0 there"
@@ -122,7 +139,7 @@ def derived(fit: Fit, *, level: float = 0.95, output: str | None = None) -> pd.D
             moved[at] += side * steps[at]
             curves.append(_curve(fit, moved, which))
     for name, quantity in quantities.items():
-        values = np.array([quantity.of(*curve) for curve in curves])
+        values = np.array([quantity.of(curve) for curve in curves])
         centre = values[0]
         if not np.isfinite(centre):
             # Persistence has no end in sight when it is infinite, and none at all when the curve is never above.
@@ -145,11 +162,18 @@ def derived(fit: Fit, *, level: float = 0.95, output: str | None = None) -> pd.D
     return table.astype({"value": float, "lower": float, "upper": float})
 
 
+def jumps_of(fit: Fit) -> Floats:
+    """Days since the infusion, rising, on which a later dose, or an end of one, comes; none without the model."""
+    if fit.kept is not None or not fit.fitted:
+        return np.zeros(0)
+    return pieces.jumps(fit.model, fit.problem.natural(fit.x), fit.problem.doses)
+
+
 def _quantities(unit: str, lloq: float | None) -> dict[str, _Quantity]:
     quantities = {
-        "c_max_of_curve": _Quantity(lambda t, f: _peak(t, f)[1], unit, 0.0),
+        "c_max_of_curve": _Quantity(lambda curve: _peak(curve)[1], unit, 0.0),
         "t_max_of_curve": _Quantity(
-            lambda t, f: _ln(_peak(t, f)[0]), "day", 0.0, "the curve is highest at the infusion"
+            lambda curve: _ln(_peak(curve)[0]), "day", 0.0, "the curve is highest at the infusion"
         ),
         "auc_0_28": _Quantity(_area, f"{unit} x day", MONTH),
         "doubling_time": _Quantity(_doubling, "day", 0.0, "the curve does not rise"),
@@ -158,24 +182,45 @@ def _quantities(unit: str, lloq: float | None) -> dict[str, _Quantity]:
     }
     if lloq is not None:
         quantities["time_above_lloq"] = _Quantity(
-            lambda t, f: _persistence(t, f, np.log(lloq)), "day", LAST_DAY, "never above the limit"
+            lambda curve: _persistence(curve, np.log(lloq)), "day", LAST_DAY, "never above the limit"
         )
     for day in LEVELS:
-        quantities[f"level_day_{day:g}"] = _Quantity(lambda t, f, day=day: float(np.interp(day, t, f)), unit, day)
+        quantities[f"level_day_{day:g}"] = _Quantity(
+            lambda curve, day=day: float(np.interp(day, curve.days, curve.ln_f)), unit, day
+        )
     return quantities
 
 
-def _curve(fit: Fit, x: Floats, output: int) -> tuple[Floats, Floats]:
-    """Days since the infusion with those on which the curve has a kink, and ln f."""
-    later = MONTH * COARSE ** np.arange(1, int(np.log(LAST_DAY / MONTH) / np.log(COARSE)) + 2)
-    natural = fit.problem.natural(x)
-    kinks = [natural[name] for name in (*fit.model.corners, *fit.model.switches)]
-    days = np.unique([*np.arange(0, MONTH + FINE / 2, FINE), *later, *LEVELS, *[k for k in kinks if 0 < k < LAST_DAY]])
+def _curve(fit: Fit, x: Floats, output: int) -> _Curve:
+    """On days since the infusion that are near each other after each dose, with those of jumps and kinks."""
+    grid = np.concatenate([
+        np.arange(0, MONTH + FINE / 2, FINE),
+        MONTH * COARSE ** np.arange(1, int(np.log(LAST_DAY / MONTH) / np.log(COARSE)) + 2),
+    ])  # fmt: skip
+    natural, doses = fit.problem.natural(x), fit.problem.doses
+    edges = pieces.jumps(fit.model, natural, doses)
+    edges = edges[edges < LAST_DAY]
+    kinks = pieces.kinks(fit.model, natural, doses)
+    needed = np.unique([*LEVELS, *kinks[(kinks > 0) & (kinks < LAST_DAY)]])
+    parts = list[Floats]()
+    for begin, end in zip([0.0, *edges], [*edges, np.inf], strict=True):
+        last = min(end, float(grid[-1]))
+        within = needed[(needed >= begin) & (needed < end)]
+        sides = np.array([begin, last * (1 - pieces.JUST_BEFORE) if end < np.inf else last])
+        inner = begin + grid
+        parts.append(pieces.apart(inner[inner < last], np.concatenate([within, sides])))
+    days = np.concatenate(parts)
     ln_f, _ = fit.ln_curve(days, output, 0.95, x)
-    return days, np.maximum(ln_f, LN_NOTHING)
+    return _Curve(days, np.maximum(ln_f, LN_NOTHING), np.cumsum([len(part) for part in parts[:-1]], dtype=np.int64))
 
 
-def _peak(days: Floats, ln_f: Floats) -> tuple[float, float]:
+def _peak(curve: _Curve) -> tuple[float, float]:
+    """Day and ln of the highest point, which is between two jumps or at one side of one."""
+    whole = zip(np.split(curve.days, curve.jumps), np.split(curve.ln_f, curve.jumps), strict=True)
+    return max((_peak_between(*part) for part in whole), key=lambda peak: peak[1])
+
+
+def _peak_between(days: Floats, ln_f: Floats) -> tuple[float, float]:
     """Day and ln of the highest point: of a parabola through three, unless it is a kink."""
     at = int(np.argmax(ln_f))
     if at in (0, len(days) - 1):
@@ -191,41 +236,46 @@ def _peak(days: Floats, ln_f: Floats) -> tuple[float, float]:
     return float(day), float(y1 - slope**2 / (4 * curvature))
 
 
-def _area(days: Floats, ln_f: Floats) -> float:
+def _area(curve: _Curve) -> float:
     """Ln of the area to day 28; exponential between neighbouring days."""
-    t, f = days[days <= MONTH], ln_f[days <= MONTH]
-    change = np.diff(f)
+    month = int(np.searchsorted(curve.days, MONTH, side="right")) - 1
+    steps = np.setdiff1d(np.arange(month), curve.jumps - 1)
+    length, change = curve.smooth(0, month)
     mean = np.where(np.abs(change) > 1e-8, np.expm1(change) / np.where(change == 0, 1.0, change), 1 + change / 2)
-    return float(np.log(np.sum(np.exp(f[:-1]) * mean * np.diff(t))))
+    return float(np.log(np.sum(np.exp(curve.ln_f[steps]) * mean * length)))
 
 
-def _doubling(days: Floats, ln_f: Floats) -> float:
-    """At the steepest rise."""
-    top = int(np.argmax(ln_f))
+def _doubling(curve: _Curve) -> float:
+    """At the steepest rise, which no dose makes."""
+    top = int(np.argmax(curve.ln_f))
     if top == 0:
         return float("-inf")
-    slope = np.max(np.diff(ln_f[: top + 1]) / np.diff(days[: top + 1]))
+    length, change = curve.smooth(0, top)
+    slope = np.max(change / length, initial=0.0)
     return _ln(np.log(2) / slope) if slope > 1e-9 else float("-inf")
 
 
-def _contraction(days: Floats, ln_f: Floats) -> float:
+def _contraction(curve: _Curve) -> float:
     """At the steepest fall after the peak."""
-    top = int(np.argmax(ln_f))
-    if top == len(days) - 1:
+    top = int(np.argmax(curve.ln_f))
+    if top == len(curve.days) - 1:
         return float("inf")
-    slope = np.max(-np.diff(ln_f[top:]) / np.diff(days[top:]))
+    length, change = curve.smooth(top, len(curve.days) - 1)
+    slope = np.max(-change / length, initial=0.0)
     return _ln(np.log(2) / slope) if slope > 1e-9 else float("inf")
 
 
-def _terminal(days: Floats, ln_f: Floats) -> float:
-    """Of the slope around day 365."""
-    at = int(np.searchsorted(days, 365.0))
-    slope = -(ln_f[at + 1] - ln_f[at - 1]) / (days[at + 1] - days[at - 1])
+def _terminal(curve: _Curve) -> float:
+    """Of the slope around day 365, of the side that goes on where a dose comes there."""
+    at = int(np.searchsorted(curve.days, 365.0))
+    first, last = at - (at not in curve.jumps), at + (at + 1 not in curve.jumps)
+    slope = -(curve.ln_f[last] - curve.ln_f[first]) / (curve.days[last] - curve.days[first])
     return _ln(np.log(2) / slope) if slope > 1e-9 else float("inf")
 
 
-def _persistence(days: Floats, ln_f: Floats, ln_limit: float) -> float:
+def _persistence(curve: _Curve, ln_limit: float) -> float:
     """Last day on which the curve is above the limit."""
+    days, ln_f = curve.days, curve.ln_f
     above = np.flatnonzero(ln_f > ln_limit)
     if not len(above):
         return float("-inf")

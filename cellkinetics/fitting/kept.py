@@ -9,8 +9,10 @@ import numpy as np
 
 from cellkinetics.arrays import Floats
 from cellkinetics.errors import ModelError
+from cellkinetics.fitting.derived import jumps_of
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.saving import storable
+from cellkinetics.solving.pieces import both_sides
 from cellkinetics.words import number_text
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 @storable
 @dataclass(frozen=True)
 class Kept:
-    """A fitted curve on the days of its samples and 200 days between.
+    """A fitted curve on the days of its samples and of later doses, and 200 days between.
 
     Parameters
     ----------
@@ -60,6 +62,7 @@ def kept_of(fit: Fit) -> Kept | None:
         return fit.kept
     first = fit.study.infusion_day(fit.subject)
     days = np.unique(np.concatenate([fit.predict()["day"].to_numpy(float) - first, fit.problem.samples.day]))
+    days = both_sides(days, jumps_of(fit))
     quantile = fit.spread.quantile_of(0.95)
     curves = [fit.ln_curve(days, output, 0.95) for output in range(len(fit.model.outputs))]
     ln_f, half = (np.array(part) for part in zip(*curves, strict=True))

@@ -17,9 +17,12 @@ from cellkinetics.meaning.counted import multiplies
 from cellkinetics.meaning.headings import is_numeric, meaning_of, other_unit
 from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.units import strange, unit_of_heading
+from cellkinetics.words import dose_text, number_text
 
 # The least number of cells, or cells/kg, that is infused; laboratory values of the rows of doses are below.
 FEWEST_CELLS = 1e4
+# Where no dose is of as many, their factor is not written: 2.5 is 2.5e6.
+WITHOUT_FACTOR = 1e3
 _DOSES = "dose|doses|dosis|dosage|amt|amount|zelldosis|exdose|infused|infundiert|administered|given|injected"
 _CELL_WORDS = "cells|zellen|cellules|celulas"
 _FACTOR = re.compile(
@@ -197,3 +200,18 @@ def _refuse_unread(sheet: Sheet, names: Sequence[str], columns: Mapping[str, str
         if not unreadable.any() and len(number) and number.min() >= FEWEST_CELLS and not is_serial(said[filled][0]):
             what = f"the column {name} is not read, and looks like the cells infused ({number[0]:g} where no value is)"
             raise one_problem(what, _asked(name), sheet.source)
+
+
+def of_few_cells(doses: pd.DataFrame) -> list[str]:
+    """What is said where all infusions are of fewer cells than are ever given: a text, or none."""
+    given = doses[(doses["kind"] == "cells") & doses["unit"].isin(["cells", "cells/kg"]) & (doses["amount"] > 0)]
+    amount = given["amount"]
+    if amount.empty or amount.max() >= WITHOUT_FACTOR:
+        return []
+    low, high, unit = float(amount.min()), float(amount.max()), given["unit"].iloc[0]
+    said = number_text(low) if low == high else f"{number_text(low)} to {number_text(high)}"
+    is_one = "the dose is" if low == high else "the doses are"
+    return [
+        f"{is_one} {said} {unit}, fewer than are ever given: in 1e6 {unit}? Write the cells out "
+        f"({dose_text(1e6 * low)}), or say another unit, read_study(..., dose_unit='mg')"
+    ]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from cellkinetics import domains
 from cellkinetics.arrays import Floats
+from cellkinetics.copies import HandsOutCopies
 from cellkinetics.data.study import Study
 from cellkinetics.domains import Size
 from cellkinetics.errors import ModelError, suggest
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class PopulationFit(Criteria, Saves):
+class PopulationFit(Criteria, Saves, HandsOutCopies):
     """A population.
 
     Parameters

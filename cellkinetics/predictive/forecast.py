@@ -39,7 +39,7 @@ from cellkinetics.predictive.posterior import Posterior, posterior_of
 from cellkinetics.predictive.regimens import Regimen, first_alone, regimen_of, unseen
 from cellkinetics.running.phases import Phases
 from cellkinetics.saving import Saves, storable
-from cellkinetics.words import WIDE, count, labelled, plain
+from cellkinetics.words import WIDE, count, labelled, number_text, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -206,7 +206,7 @@ def forecast(
         of a model, as in `fit`: "published" or {name: prior} of all that is free. An sd of the error that is not fixed
         and has no prior has that of `fit` where samples are few, LogNormal(0.7, 0.5).
     patient : a study of one subject, with doses and what drives the population; samples below limits count as such.
-    times : (n,) days since the first infusion.
+    times : (n,) days since the first infusion, whatever days the study counts; the outcome says where they differ.
     doses
         what the patient is given instead, as `simulate` takes it, in the unit of the model: 1e7; or the infusion that
         there was and a second one, [(0, 1e6), (42, 1e6)], with ``{"cells": ..., "lymphodepletion": ...}`` of a model
@@ -299,7 +299,9 @@ def forecast(
     subject = patient.subjects[0]
     given_on = patient.doses.loc[patient.doses["kind"] == "cells", "day"].nunique()
     silent = [one.model for one in each if not takes_doses(one.model)] if given_on > 1 and doses is None else []
-    notes = [first_alone(model, subject) for model in {model.name: model for model in silent}.values()]
+    infused = patient.infusion_day(subject)
+    notes = [f"days count from the infusion, on day {number_text(infused)} of the study"] if infused else []
+    notes += [first_alone(model, subject) for model in {model.name: model for model in silent}.values()]
     notes += dict.fromkeys(
         text for one, regimen in zip(each, regimens, strict=True) if regimen is not None
         for text in _of_doses(one, regimen)

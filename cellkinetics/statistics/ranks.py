@@ -294,13 +294,18 @@ def hodges_lehmann(
         return Ratio(nan, nan, nan, nan, nan, nan, "a group has no value")
     with np.errstate(divide="ignore"):
         x_low, x_high, y_low, y_high = (np.log(ends) for ends in ends_of)
-    low = np.sort(np.subtract.outer(y_low, x_high).ravel())
-    high = np.sort(np.subtract.outer(y_high, x_low).ravel())
+    # The ratio of 0 to 0, or of infinity to infinity, can be anything.
+    with np.errstate(invalid="ignore"):
+        low, high = np.subtract.outer(y_low, x_high).ravel(), np.subtract.outer(y_high, x_low).ravel()
+    low = np.sort(np.where(np.isnan(low), -np.inf, low))
+    high = np.sort(np.where(np.isnan(high), np.inf, high))
     tails = np.cumsum(mann_whitney(n, m))
     # How many of the ordered ratios to leave out at each end; where even the extremes have too low a level, none.
     at = max(int(np.searchsorted(tails, (1 - level) / 2 * (1 + 1e-12), side="right")) - 1, 0)
     attained = 1 - 2 * float(tails[at])
-    middle_low, middle_high = (float(np.exp(_median(ends))) for ends in (low, high))
+    middle_low, middle_high = (
+        float(np.exp(_median(ends, open_end))) for ends, open_end in ((low, -np.inf), (high, np.inf))
+    )
     ratio = middle_low if middle_low == middle_high else math.nan
     return Ratio(ratio, middle_low, middle_high, float(np.exp(low[at])), float(np.exp(high[n * m - 1 - at])), attained)
 
@@ -401,6 +406,8 @@ def _permuted(name: str, groups: Sequence[Floats], statistic: Statistic, seed: i
     return RankTest(name, variant, observed, *found, sizes, _ties(doubled), error)
 
 
-def _median(ordered: Floats) -> float:
+def _median(ordered: Floats, between_infinities: float) -> float:
     below, above = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    if below == -np.inf and above == np.inf:
+        return between_infinities
     return float(below if below == above else (below + above) / 2)

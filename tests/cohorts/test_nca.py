@@ -1,6 +1,7 @@
 """Non-compartmental analysis: by hand, by R, and where a limit hides a value."""
 
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 import scipy
 
 import cellkinetics as ck
+from cellkinetics.cohorts.half_lives import censored_line
 from cellkinetics.cohorts.nca import BLQ
+from cellkinetics.statistics.ranks import hodges_lehmann
 
 FOLDER = Path(__file__).parents[1] / "reference"
 SAMPLES = pd.read_csv(FOLDER / "nca_samples.csv")
@@ -181,7 +184,7 @@ def test_every_metric_that_is_missing_has_its_reason_and_no_other():
             "subject": ["A", "A", "B", "B", "C"],
             "day": [7, 14, 7, 300, 40],
             "copies_per_ug": [9, 0, 0, 0, 5.0],
-            "dose": 1,
+            "dose": 1e6,
         }
     )
     found = ck.nca(ck.read_study(table, lloq=3))
@@ -405,3 +408,41 @@ def test_wells_that_are_alike_are_one_sample():
 def test_days_that_are_none_say_what_to_give(arguments, message):
     with pytest.raises(ValueError, match=message):
         nca((7, 70), **arguments)
+
+
+@pytest.mark.parametrize("replicates", ["each", "mean"])
+def test_a_level_of_one_well_above_and_one_below_the_limit_may_lie_above_it(replicates):
+    rows = pd.DataFrame({"subject": "A", "day": [3, 7, 7, 14, 28], "copies_per_ug": ["<3", 50, "<3", "<3", "<3"]})
+    found = ck.nca(ck.read_study(rows, lloq=3, replicates=replicates)).iloc[0]
+    # Their geometric mean is below 12.2: above the limit of 3 or not.
+    assert found["cmax_upper"] == pytest.approx(math.sqrt(150))
+    assert found[["days_above_lloq_lower", "days_above_lloq_upper"]].tolist() == [0, 11]
+    assert math.isnan(found["days_above_lloq"])
+    assert found["days_above_lloq_reason"].endswith("may lie above it: between 0 and 11 days")
+    assert found[["below_from_lower", "below_from_upper"]].tolist() == [0, 14]
+    assert "on day 7" in found["below_from_reason"]
+
+
+def test_days_above_a_limit_that_are_0_in_a_group_compare_without_a_numpy_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = hodges_lehmann([0, 0, 0], [0, 0, 0], [0, 0, 2], [0, 9, 2])
+    assert (found.lower, found.upper) == (0, math.inf)
+    assert (found.ratio_lower, found.ratio_upper) == (0, math.inf)
+
+
+def test_a_line_without_noise_has_its_half_life_by_tobit_too():
+    days = np.array([1, 3, 7, 10, 14, 21, 28.0])
+    copies = 1000 * np.exp(-0.2 * days)
+    rows = pd.DataFrame({"subject": "A", "day": days, "copies_per_ug": copies})
+    found = ck.nca(ck.read_study(rows, lloq=0.001)).iloc[0]
+    ends = found[["half_life_tobit", "half_life_tobit_lower", "half_life_tobit_upper"]].tolist()
+    assert ends == pytest.approx([found["half_life"]] * 3, rel=1e-9)
+    steady = censored_line(days, copies, copies)
+    assert steady[:3] == pytest.approx([np.log(2) / 0.2] * 3, rel=1e-9)
+    # The same with a sample below a limit that the line passes, and without an answer above one.
+    lower, upper = np.append(copies[:-1], 0.0), np.append(copies[:-1], 3.8)
+    assert censored_line(days, lower, upper)[0] == pytest.approx(np.log(2) / 0.2, rel=1e-9)
+    rising = censored_line(days, copies[::-1], copies[::-1])
+    assert math.isnan(rising[0])
+    assert rising[3].endswith("does not fall")

@@ -1,9 +1,10 @@
 """Doses of cells and of other drugs, lymphodepletion, and rows that reset or repeat."""
 
+import pandas as pd
 import pytest
 
 from cellkinetics.data.reading import read_study
-from cellkinetics.errors import StudyError
+from cellkinetics.errors import StudyError, StudyWarning
 
 
 def refused(read, text):
@@ -99,3 +100,13 @@ def test_an_infusion_of_an_hour_is_given_at_once_and_its_rate_is_carried(read):
     study = read("ID,TIME,DV,AMT,RATE\n1,0,.,1e6,2.4e7\n1,7,5,.,.\n")
     assert given(study) == [[0.0, 1e6, "cells"]]
     assert study.covariates["RATE"].tolist() == [2.4e7]
+
+
+def test_doses_that_lack_their_factor_are_said_and_read_as_they_stand():
+    table = pd.DataFrame({"subject": ["A", "B"], "day": 7.0, "copies_per_ug": 50.0, "dose": [2.5, 10.0]})
+    with pytest.warns(StudyWarning, match=r"the doses are 2.5 to 10 cells/kg, .* Write the cells out \(2.5e6\)"):
+        study = read_study(table, lloq=3)
+    assert study.doses["amount"].tolist() == [2.5, 10.0]
+    # Without a word: drugs, other units, real doses, and one that was not given beside them.
+    for doses, unit in (([2.5, 10.0], "mg"), ([2.5e6, 1e7], "cells/kg"), ([0.0, 1e5], "cells/kg")):
+        read_study(table.assign(dose=doses), lloq=3, dose_unit=unit)

@@ -7,6 +7,9 @@ from scipy.integrate import quad
 
 import cellkinetics as ck
 from cellkinetics import models
+from cellkinetics.cohorts.values import fitted_windows
+from cellkinetics.fitting.fits import Fits
+from cellkinetics.fitting.kept import kept_of
 
 STEIN = models.load("stein_2019_tisagenlecleucel")
 DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
@@ -88,3 +91,43 @@ def test_a_patient_who_was_not_fitted_has_reasons_for_all(fit):
     table = ck.fit(STEIN, fit.study.select(until=3)).derived()
     assert table["value"].isna().all()
     assert table["note"].str.startswith("not fitted").all()
+
+
+def of_two_doses(fit, alpha, beta, doses):
+    """(curve, area to day 28) of two exponentials by hand."""
+    p = fit.parameters["value"]
+    parts = [(p["F"] * amount * share, rate, day) for day, amount in doses
+             for share, rate in ((1 - p["f_b"], p[alpha]), (p["f_b"], p[beta]))]  # fmt: skip
+
+    def curve(at):
+        return sum(height * np.exp(-rate * (at - day)) for height, rate, day in parts if at >= day)
+
+    area = sum(height * -np.expm1(-rate * (28 - day)) / rate for height, rate, day in parts if day < 28)
+    return curve, area
+
+
+@pytest.mark.parametrize("doses", [[(0, 1e6), (10, 2e6)], [(0, 3e5), (1, 7e5)]])
+def test_a_second_infusion_is_a_jump_of_the_curve_and_no_growth(doses):
+    model = models.load("nk_decline")
+    days = np.array([2, 3, 5, 7, 9, 11, 13, 17, 21, 28.0])
+    copies = ck.simulate(model, {}, days, doses=doses)["copies_per_ug"].to_numpy() * np.exp(0.1 * np.cos(7 * days))
+    rows = [{"subject": "A", "day": day, "dose": dose} for day, dose in doses]
+    rows += [{"subject": "A", "day": day, "copies_per_ug": value} for day, value in zip(days, copies, strict=True)]
+    fit = ck.fit(model, ck.read_study(pd.DataFrame(rows), lloq=1.0), starts=1)
+    curve, area = of_two_doses(fit, "alpha", "beta", doses)
+    table, last = fit.derived(), doses[1][0]
+    assert table.loc["c_max_of_curve", "value"] == pytest.approx(max(curve(0.0), curve(last)), rel=1e-9)
+    assert table.loc["t_max_of_curve", "value"] == pytest.approx(last, rel=1e-12)
+    assert table.loc["auc_0_28", "value"] == pytest.approx(area, rel=2e-3)
+    assert table.loc["doubling_time", "note"] == "the curve does not rise"
+    assert table.loc["level_day_28", "value"] == pytest.approx(curve(28.0), rel=1e-9)
+    # What cohorts are compared by, also where the window ends with the dose, and what a file keeps.
+    peak, whole = fitted_windows(Fits(fit.study, {"A": fit}), [(0, 28)])
+    assert peak.values.loc["A", "lower"] == pytest.approx(max(curve(0.0), curve(last)), rel=1e-9)
+    assert whole.values.loc["A", "lower"] == pytest.approx(area, rel=2e-3)
+    upto = fitted_windows(Fits(fit.study, {"A": fit}), [(0, last)])[1].values.loc["A", "lower"]
+    assert upto == pytest.approx(quad(curve, 0, last * (1 - 1e-9))[0], rel=2e-3)
+    kept = kept_of(fit)
+    assert kept is not None
+    before_and_after = [kept.ln_curve(np.array([day]), 0, 2.0)[0][0] for day in (last * (1 - 1e-9), last)]
+    np.testing.assert_allclose(before_and_after, np.log([curve(last * (1 - 1e-9)), curve(last)]), rtol=1e-7)

@@ -67,6 +67,16 @@ def test_the_table_has_a_row_for_each_thing_estimated(fit):
     assert (table["mc_error"] < 0.1 * table["estimate_stderr"]).all()
 
 
+def test_what_is_written_into_its_tables_changes_nothing_of_it(fit):
+    summary, said = fit.summary(), fit.parameters.loc["c", "value"]
+    for name in ("parameters", "individuals", "trace", "covariance"):
+        table = getattr(fit, name)
+        table.loc[:, table.select_dtypes("number").columns] = 99.0
+        assert (getattr(fit, name).select_dtypes("number").to_numpy() != 99.0).any()
+    assert fit.summary() == summary
+    assert fit.parameters.loc["c", "value"] == said
+
+
 def test_shrinkage_of_residuals_and_the_condition_number_are_as_by_hand(fit):
     own = fit.residuals
     z = own.loc[own["status"] == "quantified", "residual"]

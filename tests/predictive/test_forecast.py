@@ -97,6 +97,17 @@ def test_without_a_sample_it_is_the_population_at_the_dose_of_the_patient(popula
     assert "known     0 samples" in found.summary()
 
 
+def test_days_count_from_the_infusion_and_the_outcome_says_where_the_study_counts_others(population):
+    tables = [
+        pd.DataFrame({"subject": "A", "day": [first, first + 7], "copies_per_ug": [None, 900.0], "dose": [1e7, None]})
+        for first in (0.0, 5.0)
+    ]
+    usual, moved = (population.forecast(ck.read_study(table, lloq=20.0), TIMES, draws=500) for table in tables)
+    assert usual.outcome == "even"
+    assert moved.outcome == "days count from the infusion, on day 5 of the study"
+    pd.testing.assert_frame_equal(moved.table, usual.table)
+
+
 def test_populations_are_averaged_by_how_well_they_predicted_the_samples(population, new):
     patient = new.select("P01", until=7.0)
     high = moved_to(population, population.study, mean={"c": 1500.0})
