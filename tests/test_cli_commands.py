@@ -449,3 +449,13 @@ def test_check_prints_a_likely_limit_once_and_its_option_in_the_words_of_the_com
     assert "floor=" not in printed and printed.count("the lowest") == 1
     assert run("check", "table.csv", "--floor", 5) == DONE
     assert "look at" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["fit", "profile"])
+def test_a_limit_that_is_missing_is_asked_for_once_and_as_an_option(command, tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    table.write_text("subject,day,copies_per_ug\nA,7,5000\nA,14,<30\nA,28,BLQ\nA,60,BLQ\nB,7,300\nB,14,BLQ\n")
+    assert run(command, table, "--model", "nk_decline") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "read_study" not in said and said.count("--lloq 30.") == 1
+    assert "table.csv, rows 3, 4, 5, 7: copies_per_ug is '<30' and no limit is known" in said

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from cellkinetics.cli.app import DONE, NONE_FITTED, app
 from cellkinetics.cli.asked import Flag, Reading
-from cellkinetics.cli.remedies import as_options
+from cellkinetics.cli.remedies import as_options, some
 from cellkinetics.data import overview
 from cellkinetics.data.cleaning import clean
 from cellkinetics.errors import StudyError, alike
@@ -62,10 +62,10 @@ def check(
             box=SIMPLE,
         )
         for text, lot in alike(error.problems):
-            rows = _some([str(problem.row) for problem in lot if problem.row is not None])
+            rows = some([str(problem.row) for problem in lot if problem.row is not None])
             days = [f"{number_text(problem.day)}" for problem in lot if problem.day is not None]
             where = f" (day {days[0]})" if len(lot) == 1 and days else ""
-            who = _some([problem.subject for problem in lot if problem.subject is not None])
+            who = some([problem.subject for problem in lot if problem.subject is not None])
             found.add_row(*(escape(cell) for cell in (rows, who + where, text, as_options(lot[0].remedy))))
         console.print(found)
         _print_facts(console, [("look at", text) for text in _warned(told, error.source)])
@@ -88,9 +88,3 @@ def _warned(told: list[warnings.WarningMessage], source: str) -> list[str]:
 def _print_facts(console: Console, lines: list[tuple[str, str]]) -> None:
     for name, text in lines:
         console.print(escape(f"  {name:<18}{as_options(text)}"), soft_wrap=True)
-
-
-def _some(names: list[str]) -> str:
-    """The first of some names, and how many more there are."""
-    names = list(dict.fromkeys(names))
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from dataclasses import replace
+
+from cellkinetics.errors import LINES, StudyError, alike
 
 _CALL = re.compile(r"read_study\(\.\.\., ((?:[^()'\"]|'[^']*'|\"[^\"]*\")*)\)")
 _ARGUMENT = re.compile(r"(?<![\w-])([a-z_]+=(?:\{[^{}]*\}|\[[^\[\]]*\]|'[^']*'|\"[^\"]*\"))")
@@ -31,6 +34,28 @@ def as_options(remedy: str) -> str:
         return f"--{said[1].replace('_', '-')}" + (f" {said[2]}" if said[2] else "")
 
     return _NUMBER_OR_NONE.sub(option, _ARGUMENT.sub(options, _CALL.sub(options, remedy)))
+
+
+def message(error: StudyError) -> str:
+    """What is wrong with a table, a line a lot of problems that are alike, with the remedy as it is given here."""
+    lines, lots = [], alike(error.problems)
+    for text, lot in lots[:LINES]:
+        problem = replace(lot[0], found=text, remedy=as_options(lot[0].remedy))
+        if len(lot) == 1:
+            lines.append(problem.line(error.source))
+            continue
+        rows = some([str(each.row) for each in lot if each.row is not None])
+        place = ", ".join(part for part in (error.source, f"rows {rows}" if rows else "") if part)
+        lines.append(replace(problem, row=None, subject=None, day=None).line(place))
+    if len(lots) > LINES:
+        lines.append(f"and {len(lots) - LINES} more")
+    return "\n".join(lines)
+
+
+def some(names: list[str]) -> str:
+    """The first of some names, and how many more there are."""
+    names = list(dict.fromkeys(names))
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _shown(value: object) -> str:

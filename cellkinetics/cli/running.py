@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from cellkinetics.cli import check, compare, fit, listing, nca, profile, report, simulate
 from cellkinetics.cli.app import BAD, DONE, STOPPED, app
+from cellkinetics.cli.remedies import message
 from cellkinetics.cli.stopping import ctrl_c
 from cellkinetics.errors import ModelError, StudyError
 
@@ -41,7 +42,10 @@ def main(arguments: list[str] | None = None) -> None:
     except FileNotFoundError as error:
         errors.print(f"[red]cellkinetics:[/red] there is no file {escape(str(error.filename))}.", soft_wrap=True)
         sys.exit(BAD)
-    except (StudyError, ModelError, ValueError, OSError) as error:
+    except StudyError as error:
+        errors.print(f"[red]cellkinetics:[/red] {escape(message(error))}", soft_wrap=True)
+        sys.exit(BAD)
+    except (ModelError, ValueError, OSError) as error:
         errors.print(f"[red]cellkinetics:[/red] {escape(str(error))}", soft_wrap=True)
         sys.exit(BAD)
     except KeyboardInterrupt:

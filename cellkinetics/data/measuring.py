@@ -278,5 +278,57 @@ def report_faults(rows: SheetRows, cells: Written, sample: Flags, used: Flags, u
         )
 
 
+def without_limit(
+    rows: SheetRows, written: Written, limits: Limits, output: pd.Series, used: Flags, per_mass: str = ""
+) -> list[str]:
+    """Measured rows without a limit whose number lies below limits that other rows of their output have.
+
+    Below all of them it is reported: with the limit of any other row it would be censored. Below some of them it is
+    said: a text, or none. Where a column such as CENS says which rows are measured, that is taken as said.
+
+    Parameters
+    ----------
+    rows : SheetRows
+        With their columns by meaning.
+    written : Written
+        What stands in them.
+    limits : Limits
+        Of each row.
+    output : (n,) Series of str
+        Which measurement each row is.
+    used : (n,) array of bool
+        Samples that are used.
+    per_mass : str
+        The column of the mass of DNA, where limits come from one per well.
+    """
+    known = used & ~np.isnan(limits.lloq)
+    open_ = used & np.isnan(limits.lloq) & np.isnan(limits.lod) & (written.measured.status == "quantified")
+    if {"cens", "blq", "qualifier", "result"} & rows.names.keys() or not known.any() or not open_.any():
+        return []
+    each = pd.Series(limits.lloq[known]).groupby(output.to_numpy(dtype=object)[known])
+    least, most = (output.map(limit).to_numpy(dtype=float) for limit in (each.min(), each.max()))
+    value = written.measured.value
+    heading, empty = rows.names["value"], per_mass or rows.names.get("lloq", "lloq")
+    below = open_ & (value < least)
+
+    def found(at: int) -> str:
+        limit = number_text(least[at]) if least[at] == most[at] else f"{number_text(least[at])} and more"
+        of_others = f"it lies below the limit of the other rows, {limit}"
+        return f"{heading} is {number_text(value[at])} and {empty} is empty: {of_others}"
+
+    remedy = f"Fill the cell in, or read_study(..., {'dna_ug' if per_mass else 'lloq'}=...) for rows without one"
+    remedy += "." if per_mass else "; the value itself as its limit says that it was measured."
+    rows.report(below, found, remedy)
+    between = rows.row[open_ & ~below & (value < most)]
+    if not len(between):
+        return []
+    first = ", ".join(map(str, between[:3])) + (", ..." if len(between) > 3 else "")
+    are = "sample is" if len(between) == 1 else "samples are"
+    return [
+        f"{len(between)} {are} taken as measured (row{'s' * (len(between) > 1)} {first}): {empty} is empty there, and "
+        "the value lies below the limit of other rows: fill the cell in"
+    ]
+
+
 def _heading(column: Texts | str, at: int) -> str:
     return column if isinstance(column, str) else str(column[at])

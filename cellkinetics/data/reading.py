@@ -13,10 +13,10 @@ from cellkinetics import domains
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.data.administrations import Dosing, doses_of, unit_of_cells
 from cellkinetics.data.carried import Carried, carried
-from cellkinetics.data.columns import UNTRANSFORMED, SheetRows, check_units, meaning_of, resolve
+from cellkinetics.data.columns import UNTRANSFORMED, SheetRows, check_units, mass_of, meaning_of, resolve
 from cellkinetics.data.days import dated, timed, visited
 from cellkinetics.data.first_look import Limit, checked, limit_of_rows, prepared
-from cellkinetics.data.measuring import limits_of, measure, report_faults
+from cellkinetics.data.measuring import limits_of, measure, report_faults, without_limit
 from cellkinetics.data.repeats import report_repeats
 from cellkinetics.data.study import DOSE_UNIT, UNIT, Study, common_limit, cut_reason, doubts, infusions
 from cellkinetics.data.wells import averaged, per_ug
@@ -209,6 +209,8 @@ def read_study(
     dose_unit = unit_of_cells(rows, dosing, dose_unit)
     check_units(rows, asked, unit, given_in or dose_unit, is_said)
     report_faults(rows, written, sample, excluded == "", unit)
+    of_wells = "" if lloq_copies_per_well is None else next(filter(mass_of, rows.cells.columns), "")
+    unlimited = without_limit(rows, written, limits, output, sample & (excluded == ""), of_wells)
     excluded, until = _cut(rows, excluded)
     cohort = rows.constant("cohort")
 
@@ -235,7 +237,7 @@ def read_study(
         source=loaded.source,
         note=loaded.note,
     )
-    for doubt in [*doubts(study), *_taken_as_before(rows, study, written.zero)]:
+    for doubt in [*doubts(study), *_taken_as_before(rows, study, written.zero), *unlimited]:
         warnings.warn(f"{loaded.source}: {doubt}.", StudyWarning, stacklevel=2)
     return study
 

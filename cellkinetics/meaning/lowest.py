@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import numpy.typing as npt
 
 from cellkinetics.arrays import Flags, Floats
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning import vocabulary
-from cellkinetics.meaning.cells import NO, mark_of, number_of
-from cellkinetics.meaning.suspects import Likeness, Suspect, Values, shown, varies
+from cellkinetics.meaning.cells import NO, YES, mark_of, number_of
+from cellkinetics.meaning.suspects import Likeness, Suspect, Values, shown, use, varies
 from cellkinetics.meaning.synonyms import plain
 from cellkinetics.meaning.units import words_of
 from cellkinetics.meaning.vocabulary import folded
@@ -182,4 +184,60 @@ def _lowest_by_code(column: Suspect, rows: Values) -> Likeness | None:
         if told or not_of_time(rows.subject, rows.day, rows.value, chosen, column.sample):
             lowest_values = f"{number_text(own.min())} to {number_text(own.max())}"
             return _of_floor(column, cell or "nothing", int(chosen.sum()), lowest_values)
+    return None
+
+
+def flagged(column: Suspect, rows: Values) -> Likeness | None:
+    """One of two cells of a flag, on values that are all the lowest of their subjects; one sample is enough.
+
+    Either the heading is that of a flag or a verdict and of nothing else, and both cells are those of a flag (empty and
+    Y, 0 and 1, pos and neg, quantified and below), or the cell on the lowest values says nothing else than that.
+    """
+    words, levels = _without_domain(column) or set(words_of(column.name)), column.levels
+    if len(levels) != 2 or column.words & vocabulary.HARMLESS or column.of_a_number:
+        return None
+    at = _all_lowest(column, rows, levels)
+    if at is None:
+        return None
+    low, other = (folded(str(column.cells[level])).strip() for level in (at, *(each for each in levels if each != at)))
+    yes, no = {folded(each) for each in YES} | {"2", "t"}, {folded(each) for each in NO} | {"-1", "f"}
+    kinds = yes | no | vocabulary.POSITIVE | vocabulary.NEGATIVE | vocabulary.FLAG_SEEN | vocabulary.FLAG_UNSEEN
+    kinds |= vocabulary.FLAG_BELOW | vocabulary.LOW_CELLS
+    if not {low, other} <= kinds:
+        return None
+    about = vocabulary.VERDICTS | vocabulary.FLAG_WORDS | vocabulary.CODES | vocabulary.MEASURED_WORDS
+    beside = vocabulary.OF_ROWS | vocabulary.UNDER_WORDS | vocabulary.OF_FLAGS | vocabulary.BESIDE_FLAGS
+    named = bool(words & about) and not words - about - beside
+    # No says that a value is low to a heading of which yes means measured.
+    if low in no and not words & (vocabulary.SEEN_WORDS | vocabulary.MEASURED_WORDS | vocabulary.VERDICTS):
+        return None
+    told = low in vocabulary.FLAG_BELOW or (low in vocabulary.FLAG_UNSEEN and other in vocabulary.FLAG_SEEN)
+    if not named and not told:
+        return None
+    marked = column.sample & (column.code == at) & (rows.value > 0)
+    least, most = number_text(rows.value[marked].min()), number_text(rows.value[marked].max())
+    values = least if least == most else f"{least} to {most}"
+    remedy = use("blq", column)
+    if low not in {folded(each) for each in YES} or other not in {folded(each) for each in NO}:
+        remedy = "If these are below the limit: say it in a column blq, 1 there and 0 elsewhere, with lloq=, or"
+    what = f"is {str(column.cells[at]) or 'empty'} on the lowest values of their subjects ({values})"
+    return f"looks like a mark of censored values: it {what}", remedy
+
+
+def _without_domain(column: Suspect) -> set[str]:
+    """The word of a heading of CDISC without the domain before it: stat of PCSTAT, fl of LBFL."""
+    said = re.fullmatch(r"(?:pc|lb|gf|is|mb)(stat|fl|flag|ind|nrind)", plain(column.name))
+    return {said[1]} if said else set()
+
+
+def _all_lowest(column: Suspect, rows: Values, levels: list[int]) -> int | None:
+    """The one of two levels whose values all lie below those that their subjects have with the other one."""
+    there = column.sample & (rows.value > 0)
+    for level in levels:
+        own = column.code == level
+        marked = pd.Series(rows.value[there & own]).groupby(rows.subject[there & own]).max()
+        rest = pd.Series(rows.value[there & ~own]).groupby(rows.subject[there & ~own]).min()
+        both = marked.index.intersection(rest.index)
+        if len(both) and bool((marked[both] < rest[both]).all()):
+            return level
     return None

@@ -12,7 +12,7 @@ from cellkinetics.lazily import pandas as pd
 from cellkinetics.meaning import of_doses, of_samples, vocabulary
 from cellkinetics.meaning.cells import NO, VAGUE, YES, mark_of, number_of
 from cellkinetics.meaning.comments import in_comment
-from cellkinetics.meaning.lowest import FEWEST_MARKED, at_the_floor, on_empty, on_the_lowest
+from cellkinetics.meaning.lowest import FEWEST_MARKED, at_the_floor, flagged, on_empty, on_the_lowest
 from cellkinetics.meaning.of_values import cycles, scales, value_units
 from cellkinetics.meaning.suspects import KINDS, LOOKED_AT, Likeness, Suspect, Values, shown, use, use_unit, varies
 from cellkinetics.meaning.synonyms import plain
@@ -216,14 +216,14 @@ def _flags(column: Suspect, rows: Values) -> Likeness | None:
     if not named or column.of_a_number or not texts or len(texts) > 4 or len(column.levels) < 2:
         return None
     small = {*YES, *NO, "-1", "2", "3", "below", "above", "left", "right"}
-    if not texts <= small | vocabulary.POSITIVE | vocabulary.NEGATIVE:
+    if not texts <= small | vocabulary.POSITIVE | vocabulary.NEGATIVE | vocabulary.FLAG_SEEN | vocabulary.FLAG_UNSEEN:
         return None
     alone = (
         not set(words_of(column.name))
         - vocabulary.FLAG_WORDS
         - vocabulary.OF_FLAGS
         - vocabulary.UNDER_WORDS
-        - (vocabulary.OF_ROWS | vocabulary.CODES)
+        - (vocabulary.OF_ROWS | vocabulary.CODES | vocabulary.BESIDE_FLAGS)
     )
     if not alone and (named <= {"below"} or not varies(column, rows)):
         return None
@@ -391,4 +391,5 @@ _RULES: tuple[Callable[[Suspect, Values], Likeness | None], ...] = (
     _comments,
     on_empty,
     at_the_floor,
+    flagged,
 )

@@ -395,10 +395,20 @@ def duration_of(cell: str) -> float | None:
     return float(found[1]) * DAYS_IN[unit] if found and unit else None
 
 
+# Words that a heading writes as one: BLQFLAG, BQLFL, LLOQFL, LTLOQ, isblq.
+_JOINED = re.compile(
+    r"(is|has|lt|below|under|sub)?(blq|bloq|bql|blloq|lloq|llq|loq|lod|llod|bdl|bld|uloq|alq)(flag|flg|fl|f|ind|yn)?"
+)
+
+
 def words_of(name: str) -> list[str]:
-    """The words of a heading, lower case: ``DoseUnit_2`` has dose and unit."""
+    """The words of a heading, lower case: ``DoseUnit_2`` has dose and unit, ``BQLFL`` has bql and fl."""
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
-    return [word for word in re.split(r"[^a-z]+", folded(plain(parted))) if word]
+    words: list[str] = []
+    for word in re.split(r"[^a-z]+", folded(plain(parted))):
+        joined = _JOINED.fullmatch(word)
+        words += [part for part in (joined.groups() if joined else (word,)) if part]
+    return words
 
 
 # {unit: (its size, in what)}, besides those of time.

@@ -187,7 +187,8 @@ DETECTING = _set(
 )
 OF_LIMITS = _set("quantification, quantitation, quantifiable, detection, detectable, reporting, assay")
 FLAG_WORDS = _set(
-    "cens, censored, censor, blq, bloq, bql, lloq, llq, loq, lod, limit, below, nd, detected, detect, detectable, "
+    "cens, censored, censor, blq, bloq, bql, blloq, lloq, llq, loq, lod, llod, bdl, bld, limit, below, nd, detected, "
+    "detect, detectable, "
     "quantifiable, quantified, undetected, nondetect, nondetects, undetectable, nonquantifiable, uloq, alq, "
     "nondetected, nachweisbar, quantifizierbar, detektierbar, messbar, nachgewiesen, detecte, detectee, detectado, "
     "detectada, cuantificable, rilevato, rilevabile, quantificabile, quantifie, liq, lic, nwg, bestimmungsgrenze, "
@@ -198,6 +199,26 @@ SEEN_WORDS = _set(
     "detected, detect, detectable, quantifiable, quantified, nachweisbar, quantifizierbar, detektierbar, messbar, "
     "nachgewiesen, detecte, detectee, detectado, detectada, quantifie, cuantificable, rilevato, rilevabile, "
     "quantificabile"
+)
+# Beside the words of a flag and of rows in the heading of a flag, and that alone.
+BESIDE_FLAGS = _set("yn, flg, lt, sub, is, has, lab, laboratory, labor, was, value, cat, category, pos, neg, or, and")
+# Headings of a verdict of which yes means measured.
+MEASURED_WORDS = _set(
+    "positive, positiv, positif, positivo, pos, measurable, evaluable, mesurable, medible, misurabile, detection, "
+    "amplified, amplification, reportable, measured, quantitative, uncensored"
+)
+# What a flag says of a sample that was measured, and of one that was not.
+FLAG_SEEN = _set(
+    "quantified, quantifiable, quantifiziert, quantifie, d, q, detected, detectable, measured, measurable, observed, "
+    "nachweisbar, nachgewiesen, messbar, detecte, ok, valid, normal, uncensored, above, =, eq"
+)
+FLAG_UNSEEN = _set(
+    "nq, nd, unquantified, undetected, undetectable, not detected, not quantified, not measurable, bql, <"
+)
+# Of these cells no other thing is said than that a value lies below a limit, whatever the heading.
+FLAG_BELOW = _set(
+    "below, under, nq, lt, unquantifiable, unquantified, not quantified, not quantifiable, sub-lloq, sublloq, "
+    "unterhalb, less than, lower than, censored, zensiert, censure, censurado"
 )
 UNDER_WORDS = _set(
     "under, below, less, unter, unterhalb, kleiner, sous, dessous, inferieur, inferieure, inferior, menor, debajo, "

@@ -1,13 +1,14 @@
 """What other columns, and the rest of a cell, say of a measurement."""
 
 import io
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from cellkinetics.data.reading import read_study
-from cellkinetics.errors import StudyError
+from cellkinetics.errors import StudyError, StudyWarning
 
 
 def read(text, **options):
@@ -205,3 +206,38 @@ def test_the_counts_of_two_outputs_are_not_mixed():
     summary = read(text).summary()
     assert "1: 1 quantified, 1 below the limit; 2: 2 quantified" in summary
     assert "no cohort, output 1" in summary
+
+
+def test_a_measured_row_without_a_limit_below_that_of_all_others_is_refused():
+    rows = {"subject": "A", "day": [7, 14, 28, 60], "copies_per_ug": [50, 2, 2, 1.5], "lloq": [3, None, 3, None]}
+    with pytest.raises(StudyError) as caught:
+        read_study(pd.DataFrame(rows))
+    assert [(each.row, each.day) for each in caught.value.problems] == [(3, 14), (5, 60)]
+    assert "copies_per_ug is 2 and lloq is empty" in str(caught.value) and "lloq=..." in str(caught.value)
+    # The remedies: a limit for those rows, or the value itself as the limit of a row that was measured.
+    assert read_study(pd.DataFrame(rows), lloq=1.5).used["status"].tolist()[:2] == ["quantified", "quantified"]
+    assert read_study(pd.DataFrame(rows), lloq=3).used["status"].tolist()[1:] == ["below"] * 3
+    assert read_study(pd.DataFrame(rows | {"lloq": [3, 2, 3, 3]})).used["status"].tolist()[1] == "quantified"
+
+
+def test_a_measured_row_without_a_limit_between_those_of_others_is_named():
+    rows = {"subject": "A", "day": [7, 14, 28], "copies_per_ug": [50, 10, 4], "lloq": [20, None, 5]}
+    with pytest.warns(StudyWarning, match=r"1 sample is taken as measured \(row 3\): lloq is empty there"):
+        study = read_study(pd.DataFrame(rows))
+    assert study.used["status"].tolist() == ["quantified", "quantified", "below"]
+
+
+def test_a_row_without_a_mass_of_dna_below_the_limits_of_the_others_is_refused():
+    rows = {"subject": "A", "day": [7, 14, 28], "copies_per_ug": [6000, 5, 5], "dna_ug": [0.2, None, 0.1]}
+    with pytest.raises(StudyError, match=r"row 3.* 5 and dna_ug is empty.* limit of the other rows, 15 and more"):
+        read_study(pd.DataFrame(rows), lloq_copies_per_well=3)
+
+
+@pytest.mark.parametrize("more", [{"CENS": [0, 0, 1]}, {"BLQ": [0, 0, 1]}, {}])
+def test_a_limit_of_censored_rows_alone_asks_nothing_of_the_others(more):
+    value = 2 if more else 4
+    rows = {"subject": "A", "day": [7, 14, 28], "DV": [50, value, 3], "lloq": [None, None, 3]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", StudyWarning)
+        study = read_study(pd.DataFrame(rows | more))
+    assert study.used["value"].tolist()[:2] == [50, value]

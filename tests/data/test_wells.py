@@ -19,7 +19,7 @@ def refused(read, text, **options):
 @pytest.mark.parametrize("column", ["dna_ug", "DNA ng"])
 def test_the_limit_follows_from_copies_per_well_and_the_mass_of_dna(read, column):
     mass = (0.2, 0.1) if column == "dna_ug" else (200, 100)
-    rows = f"1,1,60,{mass[0]},10\n1,2,ND,{mass[1]},10\n1,3,30,,\n"
+    rows = f"1,1,60,{mass[0]},10\n1,2,ND,{mass[1]},10\n1,3,130,,\n"
     study = read(f"id,time,dv,{column},lloq_copies_per_well\n{rows}")
     assert study.observations["lloq"].tolist()[:2] == [50.0, 100.0]
     assert study.observations["status"].tolist() == ["quantified", "below", "quantified"]
