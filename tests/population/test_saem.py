@@ -35,11 +35,42 @@ def study_of_all_kinds():
     return ck.read_study(pd.DataFrame(rows))
 
 
-def test_every_kind_of_censored_sample_enters_by_its_probability():
+@pytest.fixture(scope="module")
+def all_kinds():
+    """A study with every kind of sample, and its population."""
     study = study_of_all_kinds()
+    return study, ck.fit_population(populations.line(), study, progress=False)
+
+
+@pytest.mark.parametrize("error", ["log", "student"])
+def test_chains_and_importance_sampling_agree_at_one_point(all_kinds, error):
+    study, found = all_kinds
+    if error != "log":
+        found = ck.fit_population(populations.line(), study, error=error, progress=False)
+    theta, design = found.polished.theta, found.design
+    mean, spread = np.asarray(theta.beta), np.sqrt(np.diag(np.asarray(theta.omega)))
+    scores = []
+    for seed in range(6):
+        moments, _ = found.population.at(theta, seed)
+        away = np.asarray(moments.centre) - mean
+        square = np.diagonal(np.asarray(moments.spread), axis1=1, axis2=2) + away**2
+        # Of the complete data, by means and by ln spreads: at the maximum of the sampled likelihood both are 0.
+        scores.append(np.concatenate([(away / spread**2).sum(axis=0), (square / spread**2 - 1).sum(axis=0)]))
+        assert np.abs(moments.centre - found.conditional_mean).max() < 0.25 * spread.max()
+    assert design.names == design.random
+    # Both have a Monte Carlo error: that of chains by their seeds, that of draws by their weights.
+    of_chains = np.var(scores, axis=0, ddof=1) / len(scores)
+    of_draws = np.diag(found.polished.noise)[: len(of_chains)]
+    assert np.all(np.abs(np.mean(scores, axis=0)) < 3.0 * np.sqrt(of_chains + of_draws))
+    # In standard errors of the estimates that is next to nothing.
+    errors = np.sqrt(np.diag(found.polished.covariance))[: len(of_chains)]
+    assert np.all(np.abs(np.mean(scores, axis=0)) * errors < 0.15)
+
+
+def test_every_kind_of_censored_sample_enters_by_its_probability(all_kinds):
+    study, found = all_kinds
     kinds = study.observations["status"].value_counts()
     assert {kind for kind, number in kinds.items() if number > 5} == {"quantified", "below", "interval", "above"}
-    found = ck.fit_population(populations.line(), study, progress=False)
     table, theta = found.parameters, found.polished.v
     # The likelihood there is that of quadrature, and Newton steps leave SAEM's end nearly where it was.
     value = table["value"]
