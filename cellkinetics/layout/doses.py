@@ -23,6 +23,7 @@ from cellkinetics.words import dose_text, number_text
 FEWEST_CELLS = 1e4
 # Where no dose is of as many, their factor is not written: 2.5 is 2.5e6.
 WITHOUT_FACTOR = 1e3
+SMALLEST_FACTOR = 0.01  # less is no number of millions either
 _DOSES = "dose|doses|dosis|dosage|amt|amount|zelldosis|exdose|infused|infundiert|administered|given|injected"
 _CELL_WORDS = "cells|zellen|cellules|celulas"
 _FACTOR = re.compile(
@@ -206,7 +207,7 @@ def of_few_cells(doses: pd.DataFrame) -> list[str]:
     """What is said where all infusions are of fewer cells than are ever given: a text, or none."""
     given = doses[(doses["kind"] == "cells") & doses["unit"].isin(["cells", "cells/kg"]) & (doses["amount"] > 0)]
     amount = given["amount"]
-    if amount.empty or amount.max() >= WITHOUT_FACTOR:
+    if amount.empty or not SMALLEST_FACTOR <= amount.max() < WITHOUT_FACTOR:
         return []
     low, high, unit = float(amount.min()), float(amount.max()), given["unit"].iloc[0]
     said = number_text(low) if low == high else f"{number_text(low)} to {number_text(high)}"

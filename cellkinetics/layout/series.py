@@ -57,6 +57,7 @@ PLACES |= {"sitio", "centro", "sito", "ospedale", "protokoll", "investigator", "
 _KINDS_OF = ("output", "output_name", "kind", "kind_name")
 # How far two values of one day may be apart and still be one measurement, done twice.
 FAR_APART = 3.0
+ADMINISTRATION = "adm"
 ONE_CLOCK = (
     "Give days since the first infusion of the patient, make each course a subject of its own ({0}-1, {0}-2), or tell "
     "measurements of one sample apart in a column replicate, and two kinds of measurement in a column output; rows "
@@ -173,7 +174,9 @@ def twice(
         return {}
     mark, number = marks(sheet.cells[value].to_numpy(dtype=object), sheet.decimal)
     there = np.flatnonzero(~np.isnan(days) & (mark != "missing"))
+    # The number of an administration tells no samples apart.
     kinds = [name for name in sheet.cells.columns if meaning_of(name) in _KINDS_OF or name in _given(names)]
+    kinds = [name for name in kinds if ADMINISTRATION not in words_of(name)]
     rows = pd.DataFrame({"code": code[there], "day": days[there], "number": number[there], "at": there})
     rows["number"] = rows["number"].where((mark == "number")[there] & (rows["number"] > 0))
     rows["kind"] = ""

@@ -97,8 +97,6 @@ def effects(fit: PopulationFit, level: float) -> pd.DataFrame:
         errors = estimates.loc[[effect.label for effect in columns], "estimate_stderr"].to_numpy(float)
         median = {effect.column: _median(fit, effect) for effect in columns if effect.covariate}
         usual = _weights(columns, median)
-        constant = name in design.random and estimates.loc[f"sd between {name}", "status"] == "at bound"
-        why = f"the spread of {name} is at 0 (give random= without it)" if constant else ""
         for what, there in _places(fit, columns, covariate):
             weights = _weights(columns, {**median, covariate: there})
             ends = [parameter.from_estimation(float(row @ beta)) for row in (weights, usual)]
@@ -115,7 +113,7 @@ def effects(fit: PopulationFit, level: float) -> pd.DataFrame:
                     if moves and np.isnan(se)]  # fmt: skip
             spread = np.nan if lost else np.sqrt(gradient[used] @ covariance[np.ix_(used, used)] @ gradient[used])
             row |= _between(ends[0] / ends[1], spread, level)
-            row["note"] = f"no interval: {why or f'{lost[0]} has no standard error'}" if lost else ""
+            row["note"] = f"no interval: {lost[0]} has no standard error" if lost else ""
             rows.append(row)
     rows += _of_comedication(fit, level)
     table = pd.DataFrame(rows, columns=EFFECT_TABLE)

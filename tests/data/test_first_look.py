@@ -66,7 +66,7 @@ def test_a_unit_in_brackets_must_be_the_one_that_is_meant(heading, meaning):
     ],
 )
 def test_a_column_in_another_unit_is_refused_until_it_is_named(read, header, found, options):
-    text = f"{header}\n1,1,5,2\n"
+    text = f"{header}\n1,1,5,2e6\n"
     assert found in refused(read, text)
     if options:
         assert len(read(text, **options).used) == 1
