@@ -18,7 +18,7 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.parameter import Parameter
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
-from cellkinetics.optimising.uncertainty import Uncertainty
+from cellkinetics.optimising.uncertainty import Uncertainty, groups_alike
 
 if TYPE_CHECKING:
     from cellkinetics.optimising.request import Request
@@ -69,12 +69,8 @@ def columns_each(
     spreads: Sequence[Uncertainty],
 ) -> list[Columns]:
     """`parameter_columns` of many patients of a study in ``unit``: those of whom the same is estimated are arrays."""
-    groups: dict[object, list[int]] = {}
-    for i, (problem, optimum) in enumerate(zip(problems, optimums, strict=True)):
-        alike = problem.free, problem.sd_free.tobytes(), tuple(problem.few), optimum.held.tobytes()
-        groups.setdefault(alike, []).append(i)
     found: dict[int, Columns] = {}
-    for group in groups.values():
+    for group in groups_alike(problems, optimums):
         mine = [problems[i] for i in group], [optimums[i] for i in group], [spreads[i] for i in group]
         several = _Several(request, *mine)
         found |= zip(group, several.columns(unit), strict=True)

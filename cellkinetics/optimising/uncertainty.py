@@ -64,14 +64,19 @@ def uncertainty(problem: Problem, optimum: Optimum) -> Uncertainty:
 
 def uncertainties(problems: Sequence[Problem], optimums: Sequence[Optimum]) -> list[Uncertainty]:
     """`uncertainty` of many: those of one free vector, with the same of it at bounds, are arrays together."""
+    found: dict[int, Uncertainty] = {}
+    for group in groups_alike(problems, optimums):
+        found |= zip(group, _alike([problems[i] for i in group], [optimums[i] for i in group]), strict=True)
+    return [found[i] for i in range(len(problems))]
+
+
+def groups_alike(problems: Sequence[Problem], optimums: Sequence[Optimum]) -> list[list[int]]:
+    """Numbers of those of one free vector, with the same of it at bounds."""
     groups: dict[object, list[int]] = {}
     for i, (problem, optimum) in enumerate(zip(problems, optimums, strict=True)):
         alike = problem.free, problem.sd_free.tobytes(), tuple(problem.few), optimum.held.tobytes()
         groups.setdefault(alike, []).append(i)
-    found: dict[int, Uncertainty] = {}
-    for group in groups.values():
-        found |= zip(group, _alike([problems[i] for i in group], [optimums[i] for i in group]), strict=True)
-    return [found[i] for i in range(len(problems))]
+    return list(groups.values())
 
 
 def _alike(problems: Sequence[Problem], optimums: Sequence[Optimum]) -> list[Uncertainty]:

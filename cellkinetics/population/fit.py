@@ -311,11 +311,8 @@ def _value_at(path: Path, seed: int) -> float:
 def _found(patients: Patients, design: Design) -> Patients:
     """With each patient's samples looked at from where ``initial=`` says: chains do not find their way from far off."""
     alone = Population(patients, design, prior_of(patients, design), patients.method)
-    theta, wide = (
-        _start(alone),
-        alone.spread_units * np.where(np.isin(design.random, patients.own_sds), 1.0, FAR_FROM_START),
-    )
-    theta = theta._replace(omega=np.diag(wide**2))
+    wide = alone.spread_units * np.where(np.isin(design.random, patients.own_sds), 1.0, FAR_FROM_START)
+    theta = _start(alone)._replace(omega=np.diag(wide**2))
     guesses = patients.guesses.copy()
     for at, (_, optimum) in enumerate(modes_of(patients, design, theta, guesses[:, design.places])):
         if optimum is not None and np.isfinite(optimum.x).all():

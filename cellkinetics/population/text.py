@@ -155,9 +155,7 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
         return Outcome(Status.INTERRUPTED, "; ".join([text, *notes]))
     lost = labels[np.isnan(np.diag(polished.covariance)) & polished.moving]
     if len(lost):
-        advice = (
-            f"{FEWER_CORRELATED[0].upper()}{FEWER_CORRELATED[1:]}" if singular else "Fix it (fixed=), or free fewer"
-        )
+        advice = FEWER_CORRELATED.capitalize() if singular else "Fix it (fixed=), or free fewer"
         text = f"not identifiable: the samples do not determine {', '.join(lost)}. {advice}"
         return Outcome(Status.NOT_IDENTIFIABLE, "; ".join([text, *notes]))
     moving = polished.still_moves > STILL
