@@ -91,7 +91,6 @@ class Arranged:
         places, counts = design.places, np.ones(len(self.full.subjects))
         matrix = np.repeat(design.matrix[None, :, places], len(weights), axis=0)
         matrix[:, :, places.tolist().index(self.place), self.columns] = weights
-        mean, precision = population.prior
         p, q = len(design.effects), len(design.random)
         start = louis.vector_of(design, self.start)
         floors, tops = polish.floors_of(population), np.full(len(start), np.inf)
@@ -102,11 +101,8 @@ class Arranged:
         def look(v: Floats, of: Flags) -> tuple[Floats, louis.Derivatives]:
             """Log-likelihoods with priors, and what draws say of arrangements at v."""
             found = louis.told(design, matrix[of], draws.phi, draws.log_proposal, densities.at(v), v, counts)
-            away = v - mean
-            found = found._replace(
-                gradient=found.gradient - precision * away, information=found.information + np.diag(precision)
-            )
-            return found.value - 0.5 * (away**2) @ precision, found
+            found = found.with_prior(v, *population.prior)
+            return found.value, found
 
         v, everyone = np.tile(start, (len(weights), 1)), np.ones(len(weights), bool)
         value, at = look(v, everyone)

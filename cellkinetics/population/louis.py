@@ -88,6 +88,15 @@ class Derivatives(NamedTuple):
     scores: Floats
     noise: Floats
 
+    def with_prior(self, v: Floats, mean: Floats, precision: Floats) -> Derivatives:
+        """The same at v (a, d) under normal priors, with these means and precisions (d,)."""
+        away = v - mean
+        return self._replace(
+            value=self.value - 0.5 * (away**2) @ precision,
+            gradient=self.gradient - precision * away,
+            information=self.information + np.diag(precision),
+        )
+
 
 class OfSamples(NamedTuple):
     """What the samples say at each draw.

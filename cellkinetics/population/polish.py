@@ -173,14 +173,9 @@ def derivatives_at(population: Population, sample: Sample, v: Floats, counts: Fl
     draws = sample.draws
     of_samples = OfSamples(values[None], first[None], second[None], places)
     matrix = design.matrix[None, :, design.places]
-    one = Derivatives(
-        *(part[0] for part in told(design, matrix, draws.phi, draws.log_proposal, of_samples, v[None], counts))
-    )
-    mean, precision = population.prior
-    away = v - mean
-    value = float(one.value - 0.5 * np.sum(precision * away**2))
-    gradient, information = one.gradient - precision * away, one.information + np.diag(precision)
-    return At(value, gradient, information, one.scores, one.noise, replace(sample, value=values))
+    every = told(design, matrix, draws.phi, draws.log_proposal, of_samples, v[None], counts)
+    one = Derivatives(*(part[0] for part in every.with_prior(v[None], *population.prior)))
+    return At(float(one.value), one.gradient, one.information, one.scores, one.noise, replace(sample, value=values))
 
 
 def _little(population: Population, v: Floats) -> Flags:
