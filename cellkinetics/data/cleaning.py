@@ -16,7 +16,7 @@ from cellkinetics.layout.packed import is_packed
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.layout.workbooks import is_sas, is_workbook
 from cellkinetics.lazily import pandas as pd
-from cellkinetics.meaning.cells import number_of
+from cellkinetics.meaning.cells import mark_of, number_of
 
 _COMMA = re.compile(r"([<>≤≥]=?\s*)?[+-]?\d+,(\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
@@ -84,7 +84,7 @@ def clean(path: Path, sheet_name: str | None = None) -> tuple[Path, Path, list[C
     if (sheet.separator == ";" or sheet.decimal == ",") and not any(re.search(r"\d\.\d", text) for text in texts):
         for name in cells.columns:
             column = cells[name]
-            if name not in known and any(number_of(text, ",") is None for text in column):
+            if name not in known and any(mark_of(text, ",")[0] == "unreadable" for text in pd.unique(column)):
                 continue
             comma = column.str.fullmatch(_COMMA)
             for at in np.flatnonzero(comma).tolist():

@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -21,8 +21,8 @@ from cellkinetics.layout.text import from_text, is_known
 from cellkinetics.layout.visits import day_of
 from cellkinetics.layout.workbooks import frame_of, grid_of, is_sas, is_workbook
 from cellkinetics.lazily import pandas as pd
-from cellkinetics.meaning.cells import number_of
-from cellkinetics.meaning.headings import is_numeric
+from cellkinetics.meaning.cells import mark_of, number_of
+from cellkinetics.meaning.headings import is_numeric, meaning_of
 from cellkinetics.words import number_text
 
 _COMMA_NUMBER = re.compile(r"[<>≤≥=\s]*[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
@@ -30,6 +30,7 @@ _THOUSANDS = re.compile(r"[<>≤≥=\s]*[+-]?[1-9]\d{0,2}(,\d{3})+")
 # The same with points, and what shows that a point is one before decimals.
 _POINTS = re.compile(r"[<>≤≥=\s]*[+-]?[1-9]\d{0,2}\.\d{3}")
 _MANY_POINTS = re.compile(r"[<>≤≥=\s]*[+-]?[1-9]\d{0,2}(?:\.\d{3}){2,}(?:,\d+)?")
+_POINT_NUMBER = re.compile(r"[<>≤≥=\s]*[+-]?\d*\.\d+(e[+-]?\d+)?", re.IGNORECASE)
 # So many cells of a column are looked at before all of them are.
 FIRST_CELLS = 200
 
@@ -101,6 +102,9 @@ def _aside(names: Sequence[str], content: Mapping[str, Flags]) -> tuple[list[str
 def _decimal(cells: pd.DataFrame, separator: str, columns: Mapping[str, str] | None, source: str) -> str:
     """What stands before the decimals of a table.
 
+    The columns that are read say it: days, values, limits, doses. Where they leave it open, every other column of
+    numbers does, such as an age or a weight.
+
     Raises
     ------
     StudyError
@@ -109,53 +113,84 @@ def _decimal(cells: pd.DataFrame, separator: str, columns: Mapping[str, str] | N
     numeric = [name for name in cells.columns if is_numeric(name, columns)]
     days = [name for name in cells.columns if name not in numeric and (said := day_of(name)) and said[1]]
     # The columns of the days of a wide table hold values of one kind.
-    of_days = {"the columns of the days": days} if len(days) > 1 else {}
-    for name, those in ({name: [name] for name in numeric} | of_days).items():
-        _refuse_points(name, [cells[each] for each in those], separator, source)
+    days = days if len(days) > 1 else []
+    read = {name: [name] for name in numeric} | ({"the columns of the days": days} if days else {})
+    notes = [_points(name, [cells[each] for each in those], separator, source) for name, those in read.items()]
     if separator == ",":
         return "."
-    distinct = {name: pd.unique(cells[name]).tolist() for name in numeric}
-    commas = {
-        name: [text for text in texts if "," in text and _COMMA_NUMBER.fullmatch(text)]
-        for name, texts in distinct.items()
-    }
-    every = list(itertools.chain.from_iterable(commas.values()))
-    if separator != ";":
-        return "," if any(not _THOUSANDS.fullmatch(text) for text in every) else "."
-    pointed = any("." in text and text != "." for text in itertools.chain.from_iterable(distinct.values()))
-    if every and all(_THOUSANDS.fullmatch(text) for text in every) and not pointed:
-        name = next(name for name, texts in commas.items() if texts)
-        raise _thousands(name, commas[name][0], ",", source)
-    return "," if every else "."
+    distinct = {name: pd.unique(cells[those].to_numpy().ravel()).tolist() for name, those in read.items()}
+    texts = list(itertools.chain.from_iterable(distinct.values()))
+    every = [text for text in texts if "," in text and _COMMA_NUMBER.fullmatch(text)]
+    others = cells.columns.difference([*numeric, *days])
+    others = [cells[name] for name in others if meaning_of(name) != "subject"]
+    if any(map(_is_decimal_comma, every)) or (not any(map(_is_decimal_point, texts)) and _has_commas(others)):
+        return ","
+    pointed = any("." in text and text != "." for text in texts)
+    if separator == ";" and every and not pointed:
+        name = next(name for name, texts in distinct.items() if every[0] in texts)
+        raise _thousands(name, every[0], ",", source)
+    if separator == ";" and every:
+        return ","
+    for note in filter(None, notes):
+        warnings.warn(
+            f"{source}: {note} read as decimals: write thousands without a point.", StudyWarning, stacklevel=4
+        )
+    return "."
 
 
-def _refuse_points(name: str, columns: Sequence[pd.Series], separator: str, source: str) -> None:
+def _is_decimal_comma(text: str) -> bool:
+    return "," in text and _COMMA_NUMBER.fullmatch(text) is not None and not _THOUSANDS.fullmatch(text)
+
+
+def _is_decimal_point(text: str) -> bool:
+    return "." in text and _POINT_NUMBER.fullmatch(text) is not None and not _POINTS.fullmatch(text)
+
+
+def _has_commas(columns: Iterable[pd.Series]) -> bool:
+    """Whether one of the columns of numbers has decimal commas and none has decimal points."""
+    comma = False
+    for column in columns:
+        filled = column[column != ""]
+        # Words with a number here and there are no numbers; of a million names the first tell it.
+        first = filled.iloc[:FIRST_CELLS].tolist()
+        if 2 * sum(mark_of(text.replace(",", "."))[0] != "unreadable" for text in first) < len(first):
+            continue
+        cells = pd.unique(filled).tolist()
+        if any(map(_is_decimal_point, cells)):
+            return False
+        comma |= any(map(_is_decimal_comma, cells))
+    return comma
+
+
+def _points(name: str, columns: Sequence[pd.Series], separator: str, source: str) -> str:
     """Refuse columns whose points are, or may be, those of thousands: 1.234.567, or 5.120 beside 96.
 
     Decimals that are printed with three digits are so in every cell, and no cell above 999 does without points. Between
     semicolons that is enough; elsewhere, where points are usual, one number must end in 0 too, as no program prints
-    decimals beside a whole number; between tabs there is a warning without one.
+    decimals beside a whole number. What is to be said of the points where they are read as decimals is returned: between
+    tabs, of those beside a whole number; between semicolons, of those beside none, 1.234 and 12.345.
     """
     # In most tables the first decimals end it, and a million cells need not be told apart.
     first = [text for each in columns for text in each.iloc[:FIRST_CELLS].tolist() if "." in text]
     several = any(text.count(".") > 1 for text in first)
     if not several and not all(map(_POINTS.fullmatch, first)):
-        return
+        return ""
     texts = list(dict.fromkeys(itertools.chain(*(pd.unique(each).tolist() for each in columns))))
     if any("." in text and not _POINTS.fullmatch(text) for text in texts):
         many = next((text for text in texts if text.count(".") > 1), "")
         if _MANY_POINTS.fullmatch(many):
             raise _thousands(name, many, ".", source)
-        return
+        return ""
     points = [text for text in texts if "." in text]
     whole = [text for text in texts if text.isdecimal() and (separator == ";" or text.strip("0"))]
-    if len(points) < 2 or not whole or max(map(len, whole)) > 3:
-        return
+    if len(points) < 2 or (whole and max(map(len, whole)) > 3):
+        return ""
+    if not whole:
+        timed = meaning_of(name) in ("day", "nominal_day")
+        return f"{name} has {points[0]} and {points[1]}, which are" if separator == ";" and not timed else ""
     if separator == ";" or any(text.endswith("0") for text in points):
         raise _thousands(name, next((text for text in points if text.endswith("0")), points[0]), ".", source)
-    if separator == "\t":
-        note = f"{name} has {points[0]} beside {whole[0]} and is read as decimals: write thousands without a point"
-        warnings.warn(f"{source}: {note}.", StudyWarning, stacklevel=5)
+    return f"{name} has {points[0]} beside {whole[0]} and is" if separator == "\t" else ""
 
 
 def _thousands(name: str, text: str, mark: str, source: str) -> StudyError:

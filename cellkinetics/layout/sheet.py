@@ -31,7 +31,7 @@ class Sheet:
         What stands between two cells: ",", ";", a tab, "|" or a blank.
     decimal : str
         "." or ",". With semicolons one number with a comma is enough; with tabs, strokes or blanks it must be one
-        that cannot be a thousand, as 1,234 can.
+        that cannot be a thousand, as 1,234 can. Numbers of covariates say it where those that are read do not.
     encoding : str
         Of the file.
     problems : list of Finding

@@ -58,3 +58,33 @@ def test_decimals_with_a_point_are_read(read, name):
         lloq=0.5,
     )
     assert study.observations["value"].fillna(0).tolist() == [float(cell) for cell in cells]
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("covariate", ["age", "weight", "vcn", "leukocytes", "crp"])
+def test_a_comma_in_a_covariate_alone_is_that_of_the_decimals_of_the_sheet(read, separator, covariate):
+    rows = [f"subject;day;copies_per_ug;{covariate}", "A;7;@;60,5", "A;14;1.234;60,5", "A;28;35;<0,5"]
+    text = "\n".join(rows).replace(";", separator)
+    with pytest.raises(
+        StudyError, match=r"copies_per_ug is '12\.346', which is not a number\. .*decimals with a comma"
+    ):
+        read(text.replace("@", "12.346").replace("35", "3.500"), name="table.txt")
+    study = read(text.replace("@", "12,3").replace("1.234", "1234").replace("<0,5", "60,5"), name="table.txt")
+    assert study.used["value"].tolist() == [12.3, 1234, 35]
+    said = {**study.covariates, **study.observations}[covariate]
+    assert said.unique().tolist() == [60.5]
+
+
+@pytest.mark.filterwarnings("error")
+def test_decimal_points_of_the_values_outweigh_a_comma_elsewhere(read):
+    text = "subject;day;copies_per_ug;lines\nA;7;12.5;1,2\nB;7;1.234;3\n"
+    assert read(text).used["value"].tolist() == [12.5, 1.234]
+    text = "subject;day;copies_per_ug;note\nA;7;120;1,2\nB;7;35;see 3\nC;7;40;none\n"
+    assert read(text).covariates["note"].tolist() == ["1,2", "see 3", "none"]
+
+
+def test_three_digits_behind_each_point_are_named_between_semicolons(read):
+    text = "subject;day;copies_per_ug\nA;7.000;1.234\nA;14.000;12.345\nA;28.000;101.000\n"
+    with pytest.warns(StudyWarning, match=r"copies_per_ug has 1\.234 and 12\.345, which are read as decimals") as said:
+        assert read(text).used["value"].tolist() == [1.234, 12.345, 101]
+    assert len(said) == 1
