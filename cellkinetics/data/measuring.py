@@ -235,7 +235,8 @@ def report_faults(rows: SheetRows, cells: Written, sample: Flags, used: Flags, u
         return f"{censored}{name} is {text[at]!r}" if text[at] else f"{censored}{name} is empty"
 
     def named(at: int) -> str:
-        return re.sub(r"[^\d.eE+-]", "", text[at]) if text[at][:1] in "<≤" and text[at][-1:].isdigit() else "..."
+        mark, bound = mark_of(text[at], rows.decimal)
+        return number_text(bound) if mark == "below" and np.isfinite(bound) else "..."
 
     faults = {
         "no lower limit": (

@@ -87,3 +87,10 @@ def test_a_remedy_that_is_followed_gives_no_wrong_study(tmp_path, name):
             assert (study.dose_unit, study.doses["amount"].tolist()) == ("cells", [7e7])
     # Logarithms, and a column whose name says nothing, have no call that would read them.
     assert bool(studies) == (name not in ("log10", "ln in brackets", "a name of a test")), studies
+
+
+@pytest.mark.parametrize(("cell", "limit"), [("<3,5", "3.5"), ("<0,5", "0.5"), ("< 3", "3"), ("BLQ (<2,5)", "2.5")])
+def test_the_limit_of_a_remedy_is_that_of_the_cell_with_decimal_commas(tmp_path, cell, limit):
+    (tmp_path / "a.csv").write_text(f"subject;day;copies_per_ug\nA;7;28,1\nA;28;{cell}\n")
+    with pytest.raises(StudyError, match=rf"read_study\(\.\.\., lloq={re.escape(limit)}\)"):
+        read_study(tmp_path / "a.csv")
