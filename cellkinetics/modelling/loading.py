@@ -60,20 +60,28 @@ def load_model(path: str | Path) -> Model:
     path = Path(path).resolve()
     if not path.is_file():
         raise ModelError(f"{path}: no such model file.")
+    # What is run is what is kept, whatever becomes of the file.
+    content = path.read_bytes()
+    try:
+        text = importlib.util.decode_source(content)
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: {type(error).__name__}: {error}") from error
+    return run(str(path), text, hashlib.sha256(content).hexdigest())
+
+
+def run(path: str, text: str, sha256: str) -> Model:
+    """The model of a file from the text that it had when it was read: for unpickling, whatever became of the file."""
     # Not registered in sys.modules: a worker process could not import it from there by name.
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     try:
-        # What is run is what is kept, whatever becomes of the file.
-        content = path.read_bytes()
-        exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
-        text, sha256 = importlib.util.decode_source(content), hashlib.sha256(content).hexdigest()
-        model = replace(model_of(module, str(path)), path=str(path), file=text, sha256=sha256)
+        exec(compile(text, path, "exec", dont_inherit=True), module.__dict__)
+        model = replace(model_of(module, path), path=path, file=text, sha256=sha256)
         check_finite(model)
     except ModelError as error:
-        text = str(error)
-        raise ModelError(text if str(path) in text else f"{path}: {text}", name=error.name) from error
+        said = str(error)
+        raise ModelError(said if path in said else f"{path}: {said}", name=error.name) from error
     except Exception as error:
         raise ModelError(f"{path}: {type(error).__name__}: {error}") from error
     return model
@@ -106,9 +114,9 @@ def library_twin(model: Model) -> Model | None:
     return load_library(model.name) if in_library(model.name) else None
 
 
-def changed(name: str, path: str, changes: Any) -> Model:
+def changed(name: str, path: str, changes: Any, text: str = "", sha256: str = "") -> Model:
     """A model with the changes, as `travel.packed` gives them, that `Model.with_set` and `Model.with_` made to it."""
-    return with_changes(load_model(path) if path else load_library(name), travel.unpacked(changes))
+    return with_changes(run(path, text, sha256) if path else load_library(name), travel.unpacked(changes))
 
 
 def with_changes(model: Model, changes: Mapping[str, Any]) -> Model:

@@ -179,13 +179,13 @@ class Model(Shown):
     def __reduce__(self) -> Any:
         from cellkinetics.modelling import loading
 
-        # Functions of a model file have no importable home: a model travels by its name or its file.
+        # Functions of a model file have no importable home: a model travels by its name or its file's text.
         if self.changes and (self.path or loading.in_library(self.name)):
-            return loading.changed, (self.name, self.path, travel.packed(dict(self.changes)))
+            return loading.changed, (self.name, self.path, travel.packed(dict(self.changes)), self.file, self.sha256)
         if self is loading.library_twin(self):
             return loading.load_library, (self.name,)
         if self.path:
-            return loading.load_model, (self.path,)
+            return loading.run, (self.path, self.file, self.sha256)
         kept = {name: value for name, value in vars(self).items() if name not in travel.FOUND_ANEW}
         return travel.restored, (type(self), travel.packed(kept))
 

@@ -150,6 +150,23 @@ def test_a_changed_model_of_a_users_file_is_pickled(tmp_path):
     assert again.default_free(study()) == ("c_0",)
 
 
+@pytest.mark.parametrize("changes", [{}, {"fixed": {"k": 0.3}}])
+def test_equations_travel_as_they_were_read_whatever_became_of_the_file(tmp_path, changes):
+    path = tmp_path / "my_loss.py"
+    path.write_text(MY_MODEL)
+    model = ck.load_model(path)
+    model = model.with_(**changes) if changes else model
+    packed = pickle.dumps(model)
+    path.write_text(MY_MODEL.replace("c_0 * jnp", "2 * c_0 * jnp"))
+    for _ in range(2):
+        again = pickle.loads(packed)
+        np.testing.assert_array_equal(curve_of(again), curve_of(model))
+        assert (again.sha256, again.file, again.path) == (model.sha256, model.file, str(path))
+        path.unlink(missing_ok=True)
+    with pytest.raises(ModelError, match="no such model file"):
+        ck.load_model(path)
+
+
 def test_worker_processes_receive_a_changed_model():
     model = NK.with_(fixed={"f_b": 0.1})
     (curve,) = Parallel(n_jobs=2, backend="loky")([delayed(model.solve)(DAYS, None, 1e7)])
