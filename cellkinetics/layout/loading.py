@@ -167,8 +167,8 @@ def _points(name: str, columns: Sequence[pd.Series], separator: str, source: str
 
     Decimals that are printed with three digits are so in every cell, and no cell above 999 does without points. Between
     semicolons that is enough; elsewhere, where points are usual, one number must end in 0 too, as no program prints
-    decimals beside a whole number. What is to be said of the points where they are read as decimals is returned: between
-    tabs, of those beside a whole number; between semicolons, of those beside none, 1.234 and 12.345.
+    decimals beside a whole number. Returned is what is to be said of the points where they are read as decimals:
+    between tabs, of those beside a whole number; between semicolons, of those beside none, 1.234 and 12.345.
     """
     # In most tables the first decimals end it, and a million cells need not be told apart.
     first = [text for each in columns for text in each.iloc[:FIRST_CELLS].tolist() if "." in text]

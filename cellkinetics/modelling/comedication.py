@@ -6,13 +6,14 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cellkinetics.errors import DoseWarning, ModelError, suggest
 from cellkinetics.lazily import pandas as pd
-from cellkinetics.modelling.functions import names_of
+from cellkinetics.modelling.functions import Function, call, names_of
 from cellkinetics.modelling.parameter import Parameter
 from cellkinetics.modelling.ready import ready_of
 
@@ -107,14 +108,62 @@ def _by_equations(model: Model) -> Model:
 def _check_rate(model: Model, what: str, rate: str) -> None:
     model.require(rate)
     assert model.rhs is not None
-    if rate not in names_of(model.rhs) or model.parameters[rate].scale == "logit":
-        could = [name for name in names_of(model.rhs) if name in model.parameters]
-        could = [name for name in could if model.parameters[name].scale != "logit" and name not in model.comedication]
-        why = "a share" if rate in names_of(model.rhs) else "not in the right-hand side"
-        raise ModelError(
-            f"comedication={{{what!r}: {rate!r}}}: {rate} of {model.name} is {why}. Take one of {', '.join(could)}.",
-            name=rate,
-        )
+    moves = _rates(model)
+    if rate in moves and model.parameters[rate].scale != "logit":
+        return
+    could = [name for name in moves if model.parameters[name].scale != "logit" and name not in model.comedication]
+    why = "not in the right-hand side"
+    if rate in names_of(model.rhs):
+        why = "a share" if model.parameters[rate].scale == "logit" else "no rate: times a factor it changes no slope"
+    remedy = f"Take one of {', '.join(could)}."
+    if rate in names_of(model.rhs) and not model.parameters[rate].value:
+        why = "0, which it stays times a factor"
+        remedy += f" Or give it a value first, model.with_(values={{{rate!r}: ...}})."
+    text = f"comedication={{{what!r}: {rate!r}}}: {rate} of {model.name} is {why}. {remedy}"
+    raise ModelError(text, name=rate)
+
+
+def _rates(model: Model) -> tuple[str, ...]:
+    """Parameters of the right-hand side by which a slope of a state changes, with the values that the model has.
+
+    The day of a switch, which the phases tell, changes none, and neither does what others that are 0 switch off. What
+    is 0 and may be estimated is looked at elsewhere.
+    """
+    assert model.rhs is not None
+    values = {name: float(value) for name, value in model.values().items()}
+    names = tuple(name for name in names_of(model.rhs) if name in values)
+    for name in names:
+        parameter = model.parameters[name]
+        held = name in model.held or not (model.free is None or callable(model.free) or name in model.free)
+        if not values[name] and not held:
+            values[name] = min(1.0, parameter.max / 2)
+    return _moving(model.rhs, model.states, len(model.switches), names, tuple(values[name] for name in names))
+
+
+@lru_cache(maxsize=64)
+def _moving(
+    rhs: Function, states: Sequence[str], switches: int, names: tuple[str, ...], values: tuple[float, ...]
+) -> tuple[str, ...]:
+    """Which of the parameters change a slope at one of many days and levels, when they are a little larger."""
+    import jax
+    import jax.numpy as jnp
+
+    others = [name for name in names_of(rhs) if name not in (*names, "t", "phase", *states)]
+    days = np.concatenate([np.arange(0.25, 60.0, 1.5), [90.0, 180.0, 365.0]])
+    # Levels of each state and input, small beside large in every order.
+    levels = 10.0 ** ((np.arange(7)[:, None] * np.arange(1, len(states) + len(others) + 1)) % 9 - 2)
+    at = np.indices((switches + 1, len(days), len(levels))).reshape(3, -1)
+
+    def slopes(given: Any, phase: Any, day: Any, level: Any) -> Any:
+        known = dict(zip(names, given, strict=True)) | {"phase": phase, "t": day}
+        return jnp.stack([*map(jnp.asarray, call(rhs, known | dict(zip((*states, *others), level, strict=True))))])
+
+    given = np.array(values) * np.vstack([np.ones(len(names)), 1 + 1e-3 * np.eye(len(names))])
+    over_places = jax.vmap(slopes, (None, 0, 0, 0))
+    found = jax.jit(jax.vmap(over_places, (0, None, None, None)))(given, at[0], days[at[1]], levels[at[2]])
+    usual, moved = np.asarray(found[:1]), np.asarray(found[1:])
+    differs = (usual != moved) & np.isfinite(usual) & np.isfinite(moved)
+    return tuple(name for name, any_ in zip(names, differs.any(axis=(1, 2)), strict=True) if any_)
 
 
 def days_acting(model: Model) -> dict[str, float]:

@@ -265,6 +265,11 @@ def test_a_fit_with_it_is_saved_and_computes_when_it_is_loaded(tmp_path):
         ("nk_decline", {"IL-2": "F"}, {}, "F of nk_decline is not in the right-hand side. Take one of alpha, beta"),
         ("effector_memory", {"IL-2": "F"}, {}, "F of effector_memory is not in the right-hand side. Take one of k_d, "),
         ("il15_persistence", {"IL-2": "phi"}, {}, "phi of il15_persistence is a share. Take one of k_d, rho, "),
+        ("ogasawara_2021_liso_cel", {"IL-2": "t_max"}, {}, "t_max .* is no rate: .* Take one of rho, alpha, beta.$"),
+        ("ogasawara_2021_liso_cel", {"IL-2": "t_lag"}, {}, "t_lag .* is no rate: .* Take one of rho, alpha, beta.$"),
+        ("smooth_switch", {"IL-2": "c_max"}, {}, "c_max .* is no rate: .* Take one of fold, t_max, alpha, beta, w.$"),
+        ("smooth_switch", {"IL-2": "saturation"}, {}, r"is 0, .* model.with_\(values={'saturation': \.\.\.}\)"),
+        ("smooth_switch", {"IL-2": "delay"}, {}, "delay of smooth_switch is 0, which it stays times a factor. Take"),
         ("effector_memory", {"IL-2": "roh"}, {}, r"no parameter roh; .* Did you mean rho\?"),
         ("effector_memory", {"cells": "rho"}, {}, "comedication 'cells': effector_memory has this name already"),
         ("effector_memory", {"2": "rho"}, {}, "comedication '2': .* or it is none. Take another"),
@@ -276,6 +281,15 @@ def test_a_fit_with_it_is_saved_and_computes_when_it_is_loaded(tmp_path):
 def test_what_cannot_be_is_refused_with_the_remedy(name, given, lasts, message):
     with pytest.raises(ck.ModelError, match=message):
         models.load(name).with_(comedication=given, lasts=lasts)
+
+
+def test_what_a_value_switches_on_is_a_rate_then():
+    on = models.load("smooth_switch").with_(values={"saturation": 0.5})
+    model = on.with_(comedication={"IL-2": "c_max"})
+    without, twice = (
+        model.solve([9.0], {"IL_2_on_c_max": factor}, {"IL-2": [(0, 1)]})["copies_per_ug"][0] for factor in (1.0, 2.0)
+    )
+    assert twice > 1.05 * without
 
 
 @pytest.mark.slow
