@@ -168,7 +168,7 @@ def read_study(
     unit, dose_unit = canonical(unit or UNIT), canonical(dose_unit)
     # What stands in the file, one row a sample and one name a patient, without what the user says is nothing.
     loaded = own(prepared(load(table, columns, progress, sheet), columns, ignore, time_unit))
-    loaded = one_spelling(checked(tall(loaded, columns)), columns)
+    loaded = one_spelling(checked(tall(loaded, columns, time_unit)), columns)
     # Dates, visits and hours become days, cells become cells/kg, and copies per well copies/ug, before anything is
     # read: later steps know one time and one unit.
     loaded, asked = _set_aside(lambda sheet: dated(sheet, columns), loaded, columns)

@@ -10,7 +10,6 @@ import numpy as np
 
 from cellkinetics.arrays import Floats
 from cellkinetics.data.columns import mass_of, per_well, resolve
-from cellkinetics.data.days import unit_of
 from cellkinetics.errors import Finding, StudyError, one_problem
 from cellkinetics.layout.sheet import Sheet
 from cellkinetics.layout.visits import day_of, nearly
@@ -32,6 +31,12 @@ _OF_CELLS = vocabulary.CODES | vocabulary.FLAG_WORDS | vocabulary.OUT | vocabula
 # A number of a well behind the day, and the name of the values before it.
 _WELL = re.compile(r"(.*\d)[_. -](?:rep|well|w|r)?([1-9])", re.IGNORECASE)
 _PREFIXED = re.compile(r"(.*?[a-z)])[_. -]+([a-z]+[_. -]?[+-]?\d+)", re.IGNORECASE)
+# Time points that say no unit: T7, tp2, visit 3, what R calls a column 7, the day of a cycle.
+_POINT_IN_TIME = re.compile(
+    r"(?:.*[\s_.-])?(?:tp?|x|v|time|time[\s_.-]?point|visit[ea]?|zeitpunkt|c\d+[\s_.-]?d)"
+    r"[\s_.-]*[+-]?\d+(?:\s*[(\[].*)?",
+    re.IGNORECASE,
+)
 # Whole numbers below are codes and counts: a sex, a stage, lines of therapy.
 FEWEST_OF_A_VALUE = 10
 _DATE = re.compile(
@@ -39,10 +44,11 @@ _DATE = re.compile(
 )
 
 
-def tall(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
+def tall(sheet: Sheet, columns: Mapping[str, str] | None = None, time_unit: str | None = None) -> Sheet:
     """The sheet with one row a sample, when it has one row a subject and columns called 0, 7, 14 or d0, d7, d14.
 
-    That is so where no column means the day or the value and two or more are called as days are. A cell that is
+    That is so where no column means the day or the value and two or more are called as days are. Weeks, months and
+    hours that the headings say become days, unless all are of the ``time_unit`` that is asked for. A cell that is
     empty is no sample, unless all of the subject's are. Other columns are repeated, and the note says what was done.
 
     Raises
@@ -62,6 +68,8 @@ def tall(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
     if "subject" in found and "day" not in found and len(days) < 2:
         value, days = _named_days([name for name in cells.columns if name not in found.values()])
         _refuse_dates(sheet, found)
+        if not days:
+            _refuse_unsaid(sheet, found)
     units = {unit for _, unit in days.values()}
     if "subject" not in found or "day" in found or len(days) < 2:
         return sheet
@@ -70,12 +78,11 @@ def tall(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
     beside = {word: those for word, those in _beside(sheet, others, days, value).items() if word not in cells.columns}
     taken = {name for those in beside.values() for name in those.values()}
     _refuse_nearly(sheet, [name for name in others if name not in taken], list(days))
-    unit = units.pop() if len(units) == 1 else "day"
-    # One unit stays, to be asked for (time_unit=) as everywhere; of several, each is made days.
-    day = f"time ({unit})" if unit and not units and unit_of(f"time {unit}") else "time"
+    # Bare numbers, and the unit that is asked for, stay as they are; of any other unit each is made days.
+    unit = units.pop() if len(units) == 1 and units <= {"", "day", time_unit} else "day"
+    day = f"time ({unit})" if unit else "time"
     times = [
-        cell_of(number if said == unit else number * DAYS_IN[said or "day"], sheet.decimal)
-        for number, said in days.values()
+        cell_of(number if said == unit else _in_days(number, said), sheet.decimal) for number, said in days.values()
     ]
     kept = [name for name in cells.columns if name not in days and name not in taken]
     place, column = np.divmod(np.arange(len(cells) * len(days)), len(days))
@@ -96,8 +103,15 @@ def tall(sheet: Sheet, columns: Mapping[str, str] | None = None) -> Sheet:
     )
     names = list(days)
     line = f"One column a time, {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}: read as one row a sample."
-    line += " A month is 30.4 days." if len({said for _, said in days.values()}) > 1 else ""
+    said = {said for _, said in days.values()} - {"", unit}
+    line += f" {' and '.join(f'{each}s' for each in sorted(said)).capitalize()} were made days." if said else ""
+    line += " A month is 30.4 days." if "month" in said else ""
     return replace(sheet, cells=rows, row=sheet.row[place[used]], note=f"{sheet.note}\n{line}".lstrip("\n"))
+
+
+def _in_days(number: float, unit: str) -> float:
+    # 168 / 24 and not 168 x (1 / 24), so that it is 7 to the last digit.
+    return number / 24 if unit == "hour" else number * DAYS_IN[unit or "day"]
 
 
 def _cells_of(cells: pd.DataFrame, names: list[str | None]) -> Texts:
@@ -208,6 +222,19 @@ def _refuse_dates(sheet: Sheet, found: Mapping[str, str]) -> None:
         raise one_problem(what, remedy, sheet.source)
 
 
+def _refuse_unsaid(sheet: Sheet, found: Mapping[str, str]) -> None:
+    """Say what to do when columns of measurements are called T0, T7, T28, x7 or C1D8: as time points, of no unit."""
+    others = [name for name in sheet.cells.columns if name not in found.values()]
+    points = [name for name in others if _POINT_IN_TIME.fullmatch(name) or _parted(name, "dv")[1]]
+    table = [marks(sheet.cells[name].to_numpy(dtype=object), sheet.decimal)[0] for name in points]
+    if len(points) > 1 and not any((mark == "unreadable").any() or (mark == "missing").all() for mark in table):
+        several = f"{', '.join(points[:3])}{', ...' if len(points) > 3 else ''}"
+        what = f"it seems to have a column for each time ({several}), and no heading says a time and its unit alone"
+        remedy = "Call each by its time since the infusion, such as D7, W4, M3 or 6h (and LLOQ_D7 what belongs to D7), "
+        remedy += "or give it one row a sample, with columns day and copies_per_ug."
+        raise one_problem(what, remedy, sheet.source)
+
+
 def _refuse_nearly(sheet: Sheet, others: list[str], days: list[str]) -> None:
     """Name the columns that hold measurements under a heading that is no day: EOT, baseline, Nachsorge, tp5."""
     table = np.stack([_numbers_of(sheet, name) for name in days], axis=1)
@@ -230,9 +257,9 @@ def _refuse_nearly(sheet: Sheet, others: list[str], days: list[str]) -> None:
 
 
 def _numbers_of(sheet: Sheet, name: str) -> Floats:
-    """(rows,) numbers above 0 of a column, NaN elsewhere."""
+    """(rows,) finite numbers above 0 of a column, NaN elsewhere."""
     mark, number = marks(sheet.cells[name].to_numpy(dtype=object), sheet.decimal)
-    return np.where((mark == "number") & (number > 0), number, np.nan)
+    return np.where((mark == "number") & (number > 0) & np.isfinite(number), number, np.nan)
 
 
 def _measures(sheet: Sheet, name: str, mark: Texts, table: Floats, behind: bool) -> bool:

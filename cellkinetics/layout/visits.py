@@ -16,7 +16,7 @@ _DAY_NUMBER = r"[+-]?\d+(?:[.,]\d+)?"
 _WINDOW = r"(?:[\s_]*[(\[]?[\s_]*(?:±|\+/?-|\+-)[\s_]*\d+[\s_]*[a-z]*[\s_]*[)\]]?)?"
 _AFTER = r"(?:[\s_]*(?:post|after)(?:[\s_-]*(?:infusion|dose))?)?"
 _BEFORE = re.compile(rf"({_ANY_UNIT})[\s_.:-]{{0,2}}?({_DAY_NUMBER}){_AFTER}{_WINDOW}", re.IGNORECASE)
-_BEHIND = re.compile(rf"({_DAY_NUMBER})[\s_.-]?({_ANY_UNIT}){_AFTER}{_WINDOW}", re.IGNORECASE)
+_BEHIND = re.compile(rf"(?:t[\s_.]?)?({_DAY_NUMBER})[\s_.-]?({_ANY_UNIT}){_AFTER}{_WINDOW}", re.IGNORECASE)
 _BARE = re.compile(rf"({_DAY_NUMBER}){_WINDOW}", re.IGNORECASE)
 _NEARLY = re.compile(
     rf"(^|[^a-z])({_ANY_UNIT}|visit|v|fu|c\d+d)[\s_.+-]*\d"
@@ -45,8 +45,8 @@ def day_of(name: str) -> tuple[float, str] | None:
 
     Examples
     --------
-    >>> day_of("Day 14 (±2)"), day_of("M3"), day_of("-1"), day_of("EOT")
-    ((14.0, 'day'), (3.0, 'month'), (-1.0, ''), None)
+    >>> day_of("Day 14 (±2)"), day_of("M3"), day_of("T6h"), day_of("-1"), day_of("T7")
+    ((14.0, 'day'), (3.0, 'month'), (6.0, 'hour'), (-1.0, ''), None)
     """
     name = name.strip()
     if said := _BEFORE.fullmatch(name):

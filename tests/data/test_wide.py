@@ -46,11 +46,53 @@ def test_decimal_commas_and_cells_that_make_no_sense_are_read_as_elsewhere(read)
         read("id,d7,d14\nA,5,6\nB,7,many\n")
 
 
-def test_columns_in_weeks_need_the_unit_and_get_it(read):
-    text = "id,week 1,week 4\nA,5,6\n"
-    with pytest.raises(StudyError, match=r"is in weeks. Give read_study\(..., time_unit='week'\)"):
-        read(text)
-    assert read(text, time_unit="week").observations["day"].tolist() == [7.0, 28.0]
+@pytest.mark.parametrize(
+    ("headings", "days"),
+    [
+        ("week 1,week 4", [7.0, 28.0]),
+        ("Month 1,Month 12", [365.25 / 12, 365.25]),
+        ("M1,M12", [365.25 / 12, 365.25]),
+        ("T6h,T168h", [0.25, 7.0]),
+        ("T24h,T7d", [1.0, 7.0]),
+        ("T2W,T1M", [14.0, 365.25 / 12]),
+    ],
+)
+def test_a_unit_that_the_headings_say_is_made_days(read, headings, days):
+    study = read(f"id,{headings}\nA,5,6\n")
+    assert study.observations["day"].tolist() == days
+    assert "were made days" in study.note
+
+
+def test_a_unit_that_is_asked_for_as_well_is_applied_once(read):
+    assert read("id,week 1,week 4\nA,5,6\n", time_unit="week").observations["day"].tolist() == [7.0, 28.0]
+    with pytest.raises(StudyError, match=r"time_unit='week' was given and no column is in weeks\. Leave it out"):
+        read("id,week 1,M3\nA,5,6\n", time_unit="week")
+
+
+@pytest.mark.parametrize(
+    "headings",
+    [
+        "T0,T7,T28",
+        "x7,x28,x90",
+        "C1D1,C1D8,C1D15",
+        "V1,V2,V3",
+        "copies_T0,T7 (copies/ug),tp 3",
+        "D7 copies,D28 copies,D7 LLOQ",
+    ],
+)
+def test_time_points_of_no_unit_are_no_days_and_named_with_the_remedy(read, headings):
+    found = r"a column for each time \(.*, .*, .*\), and no heading says .* alone\. Call each by .* such as D7, W4, M3"
+    with pytest.raises(StudyError, match=found) as refused:
+        read(f"id,age,{headings}\nA,61,120,5000,<3\nB,50,80,,12\n", lloq=3)
+    assert "columns={'day'" not in str(refused.value)
+
+
+def test_decimal_commas_of_a_wide_table_are_those_of_a_long_one(read):
+    wide = read("id;age;D0;D7;D28\nA;60,5;1200,5;5000,0;<3,5\nB;61;80,0;;12,4\n", lloq=3).observations
+    assert wide["value"].fillna(0).tolist() == [1200.5, 5000, 0, 80, 12.4]
+    assert wide["upper"].tolist() == [1200.5, 5000, 3.5, 80, 12.4]
+    with pytest.raises(StudyError, match=r"the columns of the days is '1,200', which is 1200 or 1\.200"):
+        read("id;D0;D7\nA;1,200;5,000\nB;80;12\n")
 
 
 def test_days_weeks_and_months_may_stand_side_by_side(read):
