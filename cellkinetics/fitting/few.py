@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from cellkinetics.optimising.chunks import optima_by
+from cellkinetics.optimising.corners import leaps
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Request
@@ -82,9 +83,19 @@ def wells(problem: Problem) -> str:
     return f"{many} {are} as independent: read_study(replicates='mean') takes one value a day"
 
 
+def leaping(problem: Problem) -> str:
+    """That the likelihood leaps by a lag, and the optimum may lie elsewhere, and what shows it; "" without."""
+    texts = []
+    for name, lags in leaps(problem).items():
+        those = f"{', '.join(f'{lag:g}' for lag in lags[:4])}{', ...' if len(lags) > 4 else ''}"
+        text = f"the likelihood leaps at {name} {those}, where a dose arrives at a sample, and no start sees beyond: "
+        texts.append(f"{text}profile([{name!r}]) says where it is higher; fit there with fixed={{{name!r}: ...}}")
+    return "; ".join(texts)
+
+
 def told(outcome: Outcome, problem: Problem) -> Outcome:
-    """The outcome with how the sd is known, where the samples are too few for it, and with wells that count alone."""
-    text = "; ".join(each for each in (words(problem), wells(problem)) if each)
+    """The outcome with how the sd is known, where samples are too few for it, wells that count alone, and leaps."""
+    text = "; ".join(each for each in (leaping(problem), words(problem), wells(problem)) if each)
     if not text:
         return outcome
     between = "; " if outcome.status is Status.CONVERGED else " "

@@ -2,6 +2,9 @@
 
 A closed form that switches at an estimated time changes its branch at a sample: there the likelihood has no second
 derivative. The switch is put on that day and held, the others move, and the slopes on both sides decide.
+
+Where a dose arrives in what is observed, an estimated lag lets the likelihood leap at a sample, which no step can see:
+these lags are told.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from cellkinetics.arrays import Floats, Ints
+from cellkinetics.modelling.functions import names_of
 from cellkinetics.optimising.ascent import Ascent
 from cellkinetics.optimising.problem import Problem
 
@@ -30,6 +34,22 @@ def near_sampled(problem: Problem, name: str, x: Floats) -> float | None:
     near = float(days[np.argmin(np.abs(days - day))])
     inside = abs(near - day) < AT_CORNER * day and parameter.min < near < parameter.max
     return parameter.to_estimation(near) if inside else None
+
+
+def leaps(problem: Problem) -> dict[str, Floats]:
+    """{free lag: its natural values at which a dose arrives at a sample}, of states that are observed as they are."""
+    model, found = problem.model, dict[str, Floats]()
+    for channel, name in model.lags.items():
+        states = model.dosing[channel][0]
+        seen = {states} if isinstance(states, str) else {*states}
+        if name not in problem.free or model.observe is None or seen.isdisjoint(names_of(model.observe)):
+            continue
+        amounts = np.asarray(problem.doses.amounts)[:, model.channels.index(channel)]
+        lags = np.unique(np.subtract.outer(problem.samples.day, np.asarray(problem.doses.times)[amounts > 0]))
+        parameter = model.parameters[name]
+        at = lags[(lags >= max(parameter.min, 0.0)) & (lags < parameter.max)]
+        found |= {name: at} if len(at) else {}
+    return found
 
 
 def beyond(problems: Sequence[Problem], x: Floats) -> tuple[Floats, Ints]:
