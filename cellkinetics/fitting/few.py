@@ -84,12 +84,12 @@ def wells(problem: Problem) -> str:
 
 
 def leaping(problem: Problem) -> str:
-    """That the likelihood leaps by a lag, and the optimum may lie elsewhere, and what shows it; "" without."""
+    """That the likelihood leaps by a lag, which no standard error sees, and what does; "" without."""
     texts = []
     for name, lags in leaps(problem).items():
         those = f"{', '.join(f'{lag:g}' for lag in lags[:4])}{', ...' if len(lags) > 4 else ''}"
-        text = f"the likelihood leaps at {name} {those}, where a dose arrives at a sample, and no start sees beyond: "
-        texts.append(f"{text}profile([{name!r}]) says where it is higher; fit there with fixed={{{name!r}: ...}}")
+        text = f"the likelihood leaps at {name} {those}, where a dose arrives at a sample: its interval is that of"
+        texts.append(f"{text} profile([{name!r}]), which names a better optimum where there is one")
     return "; ".join(texts)
 
 

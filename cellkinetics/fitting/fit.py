@@ -22,7 +22,6 @@ from cellkinetics.modelling.comedication import takes_doses, without_effect
 from cellkinetics.modelling.model import Model, check_ties
 from cellkinetics.modelling.prior import published_of
 from cellkinetics.optimising.batch import optima
-from cellkinetics.optimising.bounds import at_lower
 from cellkinetics.optimising.cases import Case, prepare
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
@@ -393,11 +392,11 @@ def outcome(problem: Problem, optimum: Optimum, loose: Sequence[str]) -> Outcome
         return Outcome(Status.NOT_CONVERGED, text)
     if optimum.held[len(problem.free) :].any():
         return _sd_at_bound(problem, optimum)
-    (lower, _), units = problem.bounds, problem.units(optimum.x)
+    lower, upper = problem.bounds
     held = optimum.held[: len(problem.free)]
     at_bound = _join(
         [
-            f"{name} at its {'lower' if at_lower(optimum.x[i], lower[i], units[i]) else 'upper'} bound"
+            f"{name} at its {'lower' if optimum.x[i] - lower[i] <= upper[i] - optimum.x[i] else 'upper'} bound"
             for i, name in enumerate(problem.free)
             if held[i]
         ]

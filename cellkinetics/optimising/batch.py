@@ -251,6 +251,7 @@ def _climb(
             for row, value in zip(some, found, strict=True):
                 tops[row] = np.array([value])
     corners.settle(problems, ascent)
+    corners.across(problems, ascent)
     _challenge(problems, ascent, [(rivals, behind)], RIVAL)
     if programs.rough is not None and programs.rough.error is not programs.error:
         further = _distinct(values, whose, best)

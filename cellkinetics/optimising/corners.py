@@ -9,6 +9,7 @@ these lags are told.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +51,50 @@ def leaps(problem: Problem) -> dict[str, Floats]:
         at = lags[(lags >= max(parameter.min, 0.0)) & (lags < parameter.max)]
         found |= {name: at} if len(at) else {}
     return found
+
+
+def across(problems: Sequence[Problem], ascent: Ascent) -> None:
+    """Take the ``ascent`` of problems with a lag by which the likelihood leaps to the best interval between the leaps.
+
+    The lag is held beside both ends of each interval and in its middle while the others climb, and then set free in the
+    middle. Beside an end it stays where the likelihood rises towards the leap. From the best interval the others climb
+    once more.
+    """
+    if _to_the_best(problems, ascent):
+        _to_the_best(problems, ascent)
+
+
+def _to_the_best(problems: Sequence[Problem], ascent: Ascent) -> bool:
+    """Whether an interval was better: see `across`."""
+    points, whose, column, side = [], [], [], []
+    for i, problem in enumerate(problems):
+        for name, lags in leaps(problem).items():
+            parameter, at = problem.model.parameters[name], problem.free.index(name)
+            ends = np.unique([max(parameter.min, 0.0), *lags, min(parameter.max, lags[-1] + 1.0)])
+            for low, high in itertools.pairwise(ends):
+                beside = ASIDE * (high - low)
+                for towards, lag in ((-1, low + beside), (0, (low + high) / 2), (1, high - beside)):
+                    moved = ascent.x[i].copy()
+                    moved[at] = parameter.to_estimation(float(lag))
+                    points.append(moved)
+                    whose.append(i)
+                    column.append(at)
+                    side.append(towards)
+    if not points:
+        return False
+    which, towards, each = np.array(whose), np.array(side), np.arange(len(points))
+    still = np.zeros((len(points), ascent.x.shape[1]), bool)
+    still[each, column] = True
+    there = ascent.again(which, np.array(points), still)
+    there.converged &= there.at.gradient[each, column] * towards > 0
+    middle = np.flatnonzero(towards == 0)
+    there.take(middle, ascent.again(which[middle], there.x[middle], np.zeros_like(still[middle])))
+    value = np.where(there.at.solved, there.at.value, -np.inf)
+    found = {i: int(np.argmax(np.where(which == i, value, -np.inf))) for i in np.unique(which).tolist()}
+    better = {i: best for i, best in found.items() if value[best] > ascent.at.value[i] + FLAT_SLOPE}
+    if better:
+        ascent.take(np.array(list(better)), there, np.array(list(better.values())))
+    return bool(better)
 
 
 def beyond(problems: Sequence[Problem], x: Floats) -> tuple[Floats, Ints]:

@@ -139,3 +139,28 @@ def test_a_switch_day_that_is_fixed_leaves_nothing_to_try_across_it():
     fit = fitted(5, fixed={"t_max": 10.0})
     assert fit.fitted
     assert fit.parameters.loc["t_max", "value"] == 10.0
+
+
+def test_a_lag_is_fitted_across_the_days_where_a_dose_arrives_at_a_sample():
+    parameters = {
+        "F": ck.Parameter(1e-3, "copies/ug per cell/kg", "this test"),
+        "k": ck.Parameter(0.2, "1/day", "this test"),
+        "lag": ck.Parameter(2.5, "day", "this test", max=5.0, scale="identity"),
+    }
+    model = ck.Model(
+        name="arrival", parameters=parameters, outputs={"copies_per_ug": "copies/ug"}, states=("A",),
+        rhs=lambda A, k: (-k * A,), observe=lambda A: A, dosing={"cells": ("A", "F")}, lags={"cells": "lag"},
+        free=("F", "lag"),
+    )  # fmt: skip
+    days, doses = np.array([0.3, 1, 2, 3, 3.5, 4, 5, 7]), [(0.0, 1e5), (3.0, 2e5)]
+    # Between 0.5 (of the sample on day 3.5) and 1 the curve is a multiple of that of 0.7, whatever the lag.
+    curve = sum(amount * np.exp(-0.2 * (days - day)) * (days > day + 0.7) for day, amount in doses)
+    copies = 1e-3 * curve[1:] * np.exp(0.1 * np.array([1, -1, 0.5, -0.5, 1, -1, 0.2]))
+    table = {"subject": "A", "day": days, "copies_per_ug": ["<20", *map(str, copies)]}
+    fit = ck.fit(model, ck.read_study(pd.DataFrame(table), lloq=20.0), doses=doses, starts=1)
+    residual = np.log(copies / curve[1:])
+    best = -0.5 * 7 * (np.log(2 * np.pi * np.var(residual)) + 1)
+    assert fit.log_likelihood_ln == pytest.approx(best, abs=1e-4)
+    assert 0.5 < fit.estimates["lag"] < 1.0
+    assert corners.leaps(fit.problem)["lag"].tolist() == [0.0, 0.3, 0.5, 1.0, 2.0, 3.0, 3.5, 4.0]
+    assert "the likelihood leaps at lag 0, 0.3, 0.5, 1, ..., where a dose arrives at a sample" in fit.outcome
