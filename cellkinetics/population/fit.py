@@ -26,15 +26,14 @@ from cellkinetics.population import marginal
 from cellkinetics.population import text as words
 from cellkinetics.population.climbing import MOST_ASCENTS, ascended
 from cellkinetics.population.design import SD_BETWEEN, Covariates, Design, apart, design_of, prior_of, varying_of
-from cellkinetics.population.importance import FEW_EFFECTIVE, Moments, mean_of
+from cellkinetics.population.importance import FEW_EFFECTIVE, Moments
 from cellkinetics.population.individuals import modes_of, searched_alone
-from cellkinetics.population.louis import theta_of
 from cellkinetics.population.marginal import Marginal
 from cellkinetics.population.patients import Patients, own_sds_of, patients_of
-from cellkinetics.population.polish import CLIMBS, NO_SPREAD, Polished, derivatives_at, inverse_of, polish
+from cellkinetics.population.polish import CLIMBS, Polished, like_zero, polish
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import SEED_OF_DRAWS, Population, Sample, too_many
-from cellkinetics.population.saem import ITERATIONS, LEAST_SD, Theta
+from cellkinetics.population.saem import ITERATIONS, Theta
 from cellkinetics.population.schedule import AVERAGED, MOST_BLOCKS, Path, climb
 from cellkinetics.progress import bar
 from cellkinetics.running.phases import Phases
@@ -52,9 +51,6 @@ SEED_OF_POLISH = 101  # added to the seed; of further draws one more each
 LITTLE_SPREAD = 0.1  # units: where chains that stand far from the samples end up with
 FAR_FROM_START, FAR_OFF = 10.0, 2.0  # units that a patient may be from where the search begins; that make it begin anew
 STARTS_FAR_OFF, WORTH_IT = 4, 1.0  # of each patient by itself; log-likelihood units of all that are worth it
-LIKE_ZERO = 0.3  # stderr of ln sd between patients from which on it is compared with 0
-STEPS_WITHOUT, FEWEST_DRAWS, SEEN = 4, 500, 0.02  # Newton steps at 0, by so many draws; units below which they end
-COUNTS_AS_ZERO = 1.35  # log-likelihood units: half of the 95% point of a variance at its bound (Self and Liang 1987)
 
 
 def fit_population(
@@ -354,7 +350,7 @@ def _ended(
     zeros: dict[str, float] = {}
     try:
         with phases("spreads at 0"):
-            zeros = {} if path.interrupted else _like_zero(fresh, polished, likelihood.value)
+            zeros = {} if path.interrupted else like_zero(fresh, polished, likelihood.value)
     except KeyboardInterrupt:
         path = replace(path, interrupted=True)
     outcome = words.outcome_of(path, polished, likelihood, zeros)
@@ -438,60 +434,3 @@ def _counts(population: Population) -> dict[str, Any]:
         "n_free": len(population.design.labels) + int(patients.sd_free.sum()),
         "sum_ln_quantified": float(sum(np.log(rows.lower[rows.quantified]).sum() for rows in seen)),
     }
-
-
-def _like_zero(fresh: Sample, polished: Polished, value: float) -> dict[str, float]:
-    """{name: log-likelihood units} by which a spread of 0 is worse, where that is next to nothing.
-
-    ``value`` is that of ``fresh``.
-    """
-    population, found = fresh.population, {}
-    p = len(population.design.effects)
-    errors = np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
-    for at, name in enumerate(population.design.random):
-        place = p + at
-        unsure = not polished.moving[place] or not errors[place] < LIKE_ZERO
-        if not unsure or f"{SD_BETWEEN} {name}" in population.patients.request.prior:
-            continue
-        worse = value - _highest_without(fresh, polished, at)
-        if worse < COUNTS_AS_ZERO:
-            found[name] = worse
-    return found
-
-
-def _highest_without(fresh: Sample, polished: Polished, at: int) -> float:
-    """The log-likelihood where the at-th spread is next to nothing, all else by Newton steps at its maximum."""
-    population = fresh.population
-    design, seed = population.design, int(population.patients.request.seed)
-    p, q = len(design.effects), len(design.random)
-    linked = [p + q + i for i, pair in enumerate(design.pairs) if at in pair]
-    v, moving, highest = polished.v.copy(), polished.moving.copy(), -np.inf
-    v[p + at], v[linked] = np.log(1.001 * NO_SPREAD * population.spread_units[at]), 0.0
-    moving[[p + at, *linked]] = False
-    inverse, best = np.nan_to_num(inverse_of(polished.information, moving)), v
-
-    def seen(v: Floats, draws: int) -> tuple[float, Sample]:
-        there = theta_of(design, v)
-        sample = population.sampled(there, _given_mean(fresh, polished, there, at), draws, seed + SEED_OF_DRAWS)
-        return sample.log_likelihood(there).value, sample
-
-    for _ in range(STEPS_WITHOUT):
-        reached, sample = seen(v, FEWEST_DRAWS)
-        if not reached > highest + SEEN:
-            break
-        highest, best = reached, v
-        v = v + inverse @ derivatives_at(population, sample, v).gradient
-    nothing = best.copy()
-    nothing[p + at] = np.log(LEAST_SD * population.spread_units[at])
-    return seen(nothing, LIKELIHOOD_DRAWS)[0]
-
-
-def _given_mean(fresh: Sample, polished: Polished, there: Theta, at: int) -> Moments:
-    """What is known of each patient where its at-th parameter is the population's."""
-    centre, spread = fresh.conditional(polished.theta)
-    away = mean_of(fresh.population.design.matrix, there, fresh.population.random)[:, at] - centre[:, at]
-    follow = spread[:, :, at] / spread[:, at, at][:, None]
-    spread = spread - follow[:, :, None] * spread[:, at, :][:, None, :]
-    spread[:, at, :] = spread[:, :, at] = 0.0
-    spread[:, at, at] = there.omega[at, at]
-    return Moments(centre + follow * away[:, None], spread)
