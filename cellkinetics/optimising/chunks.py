@@ -11,9 +11,10 @@ import numpy as np
 from cellkinetics.arrays import Floats
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
-from cellkinetics.optimising.batch import PATIENTS_AT_ONCE, climbed, optima, parts_of, side_by_side
+from cellkinetics.optimising.batch import PATIENTS_AT_ONCE, climbed, counts, optima, parts_of, side_by_side
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
+from cellkinetics.optimising.stacking import shape_of
 from cellkinetics.running.run import Run
 
 # Problems in a chunk of a model that is stepped, such that a chunk takes seconds. Of 100 patients of effector_memory 32
@@ -58,8 +59,12 @@ def optima_by(
     if not problems:
         return
     size, company = chunk or at_once(problems[0].model), max(company, len(problems))
-    parts = parts_of(problems, size)
-    given = [([problems[i] for i in p], [initial[i] for i in p], starts, seed, size, careful, company) for p in parts]
+    parts, alike = parts_of(problems, size), counts(problems)
+    given = [
+        ([problems[i] for i in p], [initial[i] for i in p], starts, seed, size, careful, company,
+         alike[shape_of(problems[p[0]])])
+        for p in parts
+    ]  # fmt: skip
     yield from _done(run, stage, problems, parts, _optima, given)
 
 
@@ -75,8 +80,10 @@ def climbed_by(
 ) -> list[Any]:
     """As `batch.climbed`; ``finished`` is told of each chunk."""
     ends: dict[int, Any] = {}
-    parts = parts_of(problems, at_once(problems[0].model)) if problems else []
-    given = [([problems[i] for i in part], [x[i] for i in part], rescue, company) for part in parts]
+    parts, alike = parts_of(problems, at_once(problems[0].model)) if problems else [], counts(problems)
+    given = [
+        ([problems[i] for i in p], [x[i] for i in p], rescue, company, alike[shape_of(problems[p[0]])]) for p in parts
+    ]
     for part in _done(run, stage, problems, parts, _climbed, given):
         ends |= part
         finished(part)
@@ -111,19 +118,22 @@ def _optima(
     chunk: int,
     careful: bool,
     company: int,
+    alike: int,
 ) -> dict[str, Any]:
     ends: dict[int, Any] = {}
 
     def work() -> list[Any]:
-        for part in optima(problems, initial, starts, seed, chunk, careful=careful, company=company):
+        for part in optima(problems, initial, starts, seed, chunk, careful=careful, company=company, alike=alike):
             ends.update(part)
         return [ends[index] for index in range(len(problems))]
 
     return _counted(problems, work)
 
 
-def _climbed(problems: Sequence[Problem], x: Sequence[Floats], rescue: bool, company: int) -> dict[str, Any]:
-    return _counted(problems, lambda: climbed(problems, x, rescue=rescue, company=company))
+def _climbed(
+    problems: Sequence[Problem], x: Sequence[Floats], rescue: bool, company: int, alike: int
+) -> dict[str, Any]:
+    return _counted(problems, lambda: climbed(problems, x, rescue=rescue, company=company, alike=alike))
 
 
 def _counted(problems: Sequence[Problem], work: Callable[[], list[Any]]) -> dict[str, Any]:
