@@ -468,3 +468,20 @@ def test_how_many_are_alike_and_not_the_size_of_a_chunk_decides_by_which_program
             list(parts)
     # Several chunks are begun before the first is seen to have ended.
     assert set(seen) == {(True, False, engine.LANES), (True, False, 512), (False, True, engine.LANES)}
+
+
+def test_who_goes_on_one_by_one_after_the_batch_is_counted_and_said(monkeypatch):
+    gone = []
+
+    def counted(problem, *given, **options):
+        gone.append(problem)
+        return newton(problem, *given, **options)
+
+    monkeypatch.setattr(batch, "newton", counted)
+    # The two phases of P07 end exchanged.
+    fits = ck.fit_each(models.load("nk_decline"), ck.example().select(["P06", "P07"]), starts=1, progress=False)
+    assert gone[0] is fits["P07"].problem
+    assert [fit.one_by_one for fit in fits.values()] == [0, 1]
+    assert "1 subject went on one by one after the batch" in fits.summary()
+    assert "went on by Newton steps one by one" in fits["P07"].summary()
+    assert "one by one" not in fits["P06"].summary()
