@@ -2,13 +2,13 @@
 
     python tests/benchmarks/gpu.py [1000 10000 ...] [--models il15_persistence own_ode ...] [--both-on-cpu]
 
-**Simulated** patients: il15_persistence and Stein as batch_fit.py draws them, and an own ODE of three states (cells in
-blood, expanding cells, memory cells; five free parameters, log-SD 0.3, residual SD 0.5), 15 samples, 30% below the
-limit. 1,000 are drawn, and counts beyond repeat them. One start. Two child processes fit the same tables one after the
-other: the first with JAX_PLATFORMS=cpu, the second on the device that JAX takes by default; without another device than
-the CPU nothing is run, unless --both-on-cpu asks for it. Each count is fitted twice, and the second call is timed on
-the wall, tables and standard errors included; what does not fit into the memory is said and left out, and of the own
-ODE what is more than 1,000. 1,000 and 10,000 take some minutes where two cores do the CPU's half, 100,000 ten times that. On the device
+**Simulated** patients: il15_persistence and Stein as batch_fit.py draws them, and an own ODE of three states
+(patients.py; five free parameters, log-SD 0.3, residual SD 0.5), 15 samples, 30% below the limit. 1,000 are drawn, and
+counts beyond repeat them. One start. Two child processes fit the same tables one after the other: the first with
+JAX_PLATFORMS=cpu, the second on the device that JAX takes by default; without another device than the CPU nothing is
+run, unless --both-on-cpu asks for it. Each count is fitted twice, and the second call is timed on the wall, tables and
+standard errors included; what does not fit into the memory is said and left out, and of the own ODE what is more than
+1,000. 1,000 and 10,000 take some minutes where two cores do the CPU's half, 100,000 ten times that. On the device
 `first_s` is the first call, which compiles.
 
 Columns: seconds of both, their ratio, and the largest differences of log-likelihoods and, of converged fits, of free
@@ -28,28 +28,14 @@ import batch_fit
 import jax
 import numpy as np
 import pandas as pd
-from patients import drawn
+from patients import OWN, drawn, own_ode
 from table import machine, shown
 
 import cellkinetics as ck
 from cellkinetics import models
 
-COUNTS, DRAWN, OWN = (1000, 10_000), 1000, "own_ode"
+COUNTS, DRAWN = (1000, 10_000), 1000
 NAMES = ("il15_persistence", "stein_2019_tisagenlecleucel", OWN)
-VALUES = {"F": (4e-4, "copies/ug per cell/kg"), "k": (0.5, "1/day"), "rho": (0.9, "1/day"), "mu": (0.15, "1/day"),
-          "wanes": (7.0, "day"), "eps": (0.02, "1/day"), "late": (0.005, "1/day")}  # fmt: skip
-
-
-def own_ode():
-    """A user's own ODE of three states."""
-    return ck.Model(
-        name=OWN, parameters={name: ck.Parameter(*one, "assumption") for name, one in VALUES.items()},
-        outputs={"copies_per_ug": "copies/ug"}, states=("B", "E", "M"),
-        rhs=lambda t, B, E, M, k, rho, mu, wanes, eps, late: (
-            -k * B, k * B + rho * E / (1 + (t / wanes) ** 4) - (mu + eps) * E, eps * E - late * M
-        ),
-        observe=lambda B, E, M: B + E + M, dosing={"cells": ("B", "F")}, free=("F", "rho", "mu", "eps", "late"),
-    )  # fmt: skip
 
 
 def study_of(name, count, kept):
@@ -69,7 +55,7 @@ def fitted(model, study):
     """The fits with their tables, and seconds on the wall."""
     began = time.perf_counter()
     fits = ck.fit_each(model, study, starts=1, progress=False)
-    fits.outcomes, fits.parameters  # noqa: B018
+    _ = fits.outcomes, fits.parameters
     return fits, time.perf_counter() - began
 
 
