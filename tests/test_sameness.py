@@ -4,6 +4,7 @@ import functools
 import sys
 import types
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -189,6 +190,20 @@ def test_a_tie_or_a_changed_model_in_a_loop_is_compiled_once(patient, compiled):
     assert values[0].equals(values[3])
     assert not values[0].equals(values[1])
     assert [values[at]["F"] for at in (2, 5, 8)] == [0.01, 0.02, 0.03]
+
+
+def test_a_number_of_a_tie_that_is_a_parameter_is_compiled_once(patient, compiled):
+    model = decaying(module(1.0).curve)
+    share = ck.Parameter(0.02, "ug per day", "assumption")
+    tied = replace(model, parameters={**model.parameters, "share": share}, ties={"alpha": lambda F, share: F * share})
+    counts, found = [], []
+    for k in (0.02, 0.03, 0.04):
+        before = compiled.count
+        found.append(ck.fit(tied, patient, fixed={"share": k}, starts=1).estimates)
+        counts.append(compiled.count - before)
+    assert counts[0] > 0
+    assert counts[1:] == [0, 0]
+    assert [each["alpha"] / each["F"] for each in found] == pytest.approx([0.02, 0.03, 0.04])
 
 
 def test_a_number_that_a_function_reaches_is_read_anew_at_each_call(patient):

@@ -31,7 +31,7 @@ from cellkinetics.modelling.model import Model
 from cellkinetics.optimising.request import Request
 from cellkinetics.permuting.refits import refitted
 from cellkinetics.population import prediction
-from cellkinetics.population.fit import fit_population
+from cellkinetics.population.fit import FITTED_BY, fit_population
 from cellkinetics.population.patients import patients_of
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.table import NORMAL
@@ -78,6 +78,7 @@ class PopulationComparison(Saves, HandsOutCopies):
     outcome : of the population with all coefficients. converged : whether all of the populations did.
     infused : whether the model takes the doses, which stay with the patients.
     share_below : of the samples, those that are censored.
+    method : of the populations, whose likelihoods the ratios are of.
     fit : the population with all coefficients; None of one read from a file.
     """
 
@@ -91,6 +92,7 @@ class PopulationComparison(Saves, HandsOutCopies):
     converged: bool
     infused: bool
     share_below: float
+    method: str = FITTED_BY[0]
     fit: PopulationFit | None = field(default=None, metadata=UNSAVED)
 
     @property
@@ -148,7 +150,7 @@ def through_population(
     table.insert(COEFFICIENT_COLUMNS.index("p_holm"), "p_holm", table["parameter"].map(adjusted))
     return PopulationComparison(
         by, full.model.name, len(full.subjects), table, _curves(full, by), every, full.outcome, converged,
-        takes_doses(full.model), full.n_censored / max(full.n, 1), full,
+        takes_doses(full.model), full.n_censored / max(full.n, 1), full.asked["method"], full,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from cellkinetics.lazily import pandas as pd
+from cellkinetics.population.importance import APPROXIMATED_BY
 from cellkinetics.statistics.ranks import ALPHA
 from cellkinetics.words import WIDE, count, labelled_wide, p_equals, p_text
 
@@ -61,7 +62,8 @@ def _note(row: pd.Series) -> str:
 
 
 def _tests(row: pd.Series, every: bool) -> str:
-    text = f"likelihood ratio {row['lr']:.2f} +- {row['lr_error']:.2f}, {p_equals(row['p_lr'])} by chi-squared; "
+    error = f" +- {row['lr_error']:.2f}" if row["lr_error"] > 0 else ""
+    text = f"likelihood ratio {row['lr']:.2f}{error}, {p_equals(row['p_lr'])} by chi-squared; "
     kind = "p" if every else "Monte Carlo p"
     text += f"{p_equals(row['p'], kind)} over {int(row['arrangements']):,} arrangements"
     if not math.isnan(row["p_holm"]):
@@ -81,10 +83,11 @@ def _tests(row: pd.Series, every: bool) -> str:
 
 def _legend(found: PopulationComparison) -> str:
     what = "doses" if found.by == "dose" else "groups"
-    text = (
-        "Likelihood ratios are by importance sampling, +- their Monte Carlo error; chi-squared and Wald intervals hold "
-    )
-    text += "for many patients, with eleven they are too sure. "
+    if by := APPROXIMATED_BY.get(found.method, ""):
+        text = f"Likelihood ratios are of values by {by}, each at its own maximum"
+    else:
+        text = "Likelihood ratios are by importance sampling, +- their Monte Carlo error"
+    text += "; chi-squared and Wald intervals hold for many patients, with eleven they are too sure. "
     text += f"The permutation gives the {what} to other patients, over the scores of the population without "
     text += "the effect: all arrangements" if found.every else "the effect: arrangements at random"
     text += ", none fitted anew. "
@@ -92,7 +95,8 @@ def _legend(found: PopulationComparison) -> str:
         text += (
             f"Refits give the {what} to other patients at random, or in all ways where these are few, and have each "
         )
-        text += "likelihood at its maximum, by the same draws: a check of the scores, which the adjusted p is of. "
+        text += "likelihood at its maximum, by importance sampling with the same draws: a check of the scores, which "
+        text += "the adjusted p is of. "
     text += "A p above 0.05 is not evidence of no effect."
     if found.infused:
         text += " The model takes the doses as infusions, which stay with the patients"

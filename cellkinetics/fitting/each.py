@@ -66,9 +66,7 @@ def fit_each(
     progress : whether a bar with the time left is shown on the terminal.
     chunk
         subjects fitted together in one batch; 512 where not given, and 32 of a model that is integrated. Fewer take
-        less memory, and are shown, kept and shared among processes earlier. Results are those of any other size, but
-        that more than 64 patients of il15_persistence are searched on a rougher solution first: log-likelihoods then
-        agree to 1e-4, and of what the samples do not determine, another value of the same ridge may be found.
+        less memory, and are shown, kept and shared among processes earlier. Results are those of any other size.
     checkpoint
         a folder in which finished chunks are kept, so that a run that was killed goes on when it is called again with
         the same arguments. Of another question it is refused, with what differs.

@@ -326,7 +326,7 @@ def finished(
         **_counts(problem, samples, study),
         n_free=len(optimum.x), x=optimum.x,
         covariance=spread.covariance, degrees_of_freedom=spread.degrees_of_freedom, inflation=spread.inflation,
-        starts=(optimum.reached, optimum.started), start_values=optimum.values,
+        starts=(optimum.reached, optimum.started), start_values=optimum.values, one_by_one=problem.solves.one_by_one,
         solved_implicitly=problem.solved_implicitly, seconds=seconds, misfit=misfit, shared=shared,
     )  # fmt: skip
 

@@ -88,6 +88,7 @@ class Fit(Saves, Criteria):
     inflation: float
     starts: tuple[int, int] = (0, 0)
     solved_implicitly: int = 0
+    one_by_one: int = 0
     seconds: float = 0.0
     start_values: tuple[float, ...] = ()
     kept: Kept | None = field(default=None, repr=False, metadata=UNSAVED)

@@ -107,12 +107,19 @@ def of_fits(fits: Fits) -> str:
         *labelled("censored", censored(first)),
         *labelled("error", first.problem.error.words),
         *_sds_of_few(everyone),
+        *_one_by_one(everyone),
         *_unit(first),
     ]
     free = fits.parameters[fits.parameters["status"] == FREE]
     if len(free):
         lines += ["", medians(free), ""]
     return "\n".join(lines + _fixed(fits.parameters.set_index("parameter"), len(everyone))) + "\n"
+
+
+def _one_by_one(fits: Sequence[Fit]) -> list[str]:
+    """Whom the batch could not bring to an end."""
+    alone = sum(fit.one_by_one > 0 for fit in fits)
+    return labelled("alone", f"{count(alone, 'subject')} went on one by one after the batch") if alone else []
 
 
 def _sds_of_few(fits: Sequence[Fit]) -> list[str]:
@@ -178,6 +185,8 @@ def _method(fit: Fit) -> str:
     text += f"{reached} of {count(started, 'start')} reached the best optimum"
     if fit.solved_implicitly:
         text += f"; {count(fit.solved_implicitly, 'solve')} needed the implicit stepper"
+    if fit.one_by_one:
+        text += "; went on by Newton steps one by one"
     return text + ". The chisqr, redchi and aic of fit.lmfit come from root-deviances and are not the values above."
 
 

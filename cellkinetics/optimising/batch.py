@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -48,6 +48,7 @@ def optima(
     *,
     careful: bool = True,
     company: int = 1,
+    crowded: bool = False,
 ) -> Iterator[dict[int, Optimum | None]]:
     """The optimum of each problem, as `optimise` gives it, a chunk at a time; None where it could not be solved.
 
@@ -58,6 +59,7 @@ def optima(
     chunk : problems together; so many for each processor are in memory at a time.
     careful : whether what the engine cannot settle goes on one by one, which takes seconds.
     company : how many were optimised before: one of many does not have a program of its own compiled.
+    crowded : whether these are a part of more than `LANES` of one shape: a part is done as the whole is.
 
     Yields
     ------
@@ -77,17 +79,22 @@ def optima(
         return error_starts.from_twins(mine, programs, of_twins, begun, whose, starts)
 
     def alone(index: int) -> Optimum | None:
-        return optimise(problems[index], initial[index], starts=starts, seed=seed) if careful else None
+        if not careful:
+            return None
+        problems[index].solves.one_by_one += 1
+        return optimise(problems[index], initial[index], starts=starts, seed=seed)
 
-    yield from _each(problems, starting, alone, chunk, search=careful, rescue=careful, company=company)
+    yield from _each(problems, starting, alone, chunk, search=careful, rescue=careful, company=company, crowded=crowded)
 
 
-def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = True, company: int = 1) -> list[Any]:
+def climbed(
+    problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = True, company: int = 1, crowded: bool = False
+) -> list[Any]:
     """The optimum of each problem uphill from one free vector; None where the model could not be solved.
 
     For refits near a known optimum: profiles, bootstraps, permutations, a sample left out. Where the solution of a
     model's own may not be trusted on its finest mesh, a stepper takes seconds for each refit: only with ``rescue``.
-    ``company`` as in `optima`.
+    ``company`` and ``crowded`` as in `optima`.
     """
 
     def starting(part: Sequence[int], programs: Programs, width: int) -> tuple[Floats, Ints]:
@@ -105,7 +112,9 @@ def climbed(problems: Sequence[Problem], x: Sequence[Floats], *, rescue: bool = 
         return Optimum(at, second, held, converged, 1, 1) if second.solved else None
 
     optimum_of: dict[int, Optimum | None] = {}
-    for ends in _each(problems, starting, alone, PATIENTS_AT_ONCE, search=False, rescue=rescue, company=company):
+    for ends in _each(
+        problems, starting, alone, PATIENTS_AT_ONCE, search=False, rescue=rescue, company=company, crowded=crowded
+    ):
         optimum_of |= ends
     return [optimum_of[index] for index in range(len(problems))]
 
@@ -119,6 +128,7 @@ def _each(
     search: bool,
     rescue: bool = True,
     company: int = 1,
+    crowded: bool = False,
 ) -> Iterator[dict[int, Optimum | None]]:
     """Problems of one shape together, a chunk at a time; ``alone`` takes what the engine could not solve at all.
 
@@ -127,17 +137,20 @@ def _each(
     """
     if not problems:
         return
-    chunk = max(chunk, 1)
+    chunk, crowds = max(chunk, 1), crowds_of(problems)
 
     def ended(part: list[int]) -> _Climb:
         shape = shape_of(problems[part[0]])
-        size = next((size for size in SIZES if max(len(part), min(company, LANES)) <= size), max(chunk, LANES))
+        # Of all of this shape, not of the part: what is done with a patient does not depend on how they are parted.
+        many = crowded or shape in crowds
+        worth = max(len(part), min(company, LANES))
+        size = max(chunk, LANES) if many else next(size for size in SIZES if worth <= size)
         mine = [problems[i] for i in part]
         first, *finer = methods(mine[0].model)
-        data, many = stacked(mine, shape, size), max(len(part), company) > LANES
-        programs = Programs(mine[0].model, mine[0].ties, first, data, mine[0].error, many=many)
+        data, blocks = stacked(mine, shape, size), many or company > LANES
+        programs = Programs(mine[0].model, mine[0].ties, first, data, mine[0].error, many=blocks, crowded=many)
         rough = searching(mine[0].model, first)
-        if size > LANES and rough is not first and programs.data.inputs.prepared:
+        if many and rough is not first and programs.data.inputs.prepared:
             programs = _searching_by(rough, programs, mine)
         if programs.error.rough is not None:
             programs = replace(programs, rough=replace(programs.rough or programs, error=programs.error.rough))
@@ -148,6 +161,11 @@ def _each(
         width = shape_of(problems[part[0]])[1]
         ends = [_optimum(problems[i], climb, row, width, search, rescue) for row, i in enumerate(part)]
         yield {i: alone(i) if end is None else end for i, end in zip(part, ends, strict=True)}
+
+
+def crowds_of(problems: Sequence[Problem]) -> set[tuple[int, ...]]:
+    """Shapes that more than `LANES` of the problems have."""
+    return {shape for shape, count in Counter(map(shape_of, problems)).items() if count > LANES}
 
 
 def parts_of(problems: Sequence[Problem], size: int) -> list[list[int]]:
@@ -241,7 +259,7 @@ def _climb(
         for at in range(0, len(lost), FEW):
             some = lost[at : at + FEW]
             data = stacked([problems[i] for i in some], shape, FEW, method.fineness or 0)
-            again = replace(programs, method=method, data=data, rough=None)
+            again = replace(programs, method=method, data=data, rough=None, crowded=False)
             found, finer_ends = again.search(ascent.x[some], np.arange(len(some)))
             ascent.take(some, _ascent(again, finer_ends))
             over[some] = True
@@ -343,6 +361,7 @@ def _optimum(problem: Problem, climb: _Climb, i: int, width: int, search: bool, 
     # Where the first method may not be trusted, `newton` asks the next one; only at a corner is there more to gain.
     ended = ascent.at.solved[i] and (ascent.converged[i] or not problem.model.corners)
     if not ended or label is not x:
+        problem.solves.one_by_one += 1
         x, second, held, converged = newton(problem, label, search=search)
         if not second.solved:
             return None

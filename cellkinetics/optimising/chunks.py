@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy as np
 from cellkinetics.arrays import Floats
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
-from cellkinetics.optimising.batch import PATIENTS_AT_ONCE, climbed, optima, parts_of, side_by_side
+from cellkinetics.optimising.batch import PATIENTS_AT_ONCE, climbed, crowds_of, optima, parts_of, side_by_side
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
+from cellkinetics.optimising.stacking import shape_of
 from cellkinetics.running.run import Run
 
 # Problems in a chunk of a model that is stepped, such that a chunk takes seconds. Of 100 patients of effector_memory 32
@@ -58,8 +60,12 @@ def optima_by(
     if not problems:
         return
     size, company = chunk or at_once(problems[0].model), max(company, len(problems))
-    parts = parts_of(problems, size)
-    given = [([problems[i] for i in p], [initial[i] for i in p], starts, seed, size, careful, company) for p in parts]
+    parts, crowds = parts_of(problems, size), crowds_of(problems)
+    given = [
+        ([problems[i] for i in p], [initial[i] for i in p], starts, seed, size, careful, company,
+         shape_of(problems[p[0]]) in crowds)
+        for p in parts
+    ]  # fmt: skip
     yield from _done(run, stage, problems, parts, _optima, given)
 
 
@@ -75,8 +81,11 @@ def climbed_by(
 ) -> list[Any]:
     """As `batch.climbed`; ``finished`` is told of each chunk."""
     ends: dict[int, Any] = {}
-    parts = parts_of(problems, at_once(problems[0].model)) if problems else []
-    given = [([problems[i] for i in part], [x[i] for i in part], rescue, company) for part in parts]
+    parts, crowds = parts_of(problems, at_once(problems[0].model)) if problems else [], crowds_of(problems)
+    given = [
+        ([problems[i] for i in p], [x[i] for i in p], rescue, company, shape_of(problems[p[0]]) in crowds)
+        for p in parts
+    ]
     for part in _done(run, stage, problems, parts, _climbed, given):
         ends |= part
         finished(part)
@@ -91,15 +100,16 @@ def _done(
     function: Callable[..., dict[str, Any]],
     arguments: Sequence[tuple[Any, ...]],
 ) -> Iterator[Ends]:
-    before = [problem.solves.implicit for problem in problems]
+    before = [astuple(problem.solves) for problem in problems]
 
     def here(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
         return side_by_side(lambda number: function(*arguments[number]), numbers, os.cpu_count() or 1)
 
     for number, result in run.each(stage, function, arguments, here):
-        for index, more in zip(parts[number], result["implicit"], strict=True):
+        for index, more in zip(parts[number], result["solves"], strict=True):
             # The same whether it was counted here, by a worker or before this process.
-            problems[index].solves.implicit = before[index] + more
+            solves = problems[index].solves
+            solves.implicit, solves.one_by_one = (old + new for old, new in zip(before[index], more, strict=True))
         yield dict(zip(parts[number], result["ends"], strict=True))
 
 
@@ -111,26 +121,26 @@ def _optima(
     chunk: int,
     careful: bool,
     company: int,
+    crowded: bool,
 ) -> dict[str, Any]:
     ends: dict[int, Any] = {}
 
     def work() -> list[Any]:
-        for part in optima(problems, initial, starts, seed, chunk, careful=careful, company=company):
+        for part in optima(problems, initial, starts, seed, chunk, careful=careful, company=company, crowded=crowded):
             ends.update(part)
         return [ends[index] for index in range(len(problems))]
 
     return _counted(problems, work)
 
 
-def _climbed(problems: Sequence[Problem], x: Sequence[Floats], rescue: bool, company: int) -> dict[str, Any]:
-    return _counted(problems, lambda: climbed(problems, x, rescue=rescue, company=company))
+def _climbed(
+    problems: Sequence[Problem], x: Sequence[Floats], rescue: bool, company: int, crowded: bool
+) -> dict[str, Any]:
+    return _counted(problems, lambda: climbed(problems, x, rescue=rescue, company=company, crowded=crowded))
 
 
 def _counted(problems: Sequence[Problem], work: Callable[[], list[Any]]) -> dict[str, Any]:
-    """What work gives, and how many solves of each problem needed the implicit stepper."""
-    before = [problem.solves.implicit for problem in problems]
+    """What work gives, and what `Solves` counted of each problem meanwhile."""
+    before = np.array([astuple(problem.solves) for problem in problems])
     ends = work()
-    return {
-        "ends": ends,
-        "implicit": [problem.solves.implicit - old for problem, old in zip(problems, before, strict=True)],
-    }
+    return {"ends": ends, "solves": (np.array([astuple(problem.solves) for problem in problems]) - before).tolist()}

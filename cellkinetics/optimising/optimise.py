@@ -151,14 +151,19 @@ def chosen(problem: Problem, first: Floats, others: Floats, objective: Floats, s
         if at >= ways and (where := tuple(intervals[at])) not in seen:
             seen.add(where)
             fresh.append(at)
-    ranked = dict.fromkeys([*(at for at in ordered if at < ways), *fresh, *ordered])
-    apart, taken = COPIES_APART * problem.units(first), [len(others)]
-    for at in ranked:
+    apart = COPIES_APART * problem.units(first)
+    near = np.ones((len(points), len(points)), bool)
+    for row, most in zip(points.T, apart, strict=True):
+        near &= np.abs(row[:, None] - row) < most
+    for row in intervals.T:
+        near &= row[:, None] == row
+    taken, copies = [len(others)], near[-1].copy()
+    for at in dict.fromkeys([*(at for at in ordered if at < ways), *fresh, *ordered]):
         if len(taken) >= max(starts, 1):
             break
-        near = np.all(np.abs(points[taken] - points[at]) < apart, axis=1)
-        if not near.any() or not np.any(near & np.all(intervals[taken] == intervals[at], axis=1)):
+        if not copies[at]:
             taken.append(at)
+            copies |= near[at]
     return taken[1:]
 
 

@@ -34,9 +34,14 @@ OPEN_END = float(np.log(1e12))
 
 @dataclass(eq=False)
 class Solves:
-    """How many solves needed the implicit stepper where it is not the model's own; a search in a batch counts once."""
+    """What did not go in the batch by the first method alone.
+
+    implicit : solves that needed the implicit stepper where it is not the model's own; a search in a batch counts once.
+    one_by_one : searches that went on for this problem alone.
+    """
 
     implicit: int = 0
+    one_by_one: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,6 +50,7 @@ class Programs:
     rough : the same problems solved more roughly, to search with; None where there is no such way, or so few problems
         that another program is not worth it.
     many : whether they are of so many problems that programs of blocks are there, however few these are.
+    crowded : whether they are a part of more than `LANES`, and are done as those are.
     """
 
     model: Model
@@ -59,6 +60,7 @@ class Programs:
     error: ErrorModel
     rough: Programs | None = None
     many: bool = False
+    crowded: bool = False
 
     @cached_property
     def _size(self) -> int:
@@ -66,7 +68,7 @@ class Programs:
 
     @cached_property
     def _few(self) -> bool:
-        return self._size <= LANES or self._steps
+        return (self._size <= LANES and not self.crowded) or self._steps
 
     @property
     def _steps(self) -> bool:
@@ -128,7 +130,7 @@ class Programs:
             some = which[here]
             size = next(size for size in SIZES if len(some) <= size)
             fill = np.append(some, np.full(size - len(some), some[0]))
-            small = replace(self, data=taken(self.data, fill), rough=None)
+            small = replace(self, data=taken(self.data, fill), rough=None, crowded=False)
             parts.append(small.search(x[here], np.arange(len(some)), most))
         return _joined(parts)
 

@@ -21,7 +21,7 @@ from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import Sample
 from cellkinetics.population.saem import Theta
 
-REFIT_DRAWS, ONE_DRAW_OF = 500, 4  # draws of each patient, and which of them are taken
+REFIT_DRAWS, TAKEN = 500, 125  # draws of each patient, and how many of them are taken
 SEED_OF_REFITS = 107  # added to the seed
 MOST_CLIMBS = 40
 LITTLE_TO_GAIN = 1e-4  # log-likelihood units that a Newton step promises: it is the last
@@ -58,7 +58,7 @@ class Arranged:
         theta = smaller.polished.theta
         moments = Moments(smaller.conditional_mean, smaller.conditional_covariance)
         sample = smaller.population.sampled(theta, moments, REFIT_DRAWS, seed + SEED_OF_REFITS)
-        sample = sample.some(slice(None, None, ONE_DRAW_OF))
+        sample = sample.some(slice(TAKEN))
         # Its own maximum by these draws, so that no ratio is below 0.
         least = polish.polish(smaller.population, theta, sample)
         beta = np.insert(np.asarray(least.theta.beta), np.array(columns) - np.arange(len(columns)), 0.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cellkinetics import domains
+from cellkinetics.arrays import Floats
 from cellkinetics.data.study import Study
 from cellkinetics.errors import ModelError
 from cellkinetics.fitting import fit as fitting
@@ -27,13 +27,13 @@ from cellkinetics.population import text as words
 from cellkinetics.population.climbing import MOST_ASCENTS, ascended
 from cellkinetics.population.design import SD_BETWEEN, Covariates, Design, apart, design_of, prior_of, varying_of
 from cellkinetics.population.importance import FEW_EFFECTIVE, Moments
-from cellkinetics.population.individuals import modes_of
+from cellkinetics.population.individuals import modes_of, searched_alone
 from cellkinetics.population.marginal import Marginal
 from cellkinetics.population.patients import Patients, own_sds_of, patients_of
-from cellkinetics.population.polish import CLIMBS, Polished, polish
+from cellkinetics.population.polish import CLIMBS, Polished, like_zero, polish
 from cellkinetics.population.result import PopulationFit
 from cellkinetics.population.running import SEED_OF_DRAWS, Population, Sample, too_many
-from cellkinetics.population.saem import ITERATIONS, LEAST_SD, Theta
+from cellkinetics.population.saem import ITERATIONS, Theta
 from cellkinetics.population.schedule import AVERAGED, MOST_BLOCKS, Path, climb
 from cellkinetics.progress import bar
 from cellkinetics.running.phases import Phases
@@ -43,14 +43,14 @@ from cellkinetics.solving.sensitivity import Tie
 from cellkinetics.words import count
 
 FITTED_BY = ("saem", *marginal.APPROXIMATIONS)
-POLISH_DRAWS = (1000, 2000)  # of each patient, that Newton climbs on; the second where the first are too few
-FEW_PATIENTS = 200  # of whom the second are taken at half the error, where curves cost next to nothing
+# Of each patient, that Newton climbs on: more where the first are too few, the most of so few patients with curves that
+# cost next to nothing.
+POLISH_DRAWS, FEW_PATIENTS = (1000, 2000, 4000), 200
 LIKELIHOOD_DRAWS, HURRIED_DRAWS = 2000, 200  # others, for the likelihood; where Ctrl-C cut them short
-SEED_OF_POLISH, SEED_OF_SECOND_POLISH = 101, 102  # added to the seed
+SEED_OF_POLISH = 101  # added to the seed; of further draws one more each
 LITTLE_SPREAD = 0.1  # units: where chains that stand far from the samples end up with
 FAR_FROM_START, FAR_OFF = 10.0, 2.0  # units that a patient may be from where the search begins; that make it begin anew
-LIKE_ZERO = 0.5  # stderr of ln sd between patients from which on it is compared with 0
-COUNTS_AS_ZERO = 1.35  # log-likelihood units: half of the 95% point of a variance at its bound (Self and Liang 1987)
+STARTS_FAR_OFF, WORTH_IT = 4, 1.0  # of each patient by itself; log-likelihood units of all that are worth it
 
 
 def fit_population(
@@ -206,12 +206,12 @@ def fit_population(
                 polished, moments, population = _polished(path, int(request.seed))
         with phases("likelihood"):
             try:
-                fresh = population.sampled(polished.theta, moments, LIKELIHOOD_DRAWS, int(request.seed) + SEED_OF_DRAWS)
+                fresh = _fresh(population, polished.theta, moments, int(request.seed), again=not path.interrupted)
             except KeyboardInterrupt:
                 if (drawn := polished.sample) is None:
                     raise
                 path, fresh = replace(path, interrupted=True), drawn
-        return _ended(path, polished, fresh, lambda theta: population.at(theta, request.seed)[0], None, asked, phases)
+        return _ended(path, polished, fresh, None, asked, phases)
     finally:
         if run.checkpoint is not None:
             run.checkpoint.write("iterations")
@@ -244,8 +244,7 @@ def _approximated(
                 break
             population = finer
     there = marginal.marginal(population, polished.theta, np.asarray(moments.centre), method, nodes)
-    near = partial(marginal.moments_at, population, x=there.modes.x, method=method)
-    return _ended(path, polished, fresh, near, (there, method), asked, phases)
+    return _ended(path, polished, fresh, (there, method), asked, phases)
 
 
 def _plain(value: Any) -> Any:
@@ -294,11 +293,13 @@ def _climbed(population: Population, start: Theta, seed: int, more: Callable[[in
     if path.interrupted or patients.found is not None or patients.model.initial is not None or not astray:
         return path
     found = _found(patients, population.design)
-    away = np.abs(np.median(found.guesses - patients.guesses, axis=0)) / patients.units
-    if np.max(away) < FAR_OFF:
+    if not far_off(patients, found.guesses):
         return path
     nearer = replace(population, patients=found)
-    again = climb(nearer, _start(nearer), seed, more)
+    try:
+        again = climb(nearer, _start(nearer), seed, more)
+    except KeyboardInterrupt:
+        return replace(path, interrupted=True)
     return max((path, again), key=lambda each: _value_at(each, seed))
 
 
@@ -309,22 +310,33 @@ def _value_at(path: Path, seed: int) -> float:
 
 
 def _found(patients: Patients, design: Design) -> Patients:
-    """With each patient's samples looked at from where ``initial=`` says: chains do not find their way from far off."""
+    """With each patient's samples looked at from where ``initial=`` says: chains do not find their way from far off.
+
+    Where that is far off, they are also looked at from where the searches of most patients by themselves end: from far
+    off one may end with a part of the curve that does nothing, and all are to begin with the same part.
+    """
     alone = Population(patients, design, prior_of(patients, design), patients.method)
     wide = alone.spread_units * np.where(np.isin(design.random, patients.own_sds), 1.0, FAR_FROM_START)
     theta = _start(alone)._replace(omega=np.diag(wide**2))
-    guesses = patients.guesses.copy()
+    guesses, value = patients.guesses.copy(), 0.0
     for at, (_, optimum) in enumerate(modes_of(patients, design, theta, guesses[:, design.places])):
         if optimum is not None and np.isfinite(optimum.x).all():
-            guesses[at, design.places] = optimum.x
+            guesses[at, design.places], value = optimum.x, value + optimum.second.value
+    if far_off(patients, guesses):
+        own, higher = searched_alone(patients, FAR_FROM_START, STARTS_FAR_OFF)
+        guesses = own if higher > value + WORTH_IT else guesses
     return replace(patients, found=guesses)
+
+
+def far_off(patients: Patients, found: Floats) -> bool:
+    """Whether samples lie far from where the search was to begin."""
+    return bool(np.max(np.abs(np.median(found - patients.guesses, axis=0)) / patients.units) >= FAR_OFF)
 
 
 def _ended(
     path: Path,
     polished: Polished,
     fresh: Sample,
-    moments_at: Callable[[Theta], Moments],
     approximation: tuple[Marginal, str] | None,
     asked: dict[str, Any],
     phases: Phases,
@@ -338,7 +350,7 @@ def _ended(
     zeros: dict[str, float] = {}
     try:
         with phases("spreads at 0"):
-            zeros = {} if path.interrupted else _like_zero(population, polished, likelihood.value, moments_at)
+            zeros = {} if path.interrupted else like_zero(fresh, polished, likelihood.value)
     except KeyboardInterrupt:
         path = replace(path, interrupted=True)
     outcome = words.outcome_of(path, polished, likelihood, zeros)
@@ -364,25 +376,35 @@ def _polished(path: Path, seed: int) -> tuple[Polished, Moments, Population]:
     weights are uneven, about chains that are run at the first maximum.
     """
     theta, moments = path.theta, path.moments
-    few, many = POLISH_DRAWS
+    few, *more = POLISH_DRAWS
     sample = path.population.sampled_where_solved(theta, moments, few, seed + SEED_OF_POLISH)
     population = sample.population
     polished = polish(population, theta, sample, climbs=0 if path.interrupted else CLIMBS)
-    errors = np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
     cheap = population.method is Method.CLOSED_FORM and len(population.patients.subjects) <= FEW_PATIENTS
-    # Two seeds may each be off to their own side.
-    unsure = polished.moving & ~(polished.mc_errors <= (0.5 if cheap else 1.0) * words.STILL * errors)
-    first = polished.sample or sample
-    even = first.log_likelihood(polished.theta).smallest_ess >= FEW_EFFECTIVE
-    if (even and not unsure.any()) or path.interrupted:
-        return polished, moments, population
-    if even:
-        # The draws say where each patient is; those that come next are others, so that nothing is adapted to itself.
-        moments = Moments(*first.conditional(polished.theta))
-    else:
-        moments, _ = population.at(polished.theta, seed + SEED_OF_POLISH)
-    sample = population.sampled(polished.theta, moments, many, seed + SEED_OF_SECOND_POLISH)
-    return polish(population, polished.theta, sample), moments, population
+    more = more if cheap else more[:1]
+    for times, draws in enumerate([*more, more[-1]]):
+        drawn = polished.sample or sample
+        even = drawn.log_likelihood(polished.theta).smallest_ess >= FEW_EFFECTIVE
+        enough = not words.unsure_of(polished).any() or times == len(more)
+        if path.interrupted or (even and enough):
+            break
+        if even:
+            # The draws say where each patient is; those that come next are others: nothing is adapted to itself.
+            moments = Moments(*drawn.conditional(polished.theta))
+        else:
+            moments, _ = population.at(polished.theta, seed + SEED_OF_POLISH)
+        sample = population.sampled(polished.theta, moments, draws, seed + SEED_OF_POLISH + 1 + times)
+        polished = polish(population, polished.theta, sample)
+    return polished, moments, population
+
+
+def _fresh(population: Population, theta: Theta, moments: Moments, seed: int, *, again: bool) -> Sample:
+    """New draws at the estimates; ``again`` about chains that are run there, where a spread has moved under them."""
+    fresh = population.sampled(theta, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
+    if not again or fresh.log_likelihood(theta).smallest_ess >= FEW_EFFECTIVE:
+        return fresh
+    moments, _ = population.at(theta, seed + SEED_OF_DRAWS)
+    return population.sampled(theta, moments, LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
 
 
 def _residual_shrinkage(sample: Sample, theta: Theta) -> dict[str, float]:
@@ -412,26 +434,3 @@ def _counts(population: Population) -> dict[str, Any]:
         "n_free": len(population.design.labels) + int(patients.sd_free.sum()),
         "sum_ln_quantified": float(sum(np.log(rows.lower[rows.quantified]).sum() for rows in seen)),
     }
-
-
-def _like_zero(
-    population: Population, polished: Polished, value: float, moments_at: Callable[[Theta], Moments]
-) -> dict[str, float]:
-    """{name: log-likelihood units} by which a spread of 0 is worse, where that is next to nothing."""
-    design, found, seed = population.design, {}, int(population.patients.request.seed)
-    p = len(design.effects)
-    errors = np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
-    for at, name in enumerate(design.random):
-        place = p + at
-        unsure = not polished.moving[place] or not errors[place] < LIKE_ZERO
-        if not unsure or f"{SD_BETWEEN} {name}" in population.patients.request.prior:
-            continue
-        omega = np.asarray(polished.theta.omega).copy()
-        omega[at, :] = omega[:, at] = 0.0
-        omega[at, at] = (LEAST_SD * population.spread_units[at]) ** 2
-        there = polished.theta._replace(omega=jnp.asarray(omega))
-        sample = population.sampled(there, moments_at(there), LIKELIHOOD_DRAWS, seed + SEED_OF_DRAWS)
-        worse = value - sample.log_likelihood(there).value
-        if worse < COUNTS_AS_ZERO:
-            found[name] = worse
-    return found

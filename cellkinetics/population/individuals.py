@@ -14,7 +14,7 @@ from cellkinetics.fitting.fit import finished, refused
 from cellkinetics.fitting.result import Fit
 from cellkinetics.lazily import pandas as pd
 from cellkinetics.modelling.prior import SCALES, NormalPriors, Prior
-from cellkinetics.optimising.batch import climbed
+from cellkinetics.optimising.batch import climbed, optima
 from cellkinetics.optimising.optimise import Optimum
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.status import Outcome, Status
@@ -55,6 +55,37 @@ def modes_of(patients: Patients, design: Design, theta: Theta, x: Floats) -> lis
         for at in range(len(means))
     ]
     return list(zip(problems, climbed(problems, list(x)), strict=True))
+
+
+def searched_alone(patients: Patients, wide: float, starts: int) -> tuple[Floats, float]:
+    """(n, k + r) where each patient's samples by themselves say that its parameters are, and the log posteriors' sum.
+
+    Each is searched for from several starts. Then all are climbed from the end in the middle of these, so that parts of
+    a curve that may change places stand in the same order, under a prior about it that is ``wide`` units.
+    """
+    names, guesses = (*patients.names, *patients.own_sds), patients.guesses
+    free = np.isin(patients.sd_names, patients.own_sds)
+    problems = [
+        replace(problem, sd=patients.sds_at(own, patients.ln_sd_start).ravel(), sd_free=free, priors=NormalPriors())
+        for problem, own in zip(patients.problems, guesses, strict=True)
+    ]
+    initial = [case.initial for case in patients.cases.values()]
+    ends = [
+        optimum.x
+        for part in optima(problems, initial, starts, int(patients.request.seed))
+        for optimum in part.values()
+        if optimum is not None and np.isfinite(optimum.x).all()
+    ]
+    if not ends:
+        return guesses, -np.inf
+    x = np.array(ends)
+    middle = x[np.argmin(np.abs((x[:, None] - x) / patients.units).sum(axis=(1, 2)))]
+    spread = patients.units * np.where(np.isin(names, patients.own_sds), 1.0, wide)
+    about = NormalPriors(names, middle, np.diag(spread**2))
+    climbs = climbed([replace(problem, priors=about) for problem in problems], [middle] * len(problems))
+    values = [-np.inf if optimum is None else optimum.second.value for optimum in climbs]
+    found = [middle if optimum is None else optimum.x for optimum in climbs]
+    return np.array(found), float(np.sum(values))
 
 
 def each_of(fit: PopulationFit) -> Mapping[str, Fit]:

@@ -68,7 +68,7 @@ def population_log_likelihood(
         "importance": the integral over the random effects by importance sampling. Approximations, for comparison with
         other programs: "laplace" (exact Hessian at each patient's mode), "focei" (expected information in its place),
         "agq" (adaptive Gauss-Hermite quadrature, for few random effects). The integral stands beside them.
-    draws : of each patient, at least 500. nodes : of the quadrature, for each random effect.
+    draws : of each patient, in whole 500s: 600 are made 1,000. nodes : of the quadrature, for each random effect.
 
     Returns
     -------
@@ -111,6 +111,7 @@ def population_log_likelihood(
     for name, spread in between.items():
         if name not in (*names, *sds):
             raise ModelError(f"between: {name} has no mean. {suggest(name, names)}".rstrip(), name=name)
+        spread = domains.number(spread, f"between of {name}", 0.5)
         if not (np.isfinite(spread) and spread > 0):
             raise ModelError(f"between: {name}={spread:g} is no positive sd. Leave out what does not vary.", name=name)
     request = Request.of(

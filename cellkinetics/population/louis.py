@@ -149,7 +149,10 @@ def told(
     flat = away.reshape(a, -1, d)
     shares = weighted.reshape(a, -1, 1)
     covariance = np.swapaxes(np.sqrt(shares) * flat, 1, 2) @ (np.sqrt(shares) * flat)
-    noise = np.swapaxes(shares * flat, 1, 2) @ (shares * flat)
+    # Each half of the draws is spread as evenly as the whole: they tell how far other draws would be off.
+    half = weight.shape[1] // 2
+    off = 2 * np.einsum("amn,amnd->and", weighted[:, :half], away[:, :half], optimize=True)
+    noise = np.swapaxes(off, 1, 2) @ off
     hessian = np.zeros((a, d, d))
     hessian[:, :size, :size] = _curved(design, matrix, phi, weight, v, counts)
     by_samples = np.einsum("amn,amnuw->auw", weighted, samples.second, optimize=True)

@@ -26,7 +26,7 @@ from cellkinetics.errors import ModelError
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method
 from cellkinetics.population import importance, louis
-from cellkinetics.population.importance import LogLikelihood, Moments
+from cellkinetics.population.importance import LogLikelihood
 from cellkinetics.population.patients import Patients
 from cellkinetics.population.saem import Theta
 from cellkinetics.sampling import derivatives
@@ -300,12 +300,6 @@ class _At:
         slopes += np.einsum("nq,ndq->nd", np.einsum("mn,mnq->nq", share, by_x), moves)
         slopes += np.einsum("mn,mnq,ndqr,mr->nd", share, by_x, spread, z, optimize=True)
         return top + np.log(total), slopes - 0.5 * np.einsum("npq,ndpq->nd", within, turned)
-
-
-def moments_at(population: Population, theta: Theta, x: Floats, method: str) -> Moments:
-    """Modes of the patients, and the inverses of the curvatures there."""
-    found = marginal(population, theta, x, method if method != QUADRATURE else LAPLACE)
-    return Moments(found.modes.x, np.linalg.inv(found.precision))
 
 
 def third_derivatives(population: Population, method: str) -> bool:

@@ -20,8 +20,10 @@ from cellkinetics.arrays import Flags, Floats
 from cellkinetics.likelihood.error_model import ErrorModel
 from cellkinetics.lowered import Program
 from cellkinetics.optimising.engine import Data
+from cellkinetics.population.design import SD_BETWEEN
+from cellkinetics.population.importance import Moments, mean_of
 from cellkinetics.population.louis import Derivatives, OfSamples, theta_of, told, vector_of
-from cellkinetics.population.running import Population, Sample
+from cellkinetics.population.running import SEED_OF_DRAWS, Population, Sample
 from cellkinetics.population.saem import LEAST_SD, Theta
 from cellkinetics.sampling import curves
 from cellkinetics.saving import UNSAVED
@@ -33,6 +35,11 @@ LONGEST_MOVE = 1.0  # of a step, in standard errors as far as they are known, an
 NO_SPREAD = (
     0.02  # sd between patients, in units, below which its logarithm is not moved: the likelihood hardly depends on it
 )
+LIKE_ZERO = 0.3  # stderr of ln sd between patients from which on it is compared with 0
+STEPS_WITHOUT, SEEN = 4, 0.02  # Newton steps at 0; log-likelihood units below which they end
+FEWEST_DRAWS, AT_ZERO_DRAWS = 500, 2000  # of each patient, that these go by; where they ended
+FAR_FROM_ZERO = 4.0  # units: nobody takes that for nothing
+COUNTS_AS_ZERO = 1.35  # log-likelihood units: half of the 95% point of a variance at its bound (Self and Liang 1987)
 
 
 @dataclass(frozen=True, eq=False)
@@ -351,3 +358,68 @@ def inverse_of(information: Floats, moving: Flags) -> Floats:
     inner[lost, :] = inner[:, lost] = np.nan
     inverse[np.ix_(moving, moving)] = inner
     return inverse
+
+
+def like_zero(fresh: Sample, polished: Polished, value: float) -> dict[str, float]:
+    """{name: log-likelihood units} by which a spread of 0 is worse, where that is next to nothing.
+
+    ``value`` is that of ``fresh``.
+    """
+    population, found = fresh.population, {}
+    p = len(population.design.effects)
+    errors = np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
+    for at, name in enumerate(population.design.random):
+        place = p + at
+        unsure = not polished.moving[place] or not errors[place] < LIKE_ZERO
+        if not unsure or f"{SD_BETWEEN} {name}" in population.patients.request.prior:
+            continue
+        worse = value - _highest_without(fresh, polished, value, at)
+        if worse < COUNTS_AS_ZERO:
+            found[name] = worse
+    return found
+
+
+def _highest_without(fresh: Sample, polished: Polished, value: float, at: int) -> float:
+    """The log-likelihood where the at-th spread is next to nothing, all else by Newton steps at its maximum.
+
+    Far below ``value`` the steps end early.
+    """
+    population = fresh.population
+    design, seed = population.design, int(population.patients.request.seed)
+    p, q = len(design.effects), len(design.random)
+    linked = [p + q + i for i, pair in enumerate(design.pairs) if at in pair]
+    v, moving, highest = polished.v.copy(), polished.moving.copy(), -np.inf
+    v[p + at], v[linked] = np.log(1.001 * NO_SPREAD * population.spread_units[at]), 0.0
+    moving[[p + at, *linked]] = False
+    inverse, best = np.nan_to_num(inverse_of(polished.information, moving)), v
+
+    def seen(v: Floats, draws: int) -> tuple[float, Sample]:
+        there = theta_of(design, v)
+        sample = population.sampled(there, _given_mean(fresh, polished, there, at), draws, seed + SEED_OF_DRAWS)
+        return sample.log_likelihood(there).value, sample
+
+    for _ in range(STEPS_WITHOUT):
+        reached, sample = seen(v, FEWEST_DRAWS)
+        if not reached > highest + SEEN:
+            break
+        highest, best = reached, v
+        gradient = derivatives_at(population, sample, v).gradient
+        step = inverse @ gradient
+        # What the step promises is mostly more than it holds.
+        if value - highest - 0.5 * gradient @ step > FAR_FROM_ZERO:
+            return highest
+        v = v + step
+    nothing = best.copy()
+    nothing[p + at] = np.log(LEAST_SD * population.spread_units[at])
+    return seen(nothing, AT_ZERO_DRAWS)[0]
+
+
+def _given_mean(fresh: Sample, polished: Polished, there: Theta, at: int) -> Moments:
+    """What is known of each patient where its at-th parameter is the population's."""
+    centre, spread = fresh.conditional(polished.theta)
+    away = mean_of(fresh.population.design.matrix, there, fresh.population.random)[:, at] - centre[:, at]
+    follow = spread[:, :, at] / spread[:, at, at][:, None]
+    spread = spread - follow[:, :, None] * spread[:, at, :][:, None, :]
+    spread[:, at, :] = spread[:, :, at] = 0.0
+    spread[:, at, at] = there.omega[at, at]
+    return Moments(centre + follow * away[:, None], spread)

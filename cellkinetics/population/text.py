@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cellkinetics.arrays import Floats
+from cellkinetics.arrays import Flags, Floats
 from cellkinetics.fitting.summary import CENSORING_TEXTS
 from cellkinetics.likelihood.error_models import LOG
 from cellkinetics.optimising.status import Outcome, Status
@@ -120,6 +120,12 @@ def one_for_all(names: Sequence[str]) -> str:
     return f"take ck.fit(model, study, shared={[*names]})"
 
 
+def unsure_of(polished: Polished) -> Flags:
+    """(d,) which estimates other draws would move so far that those of two seeds may be `STILL` apart."""
+    errors = np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
+    return polished.moving & ~(polished.mc_errors <= 0.5 * STILL * errors)
+
+
 def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros: dict[str, float]) -> Outcome:
     """The most important first."""
     labels = np.array(labels_of(path.population))
@@ -150,24 +156,24 @@ def outcome_of(path: Path, polished: Polished, likelihood: LogLikelihood, zeros:
     outside = outside_bounds(path.population, polished)
     if outside:
         notes.append(f"the population reaches beyond the bounds of {', '.join(outside)}, which do not truncate it")
+    lost = labels[np.isnan(np.diag(polished.covariance)) & polished.moving]
     if path.interrupted:
         text = f"interrupted: these are the estimates after {len(path.trace)} iterations"
+        text += f", without a standard error of {', '.join(lost)}" if len(lost) else ""
         return Outcome(Status.INTERRUPTED, "; ".join([text, *notes]))
-    lost = labels[np.isnan(np.diag(polished.covariance)) & polished.moving]
     if len(lost):
         advice = FEWER_CORRELATED.capitalize() if singular else "Fix it (fixed=), or free fewer"
         text = f"not identifiable: the samples do not determine {', '.join(lost)}. {advice}"
         return Outcome(Status.NOT_IDENTIFIABLE, "; ".join([text, *notes]))
     moving = polished.still_moves > STILL
-    unsure = polished.mc_errors > STILL * np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
+    unsure = unsure_of(polished)
     if moving.any():
         names = ", ".join(labels[moving])
         drifted = f" ({', '.join(path.moved)} over the last {WINDOW} iterations)" if path.moved else ""
         text = f"not converged: {names} still moved by more than {STILL} SE{drifted}. Give initial=, or free fewer"
         return Outcome(Status.NOT_CONVERGED, "; ".join([text, *notes]))
-    if np.nan_to_num(unsure).any():
-        names = ", ".join(labels[np.nan_to_num(unsure).astype(bool)])
-        notes.append(f"other draws would move {names} by up to {STILL} SE and more")
+    if unsure.any():
+        notes.append(f"other draws would move {', '.join(labels[unsure])} by up to {STILL} SE and more")
     if exact := _sds_at_floor(path.population, polished):
         text = f"{', '.join(exact)} at its lower bound: curves go through the samples. Look for values that were copied"
         return Outcome(Status.SD_AT_BOUND, "; ".join([f"{text}, or fix it (fixed=)", *notes]))

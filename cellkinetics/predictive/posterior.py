@@ -166,8 +166,7 @@ def posterior_of(
             np.exp(ln_curves[:, here]), sds[..., here], ahead.mass[at][here], ~limited[here], rng
         )  # fmt: skip
     rows = pd.DataFrame({"day": ahead.day[at], "output": [outputs[i] for i in output]})
-    from_population = round(importance.FROM_POPULATION * len(ln_w))
-    unsolved = float(np.mean(~np.isfinite(value[:from_population, 0])))
+    unsolved = float(np.mean(~np.isfinite(value[:: importance.ONE_OF_POPULATION, 0])))
     return Posterior(
         rows, final.phi[:, 0], weights, ln_curves, copies, _table(case.samples, outputs),
         dict(zip(outputs, map(float, limits), strict=True)), told.value if known else 0.0, told.smallest_ess, unsolved,

@@ -47,7 +47,8 @@ _INNER = {
     "Study": {"each", "n_rows"},
     "Fit": {
         "columns", "degrees_of_freedom", "has_priors", "inflation", "kept", "ln_curve", "must_stand_alone",
-        "output_names", "problem", "request", "sd_is_known", "solved_implicitly", "spread", "sum_ln_quantified", "x",
+        "one_by_one", "output_names", "problem", "request", "sd_is_known", "solved_implicitly", "spread",
+        "sum_ln_quantified", "x",
     },
     "Fits": {"by_subject"},
     "JointFit": {

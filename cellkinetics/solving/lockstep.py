@@ -25,6 +25,7 @@ SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
 FIRST_SHARE, FIRST_CHANGE = 1e-3, 0.02  # of the segment, and relative change of a state, that a first step may span
 SHORTEST = 1e-14  # of the days already passed, or of the segment: a step below is a failure
 LEAST = 1e-100  # of its scale: a state below is held there
+VANISHING = 1e-12  # of its scale, in which a state that was empty is exact to rtol
 LN_LEAST = float(np.log(LEAST))
 
 
@@ -204,8 +205,9 @@ def _step(
     directions = None if along is None else (begin_along, (along.values, along.courses))
     taken, taken_along, error = take(slope, (begin, (lane.values, lane.courses)), directions)
     size = jnp.maximum(jnp.abs(begin.y), jnp.abs(taken.y))
-    # What grows from nothing is as exact as what it becomes.
-    allowed = setting.rtol[None] * jnp.where(in_log & ~aim.on_ln, jnp.maximum(size, LEAST), 1.0 + size)
+    # What grows from nothing is as exact as what it becomes, down to where no short first step has a digit right: so it
+    # is from the sixth state of a chain on.
+    allowed = setting.rtol[None] * jnp.where(in_log & ~aim.on_ln, jnp.maximum(size, VANISHING), 1.0 + size)
     error = jnp.sqrt(jnp.mean((error / allowed) ** 2, axis=0))
     fine = aim.active & (error <= 1.0)
 

@@ -3,7 +3,11 @@
 import numpy as np
 import pandas as pd
 
-DOSE, SD = 1e6, 0.5
+import cellkinetics as ck
+
+DOSE, SD, OWN = 1e6, 0.5, "own_ode"
+OWN_VALUES = {"F": (4e-4, "copies/ug per cell/kg"), "k": (0.5, "1/day"), "rho": (0.9, "1/day"), "mu": (0.15, "1/day"),
+          "wanes": (7.0, "day"), "eps": (0.02, "1/day"), "late": (0.005, "1/day")}  # fmt: skip
 
 
 def drawn(
@@ -33,3 +37,15 @@ def drawn(
         table = {"subject": subject, "day": days, output: copies, "curve": curve, "dose": dose}
         tables.append(pd.DataFrame(table))
     return pd.concat(tables, ignore_index=True), truths
+
+
+def own_ode():
+    """A user's own ODE of three states: cells in blood, expanding cells whose growth wanes, memory cells."""
+    return ck.Model(
+        name=OWN, parameters={name: ck.Parameter(*one, "assumption") for name, one in OWN_VALUES.items()},
+        outputs={"copies_per_ug": "copies/ug"}, states=("B", "E", "M"),
+        rhs=lambda t, B, E, M, k, rho, mu, wanes, eps, late: (
+            -k * B, k * B + rho * E / (1 + (t / wanes) ** 4) - (mu + eps) * E, eps * E - late * M
+        ),
+        observe=lambda B, E, M: B + E + M, dosing={"cells": ("B", "F")}, free=("F", "rho", "mu", "eps", "late"),
+    )  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import pandas as pd
 import scipy
+from patients import OWN
 
 import cellkinetics
 from cellkinetics import models
@@ -43,12 +44,12 @@ def shown(script, rows):
 
 
 def renew(path, row):
-    """Put a row (with its ``model``) in place of the one of that model, in the order of `models.names`."""
+    """Put a row (with its ``model``) in place of the one of that model, ordered as `models.names`, `OWN` last."""
     path, new = Path(path), pd.DataFrame([{k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()}])
     if path.exists():
         old = pd.read_csv(path, dtype=str, keep_default_na=False)
         new = pd.concat([old[old["model"] != row["model"]], new])
-    order = {name: at for at, name in enumerate(models.names())}
+    order = {name: at for at, name in enumerate([*models.names(), OWN])}
     new = new[new["model"].isin(order)]
     new = new.loc[:, (new.fillna("") != "").any()]
     new.sort_values("model", key=lambda column: column.map(order)).to_csv(path, index=False)

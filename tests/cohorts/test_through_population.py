@@ -140,6 +140,15 @@ def test_its_summary_answers_in_one_line(comparison):
         assert part in " ".join(text.split())
 
 
+def test_its_summary_says_what_the_ratios_are_of(comparison):
+    assert "by importance sampling, +- their Monte Carlo error" in " ".join(comparison.summary().split())
+    through = comparison.population_based
+    table = through.table.assign(lr_error=0.0)
+    said = " ".join(replace(through, method="laplace", table=table).summary().split())
+    assert "are of values by Laplace's approximation, each at its own maximum" in said
+    assert "+-" not in said
+
+
 def test_a_fit_is_taken_as_it_is_and_groups_have_a_ratio(study, comparison, tmp_path):
     fit = ck.fit_population(populations.line(), study, covariates={"c": "cohort"}, progress=False)
     found = through_population(study, "cohort", fit, seed=1, progress=False, permutations=5)

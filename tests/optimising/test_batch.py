@@ -21,6 +21,7 @@ from cellkinetics.optimising.optimise import candidates, least_squares, newton, 
 from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.programs import Programs
 from cellkinetics.optimising.request import Request
+from cellkinetics.running.run import HERE
 
 STEIN = models.load("stein_2019_tisagenlecleucel")
 DAYS = np.array([1, 3, 5, 7, 10, 14, 21, 28, 45, 60, 90, 120, 180, 270, 365.0])
@@ -450,3 +451,37 @@ def test_few_problems_among_many_are_differentiated_in_small_blocks_with_the_sam
     few, many = (Programs(model, (), Method.CLOSED_FORM, data, ERRORS[LOG], many=many) for many in (False, True))
     for one, other in zip(few.curvature(x, np.arange(len(x))), many.curvature(x, np.arange(len(x))), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_how_many_are_alike_and_not_the_size_of_a_chunk_decides_by_which_programs_they_are_done(monkeypatch):
+    seen = []
+
+    def look(problems, shape, programs, finer, points, whose):
+        seen.append((programs.rough is not None, programs._few, len(programs.data.moving)))
+        raise _Seen
+
+    monkeypatch.setattr(batch, "_climb", look)
+    case = prepare_each(Request.of(models.load("il15_persistence")), ck.example().select("P05"))["P05"]
+    for count, chunk in ((engine.LANES + 6, 30), (engine.LANES + 6, 512), (engine.LANES, 30), (engine.LANES, 512)):
+        parts = chunks.optima_by(HERE, "fits", [case.problem] * count, [case.initial] * count, 1, 2020, chunk)
+        with pytest.raises(_Seen):
+            list(parts)
+    # Several chunks are begun before the first is seen to have ended.
+    assert set(seen) == {(True, False, engine.LANES), (True, False, 512), (False, True, engine.LANES)}
+
+
+def test_who_goes_on_one_by_one_after_the_batch_is_counted_and_said(monkeypatch):
+    gone = []
+
+    def counted(problem, *given, **options):
+        gone.append(problem)
+        return newton(problem, *given, **options)
+
+    monkeypatch.setattr(batch, "newton", counted)
+    # The two phases of P07 end exchanged.
+    fits = ck.fit_each(models.load("nk_decline"), ck.example().select(["P06", "P07"]), starts=1, progress=False)
+    assert gone[0] is fits["P07"].problem
+    assert [fit.one_by_one for fit in fits.values()] == [0, 1]
+    assert "1 subject went on one by one after the batch" in fits.summary()
+    assert "went on by Newton steps one by one" in fits["P07"].summary()
+    assert "one by one" not in fits["P06"].summary()

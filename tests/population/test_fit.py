@@ -335,7 +335,7 @@ def test_an_interrupt_gives_the_estimates_so_far_and_says_so(study, monkeypatch)
     assert np.isfinite(found.log_likelihood_ln)
 
 
-@pytest.mark.parametrize("where", ["_polished", "_like_zero"])
+@pytest.mark.parametrize("where", ["_polished", "like_zero"])
 def test_an_interrupt_after_the_iterations_gives_the_estimates_too(where, fit, study, monkeypatch):
     module, calls = sys.modules["cellkinetics.population.fit"], []
     done = getattr(module, where)

@@ -111,3 +111,13 @@ def test_what_is_asked_of_a_likelihood_is_checked(lines):
         ck.population_log_likelihood(
             line, lines, mean=MEAN, between=BETWEEN, sd=SD, coefficients={("c", "dose"): 0.5}
         )  # fmt: skip
+
+
+def test_where_nothing_is_curved_downwards_a_missing_covariance_is_said(lines):
+    values = {"mean": {"c": 1.0, "k": 0.5}, "between": {"c": 0.1, "k": 0.01}, "sd": 3.0}
+    far = ck.population_log_likelihood(populations.line(), lines, **values, draws=500)
+    with pytest.warns(ck.ModelWarning, match="no covariance of"):
+        covariance = far.covariance
+    assert np.isnan(np.diag(covariance)).any()
+    with pytest.raises(ValueError, match="between of c='x'"):
+        ck.population_log_likelihood(populations.line(), lines, **values | {"between": {"c": "x"}})

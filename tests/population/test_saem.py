@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import cellkinetics as ck
-from cellkinetics.population import importance, louis, polish
+from cellkinetics.population import importance, louis, polish, running
 from cellkinetics.sampling import chains
 
 DAYS = np.array([1.0, 3, 7, 14, 21, 28])
@@ -43,14 +43,16 @@ def all_kinds():
 
 
 @pytest.mark.parametrize("error", ["log", "student"])
-def test_chains_and_importance_sampling_agree_at_one_point(all_kinds, error):
+def test_chains_and_importance_sampling_agree_at_one_point(all_kinds, error, monkeypatch):
     study, found = all_kinds
+    # Chains that have forgotten where they began: of the usual 100 iterations 0.01 standard errors are left.
+    monkeypatch.setattr(running, "WARM_UP", 12)
     if error != "log":
         found = ck.fit_population(populations.line(), study, error=error, progress=False)
     theta, design = found.polished.theta, found.design
     mean, spread = np.asarray(theta.beta), np.sqrt(np.diag(np.asarray(theta.omega)))
     scores = []
-    for seed in range(6):
+    for seed in range(20):
         moments, _ = found.population.at(theta, seed)
         away = np.asarray(moments.centre) - mean
         square = np.diagonal(np.asarray(moments.spread), axis1=1, axis2=2) + away**2

@@ -150,6 +150,7 @@ def test_an_interrupted_study_goes_on_where_it_was(tmp_path, monkeypatch, counte
     same(rest.parameters, whole.parameters)
     same(rest.outcomes, whole.outcomes)
     assert [fit.solved_implicitly for fit in rest.values()] == [fit.solved_implicitly for fit in whole.values()]
+    assert [fit.one_by_one for fit in rest.values()] == [fit.one_by_one for fit in whole.values()]
     counted.clear()
     again = ck.fit_each(DECLINE, STUDY, **options, checkpoint=tmp_path / "kept")
     same(again.outcomes, whole.outcomes)

@@ -34,6 +34,7 @@ def test_two_processes_give_the_fits_of_one(alone, tmp_path):
     same(two.parameters, alone.parameters)
     same(two.outcomes, alone.outcomes)
     assert [fit.solved_implicitly for fit in two.values()] == [fit.solved_implicitly for fit in alone.values()]
+    assert [fit.one_by_one for fit in two.values()] == [fit.one_by_one for fit in alone.values()]
     # What workers finished is kept, and one process goes on with it.
     again = ck.fit_each(DECLINE, STUDY, **OPTIONS, checkpoint=tmp_path / "kept")
     same(again.outcomes, alone.outcomes)

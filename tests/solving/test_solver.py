@@ -469,3 +469,20 @@ def test_free_values_may_be_standardised_effects_about_a_mean():
     theirs, _ = sensitivity.curve(IL15, (), mean + factor @ eta, plain, 1)
     np.testing.assert_allclose(ours.value, theirs.value, atol=1e-12)
     np.testing.assert_allclose(ours.jacobian, theirs.jacobian @ factor, rtol=1e-9, atol=1e-12)
+
+
+def test_a_chain_of_eight_states_is_solved_to_its_end():
+    # No stage of a short step reaches the last states: each is a higher power of the time.
+    names = [f"E{i}" for i in range(8)]
+    model = Model(
+        name="chain", parameters={"k": Parameter(0.4, "1/day", "assumption")}, outputs={"copies_per_ug": "copies/ug"},
+        states=tuple(names), start={"E0": lambda k: 400.0 + 0 * k},
+        rhs=lambda E0, E1, E2, E3, E4, E5, E6, E7, k: (
+            -k * E0, k * (E0 - E1), k * (E1 - E2), k * (E2 - E3),
+            k * (E3 - E4), k * (E4 - E5), k * (E5 - E6), k * (E6 - E7),
+        ),
+        observe=lambda E7: E7,
+    )  # fmt: skip
+    days = np.array([0.1, 1.0, 5.0, 20.0, 60.0])
+    expected = 400 * np.exp(-0.4 * days) * (0.4 * days) ** 7 / 5040
+    np.testing.assert_allclose(model.solve(days)["copies_per_ug"], expected, rtol=3e-6)
