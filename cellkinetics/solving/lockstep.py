@@ -25,7 +25,7 @@ SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
 FIRST_SHARE, FIRST_CHANGE = 1e-3, 0.02  # of the segment, and relative change of a state, that a first step may span
 SHORTEST = 1e-14  # of the days already passed, or of the segment: a step below is a failure
 LEAST = 1e-100  # of its scale: a state below is held there
-VANISHING = 1e-12  # of its scale, in which a state that was empty is exact to rtol
+VANISHING = 1e-30  # of its scale, in which a state that was empty is exact to rtol
 LN_LEAST = float(np.log(LEAST))
 
 
