@@ -52,6 +52,7 @@ COEFFICIENT_COLUMNS = [
     "smallest_p", "arrangements", "p_refits", "refits", "attained", "n", "note",
 ]  # fmt: skip
 OF_MEDIAN_CURVE = ["quantity", "effect", "estimate", "lower", "upper", "level"]
+ALIKE = 1e-12  # of a change: a difference of changes below is rounding
 HIGHEST, LATE_LESS_PEAK, LATE_OVER_PEAK = "peak", "persistence less peak", "persistence over peak"
 
 
@@ -292,7 +293,9 @@ def _curves(fit: PopulationFit, by: str) -> pd.DataFrame:
     moved = [beta, *(beta + side * SHIFTED * np.diag(errors)[i] for i in range(len(beta)) for side in (1, -1))]
     ln = np.stack([_ln_peak_and_level(fit, covariates, doses, days, moved) for _, covariates, doses in ends])
     change = (ln[1] - ln[0]) / ends[1][0]
-    change = np.column_stack([change, change[:, 1] - change[:, 0]])
+    less = change[:, 1] - change[:, 0]
+    # Where the model has both move alike, rounding is all that is left.
+    change = np.column_stack([change, np.where(np.abs(less) < ALIKE * np.abs(change).max(axis=1), 0.0, less)])
     step = np.where(errors > 0, 2 * SHIFTED * errors, 1.0)[:, None]
     slopes = (change[1::2] - change[2::2]) / step
     half = NORMAL * np.sqrt(np.maximum(np.einsum("pk,pq,qk->k", slopes, covariance, slopes), 0.0))

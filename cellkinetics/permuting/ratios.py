@@ -26,6 +26,7 @@ SEED_OF_REFITS = 107  # added to the seed
 MOST_CLIMBS = 40
 LITTLE_TO_GAIN = 1e-4  # log-likelihood units that a Newton step promises: it is the last
 SHORTEST_CLIMB = 0.05  # share of a Newton step
+NARROW = 0.3  # of the spread that draws are of
 NUMBERS_AT_ONCE = 4_000_000  # of an array of scores
 
 
@@ -63,30 +64,39 @@ class Arranged:
         least = polish.polish(smaller.population, theta, sample)
         beta = np.insert(np.asarray(least.theta.beta), np.array(columns) - np.arange(len(columns)), 0.0)
         start = least.theta._replace(beta=jnp.asarray(beta))
-        return cls(full, sample, start, _value(least, sample), full.design.names.index(name), columns)
+        return cls(full, sample, start, _value(least), full.design.names.index(name), columns)
 
     def alone(self, weights: Floats) -> Floats:
         """The ratios where patients have these weights (arrangements, n, coefficients), one after the other."""
-        return np.array([self._alone(each) for each in weights])
+        return self._ratios(np.array([self._alone(each) for each in weights]))
+
+    def _ratios(self, values: Floats) -> Floats:
+        return np.maximum(2 * (values - self.without), 0.0)
 
     def _alone(self, weights: Floats) -> float:
+        """The highest log-likelihood of one arrangement."""
         matrix = self.full.design.matrix.copy()
         matrix[:, self.place, self.columns] = weights
         population = replace(self.sample.population, design=replace(self.full.design, matrix=matrix),
                              prior=self.full.population.prior)  # fmt: skip
-        own = replace(self.sample, population=population)
-        return max(2 * (_value(polish.polish(population, self.start, own), own) - self.without), 0.0)
+        return _value(polish.polish(population, self.start, replace(self.sample, population=population)))
 
     def together(self, weights: Floats) -> Floats:
-        """The same of all at once; no ln sd farther than `FARTHEST_LN_SD` from the start, no spread next to 0."""
+        """The same of all at once; no ln sd farther than `FARTHEST_LN_SD` from the start.
+
+        Where a spread falls far below that of the draws few of them count: such arrangements climb by themselves.
+        """
         n, d = len(self.full.subjects), len(self.full.polished.v)
         densities = Densities.of(self.sample, self.start, d)
         size = max(1, NUMBERS_AT_ONCE // (len(self.sample.value) * n * d))
         parts = [self._climbed(densities, weights[at : at + size]) for at in range(0, len(weights), size)]
-        return np.maximum(2 * (np.concatenate(parts) - self.without), 0.0)
+        values, spreads = (np.concatenate(part) for part in zip(*parts, strict=True))
+        narrow = np.any(spreads < NARROW * np.sqrt(np.diagonal(np.asarray(self.start.omega))), axis=1)
+        values[narrow] = [self._alone(each) for each in weights[narrow]]
+        return self._ratios(values)
 
-    def _climbed(self, densities: Densities, weights: Floats) -> Floats:
-        """(a,) the highest log-likelihoods."""
+    def _climbed(self, densities: Densities, weights: Floats) -> tuple[Floats, Floats]:
+        """(a,) the highest log-likelihoods, and (a, q) spreads there."""
         population, design, draws = self.full.population, self.full.design, self.sample.draws
         places, counts = design.places, np.ones(len(self.full.subjects))
         matrix = np.repeat(design.matrix[None, :, places], len(weights), axis=0)
@@ -126,10 +136,9 @@ class Arranged:
             climbing[ended] = False
             if not climbing.any():
                 break
-        return np.where(np.isfinite(at.value), at.value, -np.inf)
+        return np.where(np.isfinite(at.value), at.value, -np.inf), np.exp(v[:, p : p + q])
 
 
-def _value(found: Polished, sample: Sample) -> float:
-    """The log-likelihood by the draws of a sample; -inf where the climb went astray."""
-    value = (found.sample or sample).log_likelihood(found.theta).value
-    return value if np.isfinite(value) else -np.inf
+def _value(found: Polished) -> float:
+    """The log-likelihood by the draws, of what hardly varies at no spread; -inf where the climb went astray."""
+    return found.value if np.isfinite(found.value) else -np.inf

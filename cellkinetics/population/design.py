@@ -158,6 +158,8 @@ def design_of(
     for name in names:
         effects.append(Effect(name))
         columns.append((name, np.ones(n)))
+        if twice := [how for how in dict.fromkeys(given.get(name, ())) if given[name].count(how) > 1]:
+            raise ModelError(f"covariates: {twice[0]} is given twice for {name}. Give it once.", name=name)
         for how in given.get(name, ()):
             for effect, weights in _of_covariate(patients.study, patients.subjects, name, how):
                 effects.append(effect)
@@ -236,7 +238,9 @@ def _enough(n: int, varying: Sequence[str], effects: Sequence[Effect], own_sds: 
     """A spread needs patients: as many as there are means, coefficients and one more for what varies."""
     if varying and n < len(varying) + 2:
         most = max(n - 2 - len(own_sds), 0)
-        advice = f"give random= with at most {most} name{'s' if most != 1 else ''}" if most else "fit them by ck.fit"
+        advice = (
+            f"give random= with at most {most} name{'s' if most != 1 else ''}" if most else "fit each by ck.fit_each"
+        )
         if own_sds:
             advice = f"leave common_sd=False out{f', or {advice}' if most else ''}"
         raise ModelError(f"{counted(len(varying), 'random effect')} from {counted(n, 'patient')}: {advice}.")

@@ -48,7 +48,8 @@ class Polished:
 
     v : (d,) what `vector_of` makes of the estimates. information : (d, d) observed. scores : (n, d) of each patient.
     noise : (d, d) covariance of the gradient over other draws. step : (d,) the last one. moving : (d,) not held.
-    sample : of the draws; None of a fit that was read from a file.
+    sample : of the draws, and value : the log-likelihood by them, without priors; None and NaN of a fit that was read
+        from a file.
     """
 
     theta: Theta = field(metadata=UNSAVED)
@@ -59,6 +60,7 @@ class Polished:
     step: Floats
     moving: Flags
     sample: Sample | None = field(metadata=UNSAVED)
+    value: float = field(default=np.nan, metadata=UNSAVED)
 
     @property
     def covariance(self) -> Floats:
@@ -138,9 +140,11 @@ def climbed(
         if last:
             break
     moving = moving_of(population, v, at.gradient)
+    mean, precision = population.prior
     return Polished(
         theta_of(population.design, v), v, at.information, at.scores, at.noise,
         newton(population, at.gradient, at.information, moving), moving, at.sample,
+        at.value + 0.5 * float(np.sum(precision * (v - mean) ** 2)),
     )  # fmt: skip
 
 

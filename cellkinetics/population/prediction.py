@@ -78,6 +78,7 @@ def predicted(
 
 # Draws of each patient that a bootstrap climbs on, and what is added to its seed for them.
 BOOTSTRAP_DRAWS, SEED_OF_BOOTSTRAP = 1000, 103
+FEW_LOST = 0.05  # of refits: intervals of the others are trusted
 REFITS_AT_ONCE = 5  # chunks of a checkpoint
 
 
@@ -119,6 +120,11 @@ def bootstrapped(fit: PopulationFit, n: int, level: float, seed: int, run: Run, 
     if not enough:
         have = count(len(draws), "refit") + ("" if len(draws) == len(done) else f" that converged, of {len(done)}")
         notes.append(f"no intervals: {have}, and {level:.0%} intervals need at least {needed}. Give n=200")
+    elif len(done) - len(kept) > FEW_LOST * len(done):
+        notes.append(
+            f"{len(done) - len(kept)} of {len(done)} refits did not converge and are in no interval, which may be too "
+            "narrow: give fewer random= or correlated="
+        )
     origin = Provenance("", fit.study.sha256, fit.model, {"n": n, "kind": "patients", "level": level, "seed": seed})
     intervals = pd.DataFrame(rows).loc[free].rename_axis("parameter")
     return Bootstrap(draws, intervals, len(done) - len(kept), "patients", level, seed, None, origin, "; ".join(notes))

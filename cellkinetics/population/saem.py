@@ -193,7 +193,9 @@ def _sds(fixed: Fixed, theta: Theta, slopes: Any, plan: Gains) -> Any:
     total = jnp.sum(slopes, axis=(0, 1)) / len(slopes) + pull
     share = total / (fixed.sd_rows + 0.5 * known)
     ln_sd = theta.ln_sd + 0.5 * jnp.log(jnp.maximum(1 + plan.gamma * share, 0.1))
-    ln_sd = jnp.where(plan.annealed, jnp.maximum(ln_sd, theta.ln_sd + 0.5 * np.log(COOLING)), ln_sd)
+    # A chain that begins far below its samples scatters, beside its curve, without bound: it is to move, not the sd.
+    slowly = -0.5 * np.log(COOLING)
+    ln_sd = jnp.where(plan.annealed, jnp.clip(ln_sd, theta.ln_sd - slowly, theta.ln_sd + slowly), ln_sd)
     return jnp.where(fixed.sd_free, jnp.maximum(ln_sd, fixed.ln_sd_floors), theta.ln_sd)
 
 

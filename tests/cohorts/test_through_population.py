@@ -113,6 +113,16 @@ def test_arrangements_that_climb_together_end_where_each_ends_by_itself(comparis
     assert together == pytest.approx(ratio.alone(weights), abs=1e-5)
 
 
+def test_an_arrangement_without_a_spread_climbs_by_itself(comparison):
+    fit = comparison.population_based.fit
+    column = [effect.label for effect in fit.design.effects].index("c:dose")
+    ratio = Arranged.of(fit, fit.without("c:dose"), "c", [column], seed=7)
+    # Draws of a spread ten times as wide as what is left: few of them count, and one may count for all.
+    wide = replace(ratio, start=ratio.start._replace(omega=100 * np.asarray(ratio.start.omega)))
+    own = fit.design.matrix[None, :, 0, [column]]
+    assert wide.together(own) == pytest.approx(wide.alone(own), abs=1e-9)
+
+
 def test_the_level_that_can_be_attained_is_the_largest_p_up_to_5_percent():
     assert attained(np.arange(40.0)) == pytest.approx(2 / 40)
     assert attained(np.arange(10.0)) == 0.0

@@ -69,6 +69,24 @@ def test_chains_and_importance_sampling_agree_at_one_point(all_kinds, error, mon
     assert np.all(np.abs(np.mean(scores, axis=0)) * errors < 0.15)
 
 
+def test_a_proportional_error_finds_its_way_from_the_default_start():
+    # A chain far below its samples scatters, beside its curve, by millions: its sd is not to follow.
+    parameters = {
+        "c": ck.Parameter(100.0, "copies/ug", "this test"), "k": ck.Parameter(0.1, "1/day", "this test")
+    }  # fmt: skip
+    model = ck.Model(
+        name="decline", parameters=parameters, outputs={"copies_per_ug": "copies/ug"}, scale_free=True,
+        curve=lambda t, c, k: c * jnp.exp(-k * t),
+    )  # fmt: skip
+    rng, days = np.random.default_rng(3), np.array([1.0, 4, 9, 15, 25, 40, 60])
+    ln_c, ln_k = np.log(300) + 0.85 * rng.normal(size=24), np.log(0.05) + 0.4 * rng.normal(size=24)
+    g = ln_c[:, None] - np.exp(ln_k)[:, None] * days
+    study = populations.study_of(g, days, 0.4, rng, limit=1e-6)
+    found = ck.fit_population(model, study, error="proportional", progress=False)
+    assert found.outcome == "converged"
+    assert found.parameters.loc["sd", "value"] == pytest.approx(0.4, abs=0.1)
+
+
 def test_every_kind_of_censored_sample_enters_by_its_probability(all_kinds):
     study, found = all_kinds
     kinds = study.observations["status"].value_counts()
