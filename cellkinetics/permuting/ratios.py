@@ -26,7 +26,7 @@ SEED_OF_REFITS = 107  # added to the seed
 MOST_CLIMBS = 40
 LITTLE_TO_GAIN = 1e-4  # log-likelihood units that a Newton step promises: it is the last
 SHORTEST_CLIMB = 0.05  # share of a Newton step
-NARROW = 0.3  # of the spread that draws are of
+FAR_NARROWER = 0.3  # of the spread that draws are of
 NUMBERS_AT_ONCE = 4_000_000  # of an array of scores
 
 
@@ -91,7 +91,7 @@ class Arranged:
         size = max(1, NUMBERS_AT_ONCE // (len(self.sample.value) * n * d))
         parts = [self._climbed(densities, weights[at : at + size]) for at in range(0, len(weights), size)]
         values, spreads = (np.concatenate(part) for part in zip(*parts, strict=True))
-        narrow = np.any(spreads < NARROW * np.sqrt(np.diagonal(np.asarray(self.start.omega))), axis=1)
+        narrow = np.any(spreads < FAR_NARROWER * np.sqrt(np.diagonal(np.asarray(self.start.omega))), axis=1)
         values[narrow] = [self._alone(each) for each in weights[narrow]]
         return self._ratios(values)
 
