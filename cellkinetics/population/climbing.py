@@ -57,7 +57,7 @@ class Objective:
         mean, precision = self.population.prior
         away = v - mean
         gradient = counts @ found.gradient - precision * away
-        return float(counts @ found.each - 0.5 * precision @ away**2), gradient, found.gradient
+        return float(counts @ found.each) + self.population.log_prior(v), gradient, found.gradient
 
     def beside(self, v: Floats, counts: Floats, at: At) -> At:
         """A last step away from ``at``, whose information holds here too."""

@@ -140,11 +140,10 @@ def climbed(
         if last:
             break
     moving = moving_of(population, v, at.gradient)
-    mean, precision = population.prior
     return Polished(
         theta_of(population.design, v), v, at.information, at.scores, at.noise,
         newton(population, at.gradient, at.information, moving), moving, at.sample,
-        at.value + 0.5 * float(np.sum(precision * (v - mean) ** 2)),
+        at.value - population.log_prior(v),
     )  # fmt: skip
 
 
@@ -370,25 +369,24 @@ def like_zero(fresh: Sample, polished: Polished, value: float) -> dict[str, floa
     ``value`` is that of ``fresh``.
     """
     population, found = fresh.population, {}
-    p = len(population.design.effects)
+    known, p = Moments(*fresh.conditional(polished.theta)), len(population.design.effects)
     errors = np.sqrt(np.maximum(np.diag(polished.covariance), 0.0))
     for at, name in enumerate(population.design.random):
         place = p + at
         unsure = not polished.moving[place] or not errors[place] < LIKE_ZERO
         if not unsure or f"{SD_BETWEEN} {name}" in population.patients.request.prior:
             continue
-        worse = value - _highest_without(fresh, polished, value, at)
+        worse = value - _highest_without(population, polished, known, value, at)
         if worse < COUNTS_AS_ZERO:
             found[name] = worse
     return found
 
 
-def _highest_without(fresh: Sample, polished: Polished, value: float, at: int) -> float:
+def _highest_without(population: Population, polished: Polished, known: Moments, value: float, at: int) -> float:
     """The log-likelihood where the at-th spread is next to nothing, all else by Newton steps at its maximum.
 
-    Far below ``value`` the steps end early.
+    known : of each patient at the estimates. Far below ``value``, which is that there, the steps end early.
     """
-    population = fresh.population
     design, seed = population.design, int(population.patients.request.seed)
     p, q = len(design.effects), len(design.random)
     linked = [p + q + i for i, pair in enumerate(design.pairs) if at in pair]
@@ -399,7 +397,7 @@ def _highest_without(fresh: Sample, polished: Polished, value: float, at: int) -
 
     def seen(v: Floats, draws: int) -> tuple[float, Sample]:
         there = theta_of(design, v)
-        sample = population.sampled(there, _given_mean(fresh, polished, there, at), draws, seed + SEED_OF_DRAWS)
+        sample = population.sampled(there, _given_mean(population, known, there, at), draws, seed + SEED_OF_DRAWS)
         return sample.log_likelihood(there).value, sample
 
     for _ in range(STEPS_WITHOUT):
@@ -418,10 +416,10 @@ def _highest_without(fresh: Sample, polished: Polished, value: float, at: int) -
     return seen(nothing, AT_ZERO_DRAWS)[0]
 
 
-def _given_mean(fresh: Sample, polished: Polished, there: Theta, at: int) -> Moments:
-    """What is known of each patient where its at-th parameter is the population's."""
-    centre, spread = fresh.conditional(polished.theta)
-    away = mean_of(fresh.population.design.matrix, there, fresh.population.random)[:, at] - centre[:, at]
+def _given_mean(population: Population, known: Moments, there: Theta, at: int) -> Moments:
+    """What is ``known`` of each patient where its at-th parameter is the population's."""
+    centre, spread = known
+    away = mean_of(population.design.matrix, there, population.random)[:, at] - centre[:, at]
     follow = spread[:, :, at] / spread[:, at, at][:, None]
     spread = spread - follow[:, :, None] * spread[:, at, :][:, None, :]
     spread[:, at, :] = spread[:, :, at] = 0.0

@@ -68,6 +68,11 @@ class Population:
         of = {effect.parameter: unit for effect, unit in zip(self.design.effects, self.units, strict=True)}
         return np.array([of[name] for name in self.design.random])
 
+    def log_prior(self, v: Floats) -> float:
+        """Of all that is estimated (d,), but for a constant."""
+        mean, precision = self.prior
+        return -0.5 * float(precision @ (v - mean) ** 2)
+
     @property
     def random(self) -> tuple[int, ...]:
         """Places of what varies."""

@@ -46,26 +46,12 @@ NOISE = {"two_phases": 0.4, "il15_persistence": 0.5}
 EXPONENT = {"two_phases": {"a": 0.5}, "il15_persistence": {}}
 # model, patients, share below the limit, how such samples enter, studies.
 DESIGNS = [
-    (TWO_PHASES, 11, 0.0, "m3", 200),
-    (TWO_PHASES, 11, 0.2, "m3", 200),
-    (TWO_PHASES, 11, 0.45, "m3", 200),
-    (TWO_PHASES, 24, 0.0, "m3", 200),
-    (TWO_PHASES, 24, 0.2, "m3", 200),
-    (TWO_PHASES, 24, 0.45, "m3", 200),
-    (TWO_PHASES, MANY, 0.0, "m3", 40),
-    (TWO_PHASES, MANY, 0.2, "m3", 40),
-    (TWO_PHASES, MANY, 0.45, "m3", 40),
-    (TWO_PHASES, 24, 0.45, "half", 200),
-    (IL15, 11, 0.0, "m3", 200),
-    (IL15, 11, 0.2, "m3", 200),
-    (IL15, 11, 0.45, "m3", 200),
-    (IL15, 24, 0.0, "m3", 200),
-    (IL15, 24, 0.2, "m3", 200),
-    (IL15, 24, 0.45, "m3", 200),
-    (IL15, MANY, 0.0, "m3", 40),
-    (IL15, MANY, 0.2, "m3", 40),
-    (IL15, MANY, 0.45, "m3", 40),
+    (model, patients, share, "m3", 40 if patients == MANY else 200)
+    for model in (TWO_PHASES, IL15)
+    for patients in (11, 24, MANY)
+    for share in (0.0, 0.2, 0.45)
 ]
+DESIGNS.append((TWO_PHASES, 24, 0.45, "half", 200))
 
 
 def doses_of(patients):
