@@ -1,6 +1,8 @@
 """What is compiled once although the objects are others, and what is not."""
 
 import functools
+import math
+import pickle
 import sys
 import types
 from collections import OrderedDict
@@ -168,10 +170,10 @@ def test_functions_that_reach_themselves_end():
     assert made_of(count) == made_of(count)
 
 
-def test_models_that_differ_in_defaults_are_made_of_the_same_equations():
+def test_models_that_differ_in_defaults_and_ties_are_made_of_the_same_equations():
     model = ck.models.load("nk_decline")
     assert model.with_(fixed={"beta": 0.002}).made_of() == model.made_of()
-    assert model.with_(tie={"beta": lambda alpha: alpha / 50}).made_of() != model.made_of()
+    assert model.with_(tie={"beta": lambda alpha: alpha / 50}).made_of() == model.made_of()
     assert model.made_of() != ck.models.load("stein_2019_tisagenlecleucel").made_of()
 
 
@@ -204,6 +206,55 @@ def test_a_number_of_a_tie_that_is_a_parameter_is_compiled_once(patient, compile
     assert counts[0] > 0
     assert counts[1:] == [0, 0]
     assert [each["alpha"] / each["F"] for each in found] == pytest.approx([0.02, 0.03, 0.04])
+
+
+SHARE = 0.02
+
+
+@pytest.mark.parametrize("where", ["closure", "global", "model"])
+def test_a_number_that_a_tie_captures_is_compiled_once(where, patient, compiled, monkeypatch):
+    model = decaying(module(1.0).curve)
+    counts, found = [], []
+    for k in (0.02, 0.03, 0.04):
+        monkeypatch.setitem(globals(), "SHARE", k)
+        ties = {"closure": around(k), "global": lambda F: F * SHARE, "model": (lambda share: lambda F: share * F)(k)}
+        tie = {"alpha": ties[where]}
+        before = compiled.count
+        fit = ck.fit(model.with_(tie=tie), patient, starts=1) if where == "model" else ck.fit(model, patient, tie=tie)
+        found.append(fit)
+        counts.append(compiled.count - before)
+    assert counts[0] > 0
+    assert counts[1:] == [0, 0]
+    monkeypatch.setitem(globals(), "SHARE", 9.0)
+    assert [fit.estimates["alpha"] / fit.estimates["F"] for fit in found] == pytest.approx([0.02, 0.03, 0.04])
+    # As if the number had been written down.
+    for fit, tie in zip(found, (lambda F: F * 0.02, lambda F: F * 0.03, lambda F: F * 0.04), strict=True):
+        assert fit.log_likelihood == pytest.approx(ck.fit(model, patient, tie={"alpha": tie}).log_likelihood, abs=1e-9)
+
+
+def around(k):
+    return lambda F: F * k
+
+
+def test_what_asks_python_about_its_number_keeps_it(patient):
+    def by_python(k):
+        return lambda F: F * (0.02 if k < 1 else math.exp(-k))
+
+    found = [ck.fit(decaying(module(1.0).curve), patient, tie={"alpha": by_python(k)}, starts=1) for k in (0.5, 3.0)]
+    shares = [fit.estimates["alpha"] / fit.estimates["F"] for fit in found]
+    assert shares == pytest.approx([0.02, math.exp(-3.0)])
+
+
+def test_several_ties_and_patients_have_their_own_numbers():
+    a, b = 0.5, 20.0
+    model, study = ck.models.load("stein_2019_tisagenlecleucel"), ck.example().select(subjects=["P01", "P02", "P03"])
+    tie = {"beta": lambda alpha: a * alpha / b, "f_b": lambda fold: 1 / (a * fold)}
+    each = pickle.loads(pickle.dumps(ck.fit_each(model, study, tie=tie, starts=2)))
+    joint = ck.fit(model, study, tie=tie, shared=["alpha"], starts=2)
+    a, b = 1.0, 1.0
+    for fit in [*each.values(), *(joint[name] for name in joint.subjects)]:
+        assert fit.estimates["beta"] / fit.estimates["alpha"] == pytest.approx(0.025)
+        assert fit.estimates["f_b"] * fit.estimates["fold"] == pytest.approx(2.0)
 
 
 def test_a_number_that_a_function_reaches_is_read_anew_at_each_call(patient):

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 SINCE = "since_"
-# The fields that a compiled program depends on, besides names and scales.
+# The fields that a compiled program depends on, besides names and scales; ties are handed to it beside the model.
 SOLVED_BY = (
     "curve", "rhs", "observe", "states", "start", "dosing", "markers", "lags", "switches", "natural", "stiff", "rtol",
-    "structure", "linear_in_dose", "ties", "comedication",
+    "structure", "linear_in_dose", "comedication",
 )  # fmt: skip
 
 

@@ -24,6 +24,8 @@ from cellkinetics.optimising.problem import Problem
 from cellkinetics.optimising.request import Request
 from cellkinetics.optimising.samples import Samples, courses_of, infusion_days, samples_each
 from cellkinetics.optimising.status import Outcome, Status, not_fitted
+from cellkinetics.solving.captured import parted
+from cellkinetics.solving.sensitivity import Ties
 from cellkinetics.solving.solver import NO_COURSES, Courses
 from cellkinetics.words import count
 
@@ -77,13 +79,15 @@ class _Common:
     """What is the same for all subjects of a request.
 
     values : of all parameters, those that are fixed as they are. sd_names : of all sds. given : of each sd, that which
-    is fixed or what it is where too few samples tell it. priors : all of them.
+    is fixed or what it is where too few samples tell it. priors : all of them. ties, captured : see `Problem`.
     """
 
     values: dict[str, float]
     sd_names: list[str]
     given: Floats
     priors: NormalPriors
+    ties: Ties
+    captured: Floats
 
     @classmethod
     def of(cls, request: Request) -> _Common:
@@ -94,7 +98,8 @@ class _Common:
         when_few = np.where(error.additive(len(model.outputs)), 0.0, MEDIAN)
         given = np.array([request.fixed.get(name, few) for name, few in zip(names, when_few, strict=True)])
         each = {name: (centre(model, name, prior), prior.sd) for name, prior in request.prior.items()}
-        return cls(values, names, given, NormalPriors.of(each, dict(request.correlation)))
+        ties, captured = parted(request.tie, values)
+        return cls(values, names, given, NormalPriors.of(each, dict(request.correlation)), (*ties.items(),), captured)
 
 
 def _case(
@@ -128,12 +133,13 @@ def _case(
         doses=doses,
         values=values,
         free=free,
-        ties=tuple(request.tie.items()),
+        ties=common.ties,
         sd=common.given,
         sd_free=np.zeros(len(common.given), bool),
         courses=courses,
         priors=priors,
         error=request.error_model,
+        captured=common.captured,
     )
     amount = float(doses.amounts[0, 0]) if doses.amounts.size else 1.0
     other_unit = unit not in model.outputs.values()

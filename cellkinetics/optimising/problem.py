@@ -59,12 +59,13 @@ class Problem:
     doses : events.
     values : natural values of all parameters; those of free ones are where the default start lies.
     free : names of the free parameters.
-    ties : (name, function of natural values) pairs.
+    ties : (name, function of natural values) pairs, as `captured.parted` gives the functions.
     sd : (parts x outputs,) sds, in the order of `sd_names`, fixed or where the optimiser starts.
     sd_free : (parts x outputs,) whether it is estimated.
     courses : covariates over time, on the days of the model.
     priors : of parameters and sds, on their estimation scales.
     error : how samples scatter about the curve.
+    captured : (c,) numbers that the ties take from around them.
     few : {name of an sd: its prior} where samples are too few to estimate it by maximum likelihood.
     solves : counts while it is solved; the problem itself never changes, and `dataclasses.replace` makes another.
     """
@@ -80,6 +81,7 @@ class Problem:
     courses: Courses = field(default_factory=lambda: NO_COURSES)
     priors: NormalPriors = field(default_factory=NormalPriors)
     error: ErrorModel = ERRORS[LOG]
+    captured: Floats = field(default_factory=lambda: np.zeros(0))
     few: Mapping[str, SdPrior] = field(default_factory=dict)
     solves: Solves = field(default_factory=Solves, init=False, repr=False)
 
@@ -118,7 +120,8 @@ class Problem:
     def inputs_at(self, days: Floats, output: Sequence[int] | np.ndarray[Any, Any]) -> Inputs:
         """The same at other days, padded."""
         return inputs_of(
-            self.model, self.values, self.free, days, output, self.doses, self.courses, least=self.least
+            self.model, self.values, self.free, days, output, self.doses, self.courses, least=self.least,
+            captured=self.captured,
         )  # fmt: skip
 
     @cached_property
@@ -131,7 +134,9 @@ class Problem:
     def _constants(self) -> Inputs:
         """What is fixed and what is free, without samples."""
         nothing = Doses(np.zeros(1), np.zeros((1, 0)))
-        return inputs_of(self.model, self.values, self.free, [0.0], [0], nothing, length=1, prepare=False)
+        return inputs_of(
+            self.model, self.values, self.free, [0.0], [0], nothing, length=1, prepare=False, captured=self.captured
+        )
 
     @cached_property
     def bounds(self) -> tuple[Floats, Floats]:

@@ -69,6 +69,7 @@ def stacked(problems: Sequence[Problem], shape: tuple[int, ...], size: int, fine
             inputs_of(
                 model, problem.values, problem.free, problem.samples.day, problem.samples.output, doses,
                 problem.courses, length=rows, width=width, prepare=False, least=problem.least,
+                captured=problem.captured,
             )
             for problem, doses in zip(problems, _alike([problem.doses for problem in problems]), strict=True)
         ],

@@ -23,6 +23,7 @@ from cellkinetics.modelling.dosing import Doses
 from cellkinetics.modelling.functions import call
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.structure import Method, methods
+from cellkinetics.solving.captured import filled
 from cellkinetics.solving.solver import CURVE_DAYS, NO_COURSES, Courses, by, few_sizes, prepared_for
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Inputs(NamedTuple):
     courses : covariates over time, where the model takes any.
     prepared : what the model's structure takes, for each fineness; None for those that are not asked.
     least : (n,) what is added to the curve before its logarithm, in the unit of the output; see `censoring.ln`.
+    captured : (c,) numbers that ties take from around them; see `captured.parted`.
     """
 
     offset: Float[Numeric, "*patients parameters"]
@@ -62,6 +64,7 @@ class Inputs(NamedTuple):
     courses: Courses = NO_COURSES
     prepared: tuple[Any, ...] = ()
     least: Float[Numeric, "*patients samples"] | float = 0.0
+    captured: Float[Numeric, "*patients numbers"] | tuple[()] = ()
 
 
 def inputs_of(
@@ -77,6 +80,7 @@ def inputs_of(
     width: int | None = None,
     prepare: bool = True,
     least: npt.ArrayLike = 0.0,
+    captured: Floats | tuple[()] = (),
 ) -> Inputs:
     """What the curve takes at samples, padded so that few programs are compiled.
 
@@ -88,6 +92,7 @@ def inputs_of(
     length, width : samples and free values padded to; None for one of `few_sizes` of the one, and none of the other.
     prepare : whether what the model's own solution takes on these days is made too.
     least : (outputs,) or a number, added to the curve before its logarithm; with 0 a curve of 0 has ln -inf.
+    captured : (c,) numbers that the ties take from around them.
     """
     readiness.refuse()
     names, days = list(model.parameters), np.asarray(days, float)
@@ -108,6 +113,7 @@ def inputs_of(
         courses,
         prepared_for(model, times, doses) if prepare else (),
         np.broadcast_to(np.asarray(least, float), len(model.outputs))[places],
+        captured,
     )
 
 
@@ -138,7 +144,7 @@ def natural_values(model: Model, ties: Ties, free: Any, inputs: Inputs) -> dict[
         name: jnp.where(inputs.is_free[i], parameter.to_natural(estimates[i]), inputs.offset[i])
         for i, (name, parameter) in enumerate(model.parameters.items())
     }
-    return values | {name: call(function, values) for name, function in ties}
+    return values | {name: call(filled(function, inputs.captured), values) for name, function in ties}
 
 
 @cache.kept
