@@ -1,14 +1,20 @@
-"""What single precision would save of the structured solve, and what it costs in digits.
+"""What single precision and fast math would save of the structured solve, and what they cost in digits.
 
     python tests/benchmarks/precision.py
 
 ln f of il15_persistence with its slopes by all free parameters, for 64 **simulated** patients of batch_fit.py in one
-program, at the starting values: on the mesh of a fit and on the rougher one that batches search on, in double and in
-single precision. Processor time a patient, the median of 31 calls, the ratio to double precision on the same mesh, and
-the largest difference of ln f from double precision on the finer mesh. Writes precision.csv.
+program, at the starting values: on the mesh of a fit and on the rougher one that batches search on, in double
+precision, with the compiler's fast math, which takes NaN and infinity for numbers, and in single precision. Processor
+time a patient, the median of 31 calls that take turns, the ratio to double precision on the same mesh, and the largest
+difference of ln f from double precision on the finer mesh. Fast math is a flag of a whole process: it has one of its
+own, with its own double precision before it without the flag. Writes precision.csv.
 """
 
+import io
+import os
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -27,6 +33,9 @@ from cellkinetics.solving.sensitivity import evaluate
 
 FILE, PATIENTS, CALLS = Path(__file__).with_suffix(".csv"), 64, 31
 OPTIONS = {"xla_cpu_use_fusion_emitters": False}  # as the library compiles
+WAYS = {"double": np.float64, "single": np.float32}
+HONOURED = [f"--xla_cpu_fast_math_honor_{what}=false" for what in ("nans", "infs", "division", "functions")]
+FAST = " ".join(["--xla_cpu_enable_fast_math=true", *HONOURED])
 
 
 def rows():
@@ -43,29 +52,36 @@ def rows():
     double, found = stacking.stacked(problems, shape, PATIENTS), []
     exact = np.nan
     for mesh, method in (("of a fit", methods(model)[0]), ("of a search", searching(model, methods(model)[0]))):
-        inputs, first = stacking.prepared_with(double, problems, method.fineness or 0).inputs, None
-        for kind in (np.float64, np.float32):
-            with jax.enable_x64(kind is np.float64):
-                given = jax.tree.map(lambda part, kind=kind: as_kind(part, kind), (at, inputs))
-                run = jax.jit(
-                    jax.vmap(lambda x, each, method=method: evaluate(model, (), method, x, each)),
-                    compiler_options=OPTIONS,
-                )
-                curve = np.asarray(jax.block_until_ready(run(*given))[0], float)
-                took = [timed(lambda run=run, given=given: jax.block_until_ready(run(*given)))[2] for _ in range(CALLS)]
-            microseconds = 1e6 * statistics.median(took) / PATIENTS
-            first, exact = first or microseconds, exact if found else curve
-            found.append(
-                {
-                    "mesh": mesh,
-                    "precision": "double" if kind is np.float64 else "single",
-                    "cpu_us": f"{microseconds:.3g}",
-                    "ratio": f"{microseconds / first:.2f}",
-                    "largest_difference": f"{np.abs(curve - exact).max():.1e}",
-                }
-                | machine()
-            )
+        inputs = stacking.prepared_with(double, problems, method.fineness or 0).inputs
+        runs, curves = {}, {}
+        for name, kind in WAYS.items():
+            runs[name] = compiled(model, method, kind, (at, inputs))
+            curves[name] = np.asarray(runs[name]()[0], float)
+        took = {name: [] for name in WAYS}
+        for _ in range(CALLS):
+            for name, run in runs.items():
+                took[name].append(1e6 * timed(run)[2] / PATIENTS)
+        exact = exact if found else curves["double"]
+        middle = {name: statistics.median(each) for name, each in took.items()}
+        found += [
+            {"mesh": mesh, "precision": name, "cpu_us": f"{us:.3g}", "ratio": f"{us / middle['double']:.2f}",
+             "largest_difference": f"{np.abs(curves[name] - exact).max():.1e}"} | machine()
+            for name, us in middle.items()
+        ]  # fmt: skip
     return found
+
+
+def compiled(model, method, kind, given):
+    """The function () -> curves and slopes, in one precision."""
+    with jax.enable_x64(kind is np.float64):
+        given = jax.tree.map(lambda part: as_kind(part, kind), given)
+        run = jax.jit(jax.vmap(lambda x, each: evaluate(model, (), method, x, each)), compiler_options=OPTIONS)
+
+    def once():
+        with jax.enable_x64(kind is np.float64):
+            return jax.block_until_ready(run(*given))
+
+    return once
 
 
 def as_kind(part, kind):
@@ -75,7 +91,23 @@ def as_kind(part, kind):
         return array.astype(kind) if array.dtype.kind == "f" else array
 
 
+def fast_math(plain):
+    """The rows of a process with the flag, beside the table of one without."""
+    environment = {**os.environ, "XLA_FLAGS": FAST, "CELLKINETICS_CACHE": "off"}
+    told = subprocess.run([sys.executable, __file__, "told"], env=environment, check=True, stdout=subprocess.PIPE)
+    rows = pd.read_json(io.BytesIO(told.stdout), dtype=False).query("precision == 'double'")
+    rows = rows.assign(precision="double, fast math", largest_difference="")
+    doubles = plain.query("precision == 'double'").set_index("mesh")["cpu_us"].astype(float)
+    return rows.assign(
+        ratio=[f"{float(us) / doubles[mesh]:.2f}" for mesh, us in zip(rows.mesh, rows.cpu_us, strict=True)]
+    )
+
+
 if __name__ == "__main__":
     table = pd.DataFrame(rows())
-    print(table.iloc[:, :5].to_string(index=False))
-    table.to_csv(FILE, index=False)
+    if sys.argv[1:] == ["told"]:
+        print(table.to_json(orient="records"))
+    else:
+        table = pd.concat([table, fast_math(table)])
+        print(table.iloc[:, :5].to_string(index=False))
+        table.to_csv(FILE, index=False)
