@@ -5,8 +5,10 @@ A tie that is written in the call, or `model.with_(...)` in a loop, makes the sa
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import hashlib
+import pickle
 import sys
 import types
 from collections.abc import Hashable, Iterator, Mapping
@@ -74,13 +76,33 @@ def _other(what: Any, inside: tuple[int, ...]) -> Hashable:
     if isinstance(what, type):
         held = attributes(what)
         return (Itself(what), *((name, made_of(each, inside)) for name, each in held.items())) if held else Itself(what)
-    if isinstance(what, types.ModuleType) or not hasattr(what, "__dict__"):
+    if isinstance(what, types.ModuleType):
         return Itself(what)
-    of = made_of(type(what), inside)
     if dataclasses.is_dataclass(what):
+        of = made_of(type(what), inside)
         return of, *(made_of(getattr(what, field.name), inside) for field in dataclasses.fields(what))
+    state = state_of(what)
+    if not state and not hasattr(what, "__dict__"):
+        return Itself(what), *_told(what)
     # Of another library, or with a state of its own that may have changed since.
-    return Itself(what), of, *((name, made_of(each, inside)) for name, each in sorted(vars(what).items()))
+    of = made_of(type(what), inside)
+    return Itself(what), of, *((name, made_of(each, inside)) for name, each in sorted(state.items()))
+
+
+def state_of(what: Any) -> dict[str, Any]:
+    """{name: value} of what an object holds, in a dictionary of its own or in slots."""
+    slots = [name for name in copyreg._slotnames(type(what)) if hasattr(what, name)]  # as pickle asks for them
+    return {**{name: getattr(what, name) for name in slots}, **getattr(what, "__dict__", {})}
+
+
+def _told(what: Any) -> tuple[bytes, ...]:
+    """What an object that hides its state says of it to pickle, such as a queue; nothing of what is known by a name."""
+    if callable(what):
+        return ()
+    try:
+        return () if isinstance(what.__reduce_ex__(4), str) else (pickle.dumps(what),)
+    except Exception:  # whatever it makes of it, it is known by its identity then
+        return ()
 
 
 def _function(what: types.FunctionType, inside: tuple[int, ...]) -> Hashable:

@@ -1,17 +1,19 @@
 """What is compiled once although the objects are others, and what is not."""
 
+import array
 import functools
 import math
 import pickle
 import sys
 import types
-from collections import OrderedDict
-from dataclasses import replace
+from collections import OrderedDict, deque
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 import cellkinetics as ck
@@ -255,6 +257,81 @@ def test_several_ties_and_patients_have_their_own_numbers():
     for fit in [*each.values(), *(joint[name] for name in joint.subjects)]:
         assert fit.estimates["beta"] / fit.estimates["alpha"] == pytest.approx(0.025)
         assert fit.estimates["f_b"] * fit.estimates["fold"] == pytest.approx(2.0)
+
+
+class Slotted:
+    __slots__ = ("k",)
+
+    def __init__(self, k):
+        self.k = k
+
+
+@dataclass(slots=True)
+class SlottedFields:
+    k: float
+
+
+HIDING = {
+    "slots": (lambda k: Slotted(k), lambda held, k: setattr(held, "k", k), lambda held: held.k),
+    "a dataclass with slots": (lambda k: SlottedFields(k), lambda held, k: setattr(held, "k", k), lambda held: held.k),
+    "a series": (lambda k: pd.Series({"k": k}), lambda held, k: held.update({"k": k}), lambda held: held["k"]),
+    "a queue": (lambda k: deque([k]), lambda held, k: (held.clear(), held.append(k)), lambda held: held[0]),
+    "an array": (lambda k: array.array("d", [k]), lambda held, k: held.__setitem__(0, k), lambda held: held[0]),
+    "a dictionary": (lambda k: {"k": k}, lambda held, k: held.update(k=k), lambda held: held["k"]),
+}
+
+
+@pytest.mark.parametrize("how", HIDING)
+def test_a_tie_reads_what_an_object_holds_now_and_a_fit_keeps_it(how, patient):
+    make, change, read = HIDING[how]
+    held = make(0.02)
+    tie = {"alpha": lambda F: F * read(held)}
+    model = decaying(module(1.0).curve)
+    first = ck.fit(model, patient, tie=tie, starts=1)
+    curve = first.predict([1.0, 20.0])
+    change(held, 0.03)
+    second = ck.fit(model, patient, tie=tie, starts=1)
+    assert [fit.estimates["alpha"] / fit.estimates["F"] for fit in (first, second)] == pytest.approx([0.02, 0.03])
+    pd.testing.assert_frame_equal(first.predict([1.0, 20.0]), curve)
+
+
+def test_a_fit_goes_on_with_the_numbers_that_its_ties_found(patient, compiled):
+    model, fits, counts, k = decaying(module(1.0).curve), [], [], 0.0
+
+    def share():
+        return math.exp(-k)
+
+    for each in (3.0, 4.0, 3.0):
+        k = each
+        before = compiled.count
+        fits.append(ck.fit(model, patient, tie={"alpha": lambda F: F * share()}, starts=1))
+        fits[-1].predict([1.0, 20.0])
+        counts.append(compiled.count - before)
+    assert counts[-1] == 0
+    told = [(fit.log_likelihood, fit.predict([1.0, 20.0])) for fit in fits]
+    k = 100.0
+    for fit, (height, curve), number in zip(fits, told, (3.0, 4.0, 3.0), strict=True):
+        share_of = [each.estimates["alpha"] / each.estimates["F"] for each in (fit, pickle.loads(pickle.dumps(fit)))]
+        assert share_of == pytest.approx([math.exp(-number)] * 2)
+        pd.testing.assert_frame_equal(fit.predict([1.0, 20.0]), curve)
+        literal = ck.fit(model, patient, tie={"alpha": eval(f"lambda F: F * {math.exp(-number)!r}")}, starts=1)
+        assert literal.log_likelihood == pytest.approx(height, abs=1e-9)
+
+
+def test_a_tie_that_asks_what_its_number_is_keeps_it(patient):
+    found = []
+
+    def asking(k):
+        return lambda F: F * (k if isinstance(k, float) else 0.5)
+
+    for k in (0.02, 0.03):
+        found.append(ck.fit(decaying(module(1.0).curve), patient, tie={"alpha": asking(k)}, starts=1))
+    assert [fit.estimates["alpha"] / fit.estimates["F"] for fit in found] == pytest.approx([0.02, 0.03])
+
+
+def test_a_tie_with_a_default_is_told_to_do_without(patient):
+    with pytest.raises(ck.ModelError, match="without k=k"):
+        ck.fit(decaying(module(1.0).curve), patient, tie={"alpha": lambda F, k=0.5: F * k})
 
 
 def test_a_number_that_a_function_reaches_is_read_anew_at_each_call(patient):

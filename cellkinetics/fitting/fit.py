@@ -19,7 +19,8 @@ from cellkinetics.fitting.table import Columns, parameter_columns
 from cellkinetics.meaning.units import is_log
 from cellkinetics.modelling import levels
 from cellkinetics.modelling.comedication import takes_doses, without_effect
-from cellkinetics.modelling.model import Model, check_ties
+from cellkinetics.modelling.functions import check_ties
+from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import published_of
 from cellkinetics.optimising.batch import optima
 from cellkinetics.optimising.cases import Case, prepare
@@ -105,8 +106,8 @@ def fit(
 
     Notes
     -----
-    Models with a closed form or a solution of their own are fitted as in `fit_each`, by damped scoring steps and exact
-    Newton steps in one compiled loop; lmfit drives the others, and what the loop cannot settle.
+    All models are fitted as in `fit_each`, by damped scoring steps and exact Newton steps in one compiled loop; lmfit
+    drives what the loop cannot settle. A tie goes on with the numbers that it found around it when it was called.
 
     Raises
     ------

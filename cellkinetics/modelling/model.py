@@ -17,7 +17,7 @@ from cellkinetics.modelling import description, travel
 from cellkinetics.modelling.comedication import Comedication, comedicated, days_acting, takes_doses
 from cellkinetics.modelling.course import as_courses
 from cellkinetics.modelling.dosing import Doses, as_doses
-from cellkinetics.modelling.functions import Function, call, names_of
+from cellkinetics.modelling.functions import Function, call, check_ties, names_of
 from cellkinetics.modelling.parameter import AsParameters, ParameterSet
 from cellkinetics.modelling.ready import by_what
 from cellkinetics.modelling.structure import Equations, Structure
@@ -479,17 +479,6 @@ class Model(Shown):
                 name="doses",
             )
         return events
-
-
-def check_ties(model: Model, ties: Mapping[str, Function]) -> None:
-    """Raise for a tie of or in terms of an unknown parameter, or in terms of one that is tied itself."""
-    for name, function in ties.items():
-        model.require(name)
-        for other in names_of(function):
-            model.require(other)
-            if other in ties:
-                told = f"tie of {name} uses {other}, which is tied itself. Write it in terms of {other}'s own tie."
-                raise ModelError(told, name=name)
 
 
 def _joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from cellkinetics.modelling import levels
 from cellkinetics.modelling.absent import AbsentModel
 from cellkinetics.modelling.comedication import days_acting, from_columns, not_given, takes_doses
 from cellkinetics.modelling.dosing import Doses
+from cellkinetics.modelling.loading import library_twin
 from cellkinetics.modelling.model import Model
 from cellkinetics.modelling.prior import NormalPriors, centre
 from cellkinetics.optimising.guessing import from_samples
@@ -55,13 +56,16 @@ def prepare_each(request: Request, study: Study, shared: Sequence[str] = ()) -> 
     """{subject: its case, or what went wrong with this subject's numbers}; ``shared`` parameters are free in all."""
     samples, events, only = samples_each(request.model, study), _events(request.model, study), study.each()
     designs: dict[object, tuple[str, ...]] = {}
+    by_design = _by_design(request.model)
     common = cache(lambda: _Common.of(request))
     cases: dict[str, Case | Exception] = {}
     for subject in study.subjects:
         own = samples[subject]
 
         def free(subject: str = subject, own: Samples = own) -> tuple[str, ...]:
-            # Which parameters are free is a matter of the design: asked once for each.
+            # Which parameters are free is a matter of the design, where the library says: asked once for each.
+            if not by_design:
+                return request.model.default_free(only(subject))
             design = (tuple(events[subject]), own.day.tobytes())
             if design not in designs:
                 designs[design] = request.model.default_free(only(subject))
@@ -72,6 +76,11 @@ def prepare_each(request: Request, study: Study, shared: Sequence[str] = ()) -> 
         except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
             cases[subject] = error
     return cases
+
+
+def _by_design(model: Model) -> bool:
+    """Whether which parameters are free depends on days and doses alone; a user's function may look at all there is."""
+    return not callable(model.free) or getattr(library_twin(model), "free", None) is model.free
 
 
 @dataclass(frozen=True, eq=False)

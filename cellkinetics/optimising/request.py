@@ -25,6 +25,7 @@ from cellkinetics.modelling.prior import (
     priors_of,
 )
 from cellkinetics.saving import UNSAVED
+from cellkinetics.solving.captured import frozen
 from cellkinetics.solving.sensitivity import Tie
 
 ONE_AMOUNT = "one amount"  # doses= of who has a dose that nobody knows
@@ -163,6 +164,7 @@ class Request:
                 raise ModelError(f"tie: {name} is {function!r}. Give a function, such as lambda alpha: 2 * alpha.")
         names = None if free is None else (free,) if isinstance(free, str) else tuple(free)
         own = {name: function for name, function in model.ties.items() if name not in (*fixed, *(names or ()))}
+        tied = {name: frozen(function) for name, function in {**own, **(tie or {})}.items()}
         by_name, correlation = parted(prior)
         known = priors_of(model, by_name, error) if isinstance(model, Model) else {}
         check_correlation(model, known, correlation)
@@ -170,7 +172,7 @@ class Request:
             known = {name: one for name, one in known.items() if name not in {**fixed, **own, **(tie or {})}}
         starts = starts_of(model) if whole["starts"] is None else domains.count(whole["starts"], "starts")
         return cls(
-            model=model, fixed=fixed, free=names, initial=initial, tie={**own, **(tie or {})},
+            model=model, fixed=fixed, free=names, initial=initial, tie=tied,
             censoring=whole["censoring"], doses=whole["doses"],
             starts=starts, seed=domains.seed(whole["seed"]),
             prior=known, error=error,

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from cellkinetics.sameness import attributes, reached
+from cellkinetics.sameness import attributes, reached, state_of
 
 # What is known by its name: not the user's, and not a file of the model library.
 _BY_NAME = {"jax", "jaxlib", "numpy", "scipy", "cellkinetics", *sys.stdlib_module_names} - {"__main__"}
@@ -100,5 +100,5 @@ def _other_parts(what: Any) -> tuple[str, list[Any]]:
     if dataclasses.is_dataclass(what):
         named = {each.name: getattr(what, each.name) for each in dataclasses.fields(what) if each.init}
         return type(what).__qualname__, [named, *of_class]
-    state = [dict(sorted(vars(what).items()))] if hasattr(what, "__dict__") else []
+    state = [dict(sorted(state_of(what).items()))] if hasattr(what, "__dict__") or state_of(what) else []
     return type(what).__qualname__, state + of_class

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import threading
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +16,13 @@ import jax
 import numpy as np
 
 from cellkinetics.arrays import Floats
+from cellkinetics.modelling import travel
 from cellkinetics.modelling.functions import Function, call
-from cellkinetics.sameness import names_of
+from cellkinetics.sameness import made_of, names_of
+
+MOST_COPIES = 64
+_COPIES: OrderedDict[Hashable, Function] = OrderedDict()
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ def parted(functions: Mapping[str, Function], known: Mapping[str, Any]) -> tuple
         own = dict(_floats(function)) if isinstance(function, types.FunctionType) else {}
         places = {path: Number(len(numbers) + place) for place, path in enumerate(own)}
         without = _with(function, places) if own else function
-        if own and _traces(without, [*numbers, *own.values()], known):
+        if own and _is_the_same(function, without, [*numbers, *own.values()], known):
             found[name] = without
             numbers += own.values()
         else:
@@ -57,6 +64,33 @@ def filled(function: Function, numbers: Any) -> Function:
         return function
     own = {path: numbers[held.place] for path, held in _reached(function) if isinstance(held, Number)}
     return _with(function, own) if own else function
+
+
+def frozen(function: Function) -> Function:
+    """A copy that goes on with what the function finds around it now, whatever stands there later.
+
+    What cannot be copied, such as an open file, is the same thing in the copy.
+    """
+    if not isinstance(function, types.FunctionType):
+        return function
+    now = {path: held for path, held in _reached(function) if not isinstance(held, types.ModuleType)}
+    if not now:
+        return function
+    copy = _with(function, now)
+    if all(held is None or isinstance(held, bool | int | float | str | type) for held in now.values()):
+        return copy
+    # An object is known to a program by its identity: one copy of it serves as long as it holds the same.
+    made = made_of(copy)
+    with _LOCK:
+        if made not in _COPIES:
+            try:
+                _COPIES[made] = travel.unpacked(travel.packed(copy))
+            except Exception:  # pickle names no class of what an object may raise
+                _COPIES[made] = copy
+        _COPIES.move_to_end(made)
+        while len(_COPIES) > MOST_COPIES:
+            _COPIES.popitem(last=False)
+        return _COPIES[made]
 
 
 def _reached(function: types.FunctionType) -> Iterator[tuple[tuple[str, str], Any]]:
@@ -88,10 +122,12 @@ def _with(function: types.FunctionType, given: Mapping[tuple[str, str], Any]) ->
     return copy
 
 
-def _traces(function: Function, numbers: Sequence[float], known: Mapping[str, Any]) -> bool:
-    """Whether the function takes a number that is not known yet."""
+def _is_the_same(function: Function, without: Function, numbers: Sequence[float], known: Mapping[str, Any]) -> bool:
+    """Whether a function takes numbers that are not known yet, and comes to the same with them."""
+    given = np.array(numbers)
     try:
-        jax.eval_shape(lambda given: call(filled(function, given), known), np.array(numbers))
+        program = jax.make_jaxpr(lambda given: call(filled(without, given), known))(given)
+        (found,) = jax.core.eval_jaxpr(program.jaxpr, program.consts, given)
+        return bool(np.allclose(float(found), float(call(function, known)), rtol=1e-12, atol=0.0, equal_nan=True))
     except Exception:  # Whatever the function makes of it: it keeps its numbers, and what is wrong is said there.
         return False
-    return True

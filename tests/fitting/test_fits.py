@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -219,3 +220,34 @@ def test_intervals_of_nobody_fitted_are_a_table_without_rows(fits):
     nobody = type(fits)(fits.study.select(subjects=["none"]), {"none": fits["none"]})
     assert list(nobody.intervals("profile")) == ["subject", "parameter", "value", "lower", "upper"]
     assert not len(nobody.intervals("profile"))
+
+
+def test_free_parameters_that_a_function_takes_from_the_values_are_each_patients_own():
+    """A user's function may look at the samples, which patients of one design do not share."""
+
+    def free(study):
+        return ("A", "k", "B") if study.used["copies_per_ug"].min() < 100 else ("A", "k")
+
+    parameters = {
+        "A": ck.Parameter(1e4, "copies/ug", "assumption"),
+        "k": ck.Parameter(0.1, "1/day", "assumption"),
+        "B": ck.Parameter(10.0, "copies/ug", "assumption"),
+    }
+    model = ck.Model(
+        name="two_levels", reference="simulated", parameters=parameters, outputs={"copies_per_ug": "copies/ug"},
+        curve=lambda t, A, k, B: A * jnp.exp(-k * t) + B, free=free,
+    )  # fmt: skip
+    days, rng = np.array([1, 3, 7, 10, 14, 21, 28, 60, 90.0]), np.random.default_rng(0)
+    table = pd.concat(
+        pd.DataFrame({
+            "subject": subject, "day": days,
+            "copies_per_ug": (1e4 * np.exp(-0.15 * days) + level) * np.exp(0.1 * rng.normal(size=len(days))),
+        })
+        for subject, level in (("high", 1000.0), ("low", 5.0), ("high too", 1000.0))
+    )  # fmt: skip
+    study = ck.read_study(table, lloq=1.0)
+    together = ck.fit_each(model, study)
+    for subject, names in (("high", ["A", "k"]), ("low", ["A", "k", "B"]), ("high too", ["A", "k"])):
+        alone = ck.fit(model, study.select(subject))
+        assert [name for name in parameters if together[subject].parameters["status"][name] != "fixed"] == names
+        assert together[subject].log_likelihood == pytest.approx(alone.log_likelihood, abs=1e-9)
