@@ -226,7 +226,7 @@ def test_free_parameters_that_a_function_takes_from_the_values_are_each_patients
     """A user's function may look at the samples, which patients of one design do not share."""
 
     def free(study):
-        return ("A", "k", "B") if study.used["copies_per_ug"].min() < 100 else ("A", "k")
+        return ("A", "k", "B") if study.used["value"].min() < 100 else ("A", "k")
 
     parameters = {
         "A": ck.Parameter(1e4, "copies/ug", "assumption"),
