@@ -38,8 +38,8 @@ def check_ties(model: Model, ties: Mapping[str, Function]) -> None:
         for other in names_of(function):
             if other not in model.parameters:
                 raise ModelError(
-                    f"tie of {name} takes {other}; {model.name} has no parameter {other}. Write lambda alpha: k * alpha "
-                    f"for a number k of yours, without k=k. {suggest(other, model.parameters)}".rstrip(),
+                    f"tie of {name} takes {other}; {model.name} has no parameter {other}. Write lambda alpha: k * "
+                    f"alpha for a number k of yours, without k=k. {suggest(other, model.parameters)}".rstrip(),
                     name=other,
                 )
             if other in ties:
