@@ -5,7 +5,6 @@ A tie that is written in the call, or `model.with_(...)` in a loop, makes the sa
 
 from __future__ import annotations
 
-import copyreg
 import dataclasses
 import hashlib
 import pickle
@@ -81,6 +80,9 @@ def _other(what: Any, inside: tuple[int, ...]) -> Hashable:
     if dataclasses.is_dataclass(what):
         of = made_of(type(what), inside)
         return of, *(made_of(getattr(what, field.name), inside) for field in dataclasses.fields(what))
+    if type(what).__module__.partition(".")[0] == "pandas" and (told := _told(what)):
+        # What they refer to inside is made anew at each look.
+        return type(what), *told
     state = state_of(what)
     if not state and not hasattr(what, "__dict__"):
         return Itself(what), *_told(what)
@@ -91,8 +93,16 @@ def _other(what: Any, inside: tuple[int, ...]) -> Hashable:
 
 def state_of(what: Any) -> dict[str, Any]:
     """{name: value} of what an object holds, in a dictionary of its own or in slots."""
-    slots = [name for name in copyreg._slotnames(type(what)) if hasattr(what, name)]  # as pickle asks for them
-    return {**{name: getattr(what, name) for name in slots}, **getattr(what, "__dict__", {})}
+    slots = list[str]()
+    for kind in type(what).__mro__:
+        own = vars(kind).get("__slots__", ())
+        # What begins with two underscores is kept under the name of its class.
+        slots += [
+            f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name
+            for name in ((own,) if isinstance(own, str) else own)
+            if name not in ("__dict__", "__weakref__")
+        ]
+    return {**{name: getattr(what, name) for name in slots if hasattr(what, name)}, **getattr(what, "__dict__", {})}
 
 
 def _told(what: Any) -> tuple[bytes, ...]:

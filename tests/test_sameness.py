@@ -266,6 +266,20 @@ class Slotted:
         self.k = k
 
 
+class Hidden(Slotted):
+    __slots__ = "__more"
+
+    def __init__(self, k):
+        super().__init__(1.0)
+        self.__more = k
+
+    def change(self, k):
+        self.__more = k
+
+    def read(self):
+        return self.__more
+
+
 @dataclass(slots=True)
 class SlottedFields:
     k: float
@@ -273,6 +287,7 @@ class SlottedFields:
 
 HIDING = {
     "slots": (lambda k: Slotted(k), lambda held, k: setattr(held, "k", k), lambda held: held.k),
+    "slots of its own": (lambda k: Hidden(k), lambda held, k: held.change(k), lambda held: held.read()),
     "a dataclass with slots": (lambda k: SlottedFields(k), lambda held, k: setattr(held, "k", k), lambda held: held.k),
     "a series": (lambda k: pd.Series({"k": k}), lambda held, k: held.update({"k": k}), lambda held: held["k"]),
     "a queue": (lambda k: deque([k]), lambda held, k: (held.clear(), held.append(k)), lambda held: held[0]),
@@ -282,6 +297,21 @@ HIDING = {
 
 
 @pytest.mark.parametrize("how", HIDING)
+def test_what_an_object_holds_now_is_what_a_function_is_made_of(how):
+    make, change, read = HIDING[how]
+    held = make(0.02)
+
+    def tie(F):
+        return F * read(held)
+
+    before, known = made_of(tie), digest(tie)
+    assert made_of(tie) == before
+    change(held, 0.03)
+    assert made_of(tie) != before
+    assert digest(tie) != known or how in ("a queue", "an array", "a series")
+
+
+@pytest.mark.parametrize("how", ["slots", "a series"])
 def test_a_tie_reads_what_an_object_holds_now_and_a_fit_keeps_it(how, patient):
     make, change, read = HIDING[how]
     held = make(0.02)

@@ -20,8 +20,8 @@ from cellkinetics.modelling import travel
 from cellkinetics.modelling.functions import Function, call
 from cellkinetics.sameness import made_of, names_of
 
-MOST_COPIES = 64
-_COPIES: OrderedDict[Hashable, Function] = OrderedDict()
+MOST_FROZEN = 64
+_FROZEN: OrderedDict[Hashable, Function] = OrderedDict()
 _LOCK = threading.Lock()
 
 
@@ -82,15 +82,15 @@ def frozen(function: Function) -> Function:
     # An object is known to a program by its identity: one copy of it serves as long as it holds the same.
     made = made_of(copy)
     with _LOCK:
-        if made not in _COPIES:
+        if made not in _FROZEN:
             try:
-                _COPIES[made] = travel.unpacked(travel.packed(copy))
+                _FROZEN[made] = travel.unpacked(travel.packed(copy))
             except Exception:  # pickle names no class of what an object may raise
-                _COPIES[made] = copy
-        _COPIES.move_to_end(made)
-        while len(_COPIES) > MOST_COPIES:
-            _COPIES.popitem(last=False)
-        return _COPIES[made]
+                _FROZEN[made] = copy
+        _FROZEN.move_to_end(made)
+        while len(_FROZEN) > MOST_FROZEN:
+            _FROZEN.popitem(last=False)
+        return _FROZEN[made]
 
 
 def _reached(function: types.FunctionType) -> Iterator[tuple[tuple[str, str], Any]]:
