@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 
 from cellkinetics.arrays import Floats
 from cellkinetics.modelling import travel
@@ -127,7 +128,7 @@ def _is_the_same(function: Function, without: Function, numbers: Sequence[float]
     given = np.array(numbers)
     try:
         program = jax.make_jaxpr(lambda given: call(filled(without, given), known))(given)
-        (found,) = jax.core.eval_jaxpr(program.jaxpr, program.consts, given)
+        (found,) = jaxpr_as_fun(program)(given)
         return bool(np.allclose(float(found), float(call(function, known)), rtol=1e-12, atol=0.0, equal_nan=True))
     except Exception:  # Whatever the function makes of it: it keeps its numbers, and what is wrong is said there.
         return False
