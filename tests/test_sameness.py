@@ -213,7 +213,7 @@ def test_a_number_of_a_tie_that_is_a_parameter_is_compiled_once(patient, compile
 SHARE = 0.02
 
 
-@pytest.mark.parametrize("where", ["closure", "global", "model"])
+@pytest.mark.parametrize("where", ["closure", "global", pytest.param("model", marks=pytest.mark.slow)])
 def test_a_number_that_a_tie_captures_is_compiled_once(where, patient, compiled, monkeypatch):
     model = decaying(module(1.0).curve)
     counts, found = [], []

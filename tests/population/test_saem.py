@@ -42,7 +42,7 @@ def all_kinds():
     return study, ck.fit_population(populations.line(), study, progress=False)
 
 
-@pytest.mark.parametrize("error", ["log", "student"])
+@pytest.mark.parametrize("error", ["log", pytest.param("student", marks=pytest.mark.slow)])
 def test_chains_and_importance_sampling_agree_at_one_point(all_kinds, error, monkeypatch):
     study, found = all_kinds
     # Chains that have forgotten where they began: of the usual 100 iterations 0.01 standard errors are left.

@@ -78,6 +78,7 @@ def test_a_part_of_the_curve_that_does_nothing_where_it_begins_is_found(two_phas
     assert len(climbs) == 2
 
 
+@pytest.mark.slow
 def test_a_spread_on_the_natural_scale_is_told_from_0_however_large_the_mean():
     level = ck.Parameter(10.0, "1", "this test", min=-np.inf, scale="identity")
     model = ck.Model(
