@@ -100,5 +100,6 @@ def _other_parts(what: Any) -> tuple[str, list[Any]]:
     if dataclasses.is_dataclass(what):
         named = {each.name: getattr(what, each.name) for each in dataclasses.fields(what) if each.init}
         return type(what).__qualname__, [named, *of_class]
-    state = [dict(sorted(state_of(what).items()))] if hasattr(what, "__dict__") or state_of(what) else []
-    return type(what).__qualname__, state + of_class
+    state = dict(sorted(state_of(what).items()))
+    told_of = [state] if state or hasattr(what, "__dict__") else []
+    return type(what).__qualname__, told_of + of_class
